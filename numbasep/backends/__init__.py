@@ -1,0 +1,1 @@
+"""What runs a plan: each backend owns its memory, threads and tiles, and calls its kernels."""

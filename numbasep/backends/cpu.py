@@ -1,0 +1,315 @@
+"""The CPU backend: a plan's kernel on an array's memory layout, as a list of passes of the plane driver.
+
+Up to two filtered axes are one pass.  With more, the outermost one is filtered first, slab by slab into
+scratch memory that stays in cache, and the rest follows on the slab; terms that share taps along an axis share
+that pass.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..boundary import Boundary
+from ..kernels.correlate import BLOCK_ROWS
+from ..operators import Factor, Operator, Term, sum_of_outer_products, support_factor, window_factor
+from ..problem import Problem, Window
+from . import threads
+from .layout import Axis, OuterAxis, Planes, array_axes, arrange, restrict
+from .planes import PlanePass, flat_memory, prepare_pass
+from .program import PlaneTerm, PlaneWeights, build_program
+
+Array = npt.NDArray[Any]
+
+SLAB_BYTES = 4 << 20  # intermediate of a volume: fits a shared cache beside input and output
+
+INPUT, OUTPUT = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An array that passes read or write, without its memory."""
+
+    index: int
+    """INPUT, OUTPUT, or the number of a scratch buffer."""
+    shape: tuple[int, ...]
+    """Shape, in numbers (complex ones count once)."""
+    strides: tuple[int, ...]
+    """Distances in numbers."""
+    dtype: np.dtype[Any]
+    """Type of the numbers as stored."""
+    origin: int = 0
+    """Where position 0 stands, in real elements."""
+    gains: tuple[float, ...] = (1.0,)
+    """For each stacked intermediate: what the boundary value has been multiplied by so far."""
+    stack: int = 0
+    """Real elements from one stacked intermediate to the next."""
+
+
+@dataclass(slots=True, eq=False)
+class Launch:
+    """Prepared passes for one memory layout."""
+
+    steps: list[tuple[PlanePass, int, int]] = field(default_factory=list)
+    """(pass, slot it reads, slot it writes)."""
+    scratch: dict[int, int] = field(default_factory=dict)
+    """Bytes of each scratch buffer."""
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
+    """Type of the scratch buffers."""
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of scratch memory that a call uses."""
+        return sum(self.scratch.values()) + max((step[0].workspace for step in self.steps), default=0)
+
+    def __call__(self, x: Array, y: Array) -> None:
+        """Run on the flat memory of both arrays."""
+        total = sum(self.scratch.values())
+        if not total:
+            for prepared, _, _ in self.steps:
+                prepared(x, y)
+            return
+        with threads.borrow(total) as buffer:
+            flat, at = {INPUT: x, OUTPUT: y}, 0
+            for slot, nbytes in self.scratch.items():
+                flat[slot] = buffer[at : at + nbytes].view(self.dtype)
+                at += nbytes
+            for prepared, source, target in self.steps:
+                prepared(flat[source], flat[target])
+
+
+# --------------------------------------------------------------------------- entry points
+
+
+def correlate(operator: Operator, problem: Problem, form: int | None, x: Array, y: Array) -> None:
+    """Filter `x` into `y`, which must not overlap: with `operator.forms[form]`, or with the dense weights.
+
+    `y` is native, real or complex like the result; shapes and types are those of the problem.
+    """
+    if form is None:
+        weights = operator.weights
+        halves = (weights.real, weights.imag) if weights.dtype.kind == "c" else (weights, None)
+        _correlate_halves(operator, problem, None, halves, 1.0, x, y)
+        return
+    terms, divisor = operator.form_terms(form)
+    split = split_terms(terms) if any(f.taps.dtype.kind == "c" for t in terms for f in t) else (terms, None)
+    _correlate_halves(operator, problem, form, split, divisor, x, y)
+
+
+def _correlate_halves(
+    operator: Operator, problem: Problem, form: int | None, halves: tuple[Any, Any], divisor: float, x: Array, y: Array
+) -> None:
+    """The real kernel, and the imaginary one if there is one."""
+    real, imaginary = halves
+    if x.dtype.kind != "c" and y.dtype.kind == "c":
+        _launch(operator, problem, (form, "real"), real, divisor, x, y.real)
+        if imaginary is None:
+            y.imag = 0
+        else:
+            _launch(operator, problem, (form, "imag"), imaginary, divisor, x, y.imag)
+        return
+    _launch(operator, problem, (form, "real"), real, divisor, x, y)
+    if imaginary is not None:
+        turned = np.empty_like(y)
+        _launch(operator, problem, (form, "imag"), imaginary, divisor, x, turned)
+        y += 1j * turned
+
+
+def _launch(
+    operator: Operator, problem: Problem, part: tuple[int | None, str], kernel: Any, divisor: float, x: Array, y: Array
+) -> None:
+    wished = threads.thread_count(problem.workers)
+    key = (part, x.shape, x.strides, y.strides, y.dtype, wished, problem)
+    flat_x, origin_x = flat_memory(x)
+    flat_y, origin_y = flat_memory(y)
+    launch = operator.launches.get(key)
+    if launch is None:
+        source = Slot(INPUT, x.shape, _strides(x), x.dtype, origin_x)
+        target = Slot(OUTPUT, y.shape, _strides(y), y.dtype, origin_y)
+        launch = _Preparation(problem, divisor, wished).prepare(kernel, source, target)
+        if len(operator.launches) >= 16:
+            operator.launches.clear()
+        operator.launches[key] = launch
+    launch(flat_x, flat_y)
+
+
+def _strides(array: Array) -> tuple[int, ...]:
+    return tuple(stride // array.itemsize for stride in array.strides)
+
+
+def split_terms(terms: Sequence[Term]) -> tuple[list[Term], list[Term]]:
+    """Real terms whose sums are the real and the imaginary part of complex terms."""
+    real: list[Term] = []
+    imaginary: list[Term] = []
+    for term in terms:
+        for choice in itertools.product((0, 1), repeat=len(term)):
+            taps = [f.taps.imag if c else np.real(f.taps) for f, c in zip(term, choice, strict=True)]
+            if not all(t.any() for t in taps) and not any(not f.sparse for f in term):
+                continue
+            turns = sum(choice)
+            if turns % 4 >= 2:
+                taps[0] = -taps[0]
+            factors = tuple(replace(f, taps=np.ascontiguousarray(t)) for f, t in zip(term, taps, strict=True))
+            (imaginary if turns % 2 else real).append(factors)
+    return real, imaginary
+
+
+# --------------------------------------------------------------------------- preparation
+
+
+@dataclass(slots=True, eq=False)
+class _Preparation:
+    """Turns one kernel on one layout into passes."""
+
+    problem: Problem
+    divisor: float
+    workers: int
+    launch: Launch = field(default_factory=Launch)
+
+    def prepare(self, kernel: Any, source: Slot, target: Slot) -> Launch:
+        """Passes for dense weights (an array) or separable terms (a sequence)."""
+        self.launch.dtype = self.problem.real_dtype
+        windows = self.problem.windows
+        if isinstance(kernel, np.ndarray):
+            self._dense(kernel, source, target, windows)
+        else:
+            self._terms([(0, term) for term in kernel], source, target, windows)
+        return self.launch
+
+    @property
+    def _real(self) -> np.dtype[Any]:
+        return self.problem.real_dtype
+
+    def _dense(self, weights: Array, source: Slot, target: Slot, windows: Sequence[Window]) -> None:
+        planes = arrange(_axes(source, target, windows))
+        sparse = self.problem.footprint == "support"
+        position = {window.axis: i for i, window in enumerate(windows)}
+        outer = [axis.window for axis in planes.outer if axis.window]
+        inside = [axis.window for axis in (planes.rows, planes.columns) if axis.window]
+        order = [position[w.axis] for w in (*outer, *inside)]
+        ordered = weights.transpose(order).reshape(
+            *(w.taps for w in outer),
+            planes.rows.window.taps if planes.rows.window else 1,
+            planes.columns.window.taps if planes.columns.window else 1,
+        )
+        parts, sources = [], []
+        for index in np.ndindex(*ordered.shape[:-2]):
+            if ordered[index].any() or not sparse:
+                parts.append(PlaneWeights(len(parts), ordered[index], sparse))
+                taps = iter(index)
+                sources.append(tuple(next(taps) if axis.window else 0 for axis in planes.outer))
+        self._pass(planes, sources or [(0,) * len(planes.outer)], parts, source, target, final=True)
+
+    def _terms(self, terms: list[tuple[int, Term]], source: Slot, target: Slot, windows: Sequence[Window]) -> None:
+        """`terms` pairs a stacked intermediate of `source` with the factors that are still to do."""
+        if len(windows) <= 2:
+            self._last_pass(terms, source, target, windows)
+            return
+        first = max(range(len(windows)), key=lambda j: abs(source.strides[windows[j].axis]))
+        window = windows[first]
+        rest = [w for j, w in enumerate(windows) if j != first]
+        groups: dict[Any, int] = {}
+        members: list[tuple[int, Factor]] = []
+        moved: list[tuple[int, Term]] = []
+        for stacked, term in terms:
+            factor = term[first]
+            key = (stacked, factor.taps.tobytes(), factor.start, factor.stop, factor.sparse)
+            if key not in groups:
+                groups[key] = len(members)
+                members.append((stacked, factor))
+            moved.append((groups[key], term[:first] + term[first + 1 :]))
+        if not members:
+            members.append((0, support_factor(np.zeros(window.taps))))
+        number = 2 + len(self.launch.scratch)
+        shape = _resized(source.shape, window.axis, window.out_size)
+        parts = _parts(source.dtype)
+        per_position = math.prod(shape) // max(window.out_size, 1) * parts * len(members) * self._real.itemsize
+        thick = max(1, min(window.out_size, SLAB_BYTES // max(per_position, 1)))
+        thick = max(thick, min(window.out_size, window.taps))
+        self.launch.scratch[number] = thick * per_position + 64
+        for start in range(0, window.out_size, thick):
+            stop = min(start + thick, window.out_size)
+            slab = self._slab(number, _resized(shape, window.axis, stop - start), source, members)
+            part = restrict(window, start, stop)
+            for i, (stacked, factor) in enumerate(members):
+                self._intermediate(source, stacked, factor, part, replace(slab, origin=i * slab.stack))
+            step = start * target.strides[window.axis] * _parts(target.dtype)
+            piece = replace(
+                target, shape=_resized(target.shape, window.axis, stop - start), origin=target.origin + step
+            )
+            self._terms(moved, slab, piece, rest)
+
+    def _slab(self, number: int, shape: tuple[int, ...], source: Slot, members: Sequence[tuple[int, Factor]]) -> Slot:
+        strides = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+        gains = tuple(source.gains[stacked] * float(factor.taps.sum()) for stacked, factor in members)
+        dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
+        return Slot(number, shape, strides, dtype, 0, gains, math.prod(shape) * _parts(source.dtype))
+
+    def _intermediate(self, source: Slot, stacked: int, factor: Factor, window: Window, target: Slot) -> None:
+        one = replace(
+            source, origin=source.origin + stacked * source.stack, gains=source.gains[stacked : stacked + 1], stack=0
+        )
+        planes = arrange(_axes(one, target, [window]))
+        rows = planes.rows.window is not None
+        term = PlaneTerm(0, row=factor) if rows else PlaneTerm(0, column=factor)
+        self._pass(planes, [(0,) * len(planes.outer)], [term], one, target, final=False)
+
+    def _last_pass(self, terms: list[tuple[int, Term]], source: Slot, target: Slot, windows: Sequence[Window]) -> None:
+        planes = arrange(_axes(source, target, windows))
+        position = {window.axis: i for i, window in enumerate(windows)}
+        one = window_factor(np.ones(1))
+
+        def factor(term: Term, axis: Axis) -> Factor:
+            return term[position[axis.window.axis]] if axis.window else one
+
+        parts = [PlaneTerm(s, factor(t, planes.rows), factor(t, planes.columns)) for s, t in terms]
+        zeros = (0,) * len(planes.outer)
+        sources = [(*zeros, s) for s in range(len(source.gains))] if source.stack else [zeros]
+        self._pass(planes, sources, parts, source, target, final=True)
+
+    def _pass(
+        self, planes: Planes, sources: list[tuple[int, ...]], parts: list[Any], source: Slot, target: Slot, *, final: bool
+    ) -> None:
+        taps = planes.rows.window.taps if planes.rows.window else 1
+        program = build_program(parts, taps + BLOCK_ROWS - 1, planes.inner, self._real)
+        stacked: list[OuterAxis] = []
+        if source.stack:
+            offsets = np.arange(len(source.gains), dtype=np.int64)[None] * source.stack
+            stacked.append(OuterAxis(offsets, np.zeros(1, np.int64)))
+        prepared = prepare_pass(
+            planes, sources, stacked, program,
+            origins=(source.origin, target.origin), dtype_in=source.dtype, dtype_out=target.dtype,
+            compute=self._real, constants=self._constants(source, len(sources), final),
+            cast=self.problem.cast, workers=self.workers,
+        )  # fmt: skip
+        self.launch.steps.append((prepared, source.index, target.index))
+
+    def _constants(self, source: Slot, count: int, final: bool) -> Array:
+        cval = self.problem.cval
+        pattern = [cval.real, cval.imag] if source.dtype.kind == "c" else [cval.real]
+        gains = source.gains if source.stack else source.gains[:1] * count
+        rows = [[self.divisor if final else 1.0, *(gain * part for part in pattern)] for gain in gains]
+        return np.array(rows)
+
+
+def _parts(dtype: np.dtype[Any]) -> int:
+    return 2 if dtype.kind == "c" else 1
+
+
+def _resized(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+    return (*shape[:axis], size, *shape[axis + 1 :])
+
+
+def _axes(source: Slot, target: Slot, windows: Sequence[Window]) -> list[Axis]:
+    return array_axes(
+        source.shape, target.shape, source.strides, target.strides, windows, _parts(source.dtype)
+    )
+
+
+__all__ = ["Boundary", "Launch", "correlate"]

@@ -1,0 +1,138 @@
+"""Any array as planes: which axis becomes rows, which columns, and what stays outside.
+
+Axes are ordered by stride, so a Fortran array is only a permuted one; trailing unfiltered axes (channels, the
+two parts of a complex number) become `inner`, a step between columns.  Every layout then runs on one kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..boundary import OUTSIDE, Boundary, source_index
+from ..kernels.geometry import OUTSIDE_PLANE
+from ..problem import Window
+
+MAX_INNER = 64  # longer inner runs are cut, so that the halo of a tile stays in cache
+LINE_INNER = 16  # from here on a single filtered axis runs as rows over contiguous columns
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of an array and of the array it is filtered into, in elements."""
+
+    size_in: int
+    """Input positions."""
+    size_out: int
+    """Output positions."""
+    stride_in: int
+    """Elements from one input position to the next."""
+    stride_out: int
+    """Elements from one output position to the next."""
+    window: Window | None = None
+    """How it is filtered; None: copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class OuterAxis:
+    """An axis that is neither rows nor columns, as tables of element offsets."""
+
+    offsets_in: npt.NDArray[np.int64]
+    """(positions, taps): where the input planes of an output position start."""
+    offsets_out: npt.NDArray[np.int64]
+    """(positions,): where the output planes start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """An array as planes of rows and columns of `inner` elements."""
+
+    outer: tuple[Axis, ...]
+    """Filtered and unfiltered axes outside the plane."""
+    rows: Axis
+    """The row axis."""
+    columns: Axis
+    """The column axis."""
+    inner: int
+    """Adjacent elements of one column."""
+
+
+ONE = Axis(1, 1, 0, 0)
+
+
+def array_axes(
+    shape_in: Sequence[int],
+    shape_out: Sequence[int],
+    strides_in: Sequence[int],
+    strides_out: Sequence[int],
+    windows: Sequence[Window],
+    parts: int,
+) -> list[Axis]:
+    """The axes of a pair of arrays; `parts` = 2 adds the two halves of complex numbers as a last axis."""
+    by_axis = {window.axis: window for window in windows}
+    axes = [
+        Axis(n_in, n_out, s_in * parts, s_out * parts, by_axis.get(i))
+        for i, (n_in, n_out, s_in, s_out) in enumerate(zip(shape_in, shape_out, strides_in, strides_out, strict=True))
+    ]
+    if parts > 1:
+        axes.append(Axis(parts, parts, 1, 1))
+    return axes
+
+
+def arrange(axes: Sequence[Axis]) -> Planes:
+    """Choose rows, columns and inner."""
+    kept = [axis for axis in axes if axis.window or axis.size_in != 1]
+    order = sorted(kept, key=lambda axis: -abs(axis.stride_in) if axis.stride_in else -(1 << 62))
+    inner = 1
+    while order and order[-1].window is None and order[-1].stride_in == order[-1].stride_out == inner:
+        inner *= order.pop().size_in
+    filtered = [axis for axis in order if axis.window]
+    if not filtered or (len(filtered) == 1 and inner >= LINE_INNER):
+        rows = filtered[-1] if filtered else (order[-1] if order else ONE)
+        return Planes(_others(order, rows), rows, Axis(inner, inner, 1, 1), 1)
+    columns = filtered[-1]
+    plain = [axis for axis in order if axis.window is None]
+    rows = filtered[-2] if len(filtered) > 1 else plain[-1] if plain else ONE
+    outer = _others(order, rows, columns)
+    if inner > MAX_INNER:
+        return _cut_inner(outer, rows, columns, inner)
+    return Planes(outer, rows, columns, inner)
+
+
+def _others(axes: Sequence[Axis], *taken: Axis) -> tuple[Axis, ...]:
+    return tuple(axis for axis in axes if not any(axis is other for other in taken))
+
+
+def _cut_inner(outer: tuple[Axis, ...], rows: Axis, columns: Axis, inner: int) -> Planes:
+    """The longest even divisor up to MAX_INNER becomes inner; the rest an outer axis."""
+    divisors = [n for n in range(1, MAX_INNER + 1) if inner % n == 0]
+    chunk = max((n for n in divisors if n % 2 == 0), default=max(divisors))
+    pieces = inner // chunk
+    return Planes((*outer, Axis(pieces, pieces, chunk, chunk)), rows, columns, chunk)
+
+
+def outer_table(axis: Axis) -> OuterAxis:
+    """Offsets of an outer axis, its boundary resolved."""
+    out = np.arange(axis.size_out, dtype=np.int64) * axis.stride_out
+    window = axis.window
+    if window is None:
+        return OuterAxis((np.arange(axis.size_in, dtype=np.int64) * axis.stride_in)[:, None], out)
+    positions = [
+        source_index(i, axis.size_in, int(window.boundary))
+        for i in range(window.first, window.first + axis.size_out + window.taps - 1)
+    ]
+    offsets = np.array([OUTSIDE_PLANE if p == OUTSIDE else p * axis.stride_in for p in positions], np.int64)
+    return OuterAxis(np.lib.stride_tricks.sliding_window_view(offsets, window.taps).copy(), out)
+
+
+def restrict(window: Window, start: int, stop: int) -> Window:
+    """The same window for output positions [start, stop) only."""
+    return replace(window, first=window.first + start, out_size=stop - start)
+
+
+def plain_window(axis: Axis) -> Window:
+    """A window of one tap: the axis is copied."""
+    return axis.window or Window(-1, axis.size_in, axis.size_out, 1, 0, Boundary.NEAREST)

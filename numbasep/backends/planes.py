@@ -1,0 +1,260 @@
+"""One pass of the plane driver: geometry, tiles and tables for a pair of arrays, and the call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..kernels import geometry as g
+from ..kernels import plane as kernels
+from ..kernels.correlate import BLOCK_COLUMNS, BLOCK_ROWS, LINE_COLUMNS
+from ..kernels.simd import HALF, HALF_SWAPPED, NATIVE, SWAPPED, VECTOR_BYTES
+from . import threads
+from .layout import Axis, OuterAxis, Planes, outer_table, plain_window
+from .program import Program
+
+Array = npt.NDArray[Any]
+
+CACHE_BYTES = 384 << 10  # packed rows of a task: half of a second-level cache
+STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
+TASKS_PER_THREAD = 4
+PARALLEL_WORK = 400_000  # element operations below which threads cost more than they bring
+
+
+class _Memory:
+    """Presents raw memory to NumPy; keeps its owner alive."""
+
+    def __init__(self, owner: Array, address: int, count: int, dtype: np.dtype[Any]) -> None:
+        self._owner = owner
+        self.__array_interface__ = {
+            "data": (address, False),
+            "shape": (count,),
+            "typestr": dtype.str,
+            "version": 3,
+        }
+
+
+def storage_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The native type that kernels see: float16 as uint16, bool as uint8, complex as its parts."""
+    if dtype.char == "e":
+        return np.dtype(np.uint16)
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    if dtype.kind == "c":
+        return np.dtype(np.float32 if dtype.itemsize == 8 else np.float64)
+    return dtype.newbyteorder("=")
+
+
+def encoding(dtype: np.dtype[Any]) -> int:
+    """How elements of `dtype` encode numbers (`simd.NATIVE` ...)."""
+    swapped = not dtype.isnative
+    if dtype.char == "e":
+        return HALF_SWAPPED if swapped else HALF
+    return SWAPPED if swapped else NATIVE
+
+
+def flat_memory(array: Array) -> tuple[Array, int]:
+    """All memory an array spans as a flat, writeable, native array, and where element 0 stands in it."""
+    dtype = storage_dtype(array.dtype)
+    if array.flags.c_contiguous and array.flags.writeable and array.dtype.isnative:
+        return array.reshape(-1).view(dtype), 0
+    item = dtype.itemsize
+    spans = [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
+    low = sum(s for s in spans if s < 0)
+    count = (sum(s for s in spans if s > 0) - low + array.itemsize) // item
+    address = array.__array_interface__["data"][0] + low
+    return np.asarray(_Memory(array, address, count, dtype)), -low // item
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanePass:
+    """A prepared pass: everything but the arrays."""
+
+    program: Program
+    geometry: Array
+    outer: Array
+    outer_taps: Array
+    constants: Array
+    tasks: int
+    threads: int
+    raw_in: int
+    raw_out: int
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of scratch memory that a call uses."""
+        return self.threads * (self._work_elements * self.constants.itemsize + 16 * int(self.geometry[g.TABLES]))
+
+    @property
+    def _work_elements(self) -> int:
+        return int(self.geometry[g.RESULT] + BLOCK_ROWS * self.geometry[g.RESULT_STRIDE] + 64)
+
+    def __call__(self, x: Array, y: Array) -> None:
+        """Run on the flat memory of both arrays (`flat_memory`)."""
+        n, dtype = self._work_elements, self.constants.dtype
+        table = int(self.geometry[g.TABLES])
+        count = self.threads
+        work_bytes = -(-n * dtype.itemsize // VECTOR_BYTES) * VECTOR_BYTES
+        table_bytes = -(-table * 8 // VECTOR_BYTES) * VECTOR_BYTES
+        with threads.borrow(count * (work_bytes + 2 * table_bytes)) as buffer:
+            work = buffer[: count * work_bytes].view(dtype).reshape(count, -1)
+            tables = buffer[count * work_bytes :][: 2 * count * table_bytes].view(np.int64).reshape(2 * count, -1)
+            raw_in = np.empty((count, self.raw_in), x.dtype)
+            raw_out = np.empty((count, self.raw_out), y.dtype)
+            program = self.program
+            arguments = (
+                x, y, 0, self.tasks, self.geometry, self.outer, self.outer_taps,
+                program.terms, program.runs, program.weights, program.shifts, program.line_weights,
+                self.constants, work, tables, raw_in, raw_out,
+            )  # fmt: skip
+            if count == 1:
+                kernels.run_serial(*arguments)
+            else:
+                with threads.parallel_region(count):
+                    kernels.run_parallel(*arguments)
+
+
+def _round_up(n: int, step: int) -> int:
+    return -(-n // step) * step
+
+
+def prepare_pass(
+    planes: Planes,
+    sources: Sequence[tuple[int, ...]],
+    source_tables: Sequence[OuterAxis],
+    program: Program,
+    *,
+    origins: tuple[int, int],
+    dtype_in: np.dtype[Any],
+    dtype_out: np.dtype[Any],
+    compute: np.dtype[Any],
+    constants: Array,
+    cast: str,
+    workers: int | None,
+) -> PlanePass:
+    """Choose tiles, strips and threads for one program on one layout.
+
+    Parameters
+    ----------
+    planes : Planes
+        Roles of the axes.
+    sources : sequence of tuple of int
+        For each input plane of an output plane, its tap along every outer axis.
+    source_tables : sequence of OuterAxis
+        Outer axes that exist only in the input (stacked intermediates); their taps come last in `sources`.
+    program : Program
+        What to compute in a plane.
+    origins : tuple of int
+        Element offsets of position 0 in the flat input and output.
+    dtype_in, dtype_out, compute : numpy.dtype
+        Array types (not storage types), and float32 or float64.
+    constants : (sources, 1 + period) array
+        Divisor and boundary value of each source.
+    cast : str
+        "truncate" or "saturate".
+    workers : int or None
+        Threads wished for.
+    """
+    rows, columns, inner = planes.rows, planes.columns, planes.inner
+    row_window, column_window = plain_window(rows), plain_window(columns)
+    tables = [outer_table(axis) for axis in planes.outer]
+    tables.append(OuterAxis(np.array([[origins[0]]]), np.array([origins[1]])))
+    tables += source_tables
+    outer_taps = np.array([(*taps[: len(planes.outer)], 0, *taps[len(planes.outer) :]) for taps in sources], np.int64)
+    n_planes = math.prod(table.offsets_out.size for table in tables)
+
+    item = compute.itemsize
+    ring_rows = (row_window.taps + BLOCK_ROWS - 1) * len(sources)
+    tile = _tile_columns(columns.size_out, column_window.taps, inner, item, ring_rows, constants.shape[1] - 1)
+    tiles = max(1, -(-columns.size_out // tile))
+    work = n_planes * rows.size_out * columns.size_out * inner * (program.operations + 4)
+    count = threads.thread_count(workers) if work >= PARALLEL_WORK else 1
+    strip = _strip_rows(rows.size_out, row_window.taps, count, n_planes * tiles)
+    strips = max(1, -(-rows.size_out // strip))
+
+    block = VECTOR_BYTES // item * max(BLOCK_COLUMNS, LINE_COLUMNS)
+    slack = (column_window.taps - 1) * inner + 2 * block
+    line = VECTOR_BYTES // item
+    ring_stride = _skew(_round_up(tile * inner + slack, block), line)
+    result_stride = _skew(_round_up(tile * inner, block) + block, line)
+    scratch = ring_rows * ring_stride
+    result = scratch + BLOCK_ROWS * ring_stride
+
+    geometry = np.zeros(g.GEOMETRY, np.int64)
+    for name, value in {
+        g.ROWS_IN: rows.size_in, g.ROWS_OUT: rows.size_out, g.ROW_FIRST: row_window.first,
+        g.ROW_TAPS: row_window.taps, g.ROW_BOUNDARY: int(row_window.boundary),
+        g.ROW_STRIDE_IN: rows.stride_in, g.ROW_STRIDE_OUT: rows.stride_out,
+        g.COLUMNS_IN: columns.size_in, g.COLUMNS_OUT: columns.size_out, g.COLUMN_FIRST: column_window.first,
+        g.COLUMN_TAPS: column_window.taps, g.COLUMN_BOUNDARY: int(column_window.boundary),
+        g.COLUMN_STRIDE_IN: columns.stride_in, g.COLUMN_STRIDE_OUT: columns.stride_out,
+        g.INNER: inner, g.ENCODING: encoding(dtype_in), g.CAST: _cast_code(dtype_out, cast),
+        g.STREAM: int(_streams(planes, n_planes, dtype_out, compute)),
+        g.STRIP: strip, g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.SOURCES: len(sources),
+        g.OUTER_AXES: len(tables), g.RING: 0, g.RING_STRIDE: ring_stride,
+        g.SCRATCH: scratch, g.SCRATCH_STRIDE: ring_stride, g.RESULT: result, g.RESULT_STRIDE: result_stride,
+        g.TABLES: max(ring_rows, len(sources)),
+    }.items():  # fmt: skip
+        geometry[name] = value
+    gathers = inner * max(1, 512 // inner)
+    return PlanePass(
+        program, geometry, _pack_outer(tables), outer_taps, constants.astype(compute), n_planes * strips * tiles,
+        min(count, n_planes * strips * tiles) or 1, gathers, gathers,
+    )  # fmt: skip
+
+
+def _skew(stride: int, line: int) -> int:
+    """An odd number of vectors: rows then never share their cache sets."""
+    return stride if stride // line % 2 else stride + line
+
+
+def _tile_columns(columns: int, taps: int, inner: int, item: int, ring_rows: int, period: int) -> int:
+    """Columns of a task: as many as the cache holds, but far more than the halo."""
+    per_column = inner * item * (ring_rows + 2 * BLOCK_ROWS)
+    fitting = CACHE_BYTES // per_column - taps + 1
+    tile = max(fitting, 4 * taps, 512 // inner)
+    if columns <= tile + tile // 4:
+        return max(columns, 1)
+    tiles = -(-columns // tile)
+    return _round_up(-(-columns // tiles), 64 * period)
+
+
+def _strip_rows(rows: int, taps: int, count: int, other_tasks: int) -> int:
+    """Rows of a task: enough tasks for the threads, few enough that the rows above a strip are not packed often."""
+    if count == 1:
+        return max(rows, 1)
+    wanted = -(-TASKS_PER_THREAD * count // other_tasks)
+    return max(_round_up(-(-rows // wanted), BLOCK_ROWS), min(_round_up(4 * taps, BLOCK_ROWS), _half(rows, count)))
+
+
+def _half(rows: int, count: int) -> int:
+    return _round_up(-(-rows // count), BLOCK_ROWS) or BLOCK_ROWS
+
+
+def _cast_code(dtype: np.dtype[Any], cast: str) -> int:
+    if dtype.char == "e":
+        return g.TO_HALF
+    return g.SATURATE if cast == "saturate" and dtype.kind in "iu" else g.TRUNCATE
+
+
+def _streams(planes: Planes, n_planes: int, dtype_out: np.dtype[Any], compute: np.dtype[Any]) -> bool:
+    elements = n_planes * planes.rows.size_out * planes.columns.size_out * planes.inner
+    return storage_dtype(dtype_out) == compute and elements * compute.itemsize >= STREAM_BYTES
+
+
+def _pack_outer(tables: Sequence[OuterAxis]) -> Array:
+    """Headers and offset tables of the outer axes in one array."""
+    header = np.zeros((len(tables), g.OUTER_ENTRIES), np.int64)
+    parts: list[Array] = [header.reshape(-1)]
+    at = header.size
+    for entry, table in zip(header, tables, strict=True):
+        entry[g.OUTER_SIZE], entry[g.OUTER_TAPS] = table.offsets_out.size, table.offsets_in.shape[1]
+        entry[g.OUTER_IN], entry[g.OUTER_OUT] = at, at + table.offsets_in.size
+        parts += [table.offsets_in.reshape(-1), table.offsets_out]
+        at += table.offsets_in.size + table.offsets_out.size
+    return np.concatenate(parts)

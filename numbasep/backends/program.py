@@ -1,0 +1,151 @@
+"""Terms and dense weights as the integer tables that the plane driver walks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..kernels import geometry as g
+from ..operators import Factor, window_factor
+
+Array = npt.NDArray[Any]
+_ONE = window_factor(np.ones(1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneTerm:
+    """One separable term over rows and columns of one input plane."""
+
+    source: int
+    """Which input plane it reads."""
+    row: Factor = _ONE
+    """Taps down the rows."""
+    column: Factor = _ONE
+    """Taps along the columns."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneWeights:
+    """Dense weights over rows and columns of one input plane; zeros are skipped if `sparse`."""
+
+    source: int
+    """Which input plane they read."""
+    weights: Array
+    """(row taps, column taps)."""
+    sparse: bool
+    """Whether zero weights touch nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """The tables of `kernels.plane`; see `kernels.geometry` for their columns."""
+
+    terms: Array
+    runs: Array
+    weights: Array
+    shifts: Array
+    line_weights: Array
+
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions fused, for each output element."""
+        return int(self.weights.size + self.line_weights.size)
+
+
+class _Builder:
+    """Collects the tables of one program."""
+
+    def __init__(self, window: int, inner: int) -> None:
+        self.window, self.inner = window, inner
+        self.terms: list[list[int]] = []
+        self.runs: list[list[int]] = []
+        self.weights: list[float] = []
+        self.shifts: list[int] = []
+        self.line_weights: list[float] = []
+
+    def column_of_taps(self, source: int, positions: Array, taps: Array, column: int) -> None:
+        """Taps at rising row positions, cut into runs of adjacent ones."""
+        for run in np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1):
+            row = source * self.window + int(run[0])
+            self.runs.append([row, column * self.inner, run.size, len(self.weights)])
+            self.weights += taps[run].tolist()
+
+    def term(self, runs: int, taps: int, source_row: int = 0) -> None:
+        """Close a term that began with `runs` runs and `taps` line taps."""
+        self.terms.append([runs, len(self.runs), taps, len(self.shifts), source_row])
+
+    def add_term(self, term: PlaneTerm) -> None:
+        """A separable term; one with a single tap along an axis becomes one pass."""
+        rows, columns = term.row.positions, term.column.positions
+        runs, taps = len(self.runs), len(self.shifts)
+        if not rows.size or not columns.size:
+            return
+        if columns.size == 1:
+            column = int(columns[0])
+            self.column_of_taps(term.source, rows, term.row.taps * term.column.taps[column], column)
+            return self.term(runs, taps)
+        scale = 1.0
+        if rows.size == 1:
+            scale = float(term.row.taps[rows[0]])
+        else:
+            self.column_of_taps(term.source, rows, term.row.taps, 0)
+        self.shifts += (columns * self.inner).tolist()
+        self.line_weights += (term.column.taps[columns] * scale).tolist()
+        return self.term(runs, taps, term.source * self.window + int(rows[0]))
+
+    def add_dense(self, parts: Sequence[PlaneWeights]) -> None:
+        """Dense weights of all sources: one term made of runs."""
+        runs, taps = len(self.runs), len(self.shifts)
+        for part in parts:
+            for column in range(part.weights.shape[1]):
+                taps_down = part.weights[:, column]
+                positions = np.flatnonzero(taps_down) if part.sparse else np.arange(taps_down.size)
+                if positions.size:
+                    self.column_of_taps(part.source, positions, taps_down, column)
+        self.term(runs, taps)
+
+    def build(self, dtype: np.dtype[Any]) -> Program:
+        """The tables as arrays; `dtype` is the compute type."""
+        if not self.terms:
+            self.terms.append([0, 0, 0, 0, 0])  # nothing multiplies: zero everywhere
+
+        def integers(values: list[Any], width: int) -> Array:
+            return np.array(values, np.int64).reshape(-1, width)
+
+        return Program(
+            integers(self.terms, g.TERM),
+            integers(self.runs, g.RUN),
+            np.array(self.weights, dtype),
+            np.array(self.shifts, np.int64),
+            np.array(self.line_weights, dtype),
+        )
+
+
+def build_program(
+    parts: Sequence[PlaneTerm] | Sequence[PlaneWeights], window: int, inner: int, dtype: np.dtype[Any]
+) -> Program:
+    """Tables for separable terms, or for dense weights.
+
+    Parameters
+    ----------
+    parts : sequence
+        Terms, or the weights of every source.
+    window : int
+        Packed rows that each source keeps at hand: row taps + block rows - 1.
+    inner : int
+        Elements from one column to the next.
+    dtype : numpy.dtype
+        Compute type, float32 or float64.
+    """
+    builder = _Builder(window, inner)
+    dense = [part for part in parts if isinstance(part, PlaneWeights)]
+    if dense:
+        builder.add_dense(dense)
+    for part in parts:
+        if isinstance(part, PlaneTerm):
+            builder.add_term(part)
+    return builder.build(dtype)

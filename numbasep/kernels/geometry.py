@@ -1,0 +1,55 @@
+"""Names of the entries of the integer tables that drivers take.
+
+A plane is the pair (rows, columns) of the canonical array ``(outer axes..., rows, columns, inner)``: columns are
+filtered with a step of `inner` elements, so channels-last colour (inner = channels) and complex data (inner = 2)
+are ordinary planes.  All distances count elements, not bytes.
+"""
+
+# geometry[...]
+(
+    ROWS_IN,  # input rows of a plane
+    ROWS_OUT,  # output rows of a plane
+    ROW_FIRST,  # input row under the first row tap of output row 0
+    ROW_TAPS,  # rows a window spans
+    ROW_BOUNDARY,
+    ROW_STRIDE_IN,
+    ROW_STRIDE_OUT,
+    COLUMNS_IN,
+    COLUMNS_OUT,
+    COLUMN_FIRST,
+    COLUMN_TAPS,
+    COLUMN_BOUNDARY,
+    COLUMN_STRIDE_IN,
+    COLUMN_STRIDE_OUT,
+    INNER,  # adjacent elements that make up one column
+    ENCODING,  # simd.NATIVE ...: how input elements encode numbers
+    CAST,  # TRUNCATE ...: how results become output elements
+    STREAM,  # 1: write past the caches
+    STRIP,  # rows of a task
+    STRIPS,  # tasks along the rows of a plane
+    TILE,  # columns of a task
+    TILES,  # tasks along the columns of a plane
+    SOURCES,  # input planes that one output plane reads
+    OUTER_AXES,
+    RING,  # where the packed rows start in the workspace
+    RING_STRIDE,
+    SCRATCH,  # where the block of rows between the two passes starts
+    SCRATCH_STRIDE,
+    RESULT,  # where the block of finished rows starts
+    RESULT_STRIDE,
+    TABLES,  # length of the row table
+    GEOMETRY,  # number of entries
+) = range(32)
+
+TRUNCATE, SATURATE, TO_HALF = range(3)
+
+# terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program
+RUN_START, RUN_STOP, TAP_START, TAP_STOP, SOURCE_ROW, TERM = range(6)
+
+# runs[run, ...]: consecutive taps down one column of the window
+RUN_ROW, RUN_SHIFT, RUN_LENGTH, RUN_WEIGHTS, RUN = range(5)
+
+# outer[OUTER_ENTRIES * axis + ...]: where the tables of an outer axis stand in the same array
+OUTER_SIZE, OUTER_TAPS, OUTER_IN, OUTER_OUT, OUTER_ENTRIES = range(5)
+
+OUTSIDE_PLANE = -(1 << 62)  # an input plane that lies beyond a constant boundary

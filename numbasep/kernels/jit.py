@@ -1,0 +1,149 @@
+"""How every CPU kernel is compiled, and where its machine code is kept.
+
+Numba keys a disk cache by the file of the kernel itself, so an edit in another file would go unnoticed, and it
+fails at decoration when no directory can be written.  Here the directory is keyed by everything that the machine
+code depends on (all kernel sources, Numba, LLVM, the host's features), and a cache that cannot be used
+costs one warning and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba.core import caching, config
+
+_COMMON = {"nogil": True, "error_model": "numpy", "boundscheck": None}
+
+
+def cache_root() -> Path:
+    """The directory below which numbasep keeps machine code and measurements."""
+    named = os.environ.get("NUMBASEP_CACHE_DIR")
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir())) / "numbasep" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "numbasep"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numbasep"
+
+
+@functools.cache
+def source_key() -> str:
+    """Hash of all that the machine code depends on besides its signature."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for path in [here.parent / "boundary.py", *sorted(here.glob("*.py"))]:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    versions = (sys.version_info[:2], numba.__version__, llvmlite.__version__, config.CPU_NAME, config.CPU_FEATURES)
+    digest.update(repr(versions).encode())
+    return digest.hexdigest()[:20]
+
+
+@functools.cache
+def cache_directory() -> Path | None:
+    """Where machine code is kept, or None (after one warning) if nothing can be written there."""
+    if os.environ.get("NUMBASEP_CACHE", "1") == "0" or config.DISABLE_JIT:
+        return None
+    path = cache_root() / "kernels" / source_key()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except (OSError, RuntimeError) as error:
+        warnings.warn(
+            f"numbasep compiles anew in every process: {path} cannot be written ({error}). "
+            "Set NUMBASEP_CACHE_DIR to a writable directory, or NUMBASEP_CACHE=0 to silence this.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+class _Locator:
+    """Tells Numba's cache where a kernel's files are and that only the directory decides staleness."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._line = function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        return str(cache_directory())
+
+    def get_source_stamp(self) -> str:
+        return source_key()
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    def ensure_cache_path(self) -> None:
+        Path(self.get_cache_path()).mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], path: str) -> _Locator:
+        return cls(function)
+
+
+class _CacheImplementation(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+
+class _KernelCache(caching.FunctionCache):
+    """Numba's function cache in our directory; a file that cannot be read or written is never an error."""
+
+    _impl_class = _CacheImplementation
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # noqa: BLE001 - a damaged or vanished file means: compile
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _warn_once(f"numbasep could not keep its machine code: {error}")
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    if config.DISABLE_JIT:
+        return function
+    dispatcher = numba.njit(**_COMMON, **options)(function)
+    if cache_directory() is not None:
+        dispatcher._cache = _KernelCache(function)
+    return dispatcher
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function called from drivers: no Python, no threads, no GIL."""
+    return _compiled(function)
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A scalar function that disappears into its callers."""
+    return _compiled(function)
+
+
+def serial(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A driver that runs on the calling thread."""
+    return _compiled(function)
+
+
+def parallel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A driver whose `prange` runs on Numba's threads."""
+    return _compiled(function, parallel=True)

@@ -1,0 +1,664 @@
+"""The SIMD vocabulary: every explicit vector word the CPU kernels use, and its plain-Python twin.
+
+A *vector* holds `lanes(dtype)` numbers of a compute type (float32 or float64) in one register of the host.
+A *block* is a rectangle of vectors, rows by columns, that lives in registers: the accumulators of a kernel.
+
+Each word is a Numba intrinsic that emits one or two LLVM instructions.  Under ``NUMBA_DISABLE_JIT=1`` the
+same name is bound to a NumPy function instead, which also checks that nothing outside the array is touched.
+Offsets count elements of a flat array; alignment is never assumed except by `stream`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils, config
+from numba.core.datamodel.models import PrimitiveModel
+from numba.extending import intrinsic, register_model
+
+
+def _host_vector_bytes() -> int:
+    """Width of the widest vector register that the host's Numba target will use."""
+    named = config.CPU_FEATURES
+    features = named.split(",") if named else [k for k, on in binding.get_host_cpu_features().items() if on]
+    names = {feature.lstrip("+") for feature in features if not feature.startswith("-")}
+    return 64 if {"avx512f", "avx512vl", "avx512bw", "avx512dq"} <= names else 32 if "avx2" in names else 16
+
+
+VECTOR_BYTES = _host_vector_bytes()
+REGISTERS = 32 if VECTOR_BYTES in (16, 64) else 16
+LANES32 = VECTOR_BYTES // 4
+LANES64 = VECTOR_BYTES // 8
+NATIVE, SWAPPED, HALF, HALF_SWAPPED = 0, 1, 2, 3  # how the stored elements encode numbers
+
+
+def lanes(dtype: np.dtype[Any]) -> int:
+    """Numbers of a compute type in one vector."""
+    return VECTOR_BYTES // dtype.itemsize
+
+
+# --------------------------------------------------------------------------- types
+
+
+class Vector(types.Type):
+    """A register of `lanes` numbers of one compute type."""
+
+    def __init__(self, dtype: types.Type) -> None:
+        self.dtype = dtype
+        self.lanes = VECTOR_BYTES * 8 // dtype.bitwidth
+        super().__init__(name=f"Vector({dtype}x{self.lanes})")
+
+
+class Block(types.Type):
+    """`rows` x `columns` vectors held in registers."""
+
+    def __init__(self, dtype: types.Type, rows: int, columns: int) -> None:
+        self.vector, self.rows, self.columns = Vector(dtype), rows, columns
+        super().__init__(name=f"Block({rows}x{columns} of {self.vector.name})")
+
+
+_LLVM = {
+    types.float32: ir.FloatType(),
+    types.float64: ir.DoubleType(),
+    types.uint8: ir.IntType(8),
+    types.int8: ir.IntType(8),
+    types.uint16: ir.IntType(16),
+    types.int16: ir.IntType(16),
+    types.uint32: ir.IntType(32),
+    types.int32: ir.IntType(32),
+    types.uint64: ir.IntType(64),
+    types.int64: ir.IntType(64),
+}
+
+
+@register_model(Vector)
+class _VectorModel(PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Vector) -> None:
+        super().__init__(dmm, fe_type, ir.VectorType(_LLVM[fe_type.dtype], fe_type.lanes))
+
+
+@register_model(Block)
+class _BlockModel(PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Block) -> None:
+        vector = ir.VectorType(_LLVM[fe_type.vector.dtype], fe_type.vector.lanes)
+        super().__init__(dmm, fe_type, ir.ArrayType(vector, fe_type.rows * fe_type.columns))
+
+
+def word(twin: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Bind a name to the intrinsic, or to its plain-Python twin when the JIT is switched off."""
+
+    def bind(emit: Callable[..., Any]) -> Callable[..., Any]:
+        return twin if config.DISABLE_JIT else intrinsic(emit)
+
+    return bind
+
+
+# --------------------------------------------------------------------------- LLVM helpers
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, to: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [offset]), to.as_pointer())
+
+
+def _call(builder: Any, name: str, result: Any, *args: Any) -> Any:
+    signature = ir.FunctionType(result, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), args)
+
+
+def _splat(builder: Any, value: Any, lanes: int) -> Any:
+    undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    return builder.shuffle_vector(first, undefined, mask)
+
+
+def _suffix(vector: Any) -> str:
+    bits = {"float": "f32", "double": "f64"}.get(str(vector.element)) or f"i{vector.element.width}"
+    return f"v{vector.count}{bits}"
+
+
+def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    return _call(builder, f"llvm.fma.{_suffix(a.type)}", a.type, a, b, c)
+
+
+# --------------------------------------------------------------------------- twins
+
+
+def _span(array: np.ndarray, offset: int, n: int) -> np.ndarray:
+    if offset < 0 or offset + n > array.size:
+        raise IndexError(f"vector [{offset}, {offset + n}) outside an array of {array.size}")
+    return array[offset : offset + n]
+
+
+def _load_twin(array: np.ndarray, offset: int) -> np.ndarray:
+    return _span(array, offset, lanes(array.dtype)).copy()
+
+
+def _store_twin(array: np.ndarray, offset: int, value: np.ndarray) -> None:
+    _span(array, offset, value.size)[:] = value
+
+
+def _splat_twin(scalar: Any) -> np.ndarray:
+    return np.full(lanes(np.asarray(scalar).dtype), scalar)
+
+
+def _decode(raw: np.ndarray, encoding: int) -> np.ndarray:
+    if encoding in (SWAPPED, HALF_SWAPPED):
+        raw = raw.byteswap()
+    return raw.view(np.float16) if encoding in (HALF, HALF_SWAPPED) else raw
+
+
+def _convert_twin(array: np.ndarray, offset: int, count: int | None, encoding: int, like: Any) -> np.ndarray:
+    compute = np.asarray(like).dtype
+    wide = np.zeros(lanes(compute), compute)
+    count = wide.size if count is None else min(count, wide.size)
+    wide[:count] = _decode(_span(array, offset, count), encoding)
+    return wide
+
+
+def round_cast(values: np.ndarray, dtype: np.dtype[Any], saturate: bool) -> np.ndarray:
+    """`values` as integers of `dtype`: C truncation that wraps, or round half to even and clip."""
+    if saturate:
+        info = np.iinfo(dtype)
+        clipped = np.clip(np.rint(np.nan_to_num(values.astype(np.float64), nan=0.0)), info.min, info.max)
+        # the largest int64/uint64 are not doubles: clip again as integers
+        top = clipped >= float(info.max)
+        return np.where(top, info.max, np.where(top, 0, clipped).astype(dtype)).astype(dtype)
+    with np.errstate(invalid="ignore"):
+        if dtype.itemsize < 4:
+            return values.astype(np.int32).astype(dtype)
+        if dtype == np.uint64:
+            negative = values <= -1
+            magnitude = np.abs(values).astype(np.uint64)
+            return np.where(negative, np.uint64(0) - magnitude, magnitude)
+        return values.astype(np.int32 if dtype == np.int32 else np.int64).astype(dtype)
+
+
+def _narrow_twin(array: np.ndarray, offset: int, value: np.ndarray, saturate: bool, half: bool) -> None:
+    target = _span(array, offset, value.size)
+    if half:
+        target[:] = value.astype(np.float16).view(np.uint16)
+    elif target.dtype.kind in "iu":
+        target[:] = round_cast(value, target.dtype, bool(saturate))
+    else:
+        target[:] = value
+
+
+# --------------------------------------------------------------------------- vectors
+
+
+@word(_load_twin)
+def load(typingctx: Any, array: Any, offset: Any) -> Any:
+    """The vector at `array[offset]`."""
+    vector = Vector(array.dtype)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, sig.args[0], *args, context.get_value_type(vector))
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return vector(array, types.intp), codegen
+
+
+@word(_store_twin)
+def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
+    """Write a vector to `array[offset]`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, sig.args[0], args[0], args[1], args[2].type)
+        builder.store(args[2], pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@word(_store_twin)
+def stream(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
+    """Write a vector past the caches; `array[offset]` must be aligned to the vector."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, sig.args[0], args[0], args[1], args[2].type)
+        instruction = builder.store(args[2], pointer, align=VECTOR_BYTES)
+        one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        instruction.set_metadata("nontemporal", one)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@word(lambda array, offset: (array.ctypes.data + offset * array.itemsize) % VECTOR_BYTES)
+def misalignment(typingctx: Any, array: Any, offset: Any) -> Any:
+    """Bytes by which `array[offset]` lies past a vector boundary."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, sig.args[0], *args, ir.IntType(8))
+        address = builder.ptrtoint(pointer, ir.IntType(64))
+        return builder.and_(address, ir.Constant(ir.IntType(64), VECTOR_BYTES - 1))
+
+    return types.intp(array, types.intp), codegen
+
+
+@word(lambda array, offset: _span(array, offset, 1)[0])
+def peek(typingctx: Any, array: Any, offset: Any) -> Any:
+    """`array[offset]` without Python's wrap-around of negative positions."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load(_pointer(context, builder, sig.args[0], *args, _LLVM[array.dtype]))
+
+    return array.dtype(array, types.intp), codegen
+
+
+@word(lambda array, offset, value: _store_twin(array, offset, np.asarray(value)))
+def poke(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
+    """`array[offset] = value` without Python's wrap-around of negative positions."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.store(args[2], _pointer(context, builder, sig.args[0], args[0], args[1], args[2].type))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), codegen
+
+
+@word(_splat_twin)
+def splat(typingctx: Any, scalar: Any) -> Any:
+    """A vector with the same number in every lane."""
+    vector = Vector(scalar)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _splat(builder, args[0], vector.lanes)
+
+    return vector(scalar), codegen
+
+
+@word(lambda a, b, c: (a * b + c).astype(a.dtype))
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """`a * b + c`, rounded once."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _fma(builder, *args)
+
+    return a(a, b, c), codegen
+
+
+@word(lambda a, b: a + b)
+def add(typingctx: Any, a: Any, b: Any) -> Any:
+    """`a + b`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fadd(*args)
+
+    return a(a, b), codegen
+
+
+@word(lambda a, b: a - b)
+def sub(typingctx: Any, a: Any, b: Any) -> Any:
+    """`a - b`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fsub(*args)
+
+    return a(a, b), codegen
+
+
+@word(lambda a, b: a * b)
+def mul(typingctx: Any, a: Any, b: Any) -> Any:
+    """`a * b`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fmul(*args)
+
+    return a(a, b), codegen
+
+
+@word(lambda a, b: a / b)
+def div(typingctx: Any, a: Any, b: Any) -> Any:
+    """`a / b`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fdiv(*args)
+
+    return a(a, b), codegen
+
+
+# --------------------------------------------------------------------------- conversions
+
+
+def _byte_swap(builder: Any, bits: Any) -> Any:
+    return bits if bits.type.element.width == 8 else _call(builder, f"llvm.bswap.{_suffix(bits.type)}", bits.type, bits)
+
+
+def _widen(builder: Any, storage: Any, raw: Any, to: Any) -> Any:
+    """A vector of storage elements as numbers of the compute type."""
+    if isinstance(storage, types.Integer):
+        return (builder.sitofp if storage.signed else builder.uitofp)(raw, to)
+    if raw.type == to:
+        return raw
+    return (builder.fpext if storage.bitwidth < 64 else builder.fptrunc)(raw, to)
+
+
+def _mask(builder: Any, count: Any, lanes: int) -> Any:
+    """The first `count` of `lanes` lanes."""
+    index = count.type
+    position = ir.Constant(ir.VectorType(index, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", position, _splat(builder, count, lanes))
+
+
+def _masked_load(builder: Any, pointer: Any, mask: Any, kind: Any) -> Any:
+    zero = ir.Constant(kind, [ir.Constant(kind.element, 0)] * kind.count)
+    name = f"llvm.masked.load.{_suffix(kind)}.p0"
+    arguments = [pointer.type, ir.IntType(32), mask.type, kind]
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, arguments), name)
+    return builder.call(function, [pointer, ir.Constant(ir.IntType(32), 1), mask, zero])
+
+
+def _masked_store(builder: Any, value: Any, pointer: Any, mask: Any) -> None:
+    name = f"llvm.masked.store.{_suffix(value.type)}.p0"
+    arguments = [value.type, pointer.type, ir.IntType(32), mask.type]
+    kind = ir.FunctionType(ir.VoidType(), arguments)
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    builder.call(function, [value, pointer, ir.Constant(ir.IntType(32), 1), mask])
+
+
+def _decode_vector(builder: Any, storage: Any, raw: Any, to: Any, encoding: int) -> Any:
+    """A vector of stored elements as numbers of the compute type."""
+    if encoding in (SWAPPED, HALF_SWAPPED):
+        bits = ir.VectorType(ir.IntType(storage.bitwidth), raw.type.count)
+        raw = builder.bitcast(_byte_swap(builder, builder.bitcast(raw, bits)), raw.type)
+    if encoding in (HALF, HALF_SWAPPED) and storage.bitwidth == 16:
+        return builder.fpext(builder.bitcast(raw, ir.VectorType(ir.HalfType(), raw.type.count)), to)
+    return _widen(builder, storage, raw, to)
+
+
+def _convert(encoding: int) -> Callable[..., Any]:
+    """Emit the load of one encoding; the choice between them is made once a row, not once a vector."""
+
+    def emit(typingctx: Any, array: Any, offset: Any, like: Any) -> Any:
+        vector = Vector(like)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = ir.VectorType(_LLVM[array.dtype], vector.lanes)
+            raw = builder.load(_pointer(context, builder, sig.args[0], args[0], args[1], kind), align=1)
+            return _decode_vector(builder, array.dtype, raw, context.get_value_type(vector), encoding)
+
+        return vector(array, types.intp, like), codegen
+
+    return word(lambda array, offset, like: _convert_twin(array, offset, None, encoding, like))(emit)
+
+
+def _convert_first(encoding: int) -> Callable[..., Any]:
+    """As `_convert`, reading only the first `count` elements; the other lanes are zero."""
+
+    def emit(typingctx: Any, array: Any, offset: Any, count: Any, like: Any) -> Any:
+        vector = Vector(like)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = ir.VectorType(_LLVM[array.dtype], vector.lanes)
+            pointer = _pointer(context, builder, sig.args[0], args[0], args[1], kind)
+            raw = _masked_load(builder, pointer, _mask(builder, args[2], vector.lanes), kind)
+            return _decode_vector(builder, array.dtype, raw, context.get_value_type(vector), encoding)
+
+        return vector(array, types.intp, types.intp, like), codegen
+
+    return word(lambda array, offset, count, like: _convert_twin(array, offset, count, encoding, like))(emit)
+
+
+load_as = _convert(NATIVE)  # (array, offset, like): stored numbers as a vector of the type of `like`
+load_swapped = _convert(SWAPPED)  # the same for the other byte order
+load_half = _convert(HALF)  # the same for float16 seen as uint16
+load_half_swapped = _convert(HALF_SWAPPED)
+load_first = _convert_first(NATIVE)  # (array, offset, count, like): no more than `count` of them
+load_first_swapped = _convert_first(SWAPPED)
+load_first_half = _convert_first(HALF)
+load_first_half_swapped = _convert_first(HALF_SWAPPED)
+
+
+def _clamp(builder: Any, value: Any, low: float, high: float) -> Any:
+    def constant(number: float) -> Any:
+        return ir.Constant(value.type, [number] * value.type.count)
+
+    low, high = constant(low), constant(high)
+    value = builder.select(builder.fcmp_ordered(">", value, low), value, low)  # NaN becomes `low`
+    return builder.select(builder.fcmp_ordered("<", value, high), value, high)
+
+
+def _truncate(builder: Any, storage: Any, value: Any) -> Any:
+    """C's cast to an integer, wrap-around included: scipy.ndimage's rule."""
+    count, to = value.type.count, ir.VectorType(_LLVM[storage], value.type.count)
+    if storage == types.uint64:
+        magnitude = _call(builder, f"llvm.fabs.{_suffix(value.type)}", value.type, value)
+        bits = builder.fptoui(magnitude, to)
+        negative = builder.fcmp_ordered("<=", value, ir.Constant(value.type, [-1.0] * count))
+        return builder.select(negative, builder.sub(ir.Constant(to, [0] * count), bits), bits)
+    wide = 32 if storage.bitwidth < 32 or storage == types.int32 else 64
+    bits = builder.fptosi(value, ir.VectorType(ir.IntType(wide), count))
+    return bits if wide == storage.bitwidth else builder.trunc(bits, to)
+
+
+def _saturate(builder: Any, storage: Any, value: Any) -> Any:
+    """Round half to even and clip to the range of the storage type: OpenCV's rule.  NaN becomes 0."""
+    count, to = value.type.count, ir.VectorType(_LLVM[storage], value.type.count)
+    zero = ir.Constant(value.type, [0.0] * count)
+    value = builder.select(builder.fcmp_ordered("ord", value, value), value, zero)
+    value = _call(builder, f"llvm.rint.{_suffix(value.type)}", value.type, value)
+    if storage.bitwidth < 32:
+        value = _clamp(builder, value, float(storage.minval), float(storage.maxval))
+        return builder.trunc(builder.fptosi(value, ir.VectorType(ir.IntType(32), count)), to)
+    kind = "fptosi" if storage.signed else "fptoui"
+    return _call(builder, f"llvm.{kind}.sat.{_suffix(to)}.{_suffix(value.type)}", to, value)
+
+
+def _encode_vector(builder: Any, storage: Any, number: Any, saturate: bool, half: bool) -> Any:
+    """A vector of compute numbers as elements of the storage type."""
+    count = number.type.count
+    if half and storage.bitwidth == 16:
+        halves = builder.fptrunc(number, ir.VectorType(ir.HalfType(), count))
+        return builder.bitcast(halves, ir.VectorType(ir.IntType(16), count))
+    if isinstance(storage, types.Integer):
+        return (_saturate if saturate else _truncate)(builder, storage, number)
+    to = ir.VectorType(_LLVM[storage], count)
+    if to == number.type:
+        return number
+    return (builder.fptrunc if storage.bitwidth == 32 else builder.fpext)(number, to)
+
+
+def _narrow(saturate: bool, half: bool) -> Callable[..., Any]:
+    def emit(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            stored = _encode_vector(builder, array.dtype, args[2], saturate, half)
+            pointer = _pointer(context, builder, sig.args[0], args[0], args[1], stored.type)
+            builder.store(stored, pointer, align=1)
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, value), codegen
+
+    return word(lambda array, offset, value: _narrow_twin(array, offset, value, saturate, half))(emit)
+
+
+def _narrow_first(saturate: bool, half: bool) -> Callable[..., Any]:
+    def emit(typingctx: Any, array: Any, offset: Any, count: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            stored = _encode_vector(builder, array.dtype, args[3], saturate, half)
+            pointer = _pointer(context, builder, sig.args[0], args[0], args[1], stored.type)
+            _masked_store(builder, stored, pointer, _mask(builder, args[2], stored.type.count))
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, types.intp, value), codegen
+
+    return word(lambda array, offset, count, value: _narrow_twin(array, offset, value[:count], saturate, half))(emit)
+
+
+store_truncated = _narrow(saturate=False, half=False)  # (array, offset, vector): C cast
+store_saturated = _narrow(saturate=True, half=False)  # round half to even, clip
+store_half = _narrow(saturate=False, half=True)  # float16 into an array seen as uint16
+store_first_truncated = _narrow_first(saturate=False, half=False)  # (array, offset, count, vector)
+store_first_saturated = _narrow_first(saturate=True, half=False)
+store_first_half = _narrow_first(saturate=False, half=True)
+
+
+# --------------------------------------------------------------------------- blocks
+
+
+class BlockWords:
+    """The words on blocks of one shape: `BlockWords(rows, columns)` holds a set of intrinsics.
+
+    A block's vectors are adjacent along its columns; its rows are `stride`-d or listed in a table.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.rows, self.columns = rows, columns
+        self.zero = _block_zero(rows, columns)
+        self.read = _block_read(rows, columns)
+        self.write = _block_write(rows, columns)
+        self.window = _window(rows, columns)
+        self.push = _push(rows, columns)
+        self.fma = _block_fma(rows, columns)
+
+
+def _items(builder: Any, block: Any) -> list[Any]:
+    return [builder.extract_value(block, i) for i in range(block.type.count)]
+
+
+def _pack(builder: Any, kind: Any, items: list[Any]) -> Any:
+    block = ir.Constant(kind, ir.Undefined)
+    for i, item in enumerate(items):
+        block = builder.insert_value(block, item, i)
+    return block
+
+
+def _block_zero(rows: int, columns: int) -> Callable[..., Any]:
+    def emit(typingctx: Any, like: Any) -> Any:
+        block = Block(like, rows, columns)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return ir.Constant(context.get_value_type(block), None)
+
+        return block(like), codegen
+
+    def twin(like: Any) -> np.ndarray:
+        dtype = np.asarray(like).dtype
+        return np.zeros((rows, columns * lanes(dtype)), dtype)
+
+    return word(twin)(emit)
+
+
+def _block_read(rows: int, columns: int) -> Callable[..., Any]:
+    def emit(typingctx: Any, array: Any, offset: Any, stride: Any) -> Any:
+        block = Block(array.dtype, rows, columns)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = context.get_value_type(block)
+            items = []
+            for row in range(rows):
+                for column in range(columns):
+                    at = _block_offset(builder, args[1], args[2], row, column * block.vector.lanes)
+                    pointer = _pointer(context, builder, sig.args[0], args[0], at, kind.element)
+                    items.append(builder.load(pointer, align=array.dtype.bitwidth // 8))
+            return _pack(builder, kind, items)
+
+        return block(array, types.intp, types.intp), codegen
+
+    def twin(array: np.ndarray, offset: int, stride: int) -> np.ndarray:
+        n = columns * lanes(array.dtype)
+        return np.stack([_span(array, offset + row * stride, n) for row in range(rows)])
+
+    return word(twin)(emit)
+
+
+def _block_offset(builder: Any, offset: Any, stride: Any, row: int, extra: int) -> Any:
+    index = offset.type
+    at = builder.add(offset, builder.mul(stride, ir.Constant(index, row))) if row else offset
+    return builder.add(at, ir.Constant(index, extra)) if extra else at
+
+
+def _block_write(rows: int, columns: int) -> Callable[..., Any]:
+    def emit(typingctx: Any, array: Any, offset: Any, stride: Any, block: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            items = _items(builder, args[3])
+            for row in range(rows):
+                for column in range(columns):
+                    at = _block_offset(builder, args[1], args[2], row, column * block.vector.lanes)
+                    item = items[row * columns + column]
+                    pointer = _pointer(context, builder, sig.args[0], args[0], at, item.type)
+                    builder.store(item, pointer, align=array.dtype.bitwidth // 8)
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, types.intp, block), codegen
+
+    def twin(array: np.ndarray, offset: int, stride: int, block: np.ndarray) -> None:
+        for row in range(rows):
+            _span(array, offset + row * stride, block.shape[1])[:] = block[row]
+
+    return word(twin)(emit)
+
+
+def _window(rows: int, columns: int) -> Callable[..., Any]:
+    def emit(typingctx: Any, array: Any, table: Any, first: Any, offset: Any) -> Any:
+        block = Block(array.dtype, rows, columns)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = context.get_value_type(block)
+            items = [ir.Constant(kind.element, ir.Undefined)] * columns
+            for row in range(rows - 1):
+                items += _table_row(context, builder, sig, args, row, block)
+            return _pack(builder, kind, items)
+
+        return block(array, table, types.intp, types.intp), codegen
+
+    def twin(array: np.ndarray, table: np.ndarray, first: int, offset: int) -> np.ndarray:
+        n = columns * lanes(array.dtype)
+        rows_read = [_span(array, table[first + row] + offset, n) for row in range(rows - 1)]
+        return np.stack([np.full(n, np.nan, array.dtype), *rows_read])
+
+    return word(twin)(emit)
+
+
+def _table_row(context: Any, builder: Any, sig: Any, args: Any, row: int, block: Block) -> list[Any]:
+    """The vectors of the row whose start stands at `table[first + row]`, shifted by `offset`."""
+    array, table, first, offset = args
+    index = builder.add(first, ir.Constant(first.type, row))
+    start = builder.load(_pointer(context, builder, sig.args[1], table, index, ir.IntType(64)), align=8)
+    start = builder.add(start, offset)
+    vector = context.get_value_type(block.vector)
+    loads = []
+    for column in range(block.columns):
+        at = builder.add(start, ir.Constant(start.type, column * block.vector.lanes))
+        pointer = _pointer(context, builder, sig.args[0], array, at, vector)
+        loads.append(builder.load(pointer, align=block.vector.dtype.bitwidth // 8))
+    return loads
+
+
+def _push(rows: int, columns: int) -> Callable[..., Any]:
+    def emit(typingctx: Any, window: Any, array: Any, table: Any, row: Any, offset: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            items = _items(builder, args[0])[columns:]
+            shifted = sig.return_type(*sig.args[1:])
+            items += _table_row(context, builder, shifted, args[1:], 0, window)
+            return _pack(builder, args[0].type, items)
+
+        return window(window, array, table, types.intp, types.intp), codegen
+
+    def twin(
+        window: np.ndarray, array: np.ndarray, table: np.ndarray, row: int, offset: int
+    ) -> np.ndarray:
+        return np.concatenate([window[1:], _span(array, table[row] + offset, window.shape[1])[None]])
+
+    return word(twin)(emit)
+
+
+def _block_fma(rows: int, columns: int) -> Callable[..., Any]:
+    def emit(typingctx: Any, weight: Any, window: Any, block: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            spread = _splat(builder, args[0], block.vector.lanes)
+            pairs = zip(_items(builder, args[1]), _items(builder, args[2]), strict=True)
+            return _pack(builder, args[2].type, [_fma(builder, spread, a, c) for a, c in pairs])
+
+        return block(weight, window, block), codegen
+
+    def twin(weight: Any, window: np.ndarray, block: np.ndarray) -> np.ndarray:
+        return (weight * window + block).astype(block.dtype)
+
+    return word(twin)(emit)

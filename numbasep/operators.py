@@ -1,0 +1,100 @@
+"""A kernel ready to run: dense weights, and sums of separable terms, in canonical orientation."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .factor import Form
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Factor:
+    """The taps of one term along one axis."""
+
+    taps: Array
+    """One weight for each position of the window."""
+    start: int
+    """First position that multiplies."""
+    stop: int
+    """One past the last position that multiplies."""
+    sparse: bool
+    """Whether zero weights are skipped (they then let no NaN through)."""
+
+    @property
+    def positions(self) -> Array:
+        """Window positions that multiply."""
+        if not self.sparse:
+            return np.arange(self.start, self.stop)
+        return np.flatnonzero(self.taps)
+
+
+def support_factor(taps: Array) -> Factor:
+    """Only non-zero weights multiply: how a dense kernel treats its zeros."""
+    return Factor(taps, 0, taps.size, sparse=True)
+
+
+def window_factor(taps: Array) -> Factor:
+    """Every weight multiplies, zeros too: how SciPy's 1-D filters treat theirs."""
+    return Factor(taps, 0, taps.size, sparse=False)
+
+
+def identity_factor(taps: int, first: int) -> Factor:
+    """The axis is left as it is: weight 1 at the position of the output."""
+    delta = np.zeros(taps)
+    delta[-first] = 1.0
+    return Factor(delta, -first, 1 - first, sparse=True)
+
+
+Term = tuple[Factor, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """The arrays of one kernel; the planner sees only facts about them."""
+
+    forms: tuple[Form, ...]
+    """Sums of separable terms that equal the kernel within their stated error."""
+    terms: tuple[Term, ...] | None
+    """The terms as given, for kernels that were handed over as terms; they are `forms[0]`."""
+    dense: Array | None
+    """Weights, for kernels that were handed over dense."""
+
+    @functools.cached_property
+    def weights(self) -> Array:
+        """Dense weights, one axis for each window."""
+        if self.dense is not None:
+            return self.dense
+        assert self.terms is not None
+        return sum_of_outer_products([[factor.taps for factor in term] for term in self.terms])
+
+    @functools.cached_property
+    def launches(self) -> dict[Any, Any]:
+        """Prepared calls by memory layout; filled by the backends."""
+        return {}
+
+    def form_terms(self, form: int) -> tuple[tuple[Term, ...], float]:
+        """Terms and divisor of `forms[form]`."""
+        if self.terms is not None and form == 0:
+            return self.terms, self.forms[0].divisor
+        chosen = self.forms[form]
+        return tuple(tuple(map(support_factor, term)) for term in chosen.terms), chosen.divisor
+
+
+def sum_of_outer_products(terms: Sequence[Sequence[Array]]) -> Array:
+    """The dense kernel that terms stand for."""
+    total: Array | None = None
+    for term in terms:
+        product: Array = np.asarray(term[0])
+        for taps in term[1:]:
+            product = np.multiply.outer(product, taps)
+        total = product if total is None else total + product
+    assert total is not None
+    return total

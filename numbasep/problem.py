@@ -1,0 +1,347 @@
+"""What is asked, as plain facts: every rule about arguments lives here, and no array ever does.
+
+Every filter becomes the same canonical operation.  Along each filtered axis
+
+    ``out[i] = sum_{k=0}^{taps-1} w[k] * x[i + first + k]``,  ``0 <= i < out_size``,
+
+a correlation, with `x` continued beyond ``[0, size)`` by a boundary.  Convolution, origins, even sizes and the
+``"valid"`` and ``"full"`` modes only choose `first` and `out_size`; nothing below this module knows those words.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .boundary import SIZES, Boundary, parse
+
+METHODS = ("auto", "direct", "separable", "structured", "fft")
+CASTS = ("truncate", "saturate")
+NAN_POLICIES = ("propagate", "omit", "raise")
+DEVICES = (None, "cpu", "cuda")
+
+_SMALL = frozenset("?bBhHe")  # types whose every value is a float32
+_CODES = frozenset("?bBhHiIlLqQefdFD")
+
+
+class UnsupportedDtypeError(TypeError, RuntimeError):
+    """A number type that cannot be filtered: a TypeError, and the RuntimeError that SciPy raises."""
+
+
+class KernelShapeError(ValueError, RuntimeError):
+    """A kernel that does not fit the array: a ValueError, and the RuntimeError that SciPy raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One filtered axis of the canonical operation."""
+
+    axis: int
+    """Position of the axis in the array."""
+    size: int
+    """Input samples along it."""
+    out_size: int
+    """Output samples along it."""
+    taps: int
+    """Length of the kernel along it."""
+    first: int
+    """Input position under tap 0 for output 0; negative for a centred kernel."""
+    boundary: Boundary
+    """How the input continues."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The keyword-only choices that all filters share, validated."""
+
+    method: str = "auto"
+    """Route to take, or "auto"."""
+    rtol: float | None = None
+    """Error allowed relative to ``||K||_1 max|x|``; None: rounding only."""
+    workers: int | None = None
+    """Threads; None: all that Numba may use."""
+    device: str | None = None
+    """Where to run; None: where the array is."""
+    cast: str = "truncate"
+    """How results become integers."""
+
+    def __post_init__(self) -> None:
+        """Check every field; messages name the argument."""
+        _one_of("method", self.method, METHODS)
+        _one_of("cast", self.cast, CASTS)
+        _one_of("device", self.device, DEVICES)
+        if self.rtol is not None:
+            rtol = _real("rtol", self.rtol)
+            if not 0 <= rtol < 1:
+                raise ValueError(f"rtol must be None or a number in [0, 1), got {self.rtol!r}")
+        if self.workers is not None and integer("workers", self.workers) < 1:
+            raise ValueError(f"workers must be None or a positive integer, got {self.workers!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One filter call without its arrays: shapes, types and rules, canonical."""
+
+    shape: tuple[int, ...]
+    """Input shape."""
+    out_shape: tuple[int, ...]
+    """Output shape; differs from `shape` only for the modes "valid" and "full"."""
+    windows: tuple[Window, ...]
+    """Filtered axes in ascending order; axis j of the canonical kernel acts on `windows[j]`."""
+    input_dtype: np.dtype[Any]
+    """Input type, in any byte order."""
+    output_dtype: np.dtype[Any]
+    """Output type."""
+    compute_dtype: np.dtype[Any]
+    """float32, float64, complex64 or complex128: what sums are taken in."""
+    cval: complex
+    """Value beyond the edges for the constant boundary."""
+    footprint: str
+    """"support": zero weights touch nothing (dense kernels); "window": every tap multiplies (1-D taps)."""
+    options: Options
+    """The keyword-only choices."""
+    operation: str = "correlate"
+    """What the caller asked for, for display."""
+
+    @property
+    def method(self) -> str:
+        """Route that the caller asked for."""
+        return self.options.method
+
+    @property
+    def rtol(self) -> float | None:
+        """Relative error that the caller allows."""
+        return self.options.rtol
+
+    @property
+    def workers(self) -> int | None:
+        """Threads that the caller allows."""
+        return self.options.workers
+
+    @property
+    def device(self) -> str | None:
+        """Where the caller wants to run."""
+        return self.options.device
+
+    @property
+    def cast(self) -> str:
+        """How results become integers."""
+        return self.options.cast
+
+    @property
+    def integer_data(self) -> bool:
+        """Whether the input can hold neither NaN nor fractions."""
+        return self.input_dtype.kind in "biu"
+
+    @property
+    def max_abs(self) -> float | None:
+        """Largest magnitude that the input type allows; None for floating types."""
+        return max_magnitude(self.input_dtype)
+
+    @property
+    def pixels(self) -> int:
+        """Number of output elements."""
+        return math.prod(self.out_shape)
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Kernel shape."""
+        return tuple(window.taps for window in self.windows)
+
+    @property
+    def real_dtype(self) -> np.dtype[Any]:
+        """float32 or float64: the type of the real and imaginary sums."""
+        return np.dtype(np.float32 if self.compute_dtype in (np.float32, np.complex64) else np.float64)
+
+
+# --------------------------------------------------------------------------- arguments
+
+
+def _one_of(name: str, value: object, allowed: Sequence[object]) -> None:
+    if not any(value is a or value == a for a in allowed):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def _real(name: str, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+
+
+def integer(name: str, value: object) -> int:
+    """`value` as an int, or a TypeError that names the argument."""
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+
+
+def per_axis(name: str, value: object, count: int) -> tuple[Any, ...]:
+    """`value` once for each of `count` axes: a scalar or string repeats, a sequence must fit."""
+    if isinstance(value, str) or not np.iterable(value):
+        return (value,) * count
+    values = tuple(value)
+    if len(values) != count:
+        raise KernelShapeError(f"{name} must be one value or a sequence of {count}, got {len(values)}: {value!r}")
+    return values
+
+
+def normalize_axes(axes: object, ndim: int) -> tuple[int, ...]:
+    """Axes as distinct numbers in [0, ndim), in the order given; None means all.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        An axis outside the array (a ValueError and an IndexError).
+    ValueError
+        A repeated axis, or more axes than the array has.
+    """
+    if axes is None:
+        return tuple(range(ndim))
+    given = tuple(axes) if np.iterable(axes) else (axes,)
+    if len(given) > ndim:
+        raise ValueError(f"axes must name at most {ndim} axes of the {ndim}-dimensional input, got {axes!r}")
+    normal = []
+    for axis in given:
+        number = integer("axes", axis)
+        if not -ndim <= number < ndim:
+            raise np.exceptions.AxisError(f"axes: axis {number} is invalid for an array of {ndim} dimensions")
+        normal.append(number % ndim)
+    if len(set(normal)) != len(normal):
+        raise ValueError(f"axes must be unique, got {axes!r}")
+    return tuple(normal)
+
+
+def check_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
+    """`dtype` if its arrays can be filtered: bool, integers, float16 to float64, complex64 and complex128."""
+    if dtype.char not in _CODES:
+        raise UnsupportedDtypeError(
+            f"array type not supported: {name} has dtype {dtype}; allowed are bool, (u)int8 to (u)int64, "
+            "float16, float32, float64, complex64 and complex128"
+        )
+    return dtype
+
+
+def max_magnitude(dtype: np.dtype[Any]) -> float | None:
+    """Largest |x| that an integer type holds; None for floating types."""
+    if dtype.kind == "b":
+        return 1.0
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return float(max(info.max, -int(info.min)))
+    return None
+
+
+DEFAULT_OPTIONS = Options()
+
+
+# --------------------------------------------------------------------------- canonical form
+
+
+def first_tap(taps: int, origin: int, *, flip: bool) -> int:
+    """Input position under tap 0 of the canonical correlation for output 0.
+
+    SciPy's rule: ``correlate`` puts tap ``taps // 2 + origin`` on the output; ``convolve`` is ``correlate`` with
+    reversed taps, the origin negated and, for an even number of taps, moved by one.
+
+    Raises
+    ------
+    ValueError
+        If the origin would move the centre out of the kernel.
+    """
+    if flip:
+        origin = -origin - (1 - taps % 2)
+    if not -(taps // 2) <= origin <= (taps - 1) // 2:
+        raise ValueError(
+            "Invalid origin; origin must satisfy -(weights.shape[k] // 2) <= origin[k] <= "
+            f"(weights.shape[k]-1) // 2; got origin={origin} (as a correlation) for {taps} taps"
+        )
+    return -(taps // 2 + origin)
+
+
+def make_window(axis: int, size: int, taps: int, origin: int, mode: object, *, flip: bool) -> Window:
+    """The canonical form of one filtered axis."""
+    if isinstance(mode, str) and mode in SIZES:
+        if origin:
+            raise ValueError(f"origin must be 0 along an axis with mode={mode!r}, got {origin}")
+        if mode == "full":
+            return Window(axis, size, size + taps - 1 if size else 0, taps, 1 - taps, Boundary.CONSTANT)
+        return Window(axis, size, max(size - taps + 1, 0), taps, 0, Boundary.NEAREST)
+    return Window(axis, size, size, taps, first_tap(taps, origin, flip=flip), parse(mode))
+
+
+def make_windows(
+    shape: Sequence[int], axes: Sequence[int], taps: Sequence[int], mode: object, origin: object, *, flip: bool
+) -> tuple[Window, ...]:
+    """Windows in ascending axis order; `taps`, a `mode` sequence and `origin` follow the order of `axes`."""
+    modes = per_axis("mode", mode, len(axes))
+    origins = per_axis("origin", origin, len(axes))
+    windows = [
+        make_window(axis, shape[axis], n, integer("origin", o), m, flip=flip)
+        for axis, n, m, o in zip(axes, taps, modes, origins, strict=True)
+    ]
+    return tuple(sorted(windows, key=lambda window: window.axis))
+
+
+def compute_type(
+    input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], *, complex_kernel: bool, integer_l1: float | None
+) -> np.dtype[Any]:
+    """Type that sums are taken in.
+
+    float32 where the input and output hold no more than float32 can tell apart, float64 otherwise.  An integer
+    kernel on integer data takes float64 as soon as float32 could round: when ``||K||_1 max|x| > 2**24``.
+
+    Parameters
+    ----------
+    integer_l1 : float or None
+        ``||K||_1`` of a kernel of integers; None if its weights are not integers.
+    """
+    single = input_dtype.char in _SMALL | {"f", "F"} and output_dtype.char in _SMALL | {"f", "F"}
+    largest = max_magnitude(input_dtype)
+    if single and integer_l1 is not None and largest is not None:
+        single = integer_l1 * largest <= 2.0**24
+    if complex_kernel or input_dtype.kind == "c":
+        return np.dtype(np.complex64 if single else np.complex128)
+    return np.dtype(np.float32 if single else np.float64)
+
+
+def make_problem(
+    shape: Sequence[int],
+    input_dtype: np.dtype[Any],
+    output_dtype: np.dtype[Any],
+    windows: tuple[Window, ...],
+    *,
+    cval: complex,
+    footprint: str,
+    options: Options,
+    operation: str,
+    complex_kernel: bool,
+    integer_l1: float | None,
+) -> Problem:
+    """Put the checked parts together."""
+    out_shape = list(shape)
+    for window in windows:
+        out_shape[window.axis] = window.out_size
+    check_dtype(input_dtype, "input")
+    check_dtype(output_dtype, "output")
+    compute = compute_type(input_dtype, output_dtype, complex_kernel=complex_kernel, integer_l1=integer_l1)
+    return Problem(
+        shape=tuple(shape),
+        out_shape=tuple(out_shape),
+        windows=windows,
+        input_dtype=input_dtype,
+        output_dtype=output_dtype,
+        compute_dtype=compute,
+        cval=complex(cval),
+        footprint=footprint,
+        options=options,
+        operation=operation,
+    )
