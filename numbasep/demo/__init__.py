@@ -1,0 +1,55 @@
+"""``python -m numbasep demo``: one photograph, six kernels, every route, in print and in one figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .subjects import kernels, load_photograph, mirror_tile
+
+__all__ = ["kernels", "load_photograph", "mirror_tile", "run"]
+
+
+def run(
+    image: Path | None = None,
+    output: Path = Path("numbasep-demo.png"),
+    *,
+    size: int = 2048,
+    repeat: int = 5,
+    peers: bool = True,
+) -> None:
+    """Filter a photograph with six kernels, print what happened, write a figure.
+
+    Parameters
+    ----------
+    image : path, optional
+        An image file; by default a photograph that ships inside scikit-image.
+    output : path, default "numbasep-demo.png"
+        The figure, PNG.
+    size : int, default 2048
+        Least rows and columns to filter; a smaller photograph is continued by mirroring.
+    repeat : int, default 5
+        Rounds of timing; every contestant takes part in each, and its median counts.
+    peers : bool, default True
+        Also run SciPy (the slow one, and the source of the differences) and OpenCV where it is installed.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If Matplotlib, or the package that holds the photograph, is not installed.
+    OSError
+        If `image` cannot be read or `output` cannot be written.
+    """
+    from . import figure, measure, report
+
+    figure.require_matplotlib()
+    photograph, name = load_photograph(image)
+    array = mirror_tile(photograph, size)
+    print(report.heading(name, photograph, array))
+    results = []
+    for subject in kernels():
+        result = measure.measure(subject, array, repeat=repeat, peers=peers)
+        print(report.section(result))
+        results.append(result)
+    print(report.summary(results))
+    figure.write(output, name, photograph, results)
+    print(f"figure: {output}")

@@ -1,0 +1,186 @@
+"""Timing for the demo: all contestants take turns, so that a busy machine slows all of them alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.ndimage
+
+import numbasep
+
+from .subjects import Subject
+
+Array = npt.NDArray[Any]
+
+# A contestant that has run for so many seconds sits out the remaining rounds.
+PATIENCE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTime:
+    """One way to compute the convolution."""
+
+    method: str
+    """Name of the route."""
+    predicted: float | None
+    """Seconds by the planner's cost model; None if the route cannot take this kernel."""
+    measured: float | None
+    """Seconds measured; None if the route cannot take this kernel."""
+    reason: str
+    """Why it cannot, else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one kernel did to the photograph."""
+
+    subject: Subject
+    """The kernel."""
+    plan: numbasep.Plan
+    """The automatic choice."""
+    factors: numbasep.SeparableKernel
+    """The sum of separable terms that the kernel was recognised as."""
+    filtered: Array
+    """The filtered array."""
+    routes: tuple[RouteTime, ...]
+    """Every route, predicted and measured."""
+    seconds: float
+    """Measured time of the automatic choice."""
+    peers: tuple[tuple[str, float], ...]
+    """Name and measured time of the other libraries, each in its fastest way."""
+    difference: float | None
+    """Largest difference to a float64 sum, relative to ||K||_1 max|x|; None without SciPy's run."""
+
+    @property
+    def regret(self) -> float:
+        """Time of the choice over the time of the fastest route, by measurement."""
+        return self.seconds / min(route.measured for route in self.routes if route.measured is not None)
+
+
+def measure(subject: Subject, array: Array, *, repeat: int, peers: bool) -> Result:
+    """Filter the array in every way there is and return times and differences.
+
+    Parameters
+    ----------
+    subject : Subject
+        The kernel.
+    array : ndarray, float32
+        The image.
+    repeat : int
+        Rounds of timing.
+    peers : bool
+        Whether SciPy and OpenCV take part.
+    """
+    plan = numbasep.plan(subject.kernel, array.shape, array.dtype)
+    factors = numbasep.factorize(subject.kernel)
+    filtered = np.empty_like(array)
+    contestants: dict[str, Callable[[], object]] = {"auto": lambda: plan(array, filtered)}
+    contestants |= _routes(subject.kernel, array, plan)
+    reference = np.empty(array.shape) if peers else None
+    if reference is not None:
+        contestants["scipy.ndimage.convolve"] = lambda: scipy.ndimage.convolve(
+            array, subject.kernel, reference
+        )
+        contestants |= opencv_ways(subject.kernel, array, factors)
+    seconds = take_turns(contestants, repeat)
+    routes = tuple(
+        RouteTime(c.method, c.seconds if c.feasible else None, seconds.get(c.method), c.reason or "")
+        for c in _cheapest_by_method(plan)
+    )
+    return Result(
+        subject,
+        plan,
+        factors,
+        filtered,
+        routes,
+        seconds["auto"],
+        _peer_times(seconds),
+        None if reference is None else _difference(filtered, reference, subject.kernel, array),
+    )
+
+
+def take_turns(contestants: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
+    """Return the median seconds of each contestant over rounds in which each runs once.
+
+    The first call of each is not timed (it may compile), unless it took longer than `PATIENCE`.
+    """
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    spent = dict.fromkeys(contestants, 0.0)
+    for turn in range(repeat + 1):
+        for name, run in contestants.items():
+            if spent[name] > PATIENCE:
+                continue
+            start = time.perf_counter()
+            run()
+            elapsed = time.perf_counter() - start
+            if turn:
+                spent[name] += elapsed
+                times[name].append(elapsed)
+            elif name.startswith("scipy") and elapsed > PATIENCE / 2:
+                spent[name] = np.inf  # compiled long ago: its first call is as good as any, and slow
+                times[name].append(elapsed)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _cheapest_by_method(plan: numbasep.Plan) -> list[Any]:
+    """One candidate a method: its cheapest feasible one, or the first with its reason."""
+    best: dict[str, Any] = {}
+    for candidate in plan.candidates:
+        seen = best.get(candidate.method)
+        cost = candidate.seconds if candidate.feasible else np.inf
+        if seen is None or cost < (seen.seconds if seen.feasible else np.inf):
+            best[candidate.method] = candidate
+    return list(best.values())
+
+
+def _routes(kernel: Array, array: Array, plan: numbasep.Plan) -> dict[str, Callable[[], object]]:
+    """Every feasible route, forced."""
+    output = np.empty_like(array)
+    contestants: dict[str, Callable[[], object]] = {}
+    for candidate in _cheapest_by_method(plan):
+        if candidate.feasible:
+            forced = numbasep.plan(kernel, array.shape, array.dtype, method=candidate.method)
+            contestants[candidate.method] = lambda forced=forced: forced(array, output)  # type: ignore[misc]
+    return contestants
+
+
+def opencv_ways(
+    kernel: Array, array: Array, factors: numbasep.SeparableKernel
+) -> dict[str, Callable[[], object]]:
+    """OpenCV's ways to the same result, if it is installed: `filter2D`, and `sepFilter2D` with our factors."""
+    try:
+        import cv2
+    except ModuleNotFoundError:
+        return {}
+    output = np.empty_like(array)
+    flipped = np.ascontiguousarray(kernel[::-1, ::-1], dtype=np.float32)
+    border = cv2.BORDER_REFLECT
+    ways: dict[str, Callable[[], object]] = {
+        "cv2.filter2D": lambda: cv2.filter2D(array, cv2.CV_32F, flipped, dst=output, borderType=border)
+    }
+    if factors.rank == 1:
+        rows, columns = (np.ascontiguousarray(taps[::-1], dtype=np.float32) for taps in factors.terms[0])
+        ways["cv2.sepFilter2D"] = lambda: cv2.sepFilter2D(
+            array, cv2.CV_32F, columns, rows, dst=output, borderType=border
+        )
+    return ways
+
+
+def _peer_times(seconds: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    """The fastest way of each other library."""
+    peers = []
+    for library in ("scipy", "cv2"):
+        ways = [(name, time) for name, time in seconds.items() if name.startswith(library)]
+        peers.extend([min(ways, key=lambda way: way[1])] if ways else [])
+    return tuple(peers)
+
+
+def _difference(filtered: Array, reference: Array, kernel: Array, array: Array) -> float:
+    scale = float(np.abs(kernel.astype(np.float64)).sum() * np.abs(array).max())
+    return float(np.abs(filtered - reference).max() / scale)
