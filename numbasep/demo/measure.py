@@ -108,7 +108,7 @@ def measure(subject: Subject, array: Array, *, repeat: int, peers: bool) -> Resu
 def take_turns(contestants: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
     """Return the median seconds of each contestant over rounds in which each runs once.
 
-    The first call of each is not timed (it may compile), unless it took longer than `PATIENCE`.
+    The first round is not timed (calls may compile then), but for what takes too long by nature.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     spent = dict.fromkeys(contestants, 0.0)
@@ -122,7 +122,7 @@ def take_turns(contestants: dict[str, Callable[[], object]], repeat: int) -> dic
             if turn:
                 spent[name] += elapsed
                 times[name].append(elapsed)
-            elif name.startswith("scipy") and elapsed > PATIENCE / 2:
+            elif name.startswith("scipy") and elapsed > PATIENCE:
                 spent[name] = np.inf  # compiled long ago: its first call is as good as any, and slow
                 times[name].append(elapsed)
     return {name: statistics.median(values) for name, values in times.items()}
@@ -153,7 +153,7 @@ def _routes(kernel: Array, array: Array, plan: numbasep.Plan) -> dict[str, Calla
 def opencv_ways(
     kernel: Array, array: Array, factors: numbasep.SeparableKernel
 ) -> dict[str, Callable[[], object]]:
-    """OpenCV's ways to the same result, if it is installed: `filter2D`, and `sepFilter2D` with our factors."""
+    """OpenCV's ways to the same result, if installed: `filter2D`, and `sepFilter2D` with our factors."""
     try:
         import cv2
     except ModuleNotFoundError:

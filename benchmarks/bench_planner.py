@@ -1,0 +1,81 @@
+"""The planner itself: what a plan costs, how far its predictions are off, and what a wrong choice costs."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+import numbasep
+from numbasep.demo.measure import take_turns
+
+from . import common
+
+
+class Planning:
+    """Time to plan: known kernels come from a cache, new ones are factorized."""
+
+    params = ["gaussian 9", "gaussian 31", "sobel", "disk 8", "random 15"]
+    param_names = ("kernel",)
+
+    def setup(self, kernel):
+        self.kernel = problems()[kernel]
+        self.scales = itertools.count(1)
+        self.time_known(kernel)
+
+    def time_known(self, kernel):
+        numbasep.plan(self.kernel, (4096, 4096), np.float32)
+
+    def time_new(self, kernel):
+        numbasep.plan(self.kernel * next(self.scales), (4096, 4096), np.float32)
+
+
+class Choice:
+    """The automatic choice against every route, measured in turns."""
+
+    params = [
+        "gaussian 3",
+        "gaussian 9",
+        "gaussian 31",
+        "sobel",
+        "disk 8",
+        "random 5",
+        "random 15",
+        "random 31",
+    ]
+    param_names = ("kernel",)
+    timeout = 600
+
+    def setup(self, kernel):
+        self.weights = problems()[kernel]
+        self.array = common.image(common.SIDE // 2, common.SIDE // 2)
+
+    def measure(self):
+        """Return the automatic plan and the seconds of each route."""
+        plan = numbasep.plan(self.weights, self.array.shape, self.array.dtype)
+        methods = dict.fromkeys(c.method for c in plan.candidates if c.feasible)
+        calls = {method: common.prepared(self.weights, self.array, method=method) for method in methods}
+        return plan, take_turns(calls, repeat=5)
+
+    def track_regret(self, kernel):
+        plan, seconds = self.measure()
+        return seconds[plan.method] / min(seconds.values())
+
+    track_regret.unit = "time of the choice / time of the fastest route"
+
+    def track_prediction(self, kernel):
+        plan, seconds = self.measure()
+        ratio = plan.seconds / seconds[plan.method]
+        return max(ratio, 1 / ratio)
+
+    track_prediction.unit = "factor between predicted and measured time"
+
+
+def problems():
+    """Return kernels by name."""
+    sizes = {f"gaussian {taps}": common.gaussian(taps) for taps in (3, 9, 31)}
+    sizes |= {f"random {taps}": common.random_kernel(taps) for taps in (5, 15, 31)}
+    return sizes | {
+        "sobel": np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]]),
+        "disk 8": common.disk(8),
+    }

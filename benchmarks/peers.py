@@ -1,0 +1,173 @@
+"""Compare with other libraries in one run: ``python -m benchmarks.peers``.
+
+All libraries get the same arrays, take turns call by call, and are checked against a float64 sum.  Results are
+written to ``benchmarks/results``: ``peers.json`` with the machine and the versions, ``peers.md``, and a plot;
+``--readme`` puts the tables into README.md, between the markers there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numbasep.demo.measure import take_turns
+
+from . import common, libraries, tables
+from .common import Array
+from .libraries import Task
+
+RESULTS = Path(__file__).parent / "results"
+Record = dict[str, Any]
+
+SEPARABLE_TAPS = (3, 5, 9, 17, 31, 65)
+DENSE_TAPS = (3, 5, 7, 9, 11, 15)
+VOLUME_TAPS = (5, 9, 17)
+CORNER = 192  # the result is compared with a float64 sum in this many rows and columns of a corner
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the comparison, or only write what an earlier run measured into the README."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.splitlines()[0])
+    parser.add_argument("--side", type=int, default=4096, help="rows and columns of the images")
+    parser.add_argument("--cube", type=int, default=256, help="edge of the volumes")
+    parser.add_argument("--repeat", type=int, default=9, help="rounds, of which the median counts")
+    parser.add_argument("--groups", nargs="*", help="only the groups whose names contain one of these words")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
+    parser.add_argument(
+        "--readme", action="store_true", help="write the stored results into README.md; run nothing"
+    )
+    arguments = parser.parse_args(argv)
+    if not arguments.readme:
+        measured = run(arguments.side, arguments.cube, arguments.repeat, arguments.groups)
+        write(arguments.results, measured)
+    else:
+        tables.update_readme(json.loads((arguments.results / "peers.json").read_text(encoding="utf-8")))
+
+
+def run(side: int, cube: int, repeat: int, groups: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure every task on all threads, and the separable float32 ones on one thread too."""
+    records: list[Record] = []
+    for task in tasks(side, cube):
+        if groups and not any(word in task.group for word in groups):
+            continue
+        for count in (None, 1) if task.group == "separable float32" else (None,):
+            found = measure(task, count, repeat)
+            records.extend(found)
+            fastest = ", ".join(f"{r['call']} {r['milliseconds']:.2f} ms" for r in found)
+            print(f"{task.group}, {task.size} taps, {count or 'all'} threads: {fastest}", flush=True)
+    return {
+        "machine": machine(),
+        "versions": libraries.versions(),
+        "side": side,
+        "cube": cube,
+        "copy_milliseconds": copy_milliseconds(side, repeat),
+        "records": records,
+    }
+
+
+def tasks(side: int, cube: int) -> Iterator[Task]:
+    """Yield the convolutions, group by group."""
+    for dtype in ("float32", "uint8", "uint16", "float64"):
+        array = common.image(side, side, dtype=dtype)
+        for taps in SEPARABLE_TAPS:
+            yield Task(f"separable {dtype}", array, common.gaussian(taps), common.gaussian_taps(taps))
+    array = common.image(side, side)
+    for taps in DENSE_TAPS:
+        yield Task("dense float32", array, common.random_kernel(taps), None)
+    volume = common.image(cube, cube, cube)
+    for taps in VOLUME_TAPS:
+        yield Task("volume float32", volume, common.gaussian(taps, ndim=3), common.gaussian_taps(taps))
+
+
+def measure(task: Task, count: int | None, repeat: int) -> list[Record]:
+    """Return one record for each library's call."""
+    calls: libraries.Calls = {}
+    with libraries.threads(count):
+        for adapter in libraries.ADAPTERS:
+            calls |= adapter(task, count)
+        differences = {name: difference(call(), task) for name, call in calls.items()}
+        runs: dict[str, Callable[[], object]] = dict(calls)
+        seconds = take_turns(runs, repeat)
+    return [
+        {
+            "group": task.group,
+            "taps": task.size,
+            "threads": count or os.cpu_count(),
+            "call": name,
+            "milliseconds": 1e3 * seconds[name],
+            "difference": differences[name],
+        }
+        for name in calls
+    ]
+
+
+def difference(result: Array, task: Task) -> float:
+    """Largest difference to a float64 sum in a corner, relative to ``||K||_1 max|x|``."""
+    from scipy import ndimage
+
+    reach = task.size // 2
+    corner = (slice(0, CORNER if task.array.ndim == 2 else 24),) * task.array.ndim
+    wide = tuple(slice(0, c.stop + reach) for c in corner)
+    expected = task.array[wide].astype(np.float64)
+    if task.taps is not None:
+        for axis in range(task.array.ndim):
+            expected = ndimage.correlate1d(expected, task.taps, axis)
+    else:
+        expected = ndimage.convolve(expected, task.kernel.astype(np.float64))
+    scale = np.abs(task.kernel).sum(dtype=np.float64) * np.abs(task.array[wide].astype(np.float64)).max()
+    return float(np.abs(result[corner] - expected[corner]).max() / scale)
+
+
+def copy_milliseconds(side: int, repeat: int) -> float:
+    """Return the time to copy the float32 image on all threads: no filter can be faster."""
+    source = common.image(side, side)
+    target = np.empty_like(source)
+    count = os.cpu_count() or 1
+    strips = [slice(side * i // count, side * (i + 1) // count) for i in range(count)]
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+
+        def copy() -> None:
+            list(pool.map(lambda rows: np.copyto(target[rows], source[rows]), strips))
+
+        return 1e3 * take_turns({"copy": copy}, repeat)["copy"]
+
+
+def machine() -> dict[str, Any]:
+    """Return what a reader needs to judge the figures."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        model = next(
+            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model
+        )
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def write(folder: Path, measured: dict[str, Any]) -> None:
+    """Write the JSON, the Markdown and, where Matplotlib is installed, the plot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "peers.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    (folder / "peers.md").write_text(tables.full_report(measured), encoding="utf-8")
+    try:
+        from . import plots
+    except ModuleNotFoundError:
+        return
+    plots.time_against_taps(measured, folder / "peers.png")
+
+
+if __name__ == "__main__":
+    main()
