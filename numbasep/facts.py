@@ -1,0 +1,172 @@
+"""A kernel as plain numbers: all that choosing a route has to know about its weights.
+
+The arrays stay with the caller.  What remains is frozen, hashable and small, so a choice can be tested,
+cached and printed without a single array.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class FormLike(Protocol):
+    """What `kernel_facts` reads of a `numbasep.factor` form: a kernel written as a sum of separable terms."""
+
+    @property
+    def name(self) -> str:
+        """Short name of the way it was found."""
+
+    @property
+    def terms(self) -> tuple[tuple[NDArray[Any], ...], ...]:
+        """One tap vector for each axis, for each term."""
+
+    @property
+    def divisor(self) -> float:
+        """The kernel is the sum of the terms over this."""
+
+    @property
+    def error(self) -> float:
+        """``||K - sum||_1 / ||K||_1``."""
+
+    @property
+    def amplification(self) -> float:
+        """``sum_t prod_a ||f_ta||_1 / ||K||_1``, at least 1."""
+
+    @property
+    def operations(self) -> int:
+        """Multiply-adds for one output element."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether integer terms and the divisor give the weights to the last bit."""
+
+    @property
+    def same_support(self) -> bool:
+        """Whether the terms touch exactly what the non-zero weights touch."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormFacts:
+    """One way to write a kernel as a sum of separable terms, in numbers."""
+
+    name: str
+    """Short name: "rank1", "svd", "delta+rank1", ..."""
+    factors: tuple[tuple[int, ...], ...]
+    """Non-zero taps of each term along each axis."""
+    boxes: tuple[tuple[bool, ...], ...]
+    """Which of these factors are constant runs of at least two taps."""
+    divisor: float
+    """The kernel is the sum of the terms over this, applied once at the end."""
+    error: float
+    """``||K - K_form||_1 / ||K||_1``."""
+    amplification: float
+    """kappa: ``sum_t prod_a ||f_ta||_1 / ||K||_1``, how much larger than the kernel its terms are."""
+    operations: int
+    """Multiply-adds for one output element."""
+    exact: bool
+    """Whether the terms are integers that give the weights to the last bit."""
+    same_support: bool
+    """Whether the terms together touch exactly the non-zero weights."""
+
+    @property
+    def rank(self) -> int:
+        """Number of separable terms."""
+        return len(self.factors)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFacts:
+    """A kernel in canonical (correlation) orientation, in numbers."""
+
+    shape: tuple[int, ...]
+    """Taps along each filtered axis."""
+    nonzeros: int
+    """Weights that are not zero."""
+    runs: int
+    """Maximal runs of consecutive non-zero weights along the last axis but one (the only axis, in 1-D)."""
+    full_support: bool
+    """No weight is zero."""
+    integer: bool
+    """All weights are integers."""
+    complex: bool
+    """Some weight has an imaginary part or the kernel has a complex type."""
+    l1: float
+    """Sum of the magnitudes of the weights."""
+    forms: tuple[FormFacts, ...]
+    """Sums of separable terms; the first, if any, is the plain factorization."""
+
+    @property
+    def size(self) -> int:
+        """Number of weights, zero or not."""
+        return math.prod(self.shape)
+
+
+def kernel_facts(weights: NDArray[Any], forms: Sequence[FormLike] = ()) -> KernelFacts:
+    """Reduce a kernel and the forms found for it to numbers.
+
+    Parameters
+    ----------
+    weights : ndarray
+        The kernel, of any number of dimensions, real or complex.
+    forms : sequence of Form
+        What `numbasep.factor.forms` returned for it.
+
+    Returns
+    -------
+    KernelFacts
+
+    Examples
+    --------
+    >>> facts = kernel_facts(np.array([[1.0, 0.0, -1.0]] * 3))
+    >>> facts.nonzeros, facts.runs, facts.integer, facts.full_support, facts.l1
+    (6, 2, True, False, 6.0)
+    """
+    nonzero = weights != 0
+    nonzeros = int(np.count_nonzero(nonzero))
+    is_complex = weights.dtype.kind == "c"
+    return KernelFacts(
+        shape=tuple(int(n) for n in weights.shape),
+        nonzeros=nonzeros,
+        runs=_count_runs(nonzero),
+        full_support=nonzeros == weights.size,
+        integer=not is_complex and bool(np.all(weights == np.rint(weights))),
+        complex=is_complex,
+        l1=float(np.abs(weights).sum(dtype=np.float64)),
+        forms=tuple(_form_facts(form) for form in forms),
+    )
+
+
+def _count_runs(nonzero: NDArray[np.bool_]) -> int:
+    if nonzero.ndim == 0:
+        return int(nonzero)
+    down = np.moveaxis(nonzero, -2, 0) if nonzero.ndim > 1 else nonzero
+    starts = int(np.count_nonzero(down[:1]))
+    return starts + int(np.count_nonzero(down[1:] & ~down[:-1]))
+
+
+def _form_facts(form: FormLike) -> FormFacts:
+    counts = tuple(tuple(int(np.count_nonzero(taps)) for taps in term) for term in form.terms)
+    return FormFacts(
+        name=form.name,
+        factors=counts,
+        boxes=tuple(tuple(_is_box(taps) for taps in term) for term in form.terms),
+        divisor=float(form.divisor),
+        error=float(form.error),
+        amplification=float(form.amplification),
+        operations=int(form.operations),
+        exact=bool(form.exact),
+        same_support=bool(form.same_support),
+    )
+
+
+def _is_box(taps: NDArray[Any]) -> bool:
+    where = np.flatnonzero(taps)
+    if where.size < 2 or where[-1] - where[0] + 1 != where.size:
+        return False
+    return bool(np.all(taps[where] == taps[where[0]]))

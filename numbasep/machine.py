@@ -1,0 +1,266 @@
+"""What one machine can do, as frozen numbers: the only thing that predictions of time depend on.
+
+`REFERENCE` ships with the package, so that the first call needs no measurement and a plan for the same
+problem is the same everywhere.  `numbasep.calibrate()` measures the constants of the machine it runs on and
+stores them in a file; `current` reads that file once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Table = tuple[tuple[float, float], ...]
+
+FORMAT = 1  # of the calibration file
+DIRECTORY_VARIABLE = "NUMBASEP_CACHE_DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Measured constants of one machine. Pairs are (float32, float64); rates are those of one thread."""
+
+    name: str
+    """What was measured: shown in plans."""
+    threads: int
+    """Threads a call may use when the caller names no number."""
+    call_seconds: float
+    """Fixed time of one call: Python, tables, one compiled function."""
+    thread_seconds: float
+    """Further fixed time of a call that is spread over threads."""
+    pixel_seconds: tuple[float, float]
+    """Reading, converting and storing one number, beyond the arithmetic."""
+    column_rate: tuple[float, float]
+    """Multiply-adds a second of taps down columns: dense kernels, all but the last axis of separable ones."""
+    row_rate: tuple[float, float]
+    """Multiply-adds a second of taps along rows: the last axis of separable kernels."""
+    run_taps: float
+    """A run of taps down a column costs as much as this many taps more than it has."""
+    copy_rate: tuple[Table, Table]
+    """(bytes touched, bytes a second) of reading and writing, ascending: with one thread, with all."""
+    fft_seconds: tuple[Table, Table]
+    """(points of a tile, seconds a point of its forward and backward transform and product), ascending."""
+    fft_pixel_seconds: float
+    """Gathering one input sample into a tile, or storing one output sample."""
+    fft_call_seconds: float
+    """Fixed time of a tile: Python and two calls of scipy.fft."""
+
+    def copy_seconds(self, moved: float, threads: int) -> float:
+        """Time to move `moved` bytes between memory and registers."""
+        if moved <= 0:
+            return 0.0
+        one, every = (interpolate(table, moved) for table in self.copy_rate)
+        share = (threads - 1) / (self.threads - 1) if self.threads > 1 else 0.0
+        return moved / (one + (every - one) * min(share, 1.0))
+
+    def fft_point_seconds(self, points: float, *, double: bool) -> float:
+        """Time of one point of a tile of `points` through both transforms, on one thread."""
+        return interpolate(self.fft_seconds[double], points)
+
+
+REFERENCE = Machine(
+    name="reference (x86-64 with AVX-512, 2 cores)",
+    threads=2,
+    call_seconds=15e-6,
+    thread_seconds=8e-6,
+    pixel_seconds=(0.08e-9, 0.16e-9),
+    column_rate=(70e9, 35e9),
+    row_rate=(45e9, 22e9),
+    run_taps=2.0,
+    copy_rate=(
+        ((1e5, 60e9), (2e6, 40e9), (3e7, 25e9), (1.3e8, 22e9), (1e9, 20e9)),
+        ((1e5, 80e9), (2e6, 60e9), (3e7, 45e9), (1.3e8, 40e9), (1e9, 36e9)),
+    ),
+    fft_seconds=(
+        (
+            (4096, 10.3e-9),
+            (16384, 6.3e-9),
+            (65536, 5.6e-9),
+            (147456, 6.7e-9),
+            (262144, 7.1e-9),
+            (1048576, 15.4e-9),
+        ),
+        (
+            (4096, 16.0e-9),
+            (16384, 9.5e-9),
+            (65536, 9.7e-9),
+            (147456, 11.8e-9),
+            (262144, 14.5e-9),
+            (1048576, 20e-9),
+        ),
+    ),
+    fft_pixel_seconds=0.8e-9,
+    fft_call_seconds=30e-6,
+)
+
+
+def interpolate(table: Table, x: float) -> float:
+    """Value of a table at `x`: linear in the logarithm of x, constant beyond the ends.
+
+    Examples
+    --------
+    >>> interpolate(((1.0, 10.0), (100.0, 30.0)), 10.0)
+    20.0
+    """
+    below, value = table[0]
+    if x <= below:
+        return value
+    for above, higher in table[1:]:
+        if x <= above:
+            return value + (higher - value) * math.log(x / below) / math.log(above / below)
+        below, value = above, higher
+    return value
+
+
+# ------------------------------------------------------------------------------ the calibration file
+
+
+def cache_directory() -> Path:
+    """Where calibrations are stored: NUMBASEP_CACHE_DIR, or the platform's cache directory."""
+    if given := os.environ.get(DIRECTORY_VARIABLE):
+        return Path(given)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "numbasep"
+
+
+def fingerprint(threads: int) -> dict[str, Any]:
+    """What a calibration is valid for: versions, processor, number of threads."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions: dict[str, Any] = {"format": FORMAT, "threads": threads, "cpu": _cpu_name()}
+    for package in ("numbasep", "numba", "numpy", "scipy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    return versions
+
+
+@functools.cache
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def calibration_path(key: dict[str, Any]) -> Path:
+    """File of the calibration for the fingerprint `key`."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return cache_directory() / f"machine-{digest}.json"
+
+
+def save(machine: Machine) -> Path:
+    """Store a calibration, whole or not at all, and let `current` return it from now on."""
+    key = fingerprint(machine.threads)
+    path = calibration_path(key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump({"key": key, "machine": dataclasses.asdict(machine)}, file, indent=1)
+        os.replace(draft, path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+    current.cache_clear()
+    return path
+
+
+def load(threads: int) -> Machine | None:
+    """The stored calibration for `threads` threads on this machine, or None.
+
+    A file that cannot be understood is ignored with a RuntimeWarning: it costs predictions, never results.
+    """
+    key = fingerprint(threads)
+    path = calibration_path(key)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    try:
+        stored = json.loads(text)
+        if stored["key"] != key:
+            raise ValueError("it was measured on another machine or by another version")
+        return _machine_from(stored["machine"])
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        warnings.warn(f"ignoring the calibration file {path}: {error!r}", RuntimeWarning, stacklevel=2)
+        return None
+
+
+def _machine_from(fields: dict[str, Any]) -> Machine:
+    """A Machine from parsed JSON, every number positive and finite."""
+    made = {name: value if name in ("name", "threads") else _frozen(value) for name, value in fields.items()}
+    machine = Machine(**made)
+    for name, expected in _SHAPES.items():
+        if _shape(getattr(machine, name)) != expected:
+            raise ValueError(f"{name} has the wrong form")
+    return machine
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list):
+        if not value:
+            raise ValueError("an empty table")
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"{value!r} is not a positive number")
+    return float(value)
+
+
+def _shape(value: Any) -> str:
+    """A description of a field's nesting in which tables may have any length."""
+    if not isinstance(value, tuple):
+        return "number" if isinstance(value, float) else type(value).__name__
+    kinds = [_shape(item) for item in value]
+    if kinds[0] == "(number number)" and set(kinds) == {"(number number)"}:
+        return "table"
+    return f"({' '.join(kinds)})"
+
+
+_SHAPES = {field.name: _shape(getattr(REFERENCE, field.name)) for field in dataclasses.fields(Machine)}
+
+
+@functools.cache
+def current(threads: int | None = None) -> Machine:
+    """Constants for this process: the stored calibration for `threads` threads, or the reference.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Threads that calls may use; all processors of the process by default.
+
+    Returns
+    -------
+    Machine
+    """
+    count = threads or available_processors()
+    stored = load(count)
+    return stored if stored is not None else dataclasses.replace(REFERENCE, threads=count)
+
+
+def available_processors() -> int:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1

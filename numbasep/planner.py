@@ -1,0 +1,204 @@
+"""The choice: which route a problem takes, and what a plan can say about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from numbasep.facts import KernelFacts
+from numbasep.machine import Machine
+from numbasep.problem import Problem
+from numbasep.routes import ROUTES, Candidate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+GAIN = 0.95
+"""A later route replaces an earlier, simpler one only if it takes less than this part of its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the planner decided."""
+
+    candidates: tuple[Candidate, ...]
+    """The best of every route, in the order of `ROUTES`; infeasible ones with the reason."""
+    chosen: Candidate
+    """What is executed."""
+    fallback: Candidate | None
+    """What is executed instead if `chosen.needs_finite` and the data hold NaN or infinities."""
+
+
+def choose(problem: Problem, facts: KernelFacts, machine: Machine) -> Choice:
+    """Pick the route of least predicted time among those that keep the contract.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is asked; `problem.method` forces a route, `problem.rtol` allows an error.
+    facts : KernelFacts
+        The kernel.
+    machine : Machine
+        Constants that the predictions are made of.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    ValueError
+        If the forced route cannot compute the problem; the message is the reason.
+
+    Notes ----- Without a tolerance every accepted route equals direct summation up to rounding: `fft` must
+    certify an error no larger than direct summation's own bound, and where direct summation is exact only
+    exact routes count.  With a tolerance, a route must certify an error within the tolerance or, if that is
+    larger, direct summation's.
+    """
+    found = _price(problem, facts, machine)
+    reference = found["direct"][0]
+    forced = problem.method if problem.method != "auto" else None
+    judged = {
+        name: tuple(_judge(candidate, problem, reference, forced) for candidate in candidates)
+        for name, candidates in found.items()
+    }
+    best = {name: min(candidates, key=_by_time) for name, candidates in judged.items()}
+    if forced is not None:
+        chosen = best[forced]
+        if not chosen.feasible:
+            raise ValueError(f"method={forced!r} cannot compute this: {chosen.reason}")
+    else:
+        chosen = _fastest(list(best.values()))
+    fallback = None
+    if chosen.needs_finite:
+        safe = [c for candidates in judged.values() for c in candidates if c.feasible and not c.needs_finite]
+        fallback = _fastest(safe)
+    return Choice(tuple(best.values()), chosen, fallback)
+
+
+def _price(problem: Problem, facts: KernelFacts, machine: Machine) -> dict[str, tuple[Candidate, ...]]:
+    found = {}
+    for name, route in ROUTES.items():
+        reason = route.infeasible(problem, facts, machine)
+        found[name] = (
+            (Candidate(name, False, reason),) if reason else route.estimates(problem, facts, machine)
+        )
+    return found
+
+
+def _judge(candidate: Candidate, problem: Problem, reference: Candidate, forced: str | None) -> Candidate:
+    """`candidate`, or why it breaks the contract; a forced route only has to be feasible."""
+    if not candidate.feasible or candidate is reference:
+        return candidate
+    if problem.rtol is not None:
+        allowed = max(problem.rtol, reference.error_bound)
+        if candidate.error_bound > allowed and candidate.method != forced:
+            return _reject(candidate, f"error bound {candidate.error_bound:.1e} exceeds {allowed:.1e}")
+    elif candidate.method != forced:
+        if reference.exact and not candidate.exact:
+            return _reject(candidate, "would round, where direct summation is exact")
+        if candidate.method == "fft" and candidate.error_bound > reference.error_bound:
+            return _reject(candidate, "error bound above that of direct summation: pass rtol= to allow it")
+    return candidate
+
+
+def _reject(candidate: Candidate, reason: str) -> Candidate:
+    return replace(candidate, feasible=False, reason=reason)
+
+
+def _by_time(candidate: Candidate) -> tuple[bool, float]:
+    return not candidate.feasible, candidate.seconds
+
+
+def _fastest(candidates: list[Candidate]) -> Candidate:
+    """The fastest; on a near tie the earlier. Direct summation is always among them."""
+    feasible = [candidate for candidate in candidates if candidate.feasible]
+    best = feasible[0]
+    for candidate in feasible[1:]:
+        if candidate.seconds < GAIN * best.seconds:
+            best = candidate
+    return best
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A filter, decided and ready to run on any number of arrays of one shape and type.
+
+    Made by `numbasep.plan`; ``print(plan)`` shows every route with its predicted time, operations and bytes
+    an output element and error bound, and for those not taken the reason.
+    """
+
+    problem: Problem
+    """What was asked."""
+    choice: Choice
+    """What was decided."""
+    kernel: Any = field(compare=False)
+    """Holder of the weights and forms; for the executor only."""
+    machine: str = ""
+    """Name of the constants that the predictions are made of."""
+
+    def __call__(self, input: Any, output: Any = None) -> NDArray[Any]:
+        """Run the plan.
+
+        Parameters
+        ----------
+        input : array_like
+            An array of the plan's shape and dtype.
+        output : ndarray or dtype, optional
+            Where to write, or the type of the result.
+
+        Returns
+        -------
+        ndarray
+            `output` if it is an array, otherwise a new array.
+        """
+        from numbasep import execute
+
+        result: NDArray[Any] = execute.run_plan(self, input, output)
+        return result
+
+    @property
+    def method(self) -> str:
+        """The chosen route: "direct", "separable", "structured" or "fft"."""
+        return self.choice.chosen.method
+
+    @property
+    def rank(self) -> int | None:
+        """Number of separable terms computed; None for routes without terms."""
+        return self.choice.chosen.rank
+
+    @property
+    def exact(self) -> bool:
+        """Whether every result, before conversion to the output type, is the exact sum to the last bit."""
+        return self.choice.chosen.exact
+
+    @property
+    def error_bound(self) -> float:
+        """Largest error before conversion to the output type, relative to ``||K||_1 max|x|``."""
+        return self.choice.chosen.error_bound
+
+    @property
+    def seconds(self) -> float:
+        """Predicted time of a call."""
+        return self.choice.chosen.seconds
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The best candidate of every route, with price or reason."""
+        return self.choice.candidates
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of temporary memory that a call allocates."""
+        return self.choice.chosen.workspace
+
+    def __str__(self) -> str:
+        """Table of all routes."""
+        from numbasep.report import plan_text
+
+        return plan_text(self)
+
+    def _repr_html_(self) -> str:
+        from numbasep.report import plan_html
+
+        return plan_html(self)

@@ -1,0 +1,131 @@
+"""Plans as tables, for terminals and notebooks."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import TYPE_CHECKING
+
+from numbasep.routes import Candidate
+
+if TYPE_CHECKING:
+    from numbasep.planner import Plan
+    from numbasep.problem import Problem
+
+COLUMNS = ("route", "time", "operations", "bytes", "error bound", "")
+
+
+def engineering(value: float, unit: str, factors: tuple[tuple[float, str], ...]) -> str:
+    """`value` with three digits and the prefix that suits it.
+
+    Examples
+    --------
+    >>> engineering(0.0123, "s", SECONDS)
+    '12.3 ms'
+    """
+    size, prefix = next((pair for pair in factors if abs(value) >= pair[0]), factors[-1])
+    shown = value / size
+    digits = max(0, 2 - math.floor(math.log10(abs(shown)))) if shown else 0
+    return f"{shown:.{min(digits, 2)}f} {prefix}{unit}"
+
+
+SECONDS = ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"))
+BYTES = ((2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
+
+
+def times(numbers: tuple[int, ...]) -> str:
+    """A shape as people write it: ``4096x4096``."""
+    return "x".join(map(str, numbers)) if numbers else "0-d"
+
+
+def headline(plan: Plan) -> str:
+    """One line: what is filtered, with what, how it continues."""
+    problem = plan.problem
+    kernel = f"kernel {times(problem.taps)}"
+    if len(problem.windows) < len(problem.shape):
+        kernel += f" on axes {','.join(str(window.axis) for window in problem.windows)}"
+    ranks = [c.rank for c in plan.candidates if c.method == "separable" and c.rank is not None]
+    rank = f" (rank {ranks[0]})" if ranks else ""
+    types = str(problem.input_dtype)
+    if problem.output_dtype != problem.input_dtype or problem.compute_dtype != problem.input_dtype:
+        types += f" -> {problem.output_dtype}, sums in {problem.compute_dtype}"
+    what = f"{len(problem.windows)}-D {problem.operation} {times(problem.shape)} {types}"
+    return f"{what}  {kernel}{rank}  {_edges(problem)}"
+
+
+def _edges(problem: Problem) -> str:
+    names = []
+    for window in problem.windows:
+        if window.out_size == window.size:
+            name = window.boundary.name.lower()
+        else:
+            name = "valid" if window.out_size < window.size else "full"
+        if window.boundary.name == "CONSTANT" and problem.cval:
+            value = problem.cval if problem.cval.imag else problem.cval.real
+            name += f" {value:g}"
+        names.append(name)
+    if not names:
+        return "no filtered axis"
+    return "boundary " + (names[0] if len(set(names)) == 1 else ", ".join(names))
+
+
+def cells(candidate: Candidate) -> tuple[str, ...]:
+    """The entries of a candidate's row."""
+    name = f"{candidate.method} ({candidate.name})" if candidate.name else candidate.method
+    if candidate.seconds == math.inf:
+        return (name, "-", "-", "-", "-", f"no: {candidate.reason}")
+    bound = "exact" if candidate.exact else f"{candidate.error_bound:.1e}"
+    note = "" if candidate.feasible else f"no: {candidate.reason}"
+    return (
+        name,
+        engineering(candidate.seconds, "s", SECONDS),
+        f"{candidate.operations:.4g}",
+        f"{candidate.bytes:.3g}",
+        bound,
+        note,
+    )
+
+
+def footnotes(plan: Plan) -> list[str]:
+    """What the table does not show: temporary memory, the fallback, whose constants."""
+    lines = [
+        f"workspace {engineering(plan.workspace, 'B', BYTES)}; operations and bytes for one output element"
+    ]
+    if plan.choice.fallback is not None:
+        lines.append(f"data with NaN or infinities: {plan.choice.fallback.method}")
+    lines.append(f"times predicted for {plan.machine}")
+    return lines
+
+
+def plan_text(plan: Plan) -> str:
+    """The plan as a table of plain text."""
+    rows = [COLUMNS, *(cells(candidate) for candidate in plan.candidates)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS) - 1)]
+    lines = [headline(plan)]
+    for row, marker in zip(rows, _markers(plan, "> ", "  "), strict=True):
+        aligned = [row[0].ljust(widths[0])]
+        aligned += [text.rjust(width) for text, width in zip(row[1:-1], widths[1:], strict=True)]
+        lines.append((marker + "  ".join([*aligned, row[-1]])).rstrip())
+    return "\n".join(lines + ["  " + line for line in footnotes(plan)])
+
+
+def _markers(plan: Plan, chosen: str, other: str) -> list[str]:
+    marks = [chosen if c.method == plan.method else other for c in plan.candidates]
+    return [other, *marks]
+
+
+def plan_html(plan: Plan) -> str:
+    """The plan as a table for notebooks."""
+    head = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in COLUMNS)
+    body = []
+    for candidate, marker in zip(plan.candidates, _markers(plan, "b", "")[1:], strict=True):
+        style = " style='font-weight:bold'" if marker else ""
+        if not candidate.feasible:
+            style = " style='opacity:0.6'"
+        row = "".join(f"<td style='text-align:left'>{html.escape(text)}</td>" for text in cells(candidate))
+        body.append(f"<tr{style}>{row}</tr>")
+    notes = "<br>".join(html.escape(line) for line in footnotes(plan))
+    return (
+        f"<div><p>{html.escape(headline(plan))}</p><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table><p><small>{notes}</small></p></div>"
+    )
