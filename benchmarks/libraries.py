@@ -1,7 +1,7 @@
 """The other libraries, each asked for the same result in its fastest way that a knowing user would write.
 
-Every adapter returns named calls into preallocated outputs where the library allows that; a library that is not
-installed returns none.
+Every adapter returns named calls, into preallocated outputs where the library allows that; one for a library
+that is not installed returns none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import importlib.metadata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,7 @@ class Task:
     kernel: Array
     """The dense weights, odd in size and symmetric or not."""
     taps: Array | None
-    """The 1-D weights along every axis, if the kernel is their outer product; libraries that need them get them."""
+    """The 1-D weights along every axis, for those who need them, if the kernel is their outer product."""
 
     @property
     def size(self) -> int:
@@ -49,8 +48,8 @@ def numbasep_calls(task: Task, workers: int | None) -> Calls:
     return {f"numbasep ({plan.method})": lambda: plan(task.array, output)}
 
 
-def scipy_calls(task: Task, workers: int | None) -> Calls:
-    """Return SciPy's calls: 1-D passes where the taps are known, else the dense sum or, if large, overlap-add."""
+def scipy_calls(task: Task) -> Calls:
+    """Return SciPy's calls: 1-D passes where the taps are known, else the dense sum and overlap-add."""
     from scipy import ndimage, signal
 
     array, output = task.array, np.empty_like(task.array)
@@ -73,7 +72,7 @@ def scipy_calls(task: Task, workers: int | None) -> Calls:
     return calls
 
 
-def opencv_calls(task: Task, workers: int | None) -> Calls:
+def opencv_calls(task: Task) -> Calls:
     """Return OpenCV's calls for images: `sepFilter2D` and `GaussianBlur` if separable, else `filter2D`."""
     try:
         import cv2
@@ -96,7 +95,9 @@ def opencv_calls(task: Task, workers: int | None) -> Calls:
     return calls
 
 
-ADAPTERS = (numbasep_calls, scipy_calls, opencv_calls)
+def all_calls(task: Task, workers: int | None) -> Calls:
+    """Return the calls of all installed libraries; only numbasep is told its threads here, see `threads`."""
+    return numbasep_calls(task, workers) | scipy_calls(task) | opencv_calls(task)
 
 
 @contextlib.contextmanager

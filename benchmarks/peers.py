@@ -1,8 +1,8 @@
 """Compare with other libraries in one run: ``python -m benchmarks.peers``.
 
-All libraries get the same arrays, take turns call by call, and are checked against a float64 sum.  Results are
-written to ``benchmarks/results``: ``peers.json`` with the machine and the versions, ``peers.md``, and a plot;
-``--readme`` puts the tables into README.md, between the markers there.
+All libraries get the same arrays, take turns call by call, and are checked against a float64 sum.  Results go
+to ``benchmarks/results``: ``peers.json`` with the machine and the versions, ``peers.md``, and a plot; with
+``--readme`` stored results are put into README.md, between the markers there.
 """
 
 from __future__ import annotations
@@ -89,10 +89,8 @@ def tasks(side: int, cube: int) -> Iterator[Task]:
 
 def measure(task: Task, count: int | None, repeat: int) -> list[Record]:
     """Return one record for each library's call."""
-    calls: libraries.Calls = {}
     with libraries.threads(count):
-        for adapter in libraries.ADAPTERS:
-            calls |= adapter(task, count)
+        calls = libraries.all_calls(task, count)
         differences = {name: difference(call(), task) for name, call in calls.items()}
         runs: dict[str, Callable[[], object]] = dict(calls)
         seconds = take_turns(runs, repeat)

@@ -21,14 +21,15 @@ def full_report(measured: dict[str, Any]) -> str:
 
 def description(measured: dict[str, Any]) -> str:
     """Return where and how the figures came about."""
-    machine = measured["machine"]
+    machine, copy = measured["machine"], measured["copy_milliseconds"]
     versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
     side, cube = measured["side"], measured["cube"]
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}; {versions}.\n"
-        f"Images {side}x{side}, volumes {cube}x{cube}x{cube}, random data, outputs preallocated, all libraries in "
-        "turns in one process, median in milliseconds. numbasep is given the dense kernel; the others are given the "
-        f"1-D taps where the kernel has them. Copying the float32 image takes {measured['copy_milliseconds']:.2f} ms."
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}; "
+        f"{versions}.\nImages {side}x{side}, volumes {cube}x{cube}x{cube}, random data, outputs "
+        "preallocated, all libraries in turns in one process, median in milliseconds. numbasep is given the "
+        "dense kernel; the others are given the 1-D taps where the kernel has them. "
+        f"Copying the float32 image takes {copy:.2f} ms."
     )
 
 

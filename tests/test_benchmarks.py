@@ -1,0 +1,136 @@
+"""Every benchmark body runs once, at small sizes; the comparison and its tables too."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import common, libraries, peers, tables
+
+FOLDER = Path(common.__file__).parent
+PREFIXES = ("time_", "track_", "peakmem_")
+
+
+def parameters(cls: type) -> list[tuple[Any, ...]]:
+    """The combinations of a class, as asv forms them."""
+    params = getattr(cls, "params", None)
+    if params is None:
+        return [()]
+    columns = params if isinstance(params[0], list | tuple) else [params]
+    return list(itertools.product(*columns))
+
+
+def bodies() -> list[Any]:
+    """Every body with its first and its last parameters."""
+    found = []
+    for path in sorted(FOLDER.glob("bench_*.py")):
+        module = importlib.import_module(f"benchmarks.{path.stem}")
+        for name, cls in inspect.getmembers(module, inspect.isclass):
+            if cls.__module__ != module.__name__:
+                continue
+            methods = [method for method in dir(cls) if method.startswith(PREFIXES)]
+            combinations = parameters(cls)
+            chosen = list(dict.fromkeys((combinations[0], combinations[-1])))
+            for method, values in itertools.product(methods, chosen):
+                label = "-".join([path.stem.removeprefix("bench_"), name, method, *map(str, values)])
+                found.append(pytest.param(cls, method, values, id=label.replace(" ", "_")))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "SIDE", 96)
+    monkeypatch.setattr(common, "CUBE", 24)
+
+
+@pytest.mark.parametrize(("cls", "method", "values"), bodies())
+def test_body_runs(cls: type, method: str, values: tuple[Any, ...]) -> None:
+    if hasattr(cls, "params"):
+        names = cls.param_names  # type: ignore[attr-defined]
+        assert len(names) == len(values), "every parameter has a name"
+    benchmark = cls()
+    try:
+        if hasattr(benchmark, "setup"):
+            benchmark.setup(*values)
+        value = getattr(benchmark, method)(*values)
+    except NotImplementedError:
+        pytest.skip("a combination that asv skips too")
+    finally:
+        if hasattr(benchmark, "teardown"):
+            benchmark.teardown()
+    if method.startswith("track_"):
+        assert np.isfinite(value)
+        assert value > 0
+        assert getattr(cls, method).unit
+
+
+def test_there_is_a_benchmark_for_every_subject() -> None:
+    subjects = {path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py")}
+    expected = {"separable", "dense", "terms", "volumes", "layouts", "small", "planner", "start", "memory"}
+    assert expected <= subjects
+
+
+# ------------------------------------------------------------------------------------------ comparison
+@pytest.fixture(scope="module")
+def measured() -> dict[str, Any]:
+    return peers.run(side=200, cube=24, repeat=1, groups=["float32", "uint8"])
+
+
+def test_all_libraries_compute_the_same(measured: dict[str, Any]) -> None:
+    for record in measured["records"]:
+        grey_level = 1 / 255 if "uint8" in record["group"] else 0  # the libraries round in their own ways
+        assert record["difference"] <= 2e-6 + 1.01 * grey_level, record
+        assert record["milliseconds"] > 0
+    calls = {record["call"].partition(" ")[0] for record in measured["records"]}
+    assert {"numbasep", "scipy.ndimage,"} <= calls
+
+
+def test_results_are_complete_and_written(measured: dict[str, Any], tmp_path: Path) -> None:
+    peers.write(tmp_path, measured)
+    stored = json.loads((tmp_path / "peers.json").read_text(encoding="utf-8"))
+    assert stored == measured
+    assert stored["machine"]["cpu"]
+    assert stored["versions"]["numpy"] == np.__version__
+    report = (tmp_path / "peers.md").read_text(encoding="utf-8")
+    for group in ("separable float32", "dense float32", "volume float32", "separable uint8"):
+        assert group in report
+
+
+def test_one_wrong_result_would_be_seen() -> None:
+    array = common.image(64, 64)
+    task = libraries.Task("separable float32", array, common.gaussian(5), common.gaussian_taps(5))
+    (result,) = (call() for call in libraries.numbasep_calls(task, None).values())
+    assert peers.difference(result, task) < 1e-6
+    result[3, 3] += 0.01
+    assert peers.difference(result, task) > 5e-3
+
+
+def test_the_least_advantage_is_against_the_fastest_other() -> None:
+    rows = [("numbasep (separable)", 2.0), ("cv2.sepFilter2D", 5.0), ("scipy.ndimage, 1-D passes", 100.0)]
+    records = [{"call": call, "milliseconds": time} for call, time in rows]
+    assert tables.advantage(records) == 2.5
+    assert tables.advantage(records[1:]) is None
+
+
+def test_sections_are_replaced_between_their_markers() -> None:
+    text = "before\n<!-- peers:begin -->\nold\n<!-- peers:end -->\nafter\n"
+    replaced = tables.replace_section(text, "peers", "new \\1")
+    assert replaced == "before\n<!-- peers:begin -->\nnew \\1\n<!-- peers:end -->\nafter\n"
+    with pytest.raises(ValueError, match="found 0"):
+        tables.replace_section(text, "plan", "new")
+
+
+def test_the_readme_has_the_sections(measured: dict[str, Any], tmp_path: Path) -> None:
+    copy = tmp_path / "README.md"
+    copy.write_text(tables.README.read_text(encoding="utf-8"), encoding="utf-8")
+    tables.update_readme(measured, copy)
+    text = copy.read_text(encoding="utf-8")
+    assert measured["machine"]["cpu"] in text
+    assert "| taps |" in text

@@ -1,0 +1,194 @@
+"""Layers: what each module may import, by its source; and what ``import numbasep`` loads, by doing it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import numbasep
+
+PACKAGE = Path(numbasep.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# Lowest first. A module imports from lower layers and its own; names are modules or packages of numbasep.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("boundary", "kernels"),
+    ("problem", "casting"),
+    ("factor",),
+    ("facts", "machine", "operators"),
+    ("overlap", "rounding"),
+    ("routes",),
+    ("planner", "report"),
+    ("backends",),
+    ("calibration", "execute"),
+    ("nn",),
+    ("api",),
+    ("cli", "demo", "__main__"),
+)
+
+# Imports inside a function may go up where a lower layer must start a higher one. Each has its reason.
+UPWARD = {
+    ("planner", "execute"),  # Plan.__call__ runs itself
+}
+
+# The pure part: what is planned, and how, is testable without a compiler, an array library or a device.
+PURE = {name for layer in LAYERS[:7] for name in layer} - {"kernels"}
+NOT_IN_PURE = {"numba", "llvmlite", "scipy", "dask", "xarray", "skimage", "matplotlib", "cupy", "cv2"}
+OPTIONAL = {"dask", "xarray", "skimage", "matplotlib", "cupy", "cv2", "PIL", "torch"}
+
+
+def component(path: Path) -> str:
+    """The module or package of numbasep that a file belongs to; "" is ``numbasep/__init__.py``."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return "" if parts == ("__init__",) else parts[0]
+
+
+def absolute(node: ast.ImportFrom, path: Path) -> list[str]:
+    """Dotted names that an ``import from`` may bring in."""
+    if node.level == 0:
+        return [f"{node.module}.{alias.name}" for alias in node.names] if node.module else []
+    package = ("numbasep", *path.relative_to(PACKAGE).parent.parts)
+    base = package[: len(package) - node.level + 1]
+    stem = ".".join((*base, node.module) if node.module else base)
+    return [f"{stem}.{alias.name}" for alias in node.names]
+
+
+def typing_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Yield (dotted name, whether inside a function) for every import that runs."""
+
+    def visit(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if typing_only(child):
+                continue
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, inside) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                yield from ((name, inside) for name in absolute(child, path))
+            else:
+                yield from visit(child, inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    return visit(ast.parse(path.read_text(encoding="utf-8")), False)
+
+
+def layer_of(name: str) -> int | None:
+    return next((rank for rank, names in enumerate(LAYERS) if name in names), None)
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(PACKAGE.parent))
+
+
+@pytest.mark.parametrize("path", [m for m in MODULES if component(m)], ids=named)
+def test_every_module_belongs_to_a_layer(path: Path) -> None:
+    assert layer_of(component(path)) is not None, f"{named(path)} belongs to no layer: add it to LAYERS"
+
+
+@pytest.mark.parametrize("path", [m for m in MODULES if component(m)], ids=named)
+def test_no_module_imports_from_a_higher_layer(path: Path) -> None:
+    own = component(path)
+    rank = layer_of(own)
+    assert rank is not None
+    for name, inside in imports(path):
+        parts = name.split(".")
+        if parts[0] != "numbasep" or len(parts) < 2:
+            continue
+        other = layer_of(parts[1])
+        if (
+            other is None
+        ):  # a public name, as in `import numbasep; numbasep.convolve`: only the top layer does that
+            assert rank == len(LAYERS) - 1 or parts[1].startswith("__"), f"{named(path)} imports {name}"
+        elif other > rank:
+            assert inside, f"{named(path)} imports {name} of a higher layer"
+            assert (own, parts[1]) in UPWARD, f"{named(path)} imports {name} of a higher layer, in a function"
+
+
+@pytest.mark.parametrize("path", [m for m in MODULES if component(m) in PURE], ids=named)
+def test_the_planning_part_is_pure(path: Path) -> None:
+    foreign = {name.split(".")[0] for name, _ in imports(path)} & NOT_IN_PURE
+    assert not foreign, f"{named(path)} imports {foreign}"
+
+
+@pytest.mark.parametrize("path", [m for m in MODULES if component(m) == "kernels"], ids=named)
+def test_kernels_know_nothing_above_them(path: Path) -> None:
+    used = {name.split(".")[1] for name, _ in imports(path) if name.startswith("numbasep.")}
+    assert used <= {"boundary", "kernels"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_optional_packages_are_imported_where_they_are_used(path: Path) -> None:
+    if component(path) == "demo":
+        pytest.skip("the demo is optional as a whole")
+    outside = {name.split(".")[0] for name, inside in imports(path) if not inside} & OPTIONAL
+    assert not outside, f"{named(path)} imports {outside} at import"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_modules_stay_readable(path: Path) -> None:
+    """A module that outgrows this holds two subjects; the SIMD vocabulary is one word list."""
+    limit = 700 if path.name == "simd.py" else 450
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= limit, f"{named(path)} has {lines} lines"
+
+
+def in_new_process(script: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_loads_no_optional_package_and_no_device() -> None:
+    unwanted = sorted(OPTIONAL | {"numba.cuda", "numba_cuda"})
+    script = f"import sys, numbasep; print([name for name in {unwanted} if name in sys.modules])"
+    assert in_new_process(script) == "[]"
+
+
+def test_first_use_of_a_function_loads_no_optional_package() -> None:
+    unwanted = sorted(OPTIONAL)
+    script = f"import sys, numbasep; numbasep.convolve; print([n for n in {unwanted} if n in sys.modules])"
+    assert in_new_process(script) == "[]"
+
+
+def test_planning_works_with_the_compiler_blocked() -> None:
+    script = (
+        "import sys\n"
+        "for name in ('numba', 'llvmlite', 'scipy'): sys.modules[name] = None\n"
+        "import numbasep.planner, numbasep.routes, numbasep.factor, numbasep.machine\n"
+        "print('planned')"
+    )
+    assert in_new_process(script) == "planned"
+
+
+def test_import_compiles_nothing(tmp_path: Path) -> None:
+    script = (
+        f"import os; os.environ['NUMBASEP_CACHE_DIR'] = {str(tmp_path)!r}\n"
+        "import numba, numba.core.compiler as compiler\n"
+        "compiled = []\n"
+        "before = compiler.compile_extra\n"
+        "compiler.compile_extra = lambda *a, **k: (compiled.append(a), before(*a, **k))[1]\n"
+        "import numbasep\n"
+        "numbasep.convolve, numbasep.plan\n"
+        "print(len(compiled))\n"
+        "numba.njit(lambda x: x)(1)\n"
+        "print(len(compiled))"  # the counter counts
+    )
+    assert in_new_process(script).split() == ["0", "1"]
+
+
+def test_the_public_names_are_there() -> None:
+    for name in numbasep.__all__:
+        assert getattr(numbasep, name) is not None, name
+    assert set(numbasep.__all__) <= set(dir(numbasep))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = numbasep.no_such_name
