@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..kernels import geometry as g
-from ..kernels import plane as kernels
+from ..kernels import plane as drivers
 from ..kernels.correlate import BLOCK_COLUMNS, BLOCK_ROWS, LINE_COLUMNS
-from ..kernels.simd import HALF, HALF_SWAPPED, NATIVE, SWAPPED, VECTOR_BYTES
+from ..kernels.simd import VECTOR_BYTES, Storage
 from . import threads
 from .layout import Axis, OuterAxis, Planes, outer_table, plain_window
 from .program import Program
@@ -29,52 +29,43 @@ PARALLEL_WORK = 400_000  # element operations below which threads cost more than
 class _Memory:
     """Presents raw memory to NumPy; keeps its owner alive."""
 
-    def __init__(self, owner: Array, address: int, count: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, owner: Array, address: int, count: int) -> None:
         self._owner = owner
         self.__array_interface__ = {
             "data": (address, False),
             "shape": (count,),
-            "typestr": dtype.str,
+            "typestr": "|u1",
             "version": 3,
         }
 
 
-def storage_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The native type that kernels see: float16 as uint16, bool as uint8, complex as its parts."""
-    if dtype.char == "e":
-        return np.dtype(np.uint16)
+def storage_of(dtype: np.dtype[Any], cast: str = "truncate") -> Storage:
+    """How kernels see arrays of `dtype`: bool as uint8, complex as its parts."""
     if dtype.kind == "b":
-        return np.dtype(np.uint8)
+        return Storage("u1", saturate=cast == "saturate")
     if dtype.kind == "c":
-        return np.dtype(np.float32 if dtype.itemsize == 8 else np.float64)
-    return dtype.newbyteorder("=")
-
-
-def encoding(dtype: np.dtype[Any]) -> int:
-    """How elements of `dtype` encode numbers (`simd.NATIVE` ...)."""
-    swapped = not dtype.isnative
-    if dtype.char == "e":
-        return HALF_SWAPPED if swapped else HALF
-    return SWAPPED if swapped else NATIVE
+        return Storage(f"f{dtype.itemsize // 2}", not dtype.isnative)
+    saturate = cast == "saturate" and dtype.kind in "iu"
+    return Storage(f"{dtype.kind}{dtype.itemsize}", not dtype.isnative, saturate)
 
 
 def flat_memory(array: Array) -> tuple[Array, int]:
-    """All memory an array spans as a flat, writeable, native array, and where element 0 stands in it."""
-    dtype = storage_dtype(array.dtype)
-    if array.flags.c_contiguous and array.flags.writeable and array.dtype.isnative:
-        return array.reshape(-1).view(dtype), 0
-    item = dtype.itemsize
+    """All memory an array spans as flat, writeable bytes, and which real element stands at position 0."""
+    if array.flags.c_contiguous and array.flags.writeable:
+        return array.reshape(-1).view(np.uint8), 0
+    item = array.itemsize // (2 if array.dtype.kind == "c" else 1)
     spans = [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
     low = sum(s for s in spans if s < 0)
-    count = (sum(s for s in spans if s > 0) - low + array.itemsize) // item
+    count = sum(s for s in spans if s > 0) - low + array.itemsize
     address = array.__array_interface__["data"][0] + low
-    return np.asarray(_Memory(array, address, count, dtype)), -low // item
+    return np.asarray(_Memory(array, address, count)), -low // item
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanePass:
     """A prepared pass: everything but the arrays."""
 
+    kernels: tuple[Any, Any, Any]
     program: Program
     geometry: Array
     outer: Array
@@ -104,19 +95,19 @@ class PlanePass:
         with threads.borrow(count * (work_bytes + 2 * table_bytes)) as buffer:
             work = buffer[: count * work_bytes].view(dtype).reshape(count, -1)
             tables = buffer[count * work_bytes :][: 2 * count * table_bytes].view(np.int64).reshape(2 * count, -1)
-            raw_in = np.empty((count, self.raw_in), x.dtype)
-            raw_out = np.empty((count, self.raw_out), y.dtype)
+            raw_in = np.empty((count, self.raw_in), np.uint8)
+            raw_out = np.empty((count, self.raw_out), np.uint8)
             program = self.program
             arguments = (
-                x, y, 0, self.tasks, self.geometry, self.outer, self.outer_taps,
+                *self.kernels, x, y, self.tasks, self.geometry, self.outer, self.outer_taps,
                 program.terms, program.runs, program.weights, program.shifts, program.line_weights,
                 self.constants, work, tables, raw_in, raw_out,
             )  # fmt: skip
             if count == 1:
-                kernels.run_serial(*arguments)
+                drivers.run_serial(*arguments)
             else:
                 with threads.parallel_region(count):
-                    kernels.run_parallel(*arguments)
+                    drivers.run_parallel(*arguments)
 
 
 def _round_up(n: int, step: int) -> int:
@@ -185,6 +176,7 @@ def prepare_pass(
     scratch = ring_rows * ring_stride
     result = scratch + BLOCK_ROWS * ring_stride
 
+    gather = max(1, 512 // inner)
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {
         g.ROWS_IN: rows.size_in, g.ROWS_OUT: rows.size_out, g.ROW_FIRST: row_window.first,
@@ -193,18 +185,19 @@ def prepare_pass(
         g.COLUMNS_IN: columns.size_in, g.COLUMNS_OUT: columns.size_out, g.COLUMN_FIRST: column_window.first,
         g.COLUMN_TAPS: column_window.taps, g.COLUMN_BOUNDARY: int(column_window.boundary),
         g.COLUMN_STRIDE_IN: columns.stride_in, g.COLUMN_STRIDE_OUT: columns.stride_out,
-        g.INNER: inner, g.ENCODING: encoding(dtype_in), g.CAST: _cast_code(dtype_out, cast),
+        g.INNER: inner,
         g.STREAM: int(_streams(planes, n_planes, dtype_out, compute)),
         g.STRIP: strip, g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.SOURCES: len(sources),
         g.OUTER_AXES: len(tables), g.RING: 0, g.RING_STRIDE: ring_stride,
         g.SCRATCH: scratch, g.SCRATCH_STRIDE: ring_stride, g.RESULT: result, g.RESULT_STRIDE: result_stride,
-        g.TABLES: max(ring_rows, len(sources)),
+        g.TABLES: max(ring_rows, len(sources)), g.GATHER: gather,
     }.items():  # fmt: skip
         geometry[name] = value
-    gathers = inner * max(1, 512 // inner)
+    storage_in, storage_out = storage_of(dtype_in), storage_of(dtype_out, cast)
     return PlanePass(
-        program, geometry, _pack_outer(tables), outer_taps, constants.astype(compute), n_planes * strips * tiles,
-        min(count, n_planes * strips * tiles) or 1, gathers, gathers,
+        drivers.kernel_addresses(compute, storage_in, storage_out), program, geometry, _pack_outer(tables), outer_taps, constants.astype(compute), n_planes * strips * tiles,
+        min(count, n_planes * strips * tiles) or 1,
+        gather * inner * storage_in.dtype.itemsize, gather * inner * storage_out.dtype.itemsize,
     )  # fmt: skip
 
 
@@ -236,15 +229,9 @@ def _half(rows: int, count: int) -> int:
     return _round_up(-(-rows // count), BLOCK_ROWS) or BLOCK_ROWS
 
 
-def _cast_code(dtype: np.dtype[Any], cast: str) -> int:
-    if dtype.char == "e":
-        return g.TO_HALF
-    return g.SATURATE if cast == "saturate" and dtype.kind in "iu" else g.TRUNCATE
-
-
 def _streams(planes: Planes, n_planes: int, dtype_out: np.dtype[Any], compute: np.dtype[Any]) -> bool:
     elements = n_planes * planes.rows.size_out * planes.columns.size_out * planes.inner
-    return storage_dtype(dtype_out) == compute and elements * compute.itemsize >= STREAM_BYTES
+    return storage_of(dtype_out) == storage_of(compute) and elements * compute.itemsize >= STREAM_BYTES
 
 
 def _pack_outer(tables: Sequence[OuterAxis]) -> Array:

@@ -7,7 +7,7 @@ slack behind it.  Nothing is checked.
 from __future__ import annotations
 
 from .geometry import RUN_LENGTH, RUN_ROW, RUN_SHIFT, RUN_WEIGHTS
-from .jit import kernel
+from .jit import inlined
 from .simd import REGISTERS, VECTOR_BYTES, BlockWords, peek
 
 # Rows that share every vector they load.  Accumulators and the sliding window together must fit the
@@ -22,7 +22,7 @@ _line = BlockWords(1, LINE_COLUMNS)
 zero_line, read_line, write_line, fma_line = _line.zero, _line.read, _line.write, _line.fma
 
 
-@kernel
+@inlined
 def correlate_runs(work, table, runs, weights, start, stop, count, target, stride, accumulate):
     """BLOCK_ROWS output rows of `count` numbers, each the sum of `runs[start:stop]` of weighted packed rows.
 
@@ -43,7 +43,7 @@ def correlate_runs(work, table, runs, weights, start, stop, count, target, strid
         write_block(work, target + j, stride, total)
 
 
-@kernel
+@inlined
 def correlate_line(work, source, shifts, weights, start, stop, count, target, accumulate):
     """One output row of `count` numbers: taps `start` to `stop` along the packed row at `source`."""
     like = work[0]

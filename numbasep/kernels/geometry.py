@@ -22,8 +22,6 @@ are ordinary planes.  All distances count elements, not bytes.
     COLUMN_STRIDE_IN,
     COLUMN_STRIDE_OUT,
     INNER,  # adjacent elements that make up one column
-    ENCODING,  # simd.NATIVE ...: how input elements encode numbers
-    CAST,  # TRUNCATE ...: how results become output elements
     STREAM,  # 1: write past the caches
     STRIP,  # rows of a task
     STRIPS,  # tasks along the rows of a plane
@@ -38,10 +36,9 @@ are ordinary planes.  All distances count elements, not bytes.
     RESULT,  # where the block of finished rows starts
     RESULT_STRIDE,
     TABLES,  # length of the row table
+    GATHER,  # columns of a strided row that are gathered at once
     GEOMETRY,  # number of entries
-) = range(32)
-
-TRUNCATE, SATURATE, TO_HALF = range(3)
+) = range(31)
 
 # terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program
 RUN_START, RUN_STOP, TAP_START, TAP_STOP, SOURCE_ROW, TERM = range(6)

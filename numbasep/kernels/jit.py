@@ -129,21 +129,34 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any
     return dispatcher
 
 
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function called from drivers: no Python, no threads, no GIL."""
-    return _compiled(function)
-
-
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A scalar function that disappears into its callers."""
-    return _compiled(function)
+    """A function that becomes part of its callers, so that LLVM sees and optimises it once for each of them."""
+    return _compiled(function, inline="always")
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that is called by address (see `address`): no Python, no GIL, no threads."""
+    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def serial(function: Callable[..., Any]) -> Callable[..., Any]:
     """A driver that runs on the calling thread."""
-    return _compiled(function)
+    return _compiled(function, no_cfunc_wrapper=True)
 
 
 def parallel(function: Callable[..., Any]) -> Callable[..., Any]:
     """A driver whose `prange` runs on Numba's threads."""
-    return _compiled(function, parallel=True)
+    return _compiled(function, parallel=True, no_cfunc_wrapper=True)
+
+
+def address(function: Any, signature: tuple[Any, ...]) -> Any:
+    """What `call` takes to run `function` compiled for `signature`; the function itself without the JIT.
+
+    A kernel that is called by address is compiled once, not again inside each of its callers.
+    """
+    if config.DISABLE_JIT:
+        return function
+    if signature not in function.overloads:
+        function.compile(signature)
+    compiled = function.overloads[signature]
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)

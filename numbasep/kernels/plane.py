@@ -7,8 +7,12 @@ exactly one task with the same operations in the same order, so results do not d
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numba
-from numba import prange
+import numpy as np
+from numba import prange, types
 
 from .correlate import BLOCK_ROWS, correlate_line, correlate_runs
 from .geometry import (
@@ -28,12 +32,9 @@ from .geometry import (
     RESULT_STRIDE,
     RING,
     RING_STRIDE,
-    ROW_BOUNDARY,
     ROW_FIRST,
-    ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
     ROW_TAPS,
-    ROWS_IN,
     ROWS_OUT,
     RUN_START,
     RUN_STOP,
@@ -48,11 +49,12 @@ from .geometry import (
     TILE,
     TILES,
 )
-from .jit import kernel, parallel, serial
-from .rows import fill_row, index_of, pack_row, store_row
+from .jit import address, inlined, kernel, parallel, serial
+from .rows import packer, storer
+from .simd import Storage, call
 
 
-@kernel
+@inlined
 def locate_source(plane, source, geometry, outer, outer_taps):
     """Where input plane `source` of output plane `plane` starts in `x`, or OUTSIDE_PLANE."""
     at = 0
@@ -68,7 +70,7 @@ def locate_source(plane, source, geometry, outer, outer_taps):
     return at
 
 
-@kernel
+@inlined
 def locate_target(plane, geometry, outer):
     """Where output plane `plane` starts in `y`."""
     at = 0
@@ -80,45 +82,37 @@ def locate_target(plane, geometry, outer):
     return at
 
 
-@kernel
-def pack_source_row(x, plane, row, first, columns, geometry, constants, raw, work, target):
-    """Row `row` (any integer) of the input plane at `plane`, or of the constant beyond it."""
-    row = index_of(row, geometry[ROWS_IN], geometry[ROW_BOUNDARY])
-    if plane == OUTSIDE_PLANE or row < 0:
-        fill_row(constants, geometry[INNER], columns, work, target)
-    else:
-        start = plane + row * geometry[ROW_STRIDE_IN]
-        pack_row(x, start, first, columns, geometry, constants, raw, work, target)
-
-
-@kernel
+@inlined
 def compute_block(geometry, terms, runs, weights, shifts, line_weights, columns, rows, work, table):
     """All terms of the program for the `rows` <= BLOCK_ROWS output rows whose packed rows `table` lists."""
     result, result_stride = geometry[RESULT], geometry[RESULT_STRIDE]
-    scratch, scratch_stride = geometry[SCRATCH], geometry[SCRATCH_STRIDE]
     inner = geometry[INNER]
     count = columns * inner
     for term in range(terms.shape[0]):
         accumulate = term > 0
         start, stop = terms[term, RUN_START], terms[term, RUN_STOP]
         tap_start, tap_stop = terms[term, TAP_START], terms[term, TAP_STOP]
-        if tap_start == tap_stop:
-            correlate_runs(work, table, runs, weights, start, stop, count, result, result_stride, accumulate)
-            continue
-        if start < stop:
-            wide = (columns + geometry[COLUMN_TAPS] - 1) * inner
-            correlate_runs(work, table, runs, weights, start, stop, wide, scratch, scratch_stride, False)
-        for row in range(rows):
-            source = scratch + row * scratch_stride if start < stop else table[terms[term, SOURCE_ROW] + row]
-            target = result + row * result_stride
-            correlate_line(
-                work, source, shifts, line_weights, tap_start, tap_stop, count, target, accumulate
+        two_passes = tap_start < tap_stop and start < stop
+        scratch, scratch_stride = geometry[SCRATCH], geometry[SCRATCH_STRIDE]
+        if start < stop or tap_start == tap_stop:
+            wide = count + (geometry[COLUMN_TAPS] - 1) * inner if two_passes else count
+            target = scratch if two_passes else result
+            stride = scratch_stride if two_passes else result_stride
+            correlate_runs(
+                work, table, runs, weights, start, stop, wide, target, stride, accumulate and not two_passes
             )
+        if tap_start < tap_stop:
+            for row in range(rows):
+                source = scratch + row * scratch_stride if two_passes else table[terms[term, SOURCE_ROW] + row]
+                target = result + row * result_stride
+                correlate_line(
+                    work, source, shifts, line_weights, tap_start, tap_stop, count, target, accumulate
+                )
 
 
 @kernel
 def filter_tile(
-    x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights, constants,
+    pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights, constants,
     work, table, sources, raw_in, raw_out,
 ):  # fmt: skip
     """One task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
@@ -145,10 +139,11 @@ def filter_tile(
         while packed < done + rows + geometry[ROW_TAPS] - 1:
             slot = packed % window
             for source in range(n_sources):
-                pack_source_row(
+                at = ring + (source * window + slot) * ring_stride
+                call(pack, (
                     x, sources[source], first_row + packed, first_column, wide, geometry, constants[source],
-                    raw_in, work, ring + (source * window + slot) * ring_stride,
-                )  # fmt: skip
+                    raw_in, work, at,
+                ))  # fmt: skip
             packed += 1
         for source in range(n_sources):
             for k in range(window):
@@ -156,34 +151,51 @@ def filter_tile(
                 table[source * window + k] = ring + (source * window + slot) * ring_stride
         compute_block(geometry, terms, runs, weights, shifts, line_weights, columns, rows, work, table)
         for q in range(rows):
-            store_row(
+            call(store, (
                 work, geometry[RESULT] + q * geometry[RESULT_STRIDE], columns, geometry, constants[0],
                 raw_out, y, target + (i + q) * geometry[ROW_STRIDE_OUT],
-            )  # fmt: skip
+            ))  # fmt: skip
 
 
 @serial
 def run_serial(
-    x, y, first, last, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights, constants,
-    work, tables, raw_in, raw_out,
+    tile, pack, store, x, y, tasks, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
+    constants, work, tables, raw_in, raw_out,
 ):  # fmt: skip
-    """Tasks [first, last) on the calling thread."""
-    for task in range(first, last):
-        filter_tile(
-            x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights, constants,
-            work[0], tables[0], tables[1], raw_in[0], raw_out[0],
-        )  # fmt: skip
+    """All tasks on the calling thread."""
+    for task in range(tasks):
+        call(tile, (
+            pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
+            constants, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
+        ))  # fmt: skip
 
 
 @parallel
 def run_parallel(
-    x, y, first, last, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights, constants,
-    work, tables, raw_in, raw_out,
+    tile, pack, store, x, y, tasks, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
+    constants, work, tables, raw_in, raw_out,
 ):  # fmt: skip
-    """Tasks [first, last) on Numba's threads; each thread owns one row of every workspace."""
-    for task in prange(first, last):
+    """All tasks on Numba's threads; each thread owns one row of every workspace."""
+    for task in prange(tasks):
         thread = numba.get_thread_id()
-        filter_tile(
-            x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights, constants,
-            work[thread], tables[2 * thread], tables[2 * thread + 1], raw_in[thread], raw_out[thread],
-        )  # fmt: skip
+        call(tile, (
+            pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
+            constants, work[thread], tables[2 * thread], tables[2 * thread + 1], raw_in[thread], raw_out[thread],
+        ))  # fmt: skip
+
+
+@functools.cache
+def kernel_addresses(compute: np.dtype[Any], storage_in: Storage, storage_out: Storage) -> tuple[Any, Any, Any]:
+    """What the drivers call: `filter_tile`, and the packer and storer of the two storages."""
+    number = numba.from_dtype(compute)
+    line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
+    memory, integers = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
+    pairs, n = types.Array(types.int64, 2, "C"), types.int64
+    pack = address(packer(storage_in), (memory, n, n, n, n, integers, line, memory, line, n))
+    store = address(storer(storage_out), (line, n, n, integers, line, memory, memory, n))
+    tile = address(
+        filter_tile,
+        (n, n, memory, memory, n, integers, integers, pairs, pairs, pairs, line, integers, line, table)
+        + (line, integers, integers, memory, memory),
+    )
+    return tile, pack, store

@@ -11,14 +11,16 @@ Offsets count elements of a flat array; alignment is never assumed except by `st
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils, config
-from numba.core.datamodel.models import PrimitiveModel
-from numba.extending import intrinsic, register_model
+from numba.core.datamodel.models import OpaqueModel, PrimitiveModel
+from numba.core.imputils import lower_constant
+from numba.extending import intrinsic, register_model, typeof_impl
 
 
 def _host_vector_bytes() -> int:
@@ -33,7 +35,6 @@ VECTOR_BYTES = _host_vector_bytes()
 REGISTERS = 32 if VECTOR_BYTES in (16, 64) else 16
 LANES32 = VECTOR_BYTES // 4
 LANES64 = VECTOR_BYTES // 8
-NATIVE, SWAPPED, HALF, HALF_SWAPPED = 0, 1, 2, 3  # how the stored elements encode numbers
 
 
 def lanes(dtype: np.dtype[Any]) -> int:
@@ -75,6 +76,49 @@ _LLVM = {
 }
 
 
+_BYTES = types.Array(types.uint8, 1, "C")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How numbers lie in memory; a compile-time constant of the kernels that move rows."""
+
+    code: str
+    """Native element type without byte order: "f4", "u1", "f2" ..."""
+    swapped: bool = False
+    """Whether elements have the other byte order."""
+    saturate: bool = False
+    """Whether numbers become integers by rounding and clipping instead of C's cast."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The element type, in native byte order."""
+        return np.dtype(self.code)
+
+
+class StorageType(types.Type):
+    """The Numba type of one `Storage`."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.half = storage.code == "f2"
+        self.element = types.uint16 if self.half else getattr(types, storage.dtype.name)
+        super().__init__(name=f"Storage({storage})")
+
+
+@typeof_impl.register(Storage)
+def _typeof_storage(value: Storage, c: Any) -> StorageType:
+    return StorageType(value)
+
+
+register_model(StorageType)(OpaqueModel)
+
+
+@lower_constant(StorageType)
+def _constant_storage(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    return context.get_dummy_value()
+
+
 @register_model(Vector)
 class _VectorModel(PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Vector) -> None:
@@ -103,6 +147,13 @@ def word(twin: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, to: Any) -> Any:
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [offset]), to.as_pointer())
+
+
+def _memory(context: Any, builder: Any, memory: Any, offset: Any, element: Any, to: Any) -> Any:
+    """Pointer to element `offset`, of type `element`, of a flat array of bytes."""
+    data = context.make_array(_BYTES)(context, builder, memory).data
+    elements = builder.bitcast(data, _LLVM[element].as_pointer())
+    return builder.bitcast(builder.gep(elements, [offset]), to.as_pointer())
 
 
 def _call(builder: Any, name: str, result: Any, *args: Any) -> Any:
@@ -147,18 +198,21 @@ def _splat_twin(scalar: Any) -> np.ndarray:
     return np.full(lanes(np.asarray(scalar).dtype), scalar)
 
 
-def _decode(raw: np.ndarray, encoding: int) -> np.ndarray:
-    if encoding in (SWAPPED, HALF_SWAPPED):
-        raw = raw.byteswap()
-    return raw.view(np.float16) if encoding in (HALF, HALF_SWAPPED) else raw
+def _elements(memory: np.ndarray, offset: int, count: int, storage: Storage) -> np.ndarray:
+    """`count` elements in a flat array of bytes."""
+    item = storage.dtype.itemsize
+    return _span(memory, offset * item, count * item).view(storage.dtype)
 
 
-def _convert_twin(array: np.ndarray, offset: int, count: int | None, encoding: int, like: Any) -> np.ndarray:
-    compute = np.asarray(like).dtype
-    wide = np.zeros(lanes(compute), compute)
-    count = wide.size if count is None else min(count, wide.size)
-    wide[:count] = _decode(_span(array, offset, count), encoding)
+def _load_first_twin(memory: np.ndarray, offset: int, count: int, storage: Storage, like: Any) -> np.ndarray:
+    wide = np.zeros(lanes(np.asarray(like).dtype), np.asarray(like).dtype)
+    raw = _elements(memory, offset, min(count, wide.size), storage)
+    wide[: raw.size] = raw.byteswap() if storage.swapped else raw
     return wide
+
+
+def _load_as_twin(memory: np.ndarray, offset: int, storage: Storage, like: Any) -> np.ndarray:
+    return _load_first_twin(memory, offset, lanes(np.asarray(like).dtype), storage, like)
 
 
 def round_cast(values: np.ndarray, dtype: np.dtype[Any], saturate: bool) -> np.ndarray:
@@ -179,14 +233,13 @@ def round_cast(values: np.ndarray, dtype: np.dtype[Any], saturate: bool) -> np.n
         return values.astype(np.int32 if dtype == np.int32 else np.int64).astype(dtype)
 
 
-def _narrow_twin(array: np.ndarray, offset: int, value: np.ndarray, saturate: bool, half: bool) -> None:
-    target = _span(array, offset, value.size)
-    if half:
-        target[:] = value.astype(np.float16).view(np.uint16)
-    elif target.dtype.kind in "iu":
-        target[:] = round_cast(value, target.dtype, bool(saturate))
-    else:
-        target[:] = value
+def _store_as_twin(memory: np.ndarray, offset: int, storage: Storage, value: np.ndarray) -> None:
+    target = _elements(memory, offset, value.size, storage)
+    target[:] = round_cast(value, storage.dtype, storage.saturate) if storage.dtype.kind in "iu" else value
+
+
+def _store_first_twin(memory: np.ndarray, offset: int, count: int, storage: Storage, value: np.ndarray) -> None:
+    _store_as_twin(memory, offset, storage, value[:count])
 
 
 # --------------------------------------------------------------------------- vectors
@@ -216,30 +269,50 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     return types.void(array, types.intp, value), codegen
 
 
-@word(_store_twin)
-def stream(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
-    """Write a vector past the caches; `array[offset]` must be aligned to the vector."""
+def _stream_twin(memory: np.ndarray, offset: int, value: np.ndarray) -> None:
+    _span(memory, offset * value.itemsize, value.nbytes).view(value.dtype)[:] = value
+
+
+@word(_stream_twin)
+def stream(typingctx: Any, memory: Any, offset: Any, value: Any) -> Any:
+    """Write a vector past the caches; element `offset` of `memory` must be aligned to the vector."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, sig.args[0], args[0], args[1], args[2].type)
+        pointer = _memory(context, builder, args[0], args[1], value.dtype, args[2].type)
         instruction = builder.store(args[2], pointer, align=VECTOR_BYTES)
         one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
         instruction.set_metadata("nontemporal", one)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, value), codegen
+    return types.void(memory, types.intp, value), codegen
 
 
-@word(lambda array, offset: (array.ctypes.data + offset * array.itemsize) % VECTOR_BYTES)
-def misalignment(typingctx: Any, array: Any, offset: Any) -> Any:
-    """Bytes by which `array[offset]` lies past a vector boundary."""
+@word(lambda memory, offset: (memory.ctypes.data + offset) % VECTOR_BYTES)
+def misalignment(typingctx: Any, memory: Any, offset: Any) -> Any:
+    """Bytes by which byte `offset` lies past a vector boundary."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, sig.args[0], *args, ir.IntType(8))
-        address = builder.ptrtoint(pointer, ir.IntType(64))
-        return builder.and_(address, ir.Constant(ir.IntType(64), VECTOR_BYTES - 1))
+        return builder.and_(builder.ptrtoint(pointer, ir.IntType(64)), ir.Constant(ir.IntType(64), VECTOR_BYTES - 1))
 
-    return types.intp(array, types.intp), codegen
+    return types.intp(memory, types.intp), codegen
+
+
+def _copy_twin(source: np.ndarray, at: int, target: np.ndarray, to: int, storage: Storage) -> None:
+    _elements(target, to, 1, storage)[:] = _elements(source, at, 1, storage)
+
+
+@word(_copy_twin)
+def copy_element(typingctx: Any, source: Any, at: Any, target: Any, to: Any, storage: Any) -> Any:
+    """Copy one element between flat arrays of bytes."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        element = storage.element
+        value = builder.load(_memory(context, builder, args[0], args[1], element, _LLVM[element]), align=1)
+        builder.store(value, _memory(context, builder, args[2], args[3], element, _LLVM[element]), align=1)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp, storage), codegen
 
 
 @word(lambda array, offset: _span(array, offset, 1)[0])
@@ -331,15 +404,6 @@ def _byte_swap(builder: Any, bits: Any) -> Any:
     return bits if bits.type.element.width == 8 else _call(builder, f"llvm.bswap.{_suffix(bits.type)}", bits.type, bits)
 
 
-def _widen(builder: Any, storage: Any, raw: Any, to: Any) -> Any:
-    """A vector of storage elements as numbers of the compute type."""
-    if isinstance(storage, types.Integer):
-        return (builder.sitofp if storage.signed else builder.uitofp)(raw, to)
-    if raw.type == to:
-        return raw
-    return (builder.fpext if storage.bitwidth < 64 else builder.fptrunc)(raw, to)
-
-
 def _mask(builder: Any, count: Any, lanes: int) -> Any:
     """The first `count` of `lanes` lanes."""
     index = count.type
@@ -363,57 +427,46 @@ def _masked_store(builder: Any, value: Any, pointer: Any, mask: Any) -> None:
     builder.call(function, [value, pointer, ir.Constant(ir.IntType(32), 1), mask])
 
 
-def _decode_vector(builder: Any, storage: Any, raw: Any, to: Any, encoding: int) -> Any:
+def _decode_vector(builder: Any, storage: Any, raw: Any, to: Any) -> Any:
     """A vector of stored elements as numbers of the compute type."""
-    if encoding in (SWAPPED, HALF_SWAPPED):
-        bits = ir.VectorType(ir.IntType(storage.bitwidth), raw.type.count)
+    element, count = storage.element, raw.type.count
+    if storage.storage.swapped:
+        bits = ir.VectorType(ir.IntType(element.bitwidth), count)
         raw = builder.bitcast(_byte_swap(builder, builder.bitcast(raw, bits)), raw.type)
-    if encoding in (HALF, HALF_SWAPPED) and storage.bitwidth == 16:
-        return builder.fpext(builder.bitcast(raw, ir.VectorType(ir.HalfType(), raw.type.count)), to)
-    return _widen(builder, storage, raw, to)
+    if storage.half:
+        return builder.fpext(builder.bitcast(raw, ir.VectorType(ir.HalfType(), count)), to)
+    if isinstance(element, types.Integer):
+        return (builder.sitofp if element.signed else builder.uitofp)(raw, to)
+    if raw.type == to:
+        return raw
+    return (builder.fpext if element.bitwidth < 64 else builder.fptrunc)(raw, to)
 
 
-def _convert(encoding: int) -> Callable[..., Any]:
-    """Emit the load of one encoding; the choice between them is made once a row, not once a vector."""
+@word(_load_as_twin)
+def load_as(typingctx: Any, memory: Any, offset: Any, storage: Any, like: Any) -> Any:
+    """Stored elements as a vector of the type of `like`."""
+    vector = Vector(like)
 
-    def emit(typingctx: Any, array: Any, offset: Any, like: Any) -> Any:
-        vector = Vector(like)
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.VectorType(_LLVM[storage.element], vector.lanes)
+        raw = builder.load(_memory(context, builder, args[0], args[1], storage.element, kind), align=1)
+        return _decode_vector(builder, storage, raw, context.get_value_type(vector))
 
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            kind = ir.VectorType(_LLVM[array.dtype], vector.lanes)
-            raw = builder.load(_pointer(context, builder, sig.args[0], args[0], args[1], kind), align=1)
-            return _decode_vector(builder, array.dtype, raw, context.get_value_type(vector), encoding)
-
-        return vector(array, types.intp, like), codegen
-
-    return word(lambda array, offset, like: _convert_twin(array, offset, None, encoding, like))(emit)
+    return vector(memory, types.intp, storage, like), codegen
 
 
-def _convert_first(encoding: int) -> Callable[..., Any]:
-    """As `_convert`, reading only the first `count` elements; the other lanes are zero."""
+@word(_load_first_twin)
+def load_first(typingctx: Any, memory: Any, offset: Any, count: Any, storage: Any, like: Any) -> Any:
+    """As `load_as`, reading no more than `count` elements; the other lanes are zero."""
+    vector = Vector(like)
 
-    def emit(typingctx: Any, array: Any, offset: Any, count: Any, like: Any) -> Any:
-        vector = Vector(like)
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.VectorType(_LLVM[storage.element], vector.lanes)
+        pointer = _memory(context, builder, args[0], args[1], storage.element, kind)
+        raw = _masked_load(builder, pointer, _mask(builder, args[2], vector.lanes), kind)
+        return _decode_vector(builder, storage, raw, context.get_value_type(vector))
 
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            kind = ir.VectorType(_LLVM[array.dtype], vector.lanes)
-            pointer = _pointer(context, builder, sig.args[0], args[0], args[1], kind)
-            raw = _masked_load(builder, pointer, _mask(builder, args[2], vector.lanes), kind)
-            return _decode_vector(builder, array.dtype, raw, context.get_value_type(vector), encoding)
-
-        return vector(array, types.intp, types.intp, like), codegen
-
-    return word(lambda array, offset, count, like: _convert_twin(array, offset, count, encoding, like))(emit)
-
-
-load_as = _convert(NATIVE)  # (array, offset, like): stored numbers as a vector of the type of `like`
-load_swapped = _convert(SWAPPED)  # the same for the other byte order
-load_half = _convert(HALF)  # the same for float16 seen as uint16
-load_half_swapped = _convert(HALF_SWAPPED)
-load_first = _convert_first(NATIVE)  # (array, offset, count, like): no more than `count` of them
-load_first_swapped = _convert_first(SWAPPED)
-load_first_half = _convert_first(HALF)
-load_first_half_swapped = _convert_first(HALF_SWAPPED)
+    return vector(memory, types.intp, types.intp, storage, like), codegen
 
 
 def _clamp(builder: Any, value: Any, low: float, high: float) -> Any:
@@ -451,52 +504,66 @@ def _saturate(builder: Any, storage: Any, value: Any) -> Any:
     return _call(builder, f"llvm.{kind}.sat.{_suffix(to)}.{_suffix(value.type)}", to, value)
 
 
-def _encode_vector(builder: Any, storage: Any, number: Any, saturate: bool, half: bool) -> Any:
+def _encode_vector(builder: Any, storage: Any, number: Any) -> Any:
     """A vector of compute numbers as elements of the storage type."""
-    count = number.type.count
-    if half and storage.bitwidth == 16:
+    element, count = storage.element, number.type.count
+    if storage.half:
         halves = builder.fptrunc(number, ir.VectorType(ir.HalfType(), count))
         return builder.bitcast(halves, ir.VectorType(ir.IntType(16), count))
-    if isinstance(storage, types.Integer):
-        return (_saturate if saturate else _truncate)(builder, storage, number)
-    to = ir.VectorType(_LLVM[storage], count)
+    if isinstance(element, types.Integer):
+        return (_saturate if storage.storage.saturate else _truncate)(builder, element, number)
+    to = ir.VectorType(_LLVM[element], count)
     if to == number.type:
         return number
-    return (builder.fptrunc if storage.bitwidth == 32 else builder.fpext)(number, to)
+    return (builder.fptrunc if element.bitwidth == 32 else builder.fpext)(number, to)
 
 
-def _narrow(saturate: bool, half: bool) -> Callable[..., Any]:
-    def emit(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            stored = _encode_vector(builder, array.dtype, args[2], saturate, half)
-            pointer = _pointer(context, builder, sig.args[0], args[0], args[1], stored.type)
-            builder.store(stored, pointer, align=1)
-            return context.get_dummy_value()
+@word(_store_as_twin)
+def store_as(typingctx: Any, memory: Any, offset: Any, storage: Any, value: Any) -> Any:
+    """A vector as stored elements: C's cast or round half to even and clip, as the storage says."""
 
-        return types.void(array, types.intp, value), codegen
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        stored = _encode_vector(builder, storage, args[3])
+        pointer = _memory(context, builder, args[0], args[1], storage.element, stored.type)
+        builder.store(stored, pointer, align=1)
+        return context.get_dummy_value()
 
-    return word(lambda array, offset, value: _narrow_twin(array, offset, value, saturate, half))(emit)
-
-
-def _narrow_first(saturate: bool, half: bool) -> Callable[..., Any]:
-    def emit(typingctx: Any, array: Any, offset: Any, count: Any, value: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            stored = _encode_vector(builder, array.dtype, args[3], saturate, half)
-            pointer = _pointer(context, builder, sig.args[0], args[0], args[1], stored.type)
-            _masked_store(builder, stored, pointer, _mask(builder, args[2], stored.type.count))
-            return context.get_dummy_value()
-
-        return types.void(array, types.intp, types.intp, value), codegen
-
-    return word(lambda array, offset, count, value: _narrow_twin(array, offset, value[:count], saturate, half))(emit)
+    return types.void(memory, types.intp, storage, value), codegen
 
 
-store_truncated = _narrow(saturate=False, half=False)  # (array, offset, vector): C cast
-store_saturated = _narrow(saturate=True, half=False)  # round half to even, clip
-store_half = _narrow(saturate=False, half=True)  # float16 into an array seen as uint16
-store_first_truncated = _narrow_first(saturate=False, half=False)  # (array, offset, count, vector)
-store_first_saturated = _narrow_first(saturate=True, half=False)
-store_first_half = _narrow_first(saturate=False, half=True)
+@word(_store_first_twin)
+def store_first(typingctx: Any, memory: Any, offset: Any, count: Any, storage: Any, value: Any) -> Any:
+    """As `store_as` for the first `count` lanes; nothing else is written."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        stored = _encode_vector(builder, storage, args[4])
+        pointer = _memory(context, builder, args[0], args[1], storage.element, stored.type)
+        _masked_store(builder, stored, pointer, _mask(builder, args[2], stored.type.count))
+        return context.get_dummy_value()
+
+    return types.void(memory, types.intp, types.intp, storage, value), codegen
+
+
+# --------------------------------------------------------------------------- calls
+
+
+@word(lambda function, arguments: function(*arguments))
+def call(typingctx: Any, function: Any, arguments: Any) -> Any:
+    """Run the kernel at an address (`jit.address`) on a tuple of arguments: arrays and int64."""
+    signature = [types.int64 if isinstance(t, types.Integer) else t for t in map(types.unliteral, arguments.types)]
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = context.call_conv.get_function_type(types.none, signature)
+        target = builder.inttoptr(args[0], kind.as_pointer())
+        values = []
+        for i, (given, wanted) in enumerate(zip(arguments.types, signature, strict=True)):
+            values.append(context.cast(builder, builder.extract_value(args[1], i), given, wanted))
+        status, _ = context.call_conv.call_function(builder, target, types.none, signature, values)
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, arguments), codegen
 
 
 # --------------------------------------------------------------------------- blocks
