@@ -131,14 +131,6 @@ def test_optional_packages_are_imported_where_they_are_used(path: Path) -> None:
     assert not outside, f"{named(path)} imports {outside} at import"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=named)
-def test_modules_stay_readable(path: Path) -> None:
-    """A module that outgrows this holds two subjects; the SIMD vocabulary is one word list."""
-    limit = 700 if path.name == "simd.py" else 450
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= limit, f"{named(path)} has {lines} lines"
-
-
 def in_new_process(script: str) -> str:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
