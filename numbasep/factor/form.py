@@ -1,0 +1,144 @@
+"""Sums of separable terms, and what is worth knowing about one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .arguments import Array, Kernel, scale
+from .operations import form_operations
+
+#: One matrix per axis; row t holds the taps of term t along that axis.
+Factors = tuple[Array, ...]
+
+#: Integers up to here are exact in double precision.
+LARGEST_EXACT = 2.0**53
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One way to write a kernel as a sum of separable terms: ``K = sum(terms) / divisor``, up to `error`."""
+
+    name: str
+    """How it was found: "rank1", "integer", "cross", "svd", "terms", "rows", "columns", "slices", "runs",
+    "delta+...", "box+...", "corner+..."."""
+    terms: tuple[tuple[Array, ...], ...]
+    """The terms, each one float64 or complex128 tap vector per kernel axis, whole window, zeros allowed.  A
+    factor that all terms share is the same array object in all of them."""
+    divisor: float
+    """The sum of the terms is divided by this once, at the end."""
+    error: float
+    """``||K - sum(terms) / divisor||_1 / ||K||_1``: the largest possible error of the output relative to
+    ``||K||_1 max|x|``, in exact arithmetic."""
+    amplification: float
+    """Cancellation, ``kappa = sum_t prod_a ||f_ta||_1 / (divisor ||K||_1)`` >= 1 - error: how much larger
+    the partial sums can be than the result."""
+    operations: int
+    """Multiply-adds or additions a pixel, see `numbasep.factor.operations`."""
+    exact: bool
+    """All taps are integers and the kernel is their sum over `divisor`, rounded to the kernel's own type.
+    Integer data then give the exact sum, as long as the partial sums fit the compute type."""
+    same_support: bool
+    """The terms together touch no sample which the kernel itself weighs with zero, so a NaN spreads as in
+    direct summation."""
+
+    @property
+    def rank(self) -> int:
+        """Number of terms."""
+        return len(self.terms)
+
+    @property
+    def common_axes(self) -> tuple[int, ...]:
+        """Axes along which all terms have the same factor, so that one pass serves all of them."""
+        if self.rank < 2:
+            return ()
+        first = self.terms[0]
+        return tuple(a for a, taps in enumerate(first) if all(term[a] is taps for term in self.terms))
+
+    @property
+    def shared_operations(self) -> int:
+        """Operations a pixel when the pass along each of `common_axes` is made once for all terms."""
+        shared = self.common_axes
+        if not shared:
+            return self.operations
+        once = [self.terms[0][a][None] for a in shared]
+        rest = [stack(self.terms, a) for a in range(len(self.terms[0])) if a not in shared]
+        return form_operations(once) + form_operations(rest)
+
+
+def stack(terms: Sequence[Sequence[Array]], axis: int) -> Array:
+    """The factors of all terms along one axis, as a (terms, taps) matrix."""
+    return np.stack([term[axis] for term in terms])
+
+
+def compose(factors: Sequence[Array]) -> Array:
+    """The dense sum of separable terms, from one (terms, taps) matrix per axis."""
+    head, *tail = factors
+    if not tail:
+        return np.asarray(head.sum(axis=0))
+    rest = tail[0]
+    for f in tail[1:]:
+        rest = (rest[:, :, None] * f[:, None, :]).reshape(len(f), -1)
+    return (head.T @ rest).reshape([f.shape[1] for f in factors])
+
+
+def relative_error(kernel: Kernel, approximation: Array) -> float:
+    """``||K - A||_1 / ||K||_1`` on the scaled values; 0 for the zero kernel met exactly."""
+    difference = float(np.abs(kernel.values - approximation).sum())
+    return difference / kernel.l1 if difference else 0.0
+
+
+def build(name: str, kernel: Kernel, factors: Sequence[Array], divisor: float, operations: int) -> Form:
+    """Measure a sum of terms of ``kernel.values`` and express it in the kernel's own scale.
+
+    `factors` reproduce the *scaled* values after division by `divisor`.  With a divisor other than one, or
+    integer factors, the power of two goes to the divisor; otherwise it is spread over the axes so that no
+    pass overflows.
+    """
+    approximation = compose(factors) / divisor
+    kappa = float(np.prod([np.abs(f).sum(axis=1) for f in factors], axis=0).sum()) / divisor
+    integral = kappa * divisor < LARGEST_EXACT and all(bool(np.all(f == np.rint(f))) for f in factors)
+    final = float(np.ldexp(divisor, -kernel.exponent)) if integral else 0.0
+    integral = integral and 2.0**-1000 < final < 2.0**1000
+    exact = integral and rounds_to(kernel, approximation)
+    if not integral:
+        shares = np.array_split(np.zeros(abs(kernel.exponent)), len(factors))
+        steps = [int(np.sign(kernel.exponent)) * len(share) for share in shares]
+        factors, final = [scale(f, step) for f, step in zip(factors, steps, strict=True)], divisor
+    return Form(
+        name=name,
+        terms=_terms(factors),
+        divisor=final,
+        error=relative_error(kernel, approximation),
+        amplification=kappa / kernel.l1 if kernel.l1 else 0.0,
+        operations=operations,
+        exact=exact,
+        same_support=_supports_agree(kernel, factors),
+    )
+
+
+def rounds_to(kernel: Kernel, values: Array) -> bool:
+    """Whether every weight is the value given, rounded to the type the kernel came in."""
+    if kernel.eps <= 2.0**-52:
+        return bool(np.array_equal(kernel.values, values))
+    return bool(np.all(np.abs(kernel.values - values) <= kernel.eps / 2 * np.abs(kernel.values)))
+
+
+def _terms(factors: Sequence[Array]) -> tuple[tuple[Array, ...], ...]:
+    """The terms as read-only vectors; a factor common to all terms becomes one object."""
+    columns: list[list[Array]] = []
+    for f in factors:
+        rows = list(np.ascontiguousarray(f) + 0.0)  # no negative zeros
+        if len(rows) > 1 and bool((f == f[0]).all()):
+            rows = [rows[0].copy()] * len(rows)
+        columns.append(rows)
+    for row in (row for rows in columns for row in rows):
+        row.flags.writeable = False
+    return tuple(zip(*columns, strict=True))
+
+
+def _supports_agree(kernel: Kernel, factors: Sequence[Array]) -> bool:
+    touched = compose([(f != 0).astype(np.float64) for f in factors]) > 0
+    return bool(np.array_equal(touched, kernel.values != 0))

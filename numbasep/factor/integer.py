@@ -1,0 +1,150 @@
+"""Exact factors of integer and scaled-integer kernels: no tolerance, no singular value decomposition.
+
+Rank one.  If an integer tensor is an outer product, each of its fibres is a rational multiple of the
+primitive (gcd 1) vector of a non-zero fibre; a rational multiple of a primitive vector with integer entries
+is an integer multiple (Gauss's lemma).  So ``K = c f_1 x ... x f_d`` with primitive fibres f_a through one
+non-zero pivot and an integer c.
+
+Any rank.  A row-echelon basis R of the lattice spanned by the rows (Hermite's normal form, without reducing
+above the pivots) gives ``K = L R`` with integer L and R.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .arguments import Array, Kernel
+from .form import LARGEST_EXACT, Factors, rounds_to
+
+_MAX_DENOMINATOR = 64
+_MAX_SCALED = 2**24
+
+
+def as_integers(kernel: Kernel) -> tuple[Array, float] | None:
+    """Write the scaled values as integers over a divisor, if they are that.
+
+    Returns
+    -------
+    (integers, divisor) or None
+        Float64 array of integers with ``kernel.values == integers / divisor`` up to the rounding of the
+        kernel's own type; to the last bit whenever some double-precision divisor allows that.
+    """
+    values = kernel.values
+    if values.dtype.kind == "c" or kernel.l1 == 0:
+        return None
+    if 0 < kernel.exponent <= 53:
+        integers = np.ldexp(values, kernel.exponent)
+        if np.array_equal(integers, np.rint(integers)):
+            return integers, 2.0**kernel.exponent
+    return _as_scaled_integers(kernel)
+
+
+def _as_scaled_integers(kernel: Kernel) -> tuple[Array, float] | None:
+    """Ratios to the smallest magnitude that become integers with a small common denominator."""
+    magnitude = np.abs(kernel.values[kernel.values != 0])
+    smallest, largest = magnitude.min(), magnitude.max()
+    eps = max(kernel.eps, 2.0**-52)
+    if largest > min(_MAX_SCALED, 1 / (64 * eps)) * smallest:
+        return None
+    sample = np.append(magnitude[:: -(-magnitude.size // 4)], largest) / smallest
+    multiples = np.arange(1.0, _MAX_DENOMINATOR + 1)[:, None] * sample
+    near = np.abs(multiples - np.rint(multiples)) <= 2 * eps * multiples
+    for row in np.flatnonzero(near.all(axis=1)):
+        factor = (row + 1) / smallest
+        scaled = kernel.values * factor
+        integers = np.rint(scaled)
+        if np.all(np.abs(scaled - integers) <= 3 * eps * np.abs(scaled)):
+            return integers, _best_divisor(kernel, integers, factor)
+    return None
+
+
+def _best_divisor(kernel: Kernel, integers: Array, guess: float) -> float:
+    """The divisor that reproduces every weight to the last bit, or else the best one in least squares."""
+    original = math.ldexp(guess, -kernel.exponent) if abs(kernel.exponent) < 900 else 0.5
+    whole = [math.ldexp(round(original), kernel.exponent)] if 0.75 < original < LARGEST_EXACT else []
+    pivot = np.unravel_index(np.abs(integers).argmax(), integers.shape)
+    ratio = float(integers[pivot] / kernel.values[pivot])
+    fitted = float((integers * integers).sum() / (integers * kernel.values).sum())
+    near = [float(np.nextafter(guess, side)) for side in (0.0, np.inf)]
+    for divisor in [*whole, ratio, guess, *near, fitted]:
+        if rounds_to(kernel, integers / divisor):
+            return divisor
+    return fitted
+
+
+def rank_one(integers: Array) -> Factors | None:
+    """Integer factors of a non-zero integer array, primitive but for the first axis; None if not of rank one."""
+    pivot = np.unravel_index(np.abs(integers).argmax(), integers.shape)
+    fibres = []
+    corner = 1
+    for axis in range(integers.ndim):
+        index = list(pivot)
+        index[axis] = slice(None)  # type: ignore[call-overload]
+        fibre = integers[tuple(index)].astype(np.int64)
+        fibre //= np.gcd.reduce(fibre) * (-1 if fibre.sum() < 0 else 1)
+        corner *= int(fibre[pivot[axis]])
+        fibres.append(fibre)
+    multiplier, remainder = divmod(int(integers[pivot]), corner)
+    # The outer product attains the product of its factors' largest entries, so a larger one is not equal to
+    # it.
+    if remainder or abs(multiplier) * math.prod(int(np.abs(f).max()) for f in fibres) > LARGEST_EXACT:
+        return None
+    product = np.array(multiplier, dtype=np.int64)
+    for fibre in fibres:
+        product = np.multiply.outer(product, fibre)
+    if not np.array_equal(product, integers):
+        return None
+    if multiplier < 0:  # the sign belongs to a difference, not to a smoothing factor
+        multiplier = -multiplier
+        odd = int(np.argmin([f.sum() for f in fibres]))
+        fibres[odd] = -fibres[odd]
+    fibres[0] = fibres[0] * multiplier
+    return tuple(f.astype(np.float64)[None] for f in fibres)
+
+
+def row_basis(integers: Array, max_rank: int) -> Factors | None:
+    """Integer matrices with ``integers == left.T @ right``, `right` in row-echelon form.
+
+    None if the rank is above `max_rank` or the entries grow beyond double precision.
+    """
+    rows = [[int(v) for v in row] for row in integers.tolist()]
+    basis: list[list[int]] = []
+    pivots = []
+    for column in range(integers.shape[1]):
+        pivot = _clear_column(rows, column)
+        if pivot is None:
+            continue
+        basis.append(pivot)
+        pivots.append(column)
+        if len(basis) > max_rank:
+            return None
+        if not rows:
+            break
+    if max((abs(v) for row in basis for v in row), default=0) > LARGEST_EXACT:
+        return None
+    right = np.array(basis, dtype=np.float64).reshape(-1, integers.shape[1])
+    left = np.zeros((len(basis), integers.shape[0]))
+    rest = integers.copy()
+    for k, column in enumerate(pivots):
+        left[k] = rest[:, column] / right[k, column]
+        rest -= np.outer(left[k], right[k])
+    exact = not rest.any() and (np.abs(left).sum(axis=1) * np.abs(right).sum(axis=1)).sum() < LARGEST_EXACT
+    return (left, right) if exact else None
+
+
+def _clear_column(rows: list[list[int]], column: int) -> list[int] | None:
+    """Euclid's algorithm on one column: take the one row left with a non-zero there out of `rows`."""
+    while True:
+        alive = [i for i, row in enumerate(rows) if row[column]]
+        if not alive:
+            return None
+        smallest = min(alive, key=lambda i: abs(rows[i][column]))
+        if len(alive) == 1:
+            return rows.pop(smallest)
+        pivot = rows[smallest]
+        for i in alive:
+            if i != smallest:
+                quotient = rows[i][column] // pivot[column]
+                rows[i] = [a - quotient * b for a, b in zip(rows[i], pivot, strict=True)]

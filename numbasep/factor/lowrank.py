@@ -1,0 +1,199 @@
+"""Low-rank factors of floating-point kernels: pivot crosses first, singular vectors where those are better.
+
+The criterion is always ``||K - K_r||_1 <= budget``: the attained sup-norm bound of the output error.  A cross
+(Gaussian elimination with complete pivoting; Wedderburn rank reduction) is made of the kernel's own rows and
+columns, so zeros, constants, single taps and bit-exact symmetry survive.  The truncated singular value
+decomposition gives the smallest Frobenius error, which bounds the rank from below: ``||E||_1 >= ||E||_F``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .arguments import Array
+from .form import Factors, compose
+
+_EPS64 = 2.0**-52
+_SNAP = 2.0**-50
+
+
+def l1(values: Array) -> float:
+    """Sum of magnitudes."""
+    return float(np.abs(values).sum())
+
+
+def fibres(values: Array, pivot: tuple[int, ...]) -> Factors:
+    """The rank-one tensor that agrees with `values` on all lines through a non-zero pivot, as one term."""
+    factors = []
+    for axis in range(values.ndim):
+        index: list[int | slice] = list(pivot)
+        index[axis] = slice(None)
+        line = values[tuple(index)]
+        factors.append((line / values[pivot] if axis < values.ndim - 1 else line)[None])
+    return tuple(factors)
+
+
+def largest(values: Array) -> tuple[int, ...]:
+    """Index of the (first) largest magnitude."""
+    return tuple(int(i) for i in np.unravel_index(np.abs(values).argmax(), values.shape))
+
+
+def rank_one(values: Array, budget: float, eps: float) -> Factors | None:
+    """One separable term within `budget` (absolute, L1) of an N-D array; None if there is none.
+
+    Lines through the pivot carry the rounding of the type the kernel was stored in (`eps`) into every
+    entry, so when that type is coarse, or the budget is, the leading singular vectors (a few sweeps of
+    alternating least squares with more axes) average it out.
+    """
+    term = fibres(values, largest(values))
+    error = l1(values - compose(term))
+    if error <= budget:
+        return term
+    if error > max(64 * budget, 64 * eps * l1(values)):
+        return None
+    if values.ndim == 2:
+        term, sweeps = Spectrum.of(values).truncated(1), 0
+    else:
+        sweeps = 3
+    for _ in range(sweeps):
+        term = alternate(values, term)
+    return snap(term, values, budget) if l1(values - compose(term)) <= budget else None
+
+
+def alternate(values: Array, factors: Factors) -> Factors:
+    """One sweep of alternating least squares over the axes (any number of terms)."""
+    updated = list(factors)
+    for axis in range(values.ndim):
+        others = [f for a, f in enumerate(updated) if a != axis]
+        product = others[0]
+        for f in others[1:]:
+            product = (product[:, :, None] * f[:, None, :]).reshape(len(f), -1)
+        unfolded = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+        updated[axis] = np.linalg.lstsq(product.T, unfolded.T, rcond=None)[0]
+    return tuple(updated)
+
+
+def snap(factors: Factors, values: Array, budget: float) -> Factors:
+    """Give back exact symmetry and exact zeros along each axis, as far as `budget` allows."""
+    snapped = []
+    for axis, f in enumerate(factors):
+        parity = symmetry(values, axis)
+        even = (f + parity * f[:, ::-1]) / 2 if parity else f
+        # Only a factor that already has the kernel's parity may be averaged.
+        f = np.where(
+            np.abs(even - f).max(axis=1, keepdims=True) <= 2.0**-20 * np.abs(f).max(axis=1, keepdims=True),
+            even,
+            f,
+        )
+        snapped.append(np.where(np.abs(f) <= _SNAP * np.abs(f).max(axis=1, keepdims=True), 0, f))
+    result = tuple(snapped)
+    return result if l1(values - compose(result)) <= budget else factors
+
+
+def trimmed(factors: Factors) -> Factors | None:
+    """The same terms without taps that are lost in rounding beside the largest; None if there are none."""
+    small = [np.abs(f) <= _SNAP * np.abs(f).max(axis=1, keepdims=True) for f in factors]
+    if not any(bool(np.any(s & (f != 0))) for s, f in zip(small, factors, strict=True)):
+        return None
+    return tuple(np.where(s, 0, f) for s, f in zip(small, factors, strict=True))
+
+
+def symmetry(values: Array, axis: int) -> int:
+    """+1 if even about the centre of an axis, -1 if odd, 0 if neither, up to rounding."""
+    flipped = np.flip(values, axis)
+    scale = 8 * _EPS64 * l1(values)
+    if l1(values - flipped) <= scale:
+        return 1
+    return -1 if l1(values + flipped) <= scale else 0
+
+
+def cross(
+    values: Array, steps: int, budget: float, eps: float, pivot: tuple[int, int] | None = None
+) -> Factors:
+    """At most `steps` terms by Gaussian elimination with complete pivoting, fewer if `budget` is met before.
+
+    Differences below the rounding of what was subtracted are exact zeros, so elimination stops at the true
+    rank and the factors keep the zeros of the kernel.
+    """
+    rest, size = values.copy(), np.abs(values)
+    left, right = [], []
+    for step in range(steps):
+        at = pivot if pivot and step == 0 else largest(rest)
+        if rest[at] == 0:
+            break
+        column, row = rest[:, at[1]] / rest[at], rest[at[0]].copy()
+        term = np.outer(column, row)
+        size += np.abs(term)
+        rest -= term
+        rest[np.abs(rest) <= 3 * max(eps, _EPS64) * size] = 0
+        left.append(column)
+        right.append(row)
+        if l1(rest) <= budget / 4:
+            break
+    shape = values.shape
+    return np.array(left).reshape(-1, shape[0]), np.array(right).reshape(-1, shape[1])
+
+
+class Spectrum(NamedTuple):
+    """Singular value decomposition ``u @ diag(s) @ vh`` of a matrix."""
+
+    u: Array
+    s: Array
+    vh: Array
+
+    @classmethod
+    def of(cls, matrix: Array) -> Spectrum:
+        """Decompose a matrix."""
+        return cls(*np.linalg.svd(matrix, full_matrices=False))
+
+    def least_rank(self, budget: float) -> int:
+        """A lower bound of the number of terms any form within `budget` (L1) has."""
+        tails = np.append(np.sqrt(np.cumsum(self.s[::-1] ** 2))[::-1], 0.0)
+        return max(1, int(np.argmax(tails <= budget)))
+
+    def truncated(self, rank: int) -> Factors:
+        """The leading terms, singular values shared evenly, largest left entry of each positive."""
+        root = np.sqrt(self.s[:rank])[:, None]
+        left, right = root * self.u[:, :rank].T, root * self.vh[:rank]
+        at = np.abs(left).argmax(axis=1)
+        sign = np.where(left[np.arange(rank), at].real < 0, -1.0, 1.0)[:, None]
+        return left * sign, right * sign
+
+    def inverse_form(self, rank: int, row: Array, column: Array) -> float:
+        """``row @ pinv(matrix) @ column`` of the leading `rank` terms, 0 where it is lost in rounding."""
+        terms = (self.vh[:rank].conj() @ row) * (self.u[:, :rank].conj().T @ column) / self.s[:rank]
+        total = terms.sum()
+        return float(total.real) if abs(total) > 1e-8 * np.abs(terms).max(initial=0.0) else 0.0
+
+
+def low_rank(
+    values: Array, budget: float, eps: float, max_rank: int | None = None, spectrum: Spectrum | None = None
+) -> tuple[str, Factors]:
+    """Fewest terms of a matrix within `budget`; with `max_rank`, the best that many terms can do.
+
+    Returns
+    -------
+    (name, factors)
+        "cross", "svd", or "rows" where nothing shorter than one term a row (or column) is within the budget.
+    """
+    spectrum = spectrum or Spectrum.of(values)
+    full = len(spectrum.s)
+    limit = min(full, max_rank or full)
+    for rank in range(min(spectrum.least_rank(budget), limit), limit + 1):
+        factors = cross(values, rank, budget, eps)
+        if l1(values - compose(factors)) <= budget:
+            return "cross", factors
+        factors = spectrum.truncated(rank)
+        error = l1(values - compose(factors))
+        if error <= budget or rank == limit < full:
+            return "svd", snap(factors, values, max(budget, error))
+    return "rows", _lines(values)
+
+
+def _lines(values: Array) -> Factors:
+    """One term for every row, or column if those are fewer: exact at any rank."""
+    if values.shape[0] <= values.shape[1]:
+        return np.eye(values.shape[0], dtype=values.dtype), values
+    return np.ascontiguousarray(values.T), np.eye(values.shape[1], dtype=values.dtype)

@@ -1,0 +1,92 @@
+"""All worthwhile ways to write a kernel as a sum of separable terms."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .arguments import Kernel, as_kernel, check_rtol, lossless_tolerance
+from .form import Factors, Form, build
+from .search import Search
+
+
+def forms(
+    kernel: npt.ArrayLike, rtol: float | None = None, *, compute_eps: float | None = None
+) -> tuple[Form, ...]:
+    """All worthwhile sums of separable terms for a kernel, the plain factorization first.
+
+    Parameters
+    ----------
+    kernel : array_like
+        Any number of axes, real, complex or integer, finite.
+    rtol : float, optional
+        Accept ``||K - K_r||_1 <= rtol ||K||_1``.  Default: rounding only, 16 eps of the coarsest type
+        involved.
+    compute_eps : float, optional
+        Machine epsilon of the type the filter computes in, if that is coarser than the kernel's.
+
+    Returns
+    -------
+    tuple of Form
+        Empty if every separable form takes at least as many operations as there are non-zero weights and
+        the rank is full.  The first has the fewest terms (exact forms go before others); the others follow
+        by operations.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `factorize`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sharpen = 2.0 * np.pad([[1.0]], 2) - np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
+    >>> [(form.name, form.operations, form.exact) for form in forms(sharpen)]
+    [('delta+rank1', 11, True)]
+    """
+    checked = as_kernel(kernel)
+    return forms_within(checked, check_rtol(rtol), compute_eps)
+
+
+def forms_within(kernel: Kernel, rtol: float | None, compute_eps: float | None = None) -> tuple[Form, ...]:
+    """`forms` of a checked kernel."""
+    if kernel.l1 == 0:
+        return ()
+    lossless = lossless_tolerance(kernel, compute_eps)
+    allowed = lossless if rtol is None else rtol
+    search = Search(squeezed(kernel), allowed, lossless=allowed <= lossless)
+    found = []
+    for name, factors, divisor, operations in search.run():
+        form = build(name, kernel, unsqueezed(factors, kernel.values.shape), divisor, operations)
+        if form.error <= allowed:
+            found.append(form)
+    if not found:
+        return ()
+    plain = min(found, key=lambda f: (not f.exact, f.rank, f.operations, f.error))
+    others = [f for f in found if f is not plain and not any(_dominates(o, f) for o in found)]
+    return (plain, *sorted(others, key=lambda f: f.operations))
+
+
+def squeezed(kernel: Kernel) -> Kernel:
+    """The kernel without its axes of length one; a single weight keeps one axis."""
+    values = kernel.values.squeeze()
+    return Kernel(np.atleast_1d(values), kernel.exponent, kernel.eps)
+
+
+def unsqueezed(factors: Factors, shape: tuple[int, ...]) -> Factors:
+    """Put the axes of length one back, as single taps of weight one."""
+    terms = len(factors[0])
+    if all(n == 1 for n in shape):
+        return (factors[0], *[np.ones((terms, 1))] * (len(shape) - 1))
+    remaining = iter(factors)
+    return tuple(np.ones((terms, 1)) if n == 1 else next(remaining) for n in shape)
+
+
+def _dominates(one: Form, other: Form) -> bool:
+    """At least as good in everything that matters, and better in something."""
+
+    def costs(f: Form) -> tuple[float, ...]:
+        return f.operations, f.rank, f.error, f.amplification, not f.exact, not f.same_support
+
+    a, b = costs(one), costs(other)
+    return one is not other and a != b and all(x <= y for x, y in zip(a, b, strict=True))

@@ -1,0 +1,235 @@
+"""The search for sums of separable terms: cheap tests first, each later one only where it can still win."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import integer, structure, tensor
+from .arguments import Array, Kernel
+from .form import Factors, compose
+from .lowrank import Spectrum, cross, fibres, l1, largest, low_rank, rank_one, trimmed
+from .operations import form_operations
+
+_MAX_SVD = 256  # with more rows and columns than this, a bounded elimination decides whether the rank is low
+_MAX_PROBED_RANK = 32
+_MAX_ECHELON = 1024  # entries of the matrix of distinct rows and columns
+_MAX_DEFLATED_RANK = 6
+_MAX_AMPLIFICATION = 4.0  # of a floating-point form that another form can replace
+
+
+class Candidate(NamedTuple):
+    """A sum of terms of the scaled kernel values, not yet measured."""
+
+    name: str
+    factors: Factors
+    divisor: float
+    operations: int
+
+
+class Search:
+    """The candidates for one kernel without axes of length one; what several tests need is computed once."""
+
+    def __init__(self, kernel: Kernel, allowed: float, *, lossless: bool = True) -> None:
+        self.values = kernel.values
+        self.eps = kernel.eps
+        self.budget = allowed * kernel.l1
+        self.allowed = allowed
+        self.lossless = lossless
+        self.l1 = kernel.l1
+        self.nonzeros = kernel.nonzeros
+        self.full_rank = int(np.prod(sorted(self.values.shape)[:-1]))
+        found = integer.as_integers(kernel)
+        self.integral = found is not None
+        self.work, self.divisor = found if found is not None else (self.values, 1.0)
+        self.candidates: list[Candidate] = []
+
+    def run(self) -> list[Candidate]:
+        """Every form worth measuring; one of rank one is the only one."""
+        if self._rank_one() or self._split():
+            return self.candidates
+        if self.values.ndim == 2:
+            self._matrix()
+        else:
+            self._tensor()
+        return self.candidates
+
+    def _offer(self, name: str, factors: Factors, divisor: float = 1.0) -> None:
+        """Keep a form unless direct summation, or a form already kept, is better in every respect."""
+        operations, rank = form_operations(factors), len(factors[0])
+        if operations >= self.nonzeros and rank >= self.full_rank:
+            return
+        exact_forms = (c for c in self.candidates if c.divisor != 1.0 or not self.integral)
+        if any(c.operations <= operations and len(c.factors[0]) <= rank for c in exact_forms):
+            return
+        self.candidates.append(Candidate(name, factors, divisor, operations))
+
+    def _offer_exact(self, name: str, factors: Factors) -> None:
+        """A form of the integers, or of the float values where there are none."""
+        self._offer(name, factors, self.divisor)
+
+    # ------------------------------------------------------------------ products
+    def _rank_one(self) -> bool:
+        factors = integer.rank_one(self.work) if self.integral else None
+        if factors is not None:
+            self._offer_rank_one(factors, self.divisor)
+            return True
+        factors = rank_one(self.values, self.budget, self.eps)
+        if factors is None:
+            return False
+        self._offer_rank_one(factors, 1.0)
+        return True
+
+    def _offer_rank_one(self, factors: Factors, divisor: float) -> None:
+        self.candidates.append(Candidate("rank1", factors, divisor, form_operations(factors)))
+        if divisor == 1.0 and (small := trimmed(factors)) is not None:
+            self.candidates.append(Candidate("rank1", small, divisor, form_operations(small)))
+
+    def _split(self) -> bool:
+        """A product over complementary axes: all products of the parts' forms."""
+        parted = tensor.split(self.values, self.budget, self.eps) if self.values.ndim > 2 else None
+        if parted is None:
+            return False
+        axes, *arrays = parted
+        parts = []
+        for array in arrays:
+            # A part of a coarsely stored kernel is known no better than the kernel.
+            candidates = Search(Kernel(array, 0, self.eps), self.allowed, lossless=self.lossless).run()
+            candidates = candidates or [structured_terms(array, self.allowed, self.eps)]
+            parts.append(sorted(candidates, key=lambda c: c.operations)[:4])
+        for a in parts[0]:
+            for b in parts[1]:
+                factors = tensor.join(axes, a.factors, b.factors)
+                name = "split:" + (b.name if a.name == "rank1" else f"{a.name}*{b.name}")
+                self.candidates.append(
+                    Candidate(name, factors, a.divisor * b.divisor, form_operations(factors))
+                )
+        return True
+
+    # ------------------------------------------------------------------ matrices
+    def _matrix(self) -> None:
+        symmetric = self.values.shape[0] == self.values.shape[1] and np.array_equal(
+            self.values, self.values.T
+        )
+        for axis, name in enumerate(("rows",) if symmetric else ("rows", "columns")):
+            self._offer_exact(name, structure.lines(self.work, axis, integral=self.integral, eps=self.eps))
+        self._delta_beside_rank_one()
+        self._levels()
+        if self.integral:
+            self._echelon(symmetric)
+            if self.lossless and self.candidates:
+                return
+        else:
+            self._corner()
+        self._low_rank()
+
+    def _levels(self) -> None:
+        """The most frequent weight as runs, or over the whole window, and what differs from it."""
+        found = structure.level(self.work)
+        if found is None:
+            return
+        weight, mask = found
+        integral, eps = self.integral, self.eps
+        runs = structure.cheapest_lines(mask.astype(self.work.dtype), integral=integral, eps=eps)
+        rest = structure.cheapest_lines(np.where(mask, 0, self.work), integral=integral, eps=eps)
+        self._offer_exact("runs", structure.concatenate((runs[0] * weight, *runs[1:]), rest))
+        if 2 * np.count_nonzero(mask) > mask.size:
+            rest = structure.cheapest_lines(np.where(mask, 0, self.work - weight), integral=integral, eps=eps)
+            self._offer_exact("box+rows", structure.concatenate(structure.box(mask.shape, weight), rest))
+
+    def _delta_beside_rank_one(self) -> None:
+        for at, weight, rest in structure.without_delta(self.work, integral=self.integral):
+            single = integer.rank_one(rest) if self.integral else rank_one(rest, self.budget, self.eps)
+            if single is not None:
+                spike = structure.delta(self.work.shape, at, weight)
+                self._offer_exact("delta+rank1", structure.concatenate(single, spike))
+                return
+
+    def _echelon(self, symmetric: bool) -> None:
+        """Integer factors of any rank, from the lattice of the distinct rows, or columns, of the kernel."""
+        left, rows = structure.proportional_slices(self.work, 0, integral=True)
+        right, columns = structure.proportional_slices(rows, 1, integral=True)
+        core = np.ascontiguousarray(columns.T)
+        if core.size > _MAX_ECHELON:
+            return
+        rank = Spectrum.of(core).least_rank(1e-10 * l1(core))
+        if rank == min(core.shape) > 4:
+            return
+        for transpose in (False,) if symmetric else (False, True):
+            factors = integer.row_basis(core.T if transpose else core, rank)
+            if factors is not None:
+                a, b = factors[::-1] if transpose else factors
+                self._offer_exact("integer", (a @ left, b @ right))
+
+    def _corner(self) -> None:
+        """Kernels of different sizes laid over one another: only the largest reaches the corners."""
+        corner = (0,) * self.values.ndim
+        if self.values[corner] == 0 or corner == largest(self.values):
+            return
+        frame = fibres(self.values, corner)
+        product = compose(frame)
+        rest = self.values - product
+        rest[np.abs(rest) <= 3 * max(self.eps, 2.0**-52) * (np.abs(self.values) + np.abs(product))] = 0
+        single = rank_one(rest, self.budget, self.eps) if rest.any() else None
+        if single is not None and l1(product) + l1(rest) <= _MAX_AMPLIFICATION * self.l1:
+            self._offer("corner+rank1", structure.concatenate(frame, single))
+
+    def _low_rank(self) -> None:
+        if min(self.values.shape) > _MAX_SVD:
+            self._offer("cross", cross(self.values, _MAX_PROBED_RANK, self.budget, self.eps))
+            return
+        spectrum = Spectrum.of(self.values)
+        rank = spectrum.least_rank(self.budget)
+        # Every cross term may lose taps to the pivots before it; beyond that no form of this rank can win.
+        if rank >= min(self.values.shape) or rank * (sum(self.values.shape) - rank) > 1.2 * self.nonzeros + 8:
+            return
+        name, factors = low_rank(self.values, self.budget, self.eps, spectrum=spectrum)
+        self._offer(name, factors)
+        if (small := trimmed(factors)) is not None:
+            self._offer(name, small)
+        if 1 < rank <= _MAX_DEFLATED_RANK:
+            self._deflated(spectrum, rank)
+
+    def _deflated(self, spectrum: Spectrum, rank: int) -> None:
+        """A box, or a delta, whose removal lowers the rank."""
+        atoms = {"box": structure.box(self.values.shape, 1.0)}
+        if rank > 2:  # a delta beside rank one has been looked for already
+            atoms["delta"] = structure.delta(self.values.shape, largest(self.values), 1.0)
+        for name, (column, row) in atoms.items():
+            weight = structure.reducing_weight(spectrum, rank, column[0], row[0], self.eps)
+            if weight is None:
+                continue
+            rest = self.values - weight * np.outer(column[0], row[0])
+            inner = Spectrum.of(rest)
+            if inner.least_rank(self.budget) < rank:
+                how, factors = low_rank(rest, self.budget, self.eps, spectrum=inner)
+                self._offer(f"{name}+{how}", structure.concatenate((column * weight, row), factors))
+
+    # ------------------------------------------------------------------ three and more axes
+    def _tensor(self) -> None:
+        self._delta_beside_rank_one()
+        if not self.integral:
+            self._corner()
+        if not self.candidates:
+            self._levels()
+            if not (self.integral and self.lossless):
+                self._terms()
+        if min((c.operations for c in self.candidates), default=self.nonzeros) > self.nonzeros / 16:
+            self._offer_exact(
+                "slices", structure.cheapest_lines(self.work, integral=self.integral, eps=self.eps)
+            )
+
+    def _terms(self) -> None:
+        ranks = [
+            Spectrum.of(tensor.unfold(self.values, a)).least_rank(self.budget)
+            for a in range(self.values.ndim)
+        ]
+        if max(ranks) * sum(self.values.shape) <= 1.2 * self.nonzeros:
+            self._offer("terms", tensor.decompose(self.values, self.budget, self.eps))
+
+
+def structured_terms(values: Array, allowed: float, eps: float) -> Candidate:
+    """Some separable form of any kernel, however many terms it takes."""
+    factors = tensor.decompose(values, allowed * l1(values), eps)
+    return Candidate("terms", factors, 1.0, form_operations(factors))

@@ -1,0 +1,175 @@
+"""Sums of separable terms in three and more dimensions.
+
+Axes that separate from the others are split off first (a cut of rank one of the tensor train).  What
+remains is written ``K = sum_i a_i x C_i`` along one axis, and each cofactor C_i, one dimension less, is
+taken apart in turn.  Any basis a_i of the fibres will do; a good one makes the cofactors simple:
+
+* an eigenbasis of a pencil of two mixtures of slices gives cofactors of rank one wherever the kernel is a
+  sum of as many separable terms (differences of Gaussians), by Jennrich's simultaneous diagonalisation;
+* a double eigenvalue without a second eigenvector (the Laplacian of a Gaussian, a limit of such sums) still
+  gives one;
+* pivot fibres keep the kernel's own slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+
+from .arguments import Array
+from .form import Factors, compose
+from .lowrank import Spectrum, alternate, fibres, l1, largest, low_rank, rank_one, snap
+from .operations import form_operations
+
+_MAX_PENCIL = 6
+_POLISHING_SWEEPS = 12
+
+
+def decompose(values: Array, budget: float, eps: float) -> Factors:
+    """Few separable terms within `budget` (absolute, L1), for any number of axes."""
+    if values.ndim == 1:
+        return (values[None].copy(),)
+    if not values.any():
+        return tuple(np.zeros((0, n), dtype=values.dtype) for n in values.shape)
+    term = rank_one(values, budget, eps)
+    if term is not None:
+        return term
+    if values.ndim == 2:
+        return low_rank(values, budget, eps)[1]
+    parted = split(values, budget, eps)
+    if parted is not None:
+        axes, one, other = parted
+        return join(axes, decompose(one, budget, eps), decompose(other, budget, eps))
+    found = [f for f in _expansions(values, budget, eps) if l1(values - compose(f)) <= budget]
+    return min(found or [_slices(values, budget, eps)], key=lambda f: (len(f[0]), form_operations(f)))
+
+
+def split(values: Array, budget: float, eps: float) -> tuple[tuple[int, ...], Array, Array] | None:
+    """Find axes whose product with the remaining axes is the kernel, ``K = one(axes) x other(rest)``.
+
+    Tries every group of at most half the axes, smallest first; None if there is no such group.
+    """
+    pivot = largest(values)
+    for count in range(1, values.ndim // 2 + 1):
+        for axes in combinations(range(values.ndim), count):
+            rest = tuple(a for a in range(values.ndim) if a not in axes)
+            moved = values.transpose(axes + rest)
+            shape = moved.shape[:count]
+            matrix = moved.reshape(int(np.prod(shape)), -1)
+            row = np.ravel_multi_index([pivot[a] for a in axes], shape)
+            # A quick look at one column of the residual saves most full comparisons.
+            at = (int(row), int(np.abs(matrix[row]).argmax()))
+            outer = matrix[:, at[1]] / matrix[at]
+            if l1(matrix[:, 0] - outer * matrix[at[0], 0]) > max(budget, 64 * eps * l1(values)):
+                continue
+            term = rank_one(matrix, budget, eps)
+            if term is not None:
+                return axes, term[0][0].reshape(shape), term[1][0].reshape(moved.shape[count:])
+    return None
+
+
+def join(axes: tuple[int, ...], one: Factors, other: Factors) -> Factors:
+    """All products of the terms of two kernels on complementary axes."""
+    first = iter([np.repeat(f, len(other[0]), axis=0) for f in one])
+    second = iter([np.tile(f, (len(one[0]), 1)) for f in other])
+    return tuple(next(first) if a in axes else next(second) for a in range(len(one) + len(other)))
+
+
+def unfold(values: Array, axis: int) -> Array:
+    """Slices across an axis as the rows of a matrix."""
+    return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+
+
+def _expansions(values: Array, budget: float, eps: float) -> Iterator[Factors]:
+    """Candidate decompositions along each axis of least unfolding rank."""
+    spectra = [Spectrum.of(unfold(values, axis)) for axis in range(values.ndim)]
+    ranks = [spectrum.least_rank(budget) for spectrum in spectra]
+    least = min(ranks)
+    for axis in (a for a in range(values.ndim) if ranks[a] == least):
+        for partner in (a for a in range(values.ndim) if a != axis and ranks[a] == least <= _MAX_PENCIL):
+            basis = _pencil_basis(
+                values, axis, partner, spectra[axis].u[:, :least], spectra[partner].u[:, :least]
+            )
+            if basis is not None:
+                factors = _along(values, axis, basis, budget, eps)
+                yield _refined(values, factors, budget)
+            break
+        if least < values.shape[axis]:
+            yield _along(values, axis, _pivot_basis(values, axis, budget, eps), budget, eps)
+
+
+def _pivot_basis(values: Array, axis: int, budget: float, eps: float) -> Array:
+    """Columns of the pivot cross (or singular vectors) of the unfolding along an axis."""
+    return low_rank(unfold(values, axis), budget, eps)[1][0].T
+
+
+def _pencil_basis(values: Array, axis: int, partner: int, u: Array, v: Array) -> Array | None:
+    """Eigenbasis along `axis` of two fixed mixtures of the slices that hold `axis` and `partner`."""
+    moved = np.moveaxis(values, (axis, partner), (0, 1)).reshape(len(u), len(v), -1)
+    mixing = 0.5 + np.random.default_rng(moved.shape[2]).random((moved.shape[2], 2))
+    core = np.einsum("ia,ijk,jb->kab", u.conj(), moved @ mixing, v.conj(), optimize=True)
+    if abs(np.linalg.det(core[1])) < 1e-12 * np.abs(core[1]).max() ** len(core[1]):
+        return None
+    pencil = core[0] @ np.linalg.inv(core[1])
+    roots, vectors = np.linalg.eig(pencil)
+    if values.dtype.kind != "c" and np.abs(roots.imag).max() > 1e-6 * np.abs(roots).max():
+        return None
+    spread = np.abs(roots[:, None] - roots + np.eye(len(roots)) * np.abs(roots).max()).min()
+    if spread > 1e-5 * np.abs(roots).max():
+        return np.asarray(u @ (vectors if values.dtype.kind == "c" else vectors.real))
+    if len(roots) > 2:
+        return None
+    defect = pencil - np.trace(pencil) / 2 * np.eye(2)
+    shared = u @ np.linalg.svd(defect)[2][1].conj()
+    at = int(np.abs(shared).argmax())
+    other = (
+        u[:, 0] * u[at, 1] - u[:, 1] * u[at, 0]
+    )  # the fibre direction that vanishes where the shared one is largest
+    return np.stack([shared, other], axis=1)
+
+
+def _along(values: Array, axis: int, basis: Array, budget: float, eps: float) -> Factors:
+    """Expand in a basis of the fibres along an axis and decompose each cofactor."""
+    cofactors = np.linalg.lstsq(basis, unfold(values, axis), rcond=None)[0]
+    return _assemble(axis, basis.T, cofactors.reshape(-1, *np.delete(values.shape, axis)), budget, eps)
+
+
+def _slices(values: Array, budget: float, eps: float) -> Factors:
+    """Every slice across the shortest axis on its own: exact at any rank."""
+    axis = int(np.argmin(values.shape))
+    return _assemble(axis, np.eye(values.shape[axis]), np.moveaxis(values, axis, 0), budget, eps)
+
+
+def _assemble(axis: int, basis: Array, cofactors: Array, budget: float, eps: float) -> Factors:
+    """Join each basis vector with the terms of its cofactor, each held to its share of the budget."""
+    parts = []
+    for taps, cofactor in zip(basis, cofactors, strict=True):
+        share = budget / (len(basis) * l1(taps)) if taps.any() else np.inf
+        parts.append(join((axis,), (taps[None],), decompose(cofactor, share, eps)))
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def truncated(values: Array, terms: int, budget: float, eps: float) -> Factors:
+    """At most `terms` terms: the largest of a full decomposition, polished by least squares."""
+    factors = fibres(values, largest(values)) if terms == 1 else decompose(values, budget, eps)
+    weight = np.prod([np.linalg.norm(f, axis=1) for f in factors], axis=0)
+    keep = np.sort(np.argsort(-weight, kind="stable")[:terms])
+    best = factors = tuple(f[keep] for f in factors)
+    for _ in range(_POLISHING_SWEEPS):
+        factors = alternate(values, factors)
+        if l1(values - compose(factors)) < l1(values - compose(best)):
+            best = factors
+    return best
+
+
+def _refined(values: Array, factors: Factors, budget: float) -> Factors:
+    """Polish terms of an ill-conditioned basis by least squares, then restore symmetry and zeros."""
+    if not len(factors[0]):
+        return factors
+    for _ in range(3):
+        if l1(values - compose(factors)) <= budget:
+            break
+        factors = alternate(values, factors)
+    return snap(factors, values, budget)
