@@ -51,6 +51,7 @@ def write(path: Path, name: str, photograph: Array, results: list[Result]) -> No
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     style = {
         "font.size": 9,
@@ -61,8 +62,8 @@ def write(path: Path, name: str, photograph: Array, results: list[Result]) -> No
     }
     style |= {"axes.edgecolor": FAINT, "axes.linewidth": 0.8, "font.family": "sans-serif"}
     with mpl.rc_context(style):
-        figure = Figure(figsize=(3.1 * (len(results) + 1), 11.6), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.03)
+        layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.03)
+        figure = Figure(figsize=(3.1 * (len(results) + 1), 11.6), layout=layout)
         grid = figure.add_gridspec(4, len(results) + 1, height_ratios=(0.8, 1.25, 0.85, 1.05))
         _left_column(figure, grid, name, photograph)
         for column, result in enumerate(results, start=1):

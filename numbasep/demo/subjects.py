@@ -57,7 +57,7 @@ def gaussian(sigma: float, radius: int) -> Array:
     """Return a normalised Gaussian as a dense matrix."""
     x = np.arange(-radius, radius + 1)
     taps = np.exp(-0.5 * (x / sigma) ** 2)
-    return (np.outer(taps, taps) / taps.sum() ** 2).astype(np.float32)
+    return float32(np.outer(taps, taps) / taps.sum() ** 2)
 
 
 def laplacian_of_gaussian(sigma: float, radius: int) -> Array:
@@ -67,14 +67,14 @@ def laplacian_of_gaussian(sigma: float, radius: int) -> Array:
     envelope = np.exp(-0.5 * r2)
     kernel = (r2 - 2) * envelope
     kernel -= envelope * (kernel.sum() / envelope.sum())  # the sampled kernel, too, ignores a constant image
-    return (kernel / np.abs(kernel).sum()).astype(np.float32)
+    return float32(kernel / np.abs(kernel).sum())
 
 
 def disk(radius: int) -> Array:
     """Return the average over a disk, the point spread of a defocused lens."""
     x = np.arange(-radius, radius + 1)
     inside = x[:, None] ** 2 + x[None, :] ** 2 <= radius**2
-    return (inside / inside.sum()).astype(np.float32)
+    return float32(inside / inside.sum())
 
 
 def gabor(radius: int, degrees: float, *, sigma: float = 5.0, wavelength: float = 9.0) -> Array:
@@ -88,7 +88,12 @@ def gabor(radius: int, degrees: float, *, sigma: float = 5.0, wavelength: float 
     phase = 2 * np.pi / wavelength * (np.cos(angle) * x[None, :] + np.sin(angle) * x[:, None])
     envelope = np.exp(-0.5 * (x[:, None] ** 2 + x[None, :] ** 2) / sigma**2)
     kernel = envelope * np.cos(phase)
-    return (kernel / np.abs(kernel).sum()).astype(np.float32)
+    return float32(kernel / np.abs(kernel).sum())
+
+
+def float32(kernel: Array) -> Array:
+    """Return the kernel rounded to float32, the type in which most kernels are handed over."""
+    return np.asarray(kernel, dtype=np.float32)
 
 
 def load_photograph(path: Path | None = None) -> tuple[Array, str]:
