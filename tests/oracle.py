@@ -1,0 +1,237 @@
+"""What every filter must return, written to be read and believed, not to be fast.
+
+Nothing here imports numbasep.  Each function says the definition: one shifted copy of the continued array for each
+weight, times that weight, added up in float64, complex128, or Python integers.  `test_oracle.py` compares this module
+with SciPy; everything else is compared with this module.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+OUTSIDE = -1
+SYNONYMS = {"grid-mirror": "reflect", "grid-wrap": "wrap", "grid-constant": "constant"}
+PERIOD = {
+    "reflect": lambda n: [*range(n), *reversed(range(n))],
+    "mirror": lambda n: [*range(n), *reversed(range(1, n - 1))],
+    "wrap": lambda n: [*range(n)],
+}
+
+
+def source_indices(start: int, count: int, size: int, mode: str) -> np.ndarray:
+    """Which element each of the positions start, start + 1, ... of the continued axis shows; OUTSIDE for cval."""
+    mode = SYNONYMS.get(mode, mode)
+    positions = np.arange(start, start + count)
+    if mode in PERIOD:
+        period = np.array(PERIOD[mode](size))
+        return period[positions % len(period)]
+    if mode == "nearest":
+        return positions.clip(0, size - 1)
+    if mode == "constant":
+        return np.where((positions >= 0) & (positions < size), positions, OUTSIDE)
+    raise AssertionError(f"the oracle knows no mode {mode!r}")
+
+
+def shifted(x: np.ndarray, axis: int, start: int, count: int, mode: str, cval: complex) -> np.ndarray:
+    """Positions start .. start + count - 1 of `x` continued along `axis`."""
+    if count == 0 or x.size == 0:
+        return np.zeros(x.shape[:axis] + (count,) + x.shape[axis + 1 :], x.dtype)
+    source = source_indices(start, count, x.shape[axis], mode)
+    result = np.take(x, source.clip(0), axis)
+    result[(slice(None),) * axis + (source == OUTSIDE,)] = cval
+    return result
+
+
+def extent(size: int, taps: int, mode: str, origin: int) -> tuple[int, int, str]:
+    """Position under the first tap for the first output, number of outputs, and the way to continue."""
+    if mode == "valid":
+        return 0, max(size - taps + 1, 0), "nearest"
+    if mode == "full":
+        return -(taps - 1), size + taps - 1 if size else 0, "constant"
+    return -(taps // 2 + origin), size, mode
+
+
+def per_axis(value: Any, count: int) -> tuple[Any, ...]:
+    return (value,) * count if isinstance(value, str) or np.ndim(value) == 0 else tuple(value)
+
+
+def wide(*arrays: np.ndarray, exact: bool) -> list[np.ndarray]:
+    """Copies in the type that sums are taken in."""
+    if exact:
+        return [np.array(np.asarray(a).astype(object)) for a in arrays]
+    kind = np.complex128 if any(np.iscomplexobj(a) for a in arrays) else np.float64
+    return [np.array(a, dtype=kind) for a in arrays]
+
+
+def correlate(
+    x: np.ndarray,
+    weights: np.ndarray,
+    mode: str | Sequence[str] = "reflect",
+    cval: complex = 0.0,
+    origin: int | Sequence[int] = 0,
+    axes: Sequence[int] | None = None,
+    *,
+    every_tap: bool = False,
+    exact: bool = False,
+) -> np.ndarray:
+    """Correlation; axis i of `weights` acts on axis `axes[i]`.
+
+    `every_tap` also multiplies by the weights that are zero (0 * NaN = NaN), which SciPy does in its 1-D filters but
+    not in its N-D filters.  `exact` sums Python integers.  Complex weights are conjugated, as NumPy and SciPy do.
+    """
+    x = np.asarray(x)
+    axes = tuple(range(x.ndim)) if axes is None else tuple(a % x.ndim for a in axes)
+    weights = np.asarray(weights)
+    assert weights.ndim == len(axes)
+    x, weights = wide(x, weights if exact else weights.conj(), exact=exact)
+    if np.iscomplexobj(np.asarray(cval)):
+        x = x.astype(np.complex128)
+    places = [
+        extent(x.shape[axis], taps, m, o)
+        for axis, taps, m, o in zip(
+            axes, weights.shape, per_axis(mode, len(axes)), per_axis(origin, len(axes)), strict=True
+        )
+    ]
+    shape = list(x.shape)
+    for axis, (_, count, _) in zip(axes, places, strict=True):
+        shape[axis] = count
+    total = np.zeros(shape, x.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for k in itertools.product(*map(range, weights.shape)):
+            if weights[k] == 0 and not every_tap:
+                continue
+            sample = x
+            for axis, tap, (first, count, m) in zip(axes, k, places, strict=True):
+                sample = shifted(sample, axis, first + tap, count, m, cval)
+            total = total + weights[k] * sample
+    return total
+
+
+def flipped(weights: np.ndarray, origin: int | Sequence[int]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Weights and origins of the correlation that is this convolution."""
+    origins = per_axis(origin, weights.ndim)
+    return np.flip(weights), tuple(-o - (n % 2 == 0) for o, n in zip(origins, weights.shape, strict=True))
+
+
+def convolve(
+    x: np.ndarray,
+    weights: np.ndarray,
+    mode: str | Sequence[str] = "reflect",
+    cval: complex = 0.0,
+    origin: int | Sequence[int] = 0,
+    axes: Sequence[int] | None = None,
+    *,
+    every_tap: bool = False,
+    exact: bool = False,
+) -> np.ndarray:
+    """Convolution: correlation with reversed weights, not conjugated."""
+    weights, origin = flipped(np.asarray(weights), origin)
+    return correlate(
+        x, weights.conj(), mode, cval, origin, axes, every_tap=every_tap, exact=exact
+    )
+
+
+def outer(kernels: Sequence[np.ndarray]) -> np.ndarray:
+    """Tensor product of 1-D kernels."""
+    return functools.reduce(np.multiply.outer, map(np.asarray, kernels))
+
+
+def separable_correlate(
+    x: np.ndarray,
+    kernels: Sequence[np.ndarray],
+    mode: str | Sequence[str] = "reflect",
+    cval: complex = 0.0,
+    origin: int | Sequence[int] = 0,
+    axes: Sequence[int] | None = None,
+    *,
+    exact: bool = False,
+) -> np.ndarray:
+    """By definition the correlation with the tensor product, every tap of which multiplies."""
+    return correlate(x, outer(kernels), mode, cval, origin, axes, every_tap=True, exact=exact)
+
+
+def separable_convolve(
+    x: np.ndarray,
+    kernels: Sequence[np.ndarray],
+    mode: str | Sequence[str] = "reflect",
+    cval: complex = 0.0,
+    origin: int | Sequence[int] = 0,
+    axes: Sequence[int] | None = None,
+    *,
+    exact: bool = False,
+) -> np.ndarray:
+    """By definition the convolution with the tensor product, every tap of which multiplies."""
+    return convolve(x, outer(kernels), mode, cval, origin, axes, every_tap=True, exact=exact)
+
+
+# --------------------------------------------------------------------------- storing and comparing
+
+
+def store(values: np.ndarray, dtype: Any, cast: str = "truncate") -> np.ndarray:
+    """Sums as `dtype`: SciPy's C cast (towards zero, wrapping round) or rounding half to even and clipping."""
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "iub":
+        return values.astype(dtype)
+    if dtype.kind == "b":
+        return values != 0
+    whole = [int(v) for v in (np.trunc(values) if cast == "truncate" else np.rint(values)).ravel()]
+    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    if cast == "truncate":
+        whole = [(v - low) % (high - low + 1) + low for v in whole]
+    else:
+        whole = [min(max(v, low), high) for v in whole]
+    return np.array(whole, dtype=dtype).reshape(values.shape)
+
+
+def largest(x: np.ndarray, cval: complex = 0.0) -> float:
+    """max|x| over the finite values, cval included."""
+    magnitudes = np.abs(np.asarray(x).astype(np.complex128))
+    magnitudes = magnitudes[np.isfinite(magnitudes)]
+    return float(max(magnitudes.max(initial=0.0), abs(cval)))
+
+
+def norm(weights: np.ndarray) -> float:
+    """||K||_1."""
+    return float(np.abs(np.asarray(weights).astype(np.complex128)).sum())
+
+
+def rounding(expected: np.ndarray, dtype: Any) -> np.ndarray:
+    """Half a unit in the last place of `dtype` at `expected`, subnormals included."""
+    info = np.finfo(dtype)
+    return np.maximum(np.abs(expected) * float(info.eps) / 2, float(info.smallest_subnormal))
+
+
+def assert_close(got: np.ndarray, expected: np.ndarray, slack: float, cast: str = "truncate") -> None:
+    """`got` is a right way to store some value within `slack` of `expected`; no other leeway.
+
+    Not-a-number and infinities must lie in the same places.
+    """
+    __tracebackhide__ = True
+    assert got.shape == expected.shape, f"shape {got.shape}, expected {expected.shape}"
+    if got.dtype.kind in "iu":
+        # the stored neighbours of expected - slack and expected + slack, as differences that survive wrapping round
+        nearest = np.trunc if cast == "truncate" else np.rint
+        info = np.iinfo(got.dtype)
+        low, high = nearest(expected - slack), nearest(expected + slack)
+        if cast == "saturate":
+            low, high = low.clip(info.min, info.max), high.clip(info.min, info.max)
+        span = int(info.max) - int(info.min) + 1
+        for g, a, b in zip(got.ravel().tolist(), low.ravel().tolist(), high.ravel().tolist(), strict=True):
+            assert (g - int(a)) % span <= int(b) - int(a), f"got {g}, allowed {int(a)} to {int(b)} modulo {span}"
+        return
+    assert got.dtype.kind in "fc", got.dtype
+    bad = ~np.isfinite(expected)
+    np.testing.assert_array_equal(~np.isfinite(got), bad, err_msg="places of NaN and infinity differ")
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(expected), err_msg="places of NaN differ")
+    difference = np.abs(np.where(bad, 0, got.astype(np.complex128)) - np.where(bad, 0, expected))
+    allowed = slack + 2 * rounding(np.where(bad, 0, expected), got.dtype)
+    excess = difference - allowed
+    assert not (excess > 0).any(), (
+        f"largest difference {difference.max():.3g}, {(difference / allowed).max():.3g} times what is allowed, "
+        f"at {np.unravel_index(int(np.argmax(excess)), excess.shape)} of shape {excess.shape}"
+    )
