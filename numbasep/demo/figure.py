@@ -63,14 +63,14 @@ def write(path: Path, name: str, photograph: Array, results: list[Result]) -> No
     style |= {"axes.edgecolor": FAINT, "axes.linewidth": 0.8, "font.family": "sans-serif"}
     with mpl.rc_context(style):
         layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.03)
-        figure = Figure(figsize=(3.1 * (len(results) + 1), 11.6), layout=layout)
+        figure = Figure(figsize=(2.7 * (len(results) + 1), 11.4), layout=layout)
         grid = figure.add_gridspec(4, len(results) + 1, height_ratios=(0.8, 1.25, 0.85, 1.05))
         _left_column(figure, grid, name, photograph)
         for column, result in enumerate(results, start=1):
             _kernel(figure.add_subplot(grid[0, column]), result)
             _filtered(figure.add_subplot(grid[1, column]), result, photograph.shape)
-            _singular_values(figure.add_subplot(grid[2, column]), result)
-            _times(figure.add_subplot(grid[3, column]), result)
+            _singular_values(figure.add_subplot(grid[2, column]), result, first=column == 1)
+            _times(figure.add_subplot(grid[3, column]), result, first=column == 1)
         rows, columns = results[0].filtered.shape
         figure.suptitle(
             f"numbasep {numbasep.__version__}: the cheapest exact way for each kernel, "
@@ -92,7 +92,7 @@ def _left_column(figure: Any, grid: Any, name: str, photograph: Array) -> None:
         ),
         (
             "time of every route",
-            "bar: predicted   dot: measured\nred: chosen by numbasep\nblue: other libraries, measured",
+            "bar: predicted   dot: measured\nred: chosen by numbasep\nother libraries: x its time",
         ),
     )
     for row, text in enumerate(words):
@@ -100,7 +100,8 @@ def _left_column(figure: Any, grid: Any, name: str, photograph: Array) -> None:
         axes.set_axis_off()
         if text is None:
             axes.imshow(_crop(photograph, photograph.shape), cmap="gray", vmin=0, vmax=1)
-            axes.set_title(f"before: {name}", fontsize=9)
+            axes.set_title("before", fontsize=13, fontweight="bold")
+            axes.text(0.5, -0.03, name.replace(" (", "\n("), ha="center", va="top", transform=axes.transAxes)
             continue
         heading, body = text
         axes.text(
@@ -132,8 +133,9 @@ def _kernel(axes: Any, result: Result) -> None:
 def _filtered(axes: Any, result: Result, shape: tuple[int, ...]) -> None:
     image = _crop(result.filtered, shape)
     if result.subject.signed:
-        limit = np.percentile(np.abs(image), 99)
-        axes.imshow(image, cmap="gray", vmin=-limit, vmax=limit)
+        response = image - np.median(image)
+        limit = np.percentile(np.abs(response), 99)
+        axes.imshow(response, cmap="gray", vmin=-limit, vmax=limit)
     else:
         axes.imshow(image, cmap="gray", vmin=0, vmax=1)
     if result.difference is not None:
@@ -143,7 +145,7 @@ def _filtered(axes: Any, result: Result, shape: tuple[int, ...]) -> None:
     _no_ticks(axes)
 
 
-def _singular_values(axes: Any, result: Result) -> None:
+def _singular_values(axes: Any, result: Result, *, first: bool) -> None:
     values = np.linalg.svd(result.subject.kernel.astype(np.float64), compute_uv=False)
     relative = np.maximum(values / values[0], 1e-18)
     rank = result.factors.rank
@@ -153,13 +155,14 @@ def _singular_values(axes: Any, result: Result) -> None:
     axes.scatter(positions, relative, s=16, c=np.where(used, CHOSEN, ROUTE), zorder=3)
     axes.axhline(EPSILON, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set(yscale="log", ylim=(1e-18, 8), xlim=(0.2, max(len(values), 4) + 0.8))
-    axes.set_yticks([1, 1e-6, 1e-12, 1e-18])
+    axes.set_yticks([1, 1e-6, 1e-12, 1e-18], None if first else [""] * 4)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.minorticks_off()
     axes.set_title(f"rank {rank}" + (", exact" if result.factors.exact else ""), fontsize=10)
     _bare(axes)
 
 
-def _times(axes: Any, result: Result) -> None:
+def _times(axes: Any, result: Result, *, first: bool) -> None:
     labels: list[str] = []
     for route in result.routes:
         row = len(labels)
@@ -177,11 +180,11 @@ def _times(axes: Any, result: Result) -> None:
         _label(axes, max(measured, route.predicted), row, milliseconds(measured), bold=chosen)
     for name, seconds in result.peers:
         axes.plot(1e3 * seconds, len(labels), "o", color=PEER, markersize=6, zorder=3)
-        _label(axes, seconds, len(labels), f"{seconds / result.seconds:.3g} x", bold=False)
-        labels.append(name.replace("scipy.ndimage.convolve", "scipy.ndimage"))
+        _label(axes, seconds, len(labels), _times_as_long(seconds / result.seconds), bold=False)
+        labels.append({"scipy": "SciPy", "cv2": "OpenCV"}[name.partition(".")[0]])
     slowest = max([result.seconds, *(seconds for _, seconds in result.peers)])
     axes.set(xscale="log", xlim=(3e2 * result.seconds, 3e4 * slowest), ylim=(len(labels) - 0.4, -0.6))
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels if first else [""] * len(labels))
     axes.set_xlabel("milliseconds")
     axes.minorticks_off()
     axes.grid(axis="x", color=GRID, linewidth=0.8)
@@ -200,6 +203,10 @@ def _label(axes: Any, seconds: float, row: int, text: str, *, bold: bool) -> Non
         fontsize=8,
         fontweight=weight,
     )
+
+
+def _times_as_long(ratio: float) -> str:
+    return f"{ratio:.0f}x" if ratio >= 9.95 else f"{ratio:.1f}x"
 
 
 def _row(axes: Any) -> Any:
