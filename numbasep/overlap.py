@@ -19,6 +19,7 @@ from numbasep.problem import Problem, Window
 BATCH_POINTS = 1 << 16  # tiles of short transforms hold several of them, up to this many points
 GROWTH = (1.5, 2, 2.5, 3, 4, 5, 6, 8, 12, 16, 24)  # tried lengths, in multiples of the taps
 LEAST_LENGTH = 32
+LONG = 768  # longer transforms, strided in memory, no longer run at the speed the tables state
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,15 @@ class Tiling:
 
 @functools.lru_cache(maxsize=4096)
 def smooth_length(n: int, *, even: bool = False) -> int:
-    """Smallest ``2^a 3^b 5^c >= n``, optionally even: transforms of such lengths are fast.
+    """Smallest ``2^a 3^b 5^c >= n`` with c at most 1, optionally even: transforms of such lengths are fast.
 
     Examples
     --------
     >>> smooth_length(97), smooth_length(121, even=True)
-    (100, 128)
+    (108, 128)
     """
     best = 1 << max(n - 1, 1).bit_length()
-    for five, three in itertools.product(range(14), range(21)):
+    for five, three in itertools.product(range(2), range(21)):
         odd = 5**five * 3**three
         if odd >= 2 * best:
             continue
@@ -100,7 +101,8 @@ def _count(length: int, window: Window) -> int:
 def _candidates(window: Window, *, even: bool) -> list[int]:
     whole = smooth_length(max(window.out_size, 1) + window.taps - 1, even=even)
     lengths = {smooth_length(max(int(g * window.taps), LEAST_LENGTH), even=even) for g in GROWTH}
-    return sorted({length for length in lengths if window.taps < length < whole} | {whole})
+    lengths = {n for n in lengths if window.taps < n <= max(LONG, 3 * window.taps) and n < whole}
+    return sorted(lengths | {whole} if whole <= LONG or not lengths else lengths)
 
 
 def _trim(lengths: list[int], windows: tuple[Window, ...]) -> list[int]:

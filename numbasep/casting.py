@@ -1,0 +1,70 @@
+"""How computed numbers become elements of the output: one rule for every backend that stores from NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_THROUGH_INT32 = 4  # SciPy's C cast of a double to an integer narrower than this goes through int32
+
+
+def store(values: NDArray[Any], out: NDArray[Any], cast: str = "truncate") -> None:
+    """Write `values` into `out`, converted to its type.
+
+    Parameters
+    ----------
+    values : ndarray
+        Results in float32, float64, complex64 or complex128.
+    out : ndarray
+        Same shape, of any supported type and layout.
+    cast : {"truncate", "saturate"}
+        For an integer `out`: C's cast, which truncates towards zero and wraps, as `scipy.ndimage` does; or
+        round half to even and clip, with 0 for NaN. Floating types are rounded to nearest in either case.
+
+    Raises
+    ------
+    TypeError
+        If complex values would lose their imaginary part.
+
+    Examples
+    --------
+    >>> pixels = np.zeros(3, np.uint8)
+    >>> store(np.array([650.0, -50.0, 2.5]), pixels)
+    >>> pixels
+    array([138, 206,   2], dtype=uint8)
+    >>> store(np.array([650.0, -50.0, 2.5]), pixels, "saturate")
+    >>> pixels
+    array([255,   0,   2], dtype=uint8)
+    """
+    if values.dtype.kind == "c" and out.dtype.kind != "c":
+        raise TypeError(f"complex results cannot be stored in an output of dtype {out.dtype}")
+    if out.dtype.kind not in "biu":
+        with np.errstate(over="ignore"):
+            np.copyto(out, values, casting="unsafe")
+        return
+    target = out.view(np.uint8) if out.dtype.kind == "b" else out
+    dtype = target.dtype.newbyteorder("=")
+    np.copyto(target, _saturate(values, dtype) if cast == "saturate" else _truncate(values, dtype))
+
+
+def _truncate(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """C's cast as compilers for 64-bit machines translate it, spelt out: NumPy's varies with the version."""
+    with np.errstate(invalid="ignore"):
+        if dtype == np.uint64:
+            magnitude = np.abs(values).astype(np.uint64)
+            return np.where(values <= -1, np.uint64(0) - magnitude, magnitude)
+        wide = np.int32 if dtype.itemsize < _THROUGH_INT32 or dtype == np.int32 else np.int64
+        narrowed: NDArray[Any] = values.astype(wide).astype(dtype)
+        return narrowed
+
+
+def _saturate(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    limits = np.iinfo(dtype)
+    rounded = np.rint(np.nan_to_num(values, nan=0.0, posinf=np.inf, neginf=-np.inf))
+    # The largest 64-bit integers are not floating-point numbers: compare first, convert what is inside.
+    low, high = rounded <= float(limits.min), rounded >= float(limits.max)
+    inside: NDArray[Any] = np.where(low | high, 0, rounded).astype(dtype)
+    inside[low], inside[high] = limits.min, limits.max
+    return inside
