@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boundary import Boundary
-from ..kernels.correlate import BLOCK_ROWS
+from ..kernels.simd import BLOCK_ROWS
 from ..operators import Factor, Operator, Term, sum_of_outer_products, support_factor, window_factor
 from ..problem import Problem, Window
 from . import threads

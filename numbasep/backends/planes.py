@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ..kernels import geometry as g
 from ..kernels import plane as drivers
-from ..kernels.correlate import BLOCK_COLUMNS, BLOCK_ROWS, LINE_COLUMNS
-from ..kernels.simd import VECTOR_BYTES, Storage
+from ..kernels.correlate import LINE_COLUMNS
+from ..kernels.simd import BLOCK_COLUMNS, BLOCK_ROWS, VECTOR_BYTES, Storage
 from . import threads
 from .layout import Axis, OuterAxis, Planes, outer_table, plain_window
 from .program import Program

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from .geometry import RUN_LENGTH, RUN_ROW, RUN_SHIFT, RUN_WEIGHTS
 from .jit import inlined
-from .simd import REGISTERS, VECTOR_BYTES, BlockWords, peek
+from .simd import BLOCK_COLUMNS, BLOCK_ROWS, VECTOR_BYTES, BlockWords, peek
 
-# Rows that share every vector they load.  Accumulators and the sliding window together must fit the
-# registers: 8 x 2 + 7 x 2 + 2 of 32, 6 + 5 + 2 of 16.
-BLOCK_ROWS, BLOCK_COLUMNS = (8, 2) if REGISTERS == 32 else (6, 1)
 LINE_COLUMNS = 4  # vectors of one row that share every weight they load
 
 _rows = BlockWords(BLOCK_ROWS, BLOCK_COLUMNS)

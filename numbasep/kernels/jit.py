@@ -22,7 +22,9 @@ import llvmlite
 import numba
 from numba.core import caching, config
 
+# kernels allocate nothing, so they need no reference counts: `_nrt` off leaves the atomics out of the loops
 _COMMON = {"nogil": True, "error_model": "numpy", "boundscheck": None}
+_LEAN = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def cache_root() -> Path:
@@ -131,17 +133,17 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that becomes part of its callers, so that LLVM sees and optimises it once for each of them."""
-    return _compiled(function, inline="always")
+    return _compiled(function, inline="always", _nrt=False)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that is called by address (see `address`): no Python, no GIL, no threads."""
-    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    return _compiled(function, **_LEAN)
 
 
 def serial(function: Callable[..., Any]) -> Callable[..., Any]:
     """A driver that runs on the calling thread."""
-    return _compiled(function, no_cfunc_wrapper=True)
+    return _compiled(function, no_cfunc_wrapper=True, _nrt=False)
 
 
 def parallel(function: Callable[..., Any]) -> Callable[..., Any]:

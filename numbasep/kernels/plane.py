@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numba import prange, types
 
-from .correlate import BLOCK_ROWS, correlate_line, correlate_runs
+from .correlate import correlate_line, correlate_runs
 from .geometry import (
     COLUMN_FIRST,
     COLUMN_STRIDE_OUT,
@@ -51,7 +51,7 @@ from .geometry import (
 )
 from .jit import address, inlined, kernel, parallel, serial
 from .rows import packer, storer
-from .simd import Storage, call
+from .simd import BLOCK_ROWS, Storage, call
 
 
 @inlined

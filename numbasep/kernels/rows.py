@@ -26,6 +26,7 @@ from .geometry import (
 )
 from .jit import inlined, kernel
 from .simd import (
+    BLOCK_ROWS,
     VECTOR_BYTES,
     Storage,
     copy_element,
@@ -35,6 +36,7 @@ from .simd import (
     load_first,
     misalignment,
     poke,
+    prefetch,
     splat,
     store,
     store_as,
@@ -46,12 +48,16 @@ index_of = inlined(source_index)
 
 
 @inlined
-def convert_span(x, source, count, storage, work, target):
-    """`count` adjacent elements of `x` to `work[target]`; up to one vector beyond them is overwritten."""
+def convert_span(x, source, count, ahead, storage, work, target):
+    """`count` adjacent elements of `x` to `work[target]`; up to one vector beyond them is overwritten.
+
+    `ahead` is the distance to the elements that will be wanted soon.
+    """
     like = work[0]
     lanes = VECTOR_BYTES // work.itemsize
     whole = count - count % lanes
     for j in range(0, whole, lanes):
+        prefetch(x, source + ahead + j, storage)
         store(work, target + j, load_as(x, source + j, storage, like))
     if whole < count:
         store(work, target + whole, load_first(x, source + whole, count - whole, storage, like))
@@ -94,12 +100,12 @@ def pack_inside(x, source, columns, storage, geometry, raw, work, target):
         n = min(batch, columns - first)
         here, at = source + first * stride, target + first * inner
         if stride == inner:
-            convert_span(x, here, n * inner, storage, work, at)
+            convert_span(x, here, n * inner, BLOCK_ROWS * geometry[ROW_STRIDE_IN], storage, work, at)
         else:
             for column in range(n):
                 for j in range(inner):
                     copy_element(x, here + column * stride + j, raw, column * inner + j, storage)
-            convert_span(raw, 0, n * inner, storage, work, at)
+            convert_span(raw, 0, n * inner, 0, storage, work, at)
 
 
 @inlined

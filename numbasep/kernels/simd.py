@@ -37,6 +37,11 @@ LANES32 = VECTOR_BYTES // 4
 LANES64 = VECTOR_BYTES // 8
 
 
+# Rows that share every vector they load, and vectors of a row that share every weight.  Accumulators and the
+# sliding window of rows must fit the registers together: 6 x 2 + 5 x 2 + 3 of 32, 6 + 5 + 2 of 16.
+BLOCK_ROWS, BLOCK_COLUMNS = (6, 2) if REGISTERS == 32 else (6, 1)
+
+
 def lanes(dtype: np.dtype[Any]) -> int:
     """Numbers of a compute type in one vector."""
     return VECTOR_BYTES // dtype.itemsize
@@ -296,6 +301,20 @@ def misalignment(typingctx: Any, memory: Any, offset: Any) -> Any:
         return builder.and_(builder.ptrtoint(pointer, ir.IntType(64)), ir.Constant(ir.IntType(64), VECTOR_BYTES - 1))
 
     return types.intp(memory, types.intp), codegen
+
+
+@word(lambda memory, offset, storage: None)
+def prefetch(typingctx: Any, memory: Any, offset: Any, storage: Any) -> Any:
+    """Ask for the cache line of an element that is read soon; any offset is harmless."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _memory(context, builder, args[0], args[1], storage.element, ir.IntType(8))
+        numbers = [ir.Constant(ir.IntType(32), value) for value in (0, 3, 1)]
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, *[n.type for n in numbers]])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0"), [pointer, *numbers])
+        return context.get_dummy_value()
+
+    return types.void(memory, types.intp, storage), codegen
 
 
 def _copy_twin(source: np.ndarray, at: int, target: np.ndarray, to: int, storage: Storage) -> None:

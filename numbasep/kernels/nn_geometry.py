@@ -1,0 +1,35 @@
+"""Positions in the integer table that describes one channel-mixing convolution to its kernels.
+
+The table is filled by `numbasep.nn.execute` and read by `depthwise`, `unfold` and `nn_drivers`; nothing checks it.
+Sizes count elements; padding before an axis is BEFORE, a tap lies DILATION elements after the one before it.
+"""
+
+from __future__ import annotations
+
+(
+    BATCH,
+    HEIGHT,
+    WIDTH,
+    CHANNELS,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    OUT_CHANNELS,
+    MULTIPLIER,
+    TAPS_ROWS,
+    TAPS_COLUMNS,
+    STRIDE_ROWS,
+    STRIDE_COLUMNS,
+    DILATION_ROWS,
+    DILATION_COLUMNS,
+    BEFORE_ROWS,
+    BEFORE_COLUMNS,
+    WEIGHT_ROW,  # elements from the weights of one tap to those of the next: channels rounded up to vectors
+    PRODUCTS,  # terms of one sum over channels, of each of the MULTIPLIER groups
+    TILES,  # parts that the output pixels are divided into
+    SPLITS,  # parts that the output channels of a tile are divided into
+    WORKERS,
+    SCRATCH,  # elements of scratch for one worker
+    FACTOR_ROW,  # distance of the rows of a produced factor in scratch
+    SPATIAL,  # 1 if every depthwise filter is given as a column of taps and a row of taps
+    SIZE,
+) = range(25)

@@ -1,0 +1,151 @@
+"""Drivers of the channels-last convolutions: every worker computes its share of tiles, start to end, in cache.
+
+A tile is a run of output pixels by a range of output channels.  For DEPTH terms of the sum over channels at a time a
+producer (`depthwise_pixels` or `unfold_pixels`) writes the left factor into the worker's scratch, the right factor
+is copied there panel by panel, and the product is added to the output.  The left factor of a whole image is never
+written anywhere.  Producers and products are called by address (see `jit.address`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import prange, types
+
+from .depthwise import depthwise_pixels
+from .jit import address, inlined, kernel, parallel, serial
+from .nn_geometry import (
+    BATCH,
+    CHANNELS,
+    FACTOR_ROW,
+    MULTIPLIER,
+    OUT_CHANNELS,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    PRODUCTS,
+    SCRATCH,
+    SPLITS,
+    TAPS_COLUMNS,
+    TAPS_ROWS,
+    TILES,
+    WEIGHT_ROW,
+    WORKERS,
+)
+from .nn_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, multiply_panel
+from .nn_simd import block_read, block_write, block_zeros
+from .simd import VECTOR_BYTES, call
+from .unfold import unfold_pixels
+
+
+@inlined
+def copy_panel(right, first, step, width, depth, column, count, scratch, panel):
+    """Rows first, first + step, ... of the right factor, `count` columns of them, zero beyond."""
+    wide = BLOCK_COLUMNS * (VECTOR_BYTES // right.itemsize)
+    zeros = block_zeros(1, BLOCK_COLUMNS, right)
+    at = first * width + column
+    for k in range(depth):
+        to = panel + k * wide
+        if count == wide:
+            block_write(block_read(zeros, right, at, 0), scratch, to, 0)
+        else:
+            block_write(zeros, scratch, to, 0)
+            for j in range(count):
+                scratch[to + j] = right[at + j]
+        at += step * width
+
+
+@inlined
+def share(part, parts, size):
+    """Bounds of one of `parts` nearly equal parts of `size` items."""
+    return part * size // parts, (part + 1) * size // parts
+
+
+@inlined
+def product_task(produce, multiply, x, w, right, g, task, scratch, base, y):
+    """One tile of a convolution that ends in a product: depthwise separable or ordinary."""
+    wide = BLOCK_COLUMNS * (VECTOR_BYTES // x.itemsize)
+    width, multiplier, row = g[OUT_CHANNELS], g[MULTIPLIER], g[FACTOR_ROW]
+    first, stop = share(task // g[SPLITS], g[TILES], g[BATCH] * g[OUT_HEIGHT] * g[OUT_WIDTH])
+    low, high = share(task % g[SPLITS], g[SPLITS], (width + wide - 1) // wide)
+    panel = base
+    spare = panel + DEPTH * wide
+    tile = spare + BLOCK_ROWS * wide
+    add = 0
+    for start in range(0, g[PRODUCTS], DEPTH):
+        depth = min(DEPTH, g[PRODUCTS] - start)
+        for r in range(multiplier):
+            filters = r * g[TAPS_ROWS] * g[TAPS_COLUMNS] * g[WEIGHT_ROW]
+            call(produce, (x, w, filters, g, first, stop, start, depth, scratch, tile, row))
+            for column in range(low * wide, min(high * wide, width), wide):
+                count = min(wide, width - column)
+                copy_panel(right, start * multiplier + r, multiplier, width, depth, column, count, scratch, panel)
+                call(multiply, (
+                    scratch, tile, BLOCK_ROWS * row, row, 1, panel, wide, depth, spare,
+                    y, first * width + column, width, stop - first, count, add,
+                ))  # fmt: skip
+            add = 1
+
+
+@inlined
+def depthwise_task(produce, x, w, g, task, scratch, base, y):
+    """One run of pixels by one range of channels of the depthwise convolution alone."""
+    lanes = VECTOR_BYTES // x.itemsize
+    multiplier, channels, row = g[MULTIPLIER], g[CHANNELS], g[FACTOR_ROW]
+    first, stop = share(task // g[SPLITS], g[TILES], g[BATCH] * g[OUT_HEIGHT] * g[OUT_WIDTH])
+    low, high = share(task % g[SPLITS], g[SPLITS], (channels + lanes - 1) // lanes)
+    low, high = low * lanes, min(high * lanes, channels)
+    if multiplier == 1:
+        call(produce, (x, w, 0, g, first, stop, low, high - low, y, first * channels + low, channels))
+        return
+    taps = g[TAPS_ROWS] * g[TAPS_COLUMNS] * g[WEIGHT_ROW]
+    for channel in range(low, high, DEPTH):
+        count = min(DEPTH, high - channel)
+        for r in range(multiplier):
+            call(produce, (x, w, r * taps, g, first, stop, channel, count, scratch, base, row))
+            for pixel in range(first, stop):
+                source = base + (pixel - first) * row
+                target = (pixel * channels + channel) * multiplier + r
+                for c in range(count):
+                    y[target + c * multiplier] = scratch[source + c]
+
+
+@kernel
+def worker_last(produce, multiply, x, w, right, g, worker, scratch, y):
+    """All tasks of one worker; without a right factor the produced one is the result."""
+    base = worker * g[SCRATCH]
+    first, stop = share(worker, g[WORKERS], g[TILES] * g[SPLITS])
+    for task in range(first, stop):
+        if right.size > 0:
+            product_task(produce, multiply, x, w, right, g, task, scratch, base, y)
+        else:
+            depthwise_task(produce, x, w, g, task, scratch, base, y)
+
+
+@serial
+def run_serial(work, produce, multiply, x, w, right, g, scratch, y):
+    """All workers' tasks on the calling thread."""
+    for worker in range(g[WORKERS]):
+        call(work, (produce, multiply, x, w, right, g, worker, scratch, y))
+
+
+@parallel
+def run_parallel(work, produce, multiply, x, w, right, g, scratch, y):
+    """One Numba thread for each worker."""
+    for worker in prange(g[WORKERS]):
+        call(work, (produce, multiply, x, w, right, g, worker, scratch, y))
+
+
+@cache
+def kernel_addresses(compute: np.dtype[Any], unfolded: bool) -> tuple[Any, Any, Any]:
+    """(worker, producer, product) compiled for a compute dtype: what the drivers take."""
+    n = types.int64
+    line = types.Array(types.float32 if compute == np.float32 else types.float64, 1, "C")
+    integers = types.Array(types.int64, 1, "C")
+    produce = unfold_pixels if unfolded else depthwise_pixels
+    return (
+        address(worker_last, (n, n, line, line, line, integers, n, line, line)),
+        address(produce, (line, line, n, integers, n, n, n, n, line, n, n)),
+        address(multiply_panel, (line, n, n, n, n, n, n, n, n, line, n, n, n, n, n)),
+    )
