@@ -7,9 +7,11 @@ that is not installed returns none.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.metadata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,18 @@ from .common import Array
 
 Calls = dict[str, Callable[[], Array]]
 
-DISTRIBUTIONS = ("numbasep", "numba", "numpy", "scipy", "opencv-python-headless", "opencv-python")
+DISTRIBUTIONS = (
+    "numbasep",
+    "numba",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "opencv-python",
+    "diplib",
+    "SimpleITK",
+    "torch",
+    "ndfilters",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,9 +87,8 @@ def scipy_calls(task: Task) -> Calls:
 
 def opencv_calls(task: Task) -> Calls:
     """Return OpenCV's calls for images: `sepFilter2D` and `GaussianBlur` if separable, else `filter2D`."""
-    try:
-        import cv2
-    except ModuleNotFoundError:
+    cv2 = installed("cv2")
+    if cv2 is None:
         return {}
     array, border = task.array, cv2.BORDER_REFLECT
     if array.ndim != 2:
@@ -95,25 +107,109 @@ def opencv_calls(task: Task) -> Calls:
     return calls
 
 
+def diplib_calls(task: Task) -> Calls:
+    """Return DIPlib's calls: `SeparableConvolution`, or `Convolution` by the method that it finds best."""
+    dip = installed("diplib")
+    if dip is None:
+        return {}
+    image, output = dip.Image(task.array), dip.Image(np.empty_like(task.array))
+    if task.taps is not None:
+        filters = [dip.OneDimensionalFilter(task.taps)]
+
+        def passes() -> Array:
+            dip.SeparableConvolution(image, out=output, filter=filters, boundaryCondition=["mirror"])
+            return np.asarray(output)
+
+        return {"diplib.SeparableConvolution": passes}
+    if task.array.dtype.kind != "f":
+        return {}
+    kernel = dip.Image(task.kernel)
+
+    def dense() -> Array:
+        dip.Convolution(image, kernel, out=output, method="best", boundaryCondition=["mirror"])
+        return np.asarray(output)
+
+    return {"diplib.Convolution": dense}
+
+
+def simpleitk_calls(task: Task) -> Calls:
+    """Return SimpleITK's call, for small dense kernels."""
+    sitk = installed("SimpleITK")
+    if sitk is None or task.taps is not None or task.size > 9:
+        return {}
+    image, kernel = sitk.GetImageFromArray(task.array), sitk.GetImageFromArray(task.kernel)
+    kept: list[Any] = []  # a view does not keep its image alive
+
+    def dense() -> Array:
+        kept[:] = [sitk.Convolution(image, kernel)]
+        return np.asarray(sitk.GetArrayViewFromImage(kept[0]))
+
+    return {"SimpleITK.Convolution": dense}
+
+
+def torch_calls(task: Task) -> Calls:
+    """Return PyTorch's calls on an image padded beforehand: one 1-D convolution an axis, or a dense one."""
+    torch = installed("torch")
+    if torch is None or task.array.dtype != np.float32 or task.array.ndim != 2:
+        return {}
+    padded = torch.from_numpy(np.pad(task.array, task.size // 2, mode="symmetric"))[None, None]
+    convolve = torch.nn.functional.conv2d
+    if task.taps is not None:
+        taps = torch.from_numpy(task.taps.astype(np.float32))
+        columns, rows = taps.reshape(1, 1, -1, 1), taps.reshape(1, 1, 1, -1)
+        return {"torch conv2d, 1-D passes": lambda: convolve(convolve(padded, columns), rows)[0, 0].numpy()}
+    weights = torch.from_numpy(np.ascontiguousarray(task.kernel[::-1, ::-1]))[None, None]
+    return {"torch conv2d": lambda: convolve(padded, weights)[0, 0].numpy()}
+
+
+def ndfilters_calls(task: Task) -> Calls:
+    """Return the call of ndfilters, for small dense kernels."""
+    ndfilters = installed("ndfilters")
+    if ndfilters is None or task.taps is not None or task.size > 9:
+        return {}
+    return {"ndfilters.convolve": lambda: ndfilters.convolve(task.array, task.kernel)}
+
+
+OTHERS = (scipy_calls, opencv_calls, diplib_calls, simpleitk_calls, torch_calls, ndfilters_calls)
+
+
 def all_calls(task: Task, workers: int | None) -> Calls:
     """Return the calls of all installed libraries; only numbasep is told its threads here, see `threads`."""
-    return numbasep_calls(task, workers) | scipy_calls(task) | opencv_calls(task)
+    calls = numbasep_calls(task, workers)
+    for adapter in OTHERS:
+        calls |= adapter(task)
+    return calls
+
+
+def installed(name: str) -> Any:
+    """Return the module if it is installed, else None."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        return None
 
 
 @contextlib.contextmanager
 def threads(count: int | None) -> Iterator[None]:
     """Limit the libraries that have a global thread count; numbasep gets `workers` with each plan."""
-    try:
-        import cv2
-    except ModuleNotFoundError:
+    with contextlib.ExitStack() as restore:
+        for name, get, put in (
+            ("cv2", "getNumThreads", "setNumThreads"),
+            ("diplib", "GetNumberOfThreads", "SetNumberOfThreads"),
+            ("torch", "get_num_threads", "set_num_threads"),
+        ):
+            library = installed(name)
+            if library is not None and count is not None:
+                restore.callback(getattr(library, put), getattr(library, get)())
+                getattr(library, put)(count)
+        sitk = installed("SimpleITK")
+        if sitk is not None and count is not None:
+            process = sitk.ProcessObject
+            restore.callback(
+                process.SetGlobalDefaultNumberOfThreads, process.GetGlobalDefaultNumberOfThreads()
+            )
+            process.SetGlobalDefaultNumberOfThreads(count)
         yield
-        return
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(before if count is None else count)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def versions() -> dict[str, str]:

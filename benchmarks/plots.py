@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,15 @@ from matplotlib.figure import Figure
 
 from .tables import column
 
-COLOURS = {"numbasep": "#d1495b", "cv2": "#3d5a73", "scipy": "#9fb4c7"}
+COLOURS = {
+    "numbasep": "#d1495b",
+    "cv2": "#3d5a73",
+    "scipy": "#9fb4c7",
+    "diplib": "#5f9e6e",
+    "torch": "#c98b3b",
+    "SimpleITK": "#8d6bab",
+    "ndfilters": "#b3a369",
+}
 PANELS = ("separable float32", "separable uint8", "dense float32", "volume float32")
 
 
@@ -46,7 +55,7 @@ def panel(axes: Any, records: list[dict[str, Any]]) -> None:
     """Draw one line for each library's call."""
     for name in dict.fromkeys(column(record) for record in records):
         line = sorted((r["taps"], r["milliseconds"]) for r in records if column(r) == name)
-        library = name.partition(".")[0]
+        library = re.split("[. ]", name)[0]
         taps, times = zip(*line, strict=True)
         style = {"linewidth": 2.2 if library == "numbasep" else 1.4, "color": COLOURS.get(library, "#777777")}
         axes.plot(taps, times, "o-", markersize=4, label=name, **style)

@@ -85,8 +85,9 @@ def measured() -> dict[str, Any]:
 
 def test_all_libraries_compute_the_same(measured: dict[str, Any]) -> None:
     for record in measured["records"]:
-        grey_level = 1 / 255 if "uint8" in record["group"] else 0  # the libraries round in their own ways
-        assert record["difference"] <= 2e-6 + 1.01 * grey_level, record
+        levels = 1.01 if record["call"].startswith("numbasep") else 3  # some round after each pass
+        allowed = levels / 255 if "uint8" in record["group"] else 2e-6
+        assert record["difference"] <= allowed, record
         assert record["milliseconds"] > 0
     calls = {record["call"].partition(" ")[0] for record in measured["records"]}
     assert {"numbasep", "scipy.ndimage,"} <= calls
