@@ -110,8 +110,8 @@ def opencv_calls(task: Task) -> Calls:
 def diplib_calls(task: Task) -> Calls:
     """Return DIPlib's calls: `SeparableConvolution`, or `Convolution`.
 
-    Direct, since DIPlib 3.6.1 by its own choice takes a Fourier transform from 11 x 11 taps on, and then returned
-    another image for a square one.
+    Directly, since DIPlib 3.6.1 takes a Fourier transform from 11 x 11 taps on if it may choose, and then
+    returned another image for a square one.
     """
     dip = installed("diplib")
     if dip is None:
