@@ -97,11 +97,12 @@ def build(name: str, kernel: Kernel, factors: Sequence[Array], divisor: float, o
     integer factors, the power of two goes to the divisor; otherwise it is spread over the axes so that no
     pass overflows.
     """
+    factors = [f.astype(kernel.values.dtype, copy=False) for f in factors]
     approximation = compose(factors) / divisor
     kappa = float(np.prod([np.abs(f).sum(axis=1) for f in factors], axis=0).sum()) / divisor
     integral = kappa * divisor < LARGEST_EXACT and all(bool(np.all(f == np.rint(f))) for f in factors)
     final = float(np.ldexp(divisor, -kernel.exponent)) if integral else 0.0
-    integral = integral and 2.0**-1000 < final < 2.0**1000
+    integral = integral and 2.0**-1020 < final < 2.0**1020
     exact = integral and rounds_to(kernel, approximation)
     if not integral:
         shares = np.array_split(np.zeros(abs(kernel.exponent)), len(factors))

@@ -19,7 +19,8 @@ from .arguments import Array, Kernel
 from .form import LARGEST_EXACT, Factors, rounds_to
 
 _MAX_DENOMINATOR = 64
-_MAX_SCALED = 2**24
+_MAX_BITS = 24
+_MAX_SCALED = 2**_MAX_BITS
 
 
 def as_integers(kernel: Kernel) -> tuple[Array, float] | None:
@@ -37,8 +38,15 @@ def as_integers(kernel: Kernel) -> tuple[Array, float] | None:
     if 0 < kernel.exponent <= 53:
         integers = np.ldexp(values, kernel.exponent)
         if np.array_equal(integers, np.rint(integers)):
-            return integers, 2.0**kernel.exponent
+            # A large power of two common to all would leave no room for exact sums.
+            common = _common_power_of_two(integers) if kernel.exponent > _MAX_BITS else 0
+            return np.ldexp(integers, -common), 2.0 ** (kernel.exponent - common)
     return _as_scaled_integers(kernel)
+
+
+def _common_power_of_two(integers: Array) -> int:
+    union = int(np.bitwise_or.reduce(np.abs(integers).astype(np.int64).ravel()))
+    return (union & -union).bit_length() - 1
 
 
 def _as_scaled_integers(kernel: Kernel) -> tuple[Array, float] | None:
@@ -75,7 +83,7 @@ def _best_divisor(kernel: Kernel, integers: Array, guess: float) -> float:
 
 
 def rank_one(integers: Array) -> Factors | None:
-    """Integer factors of a non-zero integer array, primitive but for the first axis; None if not of rank one."""
+    """Integer factors of a non-zero array, primitive but for the first axis; None if not of rank one."""
     pivot = np.unravel_index(np.abs(integers).argmax(), integers.shape)
     fibres = []
     corner = 1

@@ -176,7 +176,7 @@ def low_rank(
     Returns
     -------
     (name, factors)
-        "cross", "svd", or "rows" where nothing shorter than one term a row (or column) is within the budget.
+        "cross", "svd", or "rows" where nothing shorter than one term a row, or column, is within the budget.
     """
     spectrum = spectrum or Spectrum.of(values)
     full = len(spectrum.s)
@@ -189,11 +189,13 @@ def low_rank(
         error = l1(values - compose(factors))
         if error <= budget or rank == limit < full:
             return "svd", snap(factors, values, max(budget, error))
-    return "rows", _lines(values)
+    return "rows", every_line(values)
 
 
-def _lines(values: Array) -> Factors:
-    """One term for every row, or column if those are fewer: exact at any rank."""
-    if values.shape[0] <= values.shape[1]:
-        return np.eye(values.shape[0], dtype=values.dtype), values
-    return np.ascontiguousarray(values.T), np.eye(values.shape[1], dtype=values.dtype)
+def every_line(values: Array) -> Factors:
+    """One term for each non-zero line along the longest axis: exact for any array."""
+    axis = int(np.argmax(values.shape))
+    moved = np.moveaxis(values, axis, -1)
+    places = np.argwhere(moved.any(axis=-1)).T
+    one_hot = [np.eye(n, dtype=values.dtype)[i] for n, i in zip(moved.shape[:-1], places, strict=True)]
+    return (*one_hot[:axis], moved[tuple(places)], *one_hot[axis:])

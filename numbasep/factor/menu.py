@@ -28,9 +28,9 @@ def forms(
     Returns
     -------
     tuple of Form
-        Empty if every separable form takes at least as many operations as there are non-zero weights and
-        the rank is full.  The first has the fewest terms (exact forms go before others); the others follow
-        by operations.
+        Empty if the rank is above one and every separable form takes at least as many operations as there
+        are non-zero weights.  The first has the fewest terms (exact forms go before others); the others
+        follow by operations.
 
     Raises
     ------
@@ -40,7 +40,8 @@ def forms(
     Examples
     --------
     >>> import numpy as np
-    >>> sharpen = 2.0 * np.pad([[1.0]], 2) - np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
+    >>> binomial = [1, 4, 6, 4, 1]
+    >>> sharpen = 2.0 * np.pad([[1.0]], 2) - np.outer(binomial, binomial) / 256
     >>> [(form.name, form.operations, form.exact) for form in forms(sharpen)]
     [('delta+rank1', 11, True)]
     """
@@ -48,13 +49,15 @@ def forms(
     return forms_within(checked, check_rtol(rtol), compute_eps)
 
 
-def forms_within(kernel: Kernel, rtol: float | None, compute_eps: float | None = None) -> tuple[Form, ...]:
-    """`forms` of a checked kernel."""
+def forms_within(
+    kernel: Kernel, rtol: float | None, compute_eps: float | None = None, *, thorough: bool = False
+) -> tuple[Form, ...]:
+    """`forms` of a checked kernel; a `thorough` search also returns forms that direct summation beats."""
     if kernel.l1 == 0:
         return ()
     lossless = lossless_tolerance(kernel, compute_eps)
     allowed = lossless if rtol is None else rtol
-    search = Search(squeezed(kernel), allowed, lossless=allowed <= lossless)
+    search = Search(squeezed(kernel), allowed, lossless=allowed <= lossless, thorough=thorough)
     found = []
     for name, factors, divisor, operations in search.run():
         form = build(name, kernel, unsqueezed(factors, kernel.values.shape), divisor, operations)

@@ -24,20 +24,19 @@ def box_operations(width: int) -> int:
     return min(width - 1, 3, width.bit_length() + width.bit_count() - 2)
 
 
-def factor_operations(factors: Array) -> tuple[Array, Array]:
-    """Operations of each row of a (terms, taps) matrix, and whether the row needs multiply-adds."""
-    mask = factors != 0
-    count = mask.sum(axis=1)
-    first = mask.argmax(axis=1)
-    leading = factors[np.arange(len(factors)), first][:, None]
-    equal = (factors == leading).sum(axis=1)
-    uniform = equal + (factors == -leading).sum(axis=1) >= count
-    last = mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
-    box = (equal == count) & (last - first + 1 == count) & (count > 0)
-    operations = np.where(uniform, count - 1, count)
-    for row in np.flatnonzero(box & (count > 3)):
-        operations[row] = box_operations(int(count[row]))
-    return operations, ~uniform
+def tap_operations(taps: list[complex]) -> tuple[int, bool]:
+    """Operations of one pass, and whether they are multiply-adds (which accumulate for free) or additions."""
+    weights = [w for w in taps if w]
+    count = len(weights)
+    if count <= 1:
+        return 0, False
+    first = weights[0]
+    if any(w != first and w != -first for w in weights):
+        return count, True
+    start = taps.index(first)
+    if weights.count(first) == count == len([w for w in taps[start : start + count] if w]):
+        return box_operations(count), False
+    return count - 1, False
 
 
 def form_operations(factors: Sequence[Array]) -> int:
@@ -45,14 +44,16 @@ def form_operations(factors: Sequence[Array]) -> int:
     terms = len(factors[0])
     if terms == 0:
         return 0
-    per_axis = [factor_operations(f) for f in factors]
-    passes = np.sum([operations for operations, _ in per_axis], axis=0)
-    additive = ~np.any([multiplies for _, multiplies in per_axis], axis=0)
-    accumulate = int(additive.sum())
+    passes = [0] * terms
+    additive = [True] * terms
+    for matrix in factors:
+        for t, taps in enumerate(matrix.tolist()):
+            operations, multiplies = tap_operations(taps)
+            passes[t] += operations
+            additive[t] &= not multiplies
     if terms == 1:
         # The weight of a lone additive term is the divisor of the whole; a lone shift still has to be scaled.
-        accumulate = int(passes[0] == 0)
-    else:
-        weight = np.prod([np.abs(f).max(axis=1) for f in factors], axis=0)
-        accumulate -= bool(np.any(additive & (passes > 0) & (weight == 1)))
-    return int(passes.sum()) + accumulate
+        return passes[0] or 1
+    sums = [t for t in range(terms) if additive[t] and passes[t]]
+    first = any(np.prod([np.abs(f[t]).max() for f in factors]) == 1 for t in sums)
+    return sum(passes) + sum(additive) - first

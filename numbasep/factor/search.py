@@ -16,6 +16,7 @@ _MAX_SVD = 256  # with more rows and columns than this, a bounded elimination de
 _MAX_PROBED_RANK = 32
 _MAX_ECHELON = 1024  # entries of the matrix of distinct rows and columns
 _MAX_DEFLATED_RANK = 6
+_MIN_LEVELS = 12  # fewer operations than this are not improved on by runs beside a remainder
 _MAX_AMPLIFICATION = 4.0  # of a floating-point form that another form can replace
 
 
@@ -29,21 +30,29 @@ class Candidate(NamedTuple):
 
 
 class Search:
-    """The candidates for one kernel without axes of length one; what several tests need is computed once."""
+    """The candidates for one kernel without axes of length one; what several tests need is computed once.
 
-    def __init__(self, kernel: Kernel, allowed: float, *, lossless: bool = True) -> None:
+    A `thorough` search also keeps forms that take more operations than direct summation.
+    """
+
+    def __init__(
+        self, kernel: Kernel, allowed: float, *, lossless: bool = True, thorough: bool = False
+    ) -> None:
         self.values = kernel.values
         self.eps = kernel.eps
         self.budget = allowed * kernel.l1
         self.allowed = allowed
         self.lossless = lossless
+        self.thorough = thorough
         self.l1 = kernel.l1
         self.nonzeros = kernel.nonzeros
-        self.full_rank = int(np.prod(sorted(self.values.shape)[:-1]))
         found = integer.as_integers(kernel)
         self.integral = found is not None
         self.work, self.divisor = found if found is not None else (self.values, 1.0)
         self.candidates: list[Candidate] = []
+        self.bars: list[
+            tuple[int, int]
+        ] = []  # operations and terms of lossless forms with the kernel's support
 
     def run(self) -> list[Candidate]:
         """Every form worth measuring; one of rank one is the only one."""
@@ -55,26 +64,33 @@ class Search:
             self._tensor()
         return self.candidates
 
-    def _offer(self, name: str, factors: Factors, divisor: float = 1.0) -> None:
-        """Keep a form unless direct summation, or a form already kept, is better in every respect."""
+    def _offer(self, name: str, factors: Factors, divisor: float = 1.0, *, tight: bool = False) -> None:
+        """Keep a form unless direct summation, or a form already kept, is as good in every respect.
+
+        `tight` forms have the support of the kernel; what they beat is not worth measuring.
+        """
         operations, rank = form_operations(factors), len(factors[0])
-        if operations >= self.nonzeros and rank >= self.full_rank:
+        if operations >= self.nonzeros and not self.thorough:
             return
-        exact_forms = (c for c in self.candidates if c.divisor != 1.0 or not self.integral)
-        if any(c.operations <= operations and len(c.factors[0]) <= rank for c in exact_forms):
+        if any(o <= operations and r <= rank for o, r in self.bars):
             return
         self.candidates.append(Candidate(name, factors, divisor, operations))
+        if tight and l1(self.values - compose(factors) / divisor) <= self.budget:
+            self.bars.append((operations, rank))
 
-    def _offer_exact(self, name: str, factors: Factors) -> None:
-        """A form of the integers, or of the float values where there are none."""
-        self._offer(name, factors, self.divisor)
+    def _offer_exact(self, name: str, factors: Factors, *, tight: bool = False) -> None:
+        """Offer a form of the integers, or of the float values where there are none."""
+        self._offer(name, factors, self.divisor, tight=tight)
 
     # ------------------------------------------------------------------ products
     def _rank_one(self) -> bool:
-        factors = integer.rank_one(self.work) if self.integral else None
-        if factors is not None:
-            self._offer_rank_one(factors, self.divisor)
-            return True
+        if self.integral:
+            factors = integer.rank_one(self.work)
+            if factors is not None:
+                self._offer_rank_one(factors, self.divisor)
+                return True
+            if 2 * self.allowed * l1(self.work) * np.abs(self.work).max() < 1:
+                return False  # some 2x2 minor is at least one: no real matrix of rank one is that close
         factors = rank_one(self.values, self.budget, self.eps)
         if factors is None:
             return False
@@ -95,9 +111,8 @@ class Search:
         parts = []
         for array in arrays:
             # A part of a coarsely stored kernel is known no better than the kernel.
-            candidates = Search(Kernel(array, 0, self.eps), self.allowed, lossless=self.lossless).run()
-            candidates = candidates or [structured_terms(array, self.allowed, self.eps)]
-            parts.append(sorted(candidates, key=lambda c: c.operations)[:4])
+            search = Search(Kernel(array, 0, self.eps), self.allowed, lossless=self.lossless, thorough=True)
+            parts.append(sorted(search.run(), key=lambda c: c.operations)[:4])
         for a in parts[0]:
             for b in parts[1]:
                 factors = tensor.join(axes, a.factors, b.factors)
@@ -109,20 +124,39 @@ class Search:
 
     # ------------------------------------------------------------------ matrices
     def _matrix(self) -> None:
-        symmetric = self.values.shape[0] == self.values.shape[1] and np.array_equal(
-            self.values, self.values.T
-        )
-        for axis, name in enumerate(("rows",) if symmetric else ("rows", "columns")):
-            self._offer_exact(name, structure.lines(self.work, axis, integral=self.integral, eps=self.eps))
-        self._delta_beside_rank_one()
-        self._levels()
+        spectrum = self._spectrum()
+        rank = spectrum.least_rank(self.budget) if spectrum else 0
+        if rank <= 2 and self._delta_beside_rank_one():
+            return
+        rows, columns = self.values.shape
+        symmetric = rows == columns and np.array_equal(self.values, self.values.T)
+        left, patterns = structure.proportional_slices(self.work, 0, integral=self.integral, eps=self.eps)
+        self._offer_exact("rows", (left, patterns), tight=True)
+        if not symmetric:
+            right = structure.lines(self.work, 1, integral=self.integral, eps=self.eps)
+            self._offer_exact("columns", right, tight=True)
+        if self._best() > _MIN_LEVELS:
+            self._levels()
         if self.integral:
-            self._echelon(symmetric)
+            self._echelon(left, patterns, symmetric)
             if self.lossless and self.candidates:
                 return
-        else:
+        elif rank <= 2:
             self._corner()
-        self._low_rank()
+        if min(rows, columns) > _MAX_SVD:
+            self._offer("cross", cross(self.values, _MAX_PROBED_RANK, self.budget, self.eps))
+        else:
+            self._low_rank(spectrum or Spectrum.of(self.values))
+
+    def _spectrum(self) -> Spectrum | None:
+        """Singular values, if they are affordable and there are no integers to do without them."""
+        if self.integral or min(self.values.shape) > _MAX_SVD:
+            return None
+        return Spectrum.of(self.values)
+
+    def _best(self) -> int:
+        """Fewest operations so far; direct summation takes one for each non-zero weight."""
+        return min((c.operations for c in self.candidates), default=self.nonzeros)
 
     def _levels(self) -> None:
         """The most frequent weight as runs, or over the whole window, and what differs from it."""
@@ -133,29 +167,31 @@ class Search:
         integral, eps = self.integral, self.eps
         runs = structure.cheapest_lines(mask.astype(self.work.dtype), integral=integral, eps=eps)
         rest = structure.cheapest_lines(np.where(mask, 0, self.work), integral=integral, eps=eps)
-        self._offer_exact("runs", structure.concatenate((runs[0] * weight, *runs[1:]), rest))
+        self._offer_exact("runs", structure.concatenate((runs[0] * weight, *runs[1:]), rest), tight=True)
         if 2 * np.count_nonzero(mask) > mask.size:
             rest = structure.cheapest_lines(np.where(mask, 0, self.work - weight), integral=integral, eps=eps)
             self._offer_exact("box+rows", structure.concatenate(structure.box(mask.shape, weight), rest))
 
-    def _delta_beside_rank_one(self) -> None:
+    def _delta_beside_rank_one(self) -> bool:
+        """Whether nothing else need be looked for."""
         for at, weight, rest in structure.without_delta(self.work, integral=self.integral):
             single = integer.rank_one(rest) if self.integral else rank_one(rest, self.budget, self.eps)
             if single is not None:
                 spike = structure.delta(self.work.shape, at, weight)
-                self._offer_exact("delta+rank1", structure.concatenate(single, spike))
-                return
+                touched = bool(self.work[at] != 0)  # else direct summation skips a tap that both terms touch
+                self._offer_exact("delta+rank1", structure.concatenate(single, spike), tight=touched)
+                return touched
+        return False
 
-    def _echelon(self, symmetric: bool) -> None:
+    def _echelon(self, left: Array, rows: Array, symmetric: bool) -> None:
         """Integer factors of any rank, from the lattice of the distinct rows, or columns, of the kernel."""
-        left, rows = structure.proportional_slices(self.work, 0, integral=True)
         right, columns = structure.proportional_slices(rows, 1, integral=True)
         core = np.ascontiguousarray(columns.T)
         if core.size > _MAX_ECHELON:
             return
         rank = Spectrum.of(core).least_rank(1e-10 * l1(core))
         if rank == min(core.shape) > 4:
-            return
+            return  # one term for each distinct row, or column, is as short
         for transpose in (False,) if symmetric else (False, True):
             factors = integer.row_basis(core.T if transpose else core, rank)
             if factors is not None:
@@ -175,14 +211,12 @@ class Search:
         if single is not None and l1(product) + l1(rest) <= _MAX_AMPLIFICATION * self.l1:
             self._offer("corner+rank1", structure.concatenate(frame, single))
 
-    def _low_rank(self) -> None:
-        if min(self.values.shape) > _MAX_SVD:
-            self._offer("cross", cross(self.values, _MAX_PROBED_RANK, self.budget, self.eps))
-            return
-        spectrum = Spectrum.of(self.values)
+    def _low_rank(self, spectrum: Spectrum) -> None:
         rank = spectrum.least_rank(self.budget)
-        # Every cross term may lose taps to the pivots before it; beyond that no form of this rank can win.
-        if rank >= min(self.values.shape) or rank * (sum(self.values.shape) - rank) > 1.2 * self.nonzeros + 8:
+        # Every cross term loses two taps to each pivot before it, four in a symmetric kernel.
+        taps, lost = sum(self.values.shape), rank - 1
+        hopeless = rank * (taps - lost) >= self.values.size or rank * (taps - 2 * lost) >= 1.25 * self._best()
+        if hopeless and not self.thorough:
             return
         name, factors = low_rank(self.values, self.budget, self.eps, spectrum=spectrum)
         self._offer(name, factors)
@@ -215,7 +249,7 @@ class Search:
             self._levels()
             if not (self.integral and self.lossless):
                 self._terms()
-        if min((c.operations for c in self.candidates), default=self.nonzeros) > self.nonzeros / 16:
+        if self._best() > self.nonzeros / 16:
             self._offer_exact(
                 "slices", structure.cheapest_lines(self.work, integral=self.integral, eps=self.eps)
             )
@@ -225,11 +259,5 @@ class Search:
             Spectrum.of(tensor.unfold(self.values, a)).least_rank(self.budget)
             for a in range(self.values.ndim)
         ]
-        if max(ranks) * sum(self.values.shape) <= 1.2 * self.nonzeros:
+        if self.thorough or max(ranks) * sum(self.values.shape) <= 1.2 * self.nonzeros:
             self._offer("terms", tensor.decompose(self.values, self.budget, self.eps))
-
-
-def structured_terms(values: Array, allowed: float, eps: float) -> Candidate:
-    """Some separable form of any kernel, however many terms it takes."""
-    factors = tensor.decompose(values, allowed * l1(values), eps)
-    return Candidate("terms", factors, 1.0, form_operations(factors))

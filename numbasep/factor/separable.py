@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from . import integer, tensor
 from .arguments import Array, Kernel, as_kernel, check_max_rank, check_rtol, lossless_tolerance, scale
-from .form import Factors, Form, build, compose, stack
-from .lowrank import Spectrum, l1, low_rank, rank_one
+from .form import Form, build, compose, stack
+from .lowrank import Spectrum, every_line, l1, low_rank, rank_one
 from .menu import forms_within, squeezed, unsqueezed
 from .operations import form_operations
 
@@ -204,15 +204,9 @@ def _best_form(kernel: Kernel, rtol: float | None, max_rank: int | None) -> Form
         return Form(
             "zero", (), 1.0, error=0.0, amplification=1.0, operations=0, exact=True, same_support=True
         )
-    found = list(forms_within(kernel, rtol))
-    small = squeezed(kernel)
-    budget = (lossless_tolerance(kernel) if rtol is None else rtol) * kernel.l1
-
-    def measured(name: str, factors: Factors) -> Form:
-        return build(name, kernel, unsqueezed(factors, kernel.values.shape), 1.0, form_operations(factors))
-
-    if not any(form.exact for form in found):
-        found.append(measured("terms", tensor.decompose(small.values, budget, kernel.eps)))
+    found = forms_within(kernel, rtol, thorough=True)
+    if not found:  # a tolerance below rounding
+        return build("terms", kernel, every_line(kernel.values), 1.0, kernel.nonzeros)
     if rtol is None:
         best = min(found, key=lambda f: (not f.exact, f.rank, f.operations))
     else:
@@ -222,9 +216,13 @@ def _best_form(kernel: Kernel, rtol: float | None, max_rank: int | None) -> Form
     allowed = [form for form in found if form.rank <= max_rank]
     if allowed:
         return min(allowed, key=lambda f: (f.rank, f.operations))
+    small = squeezed(kernel)
+    budget = (lossless_tolerance(kernel) if rtol is None else rtol) * kernel.l1
     if small.values.ndim == 2:
-        return measured(*low_rank(small.values, budget, kernel.eps, max_rank))
-    return measured("terms", tensor.truncated(small.values, max_rank, budget, kernel.eps))
+        name, factors = low_rank(small.values, budget, kernel.eps, max_rank)
+    else:
+        name, factors = "terms", tensor.truncated(small.values, max_rank, budget, kernel.eps)
+    return build(name, kernel, unsqueezed(factors, kernel.values.shape), 1.0, form_operations(factors))
 
 
 def _folded(form: Form) -> tuple[tuple[Array, ...], ...]:

@@ -38,7 +38,8 @@ def proportional_slices(values: Array, axis: int, *, integral: bool, eps: float 
     ratio = np.where(np.abs(ratio - unit) <= 8 * eps, unit, ratio)
     wrong = np.abs(rows - ratio[:, None] * rows[first]).sum(axis=1) > 8 * eps * np.abs(rows).sum(axis=1)
     first[wrong], ratio[wrong] = np.flatnonzero(wrong), 1
-    leaders, group = np.unique(first, return_inverse=True)
+    leaders = np.flatnonzero(first == np.arange(len(first)))
+    group = np.searchsorted(leaders, first)
     patterns = rows[leaders]
     if integral:
         common = np.gcd.reduce(patterns.astype(np.int64), axis=1)

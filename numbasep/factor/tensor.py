@@ -25,6 +25,8 @@ from .operations import form_operations
 
 _MAX_PENCIL = 6
 _POLISHING_SWEEPS = 12
+_NOISE = 1e4
+_MAX_AMPLIFICATION = 32.0
 
 
 def decompose(values: Array, budget: float, eps: float) -> Factors:
@@ -42,8 +44,17 @@ def decompose(values: Array, budget: float, eps: float) -> Factors:
     if parted is not None:
         axes, one, other = parted
         return join(axes, decompose(one, budget, eps), decompose(other, budget, eps))
-    found = [f for f in _expansions(values, budget, eps) if l1(values - compose(f)) <= budget]
+    found = [
+        f
+        for f in _expansions(values, budget, eps)
+        if l1(values - compose(f)) <= budget and _magnitude(f) <= _MAX_AMPLIFICATION * l1(values)
+    ]
     return min(found or [_slices(values, budget, eps)], key=lambda f: (len(f[0]), form_operations(f)))
+
+
+def _magnitude(factors: Factors) -> float:
+    """Sum of the L1 norms of the terms; near-parallel terms that cancel make it large."""
+    return float(np.prod([np.abs(f).sum(axis=1) for f in factors], axis=0).sum())
 
 
 def split(values: Array, budget: float, eps: float) -> tuple[tuple[int, ...], Array, Array] | None:
@@ -88,46 +99,37 @@ def _expansions(values: Array, budget: float, eps: float) -> Iterator[Factors]:
     ranks = [spectrum.least_rank(budget) for spectrum in spectra]
     least = min(ranks)
     for axis in (a for a in range(values.ndim) if ranks[a] == least):
-        for partner in (a for a in range(values.ndim) if a != axis and ranks[a] == least <= _MAX_PENCIL):
-            basis = _pencil_basis(
-                values, axis, partner, spectra[axis].u[:, :least], spectra[partner].u[:, :least]
-            )
-            if basis is not None:
-                factors = _along(values, axis, basis, budget, eps)
-                yield _refined(values, factors, budget)
-            break
+        partner = next((a for a in range(values.ndim) if a != axis and ranks[a] == least), None)
+        if partner is not None and 1 < least <= _MAX_PENCIL:
+            pair = spectra[axis].u[:, :least], spectra[partner].u[:, :least]
+            for basis in _pencil_bases(values, axis, partner, *pair, eps):
+                # The basis is noisy and so are the cofactors; polishing the whole removes that.
+                yield _refined(values, _along(values, axis, basis, _NOISE * budget, eps), budget)
         if least < values.shape[axis]:
-            yield _along(values, axis, _pivot_basis(values, axis, budget, eps), budget, eps)
+            yield _along(values, axis, low_rank(unfold(values, axis), budget, eps)[1][0].T, budget, eps)
 
 
-def _pivot_basis(values: Array, axis: int, budget: float, eps: float) -> Array:
-    """Columns of the pivot cross (or singular vectors) of the unfolding along an axis."""
-    return low_rank(unfold(values, axis), budget, eps)[1][0].T
-
-
-def _pencil_basis(values: Array, axis: int, partner: int, u: Array, v: Array) -> Array | None:
-    """Eigenbasis along `axis` of two fixed mixtures of the slices that hold `axis` and `partner`."""
+def _pencil_bases(values: Array, axis: int, partner: int, u: Array, v: Array, eps: float) -> Iterator[Array]:
+    """Bases along `axis` from a pencil of two mixtures of the slices that hold `axis` and `partner`."""
     moved = np.moveaxis(values, (axis, partner), (0, 1)).reshape(len(u), len(v), -1)
-    mixing = 0.5 + np.random.default_rng(moved.shape[2]).random((moved.shape[2], 2))
+    mixing = np.random.default_rng(moved.shape[2]).standard_normal((moved.shape[2], 2))
     core = np.einsum("ia,ijk,jb->kab", u.conj(), moved @ mixing, v.conj(), optimize=True)
-    if abs(np.linalg.det(core[1])) < 1e-12 * np.abs(core[1]).max() ** len(core[1]):
-        return None
+    if np.linalg.cond(core[1]) > 1e12:
+        return
     pencil = core[0] @ np.linalg.inv(core[1])
     roots, vectors = np.linalg.eig(pencil)
-    if values.dtype.kind != "c" and np.abs(roots.imag).max() > 1e-6 * np.abs(roots).max():
-        return None
-    spread = np.abs(roots[:, None] - roots + np.eye(len(roots)) * np.abs(roots).max()).min()
-    if spread > 1e-5 * np.abs(roots).max():
-        return np.asarray(u @ (vectors if values.dtype.kind == "c" else vectors.real))
-    if len(roots) > 2:
-        return None
-    defect = pencil - np.trace(pencil) / 2 * np.eye(2)
-    shared = u @ np.linalg.svd(defect)[2][1].conj()
-    at = int(np.abs(shared).argmax())
-    other = (
-        u[:, 0] * u[at, 1] - u[:, 1] * u[at, 0]
-    )  # the fibre direction that vanishes where the shared one is largest
-    return np.stack([shared, other], axis=1)
+    size = np.abs(roots).max()
+    spread = np.abs(roots[:, None] - roots + size * np.eye(len(roots))).min()
+    doubt = 100 * np.sqrt(max(eps, 2.0**-52)) * size  # a double root splits by the square root of rounding
+    real = values.dtype.kind != "c"
+    if spread > 1e-8 * size and (not real or np.abs(roots.imag).max() <= 1e-8 * size):
+        yield np.asarray(u @ (vectors.real if real else vectors))
+    if len(roots) == 2 and spread <= doubt:
+        defect = pencil - np.trace(pencil) / 2 * np.eye(2)
+        shared = u @ np.linalg.svd(defect)[2][1].conj()
+        at = int(np.abs(shared).argmax())
+        # The other direction may be any; this one vanishes where the shared one is largest.
+        yield np.stack([shared, u[:, 0] * u[at, 1] - u[:, 1] * u[at, 0]], axis=1)
 
 
 def _along(values: Array, axis: int, basis: Array, budget: float, eps: float) -> Factors:
