@@ -53,8 +53,9 @@ def _truncate(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """C's cast as compilers for 64-bit machines translate it, spelt out: NumPy's varies with the version."""
     with np.errstate(invalid="ignore"):
         if dtype == np.uint64:
-            magnitude = np.abs(values).astype(np.uint64)
-            return np.where(values <= -1, np.uint64(0) - magnitude, magnitude)
+            magnitude: NDArray[Any] = np.abs(values).astype(np.uint64)
+            np.negative(magnitude, out=magnitude, where=values <= -1)
+            return magnitude
         wide = np.int32 if dtype.itemsize < _THROUGH_INT32 or dtype == np.int32 else np.int64
         narrowed: NDArray[Any] = values.astype(wide).astype(dtype)
         return narrowed

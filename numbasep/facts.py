@@ -59,6 +59,8 @@ class FormFacts:
     """Short name: "rank1", "svd", "delta+rank1", ..."""
     factors: tuple[tuple[int, ...], ...]
     """Non-zero taps of each term along each axis."""
+    runs: tuple[tuple[int, ...], ...]
+    """Maximal runs of consecutive non-zero taps of each of these factors."""
     boxes: tuple[tuple[bool, ...], ...]
     """Which of these factors are constant runs of at least two taps."""
     divisor: float
@@ -155,6 +157,7 @@ def _form_facts(form: FormLike) -> FormFacts:
     return FormFacts(
         name=form.name,
         factors=counts,
+        runs=tuple(tuple(_count_runs(taps != 0) for taps in term) for term in form.terms),
         boxes=tuple(tuple(_is_box(taps) for taps in term) for term in form.terms),
         divisor=float(form.divisor),
         error=float(form.error),

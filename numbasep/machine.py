@@ -195,7 +195,7 @@ def load(threads: int) -> Machine | None:
     key = fingerprint(threads)
     path = calibration_path(key)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
     except OSError:
         return None
     try:
@@ -212,6 +212,8 @@ def _machine_from(fields: dict[str, Any]) -> Machine:
     """A Machine from parsed JSON, every number positive and finite."""
     made = {name: value if name in ("name", "threads") else _frozen(value) for name, value in fields.items()}
     machine = Machine(**made)
+    if type(machine.threads) is not int or machine.threads < 1:
+        raise ValueError(f"threads must be a positive integer, got {machine.threads!r}")
     for name, expected in _SHAPES.items():
         if _shape(getattr(machine, name)) != expected:
             raise ValueError(f"{name} has the wrong form")
@@ -231,7 +233,7 @@ def _frozen(value: Any) -> Any:
 def _shape(value: Any) -> str:
     """A description of a field's nesting in which tables may have any length."""
     if not isinstance(value, tuple):
-        return "number" if isinstance(value, float) else type(value).__name__
+        return "number" if isinstance(value, int | float) else type(value).__name__
     kinds = [_shape(item) for item in value]
     if kinds[0] == "(number number)" and set(kinds) == {"(number number)"}:
         return "table"

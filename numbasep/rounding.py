@@ -52,8 +52,8 @@ def form_bound(problem: Problem, facts: KernelFacts, form: FormFacts) -> float:
     The r covers the sum over terms, the 1 the rounding of the weights; a division at the end rounds once
     more.
     """
-    if form_is_exact(problem, facts, form):
-        return form.error
+    if form.exact and _sums_are_exact(problem, facts, facts.l1 * form.amplification * abs(form.divisor)):
+        return form.error + (0.0 if _power_of_two(form.divisor) else unit_roundoff(problem))
     taps = max((sum(term) for term in form.factors), default=0)
     divided = not _power_of_two(form.divisor)
     return form.error + form.amplification * _arithmetic(problem, facts, taps + form.rank + 1 + divided)
@@ -107,15 +107,16 @@ def _sums_are_exact(problem: Problem, facts: KernelFacts, l1: float) -> bool:
 
 def form_is_exact(problem: Problem, facts: KernelFacts, form: FormFacts) -> bool:
     """Whether a form rounds nothing: integer terms, small enough, a power of two to divide by."""
-    scale = form.amplification * abs(form.divisor)
-    return form.exact and _power_of_two(form.divisor) and _sums_are_exact(problem, facts, facts.l1 * scale)
+    if not form.exact or form.error or not _power_of_two(form.divisor):
+        return False
+    return _sums_are_exact(problem, facts, facts.l1 * form.amplification * abs(form.divisor))
 
 
 def direct_is_exact(problem: Problem, facts: KernelFacts) -> bool:
     """Whether direct summation rounds nothing: integer weights, or integers over a power of two."""
     if facts.integer:
         return _sums_are_exact(problem, facts, facts.l1)
-    scales = [abs(form.divisor) for form in facts.forms if form.exact and _power_of_two(form.divisor)]
+    scales = [abs(f.divisor) for f in facts.forms if f.exact and not f.error and _power_of_two(f.divisor)]
     return bool(scales) and _sums_are_exact(problem, facts, facts.l1 * min(scales))
 
 

@@ -31,11 +31,11 @@ class Candidate:
     """Why not; empty if feasible."""
     seconds: float = math.inf
     """Predicted time of a call."""
-    operations: float = math.nan
+    operations: float = math.inf
     """Multiply-adds for one output element."""
-    bytes: float = math.nan
+    bytes: float = math.inf
     """Bytes read and written for one output element."""
-    error_bound: float = math.nan
+    error_bound: float = math.inf
     """Largest error, relative to ``||K||_1 max|x|``."""
     rank: int | None = None
     """Number of separable terms, for the routes that sum such terms."""
@@ -159,17 +159,18 @@ def lossless(problem: Problem, form: FormFacts) -> bool:
     return form.error <= LOSSLESS_EPS * 2 * rounding.unit_roundoff(problem)
 
 
-def keeps_footprint(problem: Problem, form: FormFacts) -> bool:
+def keeps_footprint(problem: Problem, facts: KernelFacts, index: int) -> bool:
     """Whether a form touches exactly the samples that direct summation touches.
 
-    Those are the non-zero weights or, for taps given axis by axis, the whole window; integers cannot tell.
+    Those are the non-zero weights or, for taps given axis by axis, their whole window, which the plain form
+    then multiplies zeros and all.  Integers cannot tell.
     """
     if problem.integer_data:
         return True
+    form = facts.forms[index]
     if problem.footprint == "support":
         return form.same_support
-    windows = [window.taps for window in problem.windows]
-    return any(list(term) == windows for term in form.factors)
+    return index == 0 or any(term == facts.shape for term in form.factors)
 
 
 def form_operations(form: FormFacts) -> int:
@@ -181,11 +182,14 @@ def form_seconds(problem: Problem, facts: KernelFacts, form: FormFacts, machine:
     """Predicted time of a sum of separable terms in one pass."""
     which = _precision(problem)
     arithmetic = 0.0
-    for term in form.factors:
+    for term, runs in zip(form.factors, form.runs, strict=True):
         if len(term) > 1:
-            columns = sum(n for n in term[:-1] if n > 1)
-            arithmetic += (columns + machine.run_taps) / machine.column_rate[which]
-            arithmetic += (term[-1] if term[-1] > 1 else 0) / machine.row_rate[which]
+            columns = sum(
+                n + machine.run_taps * r for n, r in zip(term[:-1], runs[:-1], strict=True) if n > 1
+            )
+            rows = term[-1] if term[-1] > 1 else 0
+            arithmetic += columns / machine.column_rate[which] + rows / machine.row_rate[which]
+            arithmetic += (len(term) - 2) * machine.pixel_seconds[which]
         else:
             arithmetic += sum(term) / _line_rate(problem, machine)
     parts = number_parts(problem, facts)
@@ -208,8 +212,8 @@ def _form_candidate(
         rank=form.rank,
         form=index,
         name=form.name,
-        exact=rounding.form_is_exact(problem, facts, form) and form.error == 0,
-        needs_finite=not keeps_footprint(problem, form),
+        exact=rounding.form_is_exact(problem, facts, form),
+        needs_finite=not keeps_footprint(problem, facts, index),
         workspace=2 * _ring_bytes(problem, machine),
     )
 
@@ -218,15 +222,15 @@ def _without_form(first: int, what: str) -> Callable[[Problem, KernelFacts, Mach
     def infeasible(problem: Problem, facts: KernelFacts, _machine: Machine) -> str | None:
         if len(facts.forms) <= first:
             return what
-        if not any(_usable(problem, form) for form in facts.forms[first:]):
+        if not any(_usable(problem, facts, index) for index in range(first, len(facts.forms))):
             return "cval is not finite, and the terms touch more than the kernel does"
         return None
 
     return infeasible
 
 
-def _usable(problem: Problem, form: FormFacts) -> bool:
-    return math.isfinite(abs(problem.cval)) or keeps_footprint(problem, form)
+def _usable(problem: Problem, facts: KernelFacts, index: int) -> bool:
+    return math.isfinite(abs(problem.cval)) or keeps_footprint(problem, facts, index)
 
 
 def _plain_form(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
@@ -236,8 +240,8 @@ def _plain_form(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple
 def _structured_forms(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
     return tuple(
         _form_candidate("structured", index, problem, facts, machine)
-        for index, form in enumerate(facts.forms)
-        if index and _usable(problem, form)
+        for index in range(1, len(facts.forms))
+        if _usable(problem, facts, index)
     )
 
 
