@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numbasep.facts import kernel_facts
 from numbasep.factor import forms
+from numbasep.facts import kernel_facts
 from numbasep.planner import GAIN, Choice, Plan, choose
 from numbasep.routes import ROUTES
 from tests.kernel_zoo import kernels

@@ -10,8 +10,8 @@ import pytest
 
 from numbasep import machine as machines
 from numbasep import overlap, rounding, routes
-from numbasep.facts import kernel_facts
 from numbasep.factor import forms
+from numbasep.facts import kernel_facts
 from numbasep.routes import ROUTES
 from tests.problems import MACHINE, facts, form, problem
 
