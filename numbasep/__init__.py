@@ -1,0 +1,72 @@
+"""Convolution on NumPy arrays: any kernel, any array, the cheapest exact path, explained.
+
+numbasep takes any kernel and any N-D array, factors the kernel, predicts what each way to compute it costs on
+this machine, takes the cheapest one that gives the same answer, says why, and runs it on all cores.
+
+Every name below is loaded when it is first used, so importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "convolve": "api.convolve",
+    "correlate": "api.convolve",
+    "separable_convolve": "api.convolve",
+    "separable_correlate": "api.convolve",
+    "plan": "api.planning",
+    "show_config": "api.planning",
+    "warmup": "api.planning",
+    "calibrate": "calibration",
+    "factorize": "factor",
+    "is_separable": "factor",
+    "SeparableKernel": "factor",
+    "Plan": "planner",
+    "set_num_threads": "backends.threads",
+    "num_threads": "backends.threads",
+}
+
+__all__ = [*sorted(_HOME), "nn"]  # noqa: PLE0604 - built from the table
+
+if TYPE_CHECKING:
+    from . import nn as nn
+    from .api.convolve import (
+        convolve as convolve,
+    )
+    from .api.convolve import (
+        correlate as correlate,
+    )
+    from .api.convolve import (
+        separable_convolve as separable_convolve,
+    )
+    from .api.convolve import (
+        separable_correlate as separable_correlate,
+    )
+    from .api.planning import plan as plan
+    from .api.planning import show_config as show_config
+    from .api.planning import warmup as warmup
+    from .backends.threads import num_threads as num_threads
+    from .backends.threads import set_num_threads as set_num_threads
+    from .calibration import calibrate as calibrate
+    from .factor import SeparableKernel as SeparableKernel
+    from .factor import factorize as factorize
+    from .factor import is_separable as is_separable
+    from .planner import Plan as Plan
+
+
+def __getattr__(name: str) -> Any:
+    if name == "nn":
+        return importlib.import_module(".nn", __name__)
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""The public functions: names, array types and defaults; nothing is computed here."""

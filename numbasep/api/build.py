@@ -1,0 +1,217 @@
+"""From arguments to plans: the one place where kernels, problems, facts and machine constants meet.
+
+Plans are kept by everything they depend on, so a second call with an equal kernel costs a look-up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import machine
+from ..facts import kernel_facts
+from ..factor import forms as find_forms
+from ..factor.form import Form
+from ..factor.operations import form_operations
+from ..operators import Factor, Operator, Term, identity_factor, sum_of_outer_products
+from ..planner import Plan, choose
+from ..problem import (
+    KernelShapeError,
+    Options,
+    Problem,
+    Window,
+    make_problem,
+    make_windows,
+)
+
+Array = npt.NDArray[Any]
+
+KEPT_PLANS = 512
+
+
+class _PlanCache:
+    """The most recently used plans; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Any, make: Callable[[], Plan]) -> Plan:
+        """The plan kept under `key`, made if there is none."""
+        plan = self._plans.get(key)
+        if plan is not None:
+            return plan
+        plan = make()
+        with self._lock:
+            self._plans[key] = plan
+            while len(self._plans) > KEPT_PLANS:
+                self._plans.popitem(last=False)
+        return plan
+
+    def clear(self) -> None:
+        """Forget all plans."""
+        with self._lock:
+            self._plans.clear()
+
+
+plans = _PlanCache()
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """One-dimensional weights of a term along one axis, as a correlation."""
+
+    weights: Array
+    """Tap k multiplies ``x[i + first + k]``."""
+    first: int
+    """Where tap 0 is, relative to the output."""
+
+
+# --------------------------------------------------------------------------- dense kernels
+
+
+def as_weights(weights: npt.ArrayLike, *, conjugate: bool) -> Array:
+    """Kernel as float64 or complex128, finite and not empty."""
+    array = np.asarray(weights)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"weights must be numbers, got dtype {array.dtype}")
+    array = np.array(array, np.complex128 if array.dtype.kind == "c" else np.float64, order="C")
+    if not array.size:
+        raise KernelShapeError(f"filter weights array has incorrect shape: weights must not be empty, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError("weights must be finite, got NaN or infinity")
+    if conjugate and array.dtype.kind == "c":
+        array = array.conj()
+    return array
+
+
+def dense_plan(
+    weights: npt.ArrayLike,
+    shape: Sequence[int],
+    input_dtype: np.dtype[Any],
+    output_dtype: np.dtype[Any],
+    *,
+    axes: Sequence[int],
+    mode: object,
+    cval: complex,
+    origin: object,
+    flip: bool,
+    options: Options,
+) -> Plan:
+    """Plan for a dense kernel; axis j of `weights`, and entry j of `mode` and `origin`, act on ``axes[j]``."""
+    kernel = as_weights(weights, conjugate=not flip)
+    if kernel.ndim != len(axes):
+        raise KernelShapeError(
+            f"weights.ndim ({kernel.ndim}) must match len(axes) ({len(axes)}): "
+            "one kernel axis for each filtered axis of the input"
+        )
+    windows = make_windows(shape, axes, kernel.shape, mode, origin, flip=flip)
+    kernel = kernel[(slice(None, None, -1),) * kernel.ndim] if flip else kernel
+    kernel = np.ascontiguousarray(kernel.transpose(np.argsort(axes)) if len(axes) > 1 else kernel)
+    kernel.flags.writeable = False
+    integral = kernel.dtype.kind != "c" and bool((kernel == np.rint(kernel)).all())
+    problem = make_problem(
+        shape, input_dtype, output_dtype, windows, cval=cval, footprint="support", options=options,
+        operation="convolve" if flip else "correlate", complex_kernel=kernel.dtype.kind == "c",
+        integer_l1=float(np.abs(kernel).sum()) if integral else None,
+    )  # fmt: skip
+    eps = float(np.finfo(problem.real_dtype).eps)
+    original = np.asarray(weights)
+    typed = kernel.astype(original.dtype) if original.dtype.char in "fF" else kernel
+    found = find_forms(typed, options.rtol, compute_eps=eps) if kernel.ndim else ()
+    return finish(problem, Operator(found, None, kernel))
+
+
+def finish(problem: Problem, operator: Operator) -> Plan:
+    """Choose the route and put the plan together."""
+    constants = machine.current()
+    facts = kernel_facts(operator.weights, operator.forms)
+    return Plan(problem, choose(problem, facts, constants), operator, constants.name)
+
+
+# --------------------------------------------------------------------------- kernels given as terms
+
+
+def term_plan(
+    terms: Sequence[Mapping[int, Taps]],
+    shape: Sequence[int],
+    input_dtype: np.dtype[Any],
+    output_dtype: np.dtype[Any],
+    *,
+    modes: Mapping[int, object],
+    cval: complex,
+    options: Options,
+    operation: str,
+    divisor: float = 1.0,
+) -> Plan:
+    """Plan for a sum of separable terms, each a mapping from axes to taps; other axes are left alone.
+
+    The result is divided by `divisor` once, at the end.
+    """
+    windows = _enclosing_windows(terms, shape, modes)
+    factors = [tuple(_place(term.get(w.axis), w) for w in windows) for term in terms]
+    single = len(factors) == 1
+    is_complex = any(f.taps.dtype.kind == "c" for term in factors for f in term)
+    form = _given_form(factors, divisor)
+    integral = form.exact and divisor == 1.0
+    bound = form.amplification * _l1(factors, divisor) if integral else None
+    problem = make_problem(
+        shape, input_dtype, output_dtype, windows, cval=cval, footprint="window" if single else "support",
+        options=options, operation=operation, complex_kernel=is_complex, integer_l1=bound,
+    )  # fmt: skip
+    return finish(problem, Operator((form,), tuple(factors), None))
+
+
+def _enclosing_windows(
+    terms: Sequence[Mapping[int, Taps]], shape: Sequence[int], modes: Mapping[int, object]
+) -> tuple[Window, ...]:
+    windows = []
+    for axis in sorted({axis for term in terms for axis in term}):
+        taps = [term[axis] for term in terms if axis in term]
+        partial = len(taps) < len(terms)
+        first = min([t.first for t in taps] + [0] * partial)
+        last = max([t.first + t.weights.size for t in taps] + [1] * partial)
+        mode = modes[axis]
+        window = make_windows(shape, [axis], [last - first], mode, 0, flip=False)[0]
+        if mode not in ("valid", "full"):
+            window = replace(window, first=first)
+        windows.append(window)
+    return tuple(windows)
+
+
+def _place(taps: Taps | None, window: Window) -> Factor:
+    """Taps in their place in the window, multiplying there and nowhere else."""
+    if taps is None:
+        return identity_factor(window.taps, window.first)
+    if taps.weights.size == window.taps:
+        return Factor(taps.weights, 0, window.taps, sparse=False)
+    start = taps.first - window.first
+    placed = np.zeros(window.taps, taps.weights.dtype)
+    placed[start : start + taps.weights.size] = taps.weights
+    return Factor(placed, start, start + taps.weights.size, sparse=False)
+
+
+def _l1(factors: Sequence[Term], divisor: float) -> float:
+    dense = sum_of_outer_products([[f.taps for f in term] for term in factors])
+    return float(np.abs(dense).sum()) / divisor
+
+
+def _given_form(factors: Sequence[Term], divisor: float) -> Form:
+    """The terms as the factorizer would report them."""
+    taps = tuple(tuple(f.taps for f in term) for term in factors)
+    sizes = sum(float(np.prod([np.abs(t).sum() for t in term])) for term in taps)
+    whole = all(t.dtype.kind != "c" and bool((t == np.rint(t)).all()) for term in taps for t in term)
+    l1 = _l1(factors, 1.0)
+    stacked = [np.array([term[a] for term in taps]) for a in range(len(taps[0]))]
+    return Form(
+        name="given", terms=taps, divisor=divisor, error=0.0, amplification=sizes / l1 if l1 else 1.0,
+        operations=form_operations(stacked), exact=whole, same_support=True,
+    )  # fmt: skip
+
+

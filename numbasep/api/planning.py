@@ -1,0 +1,179 @@
+"""Plans, configuration and warming up."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import result_dtype
+from ..planner import Plan
+from ..problem import check_dtype, integer, normalize_axes
+from .build import dense_plan
+from .convolve import check_cval, make_options
+
+EFFORTS = ("estimate", "measure")
+
+
+def plan(
+    weights: npt.ArrayLike,
+    shape: Any,
+    dtype: Any = float,
+    *,
+    operation: str = "convolve",
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    origin: Any = 0,
+    axes: Any = None,
+    output: Any = None,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    cast: str = "truncate",
+    effort: str = "estimate",
+) -> Plan:
+    """Decide how to filter arrays of one shape and type with a kernel; explain it, run it.
+
+    Parameters
+    ----------
+    weights : array_like
+        Kernel, one axis for each filtered axis.
+    shape : tuple of int
+        Shape of the arrays.
+    dtype : dtype, optional
+        Type of the arrays.
+    operation : {"convolve", "correlate"}, optional
+        What to compute.
+    mode, cval, origin, axes, method, rtol, workers, device, cast
+        As `convolve`.
+    output : dtype, optional
+        Type of the results.  Default: `dtype`.
+    effort : {"estimate", "measure"}, optional
+        "estimate" chooses by predicted time, the same for every call; "measure" times the most promising
+        routes on random data of this shape and takes the fastest.
+
+    Returns
+    -------
+    Plan
+        Callable on arrays; ``print(plan)`` shows every route with its predicted time, operations and bytes a
+        pixel and error bound, and why the others were not taken.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `convolve`.
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> binomial = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1])
+    >>> blur = numbasep.plan(binomial, (512, 512), np.uint16)
+    >>> blur.rank, blur.exact
+    (1, True)
+    >>> image = np.full((512, 512), 7, np.uint16)
+    >>> blur(image)[0, 0]
+    np.uint16(1792)
+    """
+    if operation not in ("convolve", "correlate"):
+        raise ValueError(f"operation must be 'convolve' or 'correlate', got {operation!r}")
+    if effort not in EFFORTS:
+        raise ValueError(f"effort must be 'estimate' or 'measure', got {effort!r}")
+    extents = (shape,) if not np.iterable(shape) else tuple(shape)
+    sizes = tuple(integer("shape", n) for n in extents)
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"shape must not be negative, got {shape!r}")
+    input_dtype = check_dtype(np.dtype(dtype), "dtype")
+    kernel = np.asarray(weights)
+    is_complex = input_dtype.kind == "c"
+    output_dtype = result_dtype(output, input_dtype, complex_result=is_complex or kernel.dtype.kind == "c")
+    made = dense_plan(
+        kernel, sizes, input_dtype, output_dtype, axes=normalize_axes(axes, len(sizes)), mode=mode,
+        cval=check_cval(cval, complex_data=is_complex), origin=origin, flip=operation == "convolve",
+        options=make_options(method, rtol, workers, device, cast),
+    )  # fmt: skip
+    if effort == "measure":
+        from ..measure import fastest
+
+        return fastest(made)
+    return made
+
+
+def configuration() -> dict[str, Any]:
+    """What a bug report needs, as a dictionary.
+
+    Examples
+    --------
+    >>> sorted(configuration())[:3]
+    ['cache', 'calibration', 'cpu']
+    """
+    import importlib.metadata
+
+    import llvmlite
+    import numba
+    import scipy
+
+    from .. import __version__, machine
+    from ..backends import threads
+    from ..kernels import jit, simd
+
+    def version(package: str) -> str:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return "not installed"
+
+    return {
+        "numbasep": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "numba": numba.__version__,
+        "llvmlite": llvmlite.__version__,
+        "numba-cuda": version("numba-cuda"),
+        "platform": platform.platform(),
+        "cpu": platform.processor() or platform.machine(),
+        "vector": f"{simd.VECTOR_BYTES * 8} bits",
+        "threads": threads.thread_count(None),
+        "calibration": machine.current().name,
+        "cache": str(jit.cache_directory() or "off"),
+    }
+
+
+def show_config() -> None:
+    """Print versions, processor, threads, calibration and caches: what a bug report needs.
+
+    Examples
+    --------
+    >>> import numbasep
+    >>> numbasep.show_config()  # doctest: +ELLIPSIS
+    numbasep     ...
+    """
+    import sys
+
+    for name, value in configuration().items():
+        sys.stdout.write(f"{name:12s} {value}\n")
+
+
+def warmup(dtypes: Any = ("uint8", "uint16", "float32", "float64")) -> None:
+    """Compile, or load from the cache, every kernel that arrays of these types need.
+
+    Parameters
+    ----------
+    dtypes : sequence of dtype, optional
+        Types of the arrays that will be filtered.
+
+    Examples
+    --------
+    >>> import numbasep
+    >>> numbasep.warmup(["float32"])
+    """
+    from .convolve import convolve
+
+    kernel = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
+    for dtype in dtypes:
+        small, large = np.zeros((8, 8), dtype), np.zeros((1024, 1024), dtype)
+        convolve(small, kernel, workers=1)
+        convolve(large, kernel)

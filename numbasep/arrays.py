@@ -1,0 +1,91 @@
+"""Arrays at the door: what may come in, and where results go.  SciPy's rules, in one place."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .problem import check_dtype
+
+Array = npt.NDArray[Any]
+
+
+class OutputError(ValueError, RuntimeError):
+    """An unusable `output`: a ValueError, and the RuntimeError that SciPy raises."""
+
+
+def as_input(input: npt.ArrayLike) -> Array:
+    """`input` as an ndarray of a supported type; masks and subclasses are dropped."""
+    array = np.asarray(input)
+    check_dtype(array.dtype, "input")
+    return array
+
+
+@functools.lru_cache(maxsize=256)
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype.newbyteorder("=")
+
+
+def result_dtype(output: Any, input_dtype: np.dtype[Any], *, complex_result: bool) -> np.dtype[Any]:
+    """Type of the result for an `output` argument: None, a type, its name, or an array.
+
+    Raises
+    ------
+    OutputError
+        A real output for complex results, or a type that is not a number.
+    """
+    if output is None:
+        native = _native(input_dtype)
+        return np.promote_types(native, np.complex64) if complex_result else native
+    if isinstance(output, np.ndarray):
+        if complex_result and output.dtype.kind != "c":
+            raise OutputError(f"output must have complex dtype, got an array of {output.dtype}")
+        return check_dtype(_native(output.dtype), "output")
+    try:
+        dtype = _native(np.dtype(output))
+    except TypeError:
+        raise TypeError(f"output must be an array, a dtype or None, got {output!r}") from None
+    if dtype.kind not in "biufc":
+        raise OutputError(f"output must have numeric dtype, got {dtype}")
+    check_dtype(dtype, "output")
+    if complex_result and dtype.kind != "c":
+        if isinstance(output, str):
+            raise OutputError(f"output must have complex dtype, got {output!r}")
+        warnings.warn("promoting specified output dtype to complex", stacklevel=4)
+        return np.promote_types(dtype, np.complex64)
+    return dtype
+
+
+def make_output(output: Any, dtype: np.dtype[Any], shape: Sequence[int], like: Array) -> Array:
+    """The array that results are written to: `output` itself, or a new one in the memory order of `like`."""
+    if isinstance(output, np.ndarray):
+        if output.shape != tuple(shape):
+            raise OutputError(f"output shape not correct: expected {tuple(shape)}, got {output.shape}")
+        if not output.flags.writeable:
+            raise OutputError("output must be writeable, got a read-only array")
+        return output
+    if like.shape == tuple(shape):
+        return np.empty_like(like, dtype=dtype, order="K", subok=False)
+    return np.empty(shape, dtype)
+
+
+def is_direct_target(output: Array, input: Array) -> bool:
+    """Whether kernels may write straight into `output`: native, aligned, whole strides, apart from `input`."""
+    return (
+        output.dtype.isnative
+        and has_whole_strides(output)
+        and not np.may_share_memory(output, input)
+    )
+
+
+def has_whole_strides(array: Array) -> bool:
+    """Whether every position is an aligned whole number of elements away from the first."""
+    if array.flags.c_contiguous:
+        return array.flags.aligned
+    item = array.itemsize // (2 if array.dtype.kind == "c" else 1)
+    return array.flags.aligned and all(stride % item == 0 for stride in array.strides)

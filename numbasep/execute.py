@@ -1,0 +1,94 @@
+"""Runs a plan: walks what was decided, and decides nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arrays import as_input, has_whole_strides, is_direct_target, make_output, result_dtype
+from .casting import store
+from .planner import Plan
+from .routes import Candidate
+
+Array = npt.NDArray[Any]
+
+
+def run_plan(plan: Plan, input: npt.ArrayLike, output: Any = None) -> Array:
+    """Check that the arrays are those the plan was made for, and run it.
+
+    Raises
+    ------
+    ValueError
+        If the shape or dtype differ from the plan's, or `output` cannot hold the result.
+    """
+    x = as_input(input)
+    problem = plan.problem
+    if x.shape != problem.shape or x.dtype != problem.input_dtype:
+        raise ValueError(
+            f"input must have shape {problem.shape} and dtype {problem.input_dtype} as planned, "
+            f"got {x.shape} and {x.dtype}"
+        )
+    given = problem.output_dtype if output is None else output
+    dtype = result_dtype(given, x.dtype, complex_result=problem.compute_dtype.kind == "c")
+    if dtype != problem.output_dtype:
+        raise ValueError(f"output must have dtype {problem.output_dtype} as planned, got {dtype}")
+    return filter_array(plan, x, output)
+
+
+def filter_array(plan: Plan, x: Array, output: Any) -> Array:
+    """Filter `x`, an array that the plan was made for, into `output`, a new array unless it is one."""
+    problem = plan.problem
+    out = make_output(output, problem.output_dtype, problem.out_shape, x)
+    if not problem.pixels:
+        return out
+    if not has_whole_strides(x):
+        x = np.ascontiguousarray(x)
+    target = out if is_direct_target(out, x) else np.empty_like(out, dtype=problem.output_dtype, order="K")
+    _run(plan, x, target)
+    if target is not out:
+        out[...] = target
+    return out
+
+
+def _run(plan: Plan, x: Array, out: Array) -> None:
+    problem, operator = plan.problem, plan.kernel
+    if not problem.windows or 0 in problem.shape:
+        # no filtered axis: the kernel is one number; no input at all: only the boundary value is left
+        store(_scaled(x, operator.weights, problem), out, problem.cast)
+        return
+    candidate = _applicable(plan, x)
+    if candidate.method == "fft":
+        from .backends import fft, threads
+
+        workers = threads.thread_count(problem.workers)
+        integers = candidate.exact and problem.integer_data
+        fft.correlate(x, operator.weights, problem, out, workers, integers=integers)
+        return
+    from .backends import cpu
+
+    cpu.correlate(operator, problem, candidate.form, x, out)
+
+
+def _scaled(x: Array, weight: Array, problem: Any) -> Array:
+    if 0 in problem.shape:
+        return np.full(problem.out_shape, problem.cval * weight.sum(), problem.compute_dtype)
+    return np.asarray(x.astype(problem.compute_dtype) * weight.astype(problem.compute_dtype))
+
+
+def _applicable(plan: Plan, x: Array) -> Candidate:
+    """The chosen candidate, or the one the plan names for data with NaN or infinities."""
+    choice = plan.choice
+    if choice.chosen.needs_finite and not plan.problem.integer_data and not all_finite(x):
+        assert choice.fallback is not None
+        return choice.fallback
+    return choice.chosen
+
+
+def all_finite(x: Array) -> bool:
+    """Whether no element is NaN or infinite; reads without a temporary array of the same size."""
+    if x.dtype.kind == "c":
+        return all_finite(x.real) and all_finite(x.imag)
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(x.max()) and np.isfinite(x.min()))
