@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("routes",),
     ("planner", "report"),
     ("backends",),
-    ("calibration", "execute"),
+    ("calibration", "execute", "measure"),
     ("nn",),
     ("api",),
     ("cli", "demo", "__main__"),

@@ -170,9 +170,7 @@ def _times(axes: Any, result: Result, *, first: bool) -> None:
         colour = CHOSEN if chosen else ROUTE
         labels.append(route.method)
         if route.measured is None or route.predicted is None:
-            axes.text(
-                0.03, row, "not for this kernel", va="center", color=FAINT, fontsize=8, transform=_row(axes)
-            )
+            axes.text(0.03, row, "ruled out", va="center", color=FAINT, fontsize=8, transform=_row(axes))
             continue
         measured = result.seconds if chosen else route.measured
         axes.barh(row, 1e3 * route.predicted, color=colour, alpha=0.45, height=0.62)
@@ -182,8 +180,9 @@ def _times(axes: Any, result: Result, *, first: bool) -> None:
         axes.plot(1e3 * seconds, len(labels), "o", color=PEER, markersize=6, zorder=3)
         _label(axes, seconds, len(labels), _times_as_long(seconds / result.seconds), bold=False)
         labels.append({"scipy": "SciPy", "cv2": "OpenCV"}[name.partition(".")[0]])
-    slowest = max([result.seconds, *(seconds for _, seconds in result.peers)])
-    axes.set(xscale="log", xlim=(3e2 * result.seconds, 3e4 * slowest), ylim=(len(labels) - 0.4, -0.6))
+    times = [seconds for _, seconds in result.peers]
+    times += [time for route in result.routes for time in (route.predicted, route.measured) if time]
+    axes.set(xscale="log", xlim=(4e2 * min(times), 3e4 * max(times)), ylim=(len(labels) - 0.4, -0.6))
     axes.set_yticks(range(len(labels)), labels if first else [""] * len(labels))
     axes.set_xlabel("milliseconds")
     axes.minorticks_off()

@@ -80,8 +80,8 @@ def measure(subject: Subject, array: Array, *, repeat: int, peers: bool) -> Resu
     plan = numbasep.plan(subject.kernel, array.shape, array.dtype)
     factors = numbasep.factorize(subject.kernel)
     filtered = np.empty_like(array)
-    contestants: dict[str, Callable[[], object]] = {"auto": lambda: plan(array, filtered)}
-    contestants |= _routes(subject.kernel, array, plan)
+    contestants = _routes(subject.kernel, array, plan)
+    contestants[plan.method] = lambda: plan(array, filtered)
     reference = np.empty(array.shape) if peers else None
     if reference is not None:
         contestants["scipy.ndimage.convolve"] = lambda: scipy.ndimage.convolve(
@@ -99,7 +99,7 @@ def measure(subject: Subject, array: Array, *, repeat: int, peers: bool) -> Resu
         factors,
         filtered,
         routes,
-        seconds["auto"],
+        seconds[plan.method],
         _peer_times(seconds),
         None if reference is None else _difference(filtered, reference, subject.kernel, array),
     )
