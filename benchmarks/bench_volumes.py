@@ -36,4 +36,4 @@ class OneAxis:
         self.time_filter(axis)
 
     def time_filter(self, axis):
-        numbasep.convolve1d(self.array, self.taps, axis=axis, output=self.output)
+        numbasep.separable_convolve(self.array, {axis: self.taps}, output=self.output)
