@@ -17,6 +17,7 @@ from .nn_geometry import (
     HEIGHT,
     OUT_HEIGHT,
     OUT_WIDTH,
+    SIZE,
     STRIDE_COLUMNS,
     STRIDE_ROWS,
     TAPS_COLUMNS,
@@ -89,7 +90,7 @@ def outputs_inside(before, stride, reach, size, outputs):
 
 
 @inlined
-def depthwise_row(x, image, row, first, stop, w, w_at, g, channel, channels, y, y_at, y_step):
+def depthwise_row(x, image, row, first, stop, w, w_at, g, channels, y, y_at, y_step):
     """Output pixels [first, stop) of output row `row` of the image at `x[image]`, into `y[y_at:]`."""
     column_step = g[CHANNELS] * g[DILATION_COLUMNS]
     pixel_step = g[CHANNELS] * g[STRIDE_COLUMNS]
@@ -99,8 +100,7 @@ def depthwise_row(x, image, row, first, stop, w, w_at, g, channel, channels, y, 
     row_first, row_stop = taps_inside(top, g[DILATION_ROWS], g[HEIGHT], g[TAPS_ROWS])
     reach = (taps_columns - 1) * g[DILATION_COLUMNS]
     inner, outer = outputs_inside(g[BEFORE_COLUMNS], g[STRIDE_COLUMNS], reach, g[WIDTH], g[OUT_WIDTH])
-    start = image + top * g[WIDTH] * g[CHANNELS] + channel
-    w_at += channel
+    start = image + top * g[WIDTH] * g[CHANNELS]
     j = first
     while j < stop:
         left = j * g[STRIDE_COLUMNS] - g[BEFORE_COLUMNS]
@@ -128,7 +128,7 @@ def depthwise_row(x, image, row, first, stop, w, w_at, g, channel, channels, y, 
 
 
 @kernel
-def depthwise_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_step):
+def depthwise_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_step, scratch, spare):
     """Output pixels [first, stop), counted through all images, channels [channel, channel + channels)."""
     plane = g[HEIGHT] * g[WIDTH] * g[CHANNELS]
     width, height = g[OUT_WIDTH], g[OUT_HEIGHT]
@@ -136,7 +136,35 @@ def depthwise_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_s
     while pixel < stop:
         row, column = pixel // width, pixel % width
         end = min(width, column + stop - pixel)
-        image = row // height * plane
+        image = row // height * plane + channel
         to = y_at + (pixel - first) * y_step
-        depthwise_row(x, image, row % height, column, end, w, w_at, g, channel, channels, y, to, y_step)
+        depthwise_row(x, image, row % height, column, end, w, w_at + channel, g, channels, y, to, y_step)
+        pixel += end - column
+
+
+@kernel
+def spatial_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_step, scratch, spare):
+    """The same for filters that are a column of taps times a row of taps: down first, then along.
+
+    The column pass of the image columns that a run of pixels needs goes to `scratch[spare:]`.  Two further tables
+    behind `g` describe the passes as depthwise correlations of their own; `w` holds the columns, then the rows.
+    """
+    down, along = g[SIZE : 2 * SIZE], g[2 * SIZE : 3 * SIZE]
+    plane = g[HEIGHT] * g[WIDTH] * g[CHANNELS]
+    width, height = g[OUT_WIDTH], g[OUT_HEIGHT]
+    step = along[CHANNELS]
+    rows_at = w_at + channel
+    columns_at = rows_at + g[TAPS_ROWS] * g[WEIGHT_ROW]
+    reach = (g[TAPS_COLUMNS] - 1) * g[DILATION_COLUMNS]
+    pixel = first
+    while pixel < stop:
+        row, column = pixel // width, pixel % width
+        end = min(width, column + stop - pixel)
+        image = row // height * plane + channel
+        left = max(column * g[STRIDE_COLUMNS] - g[BEFORE_COLUMNS], 0)
+        right = min((end - 1) * g[STRIDE_COLUMNS] - g[BEFORE_COLUMNS] + reach + 1, g[WIDTH])
+        if left < right:
+            depthwise_row(x, image, row % height, left, right, w, rows_at, down, channels, scratch, spare + left * step, step)
+        to = y_at + (pixel - first) * y_step
+        depthwise_row(scratch, spare, 0, column, end, w, columns_at, along, channels, y, to, y_step)
         pixel += end - column

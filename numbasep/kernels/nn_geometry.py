@@ -24,12 +24,13 @@ from __future__ import annotations
     BEFORE_ROWS,
     BEFORE_COLUMNS,
     WEIGHT_ROW,  # elements from the weights of one tap to those of the next: channels rounded up to vectors
+    WEIGHTS,  # elements of the depthwise filters of one of the MULTIPLIER groups
     PRODUCTS,  # terms of one sum over channels, of each of the MULTIPLIER groups
     TILES,  # parts that the output pixels are divided into
     SPLITS,  # parts that the output channels of a tile are divided into
     WORKERS,
     SCRATCH,  # elements of scratch for one worker
     FACTOR_ROW,  # distance of the rows of a produced factor in scratch
-    SPATIAL,  # 1 if every depthwise filter is given as a column of taps and a row of taps
+    SPARE,  # elements that a producer may use behind the produced factor
     SIZE,
-) = range(25)
+) = range(26)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import prange, types
 
-from .depthwise import depthwise_pixels
+from .depthwise import depthwise_pixels, spatial_pixels
 from .jit import address, inlined, kernel, parallel, serial
 from .nn_geometry import (
     BATCH,
@@ -26,11 +26,10 @@ from .nn_geometry import (
     OUT_WIDTH,
     PRODUCTS,
     SCRATCH,
+    SPARE,
     SPLITS,
-    TAPS_COLUMNS,
-    TAPS_ROWS,
     TILES,
-    WEIGHT_ROW,
+    WEIGHTS,
     WORKERS,
 )
 from .nn_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, multiply_panel
@@ -72,12 +71,13 @@ def product_task(produce, multiply, x, w, right, g, task, scratch, base, y):
     panel = base
     spare = panel + DEPTH * wide
     tile = spare + BLOCK_ROWS * wide
+    aside = base + g[SCRATCH] - g[SPARE]
     add = 0
     for start in range(0, g[PRODUCTS], DEPTH):
         depth = min(DEPTH, g[PRODUCTS] - start)
         for r in range(multiplier):
-            filters = r * g[TAPS_ROWS] * g[TAPS_COLUMNS] * g[WEIGHT_ROW]
-            call(produce, (x, w, filters, g, first, stop, start, depth, scratch, tile, row))
+            filters = r * g[WEIGHTS]
+            call(produce, (x, w, filters, g, first, stop, start, depth, scratch, tile, row, scratch, aside))
             for column in range(low * wide, min(high * wide, width), wide):
                 count = min(wide, width - column)
                 copy_panel(right, start * multiplier + r, multiplier, width, depth, column, count, scratch, panel)
@@ -93,17 +93,17 @@ def depthwise_task(produce, x, w, g, task, scratch, base, y):
     """One run of pixels by one range of channels of the depthwise convolution alone."""
     lanes = VECTOR_BYTES // x.itemsize
     multiplier, channels, row = g[MULTIPLIER], g[CHANNELS], g[FACTOR_ROW]
+    aside = base + g[SCRATCH] - g[SPARE]
     first, stop = share(task // g[SPLITS], g[TILES], g[BATCH] * g[OUT_HEIGHT] * g[OUT_WIDTH])
     low, high = share(task % g[SPLITS], g[SPLITS], (channels + lanes - 1) // lanes)
     low, high = low * lanes, min(high * lanes, channels)
     if multiplier == 1:
-        call(produce, (x, w, 0, g, first, stop, low, high - low, y, first * channels + low, channels))
+        call(produce, (x, w, 0, g, first, stop, low, high - low, y, first * channels + low, channels, scratch, aside))
         return
-    taps = g[TAPS_ROWS] * g[TAPS_COLUMNS] * g[WEIGHT_ROW]
     for channel in range(low, high, DEPTH):
         count = min(DEPTH, high - channel)
         for r in range(multiplier):
-            call(produce, (x, w, r * taps, g, first, stop, channel, count, scratch, base, row))
+            call(produce, (x, w, r * g[WEIGHTS], g, first, stop, channel, count, scratch, base, row, scratch, aside))
             for pixel in range(first, stop):
                 source = base + (pixel - first) * row
                 target = (pixel * channels + channel) * multiplier + r
@@ -138,14 +138,14 @@ def run_parallel(work, produce, multiply, x, w, right, g, scratch, y):
 
 
 @cache
-def kernel_addresses(compute: np.dtype[Any], unfolded: bool) -> tuple[Any, Any, Any]:
+def kernel_addresses(compute: np.dtype[Any], producer: str) -> tuple[Any, Any, Any]:
     """(worker, producer, product) compiled for a compute dtype: what the drivers take."""
     n = types.int64
     line = types.Array(types.float32 if compute == np.float32 else types.float64, 1, "C")
     integers = types.Array(types.int64, 1, "C")
-    produce = unfold_pixels if unfolded else depthwise_pixels
+    produce = {"dense": depthwise_pixels, "spatial": spatial_pixels, "unfold": unfold_pixels}[producer]
     return (
         address(worker_last, (n, n, line, line, line, integers, n, line, line)),
-        address(produce, (line, line, n, integers, n, n, n, n, line, n, n)),
+        address(produce, (line, line, n, integers, n, n, n, n, line, n, n, line, n)),
         address(multiply_panel, (line, n, n, n, n, n, n, n, n, line, n, n, n, n, n)),
     )

@@ -70,7 +70,7 @@ def unfold_pixel(x, g, pixel, first, stop, y, to):
 
 
 @kernel
-def unfold_pixels(x, w, w_at, g, first, stop, column, columns, y, y_at, y_step):
+def unfold_pixels(x, w, w_at, g, first, stop, column, columns, y, y_at, y_step, scratch, spare):
     """Columns [column, column + columns) of the windows of output pixels [first, stop), one row each."""
     for pixel in range(first, stop):
         unfold_pixel(x, g, pixel, column, column + columns, y, y_at + (pixel - first) * y_step)

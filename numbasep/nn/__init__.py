@@ -1,0 +1,20 @@
+"""Convolution over channels on NumPy arrays: depthwise, depthwise separable and ordinary, exactly as `tf.nn` defines them.
+
+Names, positional order, data formats and padding are TensorFlow's.  Two kinds of separability meet here: a depthwise
+filter may be a column of taps times a row of taps, and an ordinary convolution may be depthwise separable
+(`factorize_conv2d`).  `plan_separable_conv2d`, `plan_depthwise_conv2d` and `plan_conv2d` tell what will be done and why;
+the functions that end in ``_vjp`` give gradients.
+"""
+
+from __future__ import annotations
+
+from .convolutions import conv2d, depthwise_conv2d, separable_conv2d
+from .factor import DepthwiseSeparable, factorize_conv2d
+
+__all__ = [
+    "DepthwiseSeparable",
+    "conv2d",
+    "depthwise_conv2d",
+    "factorize_conv2d",
+    "separable_conv2d",
+]

@@ -1,0 +1,311 @@
+"""The three convolutions over channels, with TensorFlow's names, positional order and meaning, on NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backends import threads
+from . import execute
+from .problem import Convolution, describe
+from .routes import Route, check_method, depthwise_route, ordinary_route
+
+Array = npt.NDArray[Any]
+
+__all__ = ["conv2d", "depthwise_conv2d", "separable_conv2d"]
+
+
+def separable_conv2d(
+    input: npt.ArrayLike,
+    depthwise_filter: npt.ArrayLike,
+    pointwise_filter: npt.ArrayLike,
+    strides: Any,
+    padding: Any,
+    rate: Any = None,
+    name: str | None = None,
+    data_format: str | None = None,
+    *,
+    dilations: Any = None,
+    output: Array | None = None,
+    method: str = "auto",
+    workers: int | None = None,
+    device: str | None = None,
+) -> Array:
+    """Depthwise convolution followed by a pointwise one, as `tf.nn.separable_conv2d`.
+
+    ``out[b, i, j, k] = sum_{di, dj, q, r} input[b, s1 * i + d1 * di - top, s2 * j + d2 * dj - left, q]
+    * depthwise_filter[di, dj, q, r] * pointwise_filter[0, 0, q * M + r, k]``, input zero outside the image.  The
+    depthwise result is formed tile by tile in cache and never written out in full.
+
+    Parameters
+    ----------
+    input : array_like of float16, float32 or float64, shape (batch, height, width, C) or (batch, C, height, width)
+        In the order of `data_format`.
+    depthwise_filter : array_like of the same dtype, shape (kh, kw, C, M)
+        M filters for each channel, in both data formats.
+    pointwise_filter : array_like of the same dtype, shape (1, 1, C * M, K)
+        Mixes channels; row ``q * M + r`` belongs to filter r of channel q.
+    strides : sequence of 4 int
+        In the order of `data_format`; 1 for batch and channels.
+    padding : "SAME", "VALID" or sequence of 4 pairs of int
+        Zeros before and after each dimension in the order of `data_format`; none for batch and channels.
+    rate : sequence of 2 int, optional
+        Input samples from one tap to the next.  If one is greater than 1, all strides must be 1.
+    name : str, optional
+        Taken for compatibility, not used.
+    data_format : "NHWC" or "NCHW", optional
+        None is "NHWC".
+    dilations : sequence of 2 int, optional
+        TensorFlow 2's name for `rate`.
+    output : ndarray, optional
+        Where to write the result: of its shape and dtype.
+    method : "auto", "direct" or "separable"
+        "direct": all taps of the depthwise filters at once; "separable": a column and a row of taps each, which
+        the filters must be; "auto": the quicker one that gives the same result within rounding.
+    workers : int, optional
+        Threads at most; None: `numbasep.num_threads`, or Numba's setting.
+    device : "cpu", optional
+        These functions run on the CPU.
+
+    Returns
+    -------
+    ndarray
+        Shape (batch, out height, out width, K) or (batch, K, out height, out width), of the dtype of `input`.
+        float16 is computed in float32 and rounded once.
+
+    Raises
+    ------
+    ValueError
+        For arguments against the rules above: wrong ranks, sizes, dtypes, strides with rates, a filter larger
+        than the padded image, unknown names.  The message names the argument, the value and the rule.
+
+    Notes
+    -----
+    Formula and padding: TensorFlow API documentation, `tf.nn.separable_conv2d` and `tf.nn` ("Convolution"
+    notes).  Chollet, "Xception: deep learning with depthwise separable convolutions", CVPR 2017.
+
+    Examples
+    --------
+    A 12 x 12 image of 3 channels to 8 x 8 of 256: 53,952 multiplications instead of the 1,228,800 of an ordinary
+    5 x 5 convolution.
+
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> image = np.ones((1, 12, 12, 3), np.float32)
+    >>> depthwise, pointwise = np.ones((5, 5, 3, 1), np.float32), np.ones((1, 1, 3, 256), np.float32)
+    >>> out = nn.separable_conv2d(image, depthwise, pointwise, [1, 1, 1, 1], "VALID")
+    >>> out.shape, float(out[0, 0, 0, 0])
+    ((1, 8, 8, 256), 75.0)
+    """
+    check_options(method, workers, device)
+    x, depthwise, pointwise = np.asarray(input), np.asarray(depthwise_filter), np.asarray(pointwise_filter)
+    problem = describe(
+        "separable_conv2d",
+        x.shape,
+        (depthwise.shape, pointwise.shape),
+        (x.dtype, depthwise.dtype, pointwise.dtype),
+        strides,
+        padding,
+        rate,
+        dilations,
+        data_format,
+    )
+    return apply(depthwise_route(problem, depthwise, pointwise, method), x, output, workers)
+
+
+def depthwise_conv2d(
+    input: npt.ArrayLike,
+    filter: npt.ArrayLike,
+    strides: Any,
+    padding: Any,
+    rate: Any = None,
+    name: str | None = None,
+    data_format: str | None = None,
+    *,
+    dilations: Any = None,
+    output: Array | None = None,
+    method: str = "auto",
+    workers: int | None = None,
+    device: str | None = None,
+) -> Array:
+    """Every channel convolved with filters of its own, as `tf.nn.depthwise_conv2d`.
+
+    ``out[b, i, j, q * M + r] = sum_{di, dj} input[b, s1 * i + d1 * di - top, s2 * j + d2 * dj - left, q]
+    * filter[di, dj, q, r]``, input zero outside the image.
+
+    Parameters
+    ----------
+    input : array_like of float16, float32 or float64, shape (batch, height, width, C) or (batch, C, height, width)
+        In the order of `data_format`.
+    filter : array_like of the same dtype, shape (kh, kw, C, M)
+        M filters for each channel, in both data formats.
+    strides, padding, rate, name, data_format, dilations, output, method, workers, device
+        As in `separable_conv2d`.
+
+    Returns
+    -------
+    ndarray
+        Shape (batch, out height, out width, C * M) or (batch, C * M, out height, out width).
+
+    Raises
+    ------
+    ValueError
+        As `separable_conv2d`.
+
+    Notes
+    -----
+    Formula and padding: TensorFlow API documentation, `tf.nn.depthwise_conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> image = np.arange(8.0).reshape(1, 2, 2, 2)
+    >>> nn.depthwise_conv2d(image, np.ones((2, 2, 2, 1)), [1, 1, 1, 1], "VALID")
+    array([[[[12., 16.]]]])
+    """
+    check_options(method, workers, device)
+    x, filters = np.asarray(input), np.asarray(filter)
+    problem = describe(
+        "depthwise_conv2d",
+        x.shape,
+        (filters.shape,),
+        (x.dtype, filters.dtype),
+        strides,
+        padding,
+        rate,
+        dilations,
+        data_format,
+    )
+    return apply(depthwise_route(problem, filters, None, method), x, output, workers)
+
+
+def conv2d(
+    input: npt.ArrayLike,
+    filters: npt.ArrayLike,
+    strides: Any,
+    padding: Any,
+    data_format: str | None = None,
+    dilations: Any = None,
+    name: str | None = None,
+    *,
+    rtol: float | None = None,
+    output: Array | None = None,
+    method: str = "auto",
+    workers: int | None = None,
+    device: str | None = None,
+) -> Array:
+    """Ordinary convolution over channels, as `tf.nn.conv2d`; depthwise separable where the filters are.
+
+    ``out[b, i, j, k] = sum_{di, dj, q} input[b, s1 * i + d1 * di - top, s2 * j + d2 * dj - left, q]
+    * filters[di, dj, q, k]``, input zero outside the image.
+
+    Parameters
+    ----------
+    input : array_like of float16, float32 or float64, shape (batch, height, width, C) or (batch, C, height, width)
+        In the order of `data_format`.
+    filters : array_like of the same dtype, shape (kh, kw, C, K)
+        In both data formats.
+    strides : int or sequence of 1, 2 or 4 int
+        For height and width, or in the order of `data_format` with 1 for batch and channels.
+    padding : "SAME", "VALID" or sequence of 4 pairs of int
+        As in `separable_conv2d`.
+    data_format : "NHWC" or "NCHW", optional
+        None is "NHWC".
+    dilations : int or sequence of 1, 2 or 4 int, optional
+        Input samples from one tap to the next, given as `strides` are.  They may be combined with strides.
+    name : str, optional
+        Taken for compatibility, not used.
+    rtol : float, optional
+        Allow a depthwise separable form whose certified relative error (`factorize_conv2d`) is at most this.  None: only
+        one that is equal within rounding.
+    output, workers, device
+        As in `separable_conv2d`.
+    method : "auto", "direct" or "separable"
+        "direct": windows unfolded into a matrix product, tile by tile; "separable": the depthwise separable
+        form within `rtol`; "auto": that form if there is one and it is quicker.
+
+    Returns
+    -------
+    ndarray
+        Shape (batch, out height, out width, K) or (batch, K, out height, out width), of the dtype of `input`.
+
+    Raises
+    ------
+    ValueError
+        As `separable_conv2d`; and for method="separable" where the filters have no such form.
+
+    Notes
+    -----
+    Formula and padding: TensorFlow API documentation, `tf.nn.conv2d` and `tf.nn` ("Convolution" notes).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> image = np.arange(16.0).reshape(1, 4, 4, 1)
+    >>> nn.conv2d(image, np.ones((3, 3, 1, 1)), 1, "VALID")[0, :, :, 0]
+    array([[45., 54.],
+           [81., 90.]])
+    """
+    check_options(method, workers, device)
+    x, given = np.asarray(input), np.asarray(filters)
+    problem = describe(
+        "conv2d", x.shape, (given.shape,), (x.dtype, given.dtype), strides, padding, None, dilations, data_format
+    )
+    return apply(ordinary_route(problem, given, method, rtol, threads.thread_count(workers)), x, output, workers)
+
+
+def check_options(method: object, workers: object, device: object) -> None:
+    """ValueError for a method, a number of threads or a device that there is not."""
+    check_method(method)
+    if workers is not None and (
+        isinstance(workers, bool) or not isinstance(workers, (int, np.integer)) or workers < 1
+    ):
+        raise ValueError(f"workers must be None or an integer of at least 1, got {workers!r}")
+    if device not in (None, "cpu"):
+        raise ValueError(f"device must be None or 'cpu' for the functions of numbasep.nn, got {device!r}")
+
+
+def apply(route: Route, x: Array, output: Array | None, workers: int | None) -> Array:
+    """Run a route on an array; the result in `output` if that is given."""
+    problem = route.problem
+    if output is not None:
+        check_output(problem, output)
+    direct = output is not None and _can_hold(problem, output, x, route)
+    out = output if direct and output is not None else np.empty(problem.out_shape, problem.compute)
+    execute.run(problem, route.producer, x, route.taps, route.matrix, out, workers)
+    if direct:
+        return out
+    if output is None and problem.compute == problem.dtype:
+        return out
+    with np.errstate(over="ignore"):
+        if output is None:
+            return out.astype(problem.dtype)
+        output[...] = out
+    return output
+
+
+def check_output(problem: Convolution, output: object) -> None:
+    """ValueError unless `output` can be written the result to."""
+    if not isinstance(output, np.ndarray):
+        raise ValueError(f"output must be None or an array, got {type(output).__name__}")
+    if output.shape != problem.out_shape:
+        raise ValueError(f"output must have the shape of the result, {problem.out_shape}, got {output.shape}")
+    if output.dtype.newbyteorder("=") != problem.dtype:
+        raise ValueError(f"output must have the dtype of input, {problem.dtype}, got {output.dtype}")
+    if not output.flags.writeable:
+        raise ValueError("output must be writable, got a read-only array")
+
+
+def _can_hold(problem: Convolution, output: Array, x: Array, route: Route) -> bool:
+    """Whether the kernels can write straight into `output`: they read operands while they write."""
+    operands = (x, route.taps, route.matrix)
+    return (
+        output.dtype == problem.compute
+        and output.flags.c_contiguous
+        and output.flags.aligned
+        and not any(operand is not None and np.may_share_memory(output, operand) for operand in operands)
+    )

@@ -1,0 +1,67 @@
+"""What each way to compute a convolution should cost: a few measured rates and pure arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .problem import Convolution
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Rates of one worker for float32; a float64 number counts twice."""
+
+    product: float = 55e9
+    """Multiply-adds per second inside the matrix product."""
+    depthwise: float = 14e9
+    """Multiply-adds per second of the depthwise stage."""
+    unfold: float = 4e9
+    """Elements per second written when windows are unfolded."""
+    memory: float = 8e9
+    """Bytes per second of input read and result written."""
+    call: float = 15e-6
+    """Seconds for starting and joining the workers."""
+    factoring: float = 1e9
+    """Multiply-adds per second of decomposing filters."""
+
+
+DEFAULT = Rates()
+
+
+def seconds(problem: Convolution, method: str, multiplier: int, workers: int, rates: Rates = DEFAULT) -> float:
+    """Estimated time of `method` with `multiplier` depthwise filters for each channel."""
+    work = produce(problem, method, multiplier, rates) + products(problem, method, multiplier) / rates.product
+    size = problem.compute.itemsize
+    moved = size * (_elements(problem.in_shape) + _elements(problem.out_shape)) / rates.memory
+    return rates.call + max(work * size / 4, moved) / workers
+
+
+def produce(problem: Convolution, method: str, multiplier: int, rates: Rates) -> float:
+    """Seconds of one worker to produce the left factor."""
+    outputs = problem.pixels * problem.channels * multiplier
+    if problem.operation == "conv2d" and method == "direct":
+        return outputs * problem.taps / rates.unfold
+    if problem.operation != "conv2d" and method == "separable":
+        # the column pass of a row serves its outputs; storing and loading the row between costs about four taps
+        return outputs * (problem.rows.taps * problem.columns.stride + problem.columns.taps + 4) / rates.depthwise
+    return outputs * problem.taps / rates.depthwise
+
+
+def products(problem: Convolution, method: str, multiplier: int) -> int:
+    """Multiplications of the matrix product."""
+    if problem.operation == "depthwise_conv2d":
+        return 0
+    depth = problem.taps if problem.operation == "conv2d" and method == "direct" else multiplier
+    return problem.pixels * depth * problem.channels * problem.out_channels
+
+
+def factoring(problem: Convolution, rates: Rates = DEFAULT) -> float:
+    """Seconds to decompose the filters of an ordinary convolution."""
+    return 6 * problem.taps**2 * problem.channels * problem.out_channels / rates.factoring
+
+
+def _elements(shape: tuple[int, ...]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count

@@ -1,0 +1,174 @@
+"""Runs a planned convolution on arrays: fills the kernels' table, borrows scratch, starts the workers."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backends import threads
+from ..kernels import nn_first, nn_geometry, nn_last
+from ..kernels.nn_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH
+from ..kernels.simd import lanes
+from .problem import Convolution
+from .tiling import Tiling, tile
+from .weights import padded_channels, tap_major
+
+Array = npt.NDArray[Any]
+Producer = Literal["dense", "spatial", "unfold"]
+
+_NOTHING = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
+
+
+def run(
+    problem: Convolution,
+    producer: Producer,
+    x: Array,
+    taps: Array | None,
+    matrix: Array | None,
+    out: Array,
+    workers: int | None,
+) -> None:
+    """Compute the result of `problem` into `out`, C-contiguous and of the compute dtype.
+
+    `taps` (taps, C, M) are the depthwise filters, column taps before row taps for "spatial"; `matrix` (products, K) is
+    the right factor, None for a depthwise convolution alone.
+    """
+    if out.size == 0:
+        return
+    compute = problem.compute
+    limit = threads.thread_count(workers)
+    table, scratch_size, count = _layout(problem, producer, matrix is not None, limit)
+    weights = _NOTHING[compute] if taps is None else _line(tap_major(taps, compute, lanes(compute)), compute)
+    right = _NOTHING[compute] if matrix is None else _line(matrix, compute)
+    drivers = nn_last if problem.channels_last else nn_first
+    kernels = drivers.kernel_addresses(compute, producer)
+    with threads.borrow(count * scratch_size * compute.itemsize) as buffer:
+        scratch = buffer[: count * scratch_size * compute.itemsize].view(compute)
+        arguments = (*kernels, _line(x, compute), weights, right, table, scratch, out.reshape(-1))
+        if count == 1:
+            nn_last.run_serial(*arguments)
+        else:
+            with threads.parallel_region(count):
+                nn_last.run_parallel(*arguments)
+
+
+class _Writable:
+    """The memory of a read-only array as one that may be written, so that the drivers have one signature."""
+
+    def __init__(self, array: Array) -> None:
+        self._array = array  # keeps the memory alive
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = array.__array_interface__ | {"data": (address, False)}
+
+
+def _line(array: Array, compute: np.dtype[Any]) -> Array:
+    """The elements in C order as a flat array of the compute dtype: the array's own memory wherever that is possible."""
+    if not array.flags.aligned:
+        array = array.copy()
+    line = np.ascontiguousarray(array, compute).reshape(-1)
+    return line if line.flags.writeable else np.asarray(_Writable(line))
+
+
+@lru_cache(maxsize=512)
+def _layout(problem: Convolution, producer: Producer, product: bool, limit: int) -> tuple[Array, int, int]:
+    """(the kernels' table, scratch elements of one worker, workers)."""
+    width = lanes(problem.compute)
+    tiling = tile(problem, problem.multiplications, limit, product)
+    table = np.zeros((3, nn_geometry.SIZE), np.int64)
+    products = problem.channels if producer != "unfold" else problem.taps * problem.channels
+    spare = _spare(problem, producer, tiling, width)
+    if problem.channels_last:
+        row = min(DEPTH, padded_channels(products, width)) + width
+        factor = (tiling.tile_pixels + BLOCK_ROWS) * row
+        panels = (DEPTH + BLOCK_ROWS) * BLOCK_COLUMNS * width
+    else:
+        wide = BLOCK_COLUMNS * width
+        row = -(-tiling.tile_pixels // wide) * wide + width
+        factor = min(DEPTH, products) * row + wide
+        panels = BLOCK_ROWS * wide + nn_first.GROUP * BLOCK_ROWS * DEPTH
+    if not product and problem.multiplier == 1:
+        factor = 0
+    scratch = padded_channels(panels * product + factor + spare, 2 * width)
+    table[:] = _fields(
+        problem,
+        WEIGHT_ROW=padded_channels(problem.channels, width),
+        WEIGHTS=_taps(problem, producer) * padded_channels(problem.channels, width),
+        PRODUCTS=products,
+        TILES=tiling.tiles,
+        SPLITS=tiling.splits,
+        WORKERS=tiling.workers,
+        FACTOR_ROW=row,
+        SPARE=spare,
+        SCRATCH=scratch,
+    )
+    if producer == "spatial":
+        _describe_passes(table, problem, width)
+    return table.reshape(-1), scratch, tiling.workers
+
+
+def _spare(problem: Convolution, producer: Producer, tiling: Tiling, width: int) -> int:
+    """Elements that the producer needs behind its result."""
+    if producer == "spatial":
+        return problem.columns.size * _pass_step(problem, width)
+    if problem.channels_last or producer == "unfold":
+        return 0
+    rows, columns = problem.rows, problem.columns
+    band = tiling.tile_pixels // max(columns.out_size, 1) + (rows.reach - 1) // rows.stride
+    across = columns.out_size + (columns.reach - 1) // columns.stride
+    planes = min(rows.stride, rows.reach) * min(columns.stride, columns.reach)
+    return band * across * planes + 4 * width
+
+
+def _taps(problem: Convolution, producer: Producer) -> int:
+    """Taps stored for one depthwise filter."""
+    return problem.rows.taps + problem.columns.taps if producer == "spatial" else problem.taps
+
+
+def _pass_step(problem: Convolution, width: int) -> int:
+    """Distance of the pixels of the row between the two passes of a separable filter."""
+    return padded_channels(problem.channels, width) + width
+
+
+def _fields(problem: Convolution, **extra: int) -> Array:
+    rows, columns = problem.rows, problem.columns
+    table = np.zeros(nn_geometry.SIZE, np.int64)
+    fields = extra | {
+        "BATCH": problem.batch,
+        "HEIGHT": rows.size,
+        "WIDTH": columns.size,
+        "CHANNELS": problem.channels,
+        "OUT_HEIGHT": rows.out_size,
+        "OUT_WIDTH": columns.out_size,
+        "OUT_CHANNELS": problem.out_channels,
+        "MULTIPLIER": problem.multiplier,
+        "TAPS_ROWS": rows.taps,
+        "TAPS_COLUMNS": columns.taps,
+        "STRIDE_ROWS": rows.stride,
+        "STRIDE_COLUMNS": columns.stride,
+        "DILATION_ROWS": rows.dilation,
+        "DILATION_COLUMNS": columns.dilation,
+        "BEFORE_ROWS": rows.before,
+        "BEFORE_COLUMNS": columns.before,
+    }
+    for name, value in fields.items():
+        table[getattr(nn_geometry, name)] = value
+    return table
+
+
+def _describe_passes(table: Array, problem: Convolution, width: int) -> None:
+    """Tables of the column pass (image to a row of it) and of the row pass (that row to output pixels)."""
+    g = nn_geometry
+    down, along = table[1], table[2]
+    for name in ("TAPS_COLUMNS", "STRIDE_COLUMNS", "DILATION_COLUMNS"):
+        down[getattr(g, name)] = 1
+    down[g.BEFORE_COLUMNS] = 0
+    down[g.OUT_WIDTH] = problem.columns.size
+    for name in ("TAPS_ROWS", "STRIDE_ROWS", "DILATION_ROWS", "HEIGHT", "OUT_HEIGHT"):
+        along[getattr(g, name)] = 1
+    along[g.BEFORE_ROWS] = 0
+    along[g.CHANNELS] = _pass_step(problem, width)
+
+

@@ -1,0 +1,205 @@
+"""An ordinary convolution as a depthwise separable one: the other kind of separability.
+
+Filters ``W[i, j, c, k]`` equal ``sum_r D[i, j, c, r] P[c * M + r, k]`` exactly if, for every input channel c, the matrix
+``W[:, :, c, :]`` of shape (kh * kw, K) has rank at most M; truncated singular value decompositions give the
+best D and P otherwise (Eckart and Young 1936, channel by channel).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .weights import LOSSLESS
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthwiseSeparable:
+    """Depthwise and pointwise filters that stand for the filters of an ordinary convolution."""
+
+    depthwise: Array
+    """(kh, kw, C, M), for `depthwise_conv2d` and `separable_conv2d`."""
+    pointwise: Array
+    """(1, 1, C * M, K), for `separable_conv2d`."""
+    error: float
+    """max_k ||W_k - W'_k||_1 / max_k ||W_k||_1: no output differs by more than this times max_k ||W_k||_1 max |x|."""
+    amplification: float
+    """max_k || |D| |P|_k ||_1 / max_k ||W_k||_1: how much larger than direct summation's the rounding error can be."""
+    singular_values: Array
+    """(C, min(kh * kw, K)), of each input channel's matrix, largest first."""
+    multiplications: tuple[int, int]
+    """For one output pixel: of the ordinary convolution, and of this one."""
+
+    @property
+    def channel_multiplier(self) -> int:
+        """Depthwise filters for each input channel, M."""
+        return int(self.depthwise.shape[3])
+
+    @property
+    def exact(self) -> bool:
+        """Whether the filters differ from the original ones by no more than rounding."""
+        return self.error <= _lossless(self.depthwise.dtype)
+
+    def todense(self) -> Array:
+        """The filters (kh, kw, C, K) that the two stages compute together."""
+        return _compose(self.depthwise, self.pointwise).astype(self.depthwise.dtype)
+
+    def __str__(self) -> str:
+        kh, kw, channels, multiplier = self.depthwise.shape
+        before, after = self.multiplications
+        return (
+            f"{kh}x{kw} convolution, {channels} -> {self.pointwise.shape[3]} channels, as depthwise separable\n"
+            f"channel multiplier {multiplier}, relative error {self.error:.1e}{' (rounding)' if self.exact else ''}\n"
+            f"multiplications per output pixel: {before:,} ordinary, {after:,} depthwise separable "
+            f"({before / after:.1f} times fewer)"
+        )
+
+
+def factorize_conv2d(
+    filters: npt.ArrayLike, *, rtol: float | None = None, channel_multiplier: int | None = None
+) -> DepthwiseSeparable:
+    """Depthwise and pointwise filters of an ordinary convolution.
+
+    Parameters
+    ----------
+    filters : array_like of float16, float32 or float64, shape (height, width, input channels, output channels)
+        As taken by `conv2d`.
+    rtol : float, optional
+        Largest allowed `error`; None: 16 epsilons of the dtype, which changes nothing but rounding.
+    channel_multiplier : int, optional
+        Depthwise filters for each input channel.  None: as few as `rtol` allows.
+
+    Returns
+    -------
+    DepthwiseSeparable
+        With `depthwise`, `pointwise`, the certified `error` and `multiplications` before and after.
+
+    Raises
+    ------
+    ValueError
+        For filters of another shape or dtype or that are not finite, an `rtol` outside [0, 1), or a
+        `channel_multiplier` that is not between 1 and height * width; and if `channel_multiplier` is given together with an `rtol` that it
+        cannot meet.
+
+    Notes
+    -----
+    Truncated singular value decompositions of the (height * width, output channels) matrix of every input channel
+    (Eckart and Young, Psychometrika 1, 1936); the error is computed from the rounded factors that are returned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> depthwise, pointwise = np.ones((3, 3, 8, 1)), np.ones((1, 1, 8, 16))
+    >>> filters = np.einsum("ijcr,ck->ijck", depthwise, pointwise[0, 0])
+    >>> found = nn.factorize_conv2d(filters)
+    >>> found.channel_multiplier, found.exact, found.multiplications
+    (1, True, (1152, 200))
+    """
+    given = check_filters(np.asarray(filters))
+    tolerance = check_rtol(rtol, given.dtype)
+    kh, kw, channels, outputs = given.shape
+    if channel_multiplier is not None and (
+        isinstance(channel_multiplier, bool)
+        or not isinstance(channel_multiplier, (int, np.integer))
+        or not 1 <= channel_multiplier <= kh * kw
+    ):
+        raise ValueError(f"channel_multiplier must be an integer from 1 to {kh * kw}, got {channel_multiplier!r}")
+    bases = singular_bases(given)
+    if channel_multiplier is not None:
+        found = truncate(given, bases, int(channel_multiplier))
+        if rtol is not None and found.error > tolerance:
+            raise ValueError(
+                f"rtol={rtol!r} cannot be met with channel_multiplier={channel_multiplier}: the error is {found.error:.3g}"
+            )
+        return found
+    limit = min(kh * kw, outputs)
+    return smallest(given, bases, tolerance, limit) or truncate(given, bases, limit)
+
+
+def check_filters(filters: Array) -> Array:
+    """The filters in native byte order; ValueError if they are none."""
+    if filters.dtype.newbyteorder("=").name not in ("float16", "float32", "float64"):
+        raise ValueError(f"filters must be float16, float32 or float64, got dtype {filters.dtype}")
+    if filters.ndim != 4 or filters.size == 0:
+        raise ValueError(
+            f"filters must have shape (height, width, input channels, output channels), all at least 1, got {filters.shape}"
+        )
+    if not np.isfinite(filters).all():
+        raise ValueError("filters must be finite to be factorized, got NaN or infinity")
+    return filters.astype(filters.dtype.newbyteorder("="), copy=False)
+
+
+def check_rtol(rtol: float | None, dtype: np.dtype[Any]) -> float:
+    """The allowed relative error; ValueError for anything but None or a number in [0, 1)."""
+    if rtol is None:
+        return _lossless(dtype)
+    if isinstance(rtol, bool) or not isinstance(rtol, (int, float, np.floating, np.integer)) or not 0 <= rtol < 1:
+        raise ValueError(f"rtol must be None or a number in [0, 1), got {rtol!r}")
+    return max(float(rtol), _lossless(dtype))
+
+
+def _lossless(dtype: np.dtype[Any]) -> float:
+    return LOSSLESS * float(np.finfo(dtype).eps)
+
+
+def singular_bases(filters: Array) -> tuple[Array, Array, Array]:
+    """Batched decomposition of the (kh * kw, K) matrix of every input channel, in float64."""
+    kh, kw, channels, outputs = filters.shape
+    matrices = filters.astype(np.float64).transpose(2, 0, 1, 3).reshape(channels, kh * kw, outputs)
+    u, s, vt = np.linalg.svd(matrices, full_matrices=False)
+    return u, s, vt
+
+
+def truncate(filters: Array, bases: tuple[Array, Array, Array], multiplier: int) -> DepthwiseSeparable:
+    """The best factors with `multiplier` depthwise filters for each channel; beyond the rank they are zero."""
+    u, s, vt = bases
+    kh, kw, channels, outputs = filters.shape
+    kept = min(multiplier, s.shape[1])
+    root = np.sqrt(s[:, :kept])
+    depthwise = np.zeros((kh, kw, channels, multiplier), filters.dtype)
+    depthwise[..., :kept] = (u[:, :, :kept] * root[:, None]).reshape(channels, kh, kw, kept).transpose(1, 2, 0, 3)
+    rows = np.zeros((channels, multiplier, outputs), filters.dtype)
+    rows[:, :kept] = vt[:, :kept] * root[:, :, None]
+    pointwise = rows.reshape(1, 1, channels * multiplier, outputs)
+    exact = filters.astype(np.float64)
+    norm = float(np.abs(exact).sum(axis=(0, 1, 2)).max()) or 1.0
+    difference = np.abs(exact - _compose(depthwise, pointwise)).sum(axis=(0, 1, 2)).max()
+    amplification = _compose(np.abs(depthwise), np.abs(pointwise)).sum(axis=(0, 1, 2)).max()
+    return DepthwiseSeparable(
+        depthwise,
+        pointwise,
+        float(difference) / norm,
+        float(amplification) / norm,
+        s,
+        (kh * kw * channels * outputs, channels * multiplier * (kh * kw + outputs)),
+    )
+
+
+def smallest(
+    filters: Array, bases: tuple[Array, Array, Array], tolerance: float, limit: int
+) -> DepthwiseSeparable | None:
+    """The truncation with the fewest filters, at most `limit`, whose error is within `tolerance`."""
+    s = bases[1]
+    # the 2-norm of what is dropped from channel c bounds its largest column sum from below by 1 / sqrt(K)
+    norm = float(np.abs(filters.astype(np.float64)).sum(axis=(0, 1, 2)).max()) or 1.0
+    for multiplier in range(1, limit + 1):
+        dropped = float(s[:, multiplier:].max(initial=0.0))
+        if dropped / np.sqrt(filters.shape[3]) > tolerance * norm:
+            continue
+        found = truncate(filters, bases, multiplier)
+        if found.error <= tolerance:
+            return found
+    return None
+
+
+def _compose(depthwise: Array, pointwise: Array) -> Array:
+    kh, kw, channels, multiplier = depthwise.shape
+    left = depthwise.astype(np.float64).transpose(2, 0, 1, 3).reshape(channels, kh * kw, multiplier)
+    right = pointwise.astype(np.float64).reshape(channels, multiplier, -1)
+    return (left @ right).reshape(channels, kh, kw, -1).transpose(1, 2, 0, 3)

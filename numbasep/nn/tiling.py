@@ -1,0 +1,64 @@
+"""How a convolution is cut into tiles for the workers: pure arithmetic on sizes.
+
+A tile's produced factor should stay in the second-level cache, every worker should get the same amount of work, and
+what tiles repeat (copying the weights of every tile, producing the factor of every split) should stay small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .problem import Convolution
+
+TILE_PIXELS = 196  # of a produced factor: 14 blocks of 14, 200 kB for float32
+FEW_PIXELS = 100  # below this the output channels are divided, not the pixels
+BAND_PIXELS = 384  # of a band of rows, channels first
+PLANE_PIXELS = 16384  # of a band of the depthwise convolution alone
+SERIAL_MULTIPLICATIONS = 150_000  # less work than the start of a thread costs
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Tasks = tiles x splits (x images, channels first), shared evenly by the workers."""
+
+    workers: int
+    """Threads."""
+    tiles: int
+    """Parts of the output pixels; channels first: of the output rows of one image."""
+    splits: int
+    """Parts of the channels of a tile."""
+    tile_pixels: int
+    """Most output pixels of one tile."""
+
+
+@lru_cache(maxsize=512)
+def tile(problem: Convolution, multiplications: int, threads: int, product: bool) -> Tiling:
+    """The division of `problem` among at most `threads`; `product` if it ends in a matrix product."""
+    workers = 1 if multiplications < SERIAL_MULTIPLICATIONS else threads
+    if problem.channels_last:
+        return _tile_pixels(problem, workers, product)
+    return _tile_rows(problem, workers, product)
+
+
+def _tile_pixels(problem: Convolution, workers: int, product: bool) -> Tiling:
+    pixels = max(problem.pixels, 1)
+    if pixels < FEW_PIXELS * workers:
+        tiles = -(-pixels // TILE_PIXELS)
+        return Tiling(workers, tiles, workers, -(-pixels // tiles))
+    if not product and problem.multiplier == 1:
+        return Tiling(workers, workers, 1, -(-pixels // workers))
+    tiles = workers * -(-pixels // (workers * TILE_PIXELS))
+    return Tiling(workers, tiles, 1, -(-pixels // tiles))
+
+
+def _tile_rows(problem: Convolution, workers: int, product: bool) -> Tiling:
+    rows, width = max(problem.rows.out_size, 1), max(problem.columns.out_size, 1)
+    wanted = BAND_PIXELS if product else PLANE_PIXELS
+    tiles = -(-rows // max(wanted // width, 1))
+    splits = 1
+    if product and problem.batch * tiles < workers and rows * width >= FEW_PIXELS * workers:
+        tiles = min(workers, rows)
+    if problem.batch * tiles % workers:
+        splits = workers
+    return Tiling(workers, tiles, splits, -(-rows // tiles) * width)

@@ -1,0 +1,74 @@
+"""Depthwise filters as the kernels read them, and whether each is a column of taps times a row of taps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .problem import Convolution
+
+Array = npt.NDArray[Any]
+
+LOSSLESS = 16.0  # in units of the dtype's epsilon: a factorization this close changes nothing but rounding
+
+
+def padded_channels(channels: int, lanes: int) -> int:
+    """Channels rounded up to whole vectors."""
+    return -(-channels // lanes) * lanes
+
+
+def tap_major(taps: Array, compute: np.dtype[Any], lanes: int) -> Array:
+    """(taps, C, M) as a flat [M][taps][C rounded up to vectors] of the compute dtype."""
+    count, channels, multiplier = taps.shape
+    width = padded_channels(channels, lanes)
+    if multiplier == 1 and width == channels and taps.dtype == compute and taps.flags.c_contiguous:
+        return taps.reshape(-1)
+    flat = np.zeros((multiplier, count, width), compute)
+    flat[:, :, :channels] = np.moveaxis(taps, 2, 0)
+    return flat.reshape(-1)
+
+
+def spatial_pays(problem: Convolution) -> bool:
+    """Whether two one-dimensional passes would be quicker than one of all taps, factoring included.
+
+    A pass costs its taps and about two more for the row that lies between; a filter is factored in the
+    time of about 100 of its outputs.
+    """
+    down, along = problem.rows.taps, problem.columns.taps
+    saved = problem.taps - (down * problem.columns.stride + along + 4)
+    return problem.channels_last and saved * problem.pixels > 100 * problem.taps
+
+
+def spatial_factors(filters: Array) -> tuple[Array, float] | None:
+    """Column and row of every depthwise filter, as (kh + kw, C, M), and the largest relative error; None if not all have them.
+
+    The cross through the largest tap of a filter, ``K[:, q] K[p, :] / K[p, q]``, is the filter itself if its rank
+    is 1.  The error is ``||K - K_1||_1 / ||K||_1``, the relative bound on any output.
+    """
+    kh, kw, channels, multiplier = filters.shape
+    flat = filters.reshape(kh, kw, -1).astype(np.float64)
+    if _cross(flat[:, :, :1], LOSSLESS * np.finfo(filters.dtype).eps) is None:
+        return None  # one filter tells most cases
+    found = _cross(flat, LOSSLESS * np.finfo(filters.dtype).eps)
+    if found is None:
+        return None
+    columns, rows, error = found
+    stacked = np.concatenate([columns, rows]).reshape(kh + kw, channels, multiplier)
+    return stacked, error
+
+
+def _cross(flat: Array, tolerance: float) -> tuple[Array, Array, float] | None:
+    kh, kw, n = flat.shape
+    which = np.arange(n)
+    if not np.isfinite(flat).all():
+        return None
+    p, q = np.divmod(np.abs(flat).reshape(kh * kw, n).argmax(axis=0), kw)
+    pivot = flat[p, q, which]
+    columns = flat[:, q, which]
+    rows = flat[p, :, which].T / np.where(pivot == 0, 1, pivot)
+    residual = np.abs(flat - columns[:, None] * rows[None]).sum(axis=(0, 1))
+    total = np.abs(flat).sum(axis=(0, 1))
+    error = float((residual / np.where(total == 0, 1, total)).max(initial=0.0))
+    return (columns, rows, error) if error <= tolerance else None
