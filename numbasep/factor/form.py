@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ Factors = tuple[Array, ...]
 
 #: Integers up to here are exact in double precision.
 LARGEST_EXACT = 2.0**53
+_LARGEST_EXPONENT = 1020  # of a divisor which neither overflows nor loses bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,11 @@ def compose(factors: Sequence[Array]) -> Array:
     return (head.T @ rest).reshape([f.shape[1] for f in factors])
 
 
+def magnitude(factors: Sequence[Array]) -> float:
+    """Sum of the L1 norms of the terms; nearly parallel terms that cancel make it large."""
+    return float(np.prod([np.abs(f).sum(axis=1) for f in factors], axis=0).sum())
+
+
 def relative_error(kernel: Kernel, approximation: Array) -> float:
     """``||K - A||_1 / ||K||_1`` on the scaled values; 0 for the zero kernel met exactly."""
     difference = float(np.abs(kernel.values - approximation).sum())
@@ -93,29 +100,33 @@ def relative_error(kernel: Kernel, approximation: Array) -> float:
 def build(name: str, kernel: Kernel, factors: Sequence[Array], divisor: float, operations: int) -> Form:
     """Measure a sum of terms of ``kernel.values`` and express it in the kernel's own scale.
 
-    `factors` reproduce the *scaled* values after division by `divisor`.  With a divisor other than one, or
-    integer factors, the power of two goes to the divisor; otherwise it is spread over the axes so that no
-    pass overflows.
+    `factors` reproduce the *scaled* values after division by `divisor`.  The power of two goes to the divisor
+    of integer factors; with others it is spread over the axes so that no pass overflows.
     """
     factors = [f.astype(kernel.values.dtype, copy=False) for f in factors]
-    approximation = compose(factors) / divisor
-    kappa = float(np.prod([np.abs(f).sum(axis=1) for f in factors], axis=0).sum()) / divisor
-    integral = kappa * divisor < LARGEST_EXACT and all(bool(np.all(f == np.rint(f))) for f in factors)
-    final = float(np.ldexp(divisor, -kernel.exponent)) if integral else 0.0
-    integral = integral and 2.0**-1020 < final < 2.0**1020
-    exact = integral and rounds_to(kernel, approximation)
-    if not integral:
-        shares = np.array_split(np.zeros(abs(kernel.exponent)), len(factors))
-        steps = [int(np.sign(kernel.exponent)) * len(share) for share in shares]
-        factors, final = [scale(f, step) for f, step in zip(factors, steps, strict=True)], divisor
+    kappa = magnitude(factors) / divisor
+    integral = (
+        kappa * divisor < LARGEST_EXACT
+        and abs(math.frexp(divisor)[1] - kernel.exponent) < _LARGEST_EXPONENT
+        and all(bool(np.all(f == np.rint(f))) for f in factors)
+    )
+    if integral:
+        approximation = compose(factors) / divisor
+        divisor = math.ldexp(divisor, -kernel.exponent)
+    else:
+        factors[0] = factors[0] / divisor
+        approximation = compose(factors)
+        divisor = 1.0
+        share, rest = divmod(kernel.exponent, len(factors))
+        factors = [scale(f, share + rest * (axis == 0)) for axis, f in enumerate(factors)]
     return Form(
         name=name,
         terms=_terms(factors),
-        divisor=final,
+        divisor=divisor,
         error=relative_error(kernel, approximation),
         amplification=kappa / kernel.l1 if kernel.l1 else 0.0,
         operations=operations,
-        exact=exact,
+        exact=integral and rounds_to(kernel, approximation),
         same_support=_supports_agree(kernel, factors),
     )
 

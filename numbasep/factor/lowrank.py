@@ -8,6 +8,7 @@ decomposition gives the smallest Frobenius error, which bounds the rank from bel
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ from .form import Factors, compose
 
 _EPS64 = 2.0**-52
 _SNAP = 2.0**-50
+
+#: Terms that cancel by more than this lose more to rounding than they save.
+MAX_AMPLIFICATION = 32.0
 
 
 def l1(values: Array) -> float:
@@ -130,10 +134,17 @@ def cross(
         rest[np.abs(rest) <= 3 * max(eps, _EPS64) * size] = 0
         left.append(column)
         right.append(row)
-        if l1(rest) <= budget / 4:
+        if l1(rest) <= budget:
             break
     shape = values.shape
     return np.array(left).reshape(-1, shape[0]), np.array(right).reshape(-1, shape[1])
+
+
+@functools.lru_cache(maxsize=64)
+def generic_directions(length: int) -> Array:
+    """Two fixed vectors without structure: the fractional parts of k**2 times an irrational number."""
+    squares = np.arange(1.0, length + 1)[:, None] ** 2
+    return np.modf(squares * [2**0.5, 3**0.5])[0] - 0.5
 
 
 class Spectrum(NamedTuple):
@@ -181,10 +192,14 @@ def low_rank(
     spectrum = spectrum or Spectrum.of(values)
     full = len(spectrum.s)
     limit = min(full, max_rank or full)
-    for rank in range(min(spectrum.least_rank(budget), limit), limit + 1):
-        factors = cross(values, rank, budget, eps)
-        if l1(values - compose(factors)) <= budget:
-            return "cross", factors
+    least = spectrum.least_rank(budget)
+    if least == limit == full:
+        return "rows", every_line(values)
+    elimination = cross(values, min(limit, 2 * least + 4), budget, eps)
+    steps = len(elimination[0]) if l1(values - compose(elimination)) <= budget else full + 1
+    for rank in range(min(least, limit), limit + 1):
+        if rank >= steps:
+            return "cross", elimination
         factors = spectrum.truncated(rank)
         error = l1(values - compose(factors))
         if error <= budget or rank == limit < full:

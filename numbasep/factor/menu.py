@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -29,8 +31,8 @@ def forms(
     -------
     tuple of Form
         Empty if the rank is above one and every separable form takes at least as many operations as there
-        are non-zero weights.  The first has the fewest terms (exact forms go before others); the others
-        follow by operations.
+        are non-zero weights.  The first has the fewest terms, or exact ones if they take as few terms or
+        operations; the others follow by operations.
 
     Raises
     ------
@@ -39,7 +41,9 @@ def forms(
 
     Examples
     --------
-    >>> import numpy as np
+    >>> from collections.abc import Sequence
+
+    import numpy as np
     >>> binomial = [1, 4, 6, 4, 1]
     >>> sharpen = 2.0 * np.pad([[1.0]], 2) - np.outer(binomial, binomial) / 256
     >>> [(form.name, form.operations, form.exact) for form in forms(sharpen)]
@@ -65,9 +69,17 @@ def forms_within(
             found.append(form)
     if not found:
         return ()
-    plain = min(found, key=lambda f: (not f.exact, f.rank, f.operations, f.error))
+    plain = plainest(found)
     others = [f for f in found if f is not plain and not any(_dominates(o, f) for o in found)]
     return (plain, *sorted(others, key=lambda f: f.operations))
+
+
+def plainest(found: Sequence[Form]) -> Form:
+    """The form with the fewest terms; with three and more axes an exact one of no more operations."""
+    shortest = min(found, key=lambda f: (f.rank, not f.exact, f.operations, f.error))
+    axes = sum(taps.size > 1 for taps in shortest.terms[0])
+    exact = min((f for f in found if f.exact), key=lambda f: (f.rank, f.operations), default=shortest)
+    return exact if axes > 2 and exact.operations <= shortest.operations else shortest
 
 
 def squeezed(kernel: Kernel) -> Kernel:

@@ -8,8 +8,18 @@ import numpy as np
 
 from . import integer, structure, tensor
 from .arguments import Array, Kernel
-from .form import Factors, compose
-from .lowrank import Spectrum, cross, fibres, l1, largest, low_rank, rank_one, trimmed
+from .form import Factors, compose, magnitude
+from .lowrank import (
+    MAX_AMPLIFICATION,
+    Spectrum,
+    cross,
+    fibres,
+    l1,
+    largest,
+    low_rank,
+    rank_one,
+    trimmed,
+)
 from .operations import form_operations
 
 _MAX_SVD = 256  # with more rows and columns than this, a bounded elimination decides whether the rank is low
@@ -17,7 +27,7 @@ _MAX_PROBED_RANK = 32
 _MAX_ECHELON = 1024  # entries of the matrix of distinct rows and columns
 _MAX_DEFLATED_RANK = 6
 _MIN_LEVELS = 12  # fewer operations than this are not improved on by runs beside a remainder
-_MAX_AMPLIFICATION = 4.0  # of a floating-point form that another form can replace
+_MAX_REPLACEABLE = 4.0  # amplification of a form which a cross of as many terms can replace
 
 
 class Candidate(NamedTuple):
@@ -138,12 +148,12 @@ class Search:
         if self._best() > _MIN_LEVELS:
             self._levels()
         if self.integral:
-            self._echelon(left, patterns, symmetric)
-            if self.lossless and self.candidates:
+            rank = self._echelon(left, patterns, symmetric)
+            if self.lossless and any(len(c.factors[0]) <= rank for c in self.candidates):
                 return
         elif rank <= 2:
             self._corner()
-        if min(rows, columns) > _MAX_SVD:
+        if min(rows, columns) > _MAX_SVD and not self.thorough:
             self._offer("cross", cross(self.values, _MAX_PROBED_RANK, self.budget, self.eps))
         else:
             self._low_rank(spectrum or Spectrum.of(self.values))
@@ -183,20 +193,22 @@ class Search:
                 return touched
         return False
 
-    def _echelon(self, left: Array, rows: Array, symmetric: bool) -> None:
-        """Integer factors of any rank, from the lattice of the distinct rows, or columns, of the kernel."""
+    def _echelon(self, left: Array, rows: Array, symmetric: bool) -> int:
+        """Integer factors of any rank, from the lattice of the distinct rows, or columns; the rank."""
         right, columns = structure.proportional_slices(rows, 1, integral=True)
         core = np.ascontiguousarray(columns.T)
-        if core.size > _MAX_ECHELON:
-            return
         rank = Spectrum.of(core).least_rank(1e-10 * l1(core))
-        if rank == min(core.shape) > 4:
-            return  # one term for each distinct row, or column, is as short
+        # One term for each distinct row, or column, is as short if the rank is full.
+        if rank == min(core.shape) > 4 or core.size > _MAX_ECHELON:
+            return rank
         for transpose in (False,) if symmetric else (False, True):
             factors = integer.row_basis(core.T if transpose else core, rank)
             if factors is not None:
                 a, b = factors[::-1] if transpose else factors
-                self._offer_exact("integer", (a @ left, b @ right))
+                expanded = a @ left, b @ right
+                if magnitude(expanded) <= MAX_AMPLIFICATION * l1(self.work):
+                    self._offer_exact("integer", expanded)
+        return rank
 
     def _corner(self) -> None:
         """Kernels of different sizes laid over one another: only the largest reaches the corners."""
@@ -208,7 +220,7 @@ class Search:
         rest = self.values - product
         rest[np.abs(rest) <= 3 * max(self.eps, 2.0**-52) * (np.abs(self.values) + np.abs(product))] = 0
         single = rank_one(rest, self.budget, self.eps) if rest.any() else None
-        if single is not None and l1(product) + l1(rest) <= _MAX_AMPLIFICATION * self.l1:
+        if single is not None and l1(product) + l1(rest) <= _MAX_REPLACEABLE * self.l1:
             self._offer("corner+rank1", structure.concatenate(frame, single))
 
     def _low_rank(self, spectrum: Spectrum) -> None:

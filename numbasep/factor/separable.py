@@ -14,7 +14,7 @@ from . import integer, tensor
 from .arguments import Array, Kernel, as_kernel, check_max_rank, check_rtol, lossless_tolerance, scale
 from .form import Form, build, compose, stack
 from .lowrank import Spectrum, every_line, l1, low_rank, rank_one
-from .menu import forms_within, squeezed, unsqueezed
+from .menu import forms_within, plainest, squeezed, unsqueezed
 from .operations import form_operations
 
 _HINT_ERROR = 1e-3  # what a caller might accept knowingly
@@ -151,11 +151,13 @@ def factorize(
     rtol, max_rank = check_rtol(rtol), check_max_rank(max_rank)
     allowed = lossless_tolerance(checked) if rtol is None else rtol
     form = _best_form(checked, rtol, max_rank)
+    with np.errstate(over="ignore"):  # beyond the range of doubles they are infinite
+        singular_values = scale(_singular_values(checked.values), checked.exponent)
     return SeparableKernel(
         terms=_folded(form),
         form=form,
         shape=checked.values.shape,
-        singular_values=scale(_singular_values(checked.values), checked.exponent),
+        singular_values=singular_values,
         tolerance=allowed,
     )
 
@@ -207,10 +209,7 @@ def _best_form(kernel: Kernel, rtol: float | None, max_rank: int | None) -> Form
     found = forms_within(kernel, rtol, thorough=True)
     if not found:  # a tolerance below rounding
         return build("terms", kernel, every_line(kernel.values), 1.0, kernel.nonzeros)
-    if rtol is None:
-        best = min(found, key=lambda f: (not f.exact, f.rank, f.operations))
-    else:
-        best = min(found, key=lambda f: (f.operations, f.rank, f.error))
+    best = plainest(found) if rtol is None else min(found, key=lambda f: (f.operations, f.rank, f.error))
     if max_rank is None or best.rank <= max_rank:
         return best
     allowed = [form for form in found if form.rank <= max_rank]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
 import numpy as np
 
 from .arguments import Array
 from .form import Factors
-from .lowrank import Spectrum, largest
+from .lowrank import Spectrum, generic_directions, largest
 from .operations import form_operations
 
 _EPS64 = 2.0**-52
@@ -50,15 +49,9 @@ def proportional_slices(values: Array, axis: int, *, integral: bool, eps: float 
     return coefficients, patterns.reshape(len(leaders), *moved.shape[1:])
 
 
-@functools.lru_cache(maxsize=64)
-def _probes(length: int) -> Array:
-    """Two fixed generic directions: equal kernels are always grouped equally."""
-    return np.random.default_rng(length).standard_normal((length, 2))
-
-
 def _first_proportional(rows: Array, eps: float) -> Array:
     """For each row the first row which, by its projections on generic directions, is a multiple of it."""
-    projections = rows @ _probes(rows.shape[1]) / np.abs(rows).sum(axis=1)[:, None]
+    projections = rows @ generic_directions(rows.shape[1]) / np.abs(rows).sum(axis=1)[:, None]
     key = projections[:, 1] * np.where(projections[:, 0].real < 0, -1.0, 1.0)
     if key.dtype.kind == "c":
         size = np.abs(projections[:, 0])

@@ -19,14 +19,24 @@ from itertools import combinations
 import numpy as np
 
 from .arguments import Array
-from .form import Factors, compose
-from .lowrank import Spectrum, alternate, fibres, l1, largest, low_rank, rank_one, snap
+from .form import Factors, compose, magnitude
+from .lowrank import (
+    MAX_AMPLIFICATION,
+    Spectrum,
+    alternate,
+    fibres,
+    generic_directions,
+    l1,
+    largest,
+    low_rank,
+    rank_one,
+    snap,
+)
 from .operations import form_operations
 
 _MAX_PENCIL = 6
 _POLISHING_SWEEPS = 12
 _NOISE = 1e4
-_MAX_AMPLIFICATION = 32.0
 
 
 def decompose(values: Array, budget: float, eps: float) -> Factors:
@@ -47,14 +57,9 @@ def decompose(values: Array, budget: float, eps: float) -> Factors:
     found = [
         f
         for f in _expansions(values, budget, eps)
-        if l1(values - compose(f)) <= budget and _magnitude(f) <= _MAX_AMPLIFICATION * l1(values)
+        if l1(values - compose(f)) <= budget and magnitude(f) <= MAX_AMPLIFICATION * l1(values)
     ]
     return min(found or [_slices(values, budget, eps)], key=lambda f: (len(f[0]), form_operations(f)))
-
-
-def _magnitude(factors: Factors) -> float:
-    """Sum of the L1 norms of the terms; near-parallel terms that cancel make it large."""
-    return float(np.prod([np.abs(f).sum(axis=1) for f in factors], axis=0).sum())
 
 
 def split(values: Array, budget: float, eps: float) -> tuple[tuple[int, ...], Array, Array] | None:
@@ -112,7 +117,7 @@ def _expansions(values: Array, budget: float, eps: float) -> Iterator[Factors]:
 def _pencil_bases(values: Array, axis: int, partner: int, u: Array, v: Array, eps: float) -> Iterator[Array]:
     """Bases along `axis` from a pencil of two mixtures of the slices that hold `axis` and `partner`."""
     moved = np.moveaxis(values, (axis, partner), (0, 1)).reshape(len(u), len(v), -1)
-    mixing = np.random.default_rng(moved.shape[2]).standard_normal((moved.shape[2], 2))
+    mixing = generic_directions(moved.shape[2])
     core = np.einsum("ia,ijk,jb->kab", u.conj(), moved @ mixing, v.conj(), optimize=True)
     if np.linalg.cond(core[1]) > 1e12:
         return
