@@ -20,7 +20,7 @@ import numpy as np
 
 from numbasep.demo.measure import take_turns
 
-from . import common, libraries, tables
+from . import common, libraries, plots, tables
 from .common import Array
 from .libraries import Task
 
@@ -163,11 +163,8 @@ def write(folder: Path, measured: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "peers.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     (folder / "peers.md").write_text(tables.full_report(measured), encoding="utf-8")
-    try:
-        from . import plots
-    except ModuleNotFoundError:
-        return
-    plots.time_against_taps(measured, folder / "peers.png")
+    if libraries.installed("matplotlib"):
+        plots.time_against_taps(measured, folder / "peers.png")
 
 
 if __name__ == "__main__":

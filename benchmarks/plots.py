@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from .tables import column
 
 COLOURS = {
@@ -32,6 +30,8 @@ def time_against_taps(measured: dict[str, Any], path: Path) -> None:
     path : path
         The PNG file.
     """
+    from matplotlib.figure import Figure  # here, since asv imports every module in an environment without it
+
     most = max((record["threads"] for record in measured["records"]), default=1)
     records = [record for record in measured["records"] if record["threads"] == most]
     shown = [group for group in PANELS if any(record["group"] == group for record in records)]
