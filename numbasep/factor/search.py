@@ -26,7 +26,7 @@ _MAX_SVD = 256  # with more rows and columns than this, a bounded elimination de
 _MAX_PROBED_RANK = 32
 _MAX_ECHELON = 1024  # entries of the matrix of distinct rows and columns
 _MAX_DEFLATED_RANK = 6
-_MIN_LEVELS = 12  # fewer operations than this are not improved on by runs beside a remainder
+_MIN_LEVELS = 20  # fewer operations than this are not improved on by runs beside a remainder
 _MAX_REPLACEABLE = 4.0  # amplification of a form which a cross of as many terms can replace
 
 
@@ -258,7 +258,8 @@ class Search:
         if not self.integral:
             self._corner()
         if not self.candidates:
-            self._levels()
+            if self.nonzeros > _MIN_LEVELS:
+                self._levels()
             if not (self.integral and self.lossless):
                 self._terms()
         if self._best() > self.nonzeros / 16:
