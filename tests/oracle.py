@@ -1,8 +1,8 @@
 """What every filter must return, written to be read and believed, not to be fast.
 
-Nothing here imports numbasep.  Each function says the definition: one shifted copy of the continued array for each
-weight, times that weight, added up in float64, complex128, or Python integers.  `test_oracle.py` compares this module
-with SciPy; everything else is compared with this module.
+Nothing here imports numbasep.  Each function says the definition: one shifted copy of the continued array for
+each weight, times that weight, added up in float64, complex128, or Python integers.  `test_oracle.py` compares
+this module with SciPy; everything else is compared with this module.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PERIOD = {
 
 
 def source_indices(start: int, count: int, size: int, mode: str) -> np.ndarray:
-    """Which element each of the positions start, start + 1, ... of the continued axis shows; OUTSIDE for cval."""
+    """Which element each of the positions start, start + 1, ... of the continued axis shows."""
     mode = SYNONYMS.get(mode, mode)
     positions = np.arange(start, start + count)
     if mode in PERIOD:
@@ -40,7 +40,7 @@ def source_indices(start: int, count: int, size: int, mode: str) -> np.ndarray:
 def shifted(x: np.ndarray, axis: int, start: int, count: int, mode: str, cval: complex) -> np.ndarray:
     """Positions start .. start + count - 1 of `x` continued along `axis`."""
     if count == 0 or x.size == 0:
-        return np.zeros(x.shape[:axis] + (count,) + x.shape[axis + 1 :], x.dtype)
+        return np.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
     source = source_indices(start, count, x.shape[axis], mode)
     result = np.take(x, source.clip(0), axis)
     result[(slice(None),) * axis + (source == OUTSIDE,)] = cval
@@ -81,8 +81,9 @@ def correlate(
 ) -> np.ndarray:
     """Correlation; axis i of `weights` acts on axis `axes[i]`.
 
-    `every_tap` also multiplies by the weights that are zero (0 * NaN = NaN), which SciPy does in its 1-D filters but
-    not in its N-D filters.  `exact` sums Python integers.  Complex weights are conjugated, as NumPy and SciPy do.
+    `every_tap` also multiplies by the weights that are zero (0 * NaN = NaN), which SciPy does in its 1-D
+    filters but not in its N-D filters.  `exact` sums Python integers.  Complex weights are conjugated, as NumPy
+    and SciPy do.
     """
     x = np.asarray(x)
     axes = tuple(range(x.ndim)) if axes is None else tuple(a % x.ndim for a in axes)
@@ -131,9 +132,7 @@ def convolve(
 ) -> np.ndarray:
     """Convolution: correlation with reversed weights, not conjugated."""
     weights, origin = flipped(np.asarray(weights), origin)
-    return correlate(
-        x, weights.conj(), mode, cval, origin, axes, every_tap=every_tap, exact=exact
-    )
+    return correlate(x, weights.conj(), mode, cval, origin, axes, every_tap=every_tap, exact=exact)
 
 
 def outer(kernels: Sequence[np.ndarray]) -> np.ndarray:
@@ -173,12 +172,12 @@ def separable_convolve(
 
 
 def store(values: np.ndarray, dtype: Any, cast: str = "truncate") -> np.ndarray:
-    """Sums as `dtype`: SciPy's C cast (towards zero, wrapping round) or rounding half to even and clipping."""
+    """Sums as `dtype`: SciPy's C cast (towards zero, wrapping round), or rounded half to even and clipped."""
     dtype = np.dtype(dtype)
     if dtype.kind not in "iub":
         return values.astype(dtype)
-    if dtype.kind == "b":
-        return values != 0
+    if dtype.kind == "b":  # an unsigned char to SciPy, so that 0.5 is False
+        return store(values, np.uint8, cast) != 0
     whole = [int(v) for v in (np.trunc(values) if cast == "truncate" else np.rint(values)).ravel()]
     low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     if cast == "truncate":
@@ -214,7 +213,7 @@ def assert_close(got: np.ndarray, expected: np.ndarray, slack: float, cast: str 
     __tracebackhide__ = True
     assert got.shape == expected.shape, f"shape {got.shape}, expected {expected.shape}"
     if got.dtype.kind in "iu":
-        # the stored neighbours of expected - slack and expected + slack, as differences that survive wrapping round
+        # what expected - slack and expected + slack are stored as, and differences that survive wrapping round
         nearest = np.trunc if cast == "truncate" else np.rint
         info = np.iinfo(got.dtype)
         low, high = nearest(expected - slack), nearest(expected + slack)
@@ -222,7 +221,9 @@ def assert_close(got: np.ndarray, expected: np.ndarray, slack: float, cast: str 
             low, high = low.clip(info.min, info.max), high.clip(info.min, info.max)
         span = int(info.max) - int(info.min) + 1
         for g, a, b in zip(got.ravel().tolist(), low.ravel().tolist(), high.ravel().tolist(), strict=True):
-            assert (g - int(a)) % span <= int(b) - int(a), f"got {g}, allowed {int(a)} to {int(b)} modulo {span}"
+            assert (g - int(a)) % span <= int(b) - int(a), (
+                f"got {g}, allowed {int(a)} to {int(b)} modulo {span}"
+            )
         return
     assert got.dtype.kind in "fc", got.dtype
     bad = ~np.isfinite(expected)
@@ -232,6 +233,6 @@ def assert_close(got: np.ndarray, expected: np.ndarray, slack: float, cast: str 
     allowed = slack + 2 * rounding(np.where(bad, 0, expected), got.dtype)
     excess = difference - allowed
     assert not (excess > 0).any(), (
-        f"largest difference {difference.max():.3g}, {(difference / allowed).max():.3g} times what is allowed, "
-        f"at {np.unravel_index(int(np.argmax(excess)), excess.shape)} of shape {excess.shape}"
+        f"largest difference {difference.max():.3g}, {(difference / allowed).max():.3g} times what is "
+        f"allowed, at {np.unravel_index(int(np.argmax(excess)), excess.shape)} of shape {excess.shape}"
     )

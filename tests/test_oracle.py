@@ -23,9 +23,9 @@ def test_one_axis(operation: str, mode: str, taps: int, size: int) -> None:
     x, w = rng.normal(size=size), rng.normal(size=taps)
     for origin in range(-(taps // 2), (taps - 1) // 2 + 1):
         if operation == "convolve" and taps % 2 == 0:
-            origin = -origin - 1  # noqa: PLW2901
-        # The 1-D functions: SciPy 1.17's N-D ones read outside the array (mode "reflect") where a kernel reaches 4n
-        # or another multiple of 2n beyond it, as in correlate([1., 10.], [1.] + [0.] * 10, origin=3).
+            origin = -origin - 1
+        # The 1-D functions: SciPy 1.17's N-D ones read outside the array in mode "reflect" where a kernel reaches
+        # 4n or another multiple of 2n beyond it, as in correlate([1., 10.], [1.] + [0.] * 10, origin=3).
         expected = getattr(ndimage, f"{operation}1d")(x, w, mode=mode, cval=1.5, origin=origin)
         np.testing.assert_allclose(getattr(oracle, operation)(x, w, mode, 1.5, origin), expected, atol=1e-13)
 
@@ -34,7 +34,13 @@ def test_one_axis(operation: str, mode: str, taps: int, size: int) -> None:
 @pytest.mark.parametrize("operation", ["correlate", "convolve"])
 @pytest.mark.parametrize(
     ("shape", "taps"),
-    [((5, 6), (3, 2)), ((2, 7), (5, 1)), ((1, 4), (3, 4)), ((4, 3, 5), (3, 2, 2)), ((2, 3, 2, 3), (2, 1, 3, 2))],
+    [
+        ((5, 6), (3, 2)),
+        ((2, 7), (5, 1)),
+        ((1, 4), (3, 4)),
+        ((4, 3, 5), (3, 2, 2)),
+        ((2, 3, 2, 3), (2, 1, 3, 2)),
+    ],
 )
 def test_many_axes(operation: str, mode: str, shape: tuple[int, ...], taps: tuple[int, ...]) -> None:
     x, w = rng.normal(size=shape), rng.normal(size=taps)
@@ -70,7 +76,9 @@ def test_valid_and_full(operation: str) -> None:
 def test_full_continues_with_cval() -> None:
     x, w = rng.normal(size=(3, 4)), rng.normal(size=(2, 3))
     padded = np.pad(x, [(1, 1), (2, 2)], constant_values=2.5)
-    np.testing.assert_allclose(oracle.correlate(x, w, "full", 2.5), oracle.correlate(padded, w, "valid"), atol=1e-14)
+    np.testing.assert_allclose(
+        oracle.correlate(x, w, "full", 2.5), oracle.correlate(padded, w, "valid"), atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("operation", ["correlate", "convolve"])
@@ -99,7 +107,9 @@ def test_separable_is_a_chain_of_one_axis_filters(operation: str, mode: str) -> 
 def test_separable_continues_the_input_not_the_intermediate() -> None:
     x, kernels = rng.normal(size=(4, 5)), [rng.normal(size=3), rng.normal(size=4)]
     got = oracle.separable_correlate(x, kernels, "constant", 7.0)
-    np.testing.assert_allclose(got, ndimage.correlate(x, np.outer(*kernels), mode="constant", cval=7.0), atol=1e-12)
+    np.testing.assert_allclose(
+        got, ndimage.correlate(x, np.outer(*kernels), mode="constant", cval=7.0), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -110,7 +120,8 @@ def test_footprints_of_non_finite_samples(value: float) -> None:
     np.testing.assert_array_equal(oracle.correlate(x, w), ndimage.correlate(x, w))
     taps = np.array([1.0, 0, 2, 0])
     np.testing.assert_array_equal(
-        oracle.correlate(x, taps, "wrap", axes=[1], every_tap=True), ndimage.correlate1d(x, taps, 1, mode="wrap")
+        oracle.correlate(x, taps, "wrap", axes=[1], every_tap=True),
+        ndimage.correlate1d(x, taps, 1, mode="wrap"),
     )
     kernels = [np.array([1.0, 0, 2]), np.array([0.0, 1, 0, -1])]
     chain = ndimage.correlate1d(ndimage.correlate1d(x, kernels[0], 0), kernels[1], 1)
@@ -120,7 +131,7 @@ def test_footprints_of_non_finite_samples(value: float) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @given(st.data())
 def test_exact_sums_are_those_of_python(mode: str, data: st.DataObject) -> None:
-    """Far beyond 2**63; SciPy's index arithmetic, taken from correlations with a delta, says which sample is meant."""
+    """Far beyond 2**63; correlations with a delta by SciPy say which sample is meant."""
     big = st.integers(-(2**62), 2**62)
     x = data.draw(st.lists(big, min_size=1, max_size=6))
     w = data.draw(st.lists(big, min_size=1, max_size=4))
@@ -153,7 +164,12 @@ class TestAssertClose:
     def test_float(self) -> None:
         expected = np.array([1.0, -2.0, np.nan, np.inf])
         oracle.assert_close(expected + 1e-9, expected, 1e-8)
-        for wrong in (expected + 1e-7, np.array([1, -2, 0, np.inf]), np.array([1, -2, np.nan, np.nan]), expected[:3]):
+        for wrong in (
+            expected + 1e-7,
+            np.array([1, -2, 0, np.inf]),
+            np.array([1, -2, np.nan, np.nan]),
+            expected[:3],
+        ):
             with pytest.raises(AssertionError):
                 oracle.assert_close(wrong, expected, 1e-8)
 

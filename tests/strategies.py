@@ -1,0 +1,209 @@
+"""Filter calls for hypothesis to draw: what is asked, and in which memory layout the array comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+BOUNDARIES = ("reflect", "mirror", "nearest", "wrap", "constant")
+SYNONYMS = {"grid-mirror": "reflect", "grid-wrap": "wrap", "grid-constant": "constant"}
+MODES = (*BOUNDARIES, *SYNONYMS)
+METHODS = ("direct", "separable", "structured", "fft")
+
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+FLOATS = ("float16", "float32", "float64")
+COMPLEX = ("complex64", "complex128")
+DTYPES = ("bool", *INTEGERS, *FLOATS, *COMPLEX)
+
+
+# --------------------------------------------------------------------------- arrays and their layouts
+
+
+def samples(dtype: Any, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Reproducible samples that use the type's range without overflowing float16."""
+    dtype, rng = np.dtype(dtype), np.random.default_rng(seed)
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return rng.integers(max(info.min, -40000), min(info.max, 40000), shape, dtype=dtype, endpoint=True)
+    values = rng.normal(scale=3.0, size=shape)
+    return (values + 1j * rng.normal(size=shape) if dtype.kind == "c" else values).astype(dtype)
+
+
+def _sliced(x: np.ndarray) -> np.ndarray:
+    big = np.full([n + 3 for n in x.shape], 99, x.dtype)
+    view = big[(slice(1, -2),) * x.ndim]
+    view[...] = x
+    return view
+
+
+def _stepped(x: np.ndarray) -> np.ndarray:
+    """Every third element of a larger array: strides far larger than an item, along every axis."""
+    big = np.full([3 * n for n in x.shape], 99, x.dtype)
+    view = big[(slice(None, None, 3),) * x.ndim]
+    view[...] = x
+    return view
+
+
+def _misaligned(x: np.ndarray) -> np.ndarray:
+    raw = np.zeros(x.nbytes + 1, np.uint8)
+    view = raw[1:].view(x.dtype).reshape(x.shape)
+    view[...] = x
+    return view
+
+
+def _read_only(x: np.ndarray) -> np.ndarray:
+    copy = x.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def _transposed(x: np.ndarray) -> np.ndarray:
+    """A C array with its axes rotated: from three axes on neither C nor Fortran order."""
+    order = np.roll(np.arange(x.ndim), 1)
+    return np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
+
+
+def _field(x: np.ndarray) -> np.ndarray:
+    """One field of a packed record: strides that are no multiple of the item size."""
+    records = np.zeros(x.shape, np.dtype([("tag", "u1"), ("x", x.dtype), ("y", "u1")]))
+    records["x"] = x
+    return records["x"]
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "C": np.ascontiguousarray,
+    "F": np.asfortranarray,
+    "sliced": _sliced,
+    "stepped": _stepped,
+    "reversed": lambda x: np.flip(np.flip(x).copy()),
+    "last axis reversed": lambda x: x[..., ::-1].copy()[..., ::-1] if x.ndim else x.copy(),
+    "transposed": _transposed,
+    "byte-swapped": lambda x: x.astype(x.dtype.newbyteorder("S")),
+    "read-only": _read_only,
+    "misaligned": _misaligned,
+    "record field": _field,
+}
+"""The same values in other memory: equal arrays, whatever the strides, byte order, alignment or flags."""
+
+
+def shapes(
+    min_dims: int = 1, max_dims: int = 4, max_elements: int = 400
+) -> st.SearchStrategy[tuple[int, ...]]:
+    """Small shapes, length-1 axes included; the more axes the shorter."""
+    longest = {1: 40, 2: 17, 3: 8, 4: 5, 5: 4, 6: 3}
+    return st.integers(min_dims, max_dims).flatmap(
+        lambda ndim: st.tuples(*[st.integers(1, longest[ndim])] * ndim).filter(
+            lambda shape: np.prod(shape) <= max_elements
+        )
+    )
+
+
+# --------------------------------------------------------------------------- kernels
+
+
+def kernel(kind: str, taps: tuple[int, ...], seed: int) -> np.ndarray:
+    """A kernel of one of `KERNELS`, of any shape."""
+    rng = np.random.default_rng(seed)
+    if kind == "dense":
+        return rng.normal(size=taps)
+    if kind == "sparse":
+        return rng.normal(size=taps) * (rng.random(taps) < 0.4)
+    if kind == "integer":
+        return rng.integers(-9, 10, taps)
+    if kind == "float32":
+        return rng.normal(size=taps).astype(np.float32)
+    if kind == "box":
+        return np.ones(taps)
+    if kind == "mean":
+        return np.ones(taps) / np.prod(taps)
+    terms = {"separable": 1, "integer separable": 1, "two terms": 2, "integer two terms": 2}[kind]
+    total = np.zeros(taps, int if "integer" in kind else float)
+    for _ in range(terms):
+        product = np.ones(())
+        for n in taps:
+            product = np.multiply.outer(
+                product, rng.integers(-4, 5, n) if "integer" in kind else rng.normal(size=n)
+            )
+        total = total + product.astype(total.dtype)
+    return total
+
+
+KERNELS = (
+    "dense", "sparse", "integer", "float32", "box", "mean", "separable", "integer separable", "two terms",
+    "integer two terms",
+)  # fmt: skip
+
+
+def origins(taps: tuple[int, ...], *, flip: bool) -> st.SearchStrategy[int | tuple[int, ...]]:
+    """Every origin that SciPy allows: one for each axis, or one for all."""
+    low = [-(n // 2) for n in taps]
+    # A convolution is a correlation by -origin, less one for an even size.
+    high = [n // 2 - (n % 2 == 0) if flip else (n - 1) // 2 for n in taps]
+    each = st.tuples(*[st.integers(a, b) for a, b in zip(low, high, strict=True)])
+    one = st.integers(max(low), min(high)) if taps else st.just(0)
+    return st.one_of(st.just(0), one, each)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a filter, all but the array types."""
+
+    operation: str
+    x: np.ndarray
+    weights: np.ndarray
+    mode: str | tuple[str, ...]
+    cval: float
+    origin: int | tuple[int, ...]
+    axes: tuple[int, ...] | None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keywords that SciPy, numbasep and the oracle share."""
+        return {"mode": self.mode, "cval": self.cval, "origin": self.origin, "axes": self.axes}
+
+
+@st.composite
+def calls(
+    draw: st.DrawFn,
+    *,
+    dtypes: tuple[str, ...] = ("float64",),
+    kinds: tuple[str, ...] = KERNELS,
+    max_dims: int = 4,
+    layouts: tuple[str, ...] = ("C",),
+    max_taps: int = 64,
+) -> Call:
+    """A call of convolve or correlate; kernels may be longer than the array, or act on a few axes."""
+    shape = draw(shapes(max_dims=max_dims))
+    ndim = len(shape)
+    axes = None
+    if draw(st.booleans()):
+        axes = tuple(draw(st.permutations(range(ndim)))[: draw(st.integers(1, ndim))])
+        axes = tuple(a - ndim if draw(st.booleans()) else a for a in axes)
+    count = ndim if axes is None else len(axes)
+    longest = {1: 24, 2: 9, 3: 5, 4: 4, 5: 3, 6: 2}[count]
+    taps = draw(st.tuples(*[st.integers(1, longest)] * count).filter(lambda t: np.prod(t) <= max_taps))
+    operation = draw(st.sampled_from(["convolve", "correlate"]))
+    resizing = draw(st.integers(0, 5)) == 0
+    mode: Any
+    if resizing:
+        mode = draw(st.sampled_from(["valid", "full"]))
+    elif draw(st.booleans()):
+        mode = draw(st.sampled_from(MODES))
+    else:
+        mode = draw(st.tuples(*[st.sampled_from(MODES)] * count))
+    x = samples(draw(st.sampled_from(dtypes)), shape, draw(st.integers(0, 999)))
+    return Call(
+        operation=operation,
+        x=LAYOUTS[draw(st.sampled_from(layouts))](x),
+        weights=kernel(draw(st.sampled_from(kinds)), taps, draw(st.integers(0, 999))),
+        mode=mode,
+        cval=draw(st.sampled_from([0.0, 1.0, -2.5])),
+        origin=0 if resizing else draw(origins(taps, flip=operation == "convolve")),
+        axes=axes,
+    )
