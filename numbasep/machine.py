@@ -40,7 +40,7 @@ class Machine:
     thread_seconds: float
     """Further fixed time of a call that is spread over threads."""
     pixel_seconds: tuple[float, float]
-    """Reading, converting and storing one number, beyond the arithmetic."""
+    """Reading, converting and storing one number that is in cache, beyond the arithmetic."""
     column_rate: tuple[float, float]
     """Multiply-adds a second of taps down columns: dense kernels, all but the last axis of separable ones."""
     row_rate: tuple[float, float]
@@ -48,7 +48,7 @@ class Machine:
     run_taps: float
     """A run of taps down a column costs as much as this many taps more than it has."""
     copy_rate: tuple[Table, Table]
-    """(bytes touched, bytes a second) of reading and writing, ascending: with one thread, with all."""
+    """(bytes touched, bytes a second) of what memory adds to that, ascending: with one thread, with all."""
     fft_seconds: tuple[Table, Table]
     """(points of a tile, seconds a point of its forward and backward transform and product), ascending."""
     fft_pixel_seconds: float
@@ -57,7 +57,7 @@ class Machine:
     """Fixed time of a tile: Python and two calls of scipy.fft."""
 
     def copy_seconds(self, moved: float, threads: int) -> float:
-        """Time to move `moved` bytes between memory and registers."""
+        """Time that `moved` bytes of input and output spend on their way from and to memory."""
         if moved <= 0:
             return 0.0
         one, every = (interpolate(table, moved) for table in self.copy_rate)
@@ -74,31 +74,24 @@ REFERENCE = Machine(
     threads=2,
     call_seconds=15e-6,
     thread_seconds=8e-6,
-    pixel_seconds=(0.08e-9, 0.16e-9),
-    column_rate=(70e9, 35e9),
-    row_rate=(45e9, 22e9),
-    run_taps=2.0,
+    pixel_seconds=(0.25e-9, 0.45e-9),
+    column_rate=(80e9, 40e9),
+    row_rate=(27e9, 14e9),
+    run_taps=3.0,
     copy_rate=(
-        ((1e5, 60e9), (2e6, 40e9), (3e7, 25e9), (1.3e8, 22e9), (1e9, 20e9)),
-        ((1e5, 80e9), (2e6, 60e9), (3e7, 45e9), (1.3e8, 40e9), (1e9, 36e9)),
+        ((1e6, 200e9), (4e6, 60e9), (3e7, 25e9), (1.3e8, 20e9)),
+        ((1e6, 400e9), (4e6, 120e9), (3e7, 45e9), (1.3e8, 36e9)),
     ),
     fft_seconds=(
         (
-            (4096, 10.3e-9),
-            (16384, 6.3e-9),
-            (65536, 5.6e-9),
-            (147456, 6.7e-9),
-            (262144, 7.1e-9),
-            (1048576, 15.4e-9),
+            (4096, 8.5e-9),
+            (16384, 5.6e-9),
+            (65536, 5.2e-9),
+            (147456, 6.0e-9),
+            (262144, 6.8e-9),
+            (1048576, 12e-9),
         ),
-        (
-            (4096, 16.0e-9),
-            (16384, 9.5e-9),
-            (65536, 9.7e-9),
-            (147456, 11.8e-9),
-            (262144, 14.5e-9),
-            (1048576, 20e-9),
-        ),
+        ((4096, 12e-9), (16384, 9.0e-9), (65536, 9.0e-9), (147456, 11e-9), (262144, 13e-9), (1048576, 20e-9)),
     ),
     fft_pixel_seconds=0.8e-9,
     fft_call_seconds=30e-6,

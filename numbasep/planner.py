@@ -50,7 +50,9 @@ def choose(problem: Problem, facts: KernelFacts, machine: Machine) -> Choice:
     ValueError
         If the forced route cannot compute the problem; the message is the reason.
 
-    Notes ----- Without a tolerance every accepted route equals direct summation up to rounding: `fft` must
+    Notes
+    -----
+    Without a tolerance every accepted route equals direct summation up to rounding: `fft` must
     certify an error no larger than direct summation's own bound, and where direct summation is exact only
     exact routes count.  With a tolerance, a route must certify an error within the tolerance or, if that is
     larger, direct summation's.

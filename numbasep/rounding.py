@@ -80,6 +80,17 @@ def fft_bound(problem: Problem, facts: KernelFacts, points: int) -> float:
     return (transforms * levels * ROUNDINGS_PER_LEVEL + 4) * u * (math.sqrt(2) if facts.complex else 1.0)
 
 
+def fft_largest_sample(problem: Problem, facts: KernelFacts, points: int) -> float:
+    """Magnitude of samples up to which no transform of `points` overflows.
+
+    A forward transform is at most ``N max|x|``; the sums of the backward one, by the Cauchy-Schwarz
+    inequality and Parseval's theorem, at most ``N^(3/2) max|x| ||K||_1``.  One factor of 2 is kept for
+    rounding.
+    """
+    largest = math.ldexp(1.0, 126 if problem.real_dtype.itemsize == 4 else 1022)
+    return largest / points / max(1.0, math.sqrt(points) * facts.l1)
+
+
 # ------------------------------------------------------------------------------------- exactness
 
 

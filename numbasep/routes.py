@@ -47,6 +47,8 @@ class Candidate:
     """Every result is the exact sum, to the last bit."""
     needs_finite: bool = False
     """NaN and infinities would spread further than by direct summation, so the data must hold none."""
+    largest_sample: float = math.inf
+    """Magnitude up to which no intermediate result overflows; data beyond it take the fallback, as NaN do."""
     workspace: int = 0
     """Bytes of temporary memory, of all threads together."""
 
@@ -87,11 +89,14 @@ def bytes_per_pixel(problem: Problem) -> float:
 
 
 def _streaming_seconds(problem: Problem, machine: Machine, one_thread: float) -> float:
-    """Time of a single pass over the arrays that computes for `one_thread` seconds on one thread."""
+    """Time of a single pass over the arrays that computes for `one_thread` seconds on one thread.
+
+    Memory and arithmetic add up: within a tile the rows are first packed, then used.
+    """
     moved = bytes_per_pixel(problem) * problem.pixels
-    serial = max(one_thread, machine.copy_seconds(moved, 1))
+    serial = one_thread + machine.copy_seconds(moved, 1)
     threads = thread_count(problem, machine)
-    spread = max(one_thread / threads, machine.copy_seconds(moved, threads)) + machine.thread_seconds
+    spread = one_thread / threads + machine.copy_seconds(moved, threads) + machine.thread_seconds
     return machine.call_seconds + (min(serial, spread) if threads > 1 else serial)
 
 
@@ -280,6 +285,7 @@ def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candid
             error_bound=0.0 if exact else rounding.fft_bound(problem, facts, tiles.points),
             exact=exact,
             needs_finite=not problem.integer_data,
+            largest_sample=rounding.fft_largest_sample(problem, facts, tiles.points),
             workspace=itemsize * (3 * batch * threads + 2 * tiles.points),
         ),
     )

@@ -222,6 +222,20 @@ def test_adversaries_stay_within_the_bound(kind, taps, dtype, rng):
         assert error <= 0.2 * bound(p, weights, x)  # the bound is not tight: it has room for worse data
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_samples_up_to_the_certified_magnitude_do_not_overflow(dtype, rng):
+    weights = rng.uniform(0.5, 1.5, (31, 31))
+    p = problem((400, 300), (31, 31), dtype)
+    points = tiling(p).points
+    limit = rounding.fft_largest_sample(p, kernel_facts(weights), points)
+    for signs in (np.ones(p.shape), np.resize([1.0, -1.0, -1.0], p.shape)):
+        assert np.isfinite(run((signs * limit).astype(dtype), weights, p)).all()
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(
+            run(np.full(p.shape, np.finfo(dtype).max / 100), weights / weights.sum(), p)
+        ).all()
+
+
 def test_proved_integers_are_the_exact_ones(rng):
     x = rng.integers(0, 256, (600, 500), np.uint8)
     weights = rng.integers(-1, 2, (9, 9)).astype(np.float64)

@@ -1,0 +1,50 @@
+"""Calibration: plausible constants, stored and used, on a machine that may be busy."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import numbasep
+from numbasep import calibration
+from numbasep import machine as machines
+
+
+@pytest.fixture
+def quick(tmp_path, monkeypatch):
+    monkeypatch.setenv(machines.DIRECTORY_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(calibration, "REPEATS", 2)
+    monkeypatch.setattr(calibration, "SIDES", (1024,))
+    monkeypatch.setattr(calibration, "TILES", (32, 64, 128))
+    monkeypatch.setattr(calibration.os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
+    machines.current.cache_clear()
+    yield tmp_path
+    machines.current.cache_clear()
+
+
+def test_constants_are_positive_stored_and_used(quick):
+    measured = calibration.calibrate()
+    assert min(measured.column_rate + measured.row_rate + measured.pixel_seconds) > 0
+    assert [points for points, _ in measured.fft_seconds[0]] == [32.0**2, 64.0**2, 128.0**2]
+    assert machines.current(measured.threads) == measured
+    planned = numbasep.plan(np.ones((3, 3)), (64, 64), np.float32)
+    assert measured.name in str(planned)
+
+
+def test_without_storing_nothing_changes(quick):
+    before = machines.current()
+    calibration.calibrate(store=False)
+    assert machines.current() == before
+    assert not list(quick.glob("machine-*"))
+
+
+def test_a_busy_machine_is_reported(monkeypatch):
+    monkeypatch.setattr(calibration.os, "getloadavg", lambda: (64.0, 0.0, 0.0), raising=False)
+    with pytest.warns(RuntimeWarning, match="busy"):
+        calibration._warn_if_busy(2)
+    monkeypatch.setattr(calibration.os, "getloadavg", lambda: (0.1, 0.0, 0.0), raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        calibration._warn_if_busy(2)
