@@ -72,7 +72,7 @@ def _warn_if_busy(threads: int) -> None:
 def _measure(threads: int) -> Machine:
     call = _seconds(_run((8, 8), _dense(3, 3), PRECISIONS[0], 1))
     linear = [_linear_costs(dtype, call) for dtype in PRECISIONS]
-    pixel, column, row, run_taps = (tuple(values) for values in zip(*linear, strict=True))
+    pixel, column, row, term, run_taps = (tuple(values) for values in zip(*linear, strict=True))
     single, double = (_transforms(dtype) for dtype in PRECISIONS)
     cpu = machines.fingerprint(threads)["cpu"]
     tiny = _seconds(_run((8, 8), _dense(3, 3), PRECISIONS[0], 1, "fft"))
@@ -85,6 +85,7 @@ def _measure(threads: int) -> Machine:
         pixel_seconds=pixel,
         column_rate=column,
         row_rate=row,
+        term_seconds=term,
         run_taps=sum(run_taps) / len(run_taps),
         copy_rate=(_memory(1, call, pixel[0]), _memory(threads, call, pixel[0])),
         fft_seconds=(single, double),
@@ -128,8 +129,8 @@ def _run(
 # ----------------------------------------------------------------------------- direct and separable
 
 
-def _linear_costs(dtype: np.dtype[Any], call: float) -> tuple[float, float, float, float]:
-    """Seconds a pixel, taps a second down columns and along rows, and what a run costs in taps."""
+def _linear_costs(dtype: np.dtype[Any], call: float) -> tuple[float, float, float, float, float]:
+    """Seconds a pixel, taps a second down columns and along rows, seconds a term, taps a run is worth."""
 
     def pixel_seconds(weights: NDArray[Any], method: str = "direct") -> float:
         return (_seconds(_run((SIDE, SIDE), weights, dtype, 1, method)) - call) / SIDE**2
@@ -140,8 +141,10 @@ def _linear_costs(dtype: np.dtype[Any], call: float) -> tuple[float, float, floa
     # wide - block = 392 taps + 14 runs; diagonal - base = 23 of each
     tap = _positive(((wide - block) - (diagonal - base) * 14 / 23) / (392 - 14), 1e-12)
     run = _positive((diagonal - base) / 23 - tap, 0.1 * tap)
-    short, long = (pixel_seconds(_dense(1, n), "separable") for n in (9, 41))
-    return _positive(base, 1e-11), 1 / tap, 32 / _positive(long - short, 32e-12), run / tap
+    short, long, both = (pixel_seconds(np.ones((m, n)), "separable") for m, n in ((1, 9), (1, 41), (9, 9)))
+    row_tap = _positive((long - short) / 32, 1e-12)
+    term = _positive(both - base - 9 * (tap + row_tap) - run, 1e-12)
+    return _positive(base, 1e-11), 1 / tap, 1 / row_tap, term, run / tap
 
 
 def _thread_start(threads: int, call: float) -> float:

@@ -45,6 +45,8 @@ class Machine:
     """Multiply-adds a second of taps down columns: dense kernels, all but the last axis of separable ones."""
     row_rate: tuple[float, float]
     """Multiply-adds a second of taps along rows: the last axis of separable kernels."""
+    term_seconds: tuple[float, float]
+    """Carrying one number of a separable term from its taps down columns to those along rows."""
     run_taps: float
     """A run of taps down a column costs as much as this many taps more than it has."""
     copy_rate: tuple[Table, Table]
@@ -74,24 +76,32 @@ REFERENCE = Machine(
     threads=2,
     call_seconds=15e-6,
     thread_seconds=8e-6,
-    pixel_seconds=(0.25e-9, 0.45e-9),
-    column_rate=(80e9, 40e9),
-    row_rate=(27e9, 14e9),
-    run_taps=3.0,
+    pixel_seconds=(0.35e-9, 0.6e-9),
+    column_rate=(75e9, 36e9),
+    row_rate=(20e9, 10e9),
+    term_seconds=(0.08e-9, 0.2e-9),
+    run_taps=2.5,
     copy_rate=(
         ((1e6, 200e9), (4e6, 60e9), (3e7, 25e9), (1.3e8, 20e9)),
         ((1e6, 400e9), (4e6, 120e9), (3e7, 45e9), (1.3e8, 36e9)),
     ),
     fft_seconds=(
         (
-            (4096, 8.5e-9),
-            (16384, 5.6e-9),
-            (65536, 5.2e-9),
-            (147456, 6.0e-9),
-            (262144, 6.8e-9),
-            (1048576, 12e-9),
+            (4096, 10e-9),
+            (16384, 6.6e-9),
+            (65536, 6.2e-9),
+            (147456, 7.0e-9),
+            (262144, 8.0e-9),
+            (1048576, 13e-9),
         ),
-        ((4096, 12e-9), (16384, 9.0e-9), (65536, 9.0e-9), (147456, 11e-9), (262144, 13e-9), (1048576, 20e-9)),
+        (
+            (4096, 14e-9),
+            (16384, 10.5e-9),
+            (65536, 10.8e-9),
+            (147456, 13e-9),
+            (262144, 15e-9),
+            (1048576, 24e-9),
+        ),
     ),
     fft_pixel_seconds=0.8e-9,
     fft_call_seconds=30e-6,

@@ -194,6 +194,7 @@ def form_seconds(problem: Problem, facts: KernelFacts, form: FormFacts, machine:
             )
             rows = term[-1] if term[-1] > 1 else 0
             arithmetic += columns / machine.column_rate[which] + rows / machine.row_rate[which]
+            arithmetic += machine.term_seconds[which] if columns and rows else 0.0
             arithmetic += (len(term) - 2) * machine.pixel_seconds[which]
         else:
             arithmetic += sum(term) / _line_rate(problem, machine)
