@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numbasep import machine as machines
+from numbasep.execute import run_plan
+from numbasep.factor import forms
+from numbasep.facts import kernel_facts
 from numbasep.machine import REFERENCE, Machine, Table
+from numbasep.operators import Operator
+from numbasep.overlap import tiling
+from numbasep.planner import Plan, choose
+from numbasep.problem import Options, make_problem, make_windows
 
 BUSY = 0.6  # load a processor above which measurements mislead
 REPEATS = 5  # each measurement is the shortest of so many
@@ -24,7 +31,7 @@ PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def calibrate(*, store: bool = True) -> Machine:
-    """Measure this machine, in about two seconds, and let all later plans use the result.
+    """Measure this machine, in about two seconds, and let plans made from now on use the result.
 
     Parameters
     ----------
@@ -53,9 +60,6 @@ def calibrate(*, store: bool = True) -> Machine:
     measured = _measure(threads)
     if store:
         machines.save(measured)
-        from numbasep.api.build import plans
-
-        plans.clear()
     return measured
 
 
@@ -119,11 +123,29 @@ def _dense(rows: int, columns: int) -> NDArray[np.float64]:
 def _run(
     shape: tuple[int, ...], weights: NDArray[Any], dtype: np.dtype[Any], workers: int, method: str = "direct"
 ) -> Callable[[], Any]:
-    from numbasep.api.planning import plan
-
-    planned = plan(weights, shape, dtype, method=method, workers=workers)
+    planned = _plan(shape, weights, dtype, workers, method)
     x, out = np.ones(shape, dtype), np.ones(shape, dtype)
-    return lambda: planned(x, out)
+    return lambda: run_plan(planned, x, out)
+
+
+def _plan(
+    shape: tuple[int, ...], weights: NDArray[Any], dtype: np.dtype[Any], workers: int, method: str
+) -> Plan:
+    problem = make_problem(
+        shape,
+        dtype,
+        dtype,
+        make_windows(shape, (0, 1), weights.shape, "reflect", 0, flip=False),
+        cval=0.0,
+        footprint="support",
+        options=Options(method=method, workers=workers, rtol=1e-3),
+        operation="correlate",
+        complex_kernel=False,
+        integer_l1=None,
+    )
+    found = forms(weights)
+    choice = choose(problem, kernel_facts(weights, found), REFERENCE)
+    return Plan(problem, choice, Operator(found, None, weights), REFERENCE.name)
 
 
 # ----------------------------------------------------------------------------- direct and separable
@@ -194,11 +216,8 @@ def _round_trip(tile: NDArray[Any], spectrum: NDArray[Any]) -> Callable[[], Any]
 
 def _tile_handling(call: float, transforms: Table) -> float:
     """Seconds a point of gathering and storing: what a filter takes beyond its transforms."""
-    from numbasep import overlap
-    from numbasep.api.planning import plan
-
     side, weights = 1024, _dense(31, 31)
-    tiles = overlap.tiling(plan(weights, (side, side), np.float32).problem)
+    tiles = tiling(_plan((side, side), weights, PRECISIONS[0], 1, "fft").problem)
     points = tiles.tiles * tiles.points
     extra = _seconds(_run((side, side), weights, PRECISIONS[0], 1, "fft")) - call
     return _positive(extra / points - machines.interpolate(transforms, tiles.points), 1e-10)

@@ -17,11 +17,13 @@ import platform
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 Table = tuple[tuple[float, float], ...]
+T = TypeVar("T")
 
 FORMAT = 1  # of the calibration file
 DIRECTORY_VARIABLE = "NUMBASEP_CACHE_DIR"
@@ -126,7 +128,7 @@ def interpolate(table: Table, x: float) -> float:
     return value
 
 
-# ------------------------------------------------------------------------------ the calibration file
+# ------------------------------------------------------------------------------- what is stored
 
 
 def cache_directory() -> Path:
@@ -167,36 +169,31 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def calibration_path(key: dict[str, Any]) -> Path:
-    """File of the calibration for the fingerprint `key`."""
+def stored_path(kind: str, key: dict[str, Any]) -> Path:
+    """File of what was measured, a "machine" or "wisdom", under the fingerprint `key`."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return cache_directory() / f"machine-{digest}.json"
+    return cache_directory() / f"{kind}-{digest}.json"
 
 
-def save(machine: Machine) -> Path:
-    """Store a calibration, whole or not at all, and let `current` return it from now on."""
-    key = fingerprint(machine.threads)
-    path = calibration_path(key)
+def write_stored(path: Path, key: dict[str, Any], content: Any) -> None:
+    """Write `content`, whole or not at all, with the fingerprint that it is valid for."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"key": key, "machine": dataclasses.asdict(machine)}, file, indent=1)
+            json.dump({"key": key, "content": content}, file, indent=1)
         os.replace(draft, path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
-    current.cache_clear()
-    return path
 
 
-def load(threads: int) -> Machine | None:
-    """The stored calibration for `threads` threads on this machine, or None.
+def read_stored(path: Path, key: dict[str, Any], interpret: Callable[[Any], T]) -> T | None:
+    """What `interpret` makes of a stored content; None without a file.
 
-    A file that cannot be understood is ignored with a RuntimeWarning: it costs predictions, never results.
+    A file that cannot be understood, or was made for another fingerprint, is ignored with a RuntimeWarning:
+    it costs predictions, never results.
     """
-    key = fingerprint(threads)
-    path = calibration_path(key)
     try:
         text = path.read_bytes()
     except OSError:
@@ -205,10 +202,25 @@ def load(threads: int) -> Machine | None:
         stored = json.loads(text)
         if stored["key"] != key:
             raise ValueError("it was measured on another machine or by another version")
-        return _machine_from(stored["machine"])
+        return interpret(stored["content"])
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        warnings.warn(f"ignoring the calibration file {path}: {error!r}", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"ignoring the file {path}: {error!r}", RuntimeWarning, stacklevel=3)
         return None
+
+
+def save(machine: Machine) -> Path:
+    """Store a calibration and let `current` return it from now on."""
+    key = fingerprint(machine.threads)
+    path = stored_path("machine", key)
+    write_stored(path, key, dataclasses.asdict(machine))
+    current.cache_clear()
+    return path
+
+
+def load(threads: int) -> Machine | None:
+    """The stored calibration for `threads` threads on this machine, or None."""
+    key = fingerprint(threads)
+    return read_stored(stored_path("machine", key), key, _machine_from)
 
 
 def _machine_from(fields: dict[str, Any]) -> Machine:

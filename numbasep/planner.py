@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,28 @@ def choose(problem: Problem, facts: KernelFacts, machine: Machine) -> Choice:
         safe = [c for candidates in judged.values() for c in candidates if c.feasible and not c.needs_finite]
         fallback = _fastest(safe)
     return Choice(tuple(best.values()), chosen, fallback)
+
+
+def adopt(choice: Choice, measured: Mapping[str, float]) -> Choice:
+    """`choice` with measured times in place of predicted ones, and the fastest of the measured routes chosen.
+
+    Parameters
+    ----------
+    choice : Choice
+        What was decided by prediction.
+    measured : mapping of str to float
+        Seconds by route; at least one feasible route.
+    """
+    candidates = tuple(
+        replace(c, seconds=measured[c.method]) if c.feasible and c.method in measured else c
+        for c in choice.candidates
+    )
+    chosen = min((c for c in candidates if c.feasible and c.method in measured), key=lambda c: c.seconds)
+    fallback = None
+    if chosen.needs_finite:
+        safe = [c for c in candidates if c.feasible and not c.needs_finite]
+        fallback = choice.fallback or _fastest(safe)
+    return Choice(candidates, chosen, fallback)
 
 
 def _price(problem: Problem, facts: KernelFacts, machine: Machine) -> dict[str, tuple[Candidate, ...]]:

@@ -361,21 +361,21 @@ def _stored(path, change):
         lambda path: path.write_text("{"),
         lambda path: path.write_text("[]"),
         lambda path: path.write_bytes(b"\xff\xfe\x00"),
-        lambda path: _stored(path, lambda c: c["machine"].pop("row_rate")),
-        lambda path: _stored(path, lambda c: c["machine"].update(row_rate=[0.0, 1.0])),
-        lambda path: _stored(path, lambda c: c["machine"].update(row_rate=[1e9])),
-        lambda path: _stored(path, lambda c: c["machine"].update(copy_rate=[[]])),
-        lambda path: _stored(path, lambda c: c["machine"].update(call_seconds=float("nan"))),
-        lambda path: _stored(path, lambda c: c["machine"].update(call_seconds="fast")),
-        lambda path: _stored(path, lambda c: c["machine"].update(threads=-1)),
-        lambda path: _stored(path, lambda c: c["machine"].update(extra=1)),
+        lambda path: _stored(path, lambda c: c["content"].pop("row_rate")),
+        lambda path: _stored(path, lambda c: c["content"].update(row_rate=[0.0, 1.0])),
+        lambda path: _stored(path, lambda c: c["content"].update(row_rate=[1e9])),
+        lambda path: _stored(path, lambda c: c["content"].update(copy_rate=[[]])),
+        lambda path: _stored(path, lambda c: c["content"].update(call_seconds=float("nan"))),
+        lambda path: _stored(path, lambda c: c["content"].update(call_seconds="fast")),
+        lambda path: _stored(path, lambda c: c["content"].update(threads=-1)),
+        lambda path: _stored(path, lambda c: c["content"].update(extra=1)),
         lambda path: _stored(path, lambda c: c["key"].update(cpu="another")),
     ],
 )
 def test_a_spoilt_calibration_is_ignored_with_a_warning(cache, spoil):
     path = machines.save(dataclasses.replace(machines.REFERENCE, name="mine", threads=2))
     spoil(path)
-    with pytest.warns(RuntimeWarning, match="ignoring the calibration file"):
+    with pytest.warns(RuntimeWarning, match="ignoring the file"):
         assert machines.current(2).name == machines.REFERENCE.name
 
 
