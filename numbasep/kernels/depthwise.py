@@ -1,8 +1,8 @@
 """Depthwise correlation of a run of output pixels, one filter per channel: channels last, one vector of channels.
 
 `result[p, c] = sum_{di, dj} w[di, dj, c] * x[s1 * i + d1 * di - top, s2 * j + d2 * dj - left, c]`, x zero outside.
-Taps that fall outside are skipped, not multiplied, so that padding never makes a NaN.  Pixels away from the left and
-right edge are computed PIXELS at a time: they share the load of every weight.
+Taps that fall outside are skipped, not multiplied, so that padding never makes a NaN.  PIXELS adjacent outputs are
+computed at a time, with masks only where one of them reaches over the left or right edge.
 """
 
 from __future__ import annotations
@@ -25,56 +25,19 @@ from .nn_geometry import (
     WEIGHT_ROW,
     WIDTH,
 )
-from .nn_simd import block_write, block_write_first, block_zeros, tap_vector, tap_vector_first
-from .simd import VECTOR_BYTES
+from .nn_simd import block_write, block_write_first, block_zeros, tap_run, tap_run_inside
+from .simd import REGISTERS, VECTOR_BYTES
 
-PIXELS = 8
-FEW = 4
-
-
-def _pixel_run(pixels):
-    """`pixels` adjacent output pixels, all of whose taps in rows and columns [first, stop) lie in the image."""
-
-    @inlined
-    def correlate(
-        x, x_at, row_step, column_step, pixel_step, w, w_at, taps_columns, weight_row,
-        row_first, row_stop, column_first, column_stop, channels, y, y_at, y_step,
-    ):  # fmt: skip
-        lanes = VECTOR_BYTES // x.itemsize
-        whole = channels // lanes * lanes
-        for c in range(0, whole, lanes):
-            block = block_zeros(pixels, 1, y)
-            for di in range(row_first, row_stop):
-                source = x_at + di * row_step + c
-                weight = w_at + di * taps_columns * weight_row + c
-                for dj in range(column_first, column_stop):
-                    block = tap_vector(
-                        block, w, weight + dj * weight_row, x, source + dj * column_step, pixel_step, lanes
-                    )
-            block_write(block, y, y_at + c, y_step)
-        if whole < channels:
-            rest = channels - whole
-            block = block_zeros(pixels, 1, y)
-            for di in range(row_first, row_stop):
-                source = x_at + di * row_step + whole
-                weight = w_at + di * taps_columns * weight_row + whole
-                for dj in range(column_first, column_stop):
-                    block = tap_vector_first(
-                        block, w, weight + dj * weight_row, x, source + dj * column_step, pixel_step, rest
-                    )
-            block_write_first(block, y, y_at + whole, y_step, rest)
-
-    return correlate
-
-
-_one_pixel = _pixel_run(1)
-_few_pixels = _pixel_run(FEW)
-_many_pixels = _pixel_run(PIXELS)
+PIXELS = 8  # outputs of a row that share the load of every weight: enough to hide the latency of an fma
+COLUMNS = 2 if REGISTERS == 32 else 1  # vectors of channels computed together
+RUN = 3  # adjacent taps that share the load of every input
 
 
 @inlined
 def taps_inside(first, step, size, taps):
     """The range of taps k for which 0 <= first + k * step < size."""
+    if first >= 0 and first + (taps - 1) * step < size:
+        return 0, taps
     start = (-first + step - 1) // step if first < 0 else 0
     stop = (size - 1 - first) // step + 1 if first < size else 0
     return min(start, taps), max(min(stop, taps), min(start, taps))
@@ -89,42 +52,112 @@ def outputs_inside(before, stride, reach, size, outputs):
     return start, max(min(stop, outputs), start)
 
 
+def _pixel_block(stride):
+    """PIXELS adjacent outputs of one vector of channels, `stride` taps apart; runs of taps if that is not 0."""
+
+    @inlined
+    def whole(x, x_at, row_step, column_step, pixel_step, w, w_at, row_first, row_stop, taps, w_step):
+        block = block_zeros(PIXELS, COLUMNS, x)
+        for di in range(row_first, row_stop):
+            source, weight = x_at + di * row_step, w_at + di * taps * w_step
+            dj = 0
+            if stride > 0:
+                while dj + RUN <= taps:
+                    block = tap_run(block, RUN, stride, w, weight, w_step, x, source, column_step)
+                    source += RUN * column_step
+                    weight += RUN * w_step
+                    dj += RUN
+            while dj < taps:
+                block = tap_run(block, 1, 1, w, weight, w_step, x, source, pixel_step)
+                source += column_step
+                weight += w_step
+                dj += 1
+        return block
+
+    return whole
+
+
+_adjacent_block, _second_block, _distant_block = _pixel_block(1), _pixel_block(2), _pixel_block(0)
+
+
 @inlined
-def depthwise_row(x, image, row, first, stop, w, w_at, g, channels, y, y_at, y_step):
-    """Output pixels [first, stop) of output row `row` of the image at `x[image]`, into `y[y_at:]`."""
-    column_step = g[CHANNELS] * g[DILATION_COLUMNS]
-    pixel_step = g[CHANNELS] * g[STRIDE_COLUMNS]
-    row_step = g[WIDTH] * g[CHANNELS] * g[DILATION_ROWS]
-    taps_columns, weight_row = g[TAPS_COLUMNS], g[WEIGHT_ROW]
+def _edge_block(
+    x, x_at, row_step, column_step, pixel_step, w, w_at, row_first, row_stop, taps, w_step, count, left, dilation,
+    stride, width,
+):  # fmt: skip
+    """The same for `count` channels, where taps may lie beside the image of `width` columns."""
+    block = block_zeros(PIXELS, COLUMNS, x)
+    for di in range(row_first, row_stop):
+        source, weight = x_at + di * row_step, w_at + di * taps * w_step
+        dj, column = 0, left
+        if stride == dilation:
+            while dj + RUN <= taps:
+                block = tap_run_inside(
+                    block, RUN, 1, w, weight, w_step, x, source, column_step, count, column, dilation, width
+                )
+                source += RUN * column_step
+                weight += RUN * w_step
+                column += RUN * dilation
+                dj += RUN
+        while dj < taps:
+            block = tap_run_inside(block, 1, 1, w, weight, w_step, x, source, pixel_step, count, column, stride, width)
+            source += column_step
+            weight += w_step
+            column += dilation
+            dj += 1
+    return block
+
+
+@inlined
+def depthwise_row(x, image, row, first, stop, w, w_at, g, inner, outer, channels, y, y_at, y_step):
+    """Output pixels [first, stop) of output row `row` of the image at `x[image]`, into `y[y_at:]`.
+
+    No tap of pixels [inner, outer) lies beside the image.
+    """
+    wide = COLUMNS * (VECTOR_BYTES // x.itemsize)
+    stride, dilation, taps, width = g[STRIDE_COLUMNS], g[DILATION_COLUMNS], g[TAPS_COLUMNS], g[WIDTH]
+    column_step, pixel_step = g[CHANNELS] * dilation, g[CHANNELS] * stride
+    row_step = width * g[CHANNELS] * g[DILATION_ROWS]
     top = row * g[STRIDE_ROWS] - g[BEFORE_ROWS]
     row_first, row_stop = taps_inside(top, g[DILATION_ROWS], g[HEIGHT], g[TAPS_ROWS])
-    reach = (taps_columns - 1) * g[DILATION_COLUMNS]
-    inner, outer = outputs_inside(g[BEFORE_COLUMNS], g[STRIDE_COLUMNS], reach, g[WIDTH], g[OUT_WIDTH])
-    start = image + top * g[WIDTH] * g[CHANNELS]
-    j = first
-    while j < stop:
-        left = j * g[STRIDE_COLUMNS] - g[BEFORE_COLUMNS]
+    start = image + top * width * g[CHANNELS]
+    w_step = g[WEIGHT_ROW]
+    for j in range(first, stop, PIXELS):
+        left = j * stride - g[BEFORE_COLUMNS]
         at, to = start + left * g[CHANNELS], y_at + (j - first) * y_step
-        here = min(stop, outer) - j if j >= inner else 0
-        if here >= PIXELS:
-            _many_pixels(
-                x, at, row_step, column_step, pixel_step, w, w_at, taps_columns, weight_row,
-                row_first, row_stop, 0, taps_columns, channels, y, to, y_step,
+        pixels = min(PIXELS, stop - j)
+        c = 0
+        if inner <= j and j + PIXELS <= min(stop, outer):
+            while c + wide <= channels:
+                if stride == dilation:
+                    block = _adjacent_block(
+                        x, at + c, row_step, column_step, pixel_step, w, w_at + c, row_first, row_stop, taps, w_step
+                    )
+                elif stride == 2 * dilation:
+                    block = _second_block(
+                        x, at + c, row_step, column_step, pixel_step, w, w_at + c, row_first, row_stop, taps, w_step
+                    )
+                else:
+                    block = _distant_block(
+                        x, at + c, row_step, column_step, pixel_step, w, w_at + c, row_first, row_stop, taps, w_step
+                    )
+                block_write(block, y, to + c, y_step)
+                c += wide
+        while c < channels:
+            count = min(wide, channels - c)
+            block = _edge_block(
+                x, at + c, row_step, column_step, pixel_step, w, w_at + c, row_first, row_stop, taps, w_step,
+                count, left, dilation, stride, width,
             )  # fmt: skip
-            j += PIXELS
-        elif here >= FEW:
-            _few_pixels(
-                x, at, row_step, column_step, pixel_step, w, w_at, taps_columns, weight_row,
-                row_first, row_stop, 0, taps_columns, channels, y, to, y_step,
-            )  # fmt: skip
-            j += FEW
-        else:
-            column_first, column_stop = taps_inside(left, g[DILATION_COLUMNS], g[WIDTH], taps_columns)
-            _one_pixel(
-                x, at, row_step, column_step, pixel_step, w, w_at, taps_columns, weight_row,
-                row_first, row_stop, column_first, column_stop, channels, y, to, y_step,
-            )  # fmt: skip
-            j += 1
+            block_write_first(block, y, to + c, y_step, pixels, count)
+            c += wide
+
+
+@inlined
+def outputs_whole(g):
+    """The range of outputs of a row none of whose taps lies beside the image."""
+    reach = (g[TAPS_COLUMNS] - 1) * g[DILATION_COLUMNS]
+    return outputs_inside(g[BEFORE_COLUMNS], g[STRIDE_COLUMNS], reach, g[WIDTH], g[OUT_WIDTH])
 
 
 @kernel
@@ -132,14 +165,19 @@ def depthwise_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_s
     """Output pixels [first, stop), counted through all images, channels [channel, channel + channels)."""
     plane = g[HEIGHT] * g[WIDTH] * g[CHANNELS]
     width, height = g[OUT_WIDTH], g[OUT_HEIGHT]
-    pixel = first
-    while pixel < stop:
-        row, column = pixel // width, pixel % width
-        end = min(width, column + stop - pixel)
-        image = row // height * plane + channel
-        to = y_at + (pixel - first) * y_step
-        depthwise_row(x, image, row % height, column, end, w, w_at + channel, g, channels, y, to, y_step)
-        pixel += end - column
+    inner, outer = outputs_whole(g)
+    row, column = first // width, first % width
+    image, row = row // height * plane + channel, row % height
+    while first < stop:
+        end = min(width, column + stop - first)
+        depthwise_row(x, image, row, column, end, w, w_at + channel, g, inner, outer, channels, y, y_at, y_step)
+        y_at += (end - column) * y_step
+        first += end - column
+        column = 0
+        row += 1
+        if row == height:
+            row = 0
+            image += plane
 
 
 @kernel
@@ -152,19 +190,24 @@ def spatial_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_ste
     down, along = g[SIZE : 2 * SIZE], g[2 * SIZE : 3 * SIZE]
     plane = g[HEIGHT] * g[WIDTH] * g[CHANNELS]
     width, height = g[OUT_WIDTH], g[OUT_HEIGHT]
+    inner, outer = outputs_whole(g)
     step = along[CHANNELS]
     rows_at = w_at + channel
     columns_at = rows_at + g[TAPS_ROWS] * g[WEIGHT_ROW]
     reach = (g[TAPS_COLUMNS] - 1) * g[DILATION_COLUMNS]
-    pixel = first
-    while pixel < stop:
-        row, column = pixel // width, pixel % width
-        end = min(width, column + stop - pixel)
+    while first < stop:
+        row, column = first // width, first % width
+        end = min(width, column + stop - first)
         image = row // height * plane + channel
         left = max(column * g[STRIDE_COLUMNS] - g[BEFORE_COLUMNS], 0)
         right = min((end - 1) * g[STRIDE_COLUMNS] - g[BEFORE_COLUMNS] + reach + 1, g[WIDTH])
         if left < right:
-            depthwise_row(x, image, row % height, left, right, w, rows_at, down, channels, scratch, spare + left * step, step)
-        to = y_at + (pixel - first) * y_step
-        depthwise_row(scratch, spare, 0, column, end, w, columns_at, along, channels, y, to, y_step)
-        pixel += end - column
+            depthwise_row(
+                x, image, row % height, left, right, w, rows_at, down, 0, g[WIDTH], channels,
+                scratch, spare + left * step, step,
+            )  # fmt: skip
+        depthwise_row(
+            scratch, spare, 0, column, end, w, columns_at, along, inner, outer, channels, y, y_at, y_step
+        )
+        y_at += (end - column) * y_step
+        first += end - column

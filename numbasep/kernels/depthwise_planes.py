@@ -95,10 +95,10 @@ def correlate_row(x, x_at, rows, columns, w, w_at, w_step, g, y, y_at):
             if width - j >= VECTORS * lanes:
                 block_write(many, y, y_at + j, 0)
             else:
-                block_write_first(many, y, y_at + j, 0, width - j)
+                block_write_first(many, y, y_at + j, 0, 1, width - j)
             j += VECTORS * lanes
         else:
-            block_write_first(one, y, y_at + j, 0, width - j)
+            block_write_first(one, y, y_at + j, 0, 1, width - j)
             j += lanes
 
 

@@ -125,54 +125,89 @@ def outer(typingctx: Any, block: Any, a: Any, a_at: Any, a_row: Any, b: Any, b_a
     return signature, codegen
 
 
-def _tap_twin(
-    block: np.ndarray, w: np.ndarray, w_at: int, x: np.ndarray, x_at: int, x_step: int, count: int
-) -> np.ndarray:
+def _run_twin(
+    block: np.ndarray, taps: int, stride: int, w: np.ndarray, w_at: int, w_step: int,
+    x: np.ndarray, x_at: int, step: int, *limits: int,
+) -> np.ndarray:  # fmt: skip
     n = block.shape[1]
+    count, column, unit, width = limits or (n, 0, 0, 1)
     result = block.copy()
-    taps = _span(w, w_at, n)
-    for row in range(block.shape[0]):
-        values = np.zeros(n, block.dtype)
-        values[: min(count, n)] = _span(x, x_at + row * x_step, min(count, n))
-        result[row] += taps * values
+    for tap in range(taps):
+        weights = _span(w, w_at + tap * w_step, n)
+        for pixel in range(block.shape[0]):
+            u = pixel * stride + tap
+            if 0 <= column + u * unit < width:
+                read = min(count, n)
+                result[pixel, :read] += weights[:read] * _span(x, x_at + u * step, read)
     return result
 
 
-def _tap(partial: bool) -> Any:
-    def emit(
-        typingctx: Any, block: Any, w: Any, w_at: Any, x: Any, x_at: Any, x_step: Any, count: Any
-    ) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            block_type, w_type, _, x_type = sig.args[:4]
-            rows, columns, n = block_type.rows, block_type.columns, block_type.vector.lanes
-            vector = context.get_value_type(block_type.vector)
-            w_first, x_first, step, limit = (_index(builder, args[i]) for i in (2, 4, 5, 6))
-            align = x_type.dtype.bitwidth // 8
-            items: list[Any] = [None] * (rows * columns)
-            for column in range(columns):
-                at = _at(builder, w_first, None, 0, column * n)
-                taps = builder.load(_pointer(context, builder, w_type, args[1], at, vector), align=align)
-                mask = _lanes_below(builder, limit, column * n, n) if partial else None
-                for row in range(rows):
-                    at = _at(builder, x_first, step, row, column * n)
-                    pointer = _pointer(context, builder, x_type, args[3], at, vector)
-                    if partial:
-                        values = _load_masked(builder, pointer, mask, vector)
-                    else:
-                        values = builder.load(pointer, align=align)
-                    old = builder.extract_value(args[0], row * columns + column)
-                    items[row * columns + column] = _fma(builder, taps, values, old)
-            return _pack(builder, args[0].type, items)
-
-        signature = block(block, w, types.intp, x, types.intp, types.intp, types.intp)
-        return signature, codegen
-
-    return _literal_word(_tap_twin)(emit)
+def _emit_run(context: Any, builder: Any, sig: Any, args: Any, limits: Any) -> Any:
+    """Load every input vector once and add it to all the outputs that one of the taps takes it to."""
+    block_type, taps, stride, w_type, _, _, x_type = sig.args[:7]
+    taps, stride = taps.literal_value, stride.literal_value
+    rows, columns, n = block_type.rows, block_type.columns, block_type.vector.lanes
+    vector = context.get_value_type(block_type.vector)
+    w_at, w_step, x_at, step = (_index(builder, args[i]) for i in (4, 5, 7, 8))
+    align = x_type.dtype.bitwidth // 8
+    weights = {}
+    for tap in range(taps):
+        for column in range(columns):
+            at = _at(builder, w_at, w_step, tap, column * n)
+            pointer = _pointer(context, builder, w_type, args[3], at, vector)
+            weights[tap, column] = builder.load(pointer, align=align)
+    items = [builder.extract_value(args[0], i) for i in range(rows * columns)]
+    for u in range((rows - 1) * stride + taps):
+        uses = [(tap, (u - tap) // stride) for tap in range(taps) if (u - tap) % stride == 0]
+        uses = [(tap, pixel) for tap, pixel in uses if 0 <= pixel < rows]
+        for column in range(columns if uses else 0):
+            pointer = _pointer(context, builder, x_type, args[6], _at(builder, x_at, step, u, column * n), vector)
+            mask = limits(u, column) if limits else None
+            values = _load_masked(builder, pointer, mask, vector) if limits else builder.load(pointer, align=align)
+            for tap, pixel in uses:
+                item = pixel * columns + column
+                total = _fma(builder, weights[tap, column], values, items[item])
+                items[item] = builder.select(mask, total, items[item]) if limits else total
+    return _pack(builder, args[0].type, items)
 
 
-# (block, w, w_at, x, x_at, x_step, count): block[i, j] += w[w_at + j] * x[x_at + i * x_step + j]
-tap_vector = _tap(partial=False)
-tap_vector_first = _tap(partial=True)  # the same, x read for j < count only and 0 beyond
+@_literal_word(_run_twin)
+def tap_run(
+    typingctx: Any, block: Any, taps: Any, stride: Any, w: Any, w_at: Any, w_step: Any, x: Any, x_at: Any, step: Any
+) -> Any:
+    """`taps` adjacent taps for a block of pixels `stride` steps apart, both literal.
+
+    block[p, c] += sum_t w[w_at + t * w_step + c] * x[x_at + (p * stride + t) * step + c]
+    """
+    if not (isinstance(taps, types.IntegerLiteral) and isinstance(stride, types.IntegerLiteral)):
+        return None
+    n = types.intp
+    return block(block, taps, stride, w, n, n, x, n, n), lambda *emit: _emit_run(*emit, None)
+
+
+@_literal_word(_run_twin)
+def tap_run_inside(
+    typingctx: Any, block: Any, taps: Any, stride: Any, w: Any, w_at: Any, w_step: Any, x: Any, x_at: Any, step: Any,
+    count: Any, column: Any, unit: Any, width: Any,
+) -> Any:  # fmt: skip
+    """The same for c < count, skipping input vectors u = p * stride + t unless 0 <= column + u * unit < width."""
+    if not (isinstance(taps, types.IntegerLiteral) and isinstance(stride, types.IntegerLiteral)):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lanes_in_vector = sig.args[0].vector.lanes
+        limit, first, unit_step, size = (_index(builder, args[i]) for i in (9, 10, 11, 12))
+        starts = range(0, sig.args[0].columns * lanes_in_vector, lanes_in_vector)
+        channels = [_lanes_below(builder, limit, start, lanes_in_vector) for start in starts]
+
+        def limits(u: int, column: int) -> Any:
+            inside = builder.icmp_unsigned("<", _at(builder, first, unit_step, u, 0), size)
+            return builder.and_(channels[column], _splat(builder, inside, lanes_in_vector))
+
+        return _emit_run(context, builder, sig, args, limits)
+
+    n = types.intp
+    return block(block, taps, stride, w, n, n, x, n, n, n, n, n, n), codegen
 
 
 def _scaled_twin(block: np.ndarray, weight: Any, x: np.ndarray, x_at: int) -> np.ndarray:
@@ -213,8 +248,10 @@ def _write_twin(block: np.ndarray, array: np.ndarray, at: int, stride: int) -> N
         _span(array, at + row * stride, block.shape[1])[:] = block[row]
 
 
-def _write_first_twin(block: np.ndarray, array: np.ndarray, at: int, stride: int, count: int) -> None:
-    _write_twin(block[:, : min(count, block.shape[1])], array, at, stride)
+def _write_first_twin(
+    block: np.ndarray, array: np.ndarray, at: int, stride: int, rows: int, count: int
+) -> None:
+    _write_twin(block[: min(rows, block.shape[0]), : min(count, block.shape[1])], array, at, stride)
 
 
 def _pointers(context: Any, builder: Any, block: Any, array_type: Any, array: Any, at: Any, stride: Any) -> list[Any]:
@@ -251,18 +288,23 @@ def block_write(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) ->
 
 
 @_literal_word(_write_first_twin)
-def block_write_first(typingctx: Any, block: Any, array: Any, at: Any, stride: Any, count: Any) -> Any:
-    """The same for the first `count` elements of each row."""
+def block_write_first(
+    typingctx: Any, block: Any, array: Any, at: Any, stride: Any, rows: Any, count: Any
+) -> Any:
+    """The same for the first `count` elements of the first `rows` rows."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointers = _pointers(context, builder, block, sig.args[1], *args[1:4])
-        limit, n = _index(builder, args[4]), block.vector.lanes
+        high, limit, n = _index(builder, args[4]), _index(builder, args[5]), block.vector.lanes
         masks = [_lanes_below(builder, limit, column * n, n) for column in range(block.columns)]
         for i, pointer in enumerate(pointers):
-            _store_masked(builder, builder.extract_value(args[0], i), pointer, masks[i % block.columns])
+            here = builder.icmp_signed("<", ir.Constant(high.type, i // block.columns), high)
+            mask = builder.and_(masks[i % block.columns], _splat(builder, here, n))
+            _store_masked(builder, builder.extract_value(args[0], i), pointer, mask)
         return context.get_dummy_value()
 
-    return types.void(block, array, types.intp, types.intp, types.intp), codegen
+    n = types.intp
+    return types.void(block, array, n, n, n, n), codegen
 
 
 @_literal_word(lambda a, b: a + b)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..backends import threads
 from . import execute
 from .problem import Convolution, describe
+from .weights import aligned_empty
 from .routes import Route, check_method, depthwise_route, ordinary_route
 
 Array = npt.NDArray[Any]
@@ -275,7 +276,7 @@ def apply(route: Route, x: Array, output: Array | None, workers: int | None) -> 
     if output is not None:
         check_output(problem, output)
     direct = output is not None and _can_hold(problem, output, x, route)
-    out = output if direct and output is not None else np.empty(problem.out_shape, problem.compute)
+    out = output if direct and output is not None else aligned_empty(problem.out_shape, problem.compute)
     execute.run(problem, route.producer, x, route.taps, route.matrix, out, workers)
     if direct:
         return out

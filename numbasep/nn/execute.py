@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from ..kernels.nn_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH
 from ..kernels.simd import lanes
 from .problem import Convolution
 from .tiling import Tiling, tile
-from .weights import padded_channels, tap_major
+from .weights import padded_channels, write_tap_major
 
 Array = npt.NDArray[Any]
 Producer = Literal["dense", "spatial", "unfold"]
@@ -39,19 +40,21 @@ def run(
     if out.size == 0:
         return
     compute = problem.compute
-    limit = threads.thread_count(workers)
-    table, scratch_size, count = _layout(problem, producer, matrix is not None, limit)
-    weights = _NOTHING[compute] if taps is None else _line(tap_major(taps, compute, lanes(compute)), compute)
-    right = _NOTHING[compute] if matrix is None else _line(matrix, compute)
+    layout = _layout(problem, producer, matrix is not None, threads.thread_count(workers))
+    nothing = _NOTHING[compute]
+    right = nothing if matrix is None else _line(matrix, compute)
     drivers = nn_last if problem.channels_last else nn_first
     kernels = drivers.kernel_addresses(compute, producer)
-    with threads.borrow(count * scratch_size * compute.itemsize) as buffer:
-        scratch = buffer[: count * scratch_size * compute.itemsize].view(compute)
-        arguments = (*kernels, _line(x, compute), weights, right, table, scratch, out.reshape(-1))
-        if count == 1:
+    with threads.borrow((layout.weights + layout.scratch) * compute.itemsize) as buffer:
+        memory = buffer[: (layout.weights + layout.scratch) * compute.itemsize].view(compute)
+        weights, scratch = memory[: layout.weights], memory[layout.weights :]
+        if taps is not None:
+            write_tap_major(taps, layout.lanes, weights[: -2 * layout.lanes])
+        arguments = (*kernels, _line(x, compute), weights, right, layout.table, scratch, out.reshape(-1))
+        if layout.workers == 1:
             nn_last.run_serial(*arguments)
         else:
-            with threads.parallel_region(count):
+            with threads.parallel_region(layout.workers):
                 nn_last.run_parallel(*arguments)
 
 
@@ -72,13 +75,23 @@ def _line(array: Array, compute: np.dtype[Any]) -> Array:
     return line if line.flags.writeable else np.asarray(_Writable(line))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layout:
+    """The kernels' table and the sizes, in elements, of what they work in."""
+
+    table: Array
+    workers: int
+    lanes: int
+    weights: int
+    scratch: int
+
+
 @lru_cache(maxsize=512)
-def _layout(problem: Convolution, producer: Producer, product: bool, limit: int) -> tuple[Array, int, int]:
-    """(the kernels' table, scratch elements of one worker, workers)."""
+def _layout(problem: Convolution, producer: Producer, product: bool, limit: int) -> _Layout:
     width = lanes(problem.compute)
     tiling = tile(problem, problem.multiplications, limit, product)
-    table = np.zeros((3, nn_geometry.SIZE), np.int64)
     products = problem.channels if producer != "unfold" else problem.taps * problem.channels
+    filters = _taps(problem, producer) * padded_channels(problem.channels, width)
     spare = _spare(problem, producer, tiling, width)
     if problem.channels_last:
         row = min(DEPTH, padded_channels(products, width)) + width
@@ -92,10 +105,11 @@ def _layout(problem: Convolution, producer: Producer, product: bool, limit: int)
     if not product and problem.multiplier == 1:
         factor = 0
     scratch = padded_channels(panels * product + factor + spare, 2 * width)
+    table = np.zeros((3, nn_geometry.SIZE), np.int64)
     table[:] = _fields(
         problem,
         WEIGHT_ROW=padded_channels(problem.channels, width),
-        WEIGHTS=_taps(problem, producer) * padded_channels(problem.channels, width),
+        WEIGHTS=filters,
         PRODUCTS=products,
         TILES=tiling.tiles,
         SPLITS=tiling.splits,
@@ -106,7 +120,8 @@ def _layout(problem: Convolution, producer: Producer, product: bool, limit: int)
     )
     if producer == "spatial":
         _describe_passes(table, problem, width)
-    return table.reshape(-1), scratch, tiling.workers
+    stored = 0 if producer == "unfold" else filters * problem.multiplier + 2 * width  # a block reads two vectors
+    return _Layout(table.reshape(-1), tiling.workers, width, stored, tiling.workers * scratch)
 
 
 def _spare(problem: Convolution, producer: Producer, tiling: Tiling, width: int) -> int:

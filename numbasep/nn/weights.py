@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from .problem import Convolution
 
 Array = npt.NDArray[Any]
 
+CACHE_LINE = 64  # bytes
 LOSSLESS = 16.0  # in units of the dtype's epsilon: a factorization this close changes nothing but rounding
 
 
@@ -19,15 +21,21 @@ def padded_channels(channels: int, lanes: int) -> int:
     return -(-channels // lanes) * lanes
 
 
-def tap_major(taps: Array, compute: np.dtype[Any], lanes: int) -> Array:
-    """(taps, C, M) as a flat [M][taps][C rounded up to vectors] of the compute dtype."""
+def write_tap_major(taps: Array, lanes: int, flat: Array) -> None:
+    """Write (taps, C, M) into `flat` as [M][taps][C rounded up to vectors], of the dtype of `flat`."""
     count, channels, multiplier = taps.shape
-    width = padded_channels(channels, lanes)
-    if multiplier == 1 and width == channels and taps.dtype == compute and taps.flags.c_contiguous:
-        return taps.reshape(-1)
-    flat = np.zeros((multiplier, count, width), compute)
-    flat[:, :, :channels] = np.moveaxis(taps, 2, 0)
-    return flat.reshape(-1)
+    padded = flat.reshape(multiplier, count, padded_channels(channels, lanes))
+    padded[:, :, :channels] = taps[None, :, :, 0] if multiplier == 1 else np.moveaxis(taps, 2, 0)
+    if padded.shape[2] > channels:
+        padded[:, :, channels:] = 0
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array that starts on a cache line: vectors loaded from it do not straddle two."""
+    count = math.prod(shape)
+    raw = np.empty(count + CACHE_LINE // dtype.itemsize, dtype)
+    skip = -raw.ctypes.data % CACHE_LINE // dtype.itemsize
+    return raw[skip : skip + count].reshape(shape)
 
 
 def spatial_pays(problem: Convolution) -> bool:

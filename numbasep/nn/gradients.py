@@ -1,0 +1,301 @@
+"""Gradients of the convolutions over channels: vector-Jacobian products, for those who train.
+
+With ``y = f(input, filters)`` and a gradient ``g = dL/dy`` they return ``dL/dinput`` and ``dL/dfilters``.  The
+gradient to the input of a correlation is a correlation again: ``y[i] = sum_k w[k] x[s i + d k - before]`` gives
+
+    ``dx[u] = sum_k w[taps - 1 - k] z[u + before - d (taps - 1) + d k]``,  ``z[s i] = g[i]``, zero elsewhere,
+
+so it runs on the same kernels.  The gradient to tap k is the sum of ``g[i] x[s i + d k - before]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import execute
+from .convolutions import check_options
+from .problem import Axis, Convolution, Operation, describe
+
+Array = npt.NDArray[Any]
+
+__all__ = ["conv2d_vjp", "depthwise_conv2d_vjp", "separable_conv2d_vjp"]
+
+
+def separable_conv2d_vjp(
+    gradient: npt.ArrayLike,
+    input: npt.ArrayLike,
+    depthwise_filter: npt.ArrayLike,
+    pointwise_filter: npt.ArrayLike,
+    strides: Any,
+    padding: Any,
+    rate: Any = None,
+    name: str | None = None,
+    data_format: str | None = None,
+    *,
+    dilations: Any = None,
+    workers: int | None = None,
+) -> tuple[Array, Array, Array]:
+    """Gradients of `separable_conv2d` to its input and both filters.
+
+    Parameters
+    ----------
+    gradient : array_like
+        Of the loss to the result of `separable_conv2d`: of its shape and dtype.
+    input, depthwise_filter, pointwise_filter, strides, padding, rate, name, data_format, dilations, workers
+        The arguments of `separable_conv2d`.
+
+    Returns
+    -------
+    tuple of ndarray
+        Gradients to `input`, `depthwise_filter` and `pointwise_filter`, of their shapes and dtype.
+
+    Raises
+    ------
+    ValueError
+        As `separable_conv2d`; and for a gradient of another shape or dtype.
+
+    Notes
+    -----
+    The depthwise result is formed once, for the gradient to `pointwise_filter`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> x, d, p = np.ones((1, 2, 2, 1)), np.ones((1, 1, 1, 1)), np.full((1, 1, 1, 1), 3.0)
+    >>> dx, dd, dp = nn.separable_conv2d_vjp(np.ones((1, 2, 2, 1)), x, d, p, [1, 1, 1, 1], "SAME")
+    >>> float(dx[0, 0, 0, 0]), float(dd[0, 0, 0, 0]), float(dp[0, 0, 0, 0])
+    (3.0, 12.0, 4.0)
+    """
+    given = _Arguments("separable_conv2d", gradient, input, (depthwise_filter, pointwise_filter))
+    problem = given.describe(strides, padding, rate, dilations, data_format, workers)
+    depthwise, matrix = given.filters[0], given.filters[1][0, 0]
+    inner = replace(
+        problem, operation="depthwise_conv2d", out_channels=matrix.shape[0], channels_last=True
+    )
+    between = np.empty(inner.out_shape, problem.compute)
+    taps = depthwise.reshape(-1, *depthwise.shape[2:])
+    execute.run(inner, "dense", given.x, taps, None, between, workers)
+    flat = given.g.reshape(-1, matrix.shape[1])
+    to_pointwise = between.reshape(-1, matrix.shape[0]).T @ flat
+    to_between = (flat @ matrix.T).reshape(between.shape)
+    to_input, to_depthwise = _depthwise_gradients(inner, to_between, given.x, depthwise, workers)
+    return given.results(to_input, to_depthwise, to_pointwise.reshape(1, 1, *matrix.shape))
+
+
+def depthwise_conv2d_vjp(
+    gradient: npt.ArrayLike,
+    input: npt.ArrayLike,
+    filter: npt.ArrayLike,
+    strides: Any,
+    padding: Any,
+    rate: Any = None,
+    name: str | None = None,
+    data_format: str | None = None,
+    *,
+    dilations: Any = None,
+    workers: int | None = None,
+) -> tuple[Array, Array]:
+    """Gradients of `depthwise_conv2d` to its input and its filters.
+
+    Parameters
+    ----------
+    gradient : array_like
+        Of the loss to the result of `depthwise_conv2d`: of its shape and dtype.
+    input, filter, strides, padding, rate, name, data_format, dilations, workers
+        The arguments of `depthwise_conv2d`.
+
+    Returns
+    -------
+    tuple of ndarray
+        Gradients to `input` and `filter`, of their shapes and dtype.
+
+    Raises
+    ------
+    ValueError
+        As `depthwise_conv2d`; and for a gradient of another shape or dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> x, w = np.arange(4.0).reshape(1, 2, 2, 1), np.ones((2, 2, 1, 1))
+    >>> dx, dw = nn.depthwise_conv2d_vjp(np.ones((1, 1, 1, 1)), x, w, [1, 1, 1, 1], "VALID")
+    >>> dw[:, :, 0, 0]
+    array([[0., 1.],
+           [2., 3.]])
+    """
+    given = _Arguments("depthwise_conv2d", gradient, input, (filter,))
+    problem = given.describe(strides, padding, rate, dilations, data_format, workers)
+    inner = replace(problem, channels_last=True)
+    return given.results(*_depthwise_gradients(inner, given.g, given.x, given.filters[0], workers))
+
+
+def conv2d_vjp(
+    gradient: npt.ArrayLike,
+    input: npt.ArrayLike,
+    filters: npt.ArrayLike,
+    strides: Any,
+    padding: Any,
+    data_format: str | None = None,
+    dilations: Any = None,
+    name: str | None = None,
+    *,
+    workers: int | None = None,
+) -> tuple[Array, Array]:
+    """Gradients of `conv2d` to its input and its filters.
+
+    Parameters
+    ----------
+    gradient : array_like
+        Of the loss to the result of `conv2d`: of its shape and dtype.
+    input, filters, strides, padding, data_format, dilations, name, workers
+        The arguments of `conv2d`.
+
+    Returns
+    -------
+    tuple of ndarray
+        Gradients to `input` and `filters`, of their shapes and dtype.
+
+    Raises
+    ------
+    ValueError
+        As `conv2d`; and for a gradient of another shape or dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> x, w = np.arange(4.0).reshape(1, 2, 2, 1), np.ones((2, 2, 1, 1))
+    >>> dx, dw = nn.conv2d_vjp(np.ones((1, 1, 1, 1)), x, w, 1, "VALID")
+    >>> dx[0, :, :, 0]
+    array([[1., 1.],
+           [1., 1.]])
+    """
+    given = _Arguments("conv2d", gradient, input, (filters,))
+    problem = given.describe(strides, padding, None, dilations, data_format, workers)
+    kernel, g = given.filters[0], given.g
+    to_kernel = np.empty(kernel.shape, problem.compute)
+    flat = g.reshape(-1, g.shape[3])
+    for (di, dj), samples in _tap_samples(problem, given.x):
+        to_kernel[di, dj] = samples.reshape(-1, problem.channels).T @ flat
+    flipped = np.ascontiguousarray(kernel[::-1, ::-1].transpose(0, 1, 3, 2))
+    backward = _transposed(problem, "conv2d", channels=problem.out_channels, out_channels=problem.channels)
+    to_input = np.empty(backward.out_shape, problem.compute)
+    matrix = flipped.reshape(-1, problem.channels)
+    execute.run(backward, "unfold", _spread(problem, g), None, matrix, to_input, workers)
+    return given.results(to_input, to_kernel)
+
+
+class _Arguments:
+    """The arrays of a call, channels last and of the compute dtype, and the way back."""
+
+    def __init__(
+        self, operation: Operation, gradient: npt.ArrayLike, x: npt.ArrayLike, filters: tuple[npt.ArrayLike, ...]
+    ) -> None:
+        self.operation = operation
+        self.g, self.x = np.asarray(gradient), np.asarray(x)
+        self.filters = tuple(np.asarray(item) for item in filters)
+
+    def describe(
+        self, strides: Any, padding: Any, rate: Any, dilations: Any, data_format: Any, workers: int | None
+    ) -> Convolution:
+        """Validate, and bring the arrays to NHWC and to the compute dtype."""
+        check_options("auto", workers, None)
+        arrays = (self.x, *self.filters)
+        problem = describe(
+            self.operation,
+            self.x.shape,
+            tuple(item.shape for item in self.filters),
+            tuple(item.dtype for item in arrays),
+            strides,
+            padding,
+            rate,
+            dilations,
+            data_format,
+        )
+        if self.g.shape != problem.out_shape:
+            raise ValueError(f"gradient must have the shape of the result, {problem.out_shape}, got {self.g.shape}")
+        if self.g.dtype.newbyteorder("=") != problem.dtype:
+            raise ValueError(f"gradient must have the dtype of input, {problem.dtype}, got {self.g.dtype}")
+        self._problem = problem
+        if not problem.channels_last:
+            self.g, self.x = (item.transpose(0, 2, 3, 1) for item in (self.g, self.x))
+        self.g, self.x = (np.ascontiguousarray(item, problem.compute) for item in (self.g, self.x))
+        self.filters = tuple(item.astype(problem.compute, copy=False) for item in self.filters)
+        return problem
+
+    def results(self, to_input: Array, *to_filters: Array) -> Any:
+        """The gradients in the data format and dtype of the call."""
+        if not self._problem.channels_last:
+            to_input = np.ascontiguousarray(to_input.transpose(0, 3, 1, 2))
+        with np.errstate(over="ignore"):
+            return tuple(item.astype(self._problem.dtype, copy=False) for item in (to_input, *to_filters))
+
+
+def _depthwise_gradients(
+    problem: Convolution, g: Array, x: Array, filters: Array, workers: int | None
+) -> tuple[Array, Array]:
+    """Gradients of a channels-last depthwise convolution."""
+    multiplier, channels = problem.multiplier, problem.channels
+    split = g.reshape(*g.shape[:3], channels, multiplier)
+    to_filters = np.empty(filters.shape, problem.compute)
+    for (di, dj), samples in _tap_samples(problem, x):
+        to_filters[di, dj] = np.einsum("bijq,bijqr->qr", samples, split, dtype=np.float64)
+    flipped = filters[::-1, ::-1].reshape(-1, channels, multiplier)
+    backward = _transposed(problem, "depthwise_conv2d", multiplier=1, out_channels=channels)
+    to_input = np.zeros(backward.out_shape, problem.compute)
+    part = to_input if multiplier == 1 else np.empty_like(to_input)
+    for r in range(multiplier):
+        source = _spread(problem, np.ascontiguousarray(split[..., r]))
+        execute.run(backward, "dense", source, flipped[:, :, r : r + 1], None, part, workers)
+        if multiplier > 1:
+            to_input += part
+    return to_input, to_filters
+
+
+def _tap_samples(problem: Convolution, x: Array) -> Any:
+    """For every tap the input samples that it multiplies, (batch, out height, out width, C)."""
+    rows, columns = problem.rows, problem.columns
+    padded = np.zeros((x.shape[0], _needed(rows), _needed(columns), x.shape[3]), x.dtype)
+    height, width = (min(axis.size, _needed(axis) - axis.before) for axis in (rows, columns))
+    padded[:, rows.before :, columns.before :][:, :height, :width] = x[:, : max(height, 0), : max(width, 0)]
+    for di in range(rows.taps):
+        for dj in range(columns.taps):
+            i, j = di * rows.dilation, dj * columns.dilation
+            last_i, last_j = i + (rows.out_size - 1) * rows.stride + 1, j + (columns.out_size - 1) * columns.stride + 1
+            yield (di, dj), padded[:, i : last_i : rows.stride, j : last_j : columns.stride]
+
+
+def _needed(axis: Axis) -> int:
+    """Padded samples that the taps of all outputs reach."""
+    return max((axis.out_size - 1) * axis.stride + axis.reach, 0)
+
+
+def _spread(problem: Convolution, g: Array) -> Array:
+    """The gradient with stride - 1 zeros between its samples."""
+    rows, columns = problem.rows, problem.columns
+    if rows.stride == columns.stride == 1:
+        return g
+    spread = np.zeros((g.shape[0], _spread_size(rows), _spread_size(columns), g.shape[3]), g.dtype)
+    spread[:, :: rows.stride, :: columns.stride] = g
+    return spread
+
+
+def _spread_size(axis: Axis) -> int:
+    return max((axis.out_size - 1) * axis.stride + 1, 0)
+
+
+def _transposed(problem: Convolution, operation: Operation, **sizes: int) -> Convolution:
+    """The correlation, channels last and of stride 1, that takes the spread gradient to the input's gradient."""
+    rows, columns = (
+        Axis(_spread_size(axis), axis.taps, 1, axis.dilation, axis.reach - 1 - axis.before, axis.size)
+        for axis in (problem.rows, problem.columns)
+    )
+    return replace(
+        problem, operation=operation, rows=rows, columns=columns, channels_last=True, dtype=problem.compute, **sizes
+    )

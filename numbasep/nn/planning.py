@@ -1,0 +1,326 @@
+"""Plans: what will be done to a convolution over channels, why, and how large its error can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backends import threads
+from . import cost
+from .convolutions import apply, check_options
+from .problem import Convolution, Operation, describe
+from .routes import Route, depthwise_route, ordinary_route
+from .rounding import error_bound
+
+Array = npt.NDArray[Any]
+
+__all__ = ["Candidate", "ConvolutionPlan", "plan_conv2d", "plan_depthwise_conv2d", "plan_separable_conv2d"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to compute the convolution."""
+
+    method: str
+    """"direct" or "separable"."""
+    feasible: bool
+    """Whether it gives the result that was asked for."""
+    reason: str
+    """What it does, or why it cannot."""
+    multiplications: int
+    """For one output pixel; 0 if not feasible."""
+    seconds: float
+    """Estimated time of a call; infinite if not feasible."""
+    error_bound: float
+    """No output differs from the exact one by more than this times max_k ||W_k||_1 max |x|, without underflow."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConvolutionPlan:
+    """A prepared convolution: call it on arrays of the shape and dtype it was made for."""
+
+    problem: Convolution
+    """The request, validated."""
+    candidates: tuple[Candidate, ...]
+    """All ways, the chosen one first."""
+    route: Route
+    """What a call runs."""
+    workers: int | None
+    """Threads at most."""
+
+    @property
+    def method(self) -> str:
+        """The way chosen."""
+        return self.candidates[0].method
+
+    @property
+    def seconds(self) -> float:
+        """Its estimated time."""
+        return self.candidates[0].seconds
+
+    @property
+    def error_bound(self) -> float:
+        """Its error bound."""
+        return self.candidates[0].error_bound
+
+    @property
+    def multiplications(self) -> int:
+        """Its multiplications for the whole result."""
+        return self.candidates[0].multiplications * self.problem.pixels
+
+    def __call__(self, input: npt.ArrayLike, output: Array | None = None) -> Array:
+        """The result for `input`, in `output` if that is given."""
+        x = np.asarray(input)
+        if x.shape != self.problem.in_shape or x.dtype.newbyteorder("=") != self.problem.dtype:
+            raise ValueError(
+                f"input must have the shape and dtype of the plan, {self.problem.in_shape} {self.problem.dtype}, "
+                f"got {x.shape} {x.dtype}"
+            )
+        return apply(self.route, x, output, self.workers)
+
+    def __str__(self) -> str:
+        problem = self.problem
+        layout = "NHWC" if problem.channels_last else "NCHW"
+        lines = [
+            f"{problem.operation} {layout} {problem.dtype} {_sizes(problem.in_shape)} -> {_sizes(problem.out_shape)}",
+            f"  {'method':<11}{'multiplications/pixel':>22}{'estimate':>12}{'error bound':>13}  what it does",
+        ]
+        for candidate in self.candidates:
+            marker = ">" if candidate is self.candidates[0] else " "
+            figures = (
+                f"{candidate.multiplications:>22,}{candidate.seconds * 1e3:>9.3f} ms{candidate.error_bound:>13.1e}"
+                if candidate.feasible
+                else f"{'-':>22}{'-':>12}{'-':>13}"
+            )
+            lines.append(f"{marker} {candidate.method:<11}{figures}  {candidate.reason}")
+        return "\n".join(lines)
+
+
+def plan_separable_conv2d(
+    shape: Sequence[int],
+    depthwise_filter: npt.ArrayLike,
+    pointwise_filter: npt.ArrayLike,
+    strides: Any,
+    padding: Any,
+    rate: Any = None,
+    name: str | None = None,
+    data_format: str | None = None,
+    *,
+    dilations: Any = None,
+    method: str = "auto",
+    workers: int | None = None,
+    device: str | None = None,
+) -> ConvolutionPlan:
+    """What `separable_conv2d` does with an input of `shape` and the dtype of the filters.
+
+    Parameters
+    ----------
+    shape : sequence of 4 int
+        Of the input.
+    depthwise_filter, pointwise_filter, strides, padding, rate, name, data_format, dilations, method, workers, device
+        The arguments of `separable_conv2d`.
+
+    Returns
+    -------
+    ConvolutionPlan
+        `str()` explains it; calling it on an input does it.
+
+    Raises
+    ------
+    ValueError
+        As `separable_conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> depthwise, pointwise = np.ones((5, 5, 3, 1), np.float32), np.ones((1, 1, 3, 256), np.float32)
+    >>> plan = nn.plan_separable_conv2d((1, 12, 12, 3), depthwise, pointwise, [1, 1, 1, 1], "VALID", method="direct")
+    >>> plan.method, plan.multiplications
+    ('direct', 53952)
+    """
+    filters = np.asarray(depthwise_filter), np.asarray(pointwise_filter)
+    problem = _describe("separable_conv2d", shape, filters, strides, padding, rate, dilations, data_format)
+    check_options(method, workers, device)
+    return _depthwise_plan(problem, filters[0], filters[1], method, workers)
+
+
+def plan_depthwise_conv2d(
+    shape: Sequence[int],
+    filter: npt.ArrayLike,
+    strides: Any,
+    padding: Any,
+    rate: Any = None,
+    name: str | None = None,
+    data_format: str | None = None,
+    *,
+    dilations: Any = None,
+    method: str = "auto",
+    workers: int | None = None,
+    device: str | None = None,
+) -> ConvolutionPlan:
+    """What `depthwise_conv2d` does with an input of `shape` and the dtype of the filters.
+
+    Parameters
+    ----------
+    shape : sequence of 4 int
+        Of the input.
+    filter, strides, padding, rate, name, data_format, dilations, method, workers, device
+        The arguments of `depthwise_conv2d`.
+
+    Returns
+    -------
+    ConvolutionPlan
+        `str()` explains it; calling it on an input does it.
+
+    Raises
+    ------
+    ValueError
+        As `depthwise_conv2d`.
+
+    Examples
+    --------
+    Sobel's 3 x 3 filter is a column times a row: 6 multiplications instead of 9.
+
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> sobel = np.outer([1.0, 2.0, 1.0], [-1.0, 0.0, 1.0]).reshape(3, 3, 1, 1)
+    >>> arguments = (1, 64, 64, 1), sobel, [1, 1, 1, 1], "SAME"
+    >>> [nn.plan_depthwise_conv2d(*arguments, method=m).multiplications // 64**2 for m in ("direct", "separable")]
+    [9, 6]
+    """
+    filters = np.asarray(filter)
+    problem = _describe("depthwise_conv2d", shape, (filters,), strides, padding, rate, dilations, data_format)
+    check_options(method, workers, device)
+    return _depthwise_plan(problem, filters, None, method, workers)
+
+
+def plan_conv2d(
+    shape: Sequence[int],
+    filters: npt.ArrayLike,
+    strides: Any,
+    padding: Any,
+    data_format: str | None = None,
+    dilations: Any = None,
+    name: str | None = None,
+    *,
+    rtol: float | None = None,
+    method: str = "auto",
+    workers: int | None = None,
+    device: str | None = None,
+) -> ConvolutionPlan:
+    """What `conv2d` does with an input of `shape` and the dtype of the filters.
+
+    Parameters
+    ----------
+    shape : sequence of 4 int
+        Of the input.
+    filters, strides, padding, data_format, dilations, name, rtol, method, workers, device
+        The arguments of `conv2d`.
+
+    Returns
+    -------
+    ConvolutionPlan
+        `str()` explains it; calling it on an input does it.
+
+    Raises
+    ------
+    ValueError
+        As `conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> filters = np.random.default_rng(0).standard_normal((3, 3, 16, 32))
+    >>> nn.plan_conv2d((1, 56, 56, 16), filters, 1, "SAME").method
+    'direct'
+    """
+    given = np.asarray(filters)
+    problem = _describe("conv2d", shape, (given,), strides, padding, None, dilations, data_format)
+    check_options(method, workers, device)
+    count = threads.thread_count(workers)
+    route = ordinary_route(problem, given, method, rtol, count)
+    found = [_candidate(problem, route, count)]
+    if route.method == "separable":
+        found.append(_candidate(problem, ordinary_route(problem, given, "direct", rtol, count), count))
+    else:
+        found.append(_other_ordinary(problem, given, rtol, count))
+    return ConvolutionPlan(problem, tuple(found), route, workers)
+
+
+def _describe(
+    operation: Operation,
+    shape: Sequence[int],
+    filters: tuple[Array, ...],
+    strides: Any,
+    padding: Any,
+    rate: Any,
+    dilations: Any,
+    data_format: Any,
+) -> Convolution:
+    if not isinstance(shape, (tuple, list)) or not all(
+        isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size >= 0 for size in shape
+    ):
+        raise ValueError(f"shape must be a sequence of sizes, got {shape!r}")
+    dtypes = (filters[0].dtype, *(item.dtype for item in filters))
+    shapes = tuple(item.shape for item in filters)
+    sizes = tuple(int(size) for size in shape)
+    return describe(operation, sizes, shapes, dtypes, strides, padding, rate, dilations, data_format)
+
+
+def _depthwise_plan(
+    problem: Convolution, filters: Array, pointwise: Array | None, method: str, workers: int | None
+) -> ConvolutionPlan:
+    count = threads.thread_count(workers)
+    route = depthwise_route(problem, filters, pointwise, method)
+    other = "direct" if route.method == "separable" else "separable"
+    try:
+        second = _candidate(problem, depthwise_route(problem, filters, pointwise, other), count)
+    except ValueError as error:
+        second = _infeasible(other, str(error))
+    return ConvolutionPlan(problem, (_candidate(problem, route, count), second), route, workers)
+
+
+def _other_ordinary(problem: Convolution, filters: Array, rtol: float | None, count: int) -> Candidate:
+    try:
+        return _candidate(problem, ordinary_route(problem, filters, "separable", rtol, count), count)
+    except ValueError as error:
+        return _infeasible("separable", str(error))
+
+
+def _infeasible(method: str, message: str) -> Candidate:
+    return Candidate(method, False, message.removeprefix(f"method={method!r} "), 0, float("inf"), float("inf"))
+
+
+def _candidate(problem: Convolution, route: Route, workers: int) -> Candidate:
+    inner = route.problem
+    taps = inner.rows.taps + inner.columns.taps if route.producer == "spatial" else inner.taps
+    produced = 0 if route.producer == "unfold" else taps * inner.channels * inner.multiplier
+    mixed = 0 if route.matrix is None else int(route.matrix.size)
+    method = "separable" if route.producer == "spatial" else "direct"
+    seconds = cost.seconds(inner, method, inner.multiplier, workers)
+    return Candidate(
+        route.method, True, _what(route), produced + mixed, seconds, error_bound(route, taps)
+    )
+
+
+def _what(route: Route) -> str:
+    inner = route.problem
+    down, along = inner.rows.taps, inner.columns.taps
+    if route.producer == "unfold":
+        return f"matrix product of unfolded windows, {down * along * inner.channels} x {inner.out_channels}"
+    passes = (
+        f"{down} taps down, {along} along" if route.producer == "spatial" else f"{down} x {along} taps at once"
+    )
+    groups = f" for each of {inner.channels} channels x {inner.multiplier}"
+    product = "" if route.matrix is None else f", then a {route.matrix.shape[0]} x {route.matrix.shape[1]} product"
+    return passes + groups + product
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
