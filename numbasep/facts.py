@@ -6,6 +6,7 @@ cached and printed without a single array.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+GIVEN = "given"  # name of a form that the caller handed over term by term
+NO_CANCELLATION = 1e-6  # amplification beyond 1 that can be rounding
 
 
 class FormLike(Protocol):
@@ -75,6 +79,10 @@ class FormFacts:
     """Whether the terms are integers that give the weights to the last bit."""
     same_support: bool
     """Whether the terms together touch exactly the non-zero weights."""
+    coherent: bool
+    """Whether no two terms weigh the same sample with opposite signs: an infinity then stays one."""
+    given: bool
+    """Whether the caller handed over these terms, so that they define the result."""
 
     @property
     def rank(self) -> int:
@@ -153,23 +161,45 @@ def _count_runs(nonzero: NDArray[np.bool_]) -> int:
 
 
 def _form_facts(form: FormLike) -> FormFacts:
-    counts = tuple(tuple(int(np.count_nonzero(taps)) for taps in term) for term in form.terms)
+    axes = [_factor_facts(np.array(factors)) for factors in zip(*form.terms, strict=True)]
+    counts, runs, boxes = ([one[kind] for one in axes] for kind in range(3))
     return FormFacts(
         name=form.name,
-        factors=counts,
-        runs=tuple(tuple(_count_runs(taps != 0) for taps in term) for term in form.terms),
-        boxes=tuple(tuple(_is_box(taps) for taps in term) for term in form.terms),
+        factors=tuple(zip(*counts, strict=True)),
+        runs=tuple(zip(*runs, strict=True)),
+        boxes=tuple(zip(*boxes, strict=True)),
         divisor=float(form.divisor),
         error=float(form.error),
         amplification=float(form.amplification),
         operations=int(form.operations),
         exact=bool(form.exact),
         same_support=bool(form.same_support),
+        coherent=_is_coherent(form),
+        given=form.name == GIVEN,
     )
 
 
-def _is_box(taps: NDArray[Any]) -> bool:
-    where = np.flatnonzero(taps)
-    if where.size < 2 or where[-1] - where[0] + 1 != where.size:
+def _is_coherent(form: FormLike) -> bool:
+    """Whether the entries of all terms at a sample have one sign.
+
+    Without cancellation the terms add up to the kernel in magnitude, too: the amplification tells most cases.
+    """
+    if any(taps.dtype.kind == "c" for term in form.terms for taps in term):
         return False
-    return bool(np.all(taps[where] == taps[where[0]]))
+    if len(form.terms) < 2:
+        return True
+    if form.amplification > 1 + NO_CANCELLATION:
+        return False
+    signs = [functools.reduce(np.multiply.outer, map(np.sign, term)) for term in form.terms]
+    return not bool((np.max(signs, axis=0) * np.min(signs, axis=0) < 0).any())
+
+
+def _factor_facts(taps: NDArray[Any]) -> tuple[list[int], list[int], list[bool]]:
+    """Of the factors along one axis, the rows of `taps`: non-zero taps, their runs, which are boxes."""
+    nonzero = taps != 0
+    counts = nonzero.sum(axis=1)
+    runs = nonzero[:, 0] + (nonzero[:, 1:] & ~nonzero[:, :-1]).sum(axis=1)
+    level = taps[np.arange(len(taps)), nonzero.argmax(axis=1)]
+    constant = ((taps == level[:, None]) == nonzero).all(axis=1)
+    boxes = (runs == 1) & (counts > 1) & constant
+    return counts.tolist(), runs.tolist(), boxes.tolist()

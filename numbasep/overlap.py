@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from numbasep.machine import REFERENCE
@@ -70,28 +71,36 @@ def tiling(problem: Problem) -> Tiling:
 
 @functools.lru_cache(maxsize=512)
 def _tiling(windows: tuple[Window, ...], out_shape: tuple[int, ...], double: bool) -> Tiling:
-    choices = [_candidates(window, even=window is windows[-1]) for window in windows]
-    lengths = [options[0] for options in choices]
-
-    def cost(trial: list[int]) -> float:
-        points = math.prod(trial)
-        tiles = 1.0
-        for length, window in zip(trial, windows, strict=True):
-            tiles *= max(_count(length, window), 1)
-        gather = points * REFERENCE.fft_pixel_seconds + REFERENCE.fft_call_seconds
-        return tiles * (points * REFERENCE.fft_point_seconds(points, double=double) + gather)
-
-    for _ in range(2):  # coordinate descent, starting from the shortest transforms
-        for at, options in enumerate(choices):
-            trials = [[*lengths[:at], length, *lengths[at + 1 :]] for length in options]
-            lengths = min(trials, key=cost)
-    lengths = _trim(lengths, windows)
+    lengths = _trim(_cheapest(windows, double), windows)
     steps = list(out_shape)
     for length, window in zip(lengths, windows, strict=True):
         steps[window.axis] = min(length - window.taps + 1, max(window.out_size, 1))
     _shrink_batch(steps, {window.axis for window in windows}, math.prod(lengths))
     counts = tuple(-(-size // step) if step else 0 for size, step in zip(out_shape, steps, strict=True))
     return Tiling(tuple(lengths), tuple(steps), counts)
+
+
+def _cheapest(windows: tuple[Window, ...], double: bool) -> list[int]:
+    """Lengths of least predicted time, by coordinate descent from the shortest ones."""
+
+    def cost(trial: Sequence[tuple[int, int]]) -> float:
+        points = math.prod(length for length, _ in trial)
+        point = REFERENCE.fft_point_seconds(points, double=double) + REFERENCE.fft_pixel_seconds
+        return math.prod(count for _, count in trial) * (points * point + REFERENCE.fft_call_seconds)
+
+    choices = [
+        [
+            (length, max(_count(length, window), 1))
+            for length in _candidates(window, even=window is windows[-1])
+        ]
+        for window in windows
+    ]
+    chosen = [options[0] for options in choices]
+    for _ in range(2 if len(windows) > 1 else 1):
+        for at, options in enumerate(choices):
+            if len(options) > 1:
+                chosen = min(([*chosen[:at], option, *chosen[at + 1 :]] for option in options), key=cost)
+    return [length for length, _ in chosen]
 
 
 def _count(length: int, window: Window) -> int:

@@ -7,6 +7,7 @@ may promise is decided here and nowhere else.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,8 +16,7 @@ from numbasep.facts import FormFacts, KernelFacts
 from numbasep.machine import Machine
 from numbasep.problem import Problem
 
-LOSSLESS_EPS = 16
-"""A form whose error is at most this many eps of the sums' type counts as the kernel itself."""
+CHECK = 0.3  # part of what reading and storing a number takes that looking at it takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Candidate:
     """Every result is the exact sum, to the last bit."""
     needs_finite: bool = False
     """NaN and infinities would spread further than by direct summation, so the data must hold none."""
-    largest_sample: float = math.inf
+    largest_sample: float = sys.float_info.max
     """Magnitude up to which no intermediate result overflows; data beyond it take the fallback, as NaN do."""
     workspace: int = 0
     """Bytes of temporary memory, of all threads together."""
@@ -98,6 +98,15 @@ def _streaming_seconds(problem: Problem, machine: Machine, one_thread: float) ->
     threads = thread_count(problem, machine)
     spread = one_thread / threads + machine.copy_seconds(moved, threads) + machine.thread_seconds
     return machine.call_seconds + (min(serial, spread) if threads > 1 else serial)
+
+
+def check_seconds(problem: Problem, machine: Machine) -> float:
+    """Predicted time of finding the largest magnitude of the input, for routes that need finite data."""
+    parts = 2 if problem.compute_dtype.kind == "c" else 1
+    numbers = math.prod(problem.shape) * parts
+    threads = thread_count(problem, machine)
+    reading = machine.copy_seconds(numbers * problem.real_dtype.itemsize, threads)
+    return reading + CHECK * numbers * machine.pixel_seconds[_precision(problem)] / threads
 
 
 def _precision(problem: Problem) -> int:
@@ -151,6 +160,7 @@ def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Can
             bytes=bytes_per_pixel(problem),
             error_bound=rounding.direct_bound(problem, facts),
             exact=rounding.direct_is_exact(problem, facts),
+            needs_finite=not _direct_keeps_footprint(problem, facts),
             workspace=_ring_bytes(problem, machine),
         ),
     )
@@ -159,23 +169,28 @@ def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Can
 # --------------------------------------------------------------------------- sums of separable terms
 
 
-def lossless(problem: Problem, form: FormFacts) -> bool:
-    """Whether a form is the kernel itself, up to the rounding of its weights."""
-    return form.error <= LOSSLESS_EPS * 2 * rounding.unit_roundoff(problem)
-
-
 def keeps_footprint(problem: Problem, facts: KernelFacts, index: int) -> bool:
-    """Whether a form touches exactly the samples that direct summation touches.
+    """Whether NaN and infinities spread through a form exactly as through direct summation.
 
-    Those are the non-zero weights or, for taps given axis by axis, their whole window, which the plain form
-    then multiplies zeros and all.  Integers cannot tell.
+    It must touch the same samples: the non-zero weights or, for taps given axis by axis, their whole window,
+    which the plain form then multiplies zeros and all.  And its terms must not weigh a sample with opposite
+    signs, which turns an infinity into NaN.  Terms that the caller gave define what is right.  Integers cannot
+    tell.
     """
-    if problem.integer_data:
-        return True
     form = facts.forms[index]
+    if problem.integer_data or form.given:
+        return True
     if problem.footprint == "support":
-        return form.same_support
-    return index == 0 or any(term == facts.shape for term in form.factors)
+        return form.same_support and form.coherent
+    return index == 0 or (form.coherent and any(term == facts.shape for term in form.factors))
+
+
+def _direct_keeps_footprint(problem: Problem, facts: KernelFacts) -> bool:
+    """As `keeps_footprint`, for direct summation of a kernel that was given term by term."""
+    form = next((form for form in facts.forms if form.given), None)
+    if form is None or problem.integer_data or form.rank == 1:
+        return True
+    return form.same_support and form.coherent
 
 
 def form_operations(form: FormFacts) -> int:
@@ -208,10 +223,12 @@ def _form_candidate(
     method: str, index: int, problem: Problem, facts: KernelFacts, machine: Machine
 ) -> Candidate:
     form = facts.forms[index]
+    needs_finite = not keeps_footprint(problem, facts, index)
+    check = check_seconds(problem, machine) if needs_finite else 0.0
     return Candidate(
         method,
         True,
-        seconds=form_seconds(problem, facts, form, machine),
+        seconds=form_seconds(problem, facts, form, machine) + check,
         operations=form_operations(form) * number_parts(problem, facts),
         bytes=bytes_per_pixel(problem),
         error_bound=rounding.form_bound(problem, facts, form),
@@ -219,7 +236,7 @@ def _form_candidate(
         form=index,
         name=form.name,
         exact=rounding.form_is_exact(problem, facts, form),
-        needs_finite=not keeps_footprint(problem, facts, index),
+        needs_finite=needs_finite,
         workspace=2 * _ring_bytes(problem, machine),
     )
 
@@ -313,10 +330,8 @@ def fft_seconds(problem: Problem, machine: Machine, tiles: overlap.Tiling) -> fl
     double = problem.real_dtype.itemsize == 8
     point = machine.fft_point_seconds(tiles.points * parts, double=double) + machine.fft_pixel_seconds
     work = points * point + tiles.tiles * machine.fft_call_seconds
+    check = 0.0 if problem.integer_data else check_seconds(problem, machine)
     threads = thread_count(problem, machine)
-    check = 0.0
-    if not problem.integer_data:
-        check = machine.copy_seconds(math.prod(problem.shape) * problem.input_dtype.itemsize, 1)
     shared = -(-tiles.tiles // threads) / tiles.tiles  # the slowest thread's share
     return machine.call_seconds + machine.thread_seconds + check + work * shared
 

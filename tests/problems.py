@@ -58,6 +58,8 @@ def form(factors: Sequence[Sequence[int]] = ((9, 9),), **fields: object) -> Form
         "operations": sum(map(sum, counts)),
         "exact": False,
         "same_support": True,
+        "coherent": True,
+        "given": False,
     }
     return FormFacts(**(defaults | fields))
 

@@ -279,3 +279,31 @@ def test_plans_are_frozen_and_travel():
     with pytest.raises(dataclasses.FrozenInstanceError):
         p.machine = "another"
     assert pickle.loads(pickle.dumps(p)) == p
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (1, 1), (5,), (2, 3, 4)])
+def test_a_kernel_of_zeros_is_planned(shape):
+    weights = np.zeros(shape)
+    f = kernel_facts(weights, forms(weights))
+    for dtype in (np.float32, np.uint8):
+        choice = decide(problem((40,) * len(shape), shape, dtype), f)
+        assert choice.chosen.error_bound < 1e-5
+
+
+def test_integer_results_are_rounded_once_where_a_form_allows_it():
+    ninths = facts((3, 3), forms=[form([(3, 3)], exact=True, divisor=9.0, error=1e-17)])
+    p = problem((64, 64), (3, 3), np.uint8)
+    choice = decide(p, ninths)
+    assert choice.chosen.method == "separable"
+    assert "rounds only once" in choice.candidates[0].reason
+    assert decide(problem((64, 64), (3, 3), np.uint8, np.float32), ninths).candidates[0].feasible
+    assert decide(problem((64, 64), (3, 3), np.uint8, method="direct"), ninths).chosen.method == "direct"
+
+
+def test_uniform_areas_stay_uniform():
+    import numbasep
+
+    for n in (3, 5, 7, 9):
+        for value in (1, 100, 255):
+            image = np.full((40, 50), value, np.uint8)
+            assert (numbasep.convolve(image, np.ones((n, n)) / n**2) == value).all()

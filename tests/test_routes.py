@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -169,6 +170,46 @@ def test_terms_are_needed():
 def test_terms_that_touch_more_than_the_kernel_need_finite_data(fields, needs):
     f = facts(nonzeros=40, full_support=False, forms=[form(same_support=False)])
     assert only("separable", problem(**fields), f).needs_finite is needs
+
+
+def test_terms_of_opposite_signs_need_finite_data():
+    f = facts(forms=[form([(9, 9), (9, 9)], coherent=False)])
+    assert only("separable", problem(), f).needs_finite
+    assert not only("separable", problem(dtype=np.uint8, output=np.float32), f).needs_finite
+    assert (
+        only("separable", problem(), f).seconds
+        > only("separable", problem(), facts(forms=[form([(9, 9)] * 2)])).seconds
+    )
+
+
+def test_terms_that_were_given_define_the_result():
+    given = form([(9, 9), (9, 9)], coherent=False, given=True)
+    assert not only("separable", problem(), facts(forms=[given])).needs_finite
+    assert only("direct", problem(), facts(forms=[given])).needs_finite
+    assert not only("direct", problem(footprint="window"), facts(forms=[form(given=True)])).needs_finite
+
+
+@pytest.mark.parametrize(
+    ("terms", "coherent"),
+    [
+        ([([1, 2], [3, 4])], True),
+        ([([1, 2], [3, 4]), ([0, 1], [1, 1])], True),
+        ([([1, 2], [3, 4]), ([0, -1], [1, 1])], False),
+        ([([1, 2], [3, 4]), ([0, -1e-30], [1, 1])], False),
+        ([([1, 0], [3, 4]), ([0, -1], [1, 1])], True),
+        ([([1, 1j], [3, 4])], False),
+    ],
+)
+def test_coherence_is_about_every_sample(terms, coherent):
+    terms = tuple(tuple(np.array(taps) for taps in term) for term in terms)
+    dense = sum(np.multiply.outer(*term) for term in terms)
+    size = sum(np.abs(np.multiply.outer(*term)).sum() for term in terms)
+    like = SimpleNamespace(
+        name="terms", terms=terms, divisor=1.0, error=0.0, amplification=size / np.abs(dense).sum(),
+        operations=8, exact=False, same_support=True,
+    )  # fmt: skip
+    (found,) = kernel_facts(dense, [like]).forms
+    assert found.coherent is coherent
 
 
 def test_structured_terms_do_not_replace_a_whole_window():

@@ -1,0 +1,71 @@
+"""The largest magnitude in an array: what decides whether a route that needs finite data may be taken."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK_BYTES = 1 << 18  # read twice, so the second time from the second-level cache
+PARALLEL_BYTES = 1 << 22
+
+
+def largest_magnitude(x: NDArray[Any], workers: int = 1) -> float:
+    """Largest |x| of an array; NaN if it holds a NaN, 0 if it is empty.
+
+    Parameters
+    ----------
+    x : ndarray
+        Real or complex, of any layout; of complex numbers, the larger of the two parts counts.
+    workers : int
+        Threads.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> largest_magnitude(np.array([[1.0, -3.0], [2.0, 0.5]]))
+    3.0
+    >>> largest_magnitude(np.array([1.0, np.nan]))
+    nan
+    """
+    if not x.size:
+        return 0.0
+    if x.dtype.kind == "c":
+        parts = [largest_magnitude(x.real, workers), largest_magnitude(x.imag, workers)]
+        return max(parts) if not any(map(math.isnan, parts)) else math.nan
+    chunks = _chunks(x)
+    with np.errstate(invalid="ignore"):
+        if workers == 1 or x.nbytes < PARALLEL_BYTES:
+            return _largest(chunks)
+        with ThreadPoolExecutor(workers) as pool:
+            found = list(pool.map(_largest, (chunks[i::workers] for i in range(workers))))
+    return math.nan if any(map(math.isnan, found)) else max(found)
+
+
+def _chunks(x: NDArray[Any]) -> list[NDArray[Any]]:
+    """Pieces of about CHUNK_BYTES along the axis of the largest stride."""
+    if x.nbytes <= CHUNK_BYTES:
+        return [x]
+    slowest = max(range(x.ndim), key=lambda axis: abs(x.strides[axis]) if x.shape[axis] > 1 else -1)
+    lines = np.moveaxis(x, slowest, 0)
+    step = max(1, CHUNK_BYTES * len(lines) // x.nbytes)
+    pieces = [lines[i : i + step] for i in range(0, len(lines), step)]
+    if step > 1 or x.ndim == 1:
+        return pieces
+    return [chunk for piece in pieces for chunk in _chunks(piece[0])]
+
+
+def _largest(chunks: list[NDArray[Any]]) -> float:
+    largest = 0.0
+    for chunk in chunks:
+        found = max(float(chunk.max()), -float(chunk.min()))
+        if math.isnan(found):
+            return found
+        largest = max(largest, found)
+    return largest

@@ -1,0 +1,68 @@
+"""Every plan's effective kernel, read off a delta image, and its stated error on images that provoke it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import numbasep
+from numbasep.routes import ROUTES
+from tests.kernel_zoo import kernels
+
+ZOO = kernels()
+SMALL = sorted(name for name, weights in ZOO.items() if weights.size < 6000)
+
+
+def routes_of(weights, shape, dtype, **options):
+    """A plan for every route that can compute this without breaking the contract."""
+    for candidate in numbasep.plan(weights, shape, dtype, **options).candidates:
+        if candidate.feasible:
+            yield numbasep.plan(weights, shape, dtype, method=candidate.method, **options)
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_effective_kernel_is_the_kernel(name, dtype):
+    weights = ZOO[name]
+    delta = np.zeros([2 * n + 3 for n in weights.shape], dtype)
+    centre = tuple(n // 2 for n in delta.shape)
+    delta[centre] = 1
+    region = tuple(
+        slice(c - (n - 1) // 2, c - (n - 1) // 2 + n) for c, n in zip(centre, weights.shape, strict=True)
+    )
+    expected = np.zeros(delta.shape)
+    expected[region] = weights
+    u = np.finfo(dtype).eps / 2
+    for plan in routes_of(weights, delta.shape, dtype, mode="constant"):
+        worst = np.abs(plan(delta) - expected).max()
+        assert worst <= (plan.error_bound + u) * np.abs(weights).sum(), str(plan)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_bound_holds_on_the_image_that_attains_the_norm(name):
+    weights = ZOO[name].astype(np.float32).astype(np.float64)
+    flipped = weights[(slice(None, None, -1),) * weights.ndim]
+    image = np.pad(np.sign(flipped), 3).astype(np.float32)
+    truth = np.abs(weights).sum()  # at the centre: convolution meets every weight with its sign
+    at = tuple(3 + n // 2 for n in weights.shape)  # output under the kernel's own centre
+    for plan in routes_of(weights.astype(np.float32), image.shape, np.float32, mode="constant"):
+        u = 2.0**-24
+        assert abs(float(plan(image)[at]) - truth) <= (plan.error_bound + u) * truth, str(plan)
+
+
+@pytest.mark.parametrize("method", list(ROUTES))
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    "name", ["disk r=7", "motion 15 @30", "unsharp s=2 a=1.5", "gauss s=3", "random 15x15"]
+)
+def test_one_bad_sample_spreads_as_in_direct_summation(name, bad, method):
+    weights = ZOO[name]
+    image = np.random.default_rng(0).random((70, 80), np.float32)
+    image[30, 41] = bad
+    try:
+        found = numbasep.convolve(image, weights, method=method)
+    except ValueError as error:
+        pytest.skip(str(error))
+    reference = numbasep.convolve(image, weights, method="direct")
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(reference))
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(reference))
