@@ -174,8 +174,8 @@ def keeps_footprint(problem: Problem, facts: KernelFacts, index: int) -> bool:
 
     It must touch the same samples: the non-zero weights or, for taps given axis by axis, their whole window,
     which the plain form then multiplies zeros and all.  And its terms must not weigh a sample with opposite
-    signs, which turns an infinity into NaN.  Terms that the caller gave define what is right.  Integers cannot
-    tell.
+    signs, which turns an infinity into NaN.  Terms that the caller gave define what is right.  Integer data
+    hold neither.
     """
     form = facts.forms[index]
     if problem.integer_data or form.given:
