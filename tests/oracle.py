@@ -1,8 +1,8 @@
 """What every filter must return, written to be read and believed, not to be fast.
 
-Nothing here imports numbasep.  Each function says the definition: one shifted copy of the continued array for
-each weight, times that weight, added up in float64, complex128, or Python integers.  `test_oracle.py` compares
-this module with SciPy; everything else is compared with this module.
+Nothing here imports numbasep.  Each function says the definition: one shifted copy of the continued array
+for each weight, times that weight, added up in float64, complex128, or Python integers.  `test_oracle.py`
+compares this module with SciPy; everything else is compared with this module.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def correlate(
     """Correlation; axis i of `weights` acts on axis `axes[i]`.
 
     `every_tap` also multiplies by the weights that are zero (0 * NaN = NaN), which SciPy does in its 1-D
-    filters but not in its N-D filters.  `exact` sums Python integers.  Complex weights are conjugated, as NumPy
-    and SciPy do.
+    filters but not in its N-D filters.  `exact` sums Python integers.  Complex weights are conjugated, as
+    NumPy and SciPy do.
     """
     x = np.asarray(x)
     axes = tuple(range(x.ndim)) if axes is None else tuple(a % x.ndim for a in axes)
@@ -181,6 +181,11 @@ def store(values: np.ndarray, dtype: Any, cast: str = "truncate") -> np.ndarray:
     whole = [int(v) for v in (np.trunc(values) if cast == "truncate" else np.rint(values)).ravel()]
     low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     if cast == "truncate":
+        # Compilers for x86-64 convert to int32 or, for longer types, int64, which give their least number
+        # for what they cannot hold; only then are bits cut off.
+        middle = np.iinfo(np.int32 if dtype.itemsize < 4 or dtype == np.int32 else np.int64)
+        if dtype != np.uint64:
+            whole = [v if middle.min <= v <= middle.max else int(middle.min) for v in whole]
         whole = [(v - low) % (high - low + 1) + low for v in whole]
     else:
         whole = [min(max(v, low), high) for v in whole]
@@ -213,7 +218,7 @@ def assert_close(got: np.ndarray, expected: np.ndarray, slack: float, cast: str 
     __tracebackhide__ = True
     assert got.shape == expected.shape, f"shape {got.shape}, expected {expected.shape}"
     if got.dtype.kind in "iu":
-        # what expected - slack and expected + slack are stored as, and differences that survive wrapping round
+        # what expected - slack and expected + slack are stored as; differences survive wrapping round
         nearest = np.trunc if cast == "truncate" else np.rint
         info = np.iinfo(got.dtype)
         low, high = nearest(expected - slack), nearest(expected + slack)

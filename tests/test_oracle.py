@@ -24,8 +24,8 @@ def test_one_axis(operation: str, mode: str, taps: int, size: int) -> None:
     for origin in range(-(taps // 2), (taps - 1) // 2 + 1):
         if operation == "convolve" and taps % 2 == 0:
             origin = -origin - 1
-        # The 1-D functions: SciPy 1.17's N-D ones read outside the array in mode "reflect" where a kernel reaches
-        # 4n or another multiple of 2n beyond it, as in correlate([1., 10.], [1.] + [0.] * 10, origin=3).
+        # The 1-D functions: in mode "reflect" SciPy 1.17's N-D ones read outside the array where a kernel
+        # reaches 4n or 6n, ... beyond it, as in correlate([1., 10.], [1.] + [0.] * 10, origin=3).
         expected = getattr(ndimage, f"{operation}1d")(x, w, mode=mode, cval=1.5, origin=origin)
         np.testing.assert_allclose(getattr(oracle, operation)(x, w, mode, 1.5, origin), expected, atol=1e-13)
 
@@ -147,10 +147,11 @@ def test_exact_sums_are_those_of_python(mode: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.uint32, np.int64])
 def test_store_is_scipys_cast(dtype: type) -> None:
-    x = rng.normal(scale=200, size=(9, 9))
     w = rng.normal(size=(3, 3))
-    expected = ndimage.correlate(x, w, output=dtype)
-    np.testing.assert_array_equal(oracle.store(oracle.correlate(x, w), dtype), expected)
+    for scale in (0.5, 200, 1e6, 3e9):
+        x = rng.normal(scale=scale, size=(9, 9))
+        expected = ndimage.correlate(x, w, output=dtype)
+        np.testing.assert_array_equal(oracle.store(oracle.correlate(x, w), dtype), expected)
 
 
 def test_store_saturating() -> None:

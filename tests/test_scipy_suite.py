@@ -83,8 +83,9 @@ def test_no_scipy_c_filter_is_called(report: dict[str, Any]) -> None:
 def test_the_guard_would_notice(tmp_path: Path) -> None:
     """The proof above must be able to fail: SciPy's own function, swapped in, is caught."""
     program = (
-        "from scipy import ndimage; from scipy_suite import plugin; original = ndimage.correlate1d; "
-        "plugin.install(); plugin.swapped('correlate1d', original)([1., 2, 3], [1., 1]); print(plugin.record.c_calls)"
+        "from scipy import ndimage; from scipy_suite import plugin; original = ndimage.correlate1d;"
+        "plugin.install(); plugin.swapped('correlate1d', original)([1., 2, 3], [1., 1]);"
+        "print(plugin.record.c_calls)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
     done = subprocess.run(

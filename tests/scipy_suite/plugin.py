@@ -1,8 +1,8 @@
 """A pytest plugin that puts numbasep's functions into `scipy.ndimage` before SciPy's tests are collected.
 
 Loaded with ``-p scipy_suite.plugin`` in a process of its own.  It keeps the tests that use the swapped
-functions, counts the calls of each, and notes every SciPy C filter that runs inside one of them.  The outcome goes, as JSON,
-to the file named by NUMBASEP_SCIPY_REPORT.
+functions, counts the calls of each, and notes every SciPy C filter that runs inside one of them.  The outcome
+goes, as JSON, to the file named by NUMBASEP_SCIPY_REPORT.
 """
 
 from __future__ import annotations
