@@ -23,6 +23,7 @@ from .problem import Convolution
 from .weights import spatial_factors, spatial_pays
 
 Array = npt.NDArray[Any]
+WORTHWHILE = 0.8  # of the direct time that another form may take: estimates err, and it is rounded twice
 METHODS = ("auto", "direct", "separable")
 
 
@@ -93,7 +94,7 @@ def ordinary_route(problem: Convolution, filters: Array, method: str, rtol: floa
 
 def profitable_multiplier(problem: Convolution, workers: int) -> int:
     """The largest channel multiplier with which the depthwise separable form would be quicker; 0 if none."""
-    direct = cost.seconds(problem, "direct", 1, workers)
+    direct = WORTHWHILE * cost.seconds(problem, "direct", 1, workers)
     best = 0
     for multiplier in range(1, min(problem.taps, problem.out_channels) + 1):
         if cost.seconds(problem, "separable", multiplier, workers) >= direct:
