@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 
 CACHE_BYTES = 384 << 10  # packed rows of a task: half of a second-level cache
 STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
+SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
 TASKS_PER_THREAD = 4
 PARALLEL_WORK = 400_000  # element operations below which threads cost more than they bring
 
@@ -94,6 +95,7 @@ class PlanePass:
         table_bytes = -(-table * 8 // VECTOR_BYTES) * VECTOR_BYTES
         with threads.borrow(count * (work_bytes + 2 * table_bytes)) as buffer:
             work = buffer[: count * work_bytes].view(dtype).reshape(count, -1)
+            work.fill(0)  # whole vectors are computed: left-over bits behind a row could be slow denormals
             tables = buffer[count * work_bytes :][: 2 * count * table_bytes].view(np.int64).reshape(2 * count, -1)
             raw_in = np.empty((count, self.raw_in), np.uint8)
             raw_out = np.empty((count, self.raw_out), np.uint8)
@@ -172,9 +174,11 @@ def prepare_pass(
     slack = (column_window.taps - 1) * inner + 2 * block
     line = VECTOR_BYTES // item
     ring_stride = _skew(_round_up(tile * inner + slack, block), line)
-    result_stride = _skew(_round_up(tile * inner, block) + block, line)
+    segment = _segment_columns(tile, column_window.taps, inner)
+    scratch_stride = _skew(_round_up(segment * inner + slack, block), line)
+    result_stride = _skew(_round_up(segment * inner, block) + block, line)
     scratch = ring_rows * ring_stride
-    result = scratch + BLOCK_ROWS * ring_stride
+    result = scratch + BLOCK_ROWS * scratch_stride
 
     gather = max(1, 512 // inner)
     geometry = np.zeros(g.GEOMETRY, np.int64)
@@ -189,7 +193,7 @@ def prepare_pass(
         g.STREAM: int(_streams(planes, n_planes, dtype_out, compute)),
         g.STRIP: strip, g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.SOURCES: len(sources),
         g.OUTER_AXES: len(tables), g.RING: 0, g.RING_STRIDE: ring_stride,
-        g.SCRATCH: scratch, g.SCRATCH_STRIDE: ring_stride, g.RESULT: result, g.RESULT_STRIDE: result_stride,
+        g.SCRATCH: scratch, g.SCRATCH_STRIDE: scratch_stride, g.SEGMENT: segment, g.RESULT: result, g.RESULT_STRIDE: result_stride,
         g.TABLES: max(ring_rows, len(sources)), g.GATHER: gather,
     }.items():  # fmt: skip
         geometry[name] = value
@@ -215,6 +219,12 @@ def _tile_columns(columns: int, taps: int, inner: int, item: int, ring_rows: int
         return max(columns, 1)
     tiles = -(-columns // tile)
     return _round_up(-(-columns // tiles), 64 * period)
+
+
+def _segment_columns(tile: int, taps: int, inner: int) -> int:
+    """Columns computed at a time: few enough for the first-level cache, far more than the halo between passes."""
+    wanted = max(SEGMENT_ELEMENTS // inner, 12 * taps)
+    return tile if tile <= wanted + wanted // 2 else _round_up(wanted, 64)
 
 
 def _strip_rows(rows: int, taps: int, count: int, other_tasks: int) -> int:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from .geometry import RUN_LENGTH, RUN_ROW, RUN_SHIFT, RUN_WEIGHTS
 from .jit import inlined
-from .simd import BLOCK_COLUMNS, BLOCK_ROWS, VECTOR_BYTES, BlockWords, peek
+from .simd import BLOCK_COLUMNS, BLOCK_ROWS, REGISTERS, VECTOR_BYTES, BlockWords, peek
 
-LINE_COLUMNS = 4  # vectors of one row that share every weight they load
+LINE_COLUMNS = 8 if REGISTERS == 32 else 4  # vectors of one row that share every weight they load
 
 _rows = BlockWords(BLOCK_ROWS, BLOCK_COLUMNS)
 zero_block, read_block, write_block = _rows.zero, _rows.read, _rows.write
@@ -20,10 +20,10 @@ zero_line, read_line, write_line, fma_line = _line.zero, _line.read, _line.write
 
 
 @inlined
-def correlate_runs(work, table, runs, weights, start, stop, count, target, stride, accumulate):
+def correlate_runs(work, table, offset, runs, weights, start, stop, count, target, stride, accumulate):
     """BLOCK_ROWS output rows of `count` numbers, each the sum of `runs[start:stop]` of weighted packed rows.
 
-    A run is a column of taps: rows `table[RUN_ROW + k]`, shifted by RUN_SHIFT elements.  A row that is loaded
+    A run is a column of taps: rows `table[RUN_ROW + k]` from `offset` on, shifted by RUN_SHIFT elements.  A row that is loaded
     serves all output rows of the block.
     """
     like = work[0]
@@ -31,7 +31,7 @@ def correlate_runs(work, table, runs, weights, start, stop, count, target, strid
     for j in range(0, count, width):
         total = read_block(work, target + j, stride) if accumulate else zero_block(like)
         for run in range(start, stop):
-            first, shift = runs[run, RUN_ROW], runs[run, RUN_SHIFT]
+            first, shift = runs[run, RUN_ROW], runs[run, RUN_SHIFT] + offset
             weight = runs[run, RUN_WEIGHTS]
             window = open_window(work, table, first, shift + j)
             for k in range(runs[run, RUN_LENGTH]):

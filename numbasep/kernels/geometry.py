@@ -27,6 +27,7 @@ are ordinary planes.  All distances count elements, not bytes.
     STRIPS,  # tasks along the rows of a plane
     TILE,  # columns of a task
     TILES,  # tasks along the columns of a plane
+    SEGMENT,  # columns that are computed and stored at a time: their sums stay in the first-level cache
     SOURCES,  # input planes that one output plane reads
     OUTER_AXES,
     RING,  # where the packed rows start in the workspace
@@ -38,7 +39,7 @@ are ordinary planes.  All distances count elements, not bytes.
     TABLES,  # length of the row table
     GATHER,  # columns of a strided row that are gathered at once
     GEOMETRY,  # number of entries
-) = range(31)
+) = range(32)
 
 # terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program
 RUN_START, RUN_STOP, TAP_START, TAP_STOP, SOURCE_ROW, TERM = range(6)

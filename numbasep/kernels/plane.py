@@ -40,6 +40,7 @@ from .geometry import (
     RUN_STOP,
     SCRATCH,
     SCRATCH_STRIDE,
+    SEGMENT,
     SOURCE_ROW,
     SOURCES,
     STRIP,
@@ -83,11 +84,14 @@ def locate_target(plane, geometry, outer):
 
 
 @inlined
-def compute_block(geometry, terms, runs, weights, shifts, line_weights, columns, rows, work, table):
-    """All terms of the program for the `rows` <= BLOCK_ROWS output rows whose packed rows `table` lists."""
+def compute_block(geometry, terms, runs, weights, shifts, line_weights, first, columns, rows, work, table):
+    """All terms of the program for columns [first, first + columns) of `rows` <= BLOCK_ROWS output rows.
+
+    `table` lists the packed rows that they need.
+    """
     result, result_stride = geometry[RESULT], geometry[RESULT_STRIDE]
     inner = geometry[INNER]
-    count = columns * inner
+    count, offset = columns * inner, first * inner
     for term in range(terms.shape[0]):
         accumulate = term > 0
         start, stop = terms[term, RUN_START], terms[term, RUN_STOP]
@@ -99,11 +103,14 @@ def compute_block(geometry, terms, runs, weights, shifts, line_weights, columns,
             target = scratch if two_passes else result
             stride = scratch_stride if two_passes else result_stride
             correlate_runs(
-                work, table, runs, weights, start, stop, wide, target, stride, accumulate and not two_passes
+                work, table, offset, runs, weights, start, stop, wide, target, stride,
+                accumulate and not two_passes,
             )
         if tap_start < tap_stop:
             for row in range(rows):
-                source = scratch + row * scratch_stride if two_passes else table[terms[term, SOURCE_ROW] + row]
+                source = scratch + row * scratch_stride
+                if not two_passes:
+                    source = table[terms[term, SOURCE_ROW] + row] + offset
                 target = result + row * result_stride
                 correlate_line(
                     work, source, shifts, line_weights, tap_start, tap_stop, count, target, accumulate
@@ -149,12 +156,15 @@ def filter_tile(
             for k in range(window):
                 slot = (done + k) % window
                 table[source * window + k] = ring + (source * window + slot) * ring_stride
-        compute_block(geometry, terms, runs, weights, shifts, line_weights, columns, rows, work, table)
-        for q in range(rows):
-            call(store, (
-                work, geometry[RESULT] + q * geometry[RESULT_STRIDE], columns, geometry, constants[0],
-                raw_out, y, target + (i + q) * geometry[ROW_STRIDE_OUT],
-            ))  # fmt: skip
+        for first in range(0, columns, geometry[SEGMENT]):
+            part = min(geometry[SEGMENT], columns - first)
+            compute_block(geometry, terms, runs, weights, shifts, line_weights, first, part, rows, work, table)
+            at = target + i * geometry[ROW_STRIDE_OUT] + first * geometry[COLUMN_STRIDE_OUT]
+            for q in range(rows):
+                call(store, (
+                    work, geometry[RESULT] + q * geometry[RESULT_STRIDE], part, geometry, constants[0],
+                    raw_out, y, at + q * geometry[ROW_STRIDE_OUT],
+                ))  # fmt: skip
 
 
 @serial
