@@ -1,0 +1,119 @@
+"""How good the automatic choice is: ``python -m benchmarks.regret``.
+
+Every kernel of the zoo meets every image; each route that keeps the contract is timed, in turns.  The regret is
+the time of the chosen route over that of the fastest one.  Results go to ``benchmarks/results/regret.json`` and
+``regret.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import numbasep
+from numbasep import machine
+from tests.kernel_zoo import kernels
+
+from . import common
+
+RESULTS = Path(__file__).parent / "results"
+VOLUME = 2  # a volume has as many elements as an image: side ** (2 / 3) along each axis
+Record = dict[str, Any]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run and store."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.regret", description=__doc__.splitlines()[0])
+    parser.add_argument("--sides", type=int, nargs="+", default=[64, 256, 1024, 4096], help="of the images")
+    parser.add_argument("--dtypes", nargs="+", default=["uint8", "float32", "float64"])
+    parser.add_argument("--kernels", nargs="*", help="only kernels whose names contain one of these words")
+    parser.add_argument("--repeat", type=int, default=5, help="rounds, of which the fastest counts")
+    parser.add_argument("--workers", type=int, help="threads (default: all)")
+    parser.add_argument("--limit", type=float, default=2.0, help="skip routes predicted to take more seconds")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
+    arguments = parser.parse_args(argv)
+    records = [
+        record
+        for side in arguments.sides
+        for dtype in arguments.dtypes
+        for name, weights in kernels().items()
+        if not arguments.kernels or any(word in name for word in arguments.kernels)
+        if (record := measure(name, weights, side, dtype, arguments)) is not None
+    ]
+    text = table(records)
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    content = {"machine": machine.current().name, "workers": arguments.workers, "records": records}
+    (arguments.results / "regret.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    (arguments.results / "regret.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def measure(name: str, weights: common.Array, side: int, dtype: str, options: Any) -> Record | None:
+    """Seconds of every route for one problem; None where there is nothing to choose from."""
+    length = side if weights.ndim == 2 else round(side ** (VOLUME / weights.ndim))
+    x = common.image(*(length,) * weights.ndim, dtype=dtype)
+    plan = numbasep.plan(weights, x.shape, x.dtype, workers=options.workers)
+    routes = {c.method: c.seconds for c in plan.candidates if c.feasible and c.seconds <= options.limit}
+    if len(routes) < 2 or plan.method not in routes:
+        return None
+    calls = {m: common.prepared(weights, x, method=m, workers=options.workers) for m in routes}
+    seconds = fastest_of(calls, options.repeat, cpu=options.workers == 1)
+    return {
+        "kernel": name,
+        "shape": list(x.shape),
+        "dtype": dtype,
+        "chosen": plan.method,
+        "regret": seconds[plan.method] / min(seconds.values()),
+        "measured": seconds,
+        "predicted": routes,
+    }
+
+
+def fastest_of(calls: dict[str, Callable[[], Any]], repeat: int, *, cpu: bool) -> dict[str, float]:
+    """Least time of each call, in turns; the thread's own if `cpu`, which other processes disturb less."""
+    clock = time.thread_time if cpu else time.perf_counter
+    best = dict.fromkeys(calls, math.inf)
+    for _ in range(repeat):
+        for name, call in calls.items():
+            start = clock()
+            call()
+            best[name] = min(best[name], clock() - start)
+    return best
+
+
+def table(records: Sequence[Record]) -> str:
+    """Markdown: regret and the quality of predictions by dtype and size, then the worst choices."""
+    lines = [
+        "| images | problems | regret: mean | 95 % | worst | predictions within 25 % |",
+        "|" + "---|" * 6,
+    ]
+    groups: dict[str, list[Record]] = {"all": list(records)}
+    for record in records:
+        for group in (record["dtype"], f"{math.prod(record['shape']):.0e} elements"):
+            groups.setdefault(group, []).append(record)
+    for group, members in groups.items():
+        regrets = np.array([record["regret"] for record in members])
+        ratios = np.array([r["predicted"][m] / t for r in members for m, t in r["measured"].items()])
+        close = np.mean((ratios > 0.75) & (ratios < 1.25))
+        mean, high, worst = np.exp(np.log(regrets).mean()), np.quantile(regrets, 0.95), regrets.max()
+        lines.append(f"| {group} | {len(members)} | {mean:.3f} | {high:.2f} | {worst:.2f} | {close:.0%} |")
+    lines += ["", "| worst choices | shape | dtype | regret | chosen | milliseconds |", "|" + "---|" * 6]
+    for record in sorted(records, key=lambda record: -record["regret"])[:20]:
+        shape = "x".join(map(str, record["shape"]))
+        times = ", ".join(f"{m} {1e3 * t:.3g}" for m, t in record["measured"].items())
+        lines.append(
+            f"| {record['kernel']} | {shape} | {record['dtype']} | {record['regret']:.2f} "
+            f"| {record['chosen']} | {times} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
