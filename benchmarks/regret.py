@@ -1,8 +1,7 @@
 """How good the automatic choice is: ``python -m benchmarks.regret``.
 
-Every kernel of the zoo meets every image; each route that keeps the contract is timed, in turns.  The regret is
-the time of the chosen route over that of the fastest one.  Results go to ``benchmarks/results/regret.json`` and
-``regret.md``.
+Every kernel of the zoo meets every image; each route that keeps the contract is timed, in turns.  The regret
+is the time of the chosen route over that of the fastest one.  Results: ``benchmarks/results/regret.*``.
 """
 
 from __future__ import annotations
@@ -82,6 +81,7 @@ def fastest_of(calls: dict[str, Callable[[], Any]], repeat: int, *, cpu: bool) -
     best = dict.fromkeys(calls, math.inf)
     for _ in range(repeat):
         for name, call in calls.items():
+            call()  # leaves the caches as it finds them in a series of equal calls
             start = clock()
             call()
             best[name] = min(best[name], clock() - start)
