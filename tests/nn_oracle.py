@@ -1,4 +1,4 @@
-"""The formula of the convolutions over channels, written with loops over taps in float64: slow and obvious."""
+"""The formula of the convolutions over channels as loops over taps in float64: slow and obvious."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def axis_geometry(size, taps, stride, dilation, padding):
 
 def windows(x, kernel, strides, padding, rates):
     """x (B, H, W, C) in float64 as a function of the tap: all the samples that tap (di, dj) multiplies."""
-    pads = ("SAME", "SAME") if padding == "SAME" else ("VALID", "VALID") if padding == "VALID" else padding[1:3]
+    pads = (
+        ("SAME", "SAME") if padding == "SAME" else ("VALID", "VALID") if padding == "VALID" else padding[1:3]
+    )
     (top, bottom, rows), (left, right, columns) = (
         axis_geometry(x.shape[1 + a], kernel[a], strides[a], rates[a], pads[a]) for a in (0, 1)
     )

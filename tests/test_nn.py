@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import nn_oracle
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import nn_oracle
 from numbasep import nn
 
 TOLERANCE = {"float16": 1e-3, "float32": 1e-6, "float64": 1e-14}
@@ -108,7 +108,9 @@ def test_equals_the_formula(request):
         request["seed"], request["shape"], request["kernel"], request["multiplier"], request["outputs"], dtype
     )
     used = choose(operation, depthwise, pointwise, filters)
-    result = call(operation, x, used, strides, padding, rates, request["data_format"], workers=request["workers"])
+    result = call(
+        operation, x, used, strides, padding, rates, request["data_format"], workers=request["workers"]
+    )
     expected = oracle(operation, x, used, strides, padding, rates)
     assert result.dtype == dtype
     assert result.shape == expected.shape
@@ -122,7 +124,9 @@ def test_float32_error_on_random_configurations(seed):
     kernel = tuple(rng.integers(1, 6, 2).tolist())
     strides = tuple(rng.integers(1, 4, 2).tolist())
     shape = (int(rng.integers(1, 3)), *rng.integers(8, 30, 2).tolist(), int(rng.choice([3, 32, 96, 300])))
-    x, *filters = arrays(seed, shape, kernel, int(rng.integers(1, 3)), int(rng.choice([8, 64, 100])), "float32")
+    x, *filters = arrays(
+        seed, shape, kernel, int(rng.integers(1, 3)), int(rng.choice([8, 64, 100])), "float32"
+    )
     used = choose(operation, *filters)
     padding = ("SAME", "VALID")[seed // 3 % 2]
     result = call(operation, x, used, strides, padding, (1, 1), ("NHWC", "NCHW")[seed // 6 % 2])
@@ -147,7 +151,10 @@ def test_mobilenet_layers(size, channels, outputs, stride, workers):
 def test_spatially_separable_filters_as_two_passes(kernel, strides, multiplier):
     rng = np.random.default_rng(5)
     x = rng.standard_normal((2, 23, 26, 37)).astype(np.float32)
-    columns, rows = rng.standard_normal((kernel[0], 1, 37, multiplier)), rng.standard_normal((1, kernel[1], 37, multiplier))
+    columns, rows = (
+        rng.standard_normal((kernel[0], 1, 37, multiplier)),
+        rng.standard_normal((1, kernel[1], 37, multiplier)),
+    )
     depthwise = (columns * rows).astype(np.float32)
     pointwise = rng.standard_normal((1, 1, 37 * multiplier, 20)).astype(np.float32)
     four = (1, *strides, 1)
@@ -177,7 +184,9 @@ def test_auto_takes_two_passes_for_large_separable_filters():
 
 def test_separable_method_is_refused_for_filters_of_higher_rank():
     with pytest.raises(ValueError, match="method='separable' needs"):
-        nn.depthwise_conv2d(np.ones((1, 5, 5, 1)), np.eye(3)[..., None, None], (1, 1, 1, 1), "SAME", method="separable")
+        nn.depthwise_conv2d(
+            np.ones((1, 5, 5, 1)), np.eye(3)[..., None, None], (1, 1, 1, 1), "SAME", method="separable"
+        )
 
 
 def test_results_do_not_depend_on_workers():
@@ -209,7 +218,9 @@ def test_padding_never_makes_a_nan_and_a_nan_stays_in_its_window(operation, data
 def test_worked_example_of_12_by_12_by_3():
     x, depthwise, pointwise, filters = arrays(3, (1, 12, 12, 3), (5, 5), 1, 256, "float32")
     ordinary = nn.plan_conv2d(x.shape, filters, (1, 1, 1, 1), "VALID", method="direct")
-    separable = nn.plan_separable_conv2d(x.shape, depthwise, pointwise, (1, 1, 1, 1), "VALID", method="direct")
+    separable = nn.plan_separable_conv2d(
+        x.shape, depthwise, pointwise, (1, 1, 1, 1), "VALID", method="direct"
+    )
     depthwise_alone = nn.plan_depthwise_conv2d(x.shape, depthwise, (1, 1, 1, 1), "VALID", method="direct")
     assert ordinary.multiplications == 1_228_800
     assert depthwise_alone.multiplications == 4_800
@@ -228,7 +239,11 @@ def test_output_is_written_in_place(operation, dtype, data_format):
     used = choose(operation, depthwise, pointwise, filters)
     expected = call(operation, x, used, (1, 1), "SAME", (1, 1), data_format)
     shape = expected.shape if data_format == "NHWC" else tuple(expected.shape[i] for i in (0, 3, 1, 2))
-    for out in (np.full(shape, 9, dtype), np.full((*shape, 2), 9, dtype)[..., 0], np.full(shape, 9, np.dtype(dtype).newbyteorder())):
+    for out in (
+        np.full(shape, 9, dtype),
+        np.full((*shape, 2), 9, dtype)[..., 0],
+        np.full(shape, 9, np.dtype(dtype).newbyteorder()),
+    ):
         result = call(operation, x, used, (1, 1), "SAME", (1, 1), data_format, output=out)
         assert np.shares_memory(result, out)
         assert np.array_equal(result, expected)
@@ -249,7 +264,9 @@ def test_layouts_of_the_input():
     odd = np.zeros(x.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(x.shape)
     odd[...] = x
     for other in (np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2], x.astype(">f4"), fixed, odd):
-        assert np.array_equal(nn.separable_conv2d(other, depthwise, pointwise, (1, 1, 1, 1), "SAME"), expected)
+        assert np.array_equal(
+            nn.separable_conv2d(other, depthwise, pointwise, (1, 1, 1, 1), "SAME"), expected
+        )
 
 
 def test_float16_is_summed_in_float32():
@@ -282,7 +299,8 @@ def test_conv2d_takes_short_strides_and_dilations_with_strides():
             assert relative(result, expected) <= 1e-14
 
 
-# --------------------------------------------------------------------------- refusals: features of tf.nn's rules
+# --------------------------------------------------------------------------- refusals: features of tf.nn's
+# rules
 
 X = np.zeros((1, 9, 10, 2), np.float32)
 D = np.zeros((3, 3, 2, 2), np.float32)
@@ -295,12 +313,12 @@ ONE = [1, 1, 1, 1]
     ({"input": X.astype(np.int32)}, "input must be float16, float32 or float64, got dtype int32"),
     ({"input": X.astype(np.complex64)}, "input must be float16, float32 or float64, got dtype complex64"),
     ({"input": X.astype(np.float64)}, "depthwise_filter must have the dtype of input, float64, got float32"),
-    ({"pointwise_filter": P.astype(np.float16)}, "pointwise_filter must have the dtype of input, float32, got float16"),
+    ({"pointwise_filter": P.astype(np.float16)}, "pointwise_filter .*dtype of input, float32, got float16"),
     ({"depthwise_filter": D[0]}, r"depthwise_filter must have shape .*got \(3, 2, 2\)"),
-    ({"depthwise_filter": D[:, :, :1]}, "depthwise_filter must have as many input channels.*third dimension is 1.*is 2"),
+    ({"depthwise_filter": D[:, :, :1]}, "depthwise_filter .*third dimension is 1.*is 2"),
     ({"depthwise_filter": D[:0]}, r"all at least 1, got \(0, 3, 2, 2\)"),
     ({"pointwise_filter": P[0]}, r"pointwise_filter must have shape \(1, 1, .*got \(1, 4, 5\)"),
-    ({"pointwise_filter": np.zeros((3, 3, 4, 5), np.float32)}, r"pointwise_filter must have shape \(1, 1, .*\(3, 3, 4, 5\)"),
+    ({"pointwise_filter": np.zeros((3, 3, 4, 5), "f4")}, r"pointwise_filter .*got \(3, 3, 4, 5\)"),
     ({"pointwise_filter": P[:, :, :3]}, r"2 \* 2 = 4 as its third dimension, got 3"),
     ({"strides": [1, 1]}, r"strides must be 4 integers, each at least 1, got \(1, 1\)"),
     ({"strides": 1}, "strides must be 4 integers"),
@@ -308,8 +326,8 @@ ONE = [1, 1, 1, 1]
     ({"strides": [1, 1.5, 1, 1]}, "strides must be 4 integers"),
     ({"strides": [2, 1, 1, 1]}, r"strides of batch and channels must be 1, got \(2, 1, 1, 1\)"),
     ({"strides": [1, 1, 1, 2]}, r"strides of batch and channels must be 1"),
-    ({"strides": [1, 2, 2, 1], "data_format": "NCHW", "input": X.transpose(0, 3, 1, 2)}, "must be 1, got .*NCHW order"),
-    ({"strides": [1, 2, 1, 1], "rate": [2, 1]}, r"strides must all be 1 .*\[1, 2, 1, 1\].*rate \[2, 1\]|strides must all be 1"),
+    ({"strides": [1, 2, 2, 1], "data_format": "NCHW", "input": X.swapaxes(1, 3)}, "1, got .*NCHW order"),
+    ({"strides": [1, 2, 1, 1], "rate": [2, 1]}, r"strides must all be 1 .*\(1, 2, 1, 1\) with rate \(2, 1\)"),
     ({"strides": [1, 2, 1, 1], "dilations": [1, 2]}, "strides must all be 1 .*dilations"),
     ({"rate": 2}, "rate must be 2 integers, each at least 1, got 2"),
     ({"rate": [2]}, "rate must be 2 integers"),
@@ -324,15 +342,15 @@ ONE = [1, 1, 1, 1]
     ({"padding": [[0, 0], [1, 1], [0, 0], [0, 1]]}, "none of batch and channels"),
     ({"padding": None}, "padding must be"),
     ({"data_format": "NHCW"}, "data_format must be 'NHWC', 'NCHW' or None .*got 'NHCW'"),
-    ({"padding": "VALID", "depthwise_filter": np.zeros((10, 3, 2, 2), np.float32)}, "height of the filter, 10 .*input, 9"),
+    ({"padding": "VALID", "depthwise_filter": np.zeros((10, 3, 2, 2), "f4")}, "height of the filter, 10 .*9"),
     ({"padding": "VALID", "rate": [1, 5]}, "width of the filter, 11 .*input, 10"),
     ({"strides": [[1], 1, 1, 1]}, "strides"),
-    ({"padding": {"a": []}}, "sequences of them|padding must be"),
+    ({"padding": {"a": []}}, "must be numbers, strings or sequences"),
     ({"workers": 0}, "workers must be None or an integer of at least 1, got 0"),
     ({"workers": True}, "workers must be None"),
     ({"device": "cuda"}, "device must be None or 'cpu'"),
     ({"method": "fft"}, "method must be 'auto', 'direct' or 'separable', got 'fft'"),
-    ({"output": np.zeros((1, 9, 10, 4), np.float32)}, r"output must have the shape of the result, \(1, 9, 10, 5\)"),
+    ({"output": np.zeros((1, 9, 10, 4), np.float32)}, r"output must have the shape .*\(1, 9, 10, 5\)"),
     ({"output": np.zeros((1, 9, 10, 5))}, "output must have the dtype of input, float32, got float64"),
     ({"output": [0]}, "output must be None or an array, got list"),
     ({"output": np.broadcast_to(np.float32(0), (1, 9, 10, 5))}, "output must be writable"),
@@ -363,13 +381,8 @@ def test_bad_input_of_depthwise_conv2d(change, message):
     ({"dilations": "2"}, "rate must be 1 or 2 or 4 integers|dilations must be 1 or 2 or 4 integers"),
     ({"rtol": 2}, r"rtol must be None or a number in \[0, 1\), got 2"),
     ({"rtol": float("nan")}, "rtol must be"),
-    ({"method": "separable", "filters": np.random.default_rng(0).random((3, 3, 2, 9), np.float32), "rtol": 0.0},
-     None),
 ])  # fmt: skip
 def test_bad_input_of_conv2d(change, message):
     arguments = {"input": X, "filters": D, "strides": 1, "padding": "SAME"} | change
-    if message is None:  # every convolution is depthwise separable with kh * kw filters for each channel
-        assert nn.conv2d(**arguments).shape == (1, 9, 10, 9)
-        return
     with pytest.raises(ValueError, match=message):
         nn.conv2d(**arguments)

@@ -1,11 +1,11 @@
-"""Ordinary convolutions as depthwise separable ones: exactness, certified errors, and the choice of conv2d."""
+"""Ordinary convolutions as depthwise separable ones: exactness, certified errors, the choice of conv2d."""
 
 from __future__ import annotations
 
+import nn_oracle
 import numpy as np
 import pytest
 
-import nn_oracle
 from numbasep import nn
 
 
@@ -67,7 +67,9 @@ def test_every_convolution_has_a_form_with_all_taps():
     found = nn.factorize_conv2d(filters)
     assert found.channel_multiplier == 6
     assert found.exact
-    more = nn.factorize_conv2d(filters[..., :2], channel_multiplier=5)  # more than the rank: padded with zeros
+    more = nn.factorize_conv2d(
+        filters[..., :2], channel_multiplier=5
+    )  # more than the rank: padded with zeros
     assert more.channel_multiplier == 5
     assert more.exact
 
@@ -186,7 +188,9 @@ def test_plan_explains_itself_and_keeps_the_rejected_way():
 
 def test_plan_refuses_another_shape_or_dtype():
     plan = nn.plan_conv2d((1, 8, 8, 2), np.ones((3, 3, 2, 2)), 1, "SAME")
-    with pytest.raises(ValueError, match=r"input must have the shape and dtype of the plan, \(1, 8, 8, 2\) float64"):
+    with pytest.raises(
+        ValueError, match=r"input must have the shape and dtype of the plan, \(1, 8, 8, 2\) float64"
+    ):
         plan(np.ones((1, 8, 9, 2)))
     with pytest.raises(ValueError, match="input must have the shape and dtype"):
         plan(np.ones((1, 8, 8, 2), np.float32))

@@ -1,6 +1,7 @@
 """Gradients of the convolutions over channels, by finite differences.
 
-The functions are linear in each argument alone, so a central difference along a random direction is exact up to rounding.
+The functions are linear in each argument alone, so a central difference along a random direction is exact up
+to rounding.
 """
 
 from __future__ import annotations
@@ -55,7 +56,14 @@ def test_gradients_equal_finite_differences(function, size, kernel, strides, pad
         assert found[i].shape == array.shape
         direction = rng.standard_normal(array.shape)
         ends = [
-            call(function, [*arrays[:i], array + step * direction, *arrays[i + 1 :]], four, padding, rates, data_format)
+            call(
+                function,
+                [*arrays[:i], array + step * direction, *arrays[i + 1 :]],
+                four,
+                padding,
+                rates,
+                data_format,
+            )
             for step in (0.5, -0.5)
         ]
         expected = ((ends[0] - ends[1]) * gradient).sum()
@@ -66,7 +74,9 @@ def test_gradients_equal_finite_differences(function, size, kernel, strides, pad
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float16, 1e-3), (np.float32, 1e-6)])
 def test_gradients_keep_the_dtype(dtype, tolerance):
     rng = np.random.default_rng(1)
-    arrays = [rng.standard_normal(shape).astype(dtype) for shape in ((1, 9, 9, 3), (3, 3, 3, 1), (1, 1, 3, 5))]
+    arrays = [
+        rng.standard_normal(shape).astype(dtype) for shape in ((1, 9, 9, 3), (3, 3, 3, 1), (1, 1, 3, 5))
+    ]
     gradient = rng.standard_normal((1, 9, 9, 5)).astype(dtype)
     found = nn.separable_conv2d_vjp(gradient, *arrays, (1, 1, 1, 1), "SAME")
     exact = nn.separable_conv2d_vjp(
@@ -79,7 +89,9 @@ def test_gradients_keep_the_dtype(dtype, tolerance):
 
 def test_gradient_of_another_shape_or_dtype_is_refused():
     x, w = np.ones((1, 5, 5, 2)), np.ones((3, 3, 2, 2))
-    with pytest.raises(ValueError, match=r"gradient must have the shape of the result, \(1, 5, 5, 2\), got \(1, 5, 5, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"gradient must have the shape of the result, \(1, 5, 5, 2\), got \(1, 5, 5, 3\)"
+    ):
         nn.conv2d_vjp(np.ones((1, 5, 5, 3)), x, w, 1, "SAME")
     with pytest.raises(ValueError, match="gradient must have the dtype of input, float64, got float32"):
         nn.conv2d_vjp(np.ones((1, 5, 5, 2), np.float32), x, w, 1, "SAME")

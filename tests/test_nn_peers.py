@@ -47,7 +47,9 @@ def test_equals_pytorch(size, channels, multiplier, outputs, kernel, stride, dil
     )
     four, rate = (1, stride, stride, 1), (dilation, dilation)
     close(nn.depthwise_conv2d(x, depthwise, four, "VALID", rate), between.permute(0, 2, 3, 1).numpy())
-    close(nn.separable_conv2d(x, depthwise, pointwise, four, "VALID", rate), mixed.permute(0, 2, 3, 1).numpy())
+    close(
+        nn.separable_conv2d(x, depthwise, pointwise, four, "VALID", rate), mixed.permute(0, 2, 3, 1).numpy()
+    )
     close(nn.conv2d(x, filters, four, "VALID", None, rate), ordinary.permute(0, 2, 3, 1).numpy())
 
 

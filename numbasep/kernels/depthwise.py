@@ -1,8 +1,9 @@
-"""Depthwise correlation of a run of output pixels, one filter per channel: channels last, one vector of channels.
+"""Depthwise correlation of a run of output pixels, one filter for each channel: channels last.
 
-`result[p, c] = sum_{di, dj} w[di, dj, c] * x[s1 * i + d1 * di - top, s2 * j + d2 * dj - left, c]`, x zero outside.
-Taps that fall outside are skipped, not multiplied, so that padding never makes a NaN.  PIXELS adjacent outputs are
-computed at a time, with masks only where one of them reaches over the left or right edge.
+`result[p, c] = sum_{di, dj} w[di, dj, c] * x[s1 * i + d1 * di - top, s2 * j + d2 * dj - left, c]`, x zero
+outside. Taps that fall outside are skipped, not multiplied, so that padding never makes a NaN.  PIXELS
+adjacent outputs are computed at a time, with masks only where one of them reaches over the left or right
+edge.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def taps_inside(first, step, size, taps):
 
 @inlined
 def outputs_inside(before, stride, reach, size, outputs):
-    """The range of outputs j all of whose taps, from j * stride - before over `reach`, lie inside [0, size)."""
+    """The range of outputs j whose taps, from j * stride - before over `reach`, lie inside [0, size)."""
     start = min((before + stride - 1) // stride if before > 0 else 0, outputs)
     last = size - 1 - reach + before
     stop = last // stride + 1 if last >= 0 else 0
@@ -53,7 +54,7 @@ def outputs_inside(before, stride, reach, size, outputs):
 
 
 def _pixel_block(stride):
-    """PIXELS adjacent outputs of one vector of channels, `stride` taps apart; runs of taps if that is not 0."""
+    """PIXELS outputs, `stride` taps apart; runs of taps share their loads if that is not 0."""
 
     @inlined
     def whole(x, x_at, row_step, column_step, pixel_step, w, w_at, row_first, row_stop, taps, w_step):
@@ -82,8 +83,8 @@ _adjacent_block, _second_block, _distant_block = _pixel_block(1), _pixel_block(2
 
 @inlined
 def _edge_block(
-    x, x_at, row_step, column_step, pixel_step, w, w_at, row_first, row_stop, taps, w_step, count, left, dilation,
-    stride, width,
+    x, x_at, row_step, column_step, pixel_step, w, w_at, row_first, row_stop, taps, w_step,
+    count, left, dilation, stride, width,
 ):  # fmt: skip
     """The same for `count` channels, where taps may lie beside the image of `width` columns."""
     block = block_zeros(PIXELS, COLUMNS, x)
@@ -100,7 +101,9 @@ def _edge_block(
                 column += RUN * dilation
                 dj += RUN
         while dj < taps:
-            block = tap_run_inside(block, 1, 1, w, weight, w_step, x, source, pixel_step, count, column, stride, width)
+            block = tap_run_inside(
+                block, 1, 1, w, weight, w_step, x, source, pixel_step, count, column, stride, width
+            )
             source += column_step
             weight += w_step
             column += dilation
@@ -131,15 +134,45 @@ def depthwise_row(x, image, row, first, stop, w, w_at, g, inner, outer, channels
             while c + wide <= channels:
                 if stride == dilation:
                     block = _adjacent_block(
-                        x, at + c, row_step, column_step, pixel_step, w, w_at + c, row_first, row_stop, taps, w_step
+                        x,
+                        at + c,
+                        row_step,
+                        column_step,
+                        pixel_step,
+                        w,
+                        w_at + c,
+                        row_first,
+                        row_stop,
+                        taps,
+                        w_step,
                     )
                 elif stride == 2 * dilation:
                     block = _second_block(
-                        x, at + c, row_step, column_step, pixel_step, w, w_at + c, row_first, row_stop, taps, w_step
+                        x,
+                        at + c,
+                        row_step,
+                        column_step,
+                        pixel_step,
+                        w,
+                        w_at + c,
+                        row_first,
+                        row_stop,
+                        taps,
+                        w_step,
                     )
                 else:
                     block = _distant_block(
-                        x, at + c, row_step, column_step, pixel_step, w, w_at + c, row_first, row_stop, taps, w_step
+                        x,
+                        at + c,
+                        row_step,
+                        column_step,
+                        pixel_step,
+                        w,
+                        w_at + c,
+                        row_first,
+                        row_stop,
+                        taps,
+                        w_step,
                     )
                 block_write(block, y, to + c, y_step)
                 c += wide
@@ -170,7 +203,9 @@ def depthwise_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_s
     image, row = row // height * plane + channel, row % height
     while first < stop:
         end = min(width, column + stop - first)
-        depthwise_row(x, image, row, column, end, w, w_at + channel, g, inner, outer, channels, y, y_at, y_step)
+        depthwise_row(
+            x, image, row, column, end, w, w_at + channel, g, inner, outer, channels, y, y_at, y_step
+        )
         y_at += (end - column) * y_step
         first += end - column
         column = 0
@@ -184,8 +219,9 @@ def depthwise_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_s
 def spatial_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_step, scratch, spare):
     """The same for filters that are a column of taps times a row of taps: down first, then along.
 
-    The column pass of the image columns that a run of pixels needs goes to `scratch[spare:]`.  Two further tables
-    behind `g` describe the passes as depthwise correlations of their own; `w` holds the columns, then the rows.
+    The column pass of the image columns that a run of pixels needs goes to `scratch[spare:]`.  Two further
+    tables behind `g` describe the passes as depthwise correlations of their own; `w` holds the columns, then
+    the rows.
     """
     down, along = g[SIZE : 2 * SIZE], g[2 * SIZE : 3 * SIZE]
     plane = g[HEIGHT] * g[WIDTH] * g[CHANNELS]

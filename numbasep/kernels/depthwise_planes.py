@@ -1,7 +1,8 @@
 """Depthwise correlation of a band of output rows, channels first: one vector of columns.
 
-Every plane is packed into scratch first, with its padding, as stride x stride interleaved sub-planes: tap (di, dj) of all
-outputs of a row is then one contiguous run, whatever the strides, and a vector of columns is one load.
+Every plane is packed into scratch first, with its padding, as stride x stride interleaved sub-planes: tap
+(di, dj) of all outputs of a row is then one contiguous run, whatever the strides, and a vector of columns is
+one load.
 """
 
 from __future__ import annotations
@@ -62,7 +63,14 @@ def pack_plane(x, plane, g, first, rows, columns, y, to):
                 source = (first + i) * row_stride + row_phase - g[BEFORE_ROWS]
                 inside = width if 0 <= source < height else 0
                 pack_row(
-                    x, plane + source * width, inside, column_phase - g[BEFORE_COLUMNS], column_stride, columns, y, to
+                    x,
+                    plane + source * width,
+                    inside,
+                    column_phase - g[BEFORE_COLUMNS],
+                    column_stride,
+                    columns,
+                    y,
+                    to,
                 )
                 to += columns
 
@@ -104,7 +112,7 @@ def correlate_row(x, x_at, rows, columns, w, w_at, w_step, g, y, y_at):
 
 @kernel
 def depthwise_planes(x, w, w_at, g, image, first, stop, channel, channels, y, y_at, y_step, scratch, spare):
-    """Output rows [first, stop) of `channels` planes of image `image`; plane n goes to `y[y_at + n * y_step]`."""
+    """Output rows [first, stop) of `channels` planes of an image; plane n goes to `y[y_at + n * y_step]`."""
     size = g[HEIGHT] * g[WIDTH]
     rows = stop - first + (g[TAPS_ROWS] - 1) * g[DILATION_ROWS] // g[STRIDE_ROWS]
     columns = g[OUT_WIDTH] + (g[TAPS_COLUMNS] - 1) * g[DILATION_COLUMNS] // g[STRIDE_COLUMNS]
@@ -115,7 +123,16 @@ def depthwise_planes(x, w, w_at, g, image, first, stop, channel, channels, y, y_
             target = y_at + n * y_step + i * g[OUT_WIDTH]
             # weights lie as [multiplier][tap][channel]
             correlate_row(
-                scratch, spare + i * columns, rows, columns, w, w_at + channel + n, g[WEIGHT_ROW], g, y, target
+                scratch,
+                spare + i * columns,
+                rows,
+                columns,
+                w,
+                w_at + channel + n,
+                g[WEIGHT_ROW],
+                g,
+                y,
+                target,
             )
 
 

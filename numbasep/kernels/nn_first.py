@@ -1,7 +1,8 @@
 """Drivers of the channels-first convolutions: as `nn_last`, with the factors of the product changing sides.
 
-A tile is a band of output rows of one image.  The producer (`depthwise_planes` or `unfold_planes`) writes the right factor,
-one row of pixels for each channel; the left factor is the transposed matrix of weights, copied block by block.
+A tile is a band of output rows of one image.  The producer (`depthwise_planes` or `unfold_planes`) writes the
+right factor, one row of pixels for each channel; the left factor is the transposed matrix of weights, copied
+block by block.
 """
 
 from __future__ import annotations
@@ -67,11 +68,22 @@ def product_band(produce, multiply, x, w, right, g, image, first, stop, low, hig
         depth = min(DEPTH, g[PRODUCTS] - start)
         for r in range(multiplier):
             filters = r * g[WEIGHTS]
-            call(produce, (x, w, filters, g, image, first, stop, start, depth, scratch, band, row, scratch, aside))
+            call(
+                produce,
+                (x, w, filters, g, image, first, stop, start, depth, scratch, band, row, scratch, aside),
+            )
             for channel in range(low, high, GROUP * BLOCK_ROWS):
                 channels = min(GROUP * BLOCK_ROWS, high - channel)
                 copy_weights(
-                    right, start * multiplier + r, multiplier, width, depth, channel, channels, scratch, weights
+                    right,
+                    start * multiplier + r,
+                    multiplier,
+                    width,
+                    depth,
+                    channel,
+                    channels,
+                    scratch,
+                    weights,
                 )
                 target = (image * width + channel) * plane + first * g[OUT_WIDTH]
                 for column in range(0, pixels, wide):
@@ -91,7 +103,8 @@ def depthwise_band(produce, x, w, g, image, first, stop, low, high, scratch, bas
         filters = r * g[WEIGHTS]
         target = ((image * g[CHANNELS] + low) * multiplier + r) * plane + first * g[OUT_WIDTH]
         call(produce, (
-            x, w, filters, g, image, first, stop, low, high - low, y, target, multiplier * plane, scratch, aside,
+            x, w, filters, g, image, first, stop, low, high - low,
+            y, target, multiplier * plane, scratch, aside,
         ))  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Positions in the integer table that describes one channel-mixing convolution to its kernels.
 
-The table is filled by `numbasep.nn.execute` and read by `depthwise`, `unfold` and `nn_drivers`; nothing checks it.
-Sizes count elements; padding before an axis is BEFORE, a tap lies DILATION elements after the one before it.
+The table is filled by `numbasep.nn.execute` and read by `depthwise`, `unfold` and `nn_drivers`; nothing
+checks it. Sizes count elements; padding before an axis is BEFORE, a tap lies DILATION elements after the one
+before it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Drivers of the channels-last convolutions: every worker computes its share of tiles, start to end, in cache.
+"""Drivers of the channels-last convolutions: every worker takes its share of tiles, start to end, in cache.
 
-A tile is a run of output pixels by a range of output channels.  For DEPTH terms of the sum over channels at a time a
-producer (`depthwise_pixels` or `unfold_pixels`) writes the left factor into the worker's scratch, the right factor
-is copied there panel by panel, and the product is added to the output.  The left factor of a whole image is never
-written anywhere.  Producers and products are called by address (see `jit.address`).
+A tile is a run of output pixels by a range of output channels.  For DEPTH terms of the sum over channels at a
+time a producer (`depthwise_pixels` or `unfold_pixels`) writes the left factor into the worker's scratch, the
+right factor is copied there panel by panel, and the product is added to the output.  The left factor of a
+whole image is never written anywhere.  Producers and products are called by address (see `jit.address`).
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def product_task(produce, multiply, x, w, right, g, task, scratch, base, y):
             call(produce, (x, w, filters, g, first, stop, start, depth, scratch, tile, row, scratch, aside))
             for column in range(low * wide, min(high * wide, width), wide):
                 count = min(wide, width - column)
-                copy_panel(right, start * multiplier + r, multiplier, width, depth, column, count, scratch, panel)
+                copy_panel(
+                    right, start * multiplier + r, multiplier, width, depth, column, count, scratch, panel
+                )
                 call(multiply, (
                     scratch, tile, BLOCK_ROWS * row, row, 1, panel, wide, depth, spare,
                     y, first * width + column, width, stop - first, count, add,
@@ -98,12 +100,18 @@ def depthwise_task(produce, x, w, g, task, scratch, base, y):
     low, high = share(task % g[SPLITS], g[SPLITS], (channels + lanes - 1) // lanes)
     low, high = low * lanes, min(high * lanes, channels)
     if multiplier == 1:
-        call(produce, (x, w, 0, g, first, stop, low, high - low, y, first * channels + low, channels, scratch, aside))
+        call(
+            produce,
+            (x, w, 0, g, first, stop, low, high - low, y, first * channels + low, channels, scratch, aside),
+        )
         return
     for channel in range(low, high, DEPTH):
         count = min(DEPTH, high - channel)
         for r in range(multiplier):
-            call(produce, (x, w, r * g[WEIGHTS], g, first, stop, channel, count, scratch, base, row, scratch, aside))
+            call(
+                produce,
+                (x, w, r * g[WEIGHTS], g, first, stop, channel, count, scratch, base, row, scratch, aside),
+            )
             for pixel in range(first, stop):
                 source = base + (pixel - first) * row
                 target = (pixel * channels + channel) * multiplier + r

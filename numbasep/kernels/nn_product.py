@@ -1,8 +1,9 @@
 """The matrix product inside a tile: blocks of accumulators in registers, both factors in cache.
 
-`total[i, j] (+)= sum_k left[i, k] * right[k, j]`, for the tile that a producer (`depthwise`, `unfold`) has just written.
-The loop over `k` is cut by the callers at DEPTH products: both factors of a block then stay in the first-level
-cache, and a long sum is formed of short ones, each started from zero, which keeps its rounding error small.
+`total[i, j] (+)= sum_k left[i, k] * right[k, j]`, for the tile that a producer (`depthwise`, `unfold`) has
+just written. The loop over `k` is cut by the callers at DEPTH products: both factors of a block then stay in
+the first-level cache, and a long sum is formed of short ones, each started from zero, which keeps its
+rounding error small.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from .jit import inlined, kernel
 from .nn_simd import block_add, block_read, block_write, block_zeros, outer
 from .simd import REGISTERS, VECTOR_BYTES
 
-# Accumulators, one row of the right factor and a broadcast must fit the registers: 28 + 2 + 1 of 32, 12 + 2 + 1 of 16.
+# Accumulators, one row of the right factor and a broadcast must fit the registers: 28 + 2 + 1 of 32, 12 + 2 +
+# 1 of 16.
 BLOCK_COLUMNS = 2
 BLOCK_ROWS = 14 if REGISTERS == 32 else 6
 DEPTH = 256
@@ -39,7 +41,9 @@ _product8, _product6, _product4, _product2 = (_block_product(rows) for rows in (
 
 
 @inlined
-def _multiply_block(size, scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, add):
+def _multiply_block(
+    size, scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, add
+):
     if size > 12:
         _product14(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, add)
     elif size > 10:
@@ -58,13 +62,27 @@ def _multiply_block(size, scratch, left_at, left_row, left_k, right_at, right_k,
 
 @kernel
 def multiply_panel(
-    scratch, left_at, left_block, left_row, left_k, right_at, right_k, depth, spare, total, at, stride, rows, count, add
+    scratch,
+    left_at,
+    left_block,
+    left_row,
+    left_k,
+    right_at,
+    right_k,
+    depth,
+    spare,
+    total,
+    at,
+    stride,
+    rows,
+    count,
+    add,
 ):
     """`rows` x `count` products, `count` at most a block's width, into `total[at + i * stride + j]`.
 
-    The left factor of block n is `scratch[left_at + n * left_block + i * left_row + k * left_k]`, the right factor
-    `scratch[right_at + k * right_k + j]`; both are readable up to whole blocks.  A block that the result cannot hold
-    whole is formed at `scratch[spare]` first.
+    The left factor of block n is `scratch[left_at + n * left_block + i * left_row + k * left_k]`, the right
+    factor `scratch[right_at + k * right_k + j]`; both are readable up to whole blocks.  A block that the
+    result cannot hold whole is formed at `scratch[spare]` first.
     """
     width = BLOCK_COLUMNS * (VECTOR_BYTES // total.itemsize)
     for first in range(0, rows, BLOCK_ROWS):
@@ -78,7 +96,18 @@ def multiply_panel(
             )
         else:
             _multiply_block(
-                here, scratch, left_at, left_row, left_k, right_at, right_k, depth, scratch, spare, width, False
+                here,
+                scratch,
+                left_at,
+                left_row,
+                left_k,
+                right_at,
+                right_k,
+                depth,
+                scratch,
+                spare,
+                width,
+                False,
             )
             for i in range(here):
                 for j in range(count):

@@ -1,8 +1,8 @@
 """The SIMD words of the channel-mixing convolutions: outer products, taps of a run of pixels, partial blocks.
 
-They extend the vocabulary of `simd` with blocks whose shape is a literal argument, so that a kernel factory closes
-over plain integers only (a closure over compiled functions would miss the disk cache in every process).
-A *block* is `rows` x `columns` vectors of accumulators held in registers.
+They extend the vocabulary of `simd` with blocks whose shape is a literal argument, so that a kernel factory
+closes over plain integers only (a closure over compiled functions would miss the disk cache in every
+process). A *block* is `rows` x `columns` vectors of accumulators held in registers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-from numbasep.kernels.simd import Block, Vector, _fma, _pointer, _span, _splat, lanes
+from numbasep.kernels.simd import Block, _fma, _pointer, _span, _splat, lanes
 
 
 def _literal_word(twin: Any) -> Any:
@@ -161,9 +161,13 @@ def _emit_run(context: Any, builder: Any, sig: Any, args: Any, limits: Any) -> A
         uses = [(tap, (u - tap) // stride) for tap in range(taps) if (u - tap) % stride == 0]
         uses = [(tap, pixel) for tap, pixel in uses if 0 <= pixel < rows]
         for column in range(columns if uses else 0):
-            pointer = _pointer(context, builder, x_type, args[6], _at(builder, x_at, step, u, column * n), vector)
+            pointer = _pointer(
+                context, builder, x_type, args[6], _at(builder, x_at, step, u, column * n), vector
+            )
             mask = limits(u, column) if limits else None
-            values = _load_masked(builder, pointer, mask, vector) if limits else builder.load(pointer, align=align)
+            values = (
+                _load_masked(builder, pointer, mask, vector) if limits else builder.load(pointer, align=align)
+            )
             for tap, pixel in uses:
                 item = pixel * columns + column
                 total = _fma(builder, weights[tap, column], values, items[item])
@@ -173,7 +177,16 @@ def _emit_run(context: Any, builder: Any, sig: Any, args: Any, limits: Any) -> A
 
 @_literal_word(_run_twin)
 def tap_run(
-    typingctx: Any, block: Any, taps: Any, stride: Any, w: Any, w_at: Any, w_step: Any, x: Any, x_at: Any, step: Any
+    typingctx: Any,
+    block: Any,
+    taps: Any,
+    stride: Any,
+    w: Any,
+    w_at: Any,
+    w_step: Any,
+    x: Any,
+    x_at: Any,
+    step: Any,
 ) -> Any:
     """`taps` adjacent taps for a block of pixels `stride` steps apart, both literal.
 
@@ -187,10 +200,11 @@ def tap_run(
 
 @_literal_word(_run_twin)
 def tap_run_inside(
-    typingctx: Any, block: Any, taps: Any, stride: Any, w: Any, w_at: Any, w_step: Any, x: Any, x_at: Any, step: Any,
+    typingctx: Any, block: Any, taps: Any, stride: Any, w: Any, w_at: Any, w_step: Any,
+    x: Any, x_at: Any, step: Any,
     count: Any, column: Any, unit: Any, width: Any,
 ) -> Any:  # fmt: skip
-    """The same for c < count, skipping input vectors u = p * stride + t unless 0 <= column + u * unit < width."""
+    """The same for c < count, and only where 0 <= column + (p * stride + t) * unit < width."""
     if not (isinstance(taps, types.IntegerLiteral) and isinstance(stride, types.IntegerLiteral)):
         return None
 
@@ -254,7 +268,9 @@ def _write_first_twin(
     _write_twin(block[: min(rows, block.shape[0]), : min(count, block.shape[1])], array, at, stride)
 
 
-def _pointers(context: Any, builder: Any, block: Any, array_type: Any, array: Any, at: Any, stride: Any) -> list[Any]:
+def _pointers(
+    context: Any, builder: Any, block: Any, array_type: Any, array: Any, at: Any, stride: Any
+) -> list[Any]:
     vector = context.get_value_type(block.vector)
     first, step, n = _index(builder, at), _index(builder, stride), block.vector.lanes
     places = [(row, column) for row in range(block.rows) for column in range(block.columns)]
@@ -312,7 +328,10 @@ def block_add(typingctx: Any, a: Any, b: Any) -> Any:
     """`a + b`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pairs = [(builder.extract_value(args[0], i), builder.extract_value(args[1], i)) for i in range(args[0].type.count)]
+        pairs = [
+            (builder.extract_value(args[0], i), builder.extract_value(args[1], i))
+            for i in range(args[0].type.count)
+        ]
         return _pack(builder, args[0].type, [builder.fadd(x, y) for x, y in pairs])
 
     return a(a, b), codegen

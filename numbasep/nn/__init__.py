@@ -1,9 +1,10 @@
-"""Convolution over channels on NumPy arrays: depthwise, depthwise separable and ordinary, exactly as `tf.nn` defines them.
+"""Convolution over channels on NumPy arrays, exactly as `tf.nn` defines it.
 
-Names, positional order, data formats and padding are TensorFlow's.  Two kinds of separability meet here: a depthwise
-filter may be a column of taps times a row of taps, and an ordinary convolution may be depthwise separable
-(`factorize_conv2d`).  `plan_separable_conv2d`, `plan_depthwise_conv2d` and `plan_conv2d` tell what will be done and why;
-the functions that end in ``_vjp`` give gradients.
+Depthwise, depthwise separable and ordinary convolutions, with TensorFlow's names, positional order, data
+formats and padding.  Two kinds of separability meet here: a depthwise filter may be a column of taps times a
+row of taps, and an ordinary convolution may be depthwise separable (`factorize_conv2d`).
+`plan_separable_conv2d`, `plan_depthwise_conv2d` and `plan_conv2d` tell what will be done and why; the functions
+that end in ``_vjp`` give gradients.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The three convolutions over channels, with TensorFlow's names, positional order and meaning, on NumPy arrays."""
+"""The three convolutions over channels: TensorFlow's names, positional order and meaning, on NumPy arrays."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 from ..backends import threads
 from . import execute
 from .problem import Convolution, describe
-from .weights import aligned_empty
 from .routes import Route, check_method, depthwise_route, ordinary_route
+from .weights import aligned_empty
 
 Array = npt.NDArray[Any]
 
@@ -25,7 +25,7 @@ def separable_conv2d(
     strides: Any,
     padding: Any,
     rate: Any = None,
-    name: str | None = None,
+    name: str | None = None,  # noqa: ARG001 - TensorFlow's signature
     data_format: str | None = None,
     *,
     dilations: Any = None,
@@ -37,12 +37,13 @@ def separable_conv2d(
     """Depthwise convolution followed by a pointwise one, as `tf.nn.separable_conv2d`.
 
     ``out[b, i, j, k] = sum_{di, dj, q, r} input[b, s1 * i + d1 * di - top, s2 * j + d2 * dj - left, q]
-    * depthwise_filter[di, dj, q, r] * pointwise_filter[0, 0, q * M + r, k]``, input zero outside the image.  The
-    depthwise result is formed tile by tile in cache and never written out in full.
+    * depthwise_filter[di, dj, q, r] * pointwise_filter[0, 0, q * M + r, k]``, input zero outside the image.
+    The depthwise result is formed tile by tile in cache and never written out in full.
 
     Parameters
     ----------
-    input : array_like of float16, float32 or float64, shape (batch, height, width, C) or (batch, C, height, width)
+    input : array_like of float16, float32 or float64, shape (batch, height, width, C) or (batch, C, height,
+    width)
         In the order of `data_format`.
     depthwise_filter : array_like of the same dtype, shape (kh, kw, C, M)
         M filters for each channel, in both data formats.
@@ -63,8 +64,8 @@ def separable_conv2d(
     output : ndarray, optional
         Where to write the result: of its shape and dtype.
     method : "auto", "direct" or "separable"
-        "direct": all taps of the depthwise filters at once; "separable": a column and a row of taps each, which
-        the filters must be; "auto": the quicker one that gives the same result within rounding.
+        "direct": all taps of the depthwise filters at once; "separable": a column and a row of taps each,
+        which the filters must be; "auto": the quicker one that gives the same result within rounding.
     workers : int, optional
         Threads at most; None: `numbasep.num_threads`, or Numba's setting.
     device : "cpu", optional
@@ -89,8 +90,8 @@ def separable_conv2d(
 
     Examples
     --------
-    A 12 x 12 image of 3 channels to 8 x 8 of 256: 53,952 multiplications instead of the 1,228,800 of an ordinary
-    5 x 5 convolution.
+    A 12 x 12 image of 3 channels to 8 x 8 of 256: 53,952 multiplications instead of the 1,228,800 of an
+    ordinary 5 x 5 convolution.
 
     >>> import numpy as np
     >>> from numbasep import nn
@@ -122,7 +123,7 @@ def depthwise_conv2d(
     strides: Any,
     padding: Any,
     rate: Any = None,
-    name: str | None = None,
+    name: str | None = None,  # noqa: ARG001 - TensorFlow's signature
     data_format: str | None = None,
     *,
     dilations: Any = None,
@@ -138,7 +139,8 @@ def depthwise_conv2d(
 
     Parameters
     ----------
-    input : array_like of float16, float32 or float64, shape (batch, height, width, C) or (batch, C, height, width)
+    input : array_like of float16, float32 or float64, shape (batch, height, width, C) or (batch, C, height,
+    width)
         In the order of `data_format`.
     filter : array_like of the same dtype, shape (kh, kw, C, M)
         M filters for each channel, in both data formats.
@@ -190,7 +192,7 @@ def conv2d(
     padding: Any,
     data_format: str | None = None,
     dilations: Any = None,
-    name: str | None = None,
+    name: str | None = None,  # noqa: ARG001 - TensorFlow's signature
     *,
     rtol: float | None = None,
     output: Array | None = None,
@@ -205,7 +207,8 @@ def conv2d(
 
     Parameters
     ----------
-    input : array_like of float16, float32 or float64, shape (batch, height, width, C) or (batch, C, height, width)
+    input : array_like of float16, float32 or float64, shape (batch, height, width, C) or (batch, C, height,
+    width)
         In the order of `data_format`.
     filters : array_like of the same dtype, shape (kh, kw, C, K)
         In both data formats.
@@ -220,8 +223,8 @@ def conv2d(
     name : str, optional
         Taken for compatibility, not used.
     rtol : float, optional
-        Allow a depthwise separable form whose certified relative error (`factorize_conv2d`) is at most this.  None: only
-        one that is equal within rounding.
+        Allow a depthwise separable form whose certified relative error (`factorize_conv2d`) is at most this.
+        None: only one that is equal within rounding.
     output, workers, device
         As in `separable_conv2d`.
     method : "auto", "direct" or "separable"
@@ -254,9 +257,19 @@ def conv2d(
     check_options(method, workers, device)
     x, given = np.asarray(input), np.asarray(filters)
     problem = describe(
-        "conv2d", x.shape, (given.shape,), (x.dtype, given.dtype), strides, padding, None, dilations, data_format
+        "conv2d",
+        x.shape,
+        (given.shape,),
+        (x.dtype, given.dtype),
+        strides,
+        padding,
+        None,
+        dilations,
+        data_format,
     )
-    return apply(ordinary_route(problem, given, method, rtol, threads.thread_count(workers)), x, output, workers)
+    return apply(
+        ordinary_route(problem, given, method, rtol, threads.thread_count(workers)), x, output, workers
+    )
 
 
 def check_options(method: object, workers: object, device: object) -> None:

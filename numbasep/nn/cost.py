@@ -28,7 +28,9 @@ class Rates:
 DEFAULT = Rates()
 
 
-def seconds(problem: Convolution, method: str, multiplier: int, workers: int, rates: Rates = DEFAULT) -> float:
+def seconds(
+    problem: Convolution, method: str, multiplier: int, workers: int, rates: Rates = DEFAULT
+) -> float:
     """Estimated time of `method` with `multiplier` depthwise filters for each channel."""
     work = produce(problem, method, multiplier, rates) + products(problem, method, multiplier) / rates.product
     size = problem.compute.itemsize
@@ -42,8 +44,13 @@ def produce(problem: Convolution, method: str, multiplier: int, rates: Rates) ->
     if problem.operation == "conv2d" and method == "direct":
         return outputs * problem.taps / rates.unfold
     if problem.operation != "conv2d" and method == "separable":
-        # the column pass of a row serves its outputs; storing and loading the row between costs about four taps
-        return outputs * (problem.rows.taps * problem.columns.stride + problem.columns.taps + 4) / rates.depthwise
+        # the column pass of a row serves its outputs; storing and loading the row between costs about four
+        # taps
+        return (
+            outputs
+            * (problem.rows.taps * problem.columns.stride + problem.columns.taps + 4)
+            / rates.depthwise
+        )
     return outputs * problem.taps / rates.depthwise
 
 

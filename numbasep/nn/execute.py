@@ -34,8 +34,8 @@ def run(
 ) -> None:
     """Compute the result of `problem` into `out`, C-contiguous and of the compute dtype.
 
-    `taps` (taps, C, M) are the depthwise filters, column taps before row taps for "spatial"; `matrix` (products, K) is
-    the right factor, None for a depthwise convolution alone.
+    `taps` (taps, C, M) are the depthwise filters, column taps before row taps for "spatial"; `matrix`
+    (products, K) is the right factor, None for a depthwise convolution alone.
     """
     if out.size == 0:
         return
@@ -68,7 +68,7 @@ class _Writable:
 
 
 def _line(array: Array, compute: np.dtype[Any]) -> Array:
-    """The elements in C order as a flat array of the compute dtype: the array's own memory wherever that is possible."""
+    """The elements in C order, flat and of the compute dtype: the array's own memory if possible."""
     if not array.flags.aligned:
         array = array.copy()
     line = np.ascontiguousarray(array, compute).reshape(-1)
@@ -120,7 +120,9 @@ def _layout(problem: Convolution, producer: Producer, product: bool, limit: int)
     )
     if producer == "spatial":
         _describe_passes(table, problem, width)
-    stored = 0 if producer == "unfold" else filters * problem.multiplier + 2 * width  # a block reads two vectors
+    stored = (
+        0 if producer == "unfold" else filters * problem.multiplier + 2 * width
+    )  # a block reads two vectors
     return _Layout(table.reshape(-1), tiling.workers, width, stored, tiling.workers * scratch)
 
 
@@ -185,5 +187,3 @@ def _describe_passes(table: Array, problem: Convolution, width: int) -> None:
         along[getattr(g, name)] = 1
     along[g.BEFORE_ROWS] = 0
     along[g.CHANNELS] = _pass_step(problem, width)
-
-

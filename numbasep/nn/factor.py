@@ -1,8 +1,8 @@
 """An ordinary convolution as a depthwise separable one: the other kind of separability.
 
-Filters ``W[i, j, c, k]`` equal ``sum_r D[i, j, c, r] P[c * M + r, k]`` exactly if, for every input channel c, the matrix
-``W[:, :, c, :]`` of shape (kh * kw, K) has rank at most M; truncated singular value decompositions give the
-best D and P otherwise (Eckart and Young 1936, channel by channel).
+Filters ``W[i, j, c, k]`` equal ``sum_r D[i, j, c, r] P[c * M + r, k]`` exactly if, for every input channel c,
+the matrix ``W[:, :, c, :]`` of shape (kh * kw, K) has rank at most M; truncated singular value decompositions
+give the best D and P otherwise (Eckart and Young 1936, channel by channel).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class DepthwiseSeparable:
     pointwise: Array
     """(1, 1, C * M, K), for `separable_conv2d`."""
     error: float
-    """max_k ||W_k - W'_k||_1 / max_k ||W_k||_1: no output differs by more than this times max_k ||W_k||_1 max |x|."""
+    """max_k ||W_k - W'_k||_1 / max_k ||W_k||_1: bounds any output, relative to max_k ||W_k||_1 max |x|."""
     amplification: float
-    """max_k || |D| |P|_k ||_1 / max_k ||W_k||_1: how much larger than direct summation's the rounding error can be."""
+    """max_k || |D| |P|_k ||_1 / max_k ||W_k||_1: growth of the rounding error against direct summation."""
     singular_values: Array
     """(C, min(kh * kw, K)), of each input channel's matrix, largest first."""
     multiplications: tuple[int, int]
@@ -51,23 +51,26 @@ class DepthwiseSeparable:
 
     def __str__(self) -> str:
         kh, kw, channels, multiplier = self.depthwise.shape
+        outputs = self.pointwise.shape[3]
         before, after = self.multiplications
+        kind = " (rounding)" if self.exact else ""
         return (
-            f"{kh}x{kw} convolution, {channels} -> {self.pointwise.shape[3]} channels, as depthwise separable\n"
-            f"channel multiplier {multiplier}, relative error {self.error:.1e}{' (rounding)' if self.exact else ''}\n"
+            f"{kh}x{kw} convolution, {channels} -> {outputs} channels, as depthwise separable\n"
+            f"channel multiplier {multiplier}, relative error {self.error:.1e}{kind}\n"
             f"multiplications per output pixel: {before:,} ordinary, {after:,} depthwise separable "
             f"({before / after:.1f} times fewer)"
         )
 
 
 def factorize_conv2d(
-    filters: npt.ArrayLike, *, rtol: float | None = None, channel_multiplier: int | None = None
+    filters: npt.ArrayLike, *, rtol: Any = None, channel_multiplier: Any = None
 ) -> DepthwiseSeparable:
     """Depthwise and pointwise filters of an ordinary convolution.
 
     Parameters
     ----------
-    filters : array_like of float16, float32 or float64, shape (height, width, input channels, output channels)
+    filters : array_like of float16, float32 or float64, shape (height, width, input channels, output
+    channels)
         As taken by `conv2d`.
     rtol : float, optional
         Largest allowed `error`; None: 16 epsilons of the dtype, which changes nothing but rounding.
@@ -83,13 +86,14 @@ def factorize_conv2d(
     ------
     ValueError
         For filters of another shape or dtype or that are not finite, an `rtol` outside [0, 1), or a
-        `channel_multiplier` that is not between 1 and height * width; and if `channel_multiplier` is given together with an `rtol` that it
-        cannot meet.
+        `channel_multiplier` that is not between 1 and height * width; and if `channel_multiplier` is given
+        together with an `rtol` that it cannot meet.
 
     Notes
     -----
-    Truncated singular value decompositions of the (height * width, output channels) matrix of every input channel
-    (Eckart and Young, Psychometrika 1, 1936); the error is computed from the rounded factors that are returned.
+    Truncated singular value decompositions of the (height * width, output channels) matrix of every input
+    channel (Eckart and Young, Psychometrika 1, 1936); the error is computed from the rounded factors that are
+    returned.
 
     Examples
     --------
@@ -103,19 +107,22 @@ def factorize_conv2d(
     """
     given = check_filters(np.asarray(filters))
     tolerance = check_rtol(rtol, given.dtype)
-    kh, kw, channels, outputs = given.shape
+    kh, kw, _, outputs = given.shape
     if channel_multiplier is not None and (
         isinstance(channel_multiplier, bool)
         or not isinstance(channel_multiplier, (int, np.integer))
         or not 1 <= channel_multiplier <= kh * kw
     ):
-        raise ValueError(f"channel_multiplier must be an integer from 1 to {kh * kw}, got {channel_multiplier!r}")
+        raise ValueError(
+            f"channel_multiplier must be an integer from 1 to {kh * kw}, got {channel_multiplier!r}"
+        )
     bases = singular_bases(given)
     if channel_multiplier is not None:
         found = truncate(given, bases, int(channel_multiplier))
         if rtol is not None and found.error > tolerance:
             raise ValueError(
-                f"rtol={rtol!r} cannot be met with channel_multiplier={channel_multiplier}: the error is {found.error:.3g}"
+                f"rtol={rtol!r} cannot be met with channel_multiplier={channel_multiplier}: "
+                f"the error is {found.error:.3g}"
             )
         return found
     limit = min(kh * kw, outputs)
@@ -128,18 +135,23 @@ def check_filters(filters: Array) -> Array:
         raise ValueError(f"filters must be float16, float32 or float64, got dtype {filters.dtype}")
     if filters.ndim != 4 or filters.size == 0:
         raise ValueError(
-            f"filters must have shape (height, width, input channels, output channels), all at least 1, got {filters.shape}"
+            "filters must have shape (height, width, input channels, output channels), all at least 1, "
+            f"got {filters.shape}"
         )
     if not np.isfinite(filters).all():
         raise ValueError("filters must be finite to be factorized, got NaN or infinity")
     return filters.astype(filters.dtype.newbyteorder("="), copy=False)
 
 
-def check_rtol(rtol: float | None, dtype: np.dtype[Any]) -> float:
+def check_rtol(rtol: Any, dtype: np.dtype[Any]) -> float:
     """The allowed relative error; ValueError for anything but None or a number in [0, 1)."""
     if rtol is None:
         return _lossless(dtype)
-    if isinstance(rtol, bool) or not isinstance(rtol, (int, float, np.floating, np.integer)) or not 0 <= rtol < 1:
+    if (
+        isinstance(rtol, bool)
+        or not isinstance(rtol, (int, float, np.floating, np.integer))
+        or not 0 <= rtol < 1
+    ):
         raise ValueError(f"rtol must be None or a number in [0, 1), got {rtol!r}")
     return max(float(rtol), _lossless(dtype))
 
@@ -157,13 +169,15 @@ def singular_bases(filters: Array) -> tuple[Array, Array, Array]:
 
 
 def truncate(filters: Array, bases: tuple[Array, Array, Array], multiplier: int) -> DepthwiseSeparable:
-    """The best factors with `multiplier` depthwise filters for each channel; beyond the rank they are zero."""
+    """The best factors with `multiplier` depthwise filters for each channel, zero beyond the rank."""
     u, s, vt = bases
     kh, kw, channels, outputs = filters.shape
     kept = min(multiplier, s.shape[1])
     root = np.sqrt(s[:, :kept])
     depthwise = np.zeros((kh, kw, channels, multiplier), filters.dtype)
-    depthwise[..., :kept] = (u[:, :, :kept] * root[:, None]).reshape(channels, kh, kw, kept).transpose(1, 2, 0, 3)
+    depthwise[..., :kept] = (
+        (u[:, :, :kept] * root[:, None]).reshape(channels, kh, kw, kept).transpose(1, 2, 0, 3)
+    )
     rows = np.zeros((channels, multiplier, outputs), filters.dtype)
     rows[:, :kept] = vt[:, :kept] * root[:, :, None]
     pointwise = rows.reshape(1, 1, channels * multiplier, outputs)

@@ -1,7 +1,8 @@
 """Gradients of the convolutions over channels: vector-Jacobian products, for those who train.
 
-With ``y = f(input, filters)`` and a gradient ``g = dL/dy`` they return ``dL/dinput`` and ``dL/dfilters``.  The
-gradient to the input of a correlation is a correlation again: ``y[i] = sum_k w[k] x[s i + d k - before]`` gives
+With ``y = f(input, filters)`` and a gradient ``g = dL/dy`` they return ``dL/dinput`` and ``dL/dfilters``.
+The gradient to the input of a correlation is a correlation again: ``y[i] = sum_k w[k] x[s i + d k - before]``
+gives
 
     ``dx[u] = sum_k w[taps - 1 - k] z[u + before - d (taps - 1) + d k]``,  ``z[s i] = g[i]``, zero elsewhere,
 
@@ -33,7 +34,7 @@ def separable_conv2d_vjp(
     strides: Any,
     padding: Any,
     rate: Any = None,
-    name: str | None = None,
+    name: str | None = None,  # noqa: ARG001 - TensorFlow's signature
     data_format: str | None = None,
     *,
     dilations: Any = None,
@@ -74,9 +75,7 @@ def separable_conv2d_vjp(
     given = _Arguments("separable_conv2d", gradient, input, (depthwise_filter, pointwise_filter))
     problem = given.describe(strides, padding, rate, dilations, data_format, workers)
     depthwise, matrix = given.filters[0], given.filters[1][0, 0]
-    inner = replace(
-        problem, operation="depthwise_conv2d", out_channels=matrix.shape[0], channels_last=True
-    )
+    inner = replace(problem, operation="depthwise_conv2d", out_channels=matrix.shape[0], channels_last=True)
     between = np.empty(inner.out_shape, problem.compute)
     taps = depthwise.reshape(-1, *depthwise.shape[2:])
     execute.run(inner, "dense", given.x, taps, None, between, workers)
@@ -84,7 +83,8 @@ def separable_conv2d_vjp(
     to_pointwise = between.reshape(-1, matrix.shape[0]).T @ flat
     to_between = (flat @ matrix.T).reshape(between.shape)
     to_input, to_depthwise = _depthwise_gradients(inner, to_between, given.x, depthwise, workers)
-    return given.results(to_input, to_depthwise, to_pointwise.reshape(1, 1, *matrix.shape))
+    first, second, third = given.results(to_input, to_depthwise, to_pointwise.reshape(1, 1, *matrix.shape))
+    return first, second, third
 
 
 def depthwise_conv2d_vjp(
@@ -94,7 +94,7 @@ def depthwise_conv2d_vjp(
     strides: Any,
     padding: Any,
     rate: Any = None,
-    name: str | None = None,
+    name: str | None = None,  # noqa: ARG001 - TensorFlow's signature
     data_format: str | None = None,
     *,
     dilations: Any = None,
@@ -132,7 +132,9 @@ def depthwise_conv2d_vjp(
     given = _Arguments("depthwise_conv2d", gradient, input, (filter,))
     problem = given.describe(strides, padding, rate, dilations, data_format, workers)
     inner = replace(problem, channels_last=True)
-    return given.results(*_depthwise_gradients(inner, given.g, given.x, given.filters[0], workers))
+    found = _depthwise_gradients(inner, given.g, given.x, given.filters[0], workers)
+    to_input, to_filter = given.results(*found)
+    return to_input, to_filter
 
 
 def conv2d_vjp(
@@ -143,7 +145,7 @@ def conv2d_vjp(
     padding: Any,
     data_format: str | None = None,
     dilations: Any = None,
-    name: str | None = None,
+    name: str | None = None,  # noqa: ARG001 - TensorFlow's signature
     *,
     workers: int | None = None,
 ) -> tuple[Array, Array]:
@@ -188,14 +190,19 @@ def conv2d_vjp(
     to_input = np.empty(backward.out_shape, problem.compute)
     matrix = flipped.reshape(-1, problem.channels)
     execute.run(backward, "unfold", _spread(problem, g), None, matrix, to_input, workers)
-    return given.results(to_input, to_kernel)
+    first, second = given.results(to_input, to_kernel)
+    return first, second
 
 
 class _Arguments:
     """The arrays of a call, channels last and of the compute dtype, and the way back."""
 
     def __init__(
-        self, operation: Operation, gradient: npt.ArrayLike, x: npt.ArrayLike, filters: tuple[npt.ArrayLike, ...]
+        self,
+        operation: Operation,
+        gradient: npt.ArrayLike,
+        x: npt.ArrayLike,
+        filters: tuple[npt.ArrayLike, ...],
     ) -> None:
         self.operation = operation
         self.g, self.x = np.asarray(gradient), np.asarray(x)
@@ -219,7 +226,9 @@ class _Arguments:
             data_format,
         )
         if self.g.shape != problem.out_shape:
-            raise ValueError(f"gradient must have the shape of the result, {problem.out_shape}, got {self.g.shape}")
+            raise ValueError(
+                f"gradient must have the shape of the result, {problem.out_shape}, got {self.g.shape}"
+            )
         if self.g.dtype.newbyteorder("=") != problem.dtype:
             raise ValueError(f"gradient must have the dtype of input, {problem.dtype}, got {self.g.dtype}")
         self._problem = problem
@@ -229,12 +238,12 @@ class _Arguments:
         self.filters = tuple(item.astype(problem.compute, copy=False) for item in self.filters)
         return problem
 
-    def results(self, to_input: Array, *to_filters: Array) -> Any:
+    def results(self, to_input: Array, *to_filters: Array) -> list[Array]:
         """The gradients in the data format and dtype of the call."""
         if not self._problem.channels_last:
             to_input = np.ascontiguousarray(to_input.transpose(0, 3, 1, 2))
         with np.errstate(over="ignore"):
-            return tuple(item.astype(self._problem.dtype, copy=False) for item in (to_input, *to_filters))
+            return [item.astype(self._problem.dtype, copy=False) for item in (to_input, *to_filters)]
 
 
 def _depthwise_gradients(
@@ -267,7 +276,10 @@ def _tap_samples(problem: Convolution, x: Array) -> Any:
     for di in range(rows.taps):
         for dj in range(columns.taps):
             i, j = di * rows.dilation, dj * columns.dilation
-            last_i, last_j = i + (rows.out_size - 1) * rows.stride + 1, j + (columns.out_size - 1) * columns.stride + 1
+            last_i, last_j = (
+                i + (rows.out_size - 1) * rows.stride + 1,
+                j + (columns.out_size - 1) * columns.stride + 1,
+            )
             yield (di, dj), padded[:, i : last_i : rows.stride, j : last_j : columns.stride]
 
 
@@ -291,11 +303,17 @@ def _spread_size(axis: Axis) -> int:
 
 
 def _transposed(problem: Convolution, operation: Operation, **sizes: int) -> Convolution:
-    """The correlation, channels last and of stride 1, that takes the spread gradient to the input's gradient."""
+    """The correlation, channels last, stride 1, that takes the spread gradient to the input's gradient."""
     rows, columns = (
         Axis(_spread_size(axis), axis.taps, 1, axis.dilation, axis.reach - 1 - axis.before, axis.size)
         for axis in (problem.rows, problem.columns)
     )
     return replace(
-        problem, operation=operation, rows=rows, columns=columns, channels_last=True, dtype=problem.compute, **sizes
+        problem,
+        operation=operation,
+        rows=rows,
+        columns=columns,
+        channels_last=True,
+        dtype=problem.compute,
+        **sizes,
     )

@@ -13,8 +13,8 @@ from ..backends import threads
 from . import cost
 from .convolutions import apply, check_options
 from .problem import Convolution, Operation, describe
-from .routes import Route, depthwise_route, ordinary_route
 from .rounding import error_bound
+from .routes import Route, depthwise_route, ordinary_route
 
 Array = npt.NDArray[Any]
 
@@ -36,7 +36,7 @@ class Candidate:
     seconds: float
     """Estimated time of a call; infinite if not feasible."""
     error_bound: float
-    """No output differs from the exact one by more than this times max_k ||W_k||_1 max |x|, without underflow."""
+    """No output differs from the exact one by more than this times max_k ||W_k||_1 max |x|."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,25 +77,25 @@ class ConvolutionPlan:
         x = np.asarray(input)
         if x.shape != self.problem.in_shape or x.dtype.newbyteorder("=") != self.problem.dtype:
             raise ValueError(
-                f"input must have the shape and dtype of the plan, {self.problem.in_shape} {self.problem.dtype}, "
-                f"got {x.shape} {x.dtype}"
+                "input must have the shape and dtype of the plan, "
+                f"{self.problem.in_shape} {self.problem.dtype}, got {x.shape} {x.dtype}"
             )
         return apply(self.route, x, output, self.workers)
 
     def __str__(self) -> str:
         problem = self.problem
         layout = "NHWC" if problem.channels_last else "NCHW"
+        sizes = f"{_sizes(problem.in_shape)} -> {_sizes(problem.out_shape)}"
         lines = [
-            f"{problem.operation} {layout} {problem.dtype} {_sizes(problem.in_shape)} -> {_sizes(problem.out_shape)}",
+            f"{problem.operation} {layout} {problem.dtype} {sizes}",
             f"  {'method':<11}{'multiplications/pixel':>22}{'estimate':>12}{'error bound':>13}  what it does",
         ]
         for candidate in self.candidates:
             marker = ">" if candidate is self.candidates[0] else " "
-            figures = (
-                f"{candidate.multiplications:>22,}{candidate.seconds * 1e3:>9.3f} ms{candidate.error_bound:>13.1e}"
-                if candidate.feasible
-                else f"{'-':>22}{'-':>12}{'-':>13}"
-            )
+            figures = f"{'-':>22}{'-':>12}{'-':>13}"
+            if candidate.feasible:
+                time = f"{candidate.seconds * 1e3:.3f} ms"
+                figures = f"{candidate.multiplications:>22,}{time:>12}{candidate.error_bound:>13.1e}"
             lines.append(f"{marker} {candidate.method:<11}{figures}  {candidate.reason}")
         return "\n".join(lines)
 
@@ -107,7 +107,7 @@ def plan_separable_conv2d(
     strides: Any,
     padding: Any,
     rate: Any = None,
-    name: str | None = None,
+    name: str | None = None,  # noqa: ARG001 - TensorFlow's signature
     data_format: str | None = None,
     *,
     dilations: Any = None,
@@ -121,7 +121,8 @@ def plan_separable_conv2d(
     ----------
     shape : sequence of 4 int
         Of the input.
-    depthwise_filter, pointwise_filter, strides, padding, rate, name, data_format, dilations, method, workers, device
+    depthwise_filter, pointwise_filter, strides, padding, rate, name, data_format, dilations, method, workers,
+    device
         The arguments of `separable_conv2d`.
 
     Returns
@@ -139,7 +140,9 @@ def plan_separable_conv2d(
     >>> import numpy as np
     >>> from numbasep import nn
     >>> depthwise, pointwise = np.ones((5, 5, 3, 1), np.float32), np.ones((1, 1, 3, 256), np.float32)
-    >>> plan = nn.plan_separable_conv2d((1, 12, 12, 3), depthwise, pointwise, [1, 1, 1, 1], "VALID", method="direct")
+    >>> plan = nn.plan_separable_conv2d(
+    ...     (1, 12, 12, 3), depthwise, pointwise, [1, 1, 1, 1], "VALID", method="direct"
+    ... )
     >>> plan.method, plan.multiplications
     ('direct', 53952)
     """
@@ -155,7 +158,7 @@ def plan_depthwise_conv2d(
     strides: Any,
     padding: Any,
     rate: Any = None,
-    name: str | None = None,
+    name: str | None = None,  # noqa: ARG001 - TensorFlow's signature
     data_format: str | None = None,
     *,
     dilations: Any = None,
@@ -190,7 +193,10 @@ def plan_depthwise_conv2d(
     >>> from numbasep import nn
     >>> sobel = np.outer([1.0, 2.0, 1.0], [-1.0, 0.0, 1.0]).reshape(3, 3, 1, 1)
     >>> arguments = (1, 64, 64, 1), sobel, [1, 1, 1, 1], "SAME"
-    >>> [nn.plan_depthwise_conv2d(*arguments, method=m).multiplications // 64**2 for m in ("direct", "separable")]
+    >>> [
+    ...     nn.plan_depthwise_conv2d(*arguments, method=m).multiplications // 64**2
+    ...     for m in ("direct", "separable")
+    ... ]
     [9, 6]
     """
     filters = np.asarray(filter)
@@ -206,7 +212,7 @@ def plan_conv2d(
     padding: Any,
     data_format: str | None = None,
     dilations: Any = None,
-    name: str | None = None,
+    name: str | None = None,  # noqa: ARG001 - TensorFlow's signature
     *,
     rtol: float | None = None,
     method: str = "auto",
@@ -245,9 +251,9 @@ def plan_conv2d(
     check_options(method, workers, device)
     count = threads.thread_count(workers)
     route = ordinary_route(problem, given, method, rtol, count)
-    found = [_candidate(problem, route, count)]
+    found = [_candidate(route, count)]
     if route.method == "separable":
-        found.append(_candidate(problem, ordinary_route(problem, given, "direct", rtol, count), count))
+        found.append(_candidate(ordinary_route(problem, given, "direct", rtol, count), count))
     else:
         found.append(_other_ordinary(problem, given, rtol, count))
     return ConvolutionPlan(problem, tuple(found), route, workers)
@@ -280,33 +286,33 @@ def _depthwise_plan(
     route = depthwise_route(problem, filters, pointwise, method)
     other = "direct" if route.method == "separable" else "separable"
     try:
-        second = _candidate(problem, depthwise_route(problem, filters, pointwise, other), count)
+        second = _candidate(depthwise_route(problem, filters, pointwise, other), count)
     except ValueError as error:
         second = _infeasible(other, str(error))
-    return ConvolutionPlan(problem, (_candidate(problem, route, count), second), route, workers)
+    return ConvolutionPlan(problem, (_candidate(route, count), second), route, workers)
 
 
 def _other_ordinary(problem: Convolution, filters: Array, rtol: float | None, count: int) -> Candidate:
     try:
-        return _candidate(problem, ordinary_route(problem, filters, "separable", rtol, count), count)
+        return _candidate(ordinary_route(problem, filters, "separable", rtol, count), count)
     except ValueError as error:
         return _infeasible("separable", str(error))
 
 
 def _infeasible(method: str, message: str) -> Candidate:
-    return Candidate(method, False, message.removeprefix(f"method={method!r} "), 0, float("inf"), float("inf"))
+    return Candidate(
+        method, False, message.removeprefix(f"method={method!r} "), 0, float("inf"), float("inf")
+    )
 
 
-def _candidate(problem: Convolution, route: Route, workers: int) -> Candidate:
+def _candidate(route: Route, workers: int) -> Candidate:
     inner = route.problem
     taps = inner.rows.taps + inner.columns.taps if route.producer == "spatial" else inner.taps
     produced = 0 if route.producer == "unfold" else taps * inner.channels * inner.multiplier
     mixed = 0 if route.matrix is None else int(route.matrix.size)
     method = "separable" if route.producer == "spatial" else "direct"
     seconds = cost.seconds(inner, method, inner.multiplier, workers)
-    return Candidate(
-        route.method, True, _what(route), produced + mixed, seconds, error_bound(route, taps)
-    )
+    return Candidate(route.method, True, _what(route), produced + mixed, seconds, error_bound(route, taps))
 
 
 def _what(route: Route) -> str:
@@ -315,10 +321,14 @@ def _what(route: Route) -> str:
     if route.producer == "unfold":
         return f"matrix product of unfolded windows, {down * along * inner.channels} x {inner.out_channels}"
     passes = (
-        f"{down} taps down, {along} along" if route.producer == "spatial" else f"{down} x {along} taps at once"
+        f"{down} taps down, {along} along"
+        if route.producer == "spatial"
+        else f"{down} x {along} taps at once"
     )
     groups = f" for each of {inner.channels} channels x {inner.multiplier}"
-    product = "" if route.matrix is None else f", then a {route.matrix.shape[0]} x {route.matrix.shape[1]} product"
+    product = (
+        "" if route.matrix is None else f", then a {route.matrix.shape[0]} x {route.matrix.shape[1]} product"
+    )
     return passes + groups + product
 
 

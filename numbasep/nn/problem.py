@@ -1,7 +1,7 @@
 """What a convolution over channels is asked to do, as plain facts: every rule about its arguments lives here.
 
-The arithmetic of strides, dilations and padding is TensorFlow's (`tf.nn`, "Convolution" notes): with a window of
-``reach = (taps - 1) * dilation + 1`` input samples,
+The arithmetic of strides, dilations and padding is TensorFlow's (`tf.nn`, "Convolution" notes): with a window
+of ``reach = (taps - 1) * dilation + 1`` input samples,
 
 * ``"SAME"``: ``out = ceil(size / stride)`` and ``max((out - 1) * stride + reach - size, 0)`` zeros, of which
   the smaller half comes first;
@@ -133,7 +133,7 @@ def describe(
     dilations: Any,
     data_format: Any,
 ) -> Convolution:
-    """The request as a `Convolution`; ValueError, with the argument, the value and the rule, if it is none."""
+    """The request as a `Convolution`; ValueError, with argument, value and rule, if it is none."""
     spec = freeze(strides), freeze(padding), freeze(rate), freeze(dilations)
     try:
         return _described(operation, shape, filters, dtypes, *spec, data_format)
@@ -141,7 +141,7 @@ def describe(
         if "unhashable" not in str(error):
             raise
         raise ValueError(
-            f"strides, padding, rate, dilations and data_format must be numbers, strings or sequences of them, "
+            "strides, padding, rate, dilations and data_format must be numbers, strings or sequences, "
             f"got {strides!r}, {padding!r}, {rate!r}, {dilations!r} and {data_format!r}"
         ) from None
 
@@ -205,10 +205,10 @@ def _common_dtype(names: Sequence[str], dtypes: Sequence[np.dtype[Any]]) -> np.d
     return found[0]
 
 
-def _channels_last(data_format: Any) -> bool:
+def _channels_last(data_format: object) -> bool:
     if data_format is not None and data_format not in FORMATS:
         raise ValueError(f"data_format must be 'NHWC', 'NCHW' or None (NHWC), got {data_format!r}")
-    return data_format != "NCHW"
+    return bool(data_format != "NCHW")
 
 
 def _filter_sizes(
@@ -222,7 +222,9 @@ def _filter_sizes(
     last = "output channels" if operation == "conv2d" else "channel multiplier"
     name, shape = names[0], filters[0]
     if len(shape) != 4 or min(shape) < 1:
-        raise ValueError(f"{name} must have shape (height, width, input channels, {last}), all at least 1, got {shape}")
+        raise ValueError(
+            f"{name} must have shape (height, width, input channels, {last}), all at least 1, got {shape}"
+        )
     if shape[2] != channels:
         where = "last" if channels_last else "second"
         raise ValueError(
@@ -251,7 +253,11 @@ def _filter_sizes(
 def _integers(name: str, value: Any, lengths: Sequence[int], low: int) -> tuple[int, ...]:
     allowed = " or ".join(map(str, lengths))
     rule = f"{name} must be {allowed} integers, each at least {low}, got {value!r}"
-    if not isinstance(value, tuple) or len(value) not in lengths or any(isinstance(item, bool) for item in value):
+    if (
+        not isinstance(value, tuple)
+        or len(value) not in lengths
+        or any(isinstance(item, bool) for item in value)
+    ):
         raise ValueError(rule)
     try:
         numbers = tuple(operator.index(item) for item in value)
@@ -287,7 +293,9 @@ def _strides(operation: Operation, strides: Any, channels_last: bool) -> tuple[i
 
 def _rates(operation: Operation, rate: Any, dilations: Any, channels_last: bool) -> tuple[int, int]:
     if rate is not None and dilations is not None:
-        raise ValueError(f"rate and dilations are two names of one thing: give one, got {rate!r} and {dilations!r}")
+        raise ValueError(
+            f"rate and dilations are two names of one thing: give one, got {rate!r} and {dilations!r}"
+        )
     name, value = ("rate", rate) if dilations is None else ("dilations", dilations)
     if value is None:
         return 1, 1
@@ -321,16 +329,20 @@ def _padding(padding: Any, channels_last: bool) -> tuple[tuple[int, int], ...]:
     return tuple((before, after) for before, after in image)
 
 
-def _axis(name: str, size: int, taps: int, stride: int, dilation: int, padding: str | tuple[int, int]) -> Axis:
+def _axis(
+    name: str, size: int, taps: int, stride: int, dilation: int, padding: str | tuple[int, int]
+) -> Axis:
     reach = (taps - 1) * dilation + 1
     if padding == "SAME":
         out_size = -(-size // stride)
-        return Axis(size, taps, stride, dilation, max((out_size - 1) * stride + reach - size, 0) // 2, out_size)
+        return Axis(
+            size, taps, stride, dilation, max((out_size - 1) * stride + reach - size, 0) // 2, out_size
+        )
     before, after = (0, 0) if isinstance(padding, str) else padding
     room = size + before + after
     if reach > room:
         raise ValueError(
-            f"the {name} of the filter, {reach} samples with its dilation, must not exceed that of the padded "
-            f"input, {room}, for padding {padding!r}"
+            f"the {name} of the filter, {reach} samples with its dilation, must not exceed "
+            f"that of the padded input, {room}, for padding {padding!r}"
         )
     return Axis(size, taps, stride, dilation, before, (room - reach) // stride + 1)

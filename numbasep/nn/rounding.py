@@ -1,8 +1,8 @@
 """Bounds on the rounding error of a route.
 
 A sum of n products in any order differs from the exact one by at most ``gamma_n sum |a_i| |b_i|`` with
-``gamma_n = n u / (1 - n u)`` and u half the epsilon (Higham, "Accuracy and Stability of Numerical Algorithms",
-2002, section 3.1); stages one after the other add their n.
+``gamma_n = n u / (1 - n u)`` and u half the epsilon (Higham, "Accuracy and Stability of Numerical
+Algorithms", 2002, section 3.1); stages one after the other add their n.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The ways to compute a convolution, and the choice among them.
 
-An operation has two: ``"direct"`` uses the filters as given, ``"separable"`` finds their structure.  For depthwise filters
-that is a column of taps times a row of taps (spatial); for an ordinary convolution it is a depthwise stage and a
-pointwise stage (across channels), whose depthwise filters may in turn be spatially separable.
+An operation has two: ``"direct"`` uses the filters as given, ``"separable"`` finds their structure.  For
+depthwise filters that is a column of taps times a row of taps (spatial); for an ordinary convolution it is a
+depthwise stage and a pointwise stage (across channels), whose depthwise filters may in turn be spatially
+separable.
 """
 
 from __future__ import annotations
@@ -61,14 +62,17 @@ def depthwise_route(problem: Convolution, filters: Array, pointwise: Array | Non
         if found is not None:
             return Route("separable", problem, "spatial", found[0], matrix, found[1], 1.0)
         if method == "separable":
+            got = "filters of higher rank" if problem.channels_last else "NCHW data"
             raise ValueError(
                 "method='separable' needs NHWC data and depthwise filters that are each a column of taps times a "
-                f"row of taps, got {'filters of higher rank' if problem.channels_last else 'NCHW data'}"
+                f"row of taps, got {got}"
             )
     return Route("direct", problem, "dense", filters.reshape(-1, *filters.shape[2:]), matrix, 0.0, 1.0)
 
 
-def ordinary_route(problem: Convolution, filters: Array, method: str, rtol: float | None, workers: int) -> Route:
+def ordinary_route(
+    problem: Convolution, filters: Array, method: str, rtol: float | None, workers: int
+) -> Route:
     """The way to compute an ordinary convolution."""
     tolerance = check_rtol(rtol, problem.dtype)
     limit = min(problem.taps, problem.out_channels)
@@ -85,8 +89,8 @@ def ordinary_route(problem: Convolution, filters: Array, method: str, rtol: floa
         )
     if method == "separable":
         raise ValueError(
-            f"method='separable' needs finite filters with a depthwise separable form within rtol={tolerance:.3g}, "
-            "and these have none"
+            "method='separable' needs finite filters with a depthwise separable form within "
+            f"rtol={tolerance:.3g}, and these have none"
         )
     matrix = filters.reshape(-1, problem.out_channels)
     return Route("direct", problem, "unfold", None, matrix, 0.0, 1.0)
@@ -127,7 +131,7 @@ def _decomposed(filters: Array, tolerance: float, limit: int) -> DepthwiseSepara
 
 def _first_channels_fit(filters: Array, tolerance: float, limit: int) -> bool:
     """Whether the first input channel could have rank `limit` within tolerance: most filters end here."""
-    kh, kw, channels, outputs = filters.shape
+    kh, kw, _, outputs = filters.shape
     if limit >= min(kh * kw, outputs):
         return True
     matrix = filters[:, :, 0].astype(np.float64).reshape(kh * kw, outputs)

@@ -1,7 +1,8 @@
 """How a convolution is cut into tiles for the workers: pure arithmetic on sizes.
 
-A tile's produced factor should stay in the second-level cache, every worker should get the same amount of work, and
-what tiles repeat (copying the weights of every tile, producing the factor of every split) should stay small.
+A tile's produced factor should stay in the second-level cache, every worker should get the same amount of
+work, and what tiles repeat (copying the weights of every tile, producing the factor of every split) should
+stay small.
 """
 
 from __future__ import annotations

@@ -50,10 +50,10 @@ def spatial_pays(problem: Convolution) -> bool:
 
 
 def spatial_factors(filters: Array) -> tuple[Array, float] | None:
-    """Column and row of every depthwise filter, as (kh + kw, C, M), and the largest relative error; None if not all have them.
+    """Column and row of every depthwise filter, (kh + kw, C, M), and the largest error, if all have them.
 
-    The cross through the largest tap of a filter, ``K[:, q] K[p, :] / K[p, q]``, is the filter itself if its rank
-    is 1.  The error is ``||K - K_1||_1 / ||K||_1``, the relative bound on any output.
+    The cross through the largest tap of a filter, ``K[:, q] K[p, :] / K[p, q]``, is the filter itself if its
+    rank is 1.  The error is ``||K - K_1||_1 / ||K||_1``, the relative bound on any output.
     """
     kh, kw, channels, multiplier = filters.shape
     flat = filters.reshape(kh, kw, -1).astype(np.float64)
