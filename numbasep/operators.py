@@ -70,10 +70,17 @@ class Operator:
     @functools.cached_property
     def weights(self) -> Array:
         """Dense weights, one axis for each window."""
+        undivided, divisor = self.undivided
+        return undivided if divisor == 1.0 else undivided / divisor
+
+    @functools.cached_property
+    def undivided(self) -> tuple[Array, float]:
+        """Dense weights that are still to be divided by a number: whole ones stay whole."""
         if self.dense is not None:
-            return self.dense
+            return self.dense, 1.0
         assert self.terms is not None
-        return sum_of_outer_products([[factor.taps for factor in term] for term in self.terms])
+        total = sum_of_outer_products([[factor.taps for factor in term] for term in self.terms])
+        return total, self.forms[0].divisor
 
     @functools.cached_property
     def launches(self) -> dict[Any, Any]:

@@ -178,10 +178,10 @@ def integer(name: str, value: object) -> int:
     """`value` as an int, or a TypeError that names the argument."""
     try:
         return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
+    except TypeError as error:
         if isinstance(value, float) and value.is_integer():
             return int(value)
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+        raise TypeError(f"{name} must be an integer, got {value!r}: {error}") from None
 
 
 def per_axis(name: str, value: object, count: int) -> tuple[Any, ...]:
@@ -190,7 +190,10 @@ def per_axis(name: str, value: object, count: int) -> tuple[Any, ...]:
         return (value,) * count
     values = tuple(value)
     if len(values) != count:
-        raise KernelShapeError(f"{name} must be one value or a sequence of {count}, got {len(values)}: {value!r}")
+        raise KernelShapeError(
+            f"sequence argument must have length equal to input rank: {name} must be one value or a sequence of "
+            f"{count}, one for each filtered axis, got {len(values)}: {value!r}"
+        )
     return values
 
 

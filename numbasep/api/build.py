@@ -5,6 +5,7 @@ Plans are kept by everything they depend on, so a second call with an equal kern
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -159,8 +160,7 @@ def term_plan(
     single = len(factors) == 1
     is_complex = any(f.taps.dtype.kind == "c" for term in factors for f in term)
     form = _given_form(factors, divisor)
-    integral = form.exact and divisor == 1.0
-    bound = form.amplification * _l1(factors, divisor) if integral else None
+    bound = form.amplification * _l1(factors, 1.0) if form.exact else None
     problem = make_problem(
         shape, input_dtype, output_dtype, windows, cval=cval, footprint="window" if single else "support",
         options=options, operation=operation, complex_kernel=is_complex, integer_l1=bound,
@@ -198,6 +198,8 @@ def _place(taps: Taps | None, window: Window) -> Factor:
 
 
 def _l1(factors: Sequence[Term], divisor: float) -> float:
+    if len(factors) == 1:
+        return math.prod(float(np.abs(f.taps).sum()) for f in factors[0]) / divisor
     dense = sum_of_outer_products([[f.taps for f in term] for term in factors])
     return float(np.abs(dense).sum()) / divisor
 

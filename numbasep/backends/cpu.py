@@ -93,9 +93,9 @@ def correlate(operator: Operator, problem: Problem, form: int | None, x: Array, 
     `y` is native, real or complex like the result; shapes and types are those of the problem.
     """
     if form is None:
-        weights = operator.weights
+        weights, divisor = operator.undivided
         halves = (weights.real, weights.imag) if weights.dtype.kind == "c" else (weights, None)
-        _correlate_halves(operator, problem, None, halves, 1.0, x, y)
+        _correlate_halves(operator, problem, None, halves, divisor, x, y)
         return
     terms, divisor = operator.form_terms(form)
     split = split_terms(terms) if any(f.taps.dtype.kind == "c" for t in terms for f in t) else (terms, None)

@@ -1,0 +1,659 @@
+"""The linear filters of `scipy.ndimage` that are given axis by axis; the Gaussian ones are in `gaussian`.
+
+Every call is one plan: all axes and all terms in one pass over memory, sums between the axes in floating point, one
+conversion at the end.  SciPy converts to the output type after every axis; where that rounds, results here are
+nearer to the exact ones.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import as_input, make_output, result_dtype
+from ..problem import KernelShapeError, first_tap, integer, normalize_axes, per_axis
+from .axiswise import axis_sum, by_axis, centred, changed, copy_input, documented, first_in_window
+from .build import Taps
+from .convolve import _KEYWORDS, as_taps, check_cval, filter_terms, make_options
+
+Array = npt.NDArray[Any]
+
+_documented = documented(_KEYWORDS)
+_DEFAULTS = {"method": "auto", "nan_policy": "propagate", "cast": "truncate"}
+
+
+def _filter_line(
+    input: npt.ArrayLike, weights: npt.ArrayLike, axis: int, output: Any, mode: Any, cval: Any, origin: Any,
+    *, flip: bool, shared: tuple[Any, ...], nan_policy: str, mask: Any,
+) -> Array:  # fmt: skip
+    x = as_input(input)
+    (axis,) = normalize_axes(integer("axis", axis), x.ndim)
+    taps = as_taps(weights, "weights", origin, mode, flip=flip)
+    return filter_terms(
+        x, [{axis: taps}], output, {axis: mode}, cval, options=make_options(*shared), nan_policy=nan_policy,
+        mask=mask, operation="convolve1d" if flip else "correlate1d",
+    )  # fmt: skip
+
+
+@_documented
+def correlate1d(
+    input: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    axis: int = -1,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    origin: Any = 0,
+    *,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+) -> Array:
+    """Correlate along one axis: ``out[i] = sum_j conj(weights[j]) * input[i + j - size // 2 - origin]``.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    weights : array_like
+        1-D; finite.
+    axis : int, optional
+        Axis to filter.
+    {output}
+    {mode}
+    {cval}
+    origin : int, optional
+        Shift of the centre: positive values move the result to higher positions.
+    {keywords}
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.  Complex if `input` or `weights` are.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numbasep
+    >>> numbasep.correlate1d([2, 8, 0, 4, 1, 9, 9, 0], [1, 3])
+    array([ 8, 26,  8, 12,  7, 28, 36,  9])
+    """
+    return _filter_line(
+        input, weights, axis, output, mode, cval, origin, flip=False,
+        shared=(method, rtol, workers, device, cast), nan_policy=nan_policy, mask=mask,
+    )  # fmt: skip
+
+
+@_documented
+def convolve1d(
+    input: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    axis: int = -1,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    origin: Any = 0,
+    *,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+) -> Array:
+    """Convolve along one axis: ``out[i] = sum_j weights[j] * input[i - j + size // 2 + origin]``.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    weights : array_like
+        1-D; finite.
+    axis : int, optional
+        Axis to filter.
+    {output}
+    {mode}
+    {cval}
+    origin : int, optional
+        Shift of the centre: positive values move the result to lower positions.
+    {keywords}
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.  Complex if `input` or `weights` are.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numbasep
+    >>> numbasep.convolve1d([2, 8, 0, 4, 1, 9, 9, 0], [1, 3])
+    array([14, 24,  4, 13, 12, 36, 27,  0])
+    """
+    return _filter_line(
+        input, weights, axis, output, mode, cval, origin, flip=True,
+        shared=(method, rtol, workers, device, cast), nan_policy=nan_policy, mask=mask,
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------- averages
+
+
+def _box(size: int, origin: Any, mode: Any) -> Taps:
+    """`size` ones: the sum is divided once, at the end, so that sums of integers are exact."""
+    shift = integer("origin", origin)
+    first = first_tap(size, shift, flip=False)
+    if mode in ("valid", "full"):
+        if shift:
+            raise ValueError(f"origin must be 0 along an axis with mode={mode!r}, got {shift}")
+        first = first_in_window(size, mode)
+    return Taps(np.ones(size), first)
+
+
+@_documented
+def uniform_filter1d(
+    input: npt.ArrayLike,
+    size: int,
+    axis: int = -1,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    origin: Any = 0,
+    *,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+) -> Array:
+    """Average over a window along one axis.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    size : int
+        Samples in the window, at least 1.
+    axis : int, optional
+        Axis to filter.
+    {output}
+    {mode}
+    {cval}
+    origin : int, optional
+        Shift of the window, as `correlate1d`.
+    {keywords}
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.
+
+    {raises}
+
+    Notes
+    -----
+    Sums of integers are exact and divided once.  No running sum is carried along the axis: rounding errors do not
+    pile up, averages of non-negative samples are non-negative, and a NaN spoils only the windows that hold it.
+
+    Examples
+    --------
+    >>> import numbasep
+    >>> numbasep.uniform_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([4, 3, 4, 1, 4, 6, 6, 3])
+    """
+    x = as_input(input)
+    (axis,) = normalize_axes(integer("axis", axis), x.ndim)
+    length = integer("size", size)
+    if length < 1:
+        raise KernelShapeError(f"incorrect filter size: size must be at least 1, got {size!r}")
+    return filter_terms(
+        x, [{axis: _box(length, origin, mode)}], output, {axis: mode}, cval, nan_policy=nan_policy, mask=mask,
+        options=make_options(method, rtol, workers, device, cast), operation="uniform_filter1d",
+        divisor=float(length),
+    )  # fmt: skip
+
+
+@_documented
+def uniform_filter(
+    input: npt.ArrayLike,
+    size: Any = 3,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    origin: Any = 0,
+    *,
+    axes: Any = None,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+) -> Array:
+    """Average over a box.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    size : int or sequence of int, optional
+        Samples of the box along each filtered axis; fractions are dropped, and axes with less than 2 samples are
+        left alone, as in SciPy.
+    {output}
+    {modes}
+    {cval}
+    origin : int or sequence of int, optional
+        Shift of the box along each filtered axis, as `correlate`.
+    {axes}
+    {keywords}
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.
+
+    {raises}
+
+    Notes
+    -----
+    The sum over the box is divided once, at the end.  With integers it is exact, and the average is truncated
+    (or rounded, see `cast`) once; SciPy truncates after every axis and so is up to one grey level an axis too
+    low.  As `uniform_filter1d`, there is no running sum that drifts or that a NaN spoils.
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> numbasep.uniform_filter(np.arange(16.0).reshape(4, 4), size=(1, 3))[0]
+    array([0.33333333, 1.        , 2.        , 2.66666667])
+    """
+    x = as_input(input)
+    named = normalize_axes(axes, x.ndim)
+    sizes = by_axis(named, map(int, per_axis("size", size, len(named))))
+    origins = by_axis(named, per_axis("origin", origin, len(named)))
+    modes = by_axis(named, per_axis("mode", mode, len(named)))
+    filtered = [axis for axis in named if sizes[axis] > 1]
+    if any(n < 0 for n in sizes.values()):
+        raise ValueError(f"size must not be negative, got {size!r}")
+    options = make_options(method, rtol, workers, device, cast)
+    if not filtered:
+        return copy_input(x, output)
+    return filter_terms(
+        x, [{a: _box(sizes[a], origins[a], modes[a]) for a in filtered}], output, {a: modes[a] for a in filtered},
+        cval, options=options, nan_policy=nan_policy, mask=mask, operation="uniform_filter",
+        divisor=float(math.prod(sizes[a] for a in filtered)),
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------- derivatives
+
+
+def _difference(
+    input: npt.ArrayLike, axis: int, smooth: list[float], output: Any, mode: Any, cval: Any,
+    *, operation: str, shared: tuple[Any, ...], nan_policy: str, mask: Any,
+) -> Array:  # fmt: skip
+    """Central difference along one axis, `smooth` along all others."""
+    x = as_input(input)
+    (axis,) = normalize_axes(integer("axis", axis), x.ndim)
+    modes = by_axis(range(x.ndim), per_axis("mode", mode, x.ndim))
+    weights = {a: np.array([-1.0, 0.0, 1.0] if a == axis else smooth) for a in modes}
+    return filter_terms(
+        x, [{a: centred(taps, modes[a]) for a, taps in weights.items()}], output, modes, cval,
+        options=make_options(*shared), nan_policy=nan_policy, mask=mask, operation=operation,
+    )  # fmt: skip
+
+
+@_documented
+def sobel(
+    input: npt.ArrayLike,
+    axis: int = -1,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    *,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+) -> Array:
+    """Sobel's derivative: ``[-1, 0, 1]`` along one axis, ``[1, 2, 1]`` along all others.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    axis : int, optional
+        Axis of the derivative.
+    {output}
+    {modes}
+    {cval}
+    {keywords}
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.
+
+    {raises}
+
+    Notes
+    -----
+    Results of an unsigned or narrow integer type wrap, as in SciPy; ask for ``output=float`` or a wider type.
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> numbasep.sobel(np.arange(12).reshape(3, 4))
+    array([[4, 8, 8, 4],
+           [4, 8, 8, 4],
+           [4, 8, 8, 4]])
+    """
+    return _difference(
+        input, axis, [1.0, 2.0, 1.0], output, mode, cval, operation="sobel",
+        shared=(method, rtol, workers, device, cast), nan_policy=nan_policy, mask=mask,
+    )  # fmt: skip
+
+
+@_documented
+def prewitt(
+    input: npt.ArrayLike,
+    axis: int = -1,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    *,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+) -> Array:
+    """Prewitt's derivative: ``[-1, 0, 1]`` along one axis, ``[1, 1, 1]`` along all others.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    axis : int, optional
+        Axis of the derivative.
+    {output}
+    {modes}
+    {cval}
+    {keywords}
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.
+
+    {raises}
+
+    Notes
+    -----
+    Results of an unsigned or narrow integer type wrap, as in SciPy; ask for ``output=float`` or a wider type.
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> numbasep.prewitt(np.arange(12).reshape(3, 4), axis=0)
+    array([[12, 12, 12, 12],
+           [24, 24, 24, 24],
+           [12, 12, 12, 12]])
+    """
+    return _difference(
+        input, axis, [1.0, 1.0, 1.0], output, mode, cval, operation="prewitt",
+        shared=(method, rtol, workers, device, cast), nan_policy=nan_policy, mask=mask,
+    )  # fmt: skip
+
+
+@_documented
+def laplace(
+    input: npt.ArrayLike,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    *,
+    axes: Any = None,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+) -> Array:
+    """Sum of the second differences ``[1, -2, 1]`` along the axes.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {output}
+    {modes}
+    {cval}
+    {axes}
+    {keywords}
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> numbasep.laplace(np.arange(5.0) ** 2)
+    array([ 1.,  2.,  2.,  2., -7.])
+    """
+    x = as_input(input)
+    named = normalize_axes(axes, x.ndim)
+    modes = by_axis(named, per_axis("mode", mode, len(named)))
+    options = make_options(method, rtol, workers, device, cast)
+    if not named:
+        return copy_input(x, output)
+    second = np.array([1.0, -2.0, 1.0])
+    return filter_terms(
+        x, axis_sum(dict.fromkeys(named, second), modes), output, modes, cval, options=options,
+        nan_policy=nan_policy, mask=mask, operation="laplace",
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------- with the caller's derivative
+
+Derivative = Callable[..., Any]
+"""``derivative(input, axis, output, mode, cval, *extra_arguments, **extra_keywords)``."""
+
+
+def _derivatives(
+    input: npt.ArrayLike, derivative: Derivative, output: Any, mode: Any, cval: Any, extra_arguments: Any,
+    extra_keywords: Mapping[str, Any] | None, axes: Any, shared: Mapping[str, Any],
+) -> tuple[Array, Array, list[Callable[[Any], Any]]]:  # fmt: skip
+    """Input, output, and for each axis a call that writes to an array or makes one of a type."""
+    x = as_input(input)
+    make_options(*(shared[name] for name in ("method", "rtol", "workers", "device", "cast")))
+    dtype = result_dtype(output, x.dtype, complex_result=x.dtype.kind == "c")
+    check_cval(cval, complex_data=x.dtype.kind == "c")
+    named = normalize_axes(axes, x.ndim)
+    modes = per_axis("mode", mode, len(named))
+    out = make_output(output, dtype, x.shape, x)
+    x = x.copy() if len(named) > 1 and np.may_share_memory(x, out) else x
+    keywords = {**changed(shared, _DEFAULTS), **(extra_keywords or {})}
+    calls: list[Callable[[Any], Any]] = [
+        functools.partial(_call_derivative, derivative, x, axis, m, cval, tuple(extra_arguments), keywords)
+        for axis, m in zip(named, modes, strict=True)
+    ]
+    return x, out, calls
+
+
+def _call_derivative(
+    derivative: Derivative, x: Array, axis: int, mode: Any, cval: Any, arguments: tuple[Any, ...],
+    keywords: Mapping[str, Any], target: Any,
+) -> Any:  # fmt: skip
+    return derivative(x, axis, target, mode, cval, *arguments, **keywords)
+
+
+@_documented
+def generic_laplace(
+    input: npt.ArrayLike,
+    derivative2: Derivative,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    extra_arguments: Any = (),
+    extra_keywords: Any = None,
+    *,
+    axes: Any = None,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+) -> Array:
+    """Sum of second derivatives along the axes, each computed by a function of the caller.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    derivative2 : callable
+        ``derivative2(input, axis, output, mode, cval, *extra_arguments, **extra_keywords)``; writes to
+        `output` if that is an array, and returns a new array of that type if it is a dtype.
+    {output}
+    {modes}
+    {cval}
+    extra_arguments : sequence, optional
+        Positional arguments for `derivative2`.
+    extra_keywords : mapping, optional
+        Keywords for `derivative2`.
+    {axes}
+    method, rtol, workers, device, nan_policy, mask, cast
+        Handed on to `derivative2` as keywords where they are not the defaults (see `correlate1d`).
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> def second(input, axis, output, mode, cval):
+    ...     return numbasep.correlate1d(input, [1, -2, 1], axis, output, mode, cval)
+    >>> numbasep.generic_laplace(np.arange(5.0) ** 2, second)
+    array([ 1.,  2.,  2.,  2., -7.])
+    """
+    shared = {
+        "method": method, "rtol": rtol, "workers": workers, "device": device, "nan_policy": nan_policy,
+        "mask": mask, "cast": cast,
+    }  # fmt: skip
+    x, out, calls = _derivatives(
+        input, derivative2, output, mode, cval, extra_arguments, extra_keywords, axes, shared
+    )
+    if not calls:
+        return copy_input(x, out)
+    calls[0](out)
+    for call in calls[1:]:
+        out += call(out.dtype)
+    return out
+
+
+@_documented
+def generic_gradient_magnitude(
+    input: npt.ArrayLike,
+    derivative: Derivative,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    extra_arguments: Any = (),
+    extra_keywords: Any = None,
+    *,
+    axes: Any = None,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+) -> Array:
+    """Square root of the sum of squared derivatives, each computed by a function of the caller.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    derivative : callable
+        ``derivative(input, axis, output, mode, cval, *extra_arguments, **extra_keywords)``; writes to `output`
+        if that is an array, and returns a new array of that type, which is overwritten, if it is a dtype.
+    {output}
+    {modes}
+    {cval}
+    extra_arguments : sequence, optional
+        Positional arguments for `derivative`.
+    extra_keywords : mapping, optional
+        Keywords for `derivative`.
+    {axes}
+    method, rtol, workers, device, nan_policy, mask, cast
+        Handed on to `derivative` as keywords where they are not the defaults (see `correlate1d`).
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.
+
+    {raises}
+
+    Notes
+    -----
+    Squares are taken in the output type, as in SciPy: those of narrow integers wrap.
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> ramp = np.add.outer(3 * np.arange(4.0), 4 * np.arange(4.0))
+    >>> numbasep.generic_gradient_magnitude(ramp, numbasep.sobel)[1, 1]
+    np.float64(40.0)
+    """
+    shared = {
+        "method": method, "rtol": rtol, "workers": workers, "device": device, "nan_policy": nan_policy,
+        "mask": mask, "cast": cast,
+    }  # fmt: skip
+    x, out, calls = _derivatives(
+        input, derivative, output, mode, cval, extra_arguments, extra_keywords, axes, shared
+    )
+    if not calls:
+        return copy_input(x, out)
+    calls[0](out)
+    np.multiply(out, out, out=out)
+    for call in calls[1:]:
+        part = call(out.dtype)
+        np.multiply(part, part, out=part)
+        out += part
+    with np.errstate(invalid="ignore"):
+        np.sqrt(out, out=out, casting="unsafe")
+    return out

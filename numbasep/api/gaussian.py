@@ -1,0 +1,525 @@
+"""Gaussians and their derivatives, as in `scipy.ndimage`: one plan and one pass for all axes and terms."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import as_input, make_output, result_dtype
+from ..casting import store
+from ..problem import KernelShapeError, Options, compute_type, integer, normalize_axes, per_axis
+from .axiswise import Term, by_axis, centred, copy_input, documented
+from .convolve import _KEYWORDS, check_cval, filter_terms, make_options
+
+Array = npt.NDArray[Any]
+
+_documented = documented(_KEYWORDS)
+
+NEGLIGIBLE_SIGMA = 1e-15
+"""Axes with a smaller standard deviation are left alone, as in SciPy."""
+
+
+@functools.lru_cache(maxsize=256)
+def gaussian_taps(sigma: float, order: int, radius: int) -> Array:
+    """Correlation weights of a sampled Gaussian, or of its derivative, at -radius ... radius.
+
+    The Gaussian ``exp(-x**2 / (2 sigma**2))`` is divided by the sum of its samples; the n-th derivative is that
+    times the polynomial ``He_n(x / sigma) / sigma**n`` (probabilists' Hermite polynomials, Abramowitz and Stegun
+    22.11.8; signs cancel, since a correlation reverses the taps), not normalised again.
+
+    Examples
+    --------
+    >>> gaussian_taps(1.0, 1, 1).round(3)
+    array([-0.274,  0.   ,  0.274])
+    """
+    x = np.arange(-radius, radius + 1) / sigma
+    weights = np.exp(-0.5 * x**2)
+    weights /= weights.sum()
+    if order:
+        weights = weights * np.polynomial.hermite_e.hermeval(x, [0.0] * order + [1.0]) / sigma**order
+    weights.flags.writeable = False
+    return weights
+
+
+@functools.lru_cache(maxsize=256)
+def balanced_taps(sigma: float, radius: int) -> Array:
+    """`gaussian_taps` rounded to float32 so that the rounded weights still sum to 1: means are kept.
+
+    The error of the sum goes to the centre, what remains of it to the next pair of taps, and so on: each weight moves
+    by about its own rounding.
+
+    Examples
+    --------
+    >>> float(balanced_taps(2.0, 8).sum() - 1)
+    0.0
+    """
+    weights = gaussian_taps(sigma, 0, radius).astype(np.float32).astype(np.float64)
+    for k in range(radius + 1):
+        pair = [radius] if k == 0 else [radius - k, radius + k]
+        missing = (1.0 - weights.sum()) / len(pair)
+        weights[pair] = np.float64(np.float32(weights[radius + k] + missing))
+    weights.flags.writeable = False
+    return weights
+
+
+def whole_margin(taps: int, *, single: bool) -> float:
+    """Factor for averages that are cast to integers, so that flat regions keep their value.
+
+    Their sums may fall short of an integer by roundings, of which `taps` grow like ``sqrt(taps) u`` (N. J. Higham,
+    "Accuracy and Stability of Numerical Algorithms", section 2.8); truncation would make that a whole grey level.
+    """
+    return 1 + math.sqrt(taps) * (2.0**-24 if single else 2.0**-53)
+
+
+@dataclass(frozen=True, slots=True)
+class GaussianAxis:
+    """One axis of a Gaussian filter."""
+
+    axis: int
+    """Position of the axis in the array."""
+    sigma: float
+    """Standard deviation in samples."""
+    radius: int
+    """Taps on either side of the centre."""
+    spacing: float
+    """Distance of samples in the unit of derivatives."""
+    mode: Any
+    """Boundary mode."""
+
+    def taps(self, order: int, *, single: bool = False) -> Array:
+        """Correlation weights of the derivative of the given order; `single` for sums in float32."""
+        if single and order == 0:
+            return balanced_taps(self.sigma, self.radius)
+        weights = gaussian_taps(self.sigma, order, self.radius)
+        return weights if order == 0 or self.spacing == 1.0 else weights / self.spacing**order
+
+
+def _orders(order: Any, count: int) -> tuple[int, ...]:
+    orders = tuple(integer("order", o) for o in per_axis("order", order, count))
+    if any(o < 0 for o in orders):
+        raise ValueError(f"order must be non-negative, got {order!r}")
+    return orders
+
+
+def _radius(radius: Any, truncate: Any, sigma: float) -> int:
+    """SciPy's rule: half of ``truncate * sigma`` rounded, unless given."""
+    reach = int(truncate * sigma + 0.5) if radius is None else radius
+    if isinstance(reach, bool | np.bool_) or not isinstance(reach, int | np.integer) or reach < 0:
+        raise ValueError(
+            f"Radius must be a nonnegative integer. Got radius={radius!r} with truncate={truncate!r}"
+        )
+    return int(reach)
+
+
+def _gaussian_axes(
+    named: Sequence[int], sigma: Any, mode: Any, truncate: Any, radius: Any, spacing: Any
+) -> list[GaussianAxis]:
+    """The axes to filter; those with a negligible sigma are dropped."""
+    count = len(named)
+    distances = per_axis("spacing", 1.0 if spacing is None else spacing, count)
+    found = []
+    for axis, s, m, r, d in zip(
+        named,
+        per_axis("sigma", sigma, count),
+        per_axis("mode", mode, count),
+        per_axis("radius", radius, count),
+        distances,
+        strict=True,
+    ):
+        if not (math.isfinite(d) and d > 0):
+            raise ValueError(f"spacing must be positive and finite, got {spacing!r}")
+        if not (math.isfinite(s) and s >= 0):
+            raise ValueError(f"sigma must be finite and not negative, got {sigma!r}")
+        deviation = float(s) / float(d)
+        if deviation > NEGLIGIBLE_SIGMA:
+            found.append(GaussianAxis(axis, deviation, _radius(r, truncate, deviation), float(d), m))
+    return found
+
+
+def _term(
+    axes: Sequence[GaussianAxis],
+    orders: dict[int, int],
+    input_dtype: np.dtype[Any],
+    output_dtype: np.dtype[Any],
+    cast: str,
+) -> Term:
+    """The product of one derivative, or none, along each axis."""
+    single = compute_type(input_dtype, output_dtype, complex_kernel=False, integer_l1=None).char in "fF"
+    term = {a.axis: centred(a.taps(orders.get(a.axis, 0), single=single), a.mode) for a in axes}
+    if output_dtype.kind in "iu" and cast == "truncate" and not any(orders.values()):
+        axis, taps = next(iter(term.items()))
+        margin = whole_margin(sum(t.weights.size for t in term.values()), single=single)
+        term[axis] = replace(taps, weights=taps.weights * margin)
+    return term
+
+
+def _output_dtype(output: Any, x: Array) -> np.dtype[Any]:
+    return result_dtype(output, x.dtype, complex_result=x.dtype.kind == "c")
+
+
+def _filter(
+    x: Array, terms: list[Term], axes: Sequence[GaussianAxis], output: Any, cval: Any, *, options: Options,
+    nan_policy: str, mask: Any, operation: str,
+) -> Array:  # fmt: skip
+    return filter_terms(
+        x, terms, output, {a.axis: a.mode for a in axes}, cval, options=options, nan_policy=nan_policy, mask=mask,
+        operation=operation,
+    )  # fmt: skip
+
+
+@_documented
+def gaussian_filter1d(
+    input: npt.ArrayLike,
+    sigma: float,
+    axis: int = -1,
+    order: int = 0,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    truncate: float = 4.0,
+    *,
+    radius: int | None = None,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+    spacing: Any = None,
+) -> Array:
+    """Smooth with a Gaussian along one axis, or take a derivative of the smoothed array.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    sigma : float
+        Standard deviation in samples; 0 smooths nothing.
+    axis : int, optional
+        Axis to filter.
+    order : int, optional
+        Order of the derivative.
+    {output}
+    {mode}
+    {cval}
+    truncate : float, optional
+        Standard deviations from the centre to the last tap.
+    radius : int, optional
+        Taps on either side of the centre.  Default: ``int(truncate * sigma + 0.5)``.
+    {keywords}
+    {spacing}
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.
+
+    {raises}
+
+    Examples
+    --------
+    >>> import numbasep
+    >>> numbasep.gaussian_filter1d([1.0, 2.0, 3.0, 4.0, 5.0], 1)
+    array([1.42704095, 2.06782203, 3.        , 3.93217797, 4.57295905])
+    """
+    x = as_input(input)
+    named = normalize_axes(integer("axis", axis), x.ndim)
+    (degree,) = _orders(order, 1)
+    axes = _gaussian_axes(named, sigma, mode, truncate, radius, spacing)
+    options = make_options(method, rtol, workers, device, cast)
+    if not axes and degree:
+        raise ValueError(f"sigma must be positive for a derivative, got sigma={sigma!r} with order={order!r}")
+    if not axes:
+        return copy_input(x, output)
+    term = _term(axes, {named[0]: degree}, x.dtype, _output_dtype(output, x), cast)
+    return _filter(
+        x, [term], axes, output, cval, options=options, nan_policy=nan_policy, mask=mask,
+        operation="gaussian_filter1d",
+    )  # fmt: skip
+
+
+@_documented
+def gaussian_filter(
+    input: npt.ArrayLike,
+    sigma: Any,
+    order: Any = 0,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    truncate: float = 4.0,
+    *,
+    radius: Any = None,
+    axes: Any = None,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+    spacing: Any = None,
+) -> Array:
+    """Smooth with a Gaussian, or take derivatives of the smoothed array.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    sigma : float or sequence of float
+        Standard deviation in samples, once or for each filtered axis; an axis with 0 is left alone.
+    order : int or sequence of int, optional
+        Order of the derivative along each filtered axis.
+    {output}
+    {modes}
+    {cval}
+    truncate : float, optional
+        Standard deviations from the centre to the last tap.
+    radius : int or sequence of int, optional
+        Taps on either side of the centre.  Default: ``int(truncate * sigma + 0.5)``.
+    {axes}
+    {keywords}
+    {spacing}
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.
+
+    {raises}  For a negative `sigma`, too, which SciPy takes for 0.
+
+    Notes
+    -----
+    All axes are filtered in one pass, and sums are kept in floating point until the end.  SciPy converts to the
+    output type after every axis, so that its smoothed uint8 images are one grey level too dark on average; here
+    the result of the whole filter is converted once.
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> numbasep.gaussian_filter(np.arange(50, step=2).reshape(5, 5), sigma=1)[2]
+    array([21, 22, 24, 25, 26])
+    """
+    x = as_input(input)
+    named = normalize_axes(axes, x.ndim)
+    orders = by_axis(named, _orders(order, len(named)))
+    filtered = _gaussian_axes(named, sigma, mode, truncate, radius, spacing)
+    options = make_options(method, rtol, workers, device, cast)
+    if not filtered:
+        return copy_input(x, output)
+    term = _term(filtered, orders, x.dtype, _output_dtype(output, x), cast)
+    return _filter(
+        x, [term], filtered, output, cval, options=options, nan_policy=nan_policy, mask=mask,
+        operation="gaussian_filter",
+    )  # fmt: skip
+
+
+def _width(kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """`truncate` and `radius`, the only further keywords of the filters that are built from derivatives."""
+    truncate, radius = kwargs.pop("truncate", 4.0), kwargs.pop("radius", None)
+    if kwargs:
+        raise TypeError(f"unexpected keywords {', '.join(kwargs)}; allowed are truncate and radius")
+    return truncate, radius
+
+
+def _derivative_axes(
+    x: Array, sigma: Any, mode: Any, axes: Any, spacing: Any, kwargs: dict[str, Any]
+) -> list[GaussianAxis] | None:
+    """Axes of a filter that needs a derivative along each of them; None if there are none."""
+    truncate, radius = _width(kwargs)
+    named = normalize_axes(axes, x.ndim)
+    filtered = _gaussian_axes(named, sigma, mode, truncate, radius, spacing)
+    if filtered and len(filtered) < len(named):
+        raise ValueError(f"sigma must be positive along every filtered axis, got {sigma!r}")
+    return filtered or None
+
+
+@_documented
+def gaussian_laplace(
+    input: npt.ArrayLike,
+    sigma: Any,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    *,
+    axes: Any = None,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+    spacing: Any = None,
+    **kwargs: Any,
+) -> Array:
+    """Laplacian of Gaussian: the sum of the second derivatives of the smoothed array.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    sigma : float or sequence of float
+        Standard deviation in samples, once or for each filtered axis.
+    {output}
+    {modes}
+    {cval}
+    {axes}
+    {keywords}
+    {spacing}
+    **kwargs
+        `truncate` and `radius`, as `gaussian_filter`.
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.
+
+    {raises}
+
+    Notes
+    -----
+    One plan with a term for each axis.  For an integer result and ``cast="truncate"`` each second derivative is
+    truncated before they are added, which is how SciPy defines it; ``cast="saturate"`` rounds the exact sum once.
+    Where the modes of the axes differ, the second derivative along an axis takes the mode of that axis for all axes,
+    as in SciPy.
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> numbasep.gaussian_laplace(np.arange(20.0) ** 2, 1.0)[8:10].round(3)
+    array([2., 2.])
+    """
+    x = as_input(input)
+    filtered = _derivative_axes(x, sigma, mode, axes, spacing, kwargs)
+    options = make_options(method, rtol, workers, device, cast)
+    if filtered is None:
+        return copy_input(x, output)
+    dtype = _output_dtype(output, x)
+    shared: dict[str, Any] = {
+        "options": options, "nan_policy": nan_policy, "mask": mask, "operation": "gaussian_laplace",
+    }  # fmt: skip
+    one_mode = len({a.mode for a in filtered}) == 1
+    if len(filtered) == 1 or (one_mode and (dtype.kind not in "biu" or cast != "truncate")):
+        terms = [_term(filtered, {a.axis: 2}, x.dtype, dtype, cast) for a in filtered]
+        return _filter(x, terms, filtered, output, cval, **shared)
+    # SciPy's definition, which these cases can tell apart: the sum of results, each with the mode of its axis
+    total: Array | None = None
+    for a in filtered:
+        same = [replace(b, mode=a.mode) for b in filtered]
+        part = _filter(x, [_term(same, {a.axis: 2}, x.dtype, dtype, cast)], same, dtype, cval, **shared)
+        total = part if total is None else np.add(total, part, out=total)
+    assert total is not None
+    out = make_output(output, dtype, total.shape, x)
+    out[...] = total
+    return out
+
+
+@_documented
+def gaussian_gradient_magnitude(
+    input: npt.ArrayLike,
+    sigma: Any,
+    output: Any = None,
+    mode: Any = "reflect",
+    cval: Any = 0.0,
+    *,
+    axes: Any = None,
+    method: str = "auto",
+    rtol: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    nan_policy: str = "propagate",
+    mask: Any = None,
+    cast: str = "truncate",
+    spacing: Any = None,
+    **kwargs: Any,
+) -> Array:
+    """Length of the gradient of the smoothed array.
+
+    Parameters
+    ----------
+    input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    sigma : float or sequence of float
+        Standard deviation in samples, once or for each filtered axis.
+    {output}
+    {modes}
+    {cval}
+    {axes}
+    {keywords}
+    {spacing}
+    **kwargs
+        `truncate` and `radius`, as `gaussian_filter`.
+
+    Returns
+    -------
+    ndarray
+        The result; `output` if that is an array.
+
+    {raises}
+
+    Notes
+    -----
+    Only `axes` are smoothed and differentiated; SciPy, given fewer axes than the array has, smooths along all.
+    Squares and their sum are taken in floating point, so that they do not wrap for narrow integers as in SciPy.
+    For an integer result and ``cast="truncate"`` each derivative is truncated first, which is how SciPy defines
+    it; ``cast="saturate"`` rounds the exact magnitude once.  Where the modes of the axes differ, the derivative along
+    an axis takes the mode of that axis for all axes, as in SciPy.
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> ramp = np.add.outer(3 * np.arange(32.0), 4 * np.arange(32.0))
+    >>> numbasep.gaussian_gradient_magnitude(ramp, 2)[16, 16].round(2)
+    np.float64(5.0)
+    """
+    x = as_input(input)
+    filtered = _derivative_axes(x, sigma, mode, axes, spacing, kwargs)
+    options = make_options(method, rtol, workers, device, cast)
+    if filtered is None:
+        return copy_input(x, output)
+    is_complex = x.dtype.kind == "c"
+    dtype = _output_dtype(output, x)
+    check_cval(cval, complex_data=is_complex)
+    narrow = {x.dtype.char, dtype.char} <= set("?bBhHefF")
+    number = np.dtype(("F" if narrow else "D") if is_complex else ("f" if narrow else "d"))
+
+    def derivative(a: GaussianAxis) -> Array:
+        same = [replace(b, mode=a.mode) for b in filtered]  # all axes in the mode of this one, as SciPy
+        return _filter(
+            x, [_term(same, {a.axis: 1}, x.dtype, number, cast)], same, number, cval, options=options,
+            nan_policy=nan_policy, mask=mask, operation="gaussian_gradient_magnitude",
+        )  # fmt: skip
+
+    parts = map(derivative, filtered)
+    total = magnitude(parts, whole=dtype.kind in "biu" and cast == "truncate", workers=workers)
+    if output is None and total.dtype == dtype:
+        return total
+    out = make_output(output, dtype, total.shape, x)
+    store(total, out, cast)
+    return out
+
+
+def magnitude(parts: Any, *, whole: bool, workers: int | None) -> Array:
+    """``sqrt(sum of squares)`` of arrays that may be overwritten, two of which exist at a time.
+
+    `whole` truncates the parts to integers first.  Complex parts are squared, not multiplied by their conjugates,
+    as in SciPy.
+    """
+    from ..backends import elementwise
+
+    total: Array | None = None
+    last: Array | None = None
+    for part in parts:
+        if last is not None:
+            total = elementwise.add_square(total, last, whole=whole, root=False, workers=workers)
+        last = part
+    if last is None:
+        raise KernelShapeError("axes must not be empty")
+    return elementwise.add_square(total, last, whole=whole, root=True, workers=workers)
