@@ -307,3 +307,29 @@ def test_uniform_areas_stay_uniform():
         for value in (1, 100, 255):
             image = np.full((40, 50), value, np.uint8)
             assert (numbasep.convolve(image, np.ones((n, n)) / n**2) == value).all()
+
+
+@given(st.data())
+def test_any_problem_can_be_planned(data):
+    draw = data.draw
+    ndim = draw(st.integers(0, 6))
+    shape = tuple(draw(st.lists(st.integers(0, 40), min_size=ndim, max_size=ndim)))
+    axes = draw(st.lists(st.sampled_from(range(ndim)), unique=True)) if ndim else []
+    taps = tuple(draw(st.integers(1, 50)) for _ in axes)
+    mode = draw(st.sampled_from(["reflect", "mirror", "nearest", "wrap", "constant", "valid", "full"]))
+    dtype = draw(st.sampled_from("?bBhHiIlLefdFD"))
+    cval = draw(st.sampled_from([0.0, 1.5, np.inf, np.nan]))
+    terms = draw(st.integers(0, 3))
+    f = facts(
+        taps,
+        nonzeros=draw(st.integers(0, int(np.prod(taps)))),
+        forms=[form([taps] * t) for t in range(1, terms)],
+    )
+    p = problem(
+        shape, taps, dtype, mode=mode, cval=cval, axes=axes or (), rtol=draw(st.sampled_from([None, 1e-3]))
+    )
+    choice = choose(p, f, MACHINE)
+    assert choice.chosen.feasible
+    assert choice.chosen.seconds < 1e3
+    assert str(Plan(p, choice, None, "m")).count("\n") >= len(ROUTES)
+    assert "<table>" in Plan(p, choice, None, "m")._repr_html_()
