@@ -330,6 +330,6 @@ def test_any_problem_can_be_planned(data):
     )
     choice = choose(p, f, MACHINE)
     assert choice.chosen.feasible
-    assert choice.chosen.seconds < 1e3
+    assert math.isfinite(choice.chosen.seconds)
     assert str(Plan(p, choice, None, "m")).count("\n") >= len(ROUTES)
     assert "<table>" in Plan(p, choice, None, "m")._repr_html_()
