@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..arrays import make_output, result_dtype
 from ..casting import store
+from ..planner import Plan
 from .build import Taps
 
 Array = npt.NDArray[Any]
@@ -54,6 +55,42 @@ def changed(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
     return {name: value for name, value in options.items() if value is not defaults.get(name)}
 
 
+class Shortcuts:
+    """Plans by the arguments of a call as they came: a repeated call skips everything but running."""
+
+    LIMIT = 512
+
+    def __init__(self) -> None:
+        self._plans: dict[Any, Plan] = {}
+
+    def key(self, arguments: tuple[Any, ...], input: Any, output: Any, mask: Any) -> Any:
+        """What a call is known by; None for one that is not remembered."""
+        if type(input) is not np.ndarray or mask is not None:
+            return None
+        if output is not None and type(output) is not np.ndarray:
+            return None
+        key = (arguments, input.shape, input.dtype, None if output is None else output.dtype)
+        try:
+            hash(key)
+        except TypeError:  # a list among the arguments
+            return None
+        return key
+
+    def find(self, key: Any) -> Plan | None:
+        """The plan of an equal call."""
+        return None if key is None else self._plans.get(key)
+
+    def keep(self, key: Any, plan: Plan) -> None:
+        """Remember the plan of a call."""
+        if key is not None:
+            if len(self._plans) >= self.LIMIT:
+                self._plans.clear()
+            self._plans[key] = plan
+
+
+shortcuts = Shortcuts()
+
+
 OUTPUT = """output : ndarray or dtype, optional
         Array of the result's shape to write to (it may be `input` itself), or the type of a new one.
         Default: the type of `input`."""
@@ -72,13 +109,13 @@ CVAL = """cval : scalar, optional
 AXES = """axes : int or tuple of int, optional
         Filtered axes, in the order of all arguments that are given for each axis.  Default: all."""
 SPACING = """spacing : float or sequence of float, optional
-        Distance of samples, once or for each filtered axis; `sigma` is then in the same unit (it is divided by
-        `spacing`), and derivatives are taken with respect to that unit."""
+        Distance of samples, once or for each filtered axis; `sigma` is then in the same unit (it is divided
+        by `spacing`), and derivatives are taken with respect to that unit."""
 RAISES = """Raises
     ------
     ValueError, TypeError
-        For an argument out of range, an axis outside the array, an unknown mode or an unsupported type, and for
-        a `method` that cannot compute this filter; the message names the argument and what is allowed."""
+        For an argument out of range, an axis outside the array, an unknown mode or an unsupported type, and
+        for a `method` that cannot compute this filter; the message names the argument and what is allowed."""
 
 
 def documented(keywords: str) -> Callable[[Function], Function]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,8 +82,12 @@ def filter_dense(
 def filter_terms(
     input: npt.ArrayLike, terms: Sequence[Mapping[int, Taps]], output: Any, modes: Mapping[int, Any], cval: Any,
     *, options: Options, nan_policy: str, mask: Any, operation: str, divisor: float = 1.0,
+    remember: Callable[[Plan], None] | None = None,
 ) -> Array:  # fmt: skip
-    """Filter with a sum of separable terms: the common body of everything that is given axis by axis."""
+    """Filter with a sum of separable terms: the common body of everything that is given axis by axis.
+
+    `remember` is told the plan of a call that runs it as it is.
+    """
     x = as_input(input)
     is_complex = x.dtype.kind == "c"
     complex_taps = any(taps.weights.dtype.kind == "c" for term in terms for taps in term.values())
@@ -105,7 +109,10 @@ def filter_terms(
         )  # fmt: skip
 
     if nan_policy == "propagate" and mask is None:
-        return execute.filter_array(make_plan(x.dtype, dtype, cval), x, output)
+        plan = make_plan(x.dtype, dtype, cval)
+        if remember is not None:
+            remember(plan)
+        return execute.filter_array(plan, x, output)
     sums = [math.prod((taps.weights.sum() for taps in term.values()), start=1 + 0j) for term in terms]
     sizes = [math.prod(float(np.abs(taps.weights).sum()) for taps in term.values()) for term in terms]
     return filter_missing(

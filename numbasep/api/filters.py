@@ -1,8 +1,8 @@
 """The linear filters of `scipy.ndimage` that are given axis by axis; the Gaussian ones are in `gaussian`.
 
-Every call is one plan: all axes and all terms in one pass over memory, sums between the axes in floating point, one
-conversion at the end.  SciPy converts to the output type after every axis; where that rounds, results here are
-nearer to the exact ones.
+Every call is one plan: all axes and all terms in one pass over memory, sums between the axes in floating
+point, one conversion at the end.  SciPy converts to the output type after every axis; where that rounds,
+results here are nearer to the exact ones.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import execute
 from ..arrays import as_input, make_output, result_dtype
 from ..problem import KernelShapeError, first_tap, integer, normalize_axes, per_axis
-from .axiswise import axis_sum, by_axis, centred, changed, copy_input, documented, first_in_window
+from .axiswise import axis_sum, by_axis, centred, changed, copy_input, documented, first_in_window, shortcuts
 from .build import Taps
 from .convolve import _KEYWORDS, as_taps, check_cval, filter_terms, make_options
 
@@ -206,8 +207,9 @@ def uniform_filter1d(
 
     Notes
     -----
-    Sums of integers are exact and divided once.  No running sum is carried along the axis: rounding errors do not
-    pile up, averages of non-negative samples are non-negative, and a NaN spoils only the windows that hold it.
+    Sums of integers are exact and divided once.  No running sum is carried along the axis: rounding errors do
+    not pile up, averages of non-negative samples are non-negative, and a NaN spoils only the windows that
+    hold it.
 
     Examples
     --------
@@ -252,8 +254,8 @@ def uniform_filter(
     input : array_like
         Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
     size : int or sequence of int, optional
-        Samples of the box along each filtered axis; fractions are dropped, and axes with less than 2 samples are
-        left alone, as in SciPy.
+        Samples of the box along each filtered axis; fractions are dropped, and axes with less than 2 samples
+        are left alone, as in SciPy.
     {output}
     {modes}
     {cval}
@@ -281,6 +283,23 @@ def uniform_filter(
     >>> numbasep.uniform_filter(np.arange(16.0).reshape(4, 4), size=(1, 3))[0]
     array([0.33333333, 1.        , 2.        , 2.66666667])
     """
+    arguments = (
+        "uniform_filter",
+        size,
+        mode,
+        cval,
+        origin,
+        axes,
+        method,
+        rtol,
+        workers,
+        device,
+        nan_policy,
+        cast,
+    )
+    key = shortcuts.key(arguments, input, output, mask)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     named = normalize_axes(axes, x.ndim)
     sizes = by_axis(named, map(int, per_axis("size", size, len(named))))
@@ -293,9 +312,10 @@ def uniform_filter(
     if not filtered:
         return copy_input(x, output)
     return filter_terms(
-        x, [{a: _box(sizes[a], origins[a], modes[a]) for a in filtered}], output, {a: modes[a] for a in filtered},
-        cval, options=options, nan_policy=nan_policy, mask=mask, operation="uniform_filter",
+        x, [{a: _box(sizes[a], origins[a], modes[a]) for a in filtered}], output,
+        {a: modes[a] for a in filtered}, cval, options=options, nan_policy=nan_policy, mask=mask, operation="uniform_filter",
         divisor=float(math.prod(sizes[a] for a in filtered)),
+        remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
@@ -307,6 +327,10 @@ def _difference(
     *, operation: str, shared: tuple[Any, ...], nan_policy: str, mask: Any,
 ) -> Array:  # fmt: skip
     """Central difference along one axis, `smooth` along all others."""
+    arguments = (operation, axis, mode, cval, *shared, nan_policy)
+    key = shortcuts.key(arguments, input, output, mask)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     (axis,) = normalize_axes(integer("axis", axis), x.ndim)
     modes = by_axis(range(x.ndim), per_axis("mode", mode, x.ndim))
@@ -314,6 +338,7 @@ def _difference(
     return filter_terms(
         x, [{a: centred(taps, modes[a]) for a, taps in weights.items()}], output, modes, cval,
         options=make_options(*shared), nan_policy=nan_policy, mask=mask, operation=operation,
+        remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
@@ -466,6 +491,10 @@ def laplace(
     >>> numbasep.laplace(np.arange(5.0) ** 2)
     array([ 1.,  2.,  2.,  2., -7.])
     """
+    arguments = ("laplace", mode, cval, axes, method, rtol, workers, device, nan_policy, cast)
+    key = shortcuts.key(arguments, input, output, mask)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     named = normalize_axes(axes, x.ndim)
     modes = by_axis(named, per_axis("mode", mode, len(named)))
@@ -475,7 +504,7 @@ def laplace(
     second = np.array([1.0, -2.0, 1.0])
     return filter_terms(
         x, axis_sum(dict.fromkeys(named, second), modes), output, modes, cval, options=options,
-        nan_policy=nan_policy, mask=mask, operation="laplace",
+        nan_policy=nan_policy, mask=mask, operation="laplace", remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
@@ -608,8 +637,9 @@ def generic_gradient_magnitude(
     input : array_like
         Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
     derivative : callable
-        ``derivative(input, axis, output, mode, cval, *extra_arguments, **extra_keywords)``; writes to `output`
-        if that is an array, and returns a new array of that type, which is overwritten, if it is a dtype.
+        ``derivative(input, axis, output, mode, cval, *extra_arguments, **extra_keywords)``; writes to
+        `output` if that is an array, and returns a new array of that type, which is overwritten, if it is a
+        dtype.
     {output}
     {modes}
     {cval}

@@ -14,7 +14,7 @@ CHUNK = 1 << 14  # elements of a task
 
 @inlined
 def add_square_span(total, part, first, last, add, whole, root):
-    """``total = sqrt?(add * total + part ** 2)`` for elements [first, last); `whole` truncates the part first."""
+    """``total = sqrt?(add * total + part ** 2)`` for elements [first, last); `whole` truncates the part."""
     for i in range(first, last):
         value = part[i]
         if whole:
