@@ -31,6 +31,7 @@ _HOME = {
     "gaussian_filter": "api.gaussian",
     "gaussian_laplace": "api.gaussian",
     "gaussian_gradient_magnitude": "api.gaussian",
+    "filter_bank": "api.bank",
     "plan": "api.planning",
     "show_config": "api.planning",
     "warmup": "api.planning",
@@ -47,6 +48,7 @@ __all__ = [*sorted(_HOME), "nn"]  # noqa: PLE0604 - built from the table
 
 if TYPE_CHECKING:
     from . import nn as nn
+    from .api.bank import filter_bank as filter_bank
     from .api.convolve import (
         convolve as convolve,
     )

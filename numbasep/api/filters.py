@@ -313,7 +313,8 @@ def uniform_filter(
         return copy_input(x, output)
     return filter_terms(
         x, [{a: _box(sizes[a], origins[a], modes[a]) for a in filtered}], output,
-        {a: modes[a] for a in filtered}, cval, options=options, nan_policy=nan_policy, mask=mask, operation="uniform_filter",
+        {a: modes[a] for a in filtered}, cval, options=options, nan_policy=nan_policy, mask=mask,
+        operation="uniform_filter",
         divisor=float(math.prod(sizes[a] for a in filtered)),
         remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
@@ -504,7 +505,8 @@ def laplace(
     second = np.array([1.0, -2.0, 1.0])
     return filter_terms(
         x, axis_sum(dict.fromkeys(named, second), modes), output, modes, cval, options=options,
-        nan_policy=nan_policy, mask=mask, operation="laplace", remember=functools.partial(shortcuts.keep, key),
+        nan_policy=nan_policy, mask=mask, operation="laplace",
+        remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
