@@ -212,6 +212,11 @@ def save(machine: Machine) -> Path:
 
 def load(threads: int) -> Machine | None:
     """The stored calibration for `threads` threads on this machine, or None."""
+    try:
+        if not any(name.startswith("machine-") for name in os.listdir(cache_directory())):
+            return None  # and spare the first call of every process the look-up of versions
+    except OSError:
+        return None
     key = fingerprint(threads)
     return read_stored(stored_path("machine", key), key, _machine_from)
 
