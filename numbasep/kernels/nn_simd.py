@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-from numbasep.kernels.simd import Block, _fma, _pointer, _span, _splat, lanes
+from numbasep.kernels.simd import Block, Vector, _fma, _pointer, _span, _splat, lanes
 
 
 def _literal_word(twin: Any) -> Any:
@@ -321,6 +321,27 @@ def block_write_first(
 
     n = types.intp
     return types.void(block, array, n, n, n, n), codegen
+
+
+def _copy_twin(x: np.ndarray, at: int, count: int, y: np.ndarray, to: int) -> None:
+    _span(y, to, count)[:] = _span(x, at, count)
+
+
+@_literal_word(_copy_twin)
+def copy_first(typingctx: Any, x: Any, at: Any, count: Any, y: Any, to: Any) -> Any:
+    """Copy `count` elements, at most one vector, from `x[at]` to `y[to]`."""
+    vector_type = Vector(x.dtype)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = context.get_value_type(vector_type)
+        source, limit, target = (_index(builder, args[i]) for i in (1, 2, 4))
+        mask = _lanes_below(builder, limit, 0, vector_type.lanes)
+        read = _pointer(context, builder, sig.args[0], args[0], source, vector)
+        written = _pointer(context, builder, sig.args[3], args[3], target, vector)
+        _store_masked(builder, _load_masked(builder, read, mask, vector), written, mask)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, types.intp, y, types.intp), codegen
 
 
 @_literal_word(lambda a, b: a + b)

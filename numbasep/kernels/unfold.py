@@ -22,7 +22,7 @@ from .nn_geometry import (
     TAPS_COLUMNS,
     WIDTH,
 )
-from .nn_simd import block_read, block_write, block_zeros
+from .nn_simd import block_read, block_write, block_zeros, copy_first
 from .simd import VECTOR_BYTES
 
 
@@ -34,43 +34,50 @@ def copy_run(x, at, count, y, to):
     whole = count // lanes * lanes
     for i in range(0, whole, lanes):
         block_write(block_read(like, x, at + i, 0), y, to + i, 0)
-    for i in range(whole, count):
-        y[to + i] = x[at + i]
+    if whole < count:
+        copy_first(x, at + whole, count - whole, y, to + whole)
 
 
 @inlined
-def unfold_pixel(x, g, pixel, first, stop, y, to):
-    """Columns [first, stop) of the window of one output pixel."""
-    channels, taps = g[CHANNELS], g[TAPS_COLUMNS]
-    row, j = pixel // g[OUT_WIDTH], pixel % g[OUT_WIDTH]
+def unfold_run(x, g, tap, joined, skip, count, first, stop, y, to, y_step):
+    """Elements [skip, skip + count) of a run of `joined` taps for output pixels [first, stop)."""
+    channels, width, height = g[CHANNELS], g[WIDTH], g[HEIGHT]
+    down = tap // g[TAPS_COLUMNS] * g[DILATION_ROWS] - g[BEFORE_ROWS]
+    along = tap % g[TAPS_COLUMNS] * g[DILATION_COLUMNS] - g[BEFORE_COLUMNS]
+    row, j = first // g[OUT_WIDTH], first % g[OUT_WIDTH]
     image, i = row // g[OUT_HEIGHT], row % g[OUT_HEIGHT]
-    top, left = i * g[STRIDE_ROWS] - g[BEFORE_ROWS], j * g[STRIDE_COLUMNS] - g[BEFORE_COLUMNS]
-    # the taps of a row are adjacent in memory unless dilated: one run for all of them
-    joined = taps if g[DILATION_COLUMNS] == 1 else 1
-    length = joined * channels
-    k = first
-    while k < stop:
-        run, skip = k // length, k % length
-        count = min(length - skip, stop - k)
-        tap = run * joined
-        y_row, x_column = top + tap // taps * g[DILATION_ROWS], left + tap % taps * g[DILATION_COLUMNS]
+    for _ in range(stop - first):
+        source, column = i * g[STRIDE_ROWS] + down, j * g[STRIDE_COLUMNS] + along
         low, high = 0, 0
-        if 0 <= y_row < g[HEIGHT]:
-            inside, outside = taps_inside(x_column, 1, g[WIDTH], joined)
+        if 0 <= source < height:
+            inside, outside = taps_inside(column, 1, width, joined)
             low = min(max(inside * channels - skip, 0), count)
             high = max(min(outside * channels - skip, count), low)
         for n in range(low):
             y[to + n] = 0
-        at = ((image * g[HEIGHT] + y_row) * g[WIDTH] + x_column) * channels + skip
+        at = ((image * height + source) * width + column) * channels + skip
         copy_run(x, at + low, high - low, y, to + low)
         for n in range(high, count):
             y[to + n] = 0
-        k += count
-        to += count
+        to += y_step
+        j += 1
+        if j == g[OUT_WIDTH]:
+            j = 0
+            i += 1
+            if i == g[OUT_HEIGHT]:
+                i = 0
+                image += 1
 
 
 @kernel
 def unfold_pixels(x, w, w_at, g, first, stop, column, columns, y, y_at, y_step, scratch, spare):
     """Columns [column, column + columns) of the windows of output pixels [first, stop), one row each."""
-    for pixel in range(first, stop):
-        unfold_pixel(x, g, pixel, column, column + columns, y, y_at + (pixel - first) * y_step)
+    # the taps of a row are adjacent in memory unless dilated: one run for all of them
+    joined = g[TAPS_COLUMNS] if g[DILATION_COLUMNS] == 1 else 1
+    length = joined * g[CHANNELS]
+    k = column
+    while k < column + columns:
+        run, skip = k // length, k % length
+        count = min(length - skip, column + columns - k)
+        unfold_run(x, g, run * joined, joined, skip, count, first, stop, y, y_at + k - column, y_step)
+        k += count

@@ -9,9 +9,11 @@ separable.
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,8 +66,8 @@ def depthwise_route(problem: Convolution, filters: Array, pointwise: Array | Non
         if method == "separable":
             got = "filters of higher rank" if problem.channels_last else "NCHW data"
             raise ValueError(
-                "method='separable' needs NHWC data and depthwise filters that are each a column of taps times a "
-                f"row of taps, got {got}"
+                "method='separable' needs NHWC data and depthwise filters that are each a column of taps "
+                f"times a row of taps, got {got}"
             )
     return Route("direct", problem, "dense", filters.reshape(-1, *filters.shape[2:]), matrix, 0.0, 1.0)
 
@@ -96,6 +98,7 @@ def ordinary_route(
     return Route("direct", problem, "unfold", None, matrix, 0.0, 1.0)
 
 
+@lru_cache(maxsize=512)
 def profitable_multiplier(problem: Convolution, workers: int) -> int:
     """The largest channel multiplier with which the depthwise separable form would be quicker; 0 if none."""
     direct = WORTHWHILE * cost.seconds(problem, "direct", 1, workers)
@@ -114,7 +117,8 @@ _lock = threading.Lock()
 
 def _decomposed(filters: Array, tolerance: float, limit: int) -> DepthwiseSeparable | None:
     """`smallest`, remembered by the filters' bytes: decomposing costs much more than hashing."""
-    if not np.isfinite(filters).all() or not _first_channels_fit(filters, tolerance, limit):
+    largest = max(float(filters.max()), -float(filters.min()))
+    if not math.isfinite(largest) or not _first_channel_fits(filters, largest, tolerance, limit):
         return None
     digest = hashlib.blake2b(np.ascontiguousarray(filters).data, digest_size=16).digest()
     key = (digest, filters.shape, filters.dtype, tolerance, limit)
@@ -129,12 +133,15 @@ def _decomposed(filters: Array, tolerance: float, limit: int) -> DepthwiseSepara
     return found
 
 
-def _first_channels_fit(filters: Array, tolerance: float, limit: int) -> bool:
-    """Whether the first input channel could have rank `limit` within tolerance: most filters end here."""
-    kh, kw, _, outputs = filters.shape
-    if limit >= min(kh * kw, outputs):
+def _first_channel_fits(filters: Array, largest: float, tolerance: float, limit: int) -> bool:
+    """Whether the first input channel could have rank `limit` within tolerance: most filters end here.
+
+    What is dropped is at most sqrt(K) times the largest ||E_k||_1, and ||W_k||_1 at most kh kw C max |w|.
+    """
+    kh, kw, channels, outputs = filters.shape
+    some = filters[:, :, 0, : 2 * kh * kw]  # columns left out can only raise the singular values
+    matrix = some.astype(np.float64).reshape(kh * kw, -1)
+    if limit >= min(matrix.shape):
         return True
-    matrix = filters[:, :, 0].astype(np.float64).reshape(kh * kw, outputs)
     dropped = np.linalg.svd(matrix, compute_uv=False)[limit]
-    norm = np.abs(filters, dtype=np.float64).sum(axis=(0, 1, 2)).max()
-    return bool(dropped <= tolerance * norm * np.sqrt(outputs))
+    return bool(dropped <= tolerance * kh * kw * channels * largest * math.sqrt(outputs))
