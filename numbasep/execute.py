@@ -78,17 +78,14 @@ def _scaled(x: Array, weight: Array, problem: Any) -> Array:
 
 
 def _applicable(plan: Plan, x: Array) -> Candidate:
-    """The chosen candidate, or the one the plan names for data with NaN or infinities."""
+    """The chosen candidate, or the one the plan names for data with NaN, infinities or values near overflow."""
     choice = plan.choice
-    if choice.chosen.needs_finite and not plan.problem.integer_data and not all_finite(x):
-        assert choice.fallback is not None
-        return choice.fallback
-    return choice.chosen
+    if not choice.chosen.needs_finite or plan.problem.integer_data:
+        return choice.chosen
+    from .backends import extent, threads
 
-
-def all_finite(x: Array) -> bool:
-    """Whether no element is NaN or infinite; reads without a temporary array of the same size."""
-    if x.dtype.kind == "c":
-        return all_finite(x.real) and all_finite(x.imag)
-    with np.errstate(invalid="ignore"):
-        return bool(np.isfinite(x.max()) and np.isfinite(x.min()))
+    largest = extent.largest_magnitude(x, threads.thread_count(plan.problem.workers))
+    if largest <= choice.chosen.largest_sample:
+        return choice.chosen
+    assert choice.fallback is not None
+    return choice.fallback

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boundary import Boundary
-from ..kernels.simd import BLOCK_ROWS
+from ..kernels.simd import STEP_ROWS
 from ..operators import Factor, Operator, Term, sum_of_outer_products, support_factor, window_factor
 from ..problem import Problem, Window
 from . import threads
@@ -277,7 +277,7 @@ class _Preparation:
         self, planes: Planes, sources: list[tuple[int, ...]], parts: list[Any], source: Slot, target: Slot, *, final: bool
     ) -> None:
         taps = planes.rows.window.taps if planes.rows.window else 1
-        program = build_program(parts, taps + BLOCK_ROWS - 1, planes.inner, self._real)
+        program = build_program(parts, taps + STEP_ROWS - 1, planes.inner, self._real)
         stacked: list[OuterAxis] = []
         if source.stack:
             offsets = np.arange(len(source.gains), dtype=np.int64)[None] * source.stack

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ..kernels import geometry as g
 from ..kernels import plane as drivers
-from ..kernels.correlate import LINE_COLUMNS
-from ..kernels.simd import BLOCK_COLUMNS, BLOCK_ROWS, VECTOR_BYTES, Storage
+from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
+from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS, VECTOR_BYTES, Storage
 from . import threads
 from .layout import Axis, OuterAxis, Planes, outer_table, plain_window
 from .program import Program
@@ -66,7 +66,7 @@ def flat_memory(array: Array) -> tuple[Array, int]:
 class PlanePass:
     """A prepared pass: everything but the arrays."""
 
-    kernels: tuple[Any, Any, Any]
+    kernels: tuple[Any, ...]
     program: Program
     geometry: Array
     outer: Array
@@ -84,7 +84,7 @@ class PlanePass:
 
     @property
     def _work_elements(self) -> int:
-        return int(self.geometry[g.RESULT] + BLOCK_ROWS * self.geometry[g.RESULT_STRIDE] + 64)
+        return int(self.geometry[g.RESULT] + STEP_ROWS * self.geometry[g.RESULT_STRIDE] + 64)
 
     def __call__(self, x: Array, y: Array) -> None:
         """Run on the flat memory of both arrays (`flat_memory`)."""
@@ -162,7 +162,7 @@ def prepare_pass(
     n_planes = math.prod(table.offsets_out.size for table in tables)
 
     item = compute.itemsize
-    ring_rows = (row_window.taps + BLOCK_ROWS - 1) * len(sources)
+    ring_rows = (row_window.taps + STEP_ROWS - 1) * len(sources)
     tile = _tile_columns(columns.size_out, column_window.taps, inner, item, ring_rows, constants.shape[1] - 1)
     tiles = max(1, -(-columns.size_out // tile))
     work = n_planes * rows.size_out * columns.size_out * inner * (program.operations + 4)
@@ -178,7 +178,8 @@ def prepare_pass(
     scratch_stride = _skew(_round_up(segment * inner + slack, block), line)
     result_stride = _skew(_round_up(segment * inner, block) + block, line)
     scratch = ring_rows * ring_stride
-    result = scratch + BLOCK_ROWS * scratch_stride
+    turned = scratch + STEP_ROWS * scratch_stride
+    result = turned + (0 if column_window.taps < SQUARE_TAPS else scratch_stride * line)
 
     gather = max(1, 512 // inner)
     geometry = np.zeros(g.GEOMETRY, np.int64)
@@ -193,7 +194,7 @@ def prepare_pass(
         g.STREAM: int(_streams(planes, n_planes, dtype_out, compute)),
         g.STRIP: strip, g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.SOURCES: len(sources),
         g.OUTER_AXES: len(tables), g.RING: 0, g.RING_STRIDE: ring_stride,
-        g.SCRATCH: scratch, g.SCRATCH_STRIDE: scratch_stride, g.SEGMENT: segment, g.RESULT: result, g.RESULT_STRIDE: result_stride,
+        g.SCRATCH: scratch, g.SCRATCH_STRIDE: scratch_stride, g.SEGMENT: segment, g.TURNED: turned, g.RESULT: result, g.RESULT_STRIDE: result_stride,
         g.TABLES: max(ring_rows, len(sources)), g.GATHER: gather,
     }.items():  # fmt: skip
         geometry[name] = value
@@ -212,7 +213,7 @@ def _skew(stride: int, line: int) -> int:
 
 def _tile_columns(columns: int, taps: int, inner: int, item: int, ring_rows: int, period: int) -> int:
     """Columns of a task: as many as the cache holds, but far more than the halo."""
-    per_column = inner * item * (ring_rows + 2 * BLOCK_ROWS)
+    per_column = inner * item * (ring_rows + 2 * STEP_ROWS)
     fitting = CACHE_BYTES // per_column - taps + 1
     tile = max(fitting, 4 * taps, 512 // inner)
     if columns <= tile + tile // 4:
@@ -232,11 +233,11 @@ def _strip_rows(rows: int, taps: int, count: int, other_tasks: int) -> int:
     if count == 1:
         return max(rows, 1)
     wanted = -(-TASKS_PER_THREAD * count // other_tasks)
-    return max(_round_up(-(-rows // wanted), BLOCK_ROWS), min(_round_up(4 * taps, BLOCK_ROWS), _half(rows, count)))
+    return max(_round_up(-(-rows // wanted), STEP_ROWS), min(_round_up(4 * taps, STEP_ROWS), _half(rows, count)))
 
 
 def _half(rows: int, count: int) -> int:
-    return _round_up(-(-rows // count), BLOCK_ROWS) or BLOCK_ROWS
+    return _round_up(-(-rows // count), STEP_ROWS) or STEP_ROWS
 
 
 def _streams(planes: Planes, n_planes: int, dtype_out: np.dtype[Any], compute: np.dtype[Any]) -> bool:

@@ -135,7 +135,7 @@ def build_program(
     parts : sequence
         Terms, or the weights of every source.
     window : int
-        Packed rows that each source keeps at hand: row taps + block rows - 1.
+        Packed rows that each source keeps at hand: row taps + STEP_ROWS - 1.
     inner : int
         Elements from one column to the next.
     dtype : numpy.dtype

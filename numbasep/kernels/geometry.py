@@ -32,14 +32,15 @@ are ordinary planes.  All distances count elements, not bytes.
     OUTER_AXES,
     RING,  # where the packed rows start in the workspace
     RING_STRIDE,
-    SCRATCH,  # where the block of rows between the two passes starts
+    SCRATCH,  # where the step's rows between the two passes starts
     SCRATCH_STRIDE,
-    RESULT,  # where the block of finished rows starts
+    TURNED,  # where the transpose of a step's rows starts
+    RESULT,  # where the step's finished rows starts
     RESULT_STRIDE,
     TABLES,  # length of the row table
     GATHER,  # columns of a strided row that are gathered at once
     GEOMETRY,  # number of entries
-) = range(32)
+) = range(33)
 
 # terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program
 RUN_START, RUN_STOP, TAP_START, TAP_STOP, SOURCE_ROW, TERM = range(6)

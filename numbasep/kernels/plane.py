@@ -1,7 +1,7 @@
 """The driver: one program of terms over every plane of an array, one read and one write.
 
 A task is a tile of columns by a strip of rows of one output plane.  It packs input rows into a ring that stays
-in cache, computes BLOCK_ROWS output rows at a time from it, and stores them.  Every output element is written by
+in cache, computes STEP_ROWS output rows at a time from it, and stores them.  Every output element is written by
 exactly one task with the same operations in the same order, so results do not depend on the number of threads.
 """
 
@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numba import prange, types
 
-from .correlate import correlate_line, correlate_runs
+from .correlate import SQUARE_TAPS, correlate_lines, correlate_runs, correlate_square
 from .geometry import (
     COLUMN_FIRST,
     COLUMN_STRIDE_OUT,
@@ -49,10 +49,11 @@ from .geometry import (
     TAP_STOP,
     TILE,
     TILES,
+    TURNED,
 )
 from .jit import address, inlined, kernel, parallel, serial
 from .rows import packer, storer
-from .simd import BLOCK_ROWS, Storage, call
+from .simd import STEP_ROWS, VECTOR_BYTES, Storage, call
 
 
 @inlined
@@ -84,42 +85,68 @@ def locate_target(plane, geometry, outer):
 
 
 @inlined
-def compute_block(geometry, terms, runs, weights, shifts, line_weights, first, columns, rows, work, table):
-    """All terms of the program for columns [first, first + columns) of `rows` <= BLOCK_ROWS output rows.
+def compute_columns(
+    lines, square, geometry, term, terms, shifts, weights, offset, count, rows, work, table, accumulate
+):
+    """The pass along the columns of one term, from the rows between the passes or from packed rows."""
+    start, stop = terms[term, TAP_START], terms[term, TAP_STOP]
+    source, source_stride = geometry[SCRATCH], geometry[SCRATCH_STRIDE]
+    result, stride = geometry[RESULT], geometry[RESULT_STRIDE]
+    lanes = VECTOR_BYTES // work.itemsize
+    done = 0
+    if terms[term, RUN_START] == terms[term, RUN_STOP]:
+        source, source_stride = table[terms[term, SOURCE_ROW]] + offset, geometry[RING_STRIDE]
+        while done < rows and geometry[ROW_TAPS] > 1:  # rows of a ring need not be in order
+            at = table[terms[term, SOURCE_ROW] + done] + offset
+            call(lines, (
+                work, at, 0, 1, shifts, weights, start, stop, count, result + done * stride, stride, accumulate,
+            ))  # fmt: skip
+            done += 1
+    while stop - start >= SQUARE_TAPS and rows - done > lanes // 2:
+        call(square, (
+            work, source + done * source_stride, source_stride, shifts, weights, start, stop, count,
+            result + done * stride, stride, geometry[TURNED], accumulate,
+        ))  # fmt: skip
+        done += lanes
+    if done < rows:
+        call(lines, (
+            work, source + done * source_stride, source_stride, rows - done, shifts, weights, start, stop, count,
+            result + done * stride, stride, accumulate,
+        ))  # fmt: skip
+
+
+@inlined
+def compute_step(
+    down, lines, square, geometry, terms, runs, weights, shifts, line_weights, first, columns, rows, work, table
+):
+    """All terms of the program for columns [first, first + columns) of `rows` <= STEP_ROWS output rows.
 
     `table` lists the packed rows that they need.
     """
-    result, result_stride = geometry[RESULT], geometry[RESULT_STRIDE]
     inner = geometry[INNER]
     count, offset = columns * inner, first * inner
     for term in range(terms.shape[0]):
-        accumulate = term > 0
         start, stop = terms[term, RUN_START], terms[term, RUN_STOP]
-        tap_start, tap_stop = terms[term, TAP_START], terms[term, TAP_STOP]
-        two_passes = tap_start < tap_stop and start < stop
-        scratch, scratch_stride = geometry[SCRATCH], geometry[SCRATCH_STRIDE]
-        if start < stop or tap_start == tap_stop:
+        along_columns = terms[term, TAP_START] < terms[term, TAP_STOP]
+        two_passes = along_columns and start < stop
+        if start < stop or not along_columns:
             wide = count + (geometry[COLUMN_TAPS] - 1) * inner if two_passes else count
-            target = scratch if two_passes else result
-            stride = scratch_stride if two_passes else result_stride
-            correlate_runs(
-                work, table, offset, runs, weights, start, stop, wide, target, stride,
-                accumulate and not two_passes,
-            )
-        if tap_start < tap_stop:
-            for row in range(rows):
-                source = scratch + row * scratch_stride
-                if not two_passes:
-                    source = table[terms[term, SOURCE_ROW] + row] + offset
-                target = result + row * result_stride
-                correlate_line(
-                    work, source, shifts, line_weights, tap_start, tap_stop, count, target, accumulate
-                )
+            target = geometry[SCRATCH] if two_passes else geometry[RESULT]
+            stride = geometry[SCRATCH_STRIDE] if two_passes else geometry[RESULT_STRIDE]
+            call(down, (
+                work, table, rows, offset, runs, weights, start, stop, wide, target, stride,
+                int(term > 0 and not two_passes),
+            ))  # fmt: skip
+        if along_columns:
+            compute_columns(
+                lines, square, geometry, term, terms, shifts, line_weights, offset, count, rows, work, table,
+                int(term > 0),
+            )  # fmt: skip
 
 
 @kernel
 def filter_tile(
-    pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights, constants,
+    down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights, constants,
     work, table, sources, raw_in, raw_out,
 ):  # fmt: skip
     """One task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
@@ -134,15 +161,15 @@ def filter_tile(
         sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
     target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
 
-    window = geometry[ROW_TAPS] + BLOCK_ROWS - 1  # packed rows that one block of output rows needs
+    window = geometry[ROW_TAPS] + STEP_ROWS - 1  # packed rows that one step needs
     ring, ring_stride = geometry[RING], geometry[RING_STRIDE]
     first_column = column + geometry[COLUMN_FIRST]
     wide = columns + geometry[COLUMN_TAPS] - 1
     first_row = row + geometry[ROW_FIRST]
     packed = 0  # rows packed so far, counted from first_row
-    for i in range(row, last_row, BLOCK_ROWS):
+    for i in range(row, last_row, STEP_ROWS):
         done = i - row
-        rows = min(BLOCK_ROWS, last_row - i)
+        rows = min(STEP_ROWS, last_row - i)
         while packed < done + rows + geometry[ROW_TAPS] - 1:
             slot = packed % window
             for source in range(n_sources):
@@ -158,7 +185,10 @@ def filter_tile(
                 table[source * window + k] = ring + (source * window + slot) * ring_stride
         for first in range(0, columns, geometry[SEGMENT]):
             part = min(geometry[SEGMENT], columns - first)
-            compute_block(geometry, terms, runs, weights, shifts, line_weights, first, part, rows, work, table)
+            compute_step(
+                down, lines, square, geometry, terms, runs, weights, shifts, line_weights, first, part, rows, work,
+                table,
+            )  # fmt: skip
             at = target + i * geometry[ROW_STRIDE_OUT] + first * geometry[COLUMN_STRIDE_OUT]
             for q in range(rows):
                 call(store, (
@@ -169,43 +199,46 @@ def filter_tile(
 
 @serial
 def run_serial(
-    tile, pack, store, x, y, tasks, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
+    tile, down, lines, square, pack, store, x, y, tasks, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
     constants, work, tables, raw_in, raw_out,
 ):  # fmt: skip
     """All tasks on the calling thread."""
     for task in range(tasks):
         call(tile, (
-            pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
+            down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
             constants, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
         ))  # fmt: skip
 
 
 @parallel
 def run_parallel(
-    tile, pack, store, x, y, tasks, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
+    tile, down, lines, square, pack, store, x, y, tasks, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
     constants, work, tables, raw_in, raw_out,
 ):  # fmt: skip
     """All tasks on Numba's threads; each thread owns one row of every workspace."""
     for task in prange(tasks):
         thread = numba.get_thread_id()
         call(tile, (
-            pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
+            down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
             constants, work[thread], tables[2 * thread], tables[2 * thread + 1], raw_in[thread], raw_out[thread],
         ))  # fmt: skip
 
 
 @functools.cache
-def kernel_addresses(compute: np.dtype[Any], storage_in: Storage, storage_out: Storage) -> tuple[Any, Any, Any]:
-    """What the drivers call: `filter_tile`, and the packer and storer of the two storages."""
+def kernel_addresses(compute: np.dtype[Any], storage_in: Storage, storage_out: Storage) -> tuple[Any, ...]:
+    """What the drivers call: `filter_tile`, the arithmetic kernels, the packer and the storer."""
     number = numba.from_dtype(compute)
     line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
     memory, integers = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
     pairs, n = types.Array(types.int64, 2, "C"), types.int64
+    down = address(correlate_runs, (line, integers, n, n, pairs, line, n, n, n, n, n, n))
+    lines = address(correlate_lines, (line, n, n, n, integers, line, n, n, n, n, n, n))
+    square = address(correlate_square, (line, n, n, integers, line, n, n, n, n, n, n, n))
     pack = address(packer(storage_in), (memory, n, n, n, n, integers, line, memory, line, n))
     store = address(storer(storage_out), (line, n, n, integers, line, memory, memory, n))
     tile = address(
         filter_tile,
-        (n, n, memory, memory, n, integers, integers, pairs, pairs, pairs, line, integers, line, table)
+        (n, n, n, n, n, memory, memory, n, integers, integers, pairs, pairs, pairs, line, integers, line, table)
         + (line, integers, integers, memory, memory),
     )
-    return tile, pack, store
+    return tile, down, lines, square, pack, store

@@ -26,7 +26,7 @@ from .geometry import (
 )
 from .jit import inlined, kernel
 from .simd import (
-    BLOCK_ROWS,
+    STEP_ROWS,
     VECTOR_BYTES,
     Storage,
     copy_element,
@@ -100,7 +100,7 @@ def pack_inside(x, source, columns, storage, geometry, raw, work, target):
         n = min(batch, columns - first)
         here, at = source + first * stride, target + first * inner
         if stride == inner:
-            convert_span(x, here, n * inner, BLOCK_ROWS * geometry[ROW_STRIDE_IN], storage, work, at)
+            convert_span(x, here, n * inner, STEP_ROWS * geometry[ROW_STRIDE_IN], storage, work, at)
         else:
             for column in range(n):
                 for j in range(inner):

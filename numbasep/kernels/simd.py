@@ -38,8 +38,9 @@ LANES64 = VECTOR_BYTES // 8
 
 
 # Rows that share every vector they load, and vectors of a row that share every weight.  Accumulators and the
-# sliding window of rows must fit the registers together: 6 x 2 + 5 x 2 + 3 of 32, 6 + 5 + 2 of 16.
-BLOCK_ROWS, BLOCK_COLUMNS = (6, 2) if REGISTERS == 32 else (6, 1)
+# sliding window of rows must fit the registers together: 4 x 3 + 3 x 3 + 4 of 32, 4 + 3 + 2 of 16.
+BLOCK_ROWS, BLOCK_COLUMNS = (4, 3) if REGISTERS == 32 else (4, 1)
+STEP_ROWS = 16  # output rows computed together: whole blocks, and whole vectors when a tile is transposed
 
 
 def lanes(dtype: np.dtype[Any]) -> int:
@@ -591,7 +592,8 @@ def call(typingctx: Any, function: Any, arguments: Any) -> Any:
 class BlockWords:
     """The words on blocks of one shape: `BlockWords(rows, columns)` holds a set of intrinsics.
 
-    A block's vectors are adjacent along its columns; its rows are `stride`-d or listed in a table.
+    A block's vectors are adjacent along its columns; its rows are `stride`-d or listed in a table.  Zero rows
+    stand for as many as a vector has lanes: a square, which can be transposed.
     """
 
     def __init__(self, rows: int, columns: int) -> None:
@@ -602,6 +604,12 @@ class BlockWords:
         self.window = _window(rows, columns)
         self.push = _push(rows, columns)
         self.fma = _block_fma(rows, columns)
+        self.add = _block_add()
+        self.read_adjacent = _read_adjacent(rows, skip=0)
+        self.write_adjacent = _write_adjacent()
+        self.window_adjacent = _read_adjacent(rows, skip=1)
+        self.push_adjacent = _push_adjacent()
+        self.transpose = _transpose()
 
 
 def _items(builder: Any, block: Any) -> list[Any]:
@@ -617,7 +625,7 @@ def _pack(builder: Any, kind: Any, items: list[Any]) -> Any:
 
 def _block_zero(rows: int, columns: int) -> Callable[..., Any]:
     def emit(typingctx: Any, like: Any) -> Any:
-        block = Block(like, rows, columns)
+        block = Block(like, rows or Vector(like).lanes, columns)
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             return ir.Constant(context.get_value_type(block), None)
@@ -626,19 +634,19 @@ def _block_zero(rows: int, columns: int) -> Callable[..., Any]:
 
     def twin(like: Any) -> np.ndarray:
         dtype = np.asarray(like).dtype
-        return np.zeros((rows, columns * lanes(dtype)), dtype)
+        return np.zeros((rows or lanes(dtype), columns * lanes(dtype)), dtype)
 
     return word(twin)(emit)
 
 
 def _block_read(rows: int, columns: int) -> Callable[..., Any]:
     def emit(typingctx: Any, array: Any, offset: Any, stride: Any) -> Any:
-        block = Block(array.dtype, rows, columns)
+        block = Block(array.dtype, rows or Vector(array.dtype).lanes, columns)
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             kind = context.get_value_type(block)
             items = []
-            for row in range(rows):
+            for row in range(block.rows):
                 for column in range(columns):
                     at = _block_offset(builder, args[1], args[2], row, column * block.vector.lanes)
                     pointer = _pointer(context, builder, sig.args[0], args[0], at, kind.element)
@@ -649,7 +657,73 @@ def _block_read(rows: int, columns: int) -> Callable[..., Any]:
 
     def twin(array: np.ndarray, offset: int, stride: int) -> np.ndarray:
         n = columns * lanes(array.dtype)
-        return np.stack([_span(array, offset + row * stride, n) for row in range(rows)])
+        return np.stack([_span(array, offset + row * stride, n) for row in range(rows or lanes(array.dtype))])
+
+    return word(twin)(emit)
+
+
+def _read_adjacent(rows: int, skip: int) -> Callable[..., Any]:
+    """The word ``(array, offset)``: a block of one column whose vectors follow each other.
+
+    With `skip` = 1 it is a window: the first vector is undefined, to be pushed out.
+    """
+
+    def emit(typingctx: Any, array: Any, offset: Any) -> Any:
+        block = Block(array.dtype, rows or Vector(array.dtype).lanes, 1)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = context.get_value_type(block)
+            first = _pointer(context, builder, sig.args[0], *args, kind.element)
+            vectors = [ir.Constant(kind.element, ir.Undefined)] * skip
+            for row in range(block.rows - skip):
+                at = builder.gep(first, [ir.Constant(ir.IntType(32), row)])
+                vectors.append(builder.load(at, align=array.dtype.bitwidth // 8))
+            return _pack(builder, kind, vectors)
+
+        return block(array, types.intp), codegen
+
+    def twin(array: np.ndarray, offset: int) -> np.ndarray:
+        n = lanes(array.dtype)
+        vectors = _span(array, offset, ((rows or n) - skip) * n).reshape(-1, n)
+        return np.concatenate([np.full((skip, n), np.nan, array.dtype), vectors])
+
+    return word(twin)(emit)
+
+
+def _write_adjacent() -> Callable[..., Any]:
+    """The word ``(array, offset, block)``: the vectors of a block of one column, one after the other."""
+
+    def emit(typingctx: Any, array: Any, offset: Any, block: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            vectors = _items(builder, args[2])
+            first = _pointer(context, builder, sig.args[0], args[0], args[1], vectors[0].type)
+            for row, vector in enumerate(vectors):
+                at = builder.gep(first, [ir.Constant(ir.IntType(32), row)])
+                builder.store(vector, at, align=array.dtype.bitwidth // 8)
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, block), codegen
+
+    def twin(array: np.ndarray, offset: int, block: np.ndarray) -> None:
+        _span(array, offset, block.size)[:] = block.reshape(-1)
+
+    return word(twin)(emit)
+
+
+def _push_adjacent() -> Callable[..., Any]:
+    """The word ``(window, array, offset)``: drop the first vector, append the one at ``array[offset]``."""
+
+    def emit(typingctx: Any, window: Any, array: Any, offset: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            items = _items(builder, args[0])
+            pointer = _pointer(context, builder, sig.args[1], args[1], args[2], items[0].type)
+            newest = builder.load(pointer, align=array.dtype.bitwidth // 8)
+            return _pack(builder, args[0].type, [*items[1:], newest])
+
+        return window(window, array, types.intp), codegen
+
+    def twin(window: np.ndarray, array: np.ndarray, offset: int) -> np.ndarray:
+        return np.concatenate([window[1:], _span(array, offset, window.shape[1])[None]])
 
     return word(twin)(emit)
 
@@ -664,7 +738,7 @@ def _block_write(rows: int, columns: int) -> Callable[..., Any]:
     def emit(typingctx: Any, array: Any, offset: Any, stride: Any, block: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             items = _items(builder, args[3])
-            for row in range(rows):
+            for row in range(block.rows):
                 for column in range(columns):
                     at = _block_offset(builder, args[1], args[2], row, column * block.vector.lanes)
                     item = items[row * columns + column]
@@ -675,7 +749,7 @@ def _block_write(rows: int, columns: int) -> Callable[..., Any]:
         return types.void(array, types.intp, types.intp, block), codegen
 
     def twin(array: np.ndarray, offset: int, stride: int, block: np.ndarray) -> None:
-        for row in range(rows):
+        for row in range(block.shape[0]):
             _span(array, offset + row * stride, block.shape[1])[:] = block[row]
 
     return word(twin)(emit)
@@ -748,3 +822,39 @@ def _block_fma(rows: int, columns: int) -> Callable[..., Any]:
         return (weight * window + block).astype(block.dtype)
 
     return word(twin)(emit)
+
+
+
+def _block_add() -> Callable[..., Any]:
+    def emit(typingctx: Any, one: Any, other: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            pairs = zip(_items(builder, args[0]), _items(builder, args[1]), strict=True)
+            return _pack(builder, args[0].type, [builder.fadd(a, b) for a, b in pairs])
+
+        return one(one, other), codegen
+
+    return word(lambda one, other: one + other)(emit)
+
+
+def _transpose() -> Callable[..., Any]:
+    def emit(typingctx: Any, block: Any) -> Any:
+        lanes = block.vector.lanes
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            rows = _items(builder, args[0])
+            step = 1
+            while step < lanes:  # swap the off-diagonal quarters of all squares of 2 * step
+                low = [lane if not lane & step else lanes + lane - step for lane in range(lanes)]
+                high = [lane + step if not lane & step else lanes + lane for lane in range(lanes)]
+                masks = [ir.Constant(ir.VectorType(ir.IntType(32), lanes), mask) for mask in (low, high)]
+                for row in range(lanes):
+                    if not row & step:
+                        one, other = rows[row], rows[row + step]
+                        rows[row] = builder.shuffle_vector(one, other, masks[0])
+                        rows[row + step] = builder.shuffle_vector(one, other, masks[1])
+                step *= 2
+            return _pack(builder, args[0].type, rows)
+
+        return block(block), codegen
+
+    return word(lambda block: block.T.copy())(emit)
