@@ -46,8 +46,8 @@ def filter_bank(
     input : array_like
         Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
     kernels : sequence of array_like, or ndarray
-        Kernels, one axis for each filtered axis; they may differ in shape.  An array holds one kernel for each
-        position along its first axis.
+        Kernels, one axis for each filtered axis; they may differ in shape.  An array holds one kernel for
+        each position along its first axis.
     output : ndarray or dtype, optional
         Array of shape ``(len(kernels), *result shape)`` to write to, or the type of a new one.
         Default: the type of `input`, complex if the input or a kernel is.
@@ -93,9 +93,9 @@ def filter_bank(
     out = _stack(output, dtype, (len(bank), *shapes.pop()))
     source = x.copy() if np.may_share_memory(x, out) else x
     options = make_options(method, rtol, workers, device, cast)
-    for kernel, target in zip(bank, out, strict=True):
+    for number, kernel in enumerate(bank):
         filter_dense(
-            source, kernel, target[...], mode, cval, origin, named, flip=flip, options=options,
+            source, kernel, out[number, ...], mode, cval, origin, named, flip=flip, options=options,
             nan_policy=nan_policy, mask=mask,
         )  # fmt: skip
     return out
@@ -108,6 +108,8 @@ def _result_shape(
         raise KernelShapeError(
             f"kernels must have one axis for each of {len(axes)} filtered axes, got shape {kernel.shape}"
         )
+    if not kernel.size:
+        raise KernelShapeError(f"kernels must not be empty, got shape {kernel.shape}")
     result = list(shape)
     for window in make_windows(shape, axes, kernel.shape, mode, origin, flip=flip):
         result[window.axis] = window.out_size
