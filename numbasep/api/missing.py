@@ -1,8 +1,9 @@
 """Normalised convolution: missing samples are left out and the weights of the others rescaled.
 
 ``out = sum(K) * (K * (m x)) / (K * m)``, with m = 1 on valid samples and 0 on missing ones, as
-`astropy.convolution.convolve` defines it for ``nan_treatment="interpolate"`` (H. Knutsson, C.-F. Westin, "Normalized and
-differential convolution", CVPR 1993).  Both sums are ordinary filters, so they take the same fast routes.
+`astropy.convolution.convolve` defines it for ``nan_treatment="interpolate"`` (H. Knutsson, C.-F. Westin,
+"Normalized and differential convolution", CVPR 1993).  Both sums are ordinary filters, so they take the same
+fast routes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ PlanMaker = Callable[[np.dtype[Any], np.dtype[Any], complex], Plan]
 def check_missing(nan_policy: str, mask: Any, shape: tuple[int, ...]) -> Array | None:
     """The mask as a boolean array, or None; raises on an unknown policy or another shape."""
     if nan_policy not in NAN_POLICIES:
-        raise ValueError(f"nan_policy must be one of {', '.join(map(repr, NAN_POLICIES))}, got {nan_policy!r}")
+        allowed = ", ".join(map(repr, NAN_POLICIES))
+        raise ValueError(f"nan_policy must be one of {allowed}, got {nan_policy!r}")
     if mask is None:
         return None
     array = np.asarray(mask)
@@ -72,24 +74,29 @@ def filter_missing(
     ValueError
         For a NaN with ``nan_policy="raise"``, and for a kernel that sums to zero: it cannot be normalised.
     """
-    is_nan = np.isnan(x) if x.dtype.kind in "fc" and nan_policy != "propagate" else None
-    if nan_policy == "raise" and is_nan is not None and is_nan.any():
-        raise ValueError(f"input holds {int(is_nan.sum())} NaN and nan_policy='raise'")
-    missing = is_nan if nan_policy == "omit" else None
-    if mask is not None:
-        missing = mask if missing is None else missing | mask
-    if missing is None or not missing.any():
-        return execute.filter_array(make_plan(x.dtype, dtype, cval), x, output)
+    if nan_policy == "raise" and x.dtype.kind in "fc" and x.size and np.isnan(x.min()):
+        raise ValueError(f"input holds {int(np.isnan(x).sum())} NaN and nan_policy='raise'")
+    omit = nan_policy == "omit" and x.dtype.kind in "fc"
+    plan = make_plan(x.dtype, dtype, cval)
+    if not omit and mask is None:
+        return execute.filter_array(plan, x, output)
+    from ..backends import elementwise
+
+    problem = plan.problem
+    number = np.promote_types(problem.real_dtype, np.complex64) if x.dtype.kind == "c" else problem.real_dtype
+    filled, present, missing = elementwise.split_missing(x, mask, number, omit=omit, workers=problem.workers)
+    if not missing:
+        return execute.filter_array(plan, x, output)
     if abs(weight) <= 1e-9 * l1:
         raise ValueError("nan_policy='omit' and mask need a kernel whose weights do not sum to zero")
-    plan = make_plan(x.dtype, dtype, cval)
-    compute, real = plan.problem.compute_dtype, plan.problem.real_dtype
-    filled = np.where(missing, np.zeros((), compute), x).astype(compute, copy=False)
-    present = (~missing).astype(real)
-    total = execute.filter_array(make_plan(compute, compute, cval), filled, None)
-    share = execute.filter_array(make_plan(real, real if weight.imag == 0 else compute, 1.0), present, None) / weight
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = np.where(np.abs(share) > LEAST_WEIGHT[real.itemsize], total / share, np.nan)
+    total = execute.filter_array(make_plan(number, problem.compute_dtype, cval), filled, None)
+    real_kernel = weight.imag == 0 and (problem.compute_dtype.kind != "c" or x.dtype.kind == "c")
+    share_dtype = problem.real_dtype if real_kernel else problem.compute_dtype
+    share = execute.filter_array(make_plan(problem.real_dtype, share_dtype, 1.0), present, None)
+    least = LEAST_WEIGHT[problem.real_dtype.itemsize]
+    values = elementwise.normalise(total, share, complex(weight), least, workers=problem.workers)
+    if output is None and values.dtype == dtype:
+        return values
     out = make_output(output, dtype, values.shape, x)
-    store(values.astype(compute, copy=False), out, cast)
+    store(values, out, cast)
     return out

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..kernels import magnitude
+from ..kernels import magnitude, missing
 from . import threads
 
 Array = npt.NDArray[Any]
@@ -53,3 +53,61 @@ def _add_square_numpy(total: Array | None, part: Array, target: Array, *, root: 
     square = part * part
     np.copyto(target, square if total is None else total + square)
     return np.sqrt(target, out=target) if root else target
+
+
+def split_missing(
+    x: Array, mask: Array | None, number: np.dtype[Any], *, omit: bool, workers: int | None
+) -> tuple[Array, Array, int]:
+    """Valid samples, 1 on the valid ones, both with 0 for the missing ones, and how many these are.
+
+    Parameters
+    ----------
+    x : ndarray
+        Real or complex input.
+    mask : ndarray of bool or None
+        True on missing samples.
+    number : numpy.dtype
+        float32, float64, complex64 or complex128: type of the valid samples; the ones are of its real type.
+    omit : bool
+        NaN counts as missing, too.
+    workers : int or None
+        Threads.
+    """
+    real = np.dtype(np.float32 if number.char in "fF" else np.float64)
+    if x.dtype.kind == "c":
+        gone = np.isnan(x) & omit if mask is None else (np.isnan(x) & omit) | mask
+        return np.where(gone, 0, x).astype(number), (~gone).astype(real), int(gone.sum())
+    turned = x.flags.f_contiguous and not x.flags.c_contiguous
+    source = np.ascontiguousarray(x.T if turned else x, x.dtype.newbyteorder("="))
+    if source.dtype.char not in "fd":
+        source = source.astype(number)
+    marks = np.zeros(0, np.bool_)
+    if mask is not None:
+        marks = np.ascontiguousarray(mask.T if turned else mask).reshape(-1)
+    filled, present = np.empty(source.shape, number), np.empty(source.shape, real)
+    arguments = (source.reshape(-1), marks, omit, filled.reshape(-1), present.reshape(-1))
+    count = threads.thread_count(workers) if source.size >= PARALLEL_ELEMENTS else 1
+    if count == 1:
+        gone = missing.split_serial(*arguments)
+    else:
+        with threads.parallel_region(count):
+            gone = missing.split_parallel(*arguments)
+    return (filled.T, present.T, int(gone)) if turned else (filled, present, int(gone))
+
+
+def normalise(total: Array, share: Array, weight: complex, least: float, *, workers: int | None) -> Array:
+    """``total / (share / weight)`` in the memory of `total`; NaN where the quotient is at most `least`."""
+    if total.dtype != share.dtype or total.dtype.kind == "c" or not _same_order(total, share):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = share / (weight if share.dtype.kind == "c" else weight.real)
+            np.copyto(total, np.where(np.abs(part) > least, total / part, np.nan), casting="same_kind")
+        return total
+    number = total.dtype.type
+    arguments = (total.ravel(order="K"), share.ravel(order="K"), number(weight.real), number(least))
+    count = threads.thread_count(workers) if total.size >= PARALLEL_ELEMENTS else 1
+    if count == 1:
+        missing.normalise_serial(*arguments)
+    else:
+        with threads.parallel_region(count):
+            missing.normalise_parallel(*arguments)
+    return total
