@@ -164,6 +164,7 @@ def test_spatially_separable_filters_as_two_passes(kernel, strides, multiplier):
     assert relative(alone, nn_oracle.depthwise(x, depthwise, strides)) <= 1e-6
 
 
+@pytest.mark.jitoff
 def test_dilated_spatially_separable_filters():
     rng = np.random.default_rng(6)
     x = rng.standard_normal((1, 30, 31, 20))
