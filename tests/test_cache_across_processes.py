@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Kernels of one family differ in what they close over, not in name or signature, so Numba tells them apart by a
-# count that starts anew in every process.
+# Kernels of one family differ in what they close over, not in name or signature, so Numba tells them apart by
+# a count that starts anew in every process.
 PROGRAM = """
 import sys
 import numpy as np
