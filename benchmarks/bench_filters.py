@@ -1,0 +1,165 @@
+"""The filter family of scipy.ndimage; `python -m benchmarks.bench_filters` prints the table beside SciPy."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import numbasep
+
+from . import common
+
+FILTERS: dict[str, Callable[[Any, Any], Any]] = {
+    "gaussian_filter sigma=1": lambda module, x: module.gaussian_filter(x, 1),
+    "gaussian_filter sigma=3": lambda module, x: module.gaussian_filter(x, 3),
+    "sobel": lambda module, x: module.sobel(x),
+    "laplace": lambda module, x: module.laplace(x),
+    "uniform_filter size=5": lambda module, x: module.uniform_filter(x, 5),
+    "uniform_filter size=51": lambda module, x: module.uniform_filter(x, 51),
+    "gaussian_gradient_magnitude sigma=2": lambda module, x: module.gaussian_gradient_magnitude(x, 2),
+}
+DTYPES = ["uint8", "uint16", "float32", "float64"]
+
+
+class Filters:
+    """Each filter on an image, by type, with everything a call does."""
+
+    params = (list(FILTERS), DTYPES)
+    param_names = ("filter", "dtype")
+
+    def setup(self, name, dtype):
+        self.array = common.image(common.SIDE, common.SIDE, dtype=dtype)
+        self.filter = FILTERS[name]
+        self.filter(numbasep, self.array)
+
+    def time_filter(self, name, dtype):
+        self.filter(numbasep, self.array)
+
+
+class SmallImages:
+    """A 64x64 image: what a call costs."""
+
+    params = list(FILTERS)
+    param_names = ("filter",)
+
+    def setup(self, name):
+        self.array = common.image(64, 64)
+        self.filter = FILTERS[name]
+        self.filter(numbasep, self.array)
+
+    def time_filter(self, name):
+        self.filter(numbasep, self.array)
+
+
+class UniformSizes:
+    """Averages over larger and larger boxes."""
+
+    params = [3, 11, 51, 201]
+    param_names = ("size",)
+
+    def setup(self, size):
+        self.array = common.image(common.SIDE, common.SIDE)
+        numbasep.uniform_filter(self.array, size)
+
+    def time_filter(self, size):
+        numbasep.uniform_filter(self.array, size)
+
+
+class Missing:
+    """A Gaussian over an image of which a tenth is missing."""
+
+    params = [1, 3, 6]
+    param_names = ("sigma",)
+
+    def setup(self, sigma):
+        self.array = common.image(common.SIDE, common.SIDE)
+        self.array[common.image(common.SIDE, common.SIDE, seed=1) < 0.1] = np.nan
+        self.time_filter(sigma)
+
+    def time_filter(self, sigma):
+        numbasep.gaussian_filter(self.array, sigma, nan_policy="omit")
+
+
+class Bank:
+    """Eight dense kernels on one image."""
+
+    def setup(self):
+        self.array = common.image(common.SIDE, common.SIDE)
+        self.kernels = [common.random_kernel(7, seed) for seed in range(8)]
+        self.time_filter()
+
+    def time_filter(self):
+        numbasep.filter_bank(self.array, self.kernels)
+
+
+# ------------------------------------------------------------------------------------------ beside SciPy
+def seconds(call: Callable[[], Any], repeat: int) -> float:
+    """Return the shortest of `repeat` runs; a first one is not counted."""
+    call()
+    best = float("inf")
+    for _ in range(repeat):
+        start = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def cases(side: int, cube: int) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    """Yield a name and a call that takes the module to use, for every filter and type."""
+    for dtype in DTYPES:
+        image, volume = common.image(side, side, dtype=dtype), common.image(cube, cube, cube, dtype=dtype)
+        for name, function in FILTERS.items():
+            yield f"{name}, {side}x{side} {dtype}", lambda module, f=function, x=image: f(module, x)
+        yield f"gaussian_filter sigma=2, {cube}^3 {dtype}", lambda m, x=volume: m.gaussian_filter(x, 2)
+
+
+def compare(side: int, cube: int, repeat: int) -> list[tuple[str, float, float]]:
+    """Return name, seconds of numbasep and seconds of SciPy, measured in turns in this process."""
+    from scipy import ndimage
+
+    rows = []
+    for name, call in cases(side, cube):
+        ours = seconds(lambda call=call: call(numbasep), repeat)
+        rows.append((name, ours, seconds(lambda call=call: call(ndimage), max(repeat // 8, 1))))
+    return rows
+
+
+def compare_small(repeat: int) -> list[tuple[str, float, float]]:
+    """Return the same for a 64x64 float32 image."""
+    from scipy import ndimage
+
+    x = common.image(64, 64)
+    return [
+        (f"{name}, 64x64 float32", *(seconds(lambda m=m, f=f: f(m, x), repeat) for m in (numbasep, ndimage)))
+        for name, f in FILTERS.items()
+    ]
+
+
+def table(rows: list[tuple[str, float, float]]) -> str:
+    """Return rows as Markdown, with the geometric mean of SciPy's time over numbasep's."""
+    lines = ["| filter | numbasep, ms | scipy.ndimage, ms | SciPy / numbasep |", "|---|---|---|---|"]
+    lines += [f"| {name} | {1e3 * a:.3g} | {1e3 * b:.3g} | {b / a:.1f} |" for name, a, b in rows]
+    ratios = [b / a for _, a, b in rows]
+    mean = statistics.geometric_mean(ratios)
+    return "\n".join([*lines, "", f"Geometric mean {mean:.1f}, least {min(ratios):.2f}."])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=2048, help="rows and columns of the images")
+    parser.add_argument("--cube", type=int, default=128, help="edge of the volumes")
+    parser.add_argument("--repeat", type=int, default=24, help="runs of numbasep; SciPy gets an eighth")
+    options = parser.parse_args(arguments)
+    sys.stdout.write(table(compare(options.side, options.cube, options.repeat)) + "\n\n")
+    sys.stdout.write(table(compare_small(50 * options.repeat)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
