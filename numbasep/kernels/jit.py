@@ -52,6 +52,9 @@ def source_key() -> str:
     return digest.hexdigest()[:20]
 
 
+SOURCE_KEY = source_key()  # of the sources that were imported, not of what they may become
+
+
 @functools.cache
 def cache_directory() -> Path | None:
     """Where machine code is kept, or None (after one warning) if nothing can be written there."""
@@ -99,10 +102,37 @@ class _CacheImplementation(caching.CompileResultCacheImpl):
     _locator_classes = [_Locator]
 
 
+class _KeyedFiles(caching.IndexDataCacheFile):
+    """One index and one data file for each kernel and signature.
+
+    Numba keeps all signatures of a function in one index and numbers the data files, so processes that compile
+    at the same time can give one number to two signatures and load each other's machine code.
+    """
+
+    def _files(self, key: Any) -> caching.IndexDataCacheFile:
+        name = hashlib.sha256(repr(key).encode()).hexdigest()[:24]
+        return caching.IndexDataCacheFile(self._cache_path, name, self._source_stamp)
+
+    def save(self, key: Any, data: Any) -> None:
+        self._files(key).save(key, data)
+
+    def load(self, key: Any) -> Any:
+        return self._files(key).load(key)
+
+
 class _KernelCache(caching.FunctionCache):
     """Numba's function cache in our directory; a file that cannot be read or written is never an error."""
 
     _impl_class = _CacheImplementation
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        base = f"{function.__module__}.{function.__qualname__}"
+        self._cache_file = _KeyedFiles(self._cache_path, base, source_key())
+        self._base = base
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return (self._base, *super()._index_key(sig, codegen))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -120,6 +150,21 @@ class _KernelCache(caching.FunctionCache):
 @functools.cache
 def _warn_once(message: str) -> None:
     warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+def named(suffix: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a function made in a factory a name of its own.
+
+    Numba tells such functions apart by a count that starts anew in every process, so machine code from two processes
+    can carry one symbol for two kernels.  Apply it before `kernel`.
+    """
+
+    def rename(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__name__ += suffix
+        function.__qualname__ = function.__qualname__.replace(".<locals>.", "_") + suffix
+        return function
+
+    return rename
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:

@@ -24,7 +24,7 @@ from .geometry import (
     ROWS_IN,
     STREAM,
 )
-from .jit import inlined, kernel
+from .jit import inlined, kernel, named
 from .simd import (
     STEP_ROWS,
     VECTOR_BYTES,
@@ -188,6 +188,7 @@ def packer(storage: Storage) -> Any:
     """The kernel that packs rows of one kind of storage."""
 
     @kernel
+    @named(storage.suffix)
     def pack_row(x, plane, row, first, columns, geometry, constants, raw, work, target):
         pack_row_of(storage, x, plane, row, first, columns, geometry, constants, raw, work, target)
 
@@ -199,6 +200,7 @@ def storer(storage: Storage) -> Any:
     """The kernel that stores rows of one kind of storage."""
 
     @kernel
+    @named(storage.suffix)
     def store_row(work, source, columns, geometry, constants, raw, y, start):
         store_row_of(storage, work, source, columns, geometry, constants, raw, y, start)
 

@@ -101,6 +101,11 @@ class Storage:
         """The element type, in native byte order."""
         return np.dtype(self.code)
 
+    @property
+    def suffix(self) -> str:
+        """What tells the kernels of this storage from those of others."""
+        return f"_{self.code}{'_swapped' * self.swapped}{'_saturated' * self.saturate}"
+
 
 class StorageType(types.Type):
     """The Numba type of one `Storage`."""
@@ -454,7 +459,9 @@ def _decode_vector(builder: Any, storage: Any, raw: Any, to: Any) -> Any:
         bits = ir.VectorType(ir.IntType(element.bitwidth), count)
         raw = builder.bitcast(_byte_swap(builder, builder.bitcast(raw, bits)), raw.type)
     if storage.half:
-        return builder.fpext(builder.bitcast(raw, ir.VectorType(ir.HalfType(), count)), to)
+        single = ir.VectorType(ir.FloatType(), count)
+        wide = builder.fpext(builder.bitcast(raw, ir.VectorType(ir.HalfType(), count)), single)
+        return wide if to == single else builder.fpext(wide, to)
     if isinstance(element, types.Integer):
         return (builder.sitofp if element.signed else builder.uitofp)(raw, to)
     if raw.type == to:
@@ -524,10 +531,32 @@ def _saturate(builder: Any, storage: Any, value: Any) -> Any:
     return _call(builder, f"llvm.{kind}.sat.{_suffix(to)}.{_suffix(value.type)}", to, value)
 
 
+def _single_to_odd(builder: Any, number: Any) -> Any:
+    """Doubles as floats rounded to odd, so that rounding them once more rounds the doubles correctly.
+
+    (S. Boldo, G. Melquiond, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd", IEEE
+    Trans. Computers 57, 2008.)  A direct conversion of doubles to float16 would call a function that LLVM's JIT lacks.
+    """
+    kind, count = number.type, number.type.count
+    if kind.element == ir.FloatType():
+        return number
+    bits = ir.VectorType(ir.IntType(32), count)
+    one = ir.Constant(bits, [1] * count)
+    single = builder.fptrunc(number, ir.VectorType(ir.FloatType(), count))
+    back = builder.fpext(single, kind)
+    inexact = builder.fcmp_ordered("!=", back, number)
+    sizes = [_call(builder, f"llvm.fabs.{_suffix(kind)}", kind, value) for value in (back, number)]
+    away = builder.fcmp_ordered(">", *sizes)
+    raw = builder.bitcast(single, bits)
+    raw = builder.select(away, builder.sub(raw, one), raw)
+    return builder.bitcast(builder.select(inexact, builder.or_(raw, one), raw), single.type)
+
+
 def _encode_vector(builder: Any, storage: Any, number: Any) -> Any:
     """A vector of compute numbers as elements of the storage type."""
     element, count = storage.element, number.type.count
     if storage.half:
+        number = _single_to_odd(builder, number)
         halves = builder.fptrunc(number, ir.VectorType(ir.HalfType(), count))
         return builder.bitcast(halves, ir.VectorType(ir.IntType(16), count))
     if isinstance(element, types.Integer):
