@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-from numbasep.kernels.simd import Block, Vector, _fma, _pointer, _span, _splat, lanes
+from .simd import Block, Vector, _fma, _pointer, _span, _splat, lanes
 
 
 def _literal_word(twin: Any) -> Any:
