@@ -211,12 +211,12 @@ def normalize_axes(axes: object, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim))
     given = tuple(axes) if np.iterable(axes) else (axes,)
     if len(given) > ndim:
-        raise ValueError(f"axes must name at most {ndim} axes of the {ndim}-dimensional input, got {axes!r}")
+        raise ValueError(f"axes out of range: at most {ndim} for {ndim} dimensions, got {axes!r}")
     normal = []
     for axis in given:
         number = integer("axes", axis)
         if not -ndim <= number < ndim:
-            raise np.exceptions.AxisError(f"axes: axis {number} is invalid for an array of {ndim} dimensions")
+            raise np.exceptions.AxisError(f"axes: axis {number} is out of range for {ndim} dimensions")
         normal.append(number % ndim)
     if len(set(normal)) != len(normal):
         raise ValueError(f"axes must be unique, got {axes!r}")
