@@ -69,6 +69,9 @@ def make_output(output: Any, dtype: np.dtype[Any], shape: Sequence[int], like: A
         if not output.flags.writeable:
             raise OutputError("output must be writeable, got a read-only array")
         return output
+    if output is not None:
+        requested = np.dtype(output)
+        dtype = requested if _native(requested) == dtype else dtype  # the byte order that was asked for
     if like.shape == tuple(shape):
         return np.empty_like(like, dtype=dtype, order="K", subok=False)
     return np.empty(shape, dtype)

@@ -260,12 +260,13 @@ def first_tap(taps: int, origin: int, *, flip: bool) -> int:
     ValueError
         If the origin would move the centre out of the kernel.
     """
+    given = origin
     if flip:
         origin = -origin - (1 - taps % 2)
     if not -(taps // 2) <= origin <= (taps - 1) // 2:
         raise ValueError(
             "Invalid origin; origin must satisfy -(weights.shape[k] // 2) <= origin[k] <= "
-            f"(weights.shape[k]-1) // 2; got origin={origin} (as a correlation) for {taps} taps"
+            f"(weights.shape[k]-1) // 2{' for the reversed kernel' * flip}; got origin={given} for {taps} taps"
         )
     return -(taps // 2 + origin)
 

@@ -414,7 +414,7 @@ def test_any_pair_of_input_and_output_type(dtype: str, output: str) -> None:
         assert got.dtype == np.dtype(output)
         call = Call("correlate", x, weights, "reflect", 0.0, 0, None)
         referee.judge(call, got, nsp.plan(weights, x.shape, x.dtype, operation="correlate").error_bound)
-        if dtype != "float16" and output not in ("float16", "uint64"):
+        if dtype != "float16" and output not in ("float16", "uint64") and (output != "complex64" or not real):
             peer = ndimage.correlate(x, weights, output=output)
             assert peer.dtype == got.dtype
             if np.dtype(output).kind in "iu" and x.dtype.kind in "bui":

@@ -26,6 +26,7 @@ from ..problem import (
     KernelShapeError,
     Options,
     Problem,
+    UnsupportedDtypeError,
     Window,
     make_problem,
     make_windows,
@@ -77,16 +78,18 @@ class Taps:
 # --------------------------------------------------------------------------- dense kernels
 
 
-def as_weights(weights: npt.ArrayLike, *, conjugate: bool) -> Array:
+def as_weights(weights: npt.ArrayLike, *, conjugate: bool, name: str = "weights") -> Array:
     """Kernel as float64 or complex128, finite and not empty."""
     array = np.asarray(weights)
-    if array.dtype.kind not in "biufc":
-        raise TypeError(f"weights must be numbers, got dtype {array.dtype}")
+    if array.dtype.kind not in "biufc" or array.dtype.char in "gG":
+        raise UnsupportedDtypeError(
+            f"{name} must be bool, integer, float16 to float64, complex64 or complex128, got dtype {array.dtype}"
+        )
     array = np.array(array, np.complex128 if array.dtype.kind == "c" else np.float64, order="C")
     if not array.size:
-        raise KernelShapeError(f"filter weights array has incorrect shape: weights must not be empty, got {array.shape}")
+        raise KernelShapeError(f"filter weights array has incorrect shape: {name} must not be empty, got {array.shape}")
     if not np.isfinite(array).all():
-        raise ValueError("weights must be finite, got NaN or infinity")
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
     if conjugate and array.dtype.kind == "c":
         array = array.conj()
     return array

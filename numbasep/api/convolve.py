@@ -123,7 +123,7 @@ def filter_terms(
 
 def as_taps(weights: npt.ArrayLike, name: str, origin: object, mode: object, *, flip: bool) -> Taps:
     """One-dimensional weights in canonical orientation."""
-    taps = as_weights(weights, conjugate=not flip)
+    taps = as_weights(weights, conjugate=not flip, name=name)
     if taps.ndim != 1:
         raise KernelShapeError(f"{name} must be one-dimensional, got shape {taps.shape}")
     first = 0 if mode in ("valid", "full") else first_tap(taps.size, integer("origin", origin), flip=flip)
