@@ -44,7 +44,7 @@ _HOME = {
     "num_threads": "backends.threads",
 }
 
-__all__ = [*sorted(_HOME), "nn"]  # noqa: PLE0604 - built from the table
+__all__ = [*sorted(_HOME), "nn"]
 
 if TYPE_CHECKING:
     from . import nn as nn

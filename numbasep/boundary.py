@@ -91,7 +91,9 @@ def parse(mode: object, argument: str = "mode") -> Boundary:
     )
     sizes = "\n".join(f"  {name!r:28s} {text}" for name, text in SIZES.items())
     hint = f" Did you mean {_FOREIGN[mode]!r}?" if isinstance(mode, str) and mode in _FOREIGN else ""
-    raise BoundaryModeError(f"boundary mode not supported: {argument}={mode!r}.{hint} Allowed:\n{known}\n{sizes}")
+    raise BoundaryModeError(
+        f"boundary mode not supported: {argument}={mode!r}.{hint} Allowed:\n{known}\n{sizes}"
+    )
 
 
 def source_index(i: int, n: int, boundary: int) -> int:

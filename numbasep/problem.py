@@ -283,7 +283,13 @@ def make_window(axis: int, size: int, taps: int, origin: int, mode: object, *, f
 
 
 def make_windows(
-    shape: Sequence[int], axes: Sequence[int], taps: Sequence[int], mode: object, origin: object, *, flip: bool
+    shape: Sequence[int],
+    axes: Sequence[int],
+    taps: Sequence[int],
+    mode: object,
+    origin: object,
+    *,
+    flip: bool,
 ) -> tuple[Window, ...]:
     """Windows in ascending axis order; `taps`, a `mode` sequence and `origin` follow the order of `axes`."""
     modes = per_axis("mode", mode, len(axes))

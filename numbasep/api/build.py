@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import machine
-from ..facts import kernel_facts
 from ..factor import forms as find_forms
 from ..factor.form import Form
 from ..factor.operations import form_operations
+from ..facts import kernel_facts
 from ..operators import Factor, Operator, Term, identity_factor, sum_of_outer_products
 from ..planner import Plan, choose
 from ..problem import (
@@ -87,7 +87,9 @@ def as_weights(weights: npt.ArrayLike, *, conjugate: bool, name: str = "weights"
         )
     array = np.array(array, np.complex128 if array.dtype.kind == "c" else np.float64, order="C")
     if not array.size:
-        raise KernelShapeError(f"filter weights array has incorrect shape: {name} must not be empty, got {array.shape}")
+        raise KernelShapeError(
+            f"filter weights array has incorrect shape: {name} must not be empty, got {array.shape}"
+        )
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity")
     if conjugate and array.dtype.kind == "c":
@@ -218,5 +220,3 @@ def _given_form(factors: Sequence[Term], divisor: float) -> Form:
         name="given", terms=taps, divisor=divisor, error=0.0, amplification=sizes / l1 if l1 else 1.0,
         operations=form_operations(stacked), exact=whole, same_support=True,
     )  # fmt: skip
-
-

@@ -140,11 +140,15 @@ def _separable(
             raise ValueError("axes must be None if kernels maps axes to taps")
         axes, kernels = tuple(kernels), tuple(kernels.values())
     elif isinstance(kernels, np.ndarray) and kernels.ndim == 1 and kernels.dtype.kind != "O":
-        raise TypeError("kernels must be a sequence of 1-D arrays or a mapping from axes to them, got one 1-D array")
+        raise TypeError(
+            "kernels must be a sequence of 1-D arrays or a mapping from axes to them, got one 1-D array"
+        )
     kernels = tuple(kernels)
     named = normalize_axes(axes, x.ndim)
     if len(kernels) != len(named):
-        raise KernelShapeError(f"kernels must hold one array for each of {len(named)} axes, got {len(kernels)}")
+        raise KernelShapeError(
+            f"kernels must hold one array for each of {len(named)} axes, got {len(kernels)}"
+        )
     modes = dict(zip(named, per_axis("mode", mode, len(named)), strict=True))
     origins = per_axis("origin", origin, len(named))
     term = {
@@ -261,7 +265,17 @@ def convolve(
     """
     options = make_options(method, rtol, workers, device, cast)
     return filter_dense(
-        input, weights, output, mode, cval, origin, axes, flip=True, options=options, nan_policy=nan_policy, mask=mask
+        input,
+        weights,
+        output,
+        mode,
+        cval,
+        origin,
+        axes,
+        flip=True,
+        options=options,
+        nan_policy=nan_policy,
+        mask=mask,
     )
 
 
@@ -320,7 +334,17 @@ def correlate(
     """
     options = make_options(method, rtol, workers, device, cast)
     return filter_dense(
-        input, weights, output, mode, cval, origin, axes, flip=False, options=options, nan_policy=nan_policy, mask=mask
+        input,
+        weights,
+        output,
+        mode,
+        cval,
+        origin,
+        axes,
+        flip=False,
+        options=options,
+        nan_policy=nan_policy,
+        mask=mask,
     )
 
 
@@ -381,7 +405,17 @@ def separable_convolve(
     """
     options = make_options(method, rtol, workers, device, cast)
     return _separable(
-        input, kernels, axes, output, mode, cval, origin, flip=True, options=options, nan_policy=nan_policy, mask=mask
+        input,
+        kernels,
+        axes,
+        output,
+        mode,
+        cval,
+        origin,
+        flip=True,
+        options=options,
+        nan_policy=nan_policy,
+        mask=mask,
     )
 
 
@@ -438,5 +472,15 @@ def separable_correlate(
     """
     options = make_options(method, rtol, workers, device, cast)
     return _separable(
-        input, kernels, axes, output, mode, cval, origin, flip=False, options=options, nan_policy=nan_policy, mask=mask
+        input,
+        kernels,
+        axes,
+        output,
+        mode,
+        cval,
+        origin,
+        flip=False,
+        options=options,
+        nan_policy=nan_policy,
+        mask=mask,
     )

@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from ..boundary import Boundary
 from ..kernels.simd import STEP_ROWS
-from ..operators import Factor, Operator, Term, sum_of_outer_products, support_factor, window_factor
+from ..operators import Factor, Operator, Term, support_factor, window_factor
 from ..problem import Problem, Window
 from . import threads
-from .layout import Axis, OuterAxis, Planes, array_axes, arrange, restrict
+from .layout import Axis, OuterAxis, Planes, arrange, array_axes, restrict
 from .planes import PlanePass, flat_memory, prepare_pass
 from .program import PlaneTerm, PlaneWeights, build_program
 
@@ -103,7 +103,13 @@ def correlate(operator: Operator, problem: Problem, form: int | None, x: Array, 
 
 
 def _correlate_halves(
-    operator: Operator, problem: Problem, form: int | None, halves: tuple[Any, Any], divisor: float, x: Array, y: Array
+    operator: Operator,
+    problem: Problem,
+    form: int | None,
+    halves: tuple[Any, Any],
+    divisor: float,
+    x: Array,
+    y: Array,
 ) -> None:
     """The real kernel, and the imaginary one if there is one."""
     real, imaginary = halves
@@ -122,7 +128,13 @@ def _correlate_halves(
 
 
 def _launch(
-    operator: Operator, problem: Problem, part: tuple[int | None, str], kernel: Any, divisor: float, x: Array, y: Array
+    operator: Operator,
+    problem: Problem,
+    part: tuple[int | None, str],
+    kernel: Any,
+    divisor: float,
+    x: Array,
+    y: Array,
 ) -> None:
     wished = threads.thread_count(problem.workers)
     key = (part, x.shape, x.strides, y.strides, y.dtype, wished, problem)
@@ -198,7 +210,8 @@ class _Preparation:
             planes.rows.window.taps if planes.rows.window else 1,
             planes.columns.window.taps if planes.columns.window else 1,
         )
-        parts, sources = [], []
+        parts: list[PlaneWeights] = []
+        sources: list[tuple[int, ...]] = []
         for index in np.ndindex(*ordered.shape[:-2]):
             if ordered[index].any() or not sparse:
                 parts.append(PlaneWeights(len(parts), ordered[index], sparse))
@@ -206,7 +219,9 @@ class _Preparation:
                 sources.append(tuple(next(taps) if axis.window else 0 for axis in planes.outer))
         self._pass(planes, sources or [(0,) * len(planes.outer)], parts, source, target, final=True)
 
-    def _terms(self, terms: list[tuple[int, Term]], source: Slot, target: Slot, windows: Sequence[Window]) -> None:
+    def _terms(
+        self, terms: list[tuple[int, Term]], source: Slot, target: Slot, windows: Sequence[Window]
+    ) -> None:
         """`terms` pairs a stacked intermediate of `source` with the factors that are still to do."""
         if len(windows) <= 2:
             self._last_pass(terms, source, target, windows)
@@ -229,7 +244,9 @@ class _Preparation:
         number = 2 + len(self.launch.scratch)
         shape = _resized(source.shape, window.axis, window.out_size)
         parts = _parts(source.dtype)
-        per_position = math.prod(shape) // max(window.out_size, 1) * parts * len(members) * self._real.itemsize
+        per_position = (
+            math.prod(shape) // max(window.out_size, 1) * parts * len(members) * self._real.itemsize
+        )
         thick = max(1, min(window.out_size, SLAB_BYTES // max(per_position, 1)))
         thick = max(thick, min(window.out_size, window.taps))
         self.launch.scratch[number] = thick * per_position + 64
@@ -245,7 +262,9 @@ class _Preparation:
             )
             self._terms(moved, slab, piece, rest)
 
-    def _slab(self, number: int, shape: tuple[int, ...], source: Slot, members: Sequence[tuple[int, Factor]]) -> Slot:
+    def _slab(
+        self, number: int, shape: tuple[int, ...], source: Slot, members: Sequence[tuple[int, Factor]]
+    ) -> Slot:
         strides = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
         gains = tuple(source.gains[stacked] * float(factor.taps.sum()) for stacked, factor in members)
         dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
@@ -253,14 +272,19 @@ class _Preparation:
 
     def _intermediate(self, source: Slot, stacked: int, factor: Factor, window: Window, target: Slot) -> None:
         one = replace(
-            source, origin=source.origin + stacked * source.stack, gains=source.gains[stacked : stacked + 1], stack=0
+            source,
+            origin=source.origin + stacked * source.stack,
+            gains=source.gains[stacked : stacked + 1],
+            stack=0,
         )
         planes = arrange(_axes(one, target, [window]))
         rows = planes.rows.window is not None
         term = PlaneTerm(0, row=factor) if rows else PlaneTerm(0, column=factor)
         self._pass(planes, [(0,) * len(planes.outer)], [term], one, target, final=False)
 
-    def _last_pass(self, terms: list[tuple[int, Term]], source: Slot, target: Slot, windows: Sequence[Window]) -> None:
+    def _last_pass(
+        self, terms: list[tuple[int, Term]], source: Slot, target: Slot, windows: Sequence[Window]
+    ) -> None:
         planes = arrange(_axes(source, target, windows))
         position = {window.axis: i for i, window in enumerate(windows)}
         one = window_factor(np.ones(1))
@@ -274,7 +298,14 @@ class _Preparation:
         self._pass(planes, sources, parts, source, target, final=True)
 
     def _pass(
-        self, planes: Planes, sources: list[tuple[int, ...]], parts: list[Any], source: Slot, target: Slot, *, final: bool
+        self,
+        planes: Planes,
+        sources: list[tuple[int, ...]],
+        parts: list[Any],
+        source: Slot,
+        target: Slot,
+        *,
+        final: bool,
     ) -> None:
         taps = planes.rows.window.taps if planes.rows.window else 1
         program = build_program(parts, taps + STEP_ROWS - 1, planes.inner, self._real)

@@ -75,7 +75,9 @@ def array_axes(
     by_axis = {window.axis: window for window in windows}
     axes = [
         Axis(n_in, n_out, s_in * parts, s_out * parts, by_axis.get(i))
-        for i, (n_in, n_out, s_in, s_out) in enumerate(zip(shape_in, shape_out, strides_in, strides_out, strict=True))
+        for i, (n_in, n_out, s_in, s_out) in enumerate(
+            zip(shape_in, shape_out, strides_in, strides_out, strict=True)
+        )
     ]
     if parts > 1:
         axes.append(Axis(parts, parts, 1, 1))

@@ -15,7 +15,7 @@ from ..kernels import plane as drivers
 from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
 from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS, VECTOR_BYTES, Storage
 from . import threads
-from .layout import Axis, OuterAxis, Planes, outer_table, plain_window
+from .layout import OuterAxis, Planes, outer_table, plain_window
 from .program import Program
 
 Array = npt.NDArray[Any]
@@ -80,7 +80,9 @@ class PlanePass:
     @property
     def workspace(self) -> int:
         """Bytes of scratch memory that a call uses."""
-        return self.threads * (self._work_elements * self.constants.itemsize + 16 * int(self.geometry[g.TABLES]))
+        return self.threads * (
+            self._work_elements * self.constants.itemsize + 16 * int(self.geometry[g.TABLES])
+        )
 
     @property
     def _work_elements(self) -> int:
@@ -96,7 +98,9 @@ class PlanePass:
         with threads.borrow(count * (work_bytes + 2 * table_bytes)) as buffer:
             work = buffer[: count * work_bytes].view(dtype).reshape(count, -1)
             work.fill(0)  # whole vectors are computed: left-over bits behind a row could be slow denormals
-            tables = buffer[count * work_bytes :][: 2 * count * table_bytes].view(np.int64).reshape(2 * count, -1)
+            tables = (
+                buffer[count * work_bytes :][: 2 * count * table_bytes].view(np.int64).reshape(2 * count, -1)
+            )
             raw_in = np.empty((count, self.raw_in), np.uint8)
             raw_out = np.empty((count, self.raw_out), np.uint8)
             program = self.program
@@ -158,7 +162,9 @@ def prepare_pass(
     tables = [outer_table(axis) for axis in planes.outer]
     tables.append(OuterAxis(np.array([[origins[0]]]), np.array([origins[1]])))
     tables += source_tables
-    outer_taps = np.array([(*taps[: len(planes.outer)], 0, *taps[len(planes.outer) :]) for taps in sources], np.int64)
+    outer_taps = np.array(
+        [(*taps[: len(planes.outer)], 0, *taps[len(planes.outer) :]) for taps in sources], np.int64
+    )
     n_planes = math.prod(table.offsets_out.size for table in tables)
 
     item = compute.itemsize
@@ -194,13 +200,15 @@ def prepare_pass(
         g.STREAM: int(_streams(planes, n_planes, dtype_out, compute)),
         g.STRIP: strip, g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.SOURCES: len(sources),
         g.OUTER_AXES: len(tables), g.RING: 0, g.RING_STRIDE: ring_stride,
-        g.SCRATCH: scratch, g.SCRATCH_STRIDE: scratch_stride, g.SEGMENT: segment, g.TURNED: turned, g.RESULT: result, g.RESULT_STRIDE: result_stride,
+        g.SCRATCH: scratch, g.SCRATCH_STRIDE: scratch_stride, g.SEGMENT: segment,
+        g.TURNED: turned, g.RESULT: result, g.RESULT_STRIDE: result_stride,
         g.TABLES: max(ring_rows, len(sources)), g.GATHER: gather,
     }.items():  # fmt: skip
         geometry[name] = value
     storage_in, storage_out = storage_of(dtype_in), storage_of(dtype_out, cast)
     return PlanePass(
-        drivers.kernel_addresses(compute, storage_in, storage_out), program, geometry, _pack_outer(tables), outer_taps, constants.astype(compute), n_planes * strips * tiles,
+        drivers.kernel_addresses(compute, storage_in, storage_out), program, geometry,
+        _pack_outer(tables), outer_taps, constants.astype(compute), n_planes * strips * tiles,
         min(count, n_planes * strips * tiles) or 1,
         gather * inner * storage_in.dtype.itemsize, gather * inner * storage_out.dtype.itemsize,
     )  # fmt: skip
@@ -233,7 +241,9 @@ def _strip_rows(rows: int, taps: int, count: int, other_tasks: int) -> int:
     if count == 1:
         return max(rows, 1)
     wanted = -(-TASKS_PER_THREAD * count // other_tasks)
-    return max(_round_up(-(-rows // wanted), STEP_ROWS), min(_round_up(4 * taps, STEP_ROWS), _half(rows, count)))
+    return max(
+        _round_up(-(-rows // wanted), STEP_ROWS), min(_round_up(4 * taps, STEP_ROWS), _half(rows, count))
+    )
 
 
 def _half(rows: int, count: int) -> int:

@@ -83,7 +83,7 @@ class _Builder:
         rows, columns = term.row.positions, term.column.positions
         runs, taps = len(self.runs), len(self.shifts)
         if not rows.size or not columns.size:
-            return
+            return None
         if columns.size == 1:
             column = int(columns[0])
             self.column_of_taps(term.source, rows, term.row.taps * term.column.taps[column], column)

@@ -1,0 +1,1 @@
+"""Compiled loops: arrays, scalars and integers only; nothing is checked or allocated here."""

@@ -89,7 +89,9 @@ def correlate_square(
             write_square(work, turned + ready * lanes, lanes, transpose(square))
             ready += lanes
         total = zero_square(like)
-        if adjacent:  # every vector is loaded once for TURNED_COLUMNS columns, and these replace columns done with
+        if (
+            adjacent
+        ):  # every vector is loaded once for TURNED_COLUMNS columns, and these replace columns done with
             for column in range(j, j + lanes, TURNED_COLUMNS):
                 at = turned + (column + shift) * lanes
                 sums = zero_turned(like)

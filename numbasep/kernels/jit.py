@@ -47,7 +47,13 @@ def source_key() -> str:
     for path in [here.parent / "boundary.py", *sorted(here.glob("*.py"))]:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
-    versions = (sys.version_info[:2], numba.__version__, llvmlite.__version__, config.CPU_NAME, config.CPU_FEATURES)
+    versions = (
+        sys.version_info[:2],
+        numba.__version__,
+        llvmlite.__version__,
+        config.CPU_NAME,
+        config.CPU_FEATURES,
+    )
     digest.update(repr(versions).encode())
     return digest.hexdigest()[:20]
 
@@ -94,12 +100,12 @@ class _Locator:
         Path(self.get_cache_path()).mkdir(parents=True, exist_ok=True)
 
     @classmethod
-    def from_function(cls, function: Callable[..., Any], path: str) -> _Locator:
+    def from_function(cls, function: Callable[..., Any], path: str) -> _Locator:  # noqa: ARG003 - Numba's signature
         return cls(function)
 
 
 class _CacheImplementation(caching.CompileResultCacheImpl):
-    _locator_classes = [_Locator]
+    _locator_classes = [_Locator]  # noqa: RUF012 - Numba's name
 
 
 class _KeyedFiles(caching.IndexDataCacheFile):
@@ -137,7 +143,7 @@ class _KernelCache(caching.FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except Exception:  # noqa: BLE001 - a damaged or vanished file means: compile
+        except Exception:
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:

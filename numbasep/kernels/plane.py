@@ -117,7 +117,20 @@ def compute_columns(
 
 @inlined
 def compute_step(
-    down, lines, square, geometry, terms, runs, weights, shifts, line_weights, first, columns, rows, work, table
+    down,
+    lines,
+    square,
+    geometry,
+    terms,
+    runs,
+    weights,
+    shifts,
+    line_weights,
+    first,
+    columns,
+    rows,
+    work,
+    table,
 ):
     """All terms of the program for columns [first, first + columns) of `rows` <= STEP_ROWS output rows.
 
@@ -146,8 +159,8 @@ def compute_step(
 
 @kernel
 def filter_tile(
-    down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights, constants,
-    work, table, sources, raw_in, raw_out,
+    down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts,
+    line_weights, constants, work, table, sources, raw_in, raw_out,
 ):  # fmt: skip
     """One task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
     tiles, strips = geometry[TILES], geometry[STRIPS]
@@ -199,28 +212,29 @@ def filter_tile(
 
 @serial
 def run_serial(
-    tile, down, lines, square, pack, store, x, y, tasks, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
-    constants, work, tables, raw_in, raw_out,
+    tile, down, lines, square, pack, store, x, y, tasks, geometry, outer, outer_taps, terms, runs, weights,
+    shifts, line_weights, constants, work, tables, raw_in, raw_out,
 ):  # fmt: skip
     """All tasks on the calling thread."""
     for task in range(tasks):
         call(tile, (
-            down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
-            constants, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
+            down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
+            shifts, line_weights, constants, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
         ))  # fmt: skip
 
 
 @parallel
 def run_parallel(
-    tile, down, lines, square, pack, store, x, y, tasks, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
-    constants, work, tables, raw_in, raw_out,
+    tile, down, lines, square, pack, store, x, y, tasks, geometry, outer, outer_taps, terms, runs, weights,
+    shifts, line_weights, constants, work, tables, raw_in, raw_out,
 ):  # fmt: skip
     """All tasks on Numba's threads; each thread owns one row of every workspace."""
     for task in prange(tasks):
         thread = numba.get_thread_id()
         call(tile, (
-            down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights,
-            constants, work[thread], tables[2 * thread], tables[2 * thread + 1], raw_in[thread], raw_out[thread],
+            down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
+            shifts, line_weights, constants, work[thread], tables[2 * thread], tables[2 * thread + 1],
+            raw_in[thread], raw_out[thread],
         ))  # fmt: skip
 
 
@@ -236,9 +250,27 @@ def kernel_addresses(compute: np.dtype[Any], storage_in: Storage, storage_out: S
     square = address(correlate_square, (line, n, n, integers, line, n, n, n, n, n, n, n))
     pack = address(packer(storage_in), (memory, n, n, n, n, integers, line, memory, line, n))
     store = address(storer(storage_out), (line, n, n, integers, line, memory, memory, n))
+    rest = (table, line, integers, integers, memory, memory)
     tile = address(
         filter_tile,
-        (n, n, n, n, n, memory, memory, n, integers, integers, pairs, pairs, pairs, line, integers, line, table)
-        + (line, integers, integers, memory, memory),
+        (
+            n,
+            n,
+            n,
+            n,
+            n,
+            memory,
+            memory,
+            n,
+            integers,
+            integers,
+            pairs,
+            pairs,
+            pairs,
+            line,
+            integers,
+            line,
+            *rest,
+        ),
     )
     return tile, down, lines, square, pack, store

@@ -249,7 +249,9 @@ def _store_as_twin(memory: np.ndarray, offset: int, storage: Storage, value: np.
     target[:] = round_cast(value, storage.dtype, storage.saturate) if storage.dtype.kind in "iu" else value
 
 
-def _store_first_twin(memory: np.ndarray, offset: int, count: int, storage: Storage, value: np.ndarray) -> None:
+def _store_first_twin(
+    memory: np.ndarray, offset: int, count: int, storage: Storage, value: np.ndarray
+) -> None:
     _store_as_twin(memory, offset, storage, value[:count])
 
 
@@ -304,12 +306,18 @@ def misalignment(typingctx: Any, memory: Any, offset: Any) -> Any:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, sig.args[0], *args, ir.IntType(8))
-        return builder.and_(builder.ptrtoint(pointer, ir.IntType(64)), ir.Constant(ir.IntType(64), VECTOR_BYTES - 1))
+        return builder.and_(
+            builder.ptrtoint(pointer, ir.IntType(64)), ir.Constant(ir.IntType(64), VECTOR_BYTES - 1)
+        )
 
     return types.intp(memory, types.intp), codegen
 
 
-@word(lambda memory, offset, storage: None)
+def _prefetch_twin(*_: Any) -> None:
+    pass
+
+
+@word(_prefetch_twin)
 def prefetch(typingctx: Any, memory: Any, offset: Any, storage: Any) -> Any:
     """Ask for the cache line of an element that is read soon; any offset is harmless."""
 
@@ -317,7 +325,9 @@ def prefetch(typingctx: Any, memory: Any, offset: Any, storage: Any) -> Any:
         pointer = _memory(context, builder, args[0], args[1], storage.element, ir.IntType(8))
         numbers = [ir.Constant(ir.IntType(32), value) for value in (0, 3, 1)]
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, *[n.type for n in numbers]])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0"), [pointer, *numbers])
+        builder.call(
+            cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0"), [pointer, *numbers]
+        )
         return context.get_dummy_value()
 
     return types.void(memory, types.intp, storage), codegen
@@ -426,7 +436,11 @@ def div(typingctx: Any, a: Any, b: Any) -> Any:
 
 
 def _byte_swap(builder: Any, bits: Any) -> Any:
-    return bits if bits.type.element.width == 8 else _call(builder, f"llvm.bswap.{_suffix(bits.type)}", bits.type, bits)
+    return (
+        bits
+        if bits.type.element.width == 8
+        else _call(builder, f"llvm.bswap.{_suffix(bits.type)}", bits.type, bits)
+    )
 
 
 def _mask(builder: Any, count: Any, lanes: int) -> Any:
@@ -534,8 +548,9 @@ def _saturate(builder: Any, storage: Any, value: Any) -> Any:
 def _single_to_odd(builder: Any, number: Any) -> Any:
     """Doubles as floats rounded to odd, so that rounding them once more rounds the doubles correctly.
 
-    (S. Boldo, G. Melquiond, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd", IEEE
-    Trans. Computers 57, 2008.)  A direct conversion of doubles to float16 would call a function that LLVM's JIT lacks.
+    (S. Boldo, G. Melquiond, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding
+    to odd", IEEE Trans. Computers 57, 2008.)  A direct conversion of doubles
+    to float16 would call a function that LLVM's JIT lacks.
     """
     kind, count = number.type, number.type.count
     if kind.element == ir.FloatType():
@@ -599,7 +614,9 @@ def store_first(typingctx: Any, memory: Any, offset: Any, count: Any, storage: A
 @word(lambda function, arguments: function(*arguments))
 def call(typingctx: Any, function: Any, arguments: Any) -> Any:
     """Run the kernel at an address (`jit.address`) on a tuple of arguments: arrays and int64."""
-    signature = [types.int64 if isinstance(t, types.Integer) else t for t in map(types.unliteral, arguments.types)]
+    signature = [
+        types.int64 if isinstance(t, types.Integer) else t for t in map(types.unliteral, arguments.types)
+    ]
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = context.call_conv.get_function_type(types.none, signature)
@@ -830,9 +847,7 @@ def _push(rows: int, columns: int) -> Callable[..., Any]:
 
         return window(window, array, table, types.intp, types.intp), codegen
 
-    def twin(
-        window: np.ndarray, array: np.ndarray, table: np.ndarray, row: int, offset: int
-    ) -> np.ndarray:
+    def twin(window: np.ndarray, array: np.ndarray, table: np.ndarray, row: int, offset: int) -> np.ndarray:
         return np.concatenate([window[1:], _span(array, table[row] + offset, window.shape[1])[None]])
 
     return word(twin)(emit)
@@ -851,7 +866,6 @@ def _block_fma(rows: int, columns: int) -> Callable[..., Any]:
         return (weight * window + block).astype(block.dtype)
 
     return word(twin)(emit)
-
 
 
 def _block_add() -> Callable[..., Any]:
