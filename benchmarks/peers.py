@@ -164,7 +164,7 @@ def write(folder: Path, measured: dict[str, Any]) -> None:
     (folder / "peers.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     (folder / "peers.md").write_text(tables.full_report(measured), encoding="utf-8")
     if libraries.installed("matplotlib"):
-        plots.time_against_taps(measured, folder / "peers.png")
+        plots.write_figure(measured, folder / "peers.png")
 
 
 if __name__ == "__main__":

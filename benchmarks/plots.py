@@ -20,7 +20,7 @@ COLOURS = {
 PANELS = ("separable float32", "separable uint8", "dense float32", "volume float32")
 
 
-def time_against_taps(measured: dict[str, Any], path: Path) -> None:
+def write_figure(measured: dict[str, Any], path: Path) -> None:
     """Write a row of panels, one a group; both axes logarithmic.
 
     Parameters
