@@ -45,7 +45,9 @@ def both(name: str, x: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("shape", [(23,), (17, 20), (2, 3), (6, 7, 9)])
 def test_every_mode_and_dimension(name: str, mode: str, shape: tuple[int, ...]) -> None:
-    cval = 0.0 if len(shape) > 1 else 1.5  # with more axes SciPy's 1-D passes continue with the wrong constant
+    cval = (
+        0.0 if len(shape) > 1 else 1.5
+    )  # with more axes SciPy's 1-D passes continue with the wrong constant
     ours, theirs = both(name, noise(*shape), *CALLS[name], mode=mode, cval=cval)
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
@@ -79,7 +81,9 @@ def test_integers_are_the_exact_result_cast_once(name: str, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.4, 1, 2, 3.7, 10, 25])
-@pytest.mark.parametrize(("dtype", "value"), [(np.uint8, 1), (np.uint8, 100), (np.uint16, 60001), (np.int32, 7)])
+@pytest.mark.parametrize(
+    ("dtype", "value"), [(np.uint8, 1), (np.uint8, 100), (np.uint16, 60001), (np.int32, 7)]
+)
 def test_flat_regions_keep_their_value(sigma: float, dtype: Any, value: int) -> None:
     x = np.full((50, 70), value, dtype)
     np.testing.assert_array_equal(nsp.gaussian_filter(x, sigma), x)
@@ -109,8 +113,10 @@ def test_average_is_exact_for_integers(size: int) -> None:
 def test_average_of_a_box_of_integers_is_exact() -> None:
     x = np.random.default_rng(3).integers(0, 65536, (90, 80)).astype(np.uint16)
     total = nsp.convolve(x.astype(np.int64), np.ones((31, 30), int))
-    np.testing.assert_array_equal(nsp.uniform_filter(x, (31, 30), origin=(0, -1)), 
-                                  nsp.convolve(x.astype(np.int64), np.ones((31, 30), int), origin=(0, 0)) // 930)
+    np.testing.assert_array_equal(
+        nsp.uniform_filter(x, (31, 30), origin=(0, -1)),
+        nsp.convolve(x.astype(np.int64), np.ones((31, 30), int), origin=(0, 0)) // 930,
+    )
     assert total.max() > 2**24  # float32 sums would not do
 
 
@@ -230,7 +236,9 @@ def test_gradient_magnitude_of_bytes_does_not_wrap() -> None:
 
 
 # --------------------------------------------------------------------------- sizes, outputs, missing samples
-@pytest.mark.parametrize("name", ["sobel", "laplace", "uniform_filter", "gaussian_filter", "gaussian_laplace"])
+@pytest.mark.parametrize(
+    "name", ["sobel", "laplace", "uniform_filter", "gaussian_filter", "gaussian_laplace"]
+)
 def test_valid_is_the_inner_part_and_full_contains_it(name: str) -> None:
     x = noise(40, 44)
     function = getattr(nsp, name)
@@ -241,7 +249,9 @@ def test_valid_is_the_inner_part_and_full_contains_it(name: str) -> None:
     cut = (slice(margin, -margin),) * 2
     np.testing.assert_allclose(inner, same[cut], rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(
-        outer, function(padded, *CALLS[name])[15 - margin : -(15 - margin), 15 - margin : -(15 - margin)], atol=1e-12
+        outer,
+        function(padded, *CALLS[name])[15 - margin : -(15 - margin), 15 - margin : -(15 - margin)],
+        atol=1e-12,
     )
 
 
@@ -282,7 +292,9 @@ def test_missing_samples_are_left_out(name: str) -> None:
     holes = np.where(mask, np.nan, x)
     weight = getattr(ndimage, name)((~mask).astype(float), *CALLS[name])
     expected = getattr(ndimage, name)(np.where(mask, 0, x), *CALLS[name]) / weight
-    np.testing.assert_allclose(getattr(nsp, name)(holes, *CALLS[name], nan_policy="omit"), expected, rtol=1e-10)
+    np.testing.assert_allclose(
+        getattr(nsp, name)(holes, *CALLS[name], nan_policy="omit"), expected, rtol=1e-10
+    )
     np.testing.assert_allclose(getattr(nsp, name)(x, *CALLS[name], mask=mask), expected, rtol=1e-10)
     with pytest.raises(ValueError, match="zero"):
         nsp.sobel(holes, nan_policy="omit")
@@ -291,7 +303,9 @@ def test_missing_samples_are_left_out(name: str) -> None:
 def test_generic_filters_hand_their_arguments_on() -> None:
     calls = []
 
-    def derivative(x: Any, axis: int, output: Any, mode: str, cval: float, scale: float, *, shift: int = 0, **more: Any) -> Any:
+    def derivative(
+        x: Any, axis: int, output: Any, mode: str, cval: float, scale: float, *, shift: int = 0, **more: Any
+    ) -> Any:
         calls.append((axis, mode, cval, scale, shift, more))
         return nsp.correlate1d(scale * x, [1, -2, 1], axis, output, mode, cval)
 

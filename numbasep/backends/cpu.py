@@ -78,7 +78,7 @@ class Launch:
         with threads.borrow(total) as buffer:
             flat, at = {INPUT: x, OUTPUT: y}, 0
             for slot, nbytes in self.scratch.items():
-                flat[slot] = buffer[at : at + nbytes].view(self.dtype)
+                flat[slot] = buffer[at : at + nbytes]
                 at += nbytes
             for prepared, source, target in self.steps:
                 prepared(flat[source], flat[target])
@@ -137,7 +137,7 @@ def _launch(
     y: Array,
 ) -> None:
     wished = threads.thread_count(problem.workers)
-    key = (part, x.shape, x.strides, y.strides, y.dtype, wished, problem)
+    key = (part, x.strides, y.strides, y.dtype, wished)  # the operator belongs to one problem
     flat_x, origin_x = flat_memory(x)
     flat_y, origin_y = flat_memory(y)
     launch = operator.launches.get(key)
