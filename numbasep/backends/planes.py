@@ -24,6 +24,8 @@ CACHE_BYTES = 384 << 10  # packed rows of a task: half of a second-level cache
 STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
 SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
 TASKS_PER_THREAD = 4
+SPARE_BYTES = 128 << 10  # up to here a pass keeps its workspaces
+SPARES = 4  # as many of them
 PARALLEL_WORK = 400_000  # element operations below which threads cost more than they bring
 
 
@@ -67,53 +69,74 @@ class PlanePass:
     """A prepared pass: everything but the arrays."""
 
     kernels: tuple[Any, ...]
+    """Addresses that the drivers call."""
     program: Program
+    """What is computed in a plane."""
     geometry: Array
+    """Sizes and strides, by the names in `kernels.geometry`."""
     outer: Array
+    """Offset tables of the outer axes."""
     outer_taps: Array
+    """(sources, outer axes): which tap of each outer axis a source is."""
     constants: Array
+    """(sources, 1 + period): divisor and boundary value."""
     tasks: int
+    """Tiles by strips by planes."""
     threads: int
+    """Threads that share the tasks."""
     raw_in: int
+    """Bytes for a gathered piece of an input row."""
     raw_out: int
+    """Bytes for a piece of an output row before it is scattered."""
+
+    work_bytes: int
+    """Of one thread's rows."""
+    table_bytes: int
+    """Of one thread's row table."""
+    spare: list[tuple[Array, ...]]
+    """Small workspaces of earlier calls, ready to be used again; large ones go back to the common pool."""
 
     @property
     def workspace(self) -> int:
         """Bytes of scratch memory that a call uses."""
-        return self.threads * (
-            self._work_elements * self.constants.itemsize + 16 * int(self.geometry[g.TABLES])
-        )
+        return self.threads * (self.work_bytes + 2 * self.table_bytes)
 
-    @property
-    def _work_elements(self) -> int:
-        return int(self.geometry[g.RESULT] + STEP_ROWS * self.geometry[g.RESULT_STRIDE] + 64)
+    def _divide(self, buffer: Array) -> tuple[Array, ...]:
+        """Rows, tables and gather buffers of every thread, in `buffer`."""
+        count, dtype = self.threads, self.constants.dtype
+        rows = count * self.work_bytes
+        work = buffer[:rows].view(dtype).reshape(count, -1)
+        work.fill(0)  # whole vectors are computed: left-over bits behind a row could be slow denormals
+        tables = buffer[rows : self.workspace].view(np.int64).reshape(2 * count, -1)
+        raw = [np.empty((count, size), np.uint8) for size in (self.raw_in, self.raw_out)]
+        return work, tables, *raw
 
     def __call__(self, x: Array, y: Array) -> None:
         """Run on the flat memory of both arrays (`flat_memory`)."""
-        n, dtype = self._work_elements, self.constants.dtype
-        table = int(self.geometry[g.TABLES])
-        count = self.threads
-        work_bytes = -(-n * dtype.itemsize // VECTOR_BYTES) * VECTOR_BYTES
-        table_bytes = -(-table * 8 // VECTOR_BYTES) * VECTOR_BYTES
-        with threads.borrow(count * (work_bytes + 2 * table_bytes)) as buffer:
-            work = buffer[: count * work_bytes].view(dtype).reshape(count, -1)
-            work.fill(0)  # whole vectors are computed: left-over bits behind a row could be slow denormals
-            tables = (
-                buffer[count * work_bytes :][: 2 * count * table_bytes].view(np.int64).reshape(2 * count, -1)
-            )
-            raw_in = np.empty((count, self.raw_in), np.uint8)
-            raw_out = np.empty((count, self.raw_out), np.uint8)
-            program = self.program
-            arguments = (
-                *self.kernels, x, y, self.tasks, self.geometry, self.outer, self.outer_taps,
-                program.terms, program.runs, program.weights, program.shifts, program.line_weights,
-                self.constants, work, tables, raw_in, raw_out,
-            )  # fmt: skip
-            if count == 1:
-                drivers.run_serial(*arguments)
-            else:
-                with threads.parallel_region(count):
-                    drivers.run_parallel(*arguments)
+        if self.workspace > SPARE_BYTES:
+            with threads.borrow(self.workspace) as buffer:
+                self._run(x, y, self._divide(buffer))
+            return
+        try:
+            scratch = self.spare.pop()
+        except IndexError:
+            scratch = self._divide(threads.aligned(self.workspace))
+        self._run(x, y, scratch)
+        if len(self.spare) < SPARES:
+            self.spare.append(scratch)
+
+    def _run(self, x: Array, y: Array, scratch: tuple[Array, ...]) -> None:
+        program = self.program
+        arguments = (
+            *self.kernels, x, y, self.tasks, self.geometry, self.outer, self.outer_taps,
+            program.terms, program.runs, program.weights, program.shifts, program.line_weights,
+            self.constants, *scratch,
+        )  # fmt: skip
+        if self.threads == 1:
+            drivers.run_serial(*arguments)
+        else:
+            with threads.parallel_region(self.threads):
+                drivers.run_parallel(*arguments)
 
 
 def _round_up(n: int, step: int) -> int:
@@ -206,12 +229,22 @@ def prepare_pass(
     }.items():  # fmt: skip
         geometry[name] = value
     storage_in, storage_out = storage_of(dtype_in), storage_of(dtype_out, cast)
+    tasks = n_planes * strips * tiles
     return PlanePass(
-        drivers.kernel_addresses(compute, storage_in, storage_out), program, geometry,
-        _pack_outer(tables), outer_taps, constants.astype(compute), n_planes * strips * tiles,
-        min(count, n_planes * strips * tiles) or 1,
-        gather * inner * storage_in.dtype.itemsize, gather * inner * storage_out.dtype.itemsize,
-    )  # fmt: skip
+        kernels=drivers.kernel_addresses(compute, storage_in, storage_out),
+        program=program,
+        geometry=geometry,
+        outer=_pack_outer(tables),
+        outer_taps=outer_taps,
+        constants=constants.astype(compute),
+        tasks=tasks,
+        threads=min(count, tasks) or 1,
+        raw_in=gather * inner * storage_in.dtype.itemsize,
+        raw_out=gather * inner * storage_out.dtype.itemsize,
+        work_bytes=_round_up((result + STEP_ROWS * result_stride + 64) * item, VECTOR_BYTES),
+        table_bytes=_round_up(8 * max(ring_rows, len(sources)), VECTOR_BYTES),
+        spare=[],
+    )
 
 
 def _skew(stride: int, line: int) -> int:

@@ -35,6 +35,7 @@ class PlaneWeights:
     source: int
     """Which input plane they read."""
     weights: Array
+    """Weights of the runs."""
     """(row taps, column taps)."""
     sparse: bool
     """Whether zero weights touch nothing."""
@@ -45,10 +46,14 @@ class Program:
     """The tables of `kernels.plane`; see `kernels.geometry` for their columns."""
 
     terms: Array
+    """(terms, TERM): which runs and which line taps belong to a term."""
     runs: Array
+    """(runs, RUN): columns of adjacent taps."""
     weights: Array
     shifts: Array
+    """Element offsets of the taps along a row."""
     line_weights: Array
+    """Weights of the taps along a row."""
 
     @property
     def operations(self) -> int:

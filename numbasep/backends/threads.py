@@ -115,6 +115,13 @@ class num_threads:  # noqa: N801 - reads as a function: with num_threads(2): ...
         _local.threads = self._before
 
 
+def aligned(nbytes: int) -> np.ndarray:
+    """New bytes that start on a vector boundary."""
+    raw = np.empty(nbytes + VECTOR_BYTES, np.uint8)
+    shift = -raw.ctypes.data % VECTOR_BYTES
+    return raw[shift : shift + nbytes]
+
+
 class _Pool:
     """Scratch buffers that stay warm between calls; never shared by two calls at once."""
 
@@ -138,9 +145,7 @@ class _Pool:
             for i, buffer in enumerate(self._free):
                 if buffer.nbytes >= nbytes:
                     return self._free.pop(i)
-        raw = np.empty(nbytes + VECTOR_BYTES, np.uint8)
-        shift = -raw.ctypes.data % VECTOR_BYTES
-        return raw[shift : shift + nbytes]
+        return aligned(nbytes)
 
     def _give(self, buffer: np.ndarray) -> None:
         with self._lock:
