@@ -20,7 +20,7 @@ from .program import Program
 
 Array = npt.NDArray[Any]
 
-CACHE_BYTES = 384 << 10  # packed rows of a task: half of a second-level cache
+CACHE_BYTES = 768 << 10  # rows of a task: they stay in a second-level cache
 STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
 SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
 TASKS_PER_THREAD = 4

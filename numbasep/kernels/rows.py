@@ -23,6 +23,7 @@ from .geometry import (
     ROW_STRIDE_IN,
     ROWS_IN,
     STREAM,
+    TILES,
 )
 from .jit import inlined, kernel, named
 from .simd import (
@@ -100,7 +101,10 @@ def pack_inside(x, source, columns, storage, geometry, raw, work, target):
         n = min(batch, columns - first)
         here, at = source + first * stride, target + first * inner
         if stride == inner:
-            convert_span(x, here, n * inner, STEP_ROWS * geometry[ROW_STRIDE_IN], storage, work, at)
+            ahead = (
+                STEP_ROWS * geometry[ROW_STRIDE_IN] if geometry[TILES] > 1 else 0
+            )  # whole rows need no help
+            convert_span(x, here, n * inner, ahead, storage, work, at)
         else:
             for column in range(n):
                 for j in range(inner):
