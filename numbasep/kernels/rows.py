@@ -45,7 +45,7 @@ from .simd import (
     stream,
 )
 
-index_of = inlined(source_index)
+index_of = kernel(source_index)  # called rarely: inlined, it would cost compile time only
 
 
 @inlined
