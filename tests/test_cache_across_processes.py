@@ -17,7 +17,7 @@ PROGRAM = """
 import sys
 import numpy as np
 from numbasep.kernels.plane import kernel_addresses
-from numbasep.kernels.simd import Storage
+from numbasep.kernels.memory import Storage
 
 packers, storers = {}, {}
 for source in sys.argv[1:]:

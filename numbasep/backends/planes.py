@@ -13,7 +13,8 @@ import numpy.typing as npt
 from ..kernels import geometry as g
 from ..kernels import plane as drivers
 from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
-from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS, VECTOR_BYTES, Storage
+from ..kernels.memory import Storage
+from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS, VECTOR_BYTES
 from . import threads
 from .layout import OuterAxis, Planes, outer_table, plain_window
 from .program import Program

@@ -6,9 +6,10 @@ slack behind it.  Nothing is checked.
 
 from __future__ import annotations
 
+from .blocks import BlockWords
 from .geometry import RUN_LENGTH, RUN_ROW, RUN_SHIFT, RUN_WEIGHTS
 from .jit import kernel
-from .simd import BLOCK_COLUMNS, BLOCK_ROWS, REGISTERS, VECTOR_BYTES, BlockWords, peek
+from .simd import BLOCK_COLUMNS, BLOCK_ROWS, REGISTERS, VECTOR_BYTES, peek
 
 TURNED_COLUMNS = 8 if REGISTERS == 32 else 4  # columns of a transpose that share the vectors they load
 SQUARE_TAPS = 6  # from here on a pass along rows is cheaper on their transpose

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-from .simd import Block, Vector, _fma, _pointer, _span, _splat, lanes
+from .simd import Block, Vector, fused, lanes, pointer_to, span, spread
 
 
 def _literal_word(twin: Any) -> Any:
@@ -48,7 +48,7 @@ def _pack(builder: Any, kind: Any, items: list[Any]) -> Any:
 def _lanes_below(builder: Any, count: Any, first: int, n: int) -> Any:
     """Mask of the lanes whose number, counted from `first`, is below `count`."""
     numbers = ir.Constant(ir.VectorType(ir.IntType(64), n), list(range(first, first + n)))
-    return builder.icmp_signed("<", numbers, _splat(builder, count, n))
+    return builder.icmp_signed("<", numbers, spread(builder, count, n))
 
 
 def _element(kind: Any) -> str:
@@ -93,8 +93,8 @@ def block_zeros(typingctx: Any, rows: Any, columns: Any, like: Any) -> Any:
 def _outer_twin(
     block: np.ndarray, a: np.ndarray, a_at: int, a_row: int, b: np.ndarray, b_at: int
 ) -> np.ndarray:
-    scalars = np.array([_span(a, a_at + row * a_row, 1)[0] for row in range(block.shape[0])])
-    return block + np.outer(scalars, _span(b, b_at, block.shape[1]))
+    scalars = np.array([span(a, a_at + row * a_row, 1)[0] for row in range(block.shape[0])])
+    return block + np.outer(scalars, span(b, b_at, block.shape[1]))
 
 
 @_literal_word(_outer_twin)
@@ -110,15 +110,15 @@ def outer(typingctx: Any, block: Any, a: Any, a_at: Any, a_row: Any, b: Any, b_a
         right = []
         for column in range(columns):
             at = _at(builder, b_first, None, 0, column * n)
-            right.append(builder.load(_pointer(context, builder, b_type, args[4], at, vector), align=align))
+            right.append(builder.load(pointer_to(context, builder, b_type, args[4], at, vector), align=align))
         items = []
         for row in range(rows):
             at = _at(builder, a_first, a_step, row, 0)
-            scalar = builder.load(_pointer(context, builder, a_type, args[1], at, vector.element))
-            left = _splat(builder, scalar, n)
+            scalar = builder.load(pointer_to(context, builder, a_type, args[1], at, vector.element))
+            left = spread(builder, scalar, n)
             for column in range(columns):
                 old = builder.extract_value(args[0], row * columns + column)
-                items.append(_fma(builder, left, right[column], old))
+                items.append(fused(builder, left, right[column], old))
         return _pack(builder, args[0].type, items)
 
     signature = block(block, a, types.intp, types.intp, b, types.intp)
@@ -133,12 +133,12 @@ def _run_twin(
     count, column, unit, width = limits or (n, 0, 0, 1)
     result = block.copy()
     for tap in range(taps):
-        weights = _span(w, w_at + tap * w_step, n)
+        weights = span(w, w_at + tap * w_step, n)
         for pixel in range(block.shape[0]):
             u = pixel * stride + tap
             if 0 <= column + u * unit < width:
                 read = min(count, n)
-                result[pixel, :read] += weights[:read] * _span(x, x_at + u * step, read)
+                result[pixel, :read] += weights[:read] * span(x, x_at + u * step, read)
     return result
 
 
@@ -154,14 +154,14 @@ def _emit_run(context: Any, builder: Any, sig: Any, args: Any, limits: Any) -> A
     for tap in range(taps):
         for column in range(columns):
             at = _at(builder, w_at, w_step, tap, column * n)
-            pointer = _pointer(context, builder, w_type, args[3], at, vector)
+            pointer = pointer_to(context, builder, w_type, args[3], at, vector)
             weights[tap, column] = builder.load(pointer, align=align)
     items = [builder.extract_value(args[0], i) for i in range(rows * columns)]
     for u in range((rows - 1) * stride + taps):
         uses = [(tap, (u - tap) // stride) for tap in range(taps) if (u - tap) % stride == 0]
         uses = [(tap, pixel) for tap, pixel in uses if 0 <= pixel < rows]
         for column in range(columns if uses else 0):
-            pointer = _pointer(
+            pointer = pointer_to(
                 context, builder, x_type, args[6], _at(builder, x_at, step, u, column * n), vector
             )
             mask = limits(u, column) if limits else None
@@ -170,7 +170,7 @@ def _emit_run(context: Any, builder: Any, sig: Any, args: Any, limits: Any) -> A
             )
             for tap, pixel in uses:
                 item = pixel * columns + column
-                total = _fma(builder, weights[tap, column], values, items[item])
+                total = fused(builder, weights[tap, column], values, items[item])
                 items[item] = builder.select(mask, total, items[item]) if limits else total
     return _pack(builder, args[0].type, items)
 
@@ -216,7 +216,7 @@ def tap_run_inside(
 
         def limits(u: int, column: int) -> Any:
             inside = builder.icmp_unsigned("<", _at(builder, first, unit_step, u, 0), size)
-            return builder.and_(channels[column], _splat(builder, inside, lanes_in_vector))
+            return builder.and_(channels[column], spread(builder, inside, lanes_in_vector))
 
         return _emit_run(context, builder, sig, args, limits)
 
@@ -226,7 +226,7 @@ def tap_run_inside(
 
 def _scaled_twin(block: np.ndarray, weight: Any, x: np.ndarray, x_at: int) -> np.ndarray:
     n = block.shape[1]
-    rows = np.stack([_span(x, x_at + row * n, n) for row in range(block.shape[0])])
+    rows = np.stack([span(x, x_at + row * n, n) for row in range(block.shape[0])])
     return (block + weight * rows).astype(block.dtype)
 
 
@@ -238,13 +238,13 @@ def tap_scalar(typingctx: Any, block: Any, weight: Any, x: Any, x_at: Any) -> An
         block_type, _, x_type, _ = sig.args
         n = block_type.vector.lanes
         vector = context.get_value_type(block_type.vector)
-        taps, first = _splat(builder, args[1], n), _index(builder, args[3])
+        taps, first = spread(builder, args[1], n), _index(builder, args[3])
         items = []
         for i in range(block_type.rows * block_type.columns):
             at = _at(builder, first, None, 0, i * n)
-            pointer = _pointer(context, builder, x_type, args[2], at, vector)
+            pointer = pointer_to(context, builder, x_type, args[2], at, vector)
             values = builder.load(pointer, align=x_type.dtype.bitwidth // 8)
-            items.append(_fma(builder, taps, values, builder.extract_value(args[0], i)))
+            items.append(fused(builder, taps, values, builder.extract_value(args[0], i)))
         return _pack(builder, args[0].type, items)
 
     return block(block, block.vector.dtype, x, types.intp), codegen
@@ -254,12 +254,12 @@ def tap_scalar(typingctx: Any, block: Any, weight: Any, x: Any, x_at: Any) -> An
 
 
 def _read_twin(block: np.ndarray, array: np.ndarray, at: int, stride: int) -> np.ndarray:
-    return np.stack([_span(array, at + row * stride, block.shape[1]) for row in range(block.shape[0])])
+    return np.stack([span(array, at + row * stride, block.shape[1]) for row in range(block.shape[0])])
 
 
 def _write_twin(block: np.ndarray, array: np.ndarray, at: int, stride: int) -> None:
     for row in range(block.shape[0]):
-        _span(array, at + row * stride, block.shape[1])[:] = block[row]
+        span(array, at + row * stride, block.shape[1])[:] = block[row]
 
 
 def _write_first_twin(
@@ -275,7 +275,7 @@ def _pointers(
     first, step, n = _index(builder, at), _index(builder, stride), block.vector.lanes
     places = [(row, column) for row in range(block.rows) for column in range(block.columns)]
     offsets = [_at(builder, first, step, row, column * n) for row, column in places]
-    return [_pointer(context, builder, array_type, array, offset, vector) for offset in offsets]
+    return [pointer_to(context, builder, array_type, array, offset, vector) for offset in offsets]
 
 
 @_literal_word(_read_twin)
@@ -315,7 +315,7 @@ def block_write_first(
         masks = [_lanes_below(builder, limit, column * n, n) for column in range(block.columns)]
         for i, pointer in enumerate(pointers):
             here = builder.icmp_signed("<", ir.Constant(high.type, i // block.columns), high)
-            mask = builder.and_(masks[i % block.columns], _splat(builder, here, n))
+            mask = builder.and_(masks[i % block.columns], spread(builder, here, n))
             _store_masked(builder, builder.extract_value(args[0], i), pointer, mask)
         return context.get_dummy_value()
 
@@ -324,7 +324,7 @@ def block_write_first(
 
 
 def _copy_twin(x: np.ndarray, at: int, count: int, y: np.ndarray, to: int) -> None:
-    _span(y, to, count)[:] = _span(x, at, count)
+    span(y, to, count)[:] = span(x, at, count)
 
 
 @_literal_word(_copy_twin)
@@ -336,8 +336,8 @@ def copy_first(typingctx: Any, x: Any, at: Any, count: Any, y: Any, to: Any) -> 
         vector = context.get_value_type(vector_type)
         source, limit, target = (_index(builder, args[i]) for i in (1, 2, 4))
         mask = _lanes_below(builder, limit, 0, vector_type.lanes)
-        read = _pointer(context, builder, sig.args[0], args[0], source, vector)
-        written = _pointer(context, builder, sig.args[3], args[3], target, vector)
+        read = pointer_to(context, builder, sig.args[0], args[0], source, vector)
+        written = pointer_to(context, builder, sig.args[3], args[3], target, vector)
         _store_masked(builder, _load_masked(builder, read, mask, vector), written, mask)
         return context.get_dummy_value()
 

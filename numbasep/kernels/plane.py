@@ -52,8 +52,9 @@ from .geometry import (
     TURNED,
 )
 from .jit import address, inlined, kernel, parallel, serial
+from .memory import Storage
 from .rows import packer, storer
-from .simd import STEP_ROWS, VECTOR_BYTES, Storage, call
+from .simd import STEP_ROWS, VECTOR_BYTES, call
 
 
 @inlined

@@ -26,24 +26,18 @@ from .geometry import (
     TILES,
 )
 from .jit import inlined, kernel, named
-from .simd import (
-    STEP_ROWS,
-    VECTOR_BYTES,
+from .memory import (
     Storage,
     copy_element,
-    div,
-    load,
     load_as,
     load_first,
     misalignment,
-    poke,
     prefetch,
-    splat,
-    store,
     store_as,
     store_first,
     stream,
 )
+from .simd import STEP_ROWS, VECTOR_BYTES, div, load, poke, splat, store
 
 index_of = kernel(source_index)  # called rarely: inlined, it would cost compile time only
 
