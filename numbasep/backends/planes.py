@@ -28,6 +28,7 @@ TASKS_PER_THREAD = 4
 SPARE_BYTES = 128 << 10  # up to here a pass keeps its workspaces
 SPARES = 4  # as many of them
 PARALLEL_WORK = 400_000  # element operations below which threads cost more than they bring
+BATCH_WORK = 1 << 31  # element operations of a thread, under a second, between two looks for signals (Ctrl-C)
 
 
 class _Memory:
@@ -83,6 +84,8 @@ class PlanePass:
     """(sources, 1 + period): divisor and boundary value."""
     tasks: int
     """Tiles by strips by planes."""
+    batch: int
+    """Tasks that are run without a return to Python."""
     threads: int
     """Threads that share the tasks."""
     raw_in: int
@@ -127,17 +130,21 @@ class PlanePass:
             self.spare.append(scratch)
 
     def _run(self, x: Array, y: Array, scratch: tuple[Array, ...]) -> None:
-        program = self.program
-        arguments = (
-            *self.kernels, x, y, self.tasks, self.geometry, self.outer, self.outer_taps,
-            program.terms, program.runs, program.weights, program.shifts, program.line_weights,
-            self.constants, *scratch,
-        )  # fmt: skip
         if self.threads == 1:
-            drivers.run_serial(*arguments)
+            self._run_batches(drivers.run_serial, x, y, scratch)
         else:
             with threads.parallel_region(self.threads):
-                drivers.run_parallel(*arguments)
+                self._run_batches(drivers.run_parallel, x, y, scratch)
+
+    def _run_batches(self, run: Any, x: Array, y: Array, scratch: tuple[Array, ...]) -> None:
+        """All tasks; Python handles signals between two batches, so that Ctrl-C ends a long call."""
+        program = self.program
+        tables = (
+            self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
+            program.shifts, program.line_weights, self.constants, *scratch,
+        )  # fmt: skip
+        for first in range(0, self.tasks, self.batch):
+            run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), *tables)
 
 
 def _round_up(n: int, step: int) -> int:
@@ -193,11 +200,15 @@ def prepare_pass(
 
     item = compute.itemsize
     ring_rows = (row_window.taps + STEP_ROWS - 1) * len(sources)
-    tile = _tile_columns(columns.size_out, column_window.taps, inner, item, ring_rows, constants.shape[1] - 1)
+    period = constants.shape[1] - 1
+    tile = _tile_columns(columns.size_out, column_window.taps, inner, item, ring_rows, period)
+    column_work = inner * (program.operations + 4)
+    tile = min(tile, _round_up(BATCH_WORK // (STEP_ROWS * column_work) + 1, 64 * period))
     tiles = max(1, -(-columns.size_out // tile))
-    work = n_planes * rows.size_out * columns.size_out * inner * (program.operations + 4)
+    work = n_planes * rows.size_out * columns.size_out * column_work
     count = threads.thread_count(workers) if work >= PARALLEL_WORK else 1
     strip = _strip_rows(rows.size_out, row_window.taps, count, n_planes * tiles)
+    strip = min(strip, _round_up(BATCH_WORK // (tile * column_work) + 1, STEP_ROWS))
     strips = max(1, -(-rows.size_out // strip))
 
     block = VECTOR_BYTES // item * max(BLOCK_COLUMNS, LINE_COLUMNS)
@@ -239,6 +250,7 @@ def prepare_pass(
         outer_taps=outer_taps,
         constants=constants.astype(compute),
         tasks=tasks,
+        batch=count * max(1, BATCH_WORK // (strip * tile * column_work)),
         threads=min(count, tasks) or 1,
         raw_in=gather * inner * storage_in.dtype.itemsize,
         raw_out=gather * inner * storage_out.dtype.itemsize,

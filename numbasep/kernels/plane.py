@@ -213,11 +213,11 @@ def filter_tile(
 
 @serial
 def run_serial(
-    tile, down, lines, square, pack, store, x, y, tasks, geometry, outer, outer_taps, terms, runs, weights,
+    tile, down, lines, square, pack, store, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
     shifts, line_weights, constants, work, tables, raw_in, raw_out,
 ):  # fmt: skip
-    """All tasks on the calling thread."""
-    for task in range(tasks):
+    """Tasks [first, last) on the calling thread."""
+    for task in range(first, last):
         call(tile, (
             down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
             shifts, line_weights, constants, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
@@ -226,11 +226,11 @@ def run_serial(
 
 @parallel
 def run_parallel(
-    tile, down, lines, square, pack, store, x, y, tasks, geometry, outer, outer_taps, terms, runs, weights,
+    tile, down, lines, square, pack, store, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
     shifts, line_weights, constants, work, tables, raw_in, raw_out,
 ):  # fmt: skip
-    """All tasks on Numba's threads; each thread owns one row of every workspace."""
-    for task in prange(tasks):
+    """Tasks [first, last) on Numba's threads; each thread owns one row of every workspace."""
+    for task in prange(first, last):
         thread = numba.get_thread_id()
         call(tile, (
             down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
