@@ -17,6 +17,7 @@ from .depthwise_planes import depthwise_planes, unfold_planes
 from .jit import address, inlined, kernel
 from .nn_geometry import (
     BATCH,
+    BATCHES,
     CHANNELS,
     FACTOR_ROW,
     MULTIPLIER,
@@ -109,10 +110,11 @@ def depthwise_band(produce, x, w, g, image, first, stop, low, high, scratch, bas
 
 
 @kernel
-def worker_first(produce, multiply, x, w, right, g, worker, scratch, y):
-    """All tasks of one worker; without a right factor the produced one is the result."""
+def worker_first(produce, multiply, x, w, right, g, batch, worker, scratch, y):
+    """One batch of one worker's tasks; without a right factor the produced one is the result."""
     base = worker * g[SCRATCH]
-    from_task, to_task = share(worker, g[WORKERS], g[BATCH] * g[TILES] * g[SPLITS])
+    part, parts = batch * g[WORKERS] + worker, g[BATCHES] * g[WORKERS]
+    from_task, to_task = share(part, parts, g[BATCH] * g[TILES] * g[SPLITS])
     for task in range(from_task, to_task):
         part, band = task % g[SPLITS], task // g[SPLITS]
         image = band // g[TILES]
@@ -135,7 +137,7 @@ def kernel_addresses(compute: np.dtype[Any], producer: str) -> tuple[Any, Any, A
     integers = types.Array(types.int64, 1, "C")
     produce = {"dense": depthwise_planes, "unfold": unfold_planes}[producer]
     return (
-        address(worker_first, (n, n, line, line, line, integers, n, line, line)),
+        address(worker_first, (n, n, line, line, line, integers, n, n, line, line)),
         address(produce, (line, line, n, integers, n, n, n, n, n, line, n, n, line, n)),
         address(multiply_panel, (line, n, n, n, n, n, n, n, n, line, n, n, n, n, n)),
     )

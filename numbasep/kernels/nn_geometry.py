@@ -30,8 +30,9 @@ from __future__ import annotations
     TILES,  # parts that the output pixels are divided into
     SPLITS,  # parts that the output channels of a tile are divided into
     WORKERS,
+    BATCHES,  # parts of a worker's tasks; Python runs between them
     SCRATCH,  # elements of scratch for one worker
     FACTOR_ROW,  # distance of the rows of a produced factor in scratch
     SPARE,  # elements that a producer may use behind the produced factor
     SIZE,
-) = range(26)
+) = range(27)

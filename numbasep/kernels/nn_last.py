@@ -18,6 +18,7 @@ from .depthwise import depthwise_pixels, spatial_pixels
 from .jit import address, inlined, kernel, parallel, serial
 from .nn_geometry import (
     BATCH,
+    BATCHES,
     CHANNELS,
     FACTOR_ROW,
     MULTIPLIER,
@@ -120,10 +121,10 @@ def depthwise_task(produce, x, w, g, task, scratch, base, y):
 
 
 @kernel
-def worker_last(produce, multiply, x, w, right, g, worker, scratch, y):
-    """All tasks of one worker; without a right factor the produced one is the result."""
+def worker_last(produce, multiply, x, w, right, g, batch, worker, scratch, y):
+    """One batch of one worker's tasks; without a right factor the produced one is the result."""
     base = worker * g[SCRATCH]
-    first, stop = share(worker, g[WORKERS], g[TILES] * g[SPLITS])
+    first, stop = share(batch * g[WORKERS] + worker, g[BATCHES] * g[WORKERS], g[TILES] * g[SPLITS])
     for task in range(first, stop):
         if right.size > 0:
             product_task(produce, multiply, x, w, right, g, task, scratch, base, y)
@@ -132,17 +133,17 @@ def worker_last(produce, multiply, x, w, right, g, worker, scratch, y):
 
 
 @serial
-def run_serial(work, produce, multiply, x, w, right, g, scratch, y):
-    """All workers' tasks on the calling thread."""
+def run_serial(work, produce, multiply, x, w, right, g, batch, scratch, y):
+    """One batch of all workers' tasks on the calling thread."""
     for worker in range(g[WORKERS]):
-        call(work, (produce, multiply, x, w, right, g, worker, scratch, y))
+        call(work, (produce, multiply, x, w, right, g, batch, worker, scratch, y))
 
 
 @parallel
-def run_parallel(work, produce, multiply, x, w, right, g, scratch, y):
-    """One Numba thread for each worker."""
+def run_parallel(work, produce, multiply, x, w, right, g, batch, scratch, y):
+    """One batch of tasks, one Numba thread for each worker."""
     for worker in prange(g[WORKERS]):
-        call(work, (produce, multiply, x, w, right, g, worker, scratch, y))
+        call(work, (produce, multiply, x, w, right, g, batch, worker, scratch, y))
 
 
 @cache
@@ -153,7 +154,7 @@ def kernel_addresses(compute: np.dtype[Any], producer: str) -> tuple[Any, Any, A
     integers = types.Array(types.int64, 1, "C")
     produce = {"dense": depthwise_pixels, "spatial": spatial_pixels, "unfold": unfold_pixels}[producer]
     return (
-        address(worker_last, (n, n, line, line, line, integers, n, line, line)),
+        address(worker_last, (n, n, line, line, line, integers, n, n, line, line)),
         address(produce, (line, line, n, integers, n, n, n, n, line, n, n, line, n)),
         address(multiply_panel, (line, n, n, n, n, n, n, n, n, line, n, n, n, n, n)),
     )

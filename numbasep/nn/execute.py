@@ -50,12 +50,15 @@ def run(
         weights, scratch = memory[: layout.weights], memory[layout.weights :]
         if taps is not None:
             write_tap_major(taps, layout.lanes, weights[: -2 * layout.lanes])
-        arguments = (*kernels, _line(x, compute), weights, right, layout.table, scratch, out.reshape(-1))
+        tables = (*kernels, _line(x, compute), weights, right, layout.table)
+        y = out.reshape(-1)
         if layout.workers == 1:
-            nn_last.run_serial(*arguments)
+            for batch in range(layout.batches):  # Python handles signals between two: Ctrl-C ends a long call
+                nn_last.run_serial(*tables, batch, scratch, y)
         else:
             with threads.parallel_region(layout.workers):
-                nn_last.run_parallel(*arguments)
+                for batch in range(layout.batches):
+                    nn_last.run_parallel(*tables, batch, scratch, y)
 
 
 class _Writable:
@@ -81,6 +84,7 @@ class _Layout:
 
     table: Array
     workers: int
+    batches: int
     lanes: int
     weights: int
     scratch: int
@@ -114,6 +118,7 @@ def _layout(problem: Convolution, producer: Producer, product: bool, limit: int)
         TILES=tiling.tiles,
         SPLITS=tiling.splits,
         WORKERS=tiling.workers,
+        BATCHES=tiling.batches,
         FACTOR_ROW=row,
         SPARE=spare,
         SCRATCH=scratch,
@@ -123,7 +128,7 @@ def _layout(problem: Convolution, producer: Producer, product: bool, limit: int)
     stored = (
         0 if producer == "unfold" else filters * problem.multiplier + 2 * width
     )  # a block reads two vectors
-    return _Layout(table.reshape(-1), tiling.workers, width, stored, tiling.workers * scratch)
+    return _Layout(table.reshape(-1), tiling.workers, tiling.batches, width, stored, tiling.workers * scratch)
 
 
 def _spare(problem: Convolution, producer: Producer, tiling: Tiling, width: int) -> int:

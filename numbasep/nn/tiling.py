@@ -17,6 +17,7 @@ FEW_PIXELS = 100  # below this the output channels are divided, not the pixels
 BAND_PIXELS = 384  # of a band of rows, channels first
 PLANE_PIXELS = 16384  # of a band of the depthwise convolution alone
 SERIAL_MULTIPLICATIONS = 150_000  # less work than the start of a thread costs
+BATCH_MULTIPLICATIONS = 1 << 30  # of a thread, under a second, between two looks for signals (Ctrl-C)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +32,33 @@ class Tiling:
     """Parts of the channels of a tile."""
     tile_pixels: int
     """Most output pixels of one tile."""
+    batches: int
+    """Parts of a thread's tasks; Python runs between them."""
 
 
 @lru_cache(maxsize=512)
 def tile(problem: Convolution, multiplications: int, threads: int, product: bool) -> Tiling:
     """The division of `problem` among at most `threads`; `product` if it ends in a matrix product."""
     workers = 1 if multiplications < SERIAL_MULTIPLICATIONS else threads
+    batches = -(-multiplications // (workers * BATCH_MULTIPLICATIONS)) or 1
     if problem.channels_last:
-        return _tile_pixels(problem, workers, product)
-    return _tile_rows(problem, workers, product)
+        return _tile_pixels(problem, workers, batches, product)
+    return _tile_rows(problem, workers, batches, product)
 
 
-def _tile_pixels(problem: Convolution, workers: int, product: bool) -> Tiling:
+def _tile_pixels(problem: Convolution, workers: int, batches: int, product: bool) -> Tiling:
     pixels = max(problem.pixels, 1)
     if pixels < FEW_PIXELS * workers:
         tiles = -(-pixels // TILE_PIXELS)
-        return Tiling(workers, tiles, workers, -(-pixels // tiles))
+        return Tiling(workers, tiles, workers, -(-pixels // tiles), batches)
     if not product and problem.multiplier == 1:
-        return Tiling(workers, workers, 1, -(-pixels // workers))
+        tiles = workers * batches
+        return Tiling(workers, tiles, 1, -(-pixels // tiles), batches)
     tiles = workers * -(-pixels // (workers * TILE_PIXELS))
-    return Tiling(workers, tiles, 1, -(-pixels // tiles))
+    return Tiling(workers, tiles, 1, -(-pixels // tiles), batches)
 
 
-def _tile_rows(problem: Convolution, workers: int, product: bool) -> Tiling:
+def _tile_rows(problem: Convolution, workers: int, batches: int, product: bool) -> Tiling:
     rows, width = max(problem.rows.out_size, 1), max(problem.columns.out_size, 1)
     wanted = BAND_PIXELS if product else PLANE_PIXELS
     tiles = -(-rows // max(wanted // width, 1))
@@ -62,4 +67,4 @@ def _tile_rows(problem: Convolution, workers: int, product: bool) -> Tiling:
         tiles = min(workers, rows)
     if problem.batch * tiles % workers:
         splits = workers
-    return Tiling(workers, tiles, splits, -(-rows // tiles) * width)
+    return Tiling(workers, tiles, splits, -(-rows // tiles) * width, batches)
