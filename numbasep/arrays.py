@@ -56,7 +56,7 @@ def result_dtype(output: Any, input_dtype: np.dtype[Any], *, complex_result: boo
     if complex_result and dtype.kind != "c":
         if isinstance(output, str):
             raise OutputError(f"output must have complex dtype, got {output!r}")
-        warnings.warn("promoting specified output dtype to complex", stacklevel=4)
+        warnings.warn("promoting specified output dtype to complex", stacklevel=5)
         return np.promote_types(dtype, np.complex64)
     return dtype
 

@@ -26,8 +26,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("planner", "report"),
     ("backends",),
     ("calibration", "execute", "measure"),
+    ("dispatch",),
     ("nn",),
     ("api",),
+    ("adapters",),
     ("cli", "demo", "__main__"),
 )
 

@@ -349,7 +349,7 @@ ONE = [1, 1, 1, 1]
     ({"padding": {"a": []}}, "must be numbers, strings or sequences"),
     ({"workers": 0}, "workers must be None or an integer of at least 1, got 0"),
     ({"workers": True}, "workers must be None"),
-    ({"device": "cuda"}, "device must be None or 'cpu'"),
+    ({"device": "tpu"}, "device must be None or 'cpu'"),
     ({"method": "fft"}, "method must be 'auto', 'direct' or 'separable', got 'fft'"),
     ({"output": np.zeros((1, 9, 10, 4), np.float32)}, r"output must have the shape .*\(1, 9, 10, 5\)"),
     ({"output": np.zeros((1, 9, 10, 5))}, "output must have the dtype of input, float32, got float64"),

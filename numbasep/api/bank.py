@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import OutputError, as_input, result_dtype
+from ..dispatch import dispatched
 from ..problem import KernelShapeError, make_windows, normalize_axes
 from .axiswise import documented
 from .convolve import _KEYWORDS, filter_dense, make_options
@@ -18,6 +19,7 @@ Array = npt.NDArray[Any]
 OPERATIONS = ("convolve", "correlate")
 
 
+@dispatched
 @documented(_KEYWORDS)
 def filter_bank(
     input: npt.ArrayLike,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from .. import execute
 from ..arrays import as_input, result_dtype
+from ..dispatch import dispatched
 from ..planner import Plan
 from ..problem import DEFAULT_OPTIONS, KernelShapeError, Options, first_tap, integer, normalize_axes, per_axis
 from .build import Taps, as_weights, dense_plan, plans, term_plan
@@ -197,6 +198,7 @@ def _documented(function: Any) -> Any:
     return function
 
 
+@dispatched
 @_documented
 def convolve(
     input: npt.ArrayLike,
@@ -279,6 +281,7 @@ def convolve(
     )
 
 
+@dispatched
 @_documented
 def correlate(
     input: npt.ArrayLike,
@@ -348,6 +351,7 @@ def correlate(
     )
 
 
+@dispatched
 @_documented
 def separable_convolve(
     input: npt.ArrayLike,
@@ -419,6 +423,7 @@ def separable_convolve(
     )
 
 
+@dispatched
 @_documented
 def separable_correlate(
     input: npt.ArrayLike,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from .. import execute
 from ..arrays import as_input, make_output, result_dtype
+from ..dispatch import dispatched
 from ..problem import KernelShapeError, first_tap, integer, normalize_axes, per_axis
 from .axiswise import axis_sum, by_axis, centred, changed, copy_input, documented, first_in_window, shortcuts
 from .build import Taps
@@ -41,6 +42,7 @@ def _filter_line(
     )  # fmt: skip
 
 
+@dispatched
 @_documented
 def correlate1d(
     input: npt.ArrayLike,
@@ -95,6 +97,7 @@ def correlate1d(
     )  # fmt: skip
 
 
+@dispatched
 @_documented
 def convolve1d(
     input: npt.ArrayLike,
@@ -163,6 +166,7 @@ def _box(size: int, origin: Any, mode: Any) -> Taps:
     return Taps(np.ones(size), first)
 
 
+@dispatched
 @_documented
 def uniform_filter1d(
     input: npt.ArrayLike,
@@ -229,6 +233,7 @@ def uniform_filter1d(
     )  # fmt: skip
 
 
+@dispatched
 @_documented
 def uniform_filter(
     input: npt.ArrayLike,
@@ -343,6 +348,7 @@ def _difference(
     )  # fmt: skip
 
 
+@dispatched
 @_documented
 def sobel(
     input: npt.ArrayLike,
@@ -397,6 +403,7 @@ def sobel(
     )  # fmt: skip
 
 
+@dispatched
 @_documented
 def prewitt(
     input: npt.ArrayLike,
@@ -451,6 +458,7 @@ def prewitt(
     )  # fmt: skip
 
 
+@dispatched
 @_documented
 def laplace(
     input: npt.ArrayLike,
@@ -544,6 +552,7 @@ def _call_derivative(
     return derivative(x, axis, target, mode, cval, *arguments, **keywords)
 
 
+@dispatched
 @_documented
 def generic_laplace(
     input: npt.ArrayLike,
@@ -613,6 +622,7 @@ def generic_laplace(
     return out
 
 
+@dispatched
 @_documented
 def generic_gradient_magnitude(
     input: npt.ArrayLike,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from .. import execute
 from ..arrays import as_input, make_output, result_dtype
 from ..casting import store
+from ..dispatch import dispatched
 from ..planner import Plan
 from ..problem import KernelShapeError, Options, compute_type, integer, normalize_axes, per_axis
 from .axiswise import Term, by_axis, centred, copy_input, documented, shortcuts
@@ -176,6 +177,7 @@ def _filter(
     )  # fmt: skip
 
 
+@dispatched
 @_documented
 def gaussian_filter1d(
     input: npt.ArrayLike,
@@ -248,6 +250,7 @@ def gaussian_filter1d(
     )  # fmt: skip
 
 
+@dispatched
 @_documented
 def gaussian_filter(
     input: npt.ArrayLike,
@@ -363,6 +366,7 @@ def _derivative_axes(
     return filtered or None
 
 
+@dispatched
 @_documented
 def gaussian_laplace(
     input: npt.ArrayLike,
@@ -444,6 +448,7 @@ def gaussian_laplace(
     return out
 
 
+@dispatched
 @_documented
 def gaussian_gradient_magnitude(
     input: npt.ArrayLike,

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backends import threads
+from ..dispatch import dispatched
 from . import execute
 from .problem import Convolution, describe
 from .routes import Route, check_method, depthwise_route, ordinary_route
@@ -18,6 +19,7 @@ Array = npt.NDArray[Any]
 __all__ = ["conv2d", "depthwise_conv2d", "separable_conv2d"]
 
 
+@dispatched
 def separable_conv2d(
     input: npt.ArrayLike,
     depthwise_filter: npt.ArrayLike,
@@ -117,6 +119,7 @@ def separable_conv2d(
     return apply(depthwise_route(problem, depthwise, pointwise, method), x, output, workers)
 
 
+@dispatched
 def depthwise_conv2d(
     input: npt.ArrayLike,
     filter: npt.ArrayLike,
@@ -185,6 +188,7 @@ def depthwise_conv2d(
     return apply(depthwise_route(problem, filters, None, method), x, output, workers)
 
 
+@dispatched
 def conv2d(
     input: npt.ArrayLike,
     filters: npt.ArrayLike,

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..dispatch import dispatched
 from . import execute
 from .convolutions import check_options
 from .problem import Axis, Convolution, Operation, describe
@@ -26,6 +27,7 @@ Array = npt.NDArray[Any]
 __all__ = ["conv2d_vjp", "depthwise_conv2d_vjp", "separable_conv2d_vjp"]
 
 
+@dispatched
 def separable_conv2d_vjp(
     gradient: npt.ArrayLike,
     input: npt.ArrayLike,
@@ -87,6 +89,7 @@ def separable_conv2d_vjp(
     return first, second, third
 
 
+@dispatched
 def depthwise_conv2d_vjp(
     gradient: npt.ArrayLike,
     input: npt.ArrayLike,
@@ -137,6 +140,7 @@ def depthwise_conv2d_vjp(
     return to_input, to_filter
 
 
+@dispatched
 def conv2d_vjp(
     gradient: npt.ArrayLike,
     input: npt.ArrayLike,
