@@ -206,8 +206,23 @@ def save(machine: Machine) -> Path:
     key = fingerprint(machine.threads)
     path = stored_path("machine", key)
     write_stored(path, key, dataclasses.asdict(machine))
-    current.cache_clear()
+    forget()
     return path
+
+
+_followers: list[Callable[[], None]] = []
+
+
+def when_changed(call: Callable[[], None]) -> None:
+    """Have `call` called whenever the constants change: for those who keep what they decided by them."""
+    _followers.append(call)
+
+
+def forget() -> None:
+    """Read the constants anew at their next use, and tell everybody who kept something made of them."""
+    current.cache_clear()
+    for call in _followers:
+        call()
 
 
 def load(threads: int) -> Machine | None:

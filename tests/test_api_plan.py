@@ -14,6 +14,7 @@ from hypothesis import given
 from strategies import Call, samples
 
 import numbasep as nsp
+from numbasep.api import build
 
 METHODS = ("direct", "separable", "structured", "fft")
 GAUSSIAN = np.outer([1.0, 4, 6, 4, 1], [1.0, 4, 6, 4, 1]) / 256
@@ -113,8 +114,14 @@ def test_the_text_explains() -> None:
 
 
 def test_planning_is_deterministic_and_frozen() -> None:
-    plans = [nsp.plan(GAUSSIAN, (512, 640), np.float32) for _ in range(3)]
+    plans = []
+    for _ in range(3):
+        build.plans.clear()
+        build.kernels.clear()
+        plans.append(nsp.plan(GAUSSIAN, (512, 640), np.float32))
     assert len({str(p) for p in plans}) == 1
+    assert len({id(p) for p in plans}) == 3
+    assert nsp.plan(GAUSSIAN, (512, 640), np.float32) is plans[-1]
     with pytest.raises((dataclasses.FrozenInstanceError, AttributeError)):
         plans[0].problem = None
 

@@ -10,6 +10,7 @@ import pytest
 import numbasep
 from numbasep import calibration
 from numbasep import machine as machines
+from numbasep.api.axiswise import shortcuts
 
 
 @pytest.fixture
@@ -19,9 +20,9 @@ def quick(tmp_path, monkeypatch):
     monkeypatch.setattr(calibration, "SIDES", (1024,))
     monkeypatch.setattr(calibration, "TILES", (32, 64, 128))
     monkeypatch.setattr(calibration.os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
-    machines.current.cache_clear()
+    machines.forget()
     yield tmp_path
-    machines.current.cache_clear()
+    machines.forget()
 
 
 def test_constants_are_positive_stored_and_used(quick):
@@ -31,6 +32,20 @@ def test_constants_are_positive_stored_and_used(quick):
     assert machines.current(measured.threads) == measured
     planned = numbasep.plan(np.ones((3, 3)), (64, 64), np.float32)
     assert measured.name in str(planned)
+
+
+def test_plans_made_before_are_forgotten(quick):
+    def planned():
+        return numbasep.plan(np.ones((3, 3)), (64, 64), np.float32)
+
+    x = np.ones((64, 64), np.float32)
+    assert planned() is planned()
+    numbasep.uniform_filter(x, 3)
+    before = planned()
+    assert shortcuts._plans
+    measured = calibration.calibrate()
+    assert not shortcuts._plans
+    assert before.machine != planned().machine == measured.name
 
 
 def test_without_storing_nothing_changes(quick):

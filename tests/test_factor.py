@@ -278,8 +278,9 @@ def test_structure_is_found(name, expected):
 
 def test_repeated_rows_have_the_support_of_the_kernel():
     for name in ("disk r=15", "ring 5..7", "hexagon r=9", "3D ball r=7", "kirsch N"):
-        assert any(form.same_support and form.exact for form in forms(KERNELS[name]))
-    kirsch = {form.name: form.same_support for form in forms(KERNELS["kirsch N"])}
+        found = forms(KERNELS[name], thorough=True)  # of a handful of weights, otherwise none are sought
+        assert any(form.same_support and form.exact for form in found)
+    kirsch = {f.name: f.same_support for f in forms(KERNELS["kirsch N"], thorough=True)}
     assert kirsch == {"delta+rank1": False, "rows": True}
 
 
@@ -295,7 +296,7 @@ def test_even_and_odd_rows_fold():
 
 def test_kernels_without_structure_have_no_forms():
     assert forms(KERNELS["random 7x7"]) == forms(KERNELS["random 15x15"]) == ()
-    assert forms(np.zeros((3, 3))) == ()
+    assert [form.name for form in forms(np.zeros((3, 3)))] == ["zero"]
 
 
 def test_a_box_plus_anything_of_rank_one():

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from .. import machine
 from ..arrays import make_output, result_dtype
 from ..casting import store
 from ..planner import Plan
@@ -87,8 +88,13 @@ class Shortcuts:
                 self._plans.clear()
             self._plans[key] = plan
 
+    def clear(self) -> None:
+        """Forget all plans."""
+        self._plans.clear()
+
 
 shortcuts = Shortcuts()
+machine.when_changed(shortcuts.clear)
 
 
 OUTPUT = """output : ndarray or dtype, optional

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from .. import machine
 from ..factor import forms as find_forms
 from ..factor.form import Form
 from ..factor.operations import form_operations
-from ..facts import kernel_facts
+from ..facts import KernelFacts, kernel_facts
 from ..operators import Factor, Operator, Term, identity_factor, sum_of_outer_products
 from ..planner import Plan, choose
 from ..problem import (
@@ -30,39 +30,48 @@ from ..problem import (
     Window,
     make_problem,
     make_windows,
+    normalize_axes,
 )
 
 Array = npt.NDArray[Any]
 
+T = TypeVar("T")
+
 KEPT_PLANS = 512
+KEPT_KERNELS = 128
 
 
-class _PlanCache:
-    """The most recently used plans; safe to use from several threads."""
+class _Cache(Generic[T]):
+    """The most recently used things; safe to use from several threads."""
 
-    def __init__(self) -> None:
-        self._plans: OrderedDict[Any, Plan] = OrderedDict()
+    def __init__(self, limit: int) -> None:
+        self._kept: OrderedDict[Any, T] = OrderedDict()
+        self._limit = limit
         self._lock = threading.Lock()
 
-    def get(self, key: Any, make: Callable[[], Plan]) -> Plan:
-        """The plan kept under `key`, made if there is none."""
-        plan = self._plans.get(key)
-        if plan is not None:
-            return plan
-        plan = make()
+    def get(self, key: Any, make: Callable[[], T]) -> T:
+        """What is kept under `key`, made if there is nothing."""
         with self._lock:
-            self._plans[key] = plan
-            while len(self._plans) > KEPT_PLANS:
-                self._plans.popitem(last=False)
-        return plan
+            kept = self._kept.get(key)
+            if kept is not None:
+                self._kept.move_to_end(key)
+                return kept
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > self._limit:
+                self._kept.popitem(last=False)
+        return made
 
     def clear(self) -> None:
-        """Forget all plans."""
+        """Forget everything."""
         with self._lock:
-            self._plans.clear()
+            self._kept.clear()
 
 
-plans = _PlanCache()
+plans: _Cache[Plan] = _Cache(KEPT_PLANS)
+kernels: _Cache[tuple[tuple[Form, ...], KernelFacts]] = _Cache(KEPT_KERNELS)
+machine.when_changed(plans.clear)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +137,57 @@ def dense_plan(
         integer_l1=float(np.abs(kernel).sum()) if integral else None,
     )  # fmt: skip
     eps = float(np.finfo(problem.real_dtype).eps)
-    original = np.asarray(weights)
-    typed = kernel.astype(original.dtype) if original.dtype.char in "fF" else kernel
-    found = find_forms(typed, options.rtol, compute_eps=eps) if kernel.ndim else ()
-    return finish(problem, Operator(found, None, kernel))
+    single = np.asarray(weights).dtype.char in "fF"
+    wanted = options.method in ("separable", "structured")
+
+    def take_apart() -> tuple[tuple[Form, ...], KernelFacts]:
+        typed = kernel.astype(np.asarray(weights).dtype) if single else kernel
+        found = find_forms(typed, options.rtol, compute_eps=eps, thorough=wanted) if kernel.ndim else ()
+        return found, kernel_facts(kernel, found)
+
+    key = (kernel.tobytes(), kernel.shape, kernel.dtype, single, options.rtol, eps, wanted)
+    found, facts = kernels.get(key, take_apart)
+    return finish(problem, Operator(found, None, kernel), facts)
 
 
-def finish(problem: Problem, operator: Operator) -> Plan:
+def kept_dense_plan(
+    weights: Array,
+    shape: tuple[int, ...],
+    input_dtype: np.dtype[Any],
+    output_dtype: np.dtype[Any],
+    *,
+    axes: Any,
+    mode: Any,
+    cval: complex,
+    origin: Any,
+    flip: bool,
+    options: Options,
+) -> Plan:
+    """As `dense_plan`, with `axes` as the caller wrote them; equal arguments give the plan made before."""
+    content = weights.tobytes() if weights.dtype.kind in "biufc" else None
+    key = (
+        input_dtype, output_dtype, cval, flip, content, weights.shape, weights.dtype, shape, freeze(mode),
+        freeze(origin), freeze(axes), options,
+    )  # fmt: skip
+    return plans.get(
+        key,
+        lambda: dense_plan(
+            weights, shape, input_dtype, output_dtype, axes=normalize_axes(axes, len(shape)), mode=mode,
+            cval=cval, origin=origin, flip=flip, options=options,
+        ),
+    )  # fmt: skip
+
+
+def freeze(value: Any) -> Any:
+    """`value` as something that can be part of a key."""
+    if isinstance(value, str) or not np.iterable(value):
+        return value
+    return tuple(freeze(item) for item in value)
+
+
+def finish(problem: Problem, operator: Operator, facts: KernelFacts) -> Plan:
     """Choose the route and put the plan together."""
     constants = machine.current()
-    facts = kernel_facts(operator.weights, operator.forms)
     return Plan(problem, choose(problem, facts, constants), operator, constants.name)
 
 
@@ -170,7 +220,8 @@ def term_plan(
         shape, input_dtype, output_dtype, windows, cval=cval, footprint="window" if single else "support",
         options=options, operation=operation, complex_kernel=is_complex, integer_l1=bound,
     )  # fmt: skip
-    return finish(problem, Operator((form,), tuple(factors), None))
+    operator = Operator((form,), tuple(factors), None)
+    return finish(problem, operator, kernel_facts(operator.weights, operator.forms))
 
 
 def _enclosing_windows(

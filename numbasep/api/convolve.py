@@ -14,7 +14,7 @@ from ..arrays import as_input, result_dtype
 from ..dispatch import dispatched
 from ..planner import Plan
 from ..problem import DEFAULT_OPTIONS, KernelShapeError, Options, first_tap, integer, normalize_axes, per_axis
-from .build import Taps, as_weights, dense_plan, plans, term_plan
+from .build import Taps, as_weights, kept_dense_plan, plans, term_plan
 from .missing import check_missing, filter_missing
 
 Array = npt.NDArray[Any]
@@ -27,13 +27,6 @@ def make_options(
     if method == "auto" and rtol is None and workers is None and device is None and cast == "truncate":
         return DEFAULT_OPTIONS
     return Options(method, rtol, workers, device, cast)
-
-
-def freeze(value: Any) -> Any:
-    """`value` as something that can be part of a key."""
-    if isinstance(value, str) or not np.iterable(value):
-        return value
-    return tuple(freeze(item) for item in value)
 
 
 def check_cval(cval: Any, *, complex_data: bool) -> complex:
@@ -58,18 +51,11 @@ def filter_dense(
     is_complex = x.dtype.kind == "c"
     dtype = result_dtype(output, x.dtype, complex_result=is_complex or kernel.dtype.kind == "c")
     cval = check_cval(cval, complex_data=is_complex)
-    frozen = (
-        flip, kernel.tobytes() if kernel.dtype.kind in "biufc" else None, kernel.shape, kernel.dtype, x.shape,
-        freeze(mode), freeze(origin), freeze(axes), options,
-    )  # fmt: skip
 
     def make_plan(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], cval: complex) -> Plan:
-        return plans.get(
-            (input_dtype, output_dtype, cval, frozen),
-            lambda: dense_plan(
-                kernel, x.shape, input_dtype, output_dtype, axes=normalize_axes(axes, x.ndim), mode=mode,
-                cval=cval, origin=origin, flip=flip, options=options,
-            ),
+        return kept_dense_plan(
+            kernel, x.shape, input_dtype, output_dtype, axes=axes, mode=mode, cval=cval, origin=origin,
+            flip=flip, options=options,
         )  # fmt: skip
 
     if nan_policy == "propagate" and mask is None:

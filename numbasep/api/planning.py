@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from ..arrays import result_dtype
 from ..planner import Plan
-from ..problem import check_dtype, integer, normalize_axes
-from .build import dense_plan
+from ..problem import check_dtype, integer
+from .build import kept_dense_plan
 from .convolve import check_cval, make_options
 
 EFFORTS = ("estimate", "measure")
@@ -89,8 +89,8 @@ def plan(
     kernel = np.asarray(weights)
     is_complex = input_dtype.kind == "c"
     output_dtype = result_dtype(output, input_dtype, complex_result=is_complex or kernel.dtype.kind == "c")
-    made = dense_plan(
-        kernel, sizes, input_dtype, output_dtype, axes=normalize_axes(axes, len(sizes)), mode=mode,
+    made = kept_dense_plan(
+        kernel, sizes, input_dtype, output_dtype, axes=axes, mode=mode,
         cval=check_cval(cval, complex_data=is_complex), origin=origin, flip=operation == "convolve",
         options=make_options(method, rtol, workers, device, cast),
     )  # fmt: skip

@@ -70,6 +70,10 @@ class Form:
         return form_operations(once) + form_operations(rest)
 
 
+NOTHING = Form("zero", (), 1.0, error=0.0, amplification=1.0, operations=0, exact=True, same_support=True)
+"""The kernel of zeros: a sum without terms."""
+
+
 def stack(terms: Sequence[Sequence[Array]], axis: int) -> Array:
     """The factors of all terms along one axis, as a (terms, taps) matrix."""
     return np.stack([term[axis] for term in terms])

@@ -8,12 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Kernel, as_kernel, check_rtol, lossless_tolerance
-from .form import Factors, Form, build
+from .form import NOTHING, Factors, Form, build
 from .search import Search
 
 
 def forms(
-    kernel: npt.ArrayLike, rtol: float | None = None, *, compute_eps: float | None = None
+    kernel: npt.ArrayLike,
+    rtol: float | None = None,
+    *,
+    compute_eps: float | None = None,
+    thorough: bool = False,
 ) -> tuple[Form, ...]:
     """All worthwhile sums of separable terms for a kernel, the plain factorization first.
 
@@ -26,13 +30,16 @@ def forms(
         involved.
     compute_eps : float, optional
         Machine epsilon of the type the filter computes in, if that is coarser than the kernel's.
+    thorough : bool, optional
+        Also forms that take more operations than direct summation.
 
     Returns
     -------
     tuple of Form
         Empty if the rank is above one and every separable form takes at least as many operations as there
-        are non-zero weights.  The first has the fewest terms, or exact ones if they take as few terms or
-        operations; the others follow by operations.
+        are non-zero weights, or these are a dozen at most, unless the search is `thorough`.  The first has
+        the fewest terms, or exact ones if they take as few terms or operations; the others follow by
+        operations.
 
     Raises
     ------
@@ -50,7 +57,7 @@ def forms(
     [('delta+rank1', 11, True)]
     """
     checked = as_kernel(kernel)
-    return forms_within(checked, check_rtol(rtol), compute_eps)
+    return forms_within(checked, check_rtol(rtol), compute_eps, thorough=thorough)
 
 
 def forms_within(
@@ -58,7 +65,7 @@ def forms_within(
 ) -> tuple[Form, ...]:
     """`forms` of a checked kernel; a `thorough` search also returns forms that direct summation beats."""
     if kernel.l1 == 0:
-        return ()
+        return (NOTHING,)
     lossless = lossless_tolerance(kernel, compute_eps)
     allowed = lossless if rtol is None else rtol
     search = Search(squeezed(kernel), allowed, lossless=allowed <= lossless, thorough=thorough)

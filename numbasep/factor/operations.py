@@ -18,6 +18,8 @@ import numpy as np
 
 from .arguments import Array
 
+_FEW = 6  # terms, up to which plain lists are faster than arrays
+
 
 def box_operations(width: int) -> int:
     """Additions a pixel of a running box of `width` equal taps, without a drifting running sum."""
@@ -39,6 +41,22 @@ def tap_operations(taps: list[complex]) -> tuple[int, bool]:
     return count - 1, False
 
 
+def _add_passes(matrix: Array, passes: list[int], additive: list[bool]) -> None:
+    """As `tap_operations`, for all terms at once."""
+    nonzero = matrix != 0
+    first = nonzero.argmax(axis=1)
+    level = matrix[np.arange(len(matrix)), first][:, None]
+    counts = np.count_nonzero(nonzero, axis=1)
+    alike = np.count_nonzero(nonzero & ((matrix == level) | (matrix == -level)), axis=1) == counts
+    spans = matrix.shape[1] - nonzero[:, ::-1].argmax(axis=1) - first
+    boxes = (spans == counts) & (np.count_nonzero(nonzero & (matrix == level), axis=1) == counts)
+    rows = zip(counts.tolist(), alike.tolist(), boxes.tolist(), strict=True)
+    for t, (count, level_only, box) in enumerate(rows):
+        if count > 1:
+            additive[t] &= level_only
+            passes[t] += box_operations(count) if box else count - level_only
+
+
 def form_operations(factors: Sequence[Array]) -> int:
     """Operations a pixel of a sum of separable terms, given one (terms, taps) matrix per axis."""
     terms = len(factors[0])
@@ -47,6 +65,9 @@ def form_operations(factors: Sequence[Array]) -> int:
     passes = [0] * terms
     additive = [True] * terms
     for matrix in factors:
+        if terms > _FEW:
+            _add_passes(matrix, passes, additive)
+            continue
         for t, taps in enumerate(matrix.tolist()):
             operations, multiplies = tap_operations(taps)
             passes[t] += operations

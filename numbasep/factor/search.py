@@ -26,6 +26,7 @@ _MAX_SVD = 256  # with more rows and columns than this, a bounded elimination de
 _MAX_PROBED_RANK = 32
 _MAX_ECHELON = 1024  # entries of the matrix of distinct rows and columns
 _MAX_DEFLATED_RANK = 6
+_MIN_WEIGHTS = 12  # non-zero weights up to which terms save no time: packing rows takes longer than they do
 _MIN_LEVELS = 20  # fewer operations than this are not improved on by runs beside a remainder
 _MAX_REPLACEABLE = 4.0  # amplification of a form which a cross of as many terms can replace
 
@@ -136,7 +137,7 @@ class Search:
     def _matrix(self) -> None:
         spectrum = self._spectrum()
         rank = spectrum.least_rank(self.budget) if spectrum else 0
-        if rank <= 2 and self._delta_beside_rank_one():
+        if (rank <= 2 and self._delta_beside_rank_one()) or self._tiny:
             return
         rows, columns = self.values.shape
         symmetric = rows == columns and np.array_equal(self.values, self.values.T)
@@ -163,6 +164,10 @@ class Search:
         if self.integral or min(self.values.shape) > _MAX_SVD:
             return None
         return Spectrum.of(self.values)
+
+    @property
+    def _tiny(self) -> bool:
+        return self.nonzeros <= _MIN_WEIGHTS and not self.thorough
 
     def _best(self) -> int:
         """Fewest operations so far; direct summation takes one for each non-zero weight."""
@@ -255,6 +260,8 @@ class Search:
     # ------------------------------------------------------------------ three and more axes
     def _tensor(self) -> None:
         self._delta_beside_rank_one()
+        if self._tiny:
+            return
         if not self.integral:
             self._corner()
         if not self.candidates:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from . import integer, tensor
 from .arguments import Array, Kernel, as_kernel, check_max_rank, check_rtol, lossless_tolerance, scale
-from .form import Form, build, compose, stack
+from .form import NOTHING, Form, build, compose, stack
 from .lowrank import Spectrum, every_line, l1, low_rank, rank_one
 from .menu import forms_within, plainest, squeezed, unsqueezed
 from .operations import form_operations
@@ -203,9 +203,7 @@ def is_separable(kernel: npt.ArrayLike, rtol: float | None = None) -> bool:
 def _best_form(kernel: Kernel, rtol: float | None, max_rank: int | None) -> Form:
     """Fewest terms by default, fewest operations within an `rtol`, the best approximation at `max_rank`."""
     if kernel.l1 == 0:
-        return Form(
-            "zero", (), 1.0, error=0.0, amplification=1.0, operations=0, exact=True, same_support=True
-        )
+        return NOTHING
     found = forms_within(kernel, rtol, thorough=True)
     if not found:  # a tolerance below rounding
         return build("terms", kernel, every_line(kernel.values), 1.0, kernel.nonzeros)

@@ -90,7 +90,9 @@ def cheapest_lines(values: Array, *, integral: bool, eps: float = 0.0) -> Factor
     """
     if values.ndim == 1:
         return (values[None],)
-    grouped = [proportional_slices(values, axis, integral=integral, eps=eps) for axis in range(values.ndim)]
+    symmetric = values.ndim == 2 and values.shape[0] == values.shape[1] and np.array_equal(values, values.T)
+    axes = range(1 if symmetric else values.ndim)
+    grouped = [proportional_slices(values, axis, integral=integral, eps=eps) for axis in axes]
     if values.ndim > 2:
         axis = int(np.argmin([len(coefficients) for coefficients, _ in grouped]))
         return _from_slices(axis, *grouped[axis], integral=integral, eps=eps)
