@@ -1,70 +1,107 @@
 """Threads and scratch memory of the CPU backend: how many, who may use them, and what is safe.
 
-Three facts decide (all reproduced in the tests): Numba's `workqueue` layer aborts the process when two Python
-threads enter parallel kernels at once; GNU OpenMP kills a forked child at its first parallel launch; and a kernel
-called from inside another pool should not start threads of its own.
+Four facts decide (all reproduced in the tests): Numba's `workqueue` layer aborts the process when two Python
+threads enter parallel kernels at once; GNU OpenMP kills a forked child at its first parallel launch; calls from
+the threads of a pool would each start as many threads as there are cores; and Numba's own functions that get
+and set the number of threads take a lock that is shared with forked children, so that a child that is killed at
+a bad moment would stop its parent for ever.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
 import numpy as np
 from numba.core import config
+from numba.np.ufunc import parallel as _numba
 
 from ..kernels.simd import VECTOR_BYTES
 from ..problem import integer
 
 _lock = threading.Lock()  # held round parallel kernels on a layer that cannot be entered twice
 _local = threading.local()
-_parent = os.getpid()
-_forked = False
+_busy: set[int] = set()  # Python threads that are filtering a large array
+_serial = False  # a forked child that must not launch threads
 
 
 def _after_fork() -> None:
-    global _forked, _lock
-    _forked = True
+    global _serial, _lock
+    _serial = _serial or (_launched() and numba.threading_layer() == "omp")
     _lock = threading.Lock()
+    _busy.clear()
     _pool.clear()
 
 
 def thread_count(workers: int | None) -> int:
-    """Threads for a call: the caller's wish, `num_threads`, Numba's setting; 1 where threads are unsafe."""
-    if config.DISABLE_JIT or (_forked and _layer_breaks_after_fork()):
+    """Threads for a call: the caller's wish, `num_threads`, or a fair share; 1 where threads are unsafe.
+
+    The share is Numba's setting divided by the number of Python threads that are filtering at the moment.
+    """
+    if config.DISABLE_JIT or _serial:
         return 1
     limit = int(config.NUMBA_NUM_THREADS)
     wish = workers if workers is not None else getattr(_local, "threads", None)
-    return min(limit, wish) if wish is not None else min(limit, int(numba.get_num_threads()))
+    if wish is not None:
+        return min(limit, wish)
+    setting = min(limit, int(_get()))
+    others = len(_busy) - (threading.get_ident() in _busy)
+    return max(1, setting // (others + 1)) if others > 0 else setting
 
 
-def _layer() -> str | None:
+def _launched() -> bool:
+    """Whether Numba has started its threads; nothing else could have changed their number."""
+    return bool(getattr(_numba, "_is_initialized", True))
+
+
+def _get() -> int:
+    """Numba's setting for this Python thread; starts no threads."""
+    return _functions()[0]() if _launched() else int(config.NUMBA_NUM_THREADS)
+
+
+@functools.cache
+def _functions() -> tuple[Callable[[], int], Callable[[int], Any]]:
+    """What gets and sets the number of threads: the threading layer's own functions, which take no lock."""
+    numba.get_num_threads()  # starts the threads
     try:
-        return str(numba.threading_layer())
-    except ValueError:  # no parallel kernel has run yet
-        return None
+        return _numba._get_num_threads, _numba._set_num_threads
+    except AttributeError:
+        return numba.get_num_threads, numba.set_num_threads
 
 
-def _layer_breaks_after_fork() -> bool:
-    layer = _layer()
-    return layer is None or layer != "workqueue"
+@contextlib.contextmanager
+def occupied() -> Iterator[None]:
+    """Tell other Python threads that this one is filtering, so that they take fewer threads."""
+    caller = threading.get_ident()
+    outermost = caller not in _busy
+    _busy.add(caller)
+    try:
+        yield
+    finally:
+        if outermost:
+            _busy.discard(caller)
 
 
 @contextlib.contextmanager
 def parallel_region(threads: int) -> Iterator[None]:
-    """Run one parallel kernel on `threads` threads; restores the caller's setting."""
-    before = numba.get_num_threads()
-    guard: Any = contextlib.nullcontext() if _layer() in ("omp", "tbb") else _lock
-    with guard:
-        numba.set_num_threads(threads)
+    """Run parallel kernels on `threads` threads; restores the caller's setting."""
+    get, set_ = _functions()
+    guard: Any = contextlib.nullcontext() if numba.threading_layer() in ("omp", "tbb") else _lock
+    with occupied(), guard:
+        before = get()
+        if before == threads:
+            yield
+            return
+        set_(threads)
         try:
             yield
         finally:
-            numba.set_num_threads(before)
+            set_(before)
 
 
 def set_num_threads(n: int) -> None:
@@ -162,4 +199,5 @@ class _Pool:
 
 _pool = _Pool()
 borrow = _pool.borrow
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

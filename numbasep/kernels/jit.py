@@ -4,23 +4,32 @@ Numba keys a disk cache by the file of the kernel itself, so an edit in another 
 fails at decoration when no directory can be written.  Here the directory is keyed by everything that the machine
 code depends on (all kernel sources, Numba, LLVM, the host's features), and a cache that cannot be used
 costs one warning and nothing else.
+
+What is kept is what Numba keeps: object code, pickled.  To load it is to run it, as with `__pycache__`, so a
+directory that belongs to somebody else, or that everybody can write to, is not used.  A file whose checksum does
+not hold is as good as none.  Nothing on disk is touched before the first kernel is needed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
+import pickle
+import signal
+import stat
 import sys
 import tempfile
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import numba
-from numba.core import caching, config
+from numba.core import caching, config, serialize
 
 # kernels allocate nothing, so they need no reference counts: `_nrt` off leaves the atomics out of the loops
 _COMMON = {"nogil": True, "error_model": "numpy", "boundscheck": None}
@@ -40,19 +49,32 @@ def cache_root() -> Path:
 
 
 @functools.cache
-def source_key() -> str:
-    """Hash of all that the machine code depends on besides its signature."""
+def source_key() -> str | None:
+    """Hash of all that the machine code depends on besides its signature; None without sources to read."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    for path in [here.parent / "boundary.py", *sorted(here.glob("*.py"))]:
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+    try:
+        for path in [here.parent / "boundary.py", *sorted(here.glob("*.py"))]:
+            digest.update(path.name.encode())
+            digest.update(path.read_bytes())
+    except OSError:  # in a zip file, or compiled files only
+        return None
+    options = (
+        "BOUNDSCHECK",
+        "OPT",
+        "DEBUG",
+        "DEBUGINFO_DEFAULT",
+        "LOOP_VECTORIZE",
+        "SLP_VECTORIZE",
+        "ENABLE_AVX",
+    )
     versions = (
         sys.version_info[:2],
         numba.__version__,
         llvmlite.__version__,
         config.CPU_NAME,
         config.CPU_FEATURES,
+        [str(getattr(config, option, None)) for option in options],
     )
     digest.update(repr(versions).encode())
     return digest.hexdigest()[:20]
@@ -63,22 +85,44 @@ SOURCE_KEY = source_key()  # of the sources that were imported, not of what they
 
 @functools.cache
 def cache_directory() -> Path | None:
-    """Where machine code is kept, or None (after one warning) if nothing can be written there."""
-    if os.environ.get("NUMBASEP_CACHE", "1") == "0" or config.DISABLE_JIT:
+    """Where machine code is kept, or None (after one warning) if there can be no such place."""
+    if os.environ.get("NUMBASEP_CACHE", "1") == "0" or config.DISABLE_JIT or SOURCE_KEY is None:
         return None
-    path = cache_root() / "kernels" / source_key()
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return path
+        path = cache_root() / "kernels" / SOURCE_KEY
+        for directory in (path.parent.parent, path.parent, path):
+            directory.mkdir(mode=0o700, parents=directory is path.parent.parent, exist_ok=True)
+            _check_owner(directory)
     except (OSError, RuntimeError) as error:
-        warnings.warn(
-            f"numbasep compiles anew in every process: {path} cannot be written ({error}). "
-            "Set NUMBASEP_CACHE_DIR to a writable directory, or NUMBASEP_CACHE=0 to silence this.",
-            RuntimeWarning,
-            stacklevel=2,
+        _warn(
+            f"numbasep compiles anew in every process, because its cache cannot be used ({error}). "
+            "Set NUMBASEP_CACHE_DIR to a directory of yours, or NUMBASEP_CACHE=0 to silence this."
         )
         return None
+    return path
+
+
+def _check_owner(directory: Path) -> None:
+    """Refuse a directory into which somebody else could put machine code."""
+    if not hasattr(os, "geteuid"):
+        return
+    found = directory.stat()
+    if found.st_uid not in (0, os.geteuid()):
+        raise PermissionError(f"{directory} belongs to user {found.st_uid}")
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        raise PermissionError(f"{directory} can be written by every user")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+@functools.cache
+def _warn_unsaved(directory: str) -> None:
+    """Once: one full disk is one warning, not one for each kernel."""
+    _warn(
+        f"numbasep could not keep its machine code in {directory} and will compile it anew in other processes"
+    )
 
 
 class _Locator:
@@ -88,16 +132,16 @@ class _Locator:
         self._line = function.__code__.co_firstlineno
 
     def get_cache_path(self) -> str:
-        return str(cache_directory())
+        return "numbasep"  # `_Files` knows where, later
 
     def get_source_stamp(self) -> str:
-        return source_key()
+        return str(SOURCE_KEY)
 
     def get_disambiguator(self) -> str:
         return str(self._line)
 
     def ensure_cache_path(self) -> None:
-        Path(self.get_cache_path()).mkdir(parents=True, exist_ok=True)
+        pass
 
     @classmethod
     def from_function(cls, function: Callable[..., Any], path: str) -> _Locator:  # noqa: ARG003 - Numba's signature
@@ -108,22 +152,44 @@ class _CacheImplementation(caching.CompileResultCacheImpl):
     _locator_classes = [_Locator]  # noqa: RUF012 - Numba's name
 
 
-class _KeyedFiles(caching.IndexDataCacheFile):
-    """One index and one data file for each kernel and signature.
+class _Files:
+    """One file for each kernel and signature: checksum, then what Numba pickles.
 
     Numba keeps all signatures of a function in one index and numbers the data files, so processes that compile
     at the same time can give one number to two signatures and load each other's machine code.
     """
 
-    def _files(self, key: Any) -> caching.IndexDataCacheFile:
-        name = hashlib.sha256(repr(key).encode()).hexdigest()[:24]
-        return caching.IndexDataCacheFile(self._cache_path, name, self._source_stamp)
+    def _path(self, directory: Path, key: Any) -> Path:
+        return directory / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"
 
     def save(self, key: Any, data: Any) -> None:
-        self._files(key).save(key, data)
+        """Write whole or not at all; the last of several processes wins."""
+        directory = cache_directory()
+        if directory is None:
+            return
+        content = serialize.dumps(data)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have tidied up
+        handle, draft = tempfile.mkstemp(dir=directory, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(content).digest() + content)
+            os.replace(draft, self._path(directory, key))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(draft)
+            raise
 
     def load(self, key: Any) -> Any:
-        return self._files(key).load(key)
+        """What was saved, or None if there is nothing or it is damaged."""
+        directory = cache_directory()
+        if directory is None:
+            return None
+        try:
+            content = self._path(directory, key).read_bytes()
+        except OSError:
+            return None
+        checksum, content = content[:32], content[32:]
+        return pickle.loads(content) if hashlib.sha256(content).digest() == checksum else None
 
 
 class _KernelCache(caching.FunctionCache):
@@ -133,9 +199,8 @@ class _KernelCache(caching.FunctionCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        base = f"{function.__module__}.{function.__qualname__}"
-        self._cache_file = _KeyedFiles(self._cache_path, base, source_key())
-        self._base = base
+        self._cache_file = _Files()
+        self._base = f"{function.__module__}.{function.__qualname__}"
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         return (self._base, *super()._index_key(sig, codegen))
@@ -149,13 +214,25 @@ class _KernelCache(caching.FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
-        except OSError as error:
-            _warn_once(f"numbasep could not keep its machine code: {error}")
+        except Exception:
+            _warn_unsaved()
 
 
-@functools.cache
-def _warn_once(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
+@contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait: LLVM calls Python through ctypes, which would swallow the KeyboardInterrupt."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    caught: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *arguments: caught.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if caught:
+            handler(*caught[0])
 
 
 def named(suffix: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -177,8 +254,14 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any
     if config.DISABLE_JIT:
         return function
     dispatcher = numba.njit(**_COMMON, **options)(function)
-    if cache_directory() is not None:
-        dispatcher._cache = _KernelCache(function)
+    compile_now = dispatcher.compile
+
+    def compile(signature: Any) -> Any:
+        with _interrupts_wait():
+            return compile_now(signature)
+
+    dispatcher.compile = compile
+    dispatcher._cache = _KernelCache(function)
     return dispatcher
 
 
