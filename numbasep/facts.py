@@ -6,9 +6,8 @@ cached and printed without a single array.
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -152,6 +151,55 @@ def kernel_facts(weights: NDArray[Any], forms: Sequence[FormLike] = ()) -> Kerne
     )
 
 
+def term_facts(
+    factors: Sequence[Sequence[NDArray[Any]]],
+    slices: Iterable[NDArray[Any]],
+    divisor: float,
+    forms: Sequence[FormLike],
+) -> KernelFacts:
+    """As `kernel_facts` of a sum of separable terms over `divisor`, without its dense weights if it is large.
+
+    Parameters
+    ----------
+    factors : sequence of sequences of 1-D ndarray
+        The taps of each term along each axis.
+    slices : iterable of ndarray
+        The dense weights before the division, whole or slice by slice across the first of three or more axes;
+        looked at for more than one term only.
+    divisor : float
+        What the sum is divided by.
+    forms : sequence of Form
+        As `kernel_facts`.
+
+    Examples
+    --------
+    >>> found = term_facts([[np.ones(3), np.array([1.0, 0.0, -1.0])]], [], 6.0, ())
+    >>> found.nonzeros, found.runs, found.integer, found.full_support, found.l1
+    (6, 2, False, False, 1.0)
+    """
+    if len(factors) == 1:
+        parts = [kernel_facts(taps) for taps in factors[0]]
+        down = max(len(parts) - 2, 0)
+        runs = math.prod(part.runs if a == down else part.nonzeros for a, part in enumerate(parts))
+        integer = divisor == 1.0 and all(part.integer for part in parts)
+        fold: Callable[[Iterable[float]], float] = math.prod
+        nonzeros, full = math.prod(part.nonzeros for part in parts), all(part.full_support for part in parts)
+    else:
+        parts = [kernel_facts(part / divisor if divisor != 1.0 else part) for part in slices]
+        runs, nonzeros = sum(part.runs for part in parts), sum(part.nonzeros for part in parts)
+        integer, full, fold = all(p.integer for p in parts), all(p.full_support for p in parts), sum
+    return KernelFacts(
+        shape=tuple(int(taps.size) for taps in factors[0]),
+        nonzeros=nonzeros,
+        runs=runs,
+        full_support=full,
+        integer=integer,
+        complex=any(part.complex for part in parts),
+        l1=fold(part.l1 for part in parts) / (divisor if len(factors) == 1 else 1.0),
+        forms=tuple(_form_facts(form) for form in forms),
+    )
+
+
 def _count_runs(nonzero: NDArray[np.bool_]) -> int:
     if nonzero.ndim == 0:
         return int(nonzero)
@@ -190,8 +238,14 @@ def _is_coherent(form: FormLike) -> bool:
         return True
     if form.amplification > 1 + NO_CANCELLATION:
         return False
-    signs = [functools.reduce(np.multiply.outer, map(np.sign, term)) for term in form.terms]
-    return not bool((np.max(signs, axis=0) * np.min(signs, axis=0) < 0).any())
+    rank = len(form.terms)
+    alike, opposite = np.ones((rank, rank), bool), np.zeros((rank, rank), bool)
+    for factors in zip(*form.terms, strict=True):  # which signs a product of two terms has where both touch
+        above, below = np.array(factors) > 0, np.array(factors) < 0
+        same = (above @ above.T) | (below @ below.T)
+        other = (above @ below.T) | (below @ above.T)
+        alike, opposite = (alike & same) | (opposite & other), (alike & other) | (opposite & same)
+    return not bool(opposite.any())
 
 
 def _factor_facts(taps: NDArray[Any]) -> tuple[list[int], list[int], list[bool]]:

@@ -57,7 +57,7 @@ def plan(p, f, machine=MACHINE) -> Plan:
             "structured",
         ),
         (problem((), ()), facts(()), "direct"),
-        (problem((0, 5), (3, 3)), facts((3, 3), forms=[form([(3, 3)])]), "direct"),
+        (problem((0, 5), (3, 3)), facts((3, 3), forms=[form([(3, 3)])]), "separable"),  # a tie
     ],
 )
 def test_the_obvious_choices(p, f, method):
@@ -219,7 +219,7 @@ def test_every_kernel_of_the_zoo_is_planned_within_its_bound(name):
         output = np.float32 if dtype is np.uint8 else dtype
         p = problem(shape, weights.shape, dtype, output)
         choice = decide(p, f)
-        assert choice.chosen.seconds <= choice.candidates[0].seconds
+        assert choice.chosen.seconds <= choice.candidates[0].seconds / GAIN
         assert choice.chosen.error_bound <= (1e-11 if dtype is np.float64 else 1e-3)
 
 

@@ -19,8 +19,8 @@ from .. import machine
 from ..factor import forms as find_forms
 from ..factor.form import Form
 from ..factor.operations import form_operations
-from ..facts import KernelFacts, kernel_facts
-from ..operators import Factor, Operator, Term, identity_factor, sum_of_outer_products
+from ..facts import KernelFacts, kernel_facts, term_facts
+from ..operators import Factor, Operator, Term, dense_slices, identity_factor
 from ..planner import Plan, choose
 from ..problem import (
     KernelShapeError,
@@ -215,13 +215,15 @@ def term_plan(
     single = len(factors) == 1
     is_complex = any(f.taps.dtype.kind == "c" for term in factors for f in term)
     form = _given_form(factors, divisor)
-    bound = form.amplification * _l1(factors, 1.0) if form.exact else None
+    bound = form.amplification * _l1(form.terms) if form.exact else None
     problem = make_problem(
         shape, input_dtype, output_dtype, windows, cval=cval, footprint="window" if single else "support",
         options=options, operation=operation, complex_kernel=is_complex, integer_l1=bound,
     )  # fmt: skip
     operator = Operator((form,), tuple(factors), None)
-    return finish(problem, operator, kernel_facts(operator.weights, operator.forms))
+    return finish(
+        problem, operator, term_facts(form.terms, dense_slices(form.terms), divisor, operator.forms)
+    )
 
 
 def _enclosing_windows(
@@ -253,11 +255,10 @@ def _place(taps: Taps | None, window: Window) -> Factor:
     return Factor(placed, start, start + taps.weights.size, sparse=False)
 
 
-def _l1(factors: Sequence[Term], divisor: float) -> float:
-    if len(factors) == 1:
-        return math.prod(float(np.abs(f.taps).sum()) for f in factors[0]) / divisor
-    dense = sum_of_outer_products([[f.taps for f in term] for term in factors])
-    return float(np.abs(dense).sum()) / divisor
+def _l1(terms: Sequence[Sequence[Array]]) -> float:
+    if len(terms) == 1:
+        return math.prod(float(np.abs(taps).sum()) for taps in terms[0])
+    return sum(float(np.abs(part).sum()) for part in dense_slices(terms))
 
 
 def _given_form(factors: Sequence[Term], divisor: float) -> Form:
@@ -265,7 +266,7 @@ def _given_form(factors: Sequence[Term], divisor: float) -> Form:
     taps = tuple(tuple(f.taps for f in term) for term in factors)
     sizes = sum(float(np.prod([np.abs(t).sum() for t in term])) for term in taps)
     whole = all(t.dtype.kind != "c" and bool((t == np.rint(t)).all()) for term in taps for t in term)
-    l1 = _l1(factors, 1.0)
+    l1 = _l1(taps)
     stacked = [np.array([term[a] for term in taps]) for a in range(len(taps[0]))]
     return Form(
         name="given", terms=taps, divisor=divisor, error=0.0, amplification=sizes / l1 if l1 else 1.0,

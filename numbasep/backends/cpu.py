@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..boundary import Boundary
 from ..kernels.simd import STEP_ROWS
-from ..operators import Factor, Operator, Term, support_factor, window_factor
+from ..operators import Factor, Operator, Term, support_factor, window_factor, without_subnormals
 from ..problem import Problem, Window
 from . import threads
 from .layout import Axis, OuterAxis, Planes, arrange, array_axes, restrict
@@ -189,9 +189,12 @@ class _Preparation:
         self.launch.dtype = self.problem.real_dtype
         windows = self.problem.windows
         if isinstance(kernel, np.ndarray):
-            self._dense(kernel, source, target, windows)
+            self._dense(without_subnormals(kernel, self._real), source, target, windows)
         else:
-            self._terms([(0, term) for term in kernel], source, target, windows)
+            terms = [
+                tuple(replace(f, taps=without_subnormals(f.taps, self._real)) for f in t) for t in kernel
+            ]
+            self._terms([(0, term) for term in terms], source, target, windows)
         return self.launch
 
     @property
