@@ -66,6 +66,11 @@ def _run(plan: Plan, x: Array, out: Array) -> None:
         integers = candidate.exact and problem.integer_data
         fft.correlate(x, operator.weights, problem, out, workers, integers=integers)
         return
+    if candidate.recursive:
+        from .backends import recursive
+
+        recursive.correlate(operator.recursions, problem, x, out)
+        return
     from .backends import cpu
 
     cpu.correlate(operator, problem, candidate.form, x, out)

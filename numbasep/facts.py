@@ -90,6 +90,18 @@ class FormFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class RecursionFacts:
+    """A recursive filter along every axis, in numbers."""
+
+    error: float
+    """``||K - K_recursive||_1 / ||K||_1``, with all roundings."""
+    margins: tuple[int, ...]
+    """Samples by which lines are continued at both ends, for each axis."""
+    operations: int
+    """Multiply-adds a sample of one axis."""
+
+
+@dataclass(frozen=True, slots=True)
 class KernelFacts:
     """A kernel in canonical (correlation) orientation, in numbers."""
 
@@ -109,6 +121,8 @@ class KernelFacts:
     """Sum of the magnitudes of the weights."""
     forms: tuple[FormFacts, ...]
     """Sums of separable terms; the first, if any, is the plain factorization."""
+    recursion: RecursionFacts | None = None
+    """A recursive filter close to the kernel, looked for only where a tolerance allows it."""
 
     @property
     def size(self) -> int:

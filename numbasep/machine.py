@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 Table = tuple[tuple[float, float], ...]
 T = TypeVar("T")
 
-FORMAT = 1  # of the calibration file
+FORMAT = 2  # of the calibration file
 DIRECTORY_VARIABLE = "NUMBASEP_CACHE_DIR"
 
 
@@ -51,6 +51,8 @@ class Machine:
     """Carrying one number of a separable term from its taps down columns to those along rows."""
     run_taps: float
     """A run of taps down a column costs as much as this many taps more than it has."""
+    recursion_seconds: tuple[float, float]
+    """One sample of one axis through a recursive filter."""
     copy_rate: tuple[Table, Table]
     """(bytes touched, bytes a second) of what memory adds to that, ascending: with one thread, with all."""
     fft_seconds: tuple[Table, Table]
@@ -83,6 +85,7 @@ REFERENCE = Machine(
     row_rate=(20e9, 10e9),
     term_seconds=(0.08e-9, 0.2e-9),
     run_taps=2.5,
+    recursion_seconds=(1.8e-9, 3.6e-9),
     copy_rate=(
         ((1e6, 200e9), (4e6, 60e9), (3e7, 25e9), (1.3e8, 20e9)),
         ((1e6, 400e9), (4e6, 120e9), (3e7, 45e9), (1.3e8, 36e9)),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .factor import Form
+from .factor.recursion import Recursion
 
 Array = npt.NDArray[Any]
 
@@ -85,6 +86,8 @@ class Operator:
     """The terms as given, for kernels that were handed over as terms; they are `forms[0]`."""
     dense: Array | None
     """Weights, for kernels that were handed over dense."""
+    recursions: tuple[Recursion, ...] = ()
+    """Recursive filters close to the kernel, one for each axis, where a tolerance allows such."""
 
     @functools.cached_property
     def weights(self) -> Array:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from numbasep import overlap, rounding
-from numbasep.facts import FormFacts, KernelFacts
+from numbasep.facts import FormFacts, KernelFacts, RecursionFacts
 from numbasep.machine import Machine
 from numbasep.problem import Problem
 
@@ -51,6 +51,8 @@ class Candidate:
     """Magnitude up to which no intermediate result overflows; data beyond it take the fallback, as NaN do."""
     workspace: int = 0
     """Bytes of temporary memory, of all threads together."""
+    recursive: bool = False
+    """It is the recursive filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,8 @@ def _form_candidate(
 
 def _without_form(first: int, what: str) -> Callable[[Problem, KernelFacts, Machine], str | None]:
     def infeasible(problem: Problem, facts: KernelFacts, _machine: Machine) -> str | None:
+        if first and facts.recursion is not None:
+            return None
         if len(facts.forms) <= first:
             return what
         if not any(_usable(problem, facts, index) for index in range(first, len(facts.forms))):
@@ -261,10 +265,41 @@ def _plain_form(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple
 
 
 def _structured_forms(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
-    return tuple(
+    found = [
         _form_candidate("structured", index, problem, facts, machine)
         for index in range(1, len(facts.forms))
         if _usable(problem, facts, index)
+    ]
+    if facts.recursion is not None:
+        found.append(_recursive_candidate(problem, facts.recursion, machine))
+    return tuple(found)
+
+
+def _recursive_candidate(problem: Problem, recursion: RecursionFacts, machine: Machine) -> Candidate:
+    """Recursive filters, one pass for each axis: their time does not depend on the number of taps."""
+    threads = thread_count(problem, machine)
+    samples = [
+        problem.pixels * (1 + 2 * margin / max(window.out_size, 1))
+        for window, margin in zip(problem.windows, recursion.margins, strict=True)
+    ]
+    which = _precision(problem)
+    passes = sum(samples) * machine.recursion_seconds[which] / threads
+    itemsize = problem.real_dtype.itemsize
+    moved = 2 * itemsize * problem.pixels * len(samples)
+    check = 0.0 if problem.integer_data else check_seconds(problem, machine)
+    largest = math.ldexp(1.0, 100 if itemsize == 4 else 960)
+    return Candidate(
+        "structured",
+        True,
+        seconds=machine.call_seconds * len(samples) + machine.copy_seconds(moved, threads) + passes + check,
+        operations=recursion.operations * len(samples),
+        bytes=bytes_per_pixel(problem) + 2 * itemsize * (len(samples) - 1),
+        error_bound=recursion.error,
+        name="recursive",
+        needs_finite=not problem.integer_data,
+        largest_sample=largest,
+        workspace=itemsize * problem.pixels * min(len(samples), 2),
+        recursive=True,
     )
 
 
@@ -348,7 +383,7 @@ ROUTES: dict[str, Route] = {
         ),
         Route(
             "structured",
-            "deltas, boxes, repeated rows",
+            "deltas, boxes, repeated rows, recursive filters",
             _without_form(1, "the kernel has no structure that saves work"),
             _structured_forms,
         ),

@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from .. import machine
 from ..factor import forms as find_forms
+from ..factor import recursion
 from ..factor.form import Form
 from ..factor.operations import form_operations
-from ..facts import KernelFacts, kernel_facts, term_facts
+from ..facts import KernelFacts, RecursionFacts, kernel_facts, term_facts
 from ..operators import Factor, Operator, Term, dense_slices, identity_factor
 from ..planner import Plan, choose
 from ..problem import (
@@ -188,6 +189,15 @@ def freeze(value: Any) -> Any:
 def finish(problem: Problem, operator: Operator, facts: KernelFacts) -> Plan:
     """Choose the route and put the plan together."""
     constants = machine.current()
+    terms = operator.forms[0].terms if operator.forms else ()
+    recursive = None
+    if problem.rtol is not None and problem.compute_dtype.kind != "c":
+        recursive = recursion.fit_all(terms, problem.real_dtype)
+    if recursive is not None:
+        recursions, error = recursive
+        margins = tuple(one.margin for one in recursions)
+        operator = replace(operator, recursions=recursions)
+        facts = replace(facts, recursion=RecursionFacts(error, margins, recursion.OPERATIONS))
     return Plan(problem, choose(problem, facts, constants), operator, constants.name)
 
 
