@@ -54,7 +54,11 @@ def fastest(plan: Plan, *, budget: float = BUDGET) -> Plan:
     if known is None or not set(known) <= {candidate.method for candidate in plan.candidates}:
         known = _measure(plan, candidates, budget)
         _remember({key: known})
-    return replace(plan, choice=adopt(plan.choice, known), machine=f"{plan.machine}; measured where chosen")
+    adopted = replace(
+        plan, choice=adopt(plan.choice, known), machine=f"{plan.machine}; measured where chosen"
+    )
+    adopted.verify()
+    return adopted
 
 
 def _promising(plan: Plan) -> list[Candidate]:

@@ -217,6 +217,29 @@ class Plan:
         result: NDArray[Any] = execute.run_plan(self, input, output)
         return result
 
+    def verify(self) -> float | None:
+        """Check the plan on the image of a single sample, which shows the kernel that it really applies.
+
+        Returns
+        -------
+        float or None
+            ``||K_effective - K||_1 / ||K||_1``; None for kernels so large that the check would take long.
+
+        Raises
+        ------
+        ArithmeticError
+            If a weight is off by more than `error_bound` allows.
+
+        Examples
+        --------
+        >>> import numpy as np, numbasep
+        >>> numbasep.plan(np.ones((3, 3)), (480, 640)).verify()
+        0.0
+        """
+        from numbasep.certificate import effective_error
+
+        return effective_error(self)
+
     @property
     def method(self) -> str:
         """The chosen route: "direct", "separable", "structured" or "fft"."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -66,3 +68,32 @@ def test_one_bad_sample_spreads_as_in_direct_summation(name, bad, method):
     reference = numbasep.convolve(image, weights, method="direct")
     np.testing.assert_array_equal(np.isnan(found), np.isnan(reference))
     np.testing.assert_array_equal(np.isfinite(found), np.isfinite(reference))
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SMALL if ZOO[name].size < 2500))
+def test_every_route_verifies_itself(name):
+    weights = ZOO[name]
+    shape = [40] * weights.ndim
+    for dtype in (np.uint8, np.float64):
+        for plan in routes_of(weights, shape, dtype, output=np.float32 if dtype is np.uint8 else None):
+            error = plan.verify()
+            assert error is not None
+            assert error <= 10 * plan.error_bound + 1e-6 * (dtype is np.uint8) + 1e-14
+
+
+def test_a_wrong_kernel_is_found_out():
+    plan = numbasep.plan(ZOO["gauss s=3"], (60, 70))
+    term = plan.kernel.forms[0].terms[0]
+    wrong = dataclasses.replace(plan.kernel.forms[0], terms=((term[0] * 1.001, *term[1:]),))
+    tampered = dataclasses.replace(plan, kernel=dataclasses.replace(plan.kernel, forms=(wrong,)))
+    assert tampered.method == "separable"
+    with pytest.raises(ArithmeticError, match="off by"):
+        tampered.verify()
+
+
+def test_plans_that_cannot_be_checked_in_passing_say_so():
+    assert numbasep.plan(np.ones((300, 300)), (400, 400)).verify() is None
+    assert numbasep.plan(np.ones(()), ()).verify() is None
+    recursive = numbasep.plan(ZOO["gauss s=8"], (500, 500), rtol=1e-3, method="structured")
+    assert recursive.choice.chosen.recursive
+    assert 0 < recursive.verify() <= recursive.error_bound
