@@ -1,0 +1,31 @@
+"""Programs run in processes of their own: what they test would end or hang the test run itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_program(source: str, *arguments: str, timeout: float = 300, **environment: str) -> Any:
+    """Run Python source and wait for it; a hang is an error of this call (`subprocess.TimeoutExpired`)."""
+    return subprocess.run(
+        [sys.executable, "-c", source, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def assert_succeeds(source: str, *arguments: str, timeout: float = 300, **environment: str) -> str:
+    """Run Python source that must end by itself and with exit code 0; its output."""
+    __tracebackhide__ = True
+    done = run_program(source, *arguments, timeout=timeout, **environment)
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return str(done.stdout)
