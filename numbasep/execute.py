@@ -14,6 +14,10 @@ from .routes import Candidate
 
 Array = npt.NDArray[Any]
 
+OCCUPYING = (
+    1 << 14
+)  # elements from which a call counts when calls of other Python threads choose their threads
+
 
 def run_plan(plan: Plan, input: npt.ArrayLike, output: Any = None) -> Array:
     """Check that the arrays are those the plan was made for, and run it.
@@ -46,7 +50,13 @@ def filter_array(plan: Plan, x: Array, output: Any) -> Array:
     if not has_whole_strides(x):
         x = np.ascontiguousarray(x)
     target = out if is_direct_target(out, x) else np.empty_like(out, dtype=problem.output_dtype, order="K")
-    _run(plan, x, target)
+    if x.size < OCCUPYING:
+        _run(plan, x, target)
+    else:
+        from .backends import threads
+
+        with threads.occupied():
+            _run(plan, x, target)
     if target is not out:
         out[...] = target
     return out

@@ -11,10 +11,10 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 
 
-def run_program(source: str, *arguments: str, timeout: float = 300, **environment: str) -> Any:
-    """Run Python source and wait for it; a hang is an error of this call (`subprocess.TimeoutExpired`)."""
+def run_program(source: str | Path, *arguments: str, timeout: float = 300, **environment: str) -> Any:
+    """Run Python source, or a file of it, and wait for it; a hang is an error of this call (`subprocess.TimeoutExpired`)."""
     return subprocess.run(
-        [sys.executable, "-c", source, *arguments],
+        [sys.executable, *(["-c", source] if isinstance(source, str) else [str(source)]), *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
@@ -23,7 +23,7 @@ def run_program(source: str, *arguments: str, timeout: float = 300, **environmen
     )
 
 
-def assert_succeeds(source: str, *arguments: str, timeout: float = 300, **environment: str) -> str:
+def assert_succeeds(source: str | Path, *arguments: str, timeout: float = 300, **environment: str) -> str:
     """Run Python source that must end by itself and with exit code 0; its output."""
     __tracebackhide__ = True
     done = run_program(source, *arguments, timeout=timeout, **environment)

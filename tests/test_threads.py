@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -15,7 +17,7 @@ import pytest
 from processes import assert_succeeds
 
 import numbasep as nsp
-from numbasep.backends import threads
+from numbasep.backends import planes, threads
 
 LAYERS = ["omp", "workqueue", "tbb"]
 LIMIT = int(numba.config.NUMBA_NUM_THREADS)
@@ -69,7 +71,7 @@ stop = threading.Event()
 def filter_on():
     while not stop.is_set():
         assert is_right(0)
-busy = [threading.Thread(target=filter_on) for _ in range(2)]
+busy = [threading.Thread(target=filter_on, daemon=True) for _ in range(2)]
 for thread in busy: thread.start()
 for _ in range(15):
     child = os.fork()
@@ -85,17 +87,26 @@ for _ in range(15):
 stop.set()
 for thread in busy: thread.join()
 """
-# A server that imports before it forks: nothing has been started yet, so that the children may use threads.
+# A server that imports, and filters a little, before it forks: no thread was started, so the children may use some.
 FORK_BEFORE_THREADS = """
 import os
+import numba, numpy as np, numbasep as nsp
+from numbasep.backends import threads
 nsp.convolve(np.ones((8, 8)), np.ones((3, 3)))
 child = os.fork()
 if child == 0:
-    from numbasep.backends import threads
     assert threads.thread_count(None) == int(numba.config.NUMBA_NUM_THREADS), threads.thread_count(None)
-    nsp.convolve(image, np.ones((9, 9)), method="direct", workers=2)
-    os._exit(0 if all(map(is_right, range(5))) else 3)
+    x, w = np.random.default_rng(0).random((400, 400)), np.ones((9, 9))
+    one = nsp.convolve(x, w, method="direct", workers=1)
+    os._exit(0 if np.array_equal(nsp.convolve(x, w, method="direct", workers=2), one) else 3)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+OTHER_PROCESSES = """
+if __name__ == "__main__":
+    import multiprocessing
+    assert all(map(is_right, range(5)))
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        assert all(pool.map(is_right, range(10)))
 """
 
 
@@ -103,7 +114,10 @@ def needs_layer(layer: str) -> None:
     """Skip where Numba has no such layer."""
     if layer == "tbb" and importlib.util.find_spec("tbb") is None:
         pytest.skip("tbb is not installed")
-    if importlib.util.find_spec(f"numba.np.ufunc.{'workqueue' if layer == 'workqueue' else layer + 'pool'}") is None:
+    if (
+        importlib.util.find_spec(f"numba.np.ufunc.{'workqueue' if layer == 'workqueue' else layer + 'pool'}")
+        is None
+    ):
         pytest.skip(f"this build of Numba has no threading layer {layer!r}")
 
 
@@ -129,24 +143,182 @@ def test_fork_while_other_threads_filter(layer: str) -> None:
 
 @NEEDS_FORK
 def test_fork_before_the_first_thread() -> None:
-    assert_succeeds(PRELUDE.split("expected")[0] + FORK_BEFORE_THREADS.replace("all(map(is_right, range(5)))", "True"))
+    assert_succeeds(FORK_BEFORE_THREADS)
 
 
 @pytest.mark.parametrize("start", ["spawn", "forkserver"])
-def test_other_ways_to_start_processes(start: str, tmp_path: Any) -> None:
-    import multiprocessing
-
+def test_other_ways_to_start_processes(start: str, tmp_path: Path) -> None:
     if start not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no start method {start!r} here")
-    program = tmp_path / "program.py"
-    program.write_text(
-        PRELUDE
-        + f"""
-if __name__ == "__main__":
-    import multiprocessing
-    assert all(map(is_right, range(5)))
-    with multiprocessing.get_context({start!r}).Pool(2) as pool:
-        assert all(pool.map(is_right, range(10)))
+    program = tmp_path / "program.py"  # a file, because the children import it
+    program.write_text(PRELUDE + OTHER_PROCESSES)
+    assert_succeeds(program, start)
+
+
+# --------------------------------------------------------------------------- how many threads
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Threads of every pass that is run."""
+    counts: list[int] = []
+    run = planes.PlanePass._run
+
+    def recorded(self: planes.PlanePass, *arguments: Any) -> None:
+        counts.append(self.threads)
+        run(self, *arguments)
+
+    monkeypatch.setattr(planes.PlanePass, "_run", recorded)
+    return counts
+
+
+X = np.ones((600, 500), np.float32)
+W = np.ones((5, 5))
+
+
+@NEEDS_CORES
+def test_workers_and_num_threads_are_honoured_and_restored(launched: list[int]) -> None:
+    before = numba.get_num_threads()
+    nsp.convolve(X, W)
+    nsp.convolve(X, W, workers=1)
+    nsp.convolve(X, W, workers=2)
+    with nsp.num_threads(1):
+        nsp.convolve(X, W)
+        nsp.convolve(X, W, workers=2)
+        with nsp.num_threads(2):
+            nsp.convolve(X, W)
+        nsp.convolve(X, W)
+    nsp.convolve(X, W, workers=LIMIT + 5)
+    assert launched == [before, 1, 2, 1, 2, 2, 1, LIMIT]
+    assert numba.get_num_threads() == before
+    nsp.set_num_threads(1)
+    try:
+        nsp.convolve(X, W)
+        assert launched[-1] == 1
+    finally:
+        threads._local.threads = None
+
+
+@NEEDS_CORES
+def test_numba_setting_is_respected_and_left_alone(launched: list[int]) -> None:
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        nsp.convolve(X, W)
+        nsp.convolve(X, W, workers=2)
+        assert numba.get_num_threads() == 1
+    finally:
+        numba.set_num_threads(before)
+    nsp.convolve(X, W)
+    assert launched == [1, 2, before]
+
+
+@NEEDS_CORES
+def test_setting_is_restored_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = numba.get_num_threads()
+    with pytest.raises(KeyboardInterrupt), threads.parallel_region(1):
+        assert numba.get_num_threads() == 1
+        raise KeyboardInterrupt
+    assert numba.get_num_threads() == before
+    assert not threads._busy
+
+
+def test_num_threads_belongs_to_the_calling_thread() -> None:
+    counts: dict[str, int] = {}
+
+    def count(name: str) -> None:
+        counts[name] = threads.thread_count(None)
+
+    with nsp.num_threads(1):
+        other = threading.Thread(target=count, args=("other",))
+        other.start()
+        other.join()
+        count("own")
+    assert counts == {"other": LIMIT, "own": 1}
+
+
+@pytest.mark.parametrize("n", [0, -1, LIMIT + 1])
+def test_num_threads_out_of_range(n: int) -> None:
+    with pytest.raises(ValueError, match=f"n must be between 1 and {LIMIT}, got {n}"):
+        nsp.set_num_threads(n)
+    with pytest.raises(ValueError, match="n must be"), nsp.num_threads(n):
+        pass
+    with pytest.raises(TypeError, match="n must be"):
+        nsp.set_num_threads(1.5)  # type: ignore[arg-type]
+
+
+def test_concurrent_callers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of k Python threads that are filtering, each starts cores / k threads; alone, all."""
+    monkeypatch.setattr(threads, "_get", lambda: 12)
+    monkeypatch.setattr(threads.config, "NUMBA_NUM_THREADS", 12)
+    barrier = threading.Barrier(4)
+
+    def count(_: int) -> list[int]:
+        with threads.occupied():
+            barrier.wait()
+            found = [threads.thread_count(None), threads.thread_count(7)]
+            barrier.wait()
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(count, range(4))) == [[3, 7]] * 4  # a wish is a wish
+    assert threads.thread_count(None) == 12
+
+
+POOLS = {
+    "concurrent.futures": """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(4) as pool:
+    assert all(pool.map(is_right, range(60)))
+""",
+    "joblib": """
+import joblib
+assert all(joblib.Parallel(n_jobs=4, prefer="threads")(joblib.delayed(is_right)(i) for i in range(60)))
+""",
+    "dask": """
+import dask
+assert all(dask.compute(*map(dask.delayed(is_right), range(60)), scheduler="threads", num_workers=4))
+""",
+}
+# The sum of the threads of all passes under way: with k callers on n cores at most n + n/2 + ... + n/k, which is
+# reached while one caller after another starts; n for each caller where nobody looks at the others.
+COUNT_THREADS = """
+import threading
+from numbasep.backends import planes
+lock, now, most = threading.Lock(), [0], [0]
+run = planes.PlanePass._run
+def counted(self, *arguments):
+    with lock:
+        now[0] += self.threads
+        most[0] = max(most[0], now[0])
+    try:
+        run(self, *arguments)
+    finally:
+        with lock:
+            now[0] -= self.threads
+planes.PlanePass._run = counted
+calls, expected = calls[:3], expected[:3]
 """
-    )
-    assert_succeeds(f"import runpy; runpy.run_path({str(program)!r}, run_name='__main__')", timeout=120)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_no_oversubscription_inside_pools(pool: str) -> None:
+    if importlib.util.find_spec(pool.partition(".")[0]) is None:
+        pytest.skip(f"{pool} is not installed")
+    check = "assert 4 <= most[0] <= 4 + 2 + 1 + 1, most"
+    assert_succeeds(PRELUDE + COUNT_THREADS + POOLS[pool] + check, NUMBA_NUM_THREADS="4")
+
+
+# --------------------------------------------------------------------------- what a thread costs
+
+
+def test_numba_lock_is_not_taken_by_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shared with forked children: one that is killed while holding it stops every other process."""
+    call: Callable[[], Any] = lambda: nsp.convolve(X, W)  # noqa: E731
+    call()
+
+    def taken() -> None:
+        raise AssertionError("Numba's initialisation lock was taken")
+
+    monkeypatch.setattr(threads._numba, "_launch_threads", taken)
+    call()

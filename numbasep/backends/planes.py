@@ -88,8 +88,6 @@ class PlanePass:
     """Tasks that are run without a return to Python."""
     threads: int
     """Threads that share the tasks."""
-    large: bool
-    """Whether it is worth threads."""
     raw_in: int
     """Bytes for a gathered piece of an input row."""
     raw_out: int
@@ -132,11 +130,8 @@ class PlanePass:
             self.spare.append(scratch)
 
     def _run(self, x: Array, y: Array, scratch: tuple[Array, ...]) -> None:
-        if not self.large:
+        if self.threads == 1:
             self._run_batches(drivers.run_serial, x, y, scratch)
-        elif self.threads == 1:
-            with threads.occupied():
-                self._run_batches(drivers.run_serial, x, y, scratch)
         else:
             with threads.parallel_region(self.threads):
                 self._run_batches(drivers.run_parallel, x, y, scratch)
@@ -211,8 +206,7 @@ def prepare_pass(
     tile = min(tile, _round_up(BATCH_WORK // (STEP_ROWS * column_work) + 1, 64 * period))
     tiles = max(1, -(-columns.size_out // tile))
     work = n_planes * rows.size_out * columns.size_out * column_work
-    large = work >= PARALLEL_WORK
-    count = threads.thread_count(workers) if large else 1
+    count = threads.thread_count(workers) if work >= PARALLEL_WORK else 1
     strip = _strip_rows(rows.size_out, row_window.taps, count, n_planes * tiles)
     strip = min(strip, _round_up(BATCH_WORK // (tile * column_work) + 1, STEP_ROWS))
     strips = max(1, -(-rows.size_out // strip))
@@ -258,7 +252,6 @@ def prepare_pass(
         tasks=tasks,
         batch=count * max(1, BATCH_WORK // (strip * tile * column_work)),
         threads=min(count, tasks) or 1,
-        large=large,
         raw_in=gather * inner * storage_in.dtype.itemsize,
         raw_out=gather * inner * storage_out.dtype.itemsize,
         work_bytes=_round_up((result + STEP_ROWS * result_stride + 64) * item, VECTOR_BYTES),

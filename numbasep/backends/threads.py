@@ -76,15 +76,16 @@ def _functions() -> tuple[Callable[[], int], Callable[[int], Any]]:
 
 @contextlib.contextmanager
 def occupied() -> Iterator[None]:
-    """Tell other Python threads that this one is filtering, so that they take fewer threads."""
+    """Tell other Python threads that this one is filtering, so that they take fewer threads; before counting any."""
     caller = threading.get_ident()
-    outermost = caller not in _busy
-    _busy.add(caller)
+    if caller in _busy:
+        yield
+        return
     try:
+        _busy.add(caller)
         yield
     finally:
-        if outermost:
-            _busy.discard(caller)
+        _busy.discard(caller)
 
 
 @contextlib.contextmanager
@@ -97,8 +98,8 @@ def parallel_region(threads: int) -> Iterator[None]:
         if before == threads:
             yield
             return
-        set_(threads)
         try:
+            set_(threads)
             yield
         finally:
             set_(before)

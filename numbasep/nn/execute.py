@@ -39,6 +39,19 @@ def run(
     """
     if out.size == 0:
         return
+    with threads.occupied():
+        _run(problem, producer, x, taps, matrix, out, workers)
+
+
+def _run(
+    problem: Convolution,
+    producer: Producer,
+    x: Array,
+    taps: Array | None,
+    matrix: Array | None,
+    out: Array,
+    workers: int | None,
+) -> None:
     compute = problem.compute
     layout = _layout(problem, producer, matrix is not None, threads.thread_count(workers))
     nothing = _NOTHING[compute]
