@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import threading
 import time
 import warnings
 from dataclasses import replace
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from numbasep import machine as machines
 from numbasep.execute import run_plan
+from numbasep.forks import lasting_lock
 from numbasep.planner import Plan, adopt
 from numbasep.routes import Candidate
 
@@ -95,7 +95,7 @@ def _random(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 Wisdom = dict[str, dict[str, float]]
 
-_lock = threading.Lock()
+_lock = lasting_lock()
 _known: Wisdom | None = None
 
 

@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Lowest first. A module imports from lower layers and its own; names are modules or packages of numbasep.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("boundary", "kernels"),
+    ("boundary", "forks", "kernels"),
     ("problem", "casting", "arrays"),
     ("factor",),
     ("facts", "machine", "operators"),

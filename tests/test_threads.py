@@ -101,6 +101,37 @@ if child == 0:
     os._exit(0 if np.array_equal(nsp.convolve(x, w, method="direct", workers=2), one) else 3)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
+# Every lock of numbasep held by another thread at the moment of the fork, and those of Numba for half a second.
+LOCKED = """
+import os, signal, threading, time
+from numba.core.compiler_lock import global_compiler_lock
+from numbasep import measure
+from numbasep.api import build
+from numbasep.backends import fft, threads
+from numbasep.nn import routes
+kept = [measure._lock, build.plans._lock, build.kernels._lock, fft._spectra._lock, routes._lock,
+        threads._lock, threads._pool._lock]
+held, forked = threading.Event(), threading.Event()
+def hold():
+    with threads._starting, global_compiler_lock:
+        for lock in kept: lock.acquire()
+        held.set()
+        time.sleep(0.5)
+    forked.wait()
+    for lock in kept: lock.release()
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    new = nsp.convolve(image.astype(np.int16), np.ones((3, 3)))
+    os._exit(0 if all(map(is_right, range(5))) and not new.any() else 3)
+forked.set()
+holder.join()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert all(map(is_right, range(5)))
+"""
 OTHER_PROCESSES = """
 if __name__ == "__main__":
     import multiprocessing
@@ -139,6 +170,11 @@ def test_fork_after_parallel_calls(layer: str) -> None:
 def test_fork_while_other_threads_filter(layer: str) -> None:
     needs_layer(layer)
     assert_succeeds(PRELUDE + FORK_WHILE_BUSY, NUMBA_THREADING_LAYER=layer, timeout=120)
+
+
+@NEEDS_FORK
+def test_fork_while_another_thread_holds_every_lock() -> None:
+    assert_succeeds(PRELUDE + LOCKED)
 
 
 @NEEDS_FORK
@@ -216,11 +252,20 @@ def test_numba_setting_is_respected_and_left_alone(launched: list[int]) -> None:
 @NEEDS_CORES
 def test_setting_is_restored_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     before = numba.get_num_threads()
-    with pytest.raises(KeyboardInterrupt), threads.parallel_region(1):
-        assert numba.get_num_threads() == 1
+    during: list[int] = []
+
+    def interrupted(*_: Any) -> None:
+        during.append(numba.get_num_threads())
         raise KeyboardInterrupt
-    assert numba.get_num_threads() == before
+
+    nsp.convolve(X, W)
+    monkeypatch.setattr(planes.drivers, "run_parallel", interrupted)
+    with nsp.num_threads(2), pytest.raises(KeyboardInterrupt):
+        nsp.convolve(X, W)
+    monkeypatch.undo()
+    assert (during, numba.get_num_threads()) == ([2], before)
     assert not threads._busy
+    np.testing.assert_array_equal(nsp.convolve(X, W), nsp.convolve(X, W, workers=1))
 
 
 def test_num_threads_belongs_to_the_calling_thread() -> None:

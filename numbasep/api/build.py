@@ -6,7 +6,6 @@ Plans are kept by everything they depend on, so a second call with an equal kern
 from __future__ import annotations
 
 import math
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from ..factor import recursion
 from ..factor.form import Form
 from ..factor.operations import form_operations
 from ..facts import KernelFacts, RecursionFacts, kernel_facts, term_facts
+from ..forks import lasting_lock
 from ..operators import Factor, Operator, Term, dense_slices, identity_factor
 from ..planner import Plan, choose
 from ..problem import (
@@ -48,7 +48,7 @@ class _Cache(Generic[T]):
     def __init__(self, limit: int) -> None:
         self._kept: OrderedDict[Any, T] = OrderedDict()
         self._limit = limit
-        self._lock = threading.Lock()
+        self._lock = lasting_lock()
 
     def get(self, key: Any, make: Callable[[], T]) -> T:
         """What is kept under `key`, made if there is nothing."""

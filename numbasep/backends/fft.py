@@ -21,6 +21,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from numbasep import forks
 from numbasep.boundary import OUTSIDE, Boundary, index_map
 from numbasep.casting import store
 from numbasep.overlap import Tiling, tiling
@@ -237,7 +238,8 @@ class _Spectra:
     def __init__(self) -> None:
         self._kept: OrderedDict[Any, tuple[Array, ...]] = OrderedDict()
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = forks.lasting_lock()
+        forks.in_children(self._clear)
 
     def get(self, weights: Array, lengths: tuple[int, ...], compute: np.dtype[Any]) -> tuple[Array, ...]:
         """Spectra by which transforms of `lengths` points are multiplied to correlate with `weights`.
@@ -260,6 +262,9 @@ class _Spectra:
                 _, old = self._kept.popitem(last=False)
                 self._bytes -= sum(spectrum.nbytes for spectrum in old)
         return spectra
+
+    def _clear(self) -> None:
+        self._kept, self._bytes = OrderedDict(), 0
 
     @contextlib.contextmanager
     def emptied(self) -> Iterator[None]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,19 +20,20 @@ import numpy as np
 from numba.core import config
 from numba.np.ufunc import parallel as _numba
 
+from .. import forks
 from ..kernels.simd import VECTOR_BYTES
 from ..problem import integer
 
-_lock = threading.Lock()  # held round parallel kernels on a layer that cannot be entered twice
+_lock = forks.lasting_lock()  # held round parallel kernels on a layer that cannot be entered twice
+_starting = forks.delay_forks(threading.RLock())  # held while Numba starts its threads
 _local = threading.local()
 _busy: set[int] = set()  # Python threads that are filtering a large array
 _serial = False  # a forked child that must not launch threads
 
 
 def _after_fork() -> None:
-    global _serial, _lock
+    global _serial
     _serial = _serial or (_launched() and numba.threading_layer() == "omp")
-    _lock = threading.Lock()
     _busy.clear()
     _pool.clear()
 
@@ -67,7 +67,8 @@ def _get() -> int:
 @functools.cache
 def _functions() -> tuple[Callable[[], int], Callable[[int], Any]]:
     """What gets and sets the number of threads: the threading layer's own functions, which take no lock."""
-    numba.get_num_threads()  # starts the threads
+    with _starting:
+        numba.get_num_threads()  # starts the threads
     try:
         return _numba._get_num_threads, _numba._set_num_threads
     except AttributeError:
@@ -167,7 +168,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self._free: list[np.ndarray] = []
-        self._lock = threading.Lock()
+        self._lock = forks.lasting_lock()
 
     @contextlib.contextmanager
     def borrow(self, nbytes: int) -> Iterator[np.ndarray]:
@@ -194,11 +195,9 @@ class _Pool:
 
     def clear(self) -> None:
         """Forget all buffers."""
-        self._lock = threading.Lock()
         self._free = []
 
 
 _pool = _Pool()
 borrow = _pool.borrow
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+forks.in_children(_after_fork)

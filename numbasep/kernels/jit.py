@@ -30,6 +30,9 @@ from typing import Any
 import llvmlite
 import numba
 from numba.core import caching, config, serialize
+from numba.core.compiler_lock import global_compiler_lock
+
+from .. import forks
 
 # kernels allocate nothing, so they need no reference counts: `_nrt` off leaves the atomics out of the loops
 _COMMON = {"nogil": True, "error_model": "numpy", "boundscheck": None}
@@ -248,6 +251,9 @@ def named(suffix: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return function
 
     return rename
+
+
+forks.delay_forks(global_compiler_lock)  # a child could never compile if another thread was compiling
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:

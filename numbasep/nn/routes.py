@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..forks import lasting_lock
 from . import cost
 from .execute import Producer
 from .factor import DepthwiseSeparable, check_rtol, singular_bases, smallest
@@ -112,7 +112,7 @@ def profitable_multiplier(problem: Convolution, workers: int) -> int:
 
 _memory: OrderedDict[tuple[Any, ...], DepthwiseSeparable | None] = OrderedDict()
 _REMEMBERED = 32
-_lock = threading.Lock()
+_lock = lasting_lock()
 
 
 def _decomposed(filters: Array, tolerance: float, limit: int) -> DepthwiseSeparable | None:
