@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..boundary import Boundary
 from ..kernels import geometry as g
 from ..kernels import plane as drivers
 from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
 from ..kernels.memory import Storage
 from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS, VECTOR_BYTES
 from . import threads
+from .edges import direct_edges
 from .layout import OuterAxis, Planes, outer_table, plain_window
 from .program import Program
 
@@ -80,6 +82,8 @@ class PlanePass:
     """Offset tables of the outer axes."""
     outer_taps: Array
     """(sources, outer axes): which tap of each outer axis a source is."""
+    edges: Array
+    """Where columns beyond the edges are found, for rows that are filtered directly."""
     constants: Array
     """(sources, 1 + period): divisor and boundary value."""
     tasks: int
@@ -141,7 +145,7 @@ class PlanePass:
         program = self.program
         tables = (
             self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
-            program.shifts, program.line_weights, self.constants, *scratch,
+            program.shifts, program.line_weights, self.edges, self.constants, *scratch,
         )  # fmt: skip
         for first in range(0, self.tasks, self.batch):
             run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), *tables)
@@ -211,6 +215,13 @@ def prepare_pass(
     strip = min(strip, _round_up(BATCH_WORK // (tile * column_work) + 1, STEP_ROWS))
     strips = max(1, -(-rows.size_out // strip))
 
+    storage_in, storage_out = storage_of(dtype_in), storage_of(dtype_out, cast)
+    edges = direct_edges(planes, program, len(sources), storage_in, compute, constants)
+    direct = edges is not None
+    packed = not direct or row_window.boundary == Boundary.CONSTANT
+    if not packed:
+        ring_rows = 0
+
     block = VECTOR_BYTES // item * max(BLOCK_COLUMNS, LINE_COLUMNS)
     slack = (column_window.taps - 1) * inner + 2 * block
     line = VECTOR_BYTES // item
@@ -222,6 +233,7 @@ def prepare_pass(
     turned = scratch + STEP_ROWS * scratch_stride
     result = turned + (0 if column_window.taps < SQUARE_TAPS else scratch_stride * line)
 
+    table_size = (row_window.taps + STEP_ROWS - 1) * len(sources)
     gather = max(1, 512 // inner)
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {
@@ -237,17 +249,17 @@ def prepare_pass(
         g.OUTER_AXES: len(tables), g.RING: 0, g.RING_STRIDE: ring_stride,
         g.SCRATCH: scratch, g.SCRATCH_STRIDE: scratch_stride, g.SEGMENT: segment,
         g.TURNED: turned, g.RESULT: result, g.RESULT_STRIDE: result_stride,
-        g.TABLES: max(ring_rows, len(sources)), g.GATHER: gather,
+        g.TABLES: table_size, g.GATHER: gather, g.DIRECT: int(direct), g.EDGE_LAST: edges.last if edges else 0,
     }.items():  # fmt: skip
         geometry[name] = value
-    storage_in, storage_out = storage_of(dtype_in), storage_of(dtype_out, cast)
     tasks = n_planes * strips * tiles
     return PlanePass(
-        kernels=drivers.kernel_addresses(compute, storage_in, storage_out),
+        kernels=drivers.kernel_addresses(compute, storage_in, storage_out, direct=direct, packed=packed),
         program=program,
         geometry=geometry,
         outer=_pack_outer(tables),
         outer_taps=outer_taps,
+        edges=edges.table if edges else np.zeros(0, np.int64),
         constants=constants.astype(compute),
         tasks=tasks,
         batch=count * max(1, BATCH_WORK // (strip * tile * column_work)),
@@ -255,7 +267,7 @@ def prepare_pass(
         raw_in=gather * inner * storage_in.dtype.itemsize,
         raw_out=gather * inner * storage_out.dtype.itemsize,
         work_bytes=_round_up((result + STEP_ROWS * result_stride + 64) * item, VECTOR_BYTES),
-        table_bytes=_round_up(8 * max(ring_rows, len(sources)), VECTOR_BYTES),
+        table_bytes=_round_up(8 * table_size, VECTOR_BYTES),
         spare=[],
     )
 

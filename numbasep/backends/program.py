@@ -56,6 +56,12 @@ class Program:
     """Weights of the taps along a row."""
 
     @property
+    def single_term(self) -> bool:
+        """Whether it is one separable term: all runs down one column of the window, then the taps along rows."""
+        shifted = bool(self.runs[:, g.RUN_SHIFT].any())
+        return len(self.terms) == 1 and self.runs.size > 0 and not shifted
+
+    @property
     def operations(self) -> int:
         """Multiplications and additions fused, for each output element."""
         return int(self.weights.size + self.line_weights.size)
@@ -96,6 +102,8 @@ class _Builder:
         scale = 1.0
         if rows.size == 1:
             scale = float(term.row.taps[rows[0]])
+            self.column_of_taps(term.source, rows, np.ones_like(term.row.taps), 0)  # read by `fused` alone
+            runs = len(self.runs)
         else:
             self.column_of_taps(term.source, rows, term.row.taps, 0)
         self.shifts += (columns * self.inner).tolist()

@@ -39,8 +39,10 @@ are ordinary planes.  All distances count elements, not bytes.
     RESULT_STRIDE,
     TABLES,  # length of the row table
     GATHER,  # columns of a strided row that are gathered at once
+    DIRECT,  # 1: rows that lie in the array are filtered from there (`fused`), not packed
+    EDGE_LAST,  # where the lanes of the last vector of a row stand in the table of edges
     GEOMETRY,  # number of entries
-) = range(33)
+) = range(35)
 
 # terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program
 RUN_START, RUN_STOP, TAP_START, TAP_STOP, SOURCE_ROW, TERM = range(6)

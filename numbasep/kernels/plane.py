@@ -20,6 +20,7 @@ from .geometry import (
     COLUMN_STRIDE_OUT,
     COLUMN_TAPS,
     COLUMNS_OUT,
+    DIRECT,
     INNER,
     OUTER_AXES,
     OUTER_ENTRIES,
@@ -32,9 +33,12 @@ from .geometry import (
     RESULT_STRIDE,
     RING,
     RING_STRIDE,
+    ROW_BOUNDARY,
     ROW_FIRST,
+    ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
     ROW_TAPS,
+    ROWS_IN,
     ROWS_OUT,
     RUN_START,
     RUN_STOP,
@@ -51,10 +55,12 @@ from .geometry import (
     TILES,
     TURNED,
 )
+from .fused import stripe_filter
 from .jit import address, inlined, kernel, parallel, serial
 from .memory import Storage
-from .rows import packer, storer
+from .rows import index_of, packer, storer
 from .simd import STEP_ROWS, VECTOR_BYTES, call
+from .stripes import STRIPE_ROWS
 
 
 @inlined
@@ -158,10 +164,26 @@ def compute_step(
             )  # fmt: skip
 
 
+@inlined
+def locate_rows(first, needed, window, plane, geometry, table):
+    """Where input rows `first` to ``first + needed`` start in `x`; False if one is a row of constants.
+
+    The rest of `table[:window]`, for output rows beyond the last, repeats a row.
+    """
+    if plane == OUTSIDE_PLANE:
+        return False
+    for k in range(window):
+        row = index_of(first + min(k, needed - 1), geometry[ROWS_IN], geometry[ROW_BOUNDARY])
+        if row < 0:
+            return False
+        table[k] = plane + row * geometry[ROW_STRIDE_IN]
+    return True
+
+
 @kernel
 def filter_tile(
-    down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts,
-    line_weights, constants, work, table, sources, raw_in, raw_out,
+    down, lines, square, pack, store, stripe, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts,
+    line_weights, edges, constants, work, table, sources, raw_in, raw_out,
 ):  # fmt: skip
     """One task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
     tiles, strips = geometry[TILES], geometry[STRIPS]
@@ -184,6 +206,18 @@ def filter_tile(
     for i in range(row, last_row, STEP_ROWS):
         done = i - row
         rows = min(STEP_ROWS, last_row - i)
+        if geometry[DIRECT] and locate_rows(
+            first_row + done, rows + geometry[ROW_TAPS] - 1, window, sources[0], geometry, table
+        ):
+            at = target + i * geometry[ROW_STRIDE_OUT]
+            for q in range(0, rows, STRIPE_ROWS):
+                call(stripe, (
+                    x, table, q, min(STRIPE_ROWS, rows - q), column * geometry[INNER], columns * geometry[INNER],
+                    runs, weights, shifts, line_weights, edges, geometry, constants[0], y,
+                    at + q * geometry[ROW_STRIDE_OUT],
+                ))  # fmt: skip
+            continue
+        packed = max(packed, done)
         while packed < done + rows + geometry[ROW_TAPS] - 1:
             slot = packed % window
             for source in range(n_sources):
@@ -213,65 +247,60 @@ def filter_tile(
 
 @serial
 def run_serial(
-    tile, down, lines, square, pack, store, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
-    shifts, line_weights, constants, work, tables, raw_in, raw_out,
+    tile, down, lines, square, pack, store, stripe, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
+    shifts, line_weights, edges, constants, work, tables, raw_in, raw_out,
 ):  # fmt: skip
     """Tasks [first, last) on the calling thread."""
     for task in range(first, last):
         call(tile, (
-            down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
-            shifts, line_weights, constants, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
+            down, lines, square, pack, store, stripe, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
+            shifts, line_weights, edges, constants, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
         ))  # fmt: skip
 
 
 @parallel
 def run_parallel(
-    tile, down, lines, square, pack, store, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
-    shifts, line_weights, constants, work, tables, raw_in, raw_out,
+    tile, down, lines, square, pack, store, stripe, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
+    shifts, line_weights, edges, constants, work, tables, raw_in, raw_out,
 ):  # fmt: skip
     """Tasks [first, last) on Numba's threads; each thread owns one row of every workspace."""
     for task in prange(first, last):
         thread = numba.get_thread_id()
         call(tile, (
-            down, lines, square, pack, store, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
-            shifts, line_weights, constants, work[thread], tables[2 * thread], tables[2 * thread + 1],
+            down, lines, square, pack, store, stripe, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
+            shifts, line_weights, edges, constants, work[thread], tables[2 * thread], tables[2 * thread + 1],
             raw_in[thread], raw_out[thread],
         ))  # fmt: skip
 
 
 @functools.cache
-def kernel_addresses(compute: np.dtype[Any], storage_in: Storage, storage_out: Storage) -> tuple[Any, ...]:
-    """What the drivers call: `filter_tile`, the arithmetic kernels, the packer and the storer."""
+def kernel_addresses(
+    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, *, direct: bool, packed: bool
+) -> tuple[Any, ...]:
+    """What the drivers call: `filter_tile`, the arithmetic kernels, the packer, the storer, the stripe filter.
+
+    Kernels that a pass never calls (because all its rows are filtered directly, or none) are not compiled.
+    """
     number = numba.from_dtype(compute)
     line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
     memory, integers = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
     pairs, n = types.Array(types.int64, 2, "C"), types.int64
-    down = address(correlate_runs, (line, integers, n, n, pairs, line, n, n, n, n, n, n))
-    lines = address(correlate_lines, (line, n, n, n, integers, line, n, n, n, n, n, n))
-    square = address(correlate_square, (line, n, n, integers, line, n, n, n, n, n, n, n))
-    pack = address(packer(storage_in), (memory, n, n, n, n, integers, line, memory, line, n))
-    store = address(storer(storage_out), (line, n, n, integers, line, memory, memory, n))
-    rest = (table, line, integers, integers, memory, memory)
+    down = lines = square = pack = store = stripe = 0
+    if packed:
+        down = address(correlate_runs, (line, integers, n, n, pairs, line, n, n, n, n, n, n))
+        lines = address(correlate_lines, (line, n, n, n, integers, line, n, n, n, n, n, n))
+        square = address(correlate_square, (line, n, n, integers, line, n, n, n, n, n, n, n))
+        pack = address(packer(storage_in), (memory, n, n, n, n, integers, line, memory, line, n))
+        store = address(storer(storage_out), (line, n, n, integers, line, memory, memory, n))
+    program = (pairs, line, integers, line, integers)  # runs, weights, shifts, weights of taps along rows, edges
+    if direct:
+        kernel = stripe_filter(storage_in, storage_out)
+        stripe = address(kernel, (memory, integers, n, n, n, n, *program, integers, line, memory, n))
     tile = address(
         filter_tile,
         (
-            n,
-            n,
-            n,
-            n,
-            n,
-            memory,
-            memory,
-            n,
-            integers,
-            integers,
-            pairs,
-            pairs,
-            pairs,
-            line,
-            integers,
-            line,
-            *rest,
+            *[n] * 6, memory, memory, n, integers, integers, pairs, pairs, *program, table, line, integers, integers,
+            memory, memory,
         ),
-    )
-    return tile, down, lines, square, pack, store
+    )  # fmt: skip
+    return tile, down, lines, square, pack, store, stripe

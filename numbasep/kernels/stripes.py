@@ -1,0 +1,264 @@
+"""Words on stripes: STRIPE_ROWS rows of one vector each, read from and written to the arrays themselves.
+
+A stripe is a `simd.Block` of one column.  See `simd` for the rules of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils, config
+
+from .blocks import BlockWords
+from .memory import (
+    _decode_vector,
+    _encode_vector,
+    _load_as_twin,
+    _mask,
+    _masked_store,
+    _memory,
+    _store_first_twin,
+)
+from .simd import LLVM_TYPES, VECTOR_BYTES, Block, Vector, call_intrinsic, lanes, pointer_to, span, spread, suffix, word
+
+STRIPE_ROWS = 8  # a row that is read serves as many output rows; two stripes and their sums fit 32 registers
+SLIDES = bool(config.DISABLE_JIT) or (
+    VECTOR_BYTES == 64 and binding.get_default_triple().startswith("x86_64")
+)  # whether one instruction takes any vector out of two adjacent ones
+
+_words = BlockWords(STRIPE_ROWS, 1)
+zero_stripe, fma_stripe = _words.zero, _words.fma
+
+
+def _items(builder: Any, block: Any) -> list[Any]:
+    return [builder.extract_value(block, i) for i in range(block.type.count)]
+
+
+def _pack(builder: Any, kind: Any, items: list[Any]) -> Any:
+    block = ir.Constant(kind, ir.Undefined)
+    for i, item in enumerate(items):
+        block = builder.insert_value(block, item, i)
+    return block
+
+
+# --------------------------------------------------------------------------- reading
+
+
+def _table_vector(context: Any, builder: Any, sig: Any, args: Any, row: int, vector: Vector) -> Any:
+    """The vector at element ``table[first + row] + offset`` of `memory`, as compute numbers."""
+    memory, table, first, offset = args[:4]
+    storage = sig.args[4]
+    index = builder.add(first, ir.Constant(first.type, row))
+    start = builder.load(pointer_to(context, builder, sig.args[1], table, index, ir.IntType(64)), align=8)
+    kind = ir.VectorType(LLVM_TYPES[storage.element], vector.lanes)
+    pointer = _memory(context, builder, memory, builder.add(start, offset), storage.element, kind)
+    return _decode_vector(builder, storage, builder.load(pointer, align=1), context.get_value_type(vector))
+
+
+def _open_twin(memory: np.ndarray, table: np.ndarray, first: int, offset: int, storage: Any, like: Any) -> Any:
+    rows = [_load_as_twin(memory, table[first + row] + offset, storage, like) for row in range(STRIPE_ROWS - 1)]
+    return np.stack([np.full_like(rows[0], np.nan), *rows])
+
+
+@word(_open_twin)
+def open_stripe(
+    typingctx: Any, memory: Any, table: Any, first: Any, offset: Any, storage: Any, like: Any
+) -> Any:
+    """A window of rows, the first undefined: it is pushed out.  Row r starts at element `table[first + r]`."""
+    block = Block(like, STRIPE_ROWS, 1)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = context.get_value_type(block)
+        items = [ir.Constant(kind.element, ir.Undefined)]
+        for row in range(STRIPE_ROWS - 1):
+            items.append(_table_vector(context, builder, sig, args, row, block.vector))
+        return _pack(builder, kind, items)
+
+    return block(memory, table, types.intp, types.intp, storage, like), codegen
+
+
+def _push_twin(
+    window: np.ndarray, memory: np.ndarray, table: np.ndarray, row: int, offset: int, storage: Any
+) -> np.ndarray:
+    newest = _load_as_twin(memory, table[row] + offset, storage, window[0, 0])
+    return np.concatenate([window[1:], newest[None]])
+
+
+@word(_push_twin)
+def push_stripe(
+    typingctx: Any, window: Any, memory: Any, table: Any, row: Any, offset: Any, storage: Any
+) -> Any:
+    """Drop the first row of a window and append the one that starts at element `table[row]`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        shifted = sig.return_type(*sig.args[1:])
+        newest = _table_vector(context, builder, shifted, args[1:], 0, window.vector)
+        return _pack(builder, args[0].type, [*_items(builder, args[0])[1:], newest])
+
+    return window(window, memory, table, types.intp, types.intp, storage), codegen
+
+
+# --------------------------------------------------------------------------- lanes of two stripes
+
+
+def _permute(builder: Any, near: Any, index: Any, far: Any) -> Any:
+    """Lanes of a pair of vectors, by number."""
+    kind = "ps" if near.type.element == ir.FloatType() else "pd"
+    return call_intrinsic(builder, f"llvm.x86.avx512.vpermi2var.{kind}.512", near.type, near, index, far)
+
+
+def _index_type(vector: Vector) -> Any:
+    return ir.VectorType(ir.IntType(vector.dtype.bitwidth), vector.lanes)
+
+
+def _counting(builder: Any, vector: Vector) -> Any:
+    """Pointer to 0, 1, 2, ... in the code's constants."""
+    kind = ir.ArrayType(ir.IntType(vector.dtype.bitwidth), 3 * vector.lanes)
+    name = f"numbasep.counting.{vector.dtype.bitwidth}"
+    if name not in builder.module.globals:
+        numbers = ir.GlobalVariable(builder.module, kind, name)
+        numbers.initializer = ir.Constant(kind, list(range(kind.count)))
+        numbers.global_constant = True
+        numbers.linkage = "internal"
+        numbers.align = VECTOR_BYTES
+    return builder.module.globals[name]
+
+
+@word(lambda near, far, shift: np.concatenate([near, far], axis=1)[:, shift : shift + near.shape[1]])
+def slide_stripe(typingctx: Any, near: Any, far: Any, shift: Any) -> Any:
+    """The stripe that starts `shift` columns, at most a vector, behind the start of `near`; `far` follows it."""
+    vector = near.vector
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        one, other, distance = args
+        first = builder.gep(_counting(builder, vector), [ir.Constant(ir.IntType(32), 0), distance])
+        pointer = builder.bitcast(first, _index_type(vector).as_pointer())
+        index = builder.load(pointer, align=vector.dtype.bitwidth // 8)
+        pairs = zip(_items(builder, one), _items(builder, other), strict=True)
+        return _pack(builder, one.type, [_permute(builder, a, index, b) for a, b in pairs])
+
+    return near(near, far, types.intp), codegen
+
+
+def _mix_twin(first: np.ndarray, last: np.ndarray, table: np.ndarray, at: int) -> np.ndarray:
+    index = span(table, at, first.shape[1])
+    both = np.concatenate([first, last], axis=1)
+    return np.where(index >= 0, both[:, np.maximum(index, 0)], 0).astype(first.dtype)
+
+
+@word(_mix_twin)
+def mix_stripes(typingctx: Any, first: Any, last: Any, table: Any, at: Any) -> Any:
+    """Columns of two stripes by their numbers in ``table[at:]``; zero where that is negative."""
+    vector = first.vector
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        wide = ir.VectorType(ir.IntType(64), vector.lanes)
+        pointer = pointer_to(context, builder, sig.args[2], args[2], args[3], wide)
+        index = builder.load(pointer, align=8)
+        inside = builder.icmp_signed(">=", index, ir.Constant(wide, [0] * vector.lanes))
+        if _index_type(vector) != wide:
+            index = builder.trunc(index, _index_type(vector))
+        kind = context.get_value_type(vector)
+        zero = ir.Constant(kind, [0.0] * vector.lanes)
+        mixed = []
+        for one, other in zip(_items(builder, args[0]), _items(builder, args[1]), strict=True):
+            mixed.append(builder.select(inside, _permute(builder, one, index, other), zero))
+        return _pack(builder, args[0].type, mixed)
+
+    return first(first, last, table, types.intp), codegen
+
+
+@word(lambda stripe, divisor: stripe / divisor)
+def divide_stripe(typingctx: Any, stripe: Any, divisor: Any) -> Any:
+    """Every number divided by the same."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        divisors = spread(builder, args[1], stripe.vector.lanes)
+        return _pack(builder, args[0].type, [builder.fdiv(v, divisors) for v in _items(builder, args[0])])
+
+    return stripe(stripe, divisor), codegen
+
+
+# --------------------------------------------------------------------------- writing
+
+
+def _write_rows(builder: Any, rows: Any, vectors: list[Any], write: Callable[[int, Any], None]) -> None:
+    """Write the first `rows` vectors."""
+    for row, vector in enumerate(vectors):
+        with cgutils.if_likely(builder, builder.icmp_signed(">", rows, ir.Constant(rows.type, row))):
+            write(row, vector)
+
+
+def _row_offset(builder: Any, offset: Any, stride: Any, row: int) -> Any:
+    return builder.add(offset, builder.mul(stride, ir.Constant(stride.type, row)))
+
+
+def _write_twin(
+    memory: np.ndarray, offset: int, stride: int, rows: int, count: int, storage: Any, stripe: np.ndarray
+) -> None:
+    for row in range(rows):
+        _store_first_twin(memory, offset + row * stride, count, storage, stripe[row])
+
+
+def _whole_twin(
+    memory: np.ndarray, offset: int, stride: int, rows: int, storage: Any, stripe: np.ndarray
+) -> None:
+    _write_twin(memory, offset, stride, rows, stripe.shape[1], storage, stripe)
+
+
+def _whole_stripe(nontemporal: bool) -> Callable[..., Any]:
+    def emit(
+        typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, stripe: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            def write(row: int, vector: Any) -> None:
+                stored = _encode_vector(builder, storage, vector)
+                at = _row_offset(builder, args[1], args[2], row)
+                pointer = _memory(context, builder, args[0], at, storage.element, stored.type)
+                wide = stored.type.count * storage.element.bitwidth // 8
+                instruction = builder.store(stored, pointer, align=wide if nontemporal else 1)
+                if nontemporal:
+                    one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+                    instruction.set_metadata("nontemporal", one)
+
+            _write_rows(builder, args[3], _items(builder, args[5]), write)
+            return context.get_dummy_value()
+
+        return types.void(memory, types.intp, types.intp, types.intp, storage, stripe), codegen
+
+    return word(_whole_twin)(emit)
+
+
+write_stripe = _whole_stripe(nontemporal=False)
+stream_stripe = _whole_stripe(nontemporal=True)  # past the caches; every row must be aligned to what is written
+
+
+@word(_write_twin)
+def write_first(
+    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, storage: Any, stripe: Any
+) -> Any:
+    """The first `count` columns of the first `rows` rows."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        mask = _mask(builder, args[4], stripe.vector.lanes)
+
+        def write(row: int, vector: Any) -> None:
+            stored = _encode_vector(builder, storage, vector)
+            at = _row_offset(builder, args[1], args[2], row)
+            pointer = _memory(context, builder, args[0], at, storage.element, stored.type)
+            _masked_store(builder, stored, pointer, mask)
+
+        _write_rows(builder, args[3], _items(builder, args[6]), write)
+        return context.get_dummy_value()
+
+    return types.void(memory, types.intp, types.intp, types.intp, types.intp, storage, stripe), codegen
+
+
+__all__ = [
+    "SLIDES", "STRIPE_ROWS", "divide_stripe", "fma_stripe", "lanes", "mix_stripes", "open_stripe", "push_stripe",
+    "slide_stripe", "stream_stripe", "suffix", "write_first", "write_stripe", "zero_stripe",
+]  # fmt: skip
