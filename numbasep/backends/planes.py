@@ -16,6 +16,7 @@ from ..kernels import plane as drivers
 from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
 from ..kernels.memory import Storage
 from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS, VECTOR_BYTES
+from ..kernels.stripes import STRIPE_ROWS
 from . import threads
 from .edges import direct_edges
 from .layout import OuterAxis, Planes, outer_table, plain_window
@@ -233,6 +234,7 @@ def prepare_pass(
     turned = scratch + STEP_ROWS * scratch_stride
     result = turned + (0 if column_window.taps < SQUARE_TAPS else scratch_stride * line)
 
+    ends = result + STEP_ROWS * result_stride + 64 if packed else 0
     table_size = (row_window.taps + STEP_ROWS - 1) * len(sources)
     gather = max(1, 512 // inner)
     geometry = np.zeros(g.GEOMETRY, np.int64)
@@ -249,7 +251,7 @@ def prepare_pass(
         g.OUTER_AXES: len(tables), g.RING: 0, g.RING_STRIDE: ring_stride,
         g.SCRATCH: scratch, g.SCRATCH_STRIDE: scratch_stride, g.SEGMENT: segment,
         g.TURNED: turned, g.RESULT: result, g.RESULT_STRIDE: result_stride,
-        g.TABLES: table_size, g.GATHER: gather, g.DIRECT: int(direct), g.EDGE_LAST: edges.last if edges else 0,
+        g.TABLES: table_size, g.GATHER: gather, g.DIRECT: int(direct), g.EDGE_LAST: edges.last if edges else 0, g.ENDS: ends,
     }.items():  # fmt: skip
         geometry[name] = value
     tasks = n_planes * strips * tiles
@@ -266,7 +268,7 @@ def prepare_pass(
         threads=min(count, tasks) or 1,
         raw_in=gather * inner * storage_in.dtype.itemsize,
         raw_out=gather * inner * storage_out.dtype.itemsize,
-        work_bytes=_round_up((result + STEP_ROWS * result_stride + 64) * item, VECTOR_BYTES),
+        work_bytes=_round_up((ends + 2 * STRIPE_ROWS * line) * item, VECTOR_BYTES),
         table_bytes=_round_up(8 * table_size, VECTOR_BYTES),
         spare=[],
     )

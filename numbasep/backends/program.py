@@ -51,7 +51,7 @@ class Program:
     """(runs, RUN): columns of adjacent taps."""
     weights: Array
     shifts: Array
-    """Element offsets of the taps along a row."""
+    """Element offsets of the taps along a row; -1 behind the last."""
     line_weights: Array
     """Weights of the taps along a row."""
 
@@ -133,7 +133,7 @@ class _Builder:
             integers(self.terms, g.TERM),
             integers(self.runs, g.RUN),
             np.array(self.weights, dtype),
-            np.array(self.shifts, np.int64),
+            np.array([*self.shifts, -1], np.int64),
             np.array(self.line_weights, dtype),
         )
 

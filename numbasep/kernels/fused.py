@@ -13,6 +13,7 @@ from .geometry import (
     COLUMN_FIRST,
     COLUMNS_IN,
     EDGE_LAST,
+    ENDS,
     INNER,
     ROW_STRIDE_OUT,
     RUN_LENGTH,
@@ -30,6 +31,7 @@ from .stripes import (
     mix_stripes,
     open_stripe,
     push_stripe,
+    save_stripe,
     slide_stripe,
     stream_stripe,
     write_first,
@@ -54,24 +56,28 @@ def sum_rows(x, table, row, column, runs, weights, storage, like):
 @inlined
 def filter_stripe_of(
     storage_in, storage_out, x, table, row, rows, first, count, runs, weights, shifts, line_weights, edges, geometry,
-    constants, y, target, item,
+    constants, work, y, target, item,
 ):  # fmt: skip
     """`count` elements from `first` on of up to STRIPE_ROWS output rows.
 
     Window row k of output row r starts at element ``table[row + r + k]`` of `x`, and element `first` of output row 0 at
     element `target` of `y`.  `edges` lists, from the window's reach left of the array on, which of the first and
-    the last vector's lanes stands where; taps reach no further than a vector.  `item` is the size of an element of `y`.
+    the last vector's lanes stands where; taps reach no further than a vector.
+    `shifts` ends with a negative number; `item` is the size of an element of `y`.
     """
     like = constants[0]
     lanes = VECTOR_BYTES // constants.itemsize
     size = geometry[COLUMNS_IN] * geometry[INNER]
     reach = geometry[COLUMN_FIRST] * geometry[INNER]  # from an output element to the first that it reads
+    ends, end = (
+        geometry[ENDS],
+        STRIPE_ROWS * lanes,
+    )  # kept in memory: registers are for the stripes of the main loop
     near = zero_stripe(like)
-    left, right = near, near
     if first + reach < 0 or first + count + reach + 2 * lanes > size:
         for side in range(2):
-            left = right
-            right = sum_rows(x, table, row, side * (size - lanes), runs, weights, storage_in, like)
+            far = sum_rows(x, table, row, side * (size - lanes), runs, weights, storage_in, like)
+            save_stripe(work, ends + side * end, far)
     stream = geometry[STREAM] and geometry[ROW_STRIDE_OUT] % lanes == 0
     head = 0  # elements until rows are aligned
     if stream:
@@ -82,18 +88,20 @@ def filter_stripe_of(
     while done < count:
         column = first + done + reach + (lanes if ready else 0)
         if column < 0:
-            far = mix_stripes(left, right, edges, column - reach)
+            far = mix_stripes(work, ends, edges, column - reach)
         elif column + lanes > size:
-            far = mix_stripes(left, right, edges, geometry[EDGE_LAST] + column - (size - lanes))
+            far = mix_stripes(work, ends, edges, geometry[EDGE_LAST] + column - (size - lanes))
         else:
             far = sum_rows(x, table, row, column, runs, weights, storage_in, like)
         if ready:
             total = near
-            if shifts.size:
+            tap, shift = 0, peek(shifts, 0)
+            if shift >= 0:
                 total = zero_stripe(like)
-                for tap in range(shifts.size):
-                    shifted = slide_stripe(near, far, peek(shifts, tap))
-                    total = fma_stripe(peek(line_weights, tap), shifted, total)
+            while shift >= 0:  # a loop of unknown length is not unrolled: its stripes would not fit the registers
+                total = fma_stripe(peek(line_weights, tap), slide_stripe(near, far, shift), total)
+                tap += 1
+                shift = peek(shifts, tap)
             if constants[0] != 1:
                 total = divide_stripe(total, constants[0])
             part = min(width, count - done)
@@ -120,11 +128,26 @@ def stripe_filter(storage_in: Storage, storage_out: Storage) -> Any:
     @kernel
     @named(storage_in.suffix + storage_out.suffix)
     def filter_stripe(
-        x, table, row, rows, first, count, runs, weights, shifts, line_weights, edges, geometry, constants, y, target
+        x,
+        table,
+        row,
+        rows,
+        first,
+        count,
+        runs,
+        weights,
+        shifts,
+        line_weights,
+        edges,
+        geometry,
+        constants,
+        work,
+        y,
+        target,
     ):
         filter_stripe_of(
             storage_in, storage_out, x, table, row, rows, first, count, runs, weights, shifts, line_weights, edges,
-            geometry, constants, y, target, item,
+            geometry, constants, work, y, target, item,
         )  # fmt: skip
 
     return filter_stripe

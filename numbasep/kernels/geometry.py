@@ -41,8 +41,9 @@ are ordinary planes.  All distances count elements, not bytes.
     GATHER,  # columns of a strided row that are gathered at once
     DIRECT,  # 1: rows that lie in the array are filtered from there (`fused`), not packed
     EDGE_LAST,  # where the lanes of the last vector of a row stand in the table of edges
+    ENDS,  # where the first and the last vectors of a stripe of rows stand in the workspace
     GEOMETRY,  # number of entries
-) = range(35)
+) = range(36)
 
 # terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program
 RUN_START, RUN_STOP, TAP_START, TAP_STOP, SOURCE_ROW, TERM = range(6)

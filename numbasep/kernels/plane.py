@@ -15,6 +15,7 @@ import numpy as np
 from numba import prange, types
 
 from .correlate import SQUARE_TAPS, correlate_lines, correlate_runs, correlate_square
+from .fused import stripe_filter
 from .geometry import (
     COLUMN_FIRST,
     COLUMN_STRIDE_OUT,
@@ -55,7 +56,6 @@ from .geometry import (
     TILES,
     TURNED,
 )
-from .fused import stripe_filter
 from .jit import address, inlined, kernel, parallel, serial
 from .memory import Storage
 from .rows import index_of, packer, storer
@@ -213,7 +213,7 @@ def filter_tile(
             for q in range(0, rows, STRIPE_ROWS):
                 call(stripe, (
                     x, table, q, min(STRIPE_ROWS, rows - q), column * geometry[INNER], columns * geometry[INNER],
-                    runs, weights, shifts, line_weights, edges, geometry, constants[0], y,
+                    runs, weights, shifts, line_weights, edges, geometry, constants[0], work, y,
                     at + q * geometry[ROW_STRIDE_OUT],
                 ))  # fmt: skip
             continue
@@ -292,10 +292,16 @@ def kernel_addresses(
         square = address(correlate_square, (line, n, n, integers, line, n, n, n, n, n, n, n))
         pack = address(packer(storage_in), (memory, n, n, n, n, integers, line, memory, line, n))
         store = address(storer(storage_out), (line, n, n, integers, line, memory, memory, n))
-    program = (pairs, line, integers, line, integers)  # runs, weights, shifts, weights of taps along rows, edges
+    program = (
+        pairs,
+        line,
+        integers,
+        line,
+        integers,
+    )  # runs, weights, shifts, weights of taps along rows, edges
     if direct:
         kernel = stripe_filter(storage_in, storage_out)
-        stripe = address(kernel, (memory, integers, n, n, n, n, *program, integers, line, memory, n))
+        stripe = address(kernel, (memory, integers, n, n, n, n, *program, integers, line, line, memory, n))
     tile = address(
         filter_tile,
         (

@@ -23,7 +23,19 @@ from .memory import (
     _memory,
     _store_first_twin,
 )
-from .simd import LLVM_TYPES, VECTOR_BYTES, Block, Vector, call_intrinsic, lanes, pointer_to, span, spread, suffix, word
+from .simd import (
+    LLVM_TYPES,
+    VECTOR_BYTES,
+    Block,
+    Vector,
+    call_intrinsic,
+    lanes,
+    pointer_to,
+    span,
+    spread,
+    suffix,
+    word,
+)
 
 STRIPE_ROWS = 8  # a row that is read serves as many output rows; two stripes and their sums fit 32 registers
 SLIDES = bool(config.DISABLE_JIT) or (
@@ -31,7 +43,7 @@ SLIDES = bool(config.DISABLE_JIT) or (
 )  # whether one instruction takes any vector out of two adjacent ones
 
 _words = BlockWords(STRIPE_ROWS, 1)
-zero_stripe, fma_stripe = _words.zero, _words.fma
+zero_stripe, fma_stripe, save_stripe = _words.zero, _words.fma, _words.write_adjacent
 
 
 def _items(builder: Any, block: Any) -> list[Any]:
@@ -59,8 +71,12 @@ def _table_vector(context: Any, builder: Any, sig: Any, args: Any, row: int, vec
     return _decode_vector(builder, storage, builder.load(pointer, align=1), context.get_value_type(vector))
 
 
-def _open_twin(memory: np.ndarray, table: np.ndarray, first: int, offset: int, storage: Any, like: Any) -> Any:
-    rows = [_load_as_twin(memory, table[first + row] + offset, storage, like) for row in range(STRIPE_ROWS - 1)]
+def _open_twin(
+    memory: np.ndarray, table: np.ndarray, first: int, offset: int, storage: Any, like: Any
+) -> Any:
+    rows = [
+        _load_as_twin(memory, table[first + row] + offset, storage, like) for row in range(STRIPE_ROWS - 1)
+    ]
     return np.stack([np.full_like(rows[0], np.nan), *rows])
 
 
@@ -144,16 +160,18 @@ def slide_stripe(typingctx: Any, near: Any, far: Any, shift: Any) -> Any:
     return near(near, far, types.intp), codegen
 
 
-def _mix_twin(first: np.ndarray, last: np.ndarray, table: np.ndarray, at: int) -> np.ndarray:
-    index = span(table, at, first.shape[1])
-    both = np.concatenate([first, last], axis=1)
-    return np.where(index >= 0, both[:, np.maximum(index, 0)], 0).astype(first.dtype)
+def _mix_twin(work: np.ndarray, ends: int, table: np.ndarray, at: int) -> np.ndarray:
+    n = lanes(work.dtype)
+    index = span(table, at, n)
+    both = np.hstack(span(work, ends, 2 * STRIPE_ROWS * n).reshape(2, STRIPE_ROWS, n))
+    return np.where(index >= 0, both[:, np.maximum(index, 0)], 0).astype(work.dtype)
 
 
 @word(_mix_twin)
-def mix_stripes(typingctx: Any, first: Any, last: Any, table: Any, at: Any) -> Any:
-    """Columns of two stripes by their numbers in ``table[at:]``; zero where that is negative."""
-    vector = first.vector
+def mix_stripes(typingctx: Any, work: Any, ends: Any, table: Any, at: Any) -> Any:
+    """Columns of the two stripes at `work[ends]`, by their numbers in ``table[at:]``; zero where that is negative."""
+    block = Block(work.dtype, STRIPE_ROWS, 1)
+    vector = block.vector
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         wide = ir.VectorType(ir.IntType(64), vector.lanes)
@@ -162,14 +180,19 @@ def mix_stripes(typingctx: Any, first: Any, last: Any, table: Any, at: Any) -> A
         inside = builder.icmp_signed(">=", index, ir.Constant(wide, [0] * vector.lanes))
         if _index_type(vector) != wide:
             index = builder.trunc(index, _index_type(vector))
-        kind = context.get_value_type(vector)
-        zero = ir.Constant(kind, [0.0] * vector.lanes)
+        kind = context.get_value_type(block)
+        zero = ir.Constant(kind.element, [0.0] * vector.lanes)
+        first = pointer_to(context, builder, sig.args[0], args[0], args[1], kind.element)
         mixed = []
-        for one, other in zip(_items(builder, args[0]), _items(builder, args[1]), strict=True):
-            mixed.append(builder.select(inside, _permute(builder, one, index, other), zero))
-        return _pack(builder, args[0].type, mixed)
+        for row in range(STRIPE_ROWS):
+            pair = []
+            for side in range(2):
+                at = builder.gep(first, [ir.Constant(ir.IntType(32), side * STRIPE_ROWS + row)])
+                pair.append(builder.load(at, align=vector.dtype.bitwidth // 8))
+            mixed.append(builder.select(inside, _permute(builder, pair[0], index, pair[1]), zero))
+        return _pack(builder, kind, mixed)
 
-    return first(first, last, table, types.intp), codegen
+    return block(work, types.intp, table, types.intp), codegen
 
 
 @word(lambda stripe, divisor: stripe / divisor)
@@ -234,7 +257,9 @@ def _whole_stripe(nontemporal: bool) -> Callable[..., Any]:
 
 
 write_stripe = _whole_stripe(nontemporal=False)
-stream_stripe = _whole_stripe(nontemporal=True)  # past the caches; every row must be aligned to what is written
+stream_stripe = _whole_stripe(
+    nontemporal=True
+)  # past the caches; every row must be aligned to what is written
 
 
 @word(_write_twin)
@@ -260,5 +285,5 @@ def write_first(
 
 __all__ = [
     "SLIDES", "STRIPE_ROWS", "divide_stripe", "fma_stripe", "lanes", "mix_stripes", "open_stripe", "push_stripe",
-    "slide_stripe", "stream_stripe", "suffix", "write_first", "write_stripe", "zero_stripe",
+    "save_stripe", "slide_stripe", "stream_stripe", "suffix", "write_first", "write_stripe", "zero_stripe",
 ]  # fmt: skip
