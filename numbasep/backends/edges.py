@@ -20,6 +20,7 @@ from .layout import Planes, plain_window
 from .program import Program
 
 _FAR, _UNUSED = -3, -4  # a column that stands in neither vector; one that no tap reads
+MOST_BOX_ROWS = 40  # equal row taps up to which summing them one by one is still cheaper than packing
 MOST_CONVERSIONS = 17  # row taps up to which stored integers may be converted once for each row they serve
 
 
@@ -59,6 +60,7 @@ def direct_edges(
         SLIDES
         and sources == 1
         and program.single_term
+        and not (program.boxes and plain_window(rows).taps > MOST_BOX_ROWS)
         and columns.stride_in == columns.stride_out == inner
         and not storage.swapped
         and (storage.dtype == compute or plain_window(rows).taps <= MOST_CONVERSIONS)

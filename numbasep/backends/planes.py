@@ -73,8 +73,8 @@ def flat_memory(array: Array) -> tuple[Array, int]:
 class PlanePass:
     """A prepared pass: everything but the arrays."""
 
-    kernels: tuple[Any, ...]
-    """Addresses that the drivers call."""
+    kernels: tuple[Any, Any]
+    """Addresses that the drivers call: of the tile filter, and of what it calls in turn."""
     program: Program
     """What is computed in a plane."""
     geometry: Array
@@ -224,7 +224,7 @@ def prepare_pass(
         ring_rows = 0
 
     block = VECTOR_BYTES // item * max(BLOCK_COLUMNS, LINE_COLUMNS)
-    slack = (column_window.taps - 1) * inner + 2 * block
+    slack = (column_window.taps - 1) * inner + 2 * block + (STEP_ROWS * inner if program.boxes else 0)
     line = VECTOR_BYTES // item
     ring_stride = _skew(_round_up(tile * inner + slack, block), line)
     segment = _segment_columns(tile, column_window.taps, inner)
@@ -234,8 +234,12 @@ def prepare_pass(
     turned = scratch + STEP_ROWS * scratch_stride
     result = turned + (0 if column_window.taps < SQUARE_TAPS else scratch_stride * line)
 
-    ends = result + STEP_ROWS * result_stride + 64 if packed else 0
-    table_size = (row_window.taps + STEP_ROWS - 1) * len(sources)
+    turned_blocks = result + STEP_ROWS * result_stride + 64
+    blocks = (row_window.taps + STEP_ROWS - 1) // STEP_ROWS if program.boxes else 0
+    block_sums = turned_blocks + (scratch_stride * line // STEP_ROWS + inner * line if program.boxes else 0)
+    block_sums = _round_up(block_sums, line)
+    ends = block_sums + len(sources) * blocks * ring_stride if packed else 0
+    table_size = (row_window.taps + STEP_ROWS - 1 + blocks) * len(sources) + blocks + 2 * STEP_ROWS
     gather = max(1, 512 // inner)
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {
@@ -251,12 +255,15 @@ def prepare_pass(
         g.OUTER_AXES: len(tables), g.RING: 0, g.RING_STRIDE: ring_stride,
         g.SCRATCH: scratch, g.SCRATCH_STRIDE: scratch_stride, g.SEGMENT: segment,
         g.TURNED: turned, g.RESULT: result, g.RESULT_STRIDE: result_stride,
-        g.TABLES: table_size, g.GATHER: gather, g.DIRECT: int(direct), g.EDGE_LAST: edges.last if edges else 0, g.ENDS: ends,
+        g.TABLES: table_size, g.GATHER: gather, g.DIRECT: int(direct), g.EDGE_LAST: edges.last if edges else 0,
+        g.ENDS: ends, g.BLOCKS: blocks, g.BLOCK_SUMS: block_sums, g.TURNED_BLOCKS: turned_blocks,
     }.items():  # fmt: skip
         geometry[name] = value
     tasks = n_planes * strips * tiles
     return PlanePass(
-        kernels=drivers.kernel_addresses(compute, storage_in, storage_out, direct=direct, packed=packed),
+        kernels=drivers.kernel_addresses(
+            compute, storage_in, storage_out, direct=direct, packed=packed, boxes=packed and program.boxes
+        ),
         program=program,
         geometry=geometry,
         outer=_pack_outer(tables),

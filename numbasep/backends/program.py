@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..kernels import geometry as g
+from ..kernels.simd import STEP_ROWS
 from ..operators import Factor, window_factor
 
 Array = npt.NDArray[Any]
 _ONE = window_factor(np.ones(1))
+BOX_OPERATIONS = 6  # what a box of any length costs, about
+BOX_TAPS = 16  # equal adjacent taps from which `kernels.boxes` sums them: a step of rows at least
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,9 +65,22 @@ class Program:
         return len(self.terms) == 1 and self.runs.size > 0 and not shifted
 
     @property
+    def boxes(self) -> bool:
+        """Whether a pass sums equal taps as a box."""
+        return bool(self.terms[:, [g.ROW_BOX, g.COLUMN_BOX]].any())
+
+    @property
     def operations(self) -> int:
         """Multiplications and additions fused, for each output element."""
-        return int(self.weights.size + self.line_weights.size)
+        long_runs = self.runs[self.terms[self.terms[:, g.ROW_BOX] > 0, g.RUN_START], g.RUN_LENGTH].sum()
+        lines = self.terms[self.terms[:, g.COLUMN_BOX] > 0]
+        long_lines = (lines[:, g.TAP_STOP] - lines[:, g.TAP_START]).sum()
+        boxes = (self.terms[:, [g.ROW_BOX, g.COLUMN_BOX]] > 0).sum() * BOX_OPERATIONS
+        return int(self.weights.size + self.line_weights.size - long_runs - long_lines + boxes)
+
+
+def _is_box(weights: Sequence[float] | Array) -> bool:
+    return len(weights) >= BOX_TAPS and bool(np.all(np.asarray(weights) == weights[0]))
 
 
 class _Builder:
@@ -87,7 +103,14 @@ class _Builder:
 
     def term(self, runs: int, taps: int, source_row: int = 0) -> None:
         """Close a term that began with `runs` runs and `taps` line taps."""
-        self.terms.append([runs, len(self.runs), taps, len(self.shifts), source_row])
+        one_run = len(self.runs) - runs == 1
+        row_box = one_run and _is_box(self.weights[self.runs[runs][3] :])
+        shifts, line = self.shifts[taps:], self.line_weights[taps:]
+        adjacent = bool(shifts) and shifts[-1] - shifts[0] == (len(shifts) - 1) * self.inner
+        column_box = adjacent and _is_box(line) and (one_run or self.window == STEP_ROWS)
+        self.terms.append(
+            [runs, len(self.runs), taps, len(self.shifts), source_row, int(row_box), int(column_box)]
+        )
 
     def add_term(self, term: PlaneTerm) -> None:
         """A separable term; one with a single tap along an axis becomes one pass."""
@@ -100,7 +123,7 @@ class _Builder:
             self.column_of_taps(term.source, rows, term.row.taps * term.column.taps[column], column)
             return self.term(runs, taps)
         scale = 1.0
-        if rows.size == 1:
+        if rows.size == 1 and (self.window == STEP_ROWS or not _is_box(term.column.taps[columns])):
             scale = float(term.row.taps[rows[0]])
             self.column_of_taps(term.source, rows, np.ones_like(term.row.taps), 0)  # read by `fused` alone
             runs = len(self.runs)
@@ -124,7 +147,7 @@ class _Builder:
     def build(self, dtype: np.dtype[Any]) -> Program:
         """The tables as arrays; `dtype` is the compute type."""
         if not self.terms:
-            self.terms.append([0, 0, 0, 0, 0])  # nothing multiplies: zero everywhere
+            self.terms.append([0] * g.TERM)  # nothing multiplies: zero everywhere
 
         def integers(values: list[Any], width: int) -> Array:
             return np.array(values, np.int64).reshape(-1, width)

@@ -38,11 +38,13 @@ class BlockWords:
         self.transpose = _transpose()
 
 
-def _items(builder: Any, block: Any) -> list[Any]:
+def items_of(builder: Any, block: Any) -> list[Any]:
+    """The vectors of a block, row by row."""
     return [builder.extract_value(block, i) for i in range(block.type.count)]
 
 
-def _pack(builder: Any, kind: Any, items: list[Any]) -> Any:
+def pack_items(builder: Any, kind: Any, items: list[Any]) -> Any:
+    """A block of vectors."""
     block = ir.Constant(kind, ir.Undefined)
     for i, item in enumerate(items):
         block = builder.insert_value(block, item, i)
@@ -77,7 +79,7 @@ def _block_read(rows: int, columns: int) -> Callable[..., Any]:
                     at = _block_offset(builder, args[1], args[2], row, column * block.vector.lanes)
                     pointer = pointer_to(context, builder, sig.args[0], args[0], at, kind.element)
                     items.append(builder.load(pointer, align=array.dtype.bitwidth // 8))
-            return _pack(builder, kind, items)
+            return pack_items(builder, kind, items)
 
         return block(array, types.intp, types.intp), codegen
 
@@ -104,7 +106,7 @@ def _read_adjacent(rows: int, skip: int) -> Callable[..., Any]:
             for row in range(block.rows - skip):
                 at = builder.gep(first, [ir.Constant(ir.IntType(32), row)])
                 vectors.append(builder.load(at, align=array.dtype.bitwidth // 8))
-            return _pack(builder, kind, vectors)
+            return pack_items(builder, kind, vectors)
 
         return block(array, types.intp), codegen
 
@@ -121,7 +123,7 @@ def _write_adjacent() -> Callable[..., Any]:
 
     def emit(typingctx: Any, array: Any, offset: Any, block: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            vectors = _items(builder, args[2])
+            vectors = items_of(builder, args[2])
             first = pointer_to(context, builder, sig.args[0], args[0], args[1], vectors[0].type)
             for row, vector in enumerate(vectors):
                 at = builder.gep(first, [ir.Constant(ir.IntType(32), row)])
@@ -141,10 +143,10 @@ def _push_adjacent() -> Callable[..., Any]:
 
     def emit(typingctx: Any, window: Any, array: Any, offset: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            items = _items(builder, args[0])
+            items = items_of(builder, args[0])
             pointer = pointer_to(context, builder, sig.args[1], args[1], args[2], items[0].type)
             newest = builder.load(pointer, align=array.dtype.bitwidth // 8)
-            return _pack(builder, args[0].type, [*items[1:], newest])
+            return pack_items(builder, args[0].type, [*items[1:], newest])
 
         return window(window, array, types.intp), codegen
 
@@ -163,7 +165,7 @@ def _block_offset(builder: Any, offset: Any, stride: Any, row: int, extra: int) 
 def _block_write(rows: int, columns: int) -> Callable[..., Any]:
     def emit(typingctx: Any, array: Any, offset: Any, stride: Any, block: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            items = _items(builder, args[3])
+            items = items_of(builder, args[3])
             for row in range(block.rows):
                 for column in range(columns):
                     at = _block_offset(builder, args[1], args[2], row, column * block.vector.lanes)
@@ -190,7 +192,7 @@ def _window(rows: int, columns: int) -> Callable[..., Any]:
             items = [ir.Constant(kind.element, ir.Undefined)] * columns
             for row in range(rows - 1):
                 items += _table_row(context, builder, sig, args, row, block)
-            return _pack(builder, kind, items)
+            return pack_items(builder, kind, items)
 
         return block(array, table, types.intp, types.intp), codegen
 
@@ -220,10 +222,10 @@ def _table_row(context: Any, builder: Any, sig: Any, args: Any, row: int, block:
 def _push(rows: int, columns: int) -> Callable[..., Any]:
     def emit(typingctx: Any, window: Any, array: Any, table: Any, row: Any, offset: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            items = _items(builder, args[0])[columns:]
+            items = items_of(builder, args[0])[columns:]
             shifted = sig.return_type(*sig.args[1:])
             items += _table_row(context, builder, shifted, args[1:], 0, window)
-            return _pack(builder, args[0].type, items)
+            return pack_items(builder, args[0].type, items)
 
         return window(window, array, table, types.intp, types.intp), codegen
 
@@ -237,8 +239,8 @@ def _block_fma(rows: int, columns: int) -> Callable[..., Any]:
     def emit(typingctx: Any, weight: Any, window: Any, block: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             weights = spread(builder, args[0], block.vector.lanes)
-            pairs = zip(_items(builder, args[1]), _items(builder, args[2]), strict=True)
-            return _pack(builder, args[2].type, [fused(builder, weights, a, c) for a, c in pairs])
+            pairs = zip(items_of(builder, args[1]), items_of(builder, args[2]), strict=True)
+            return pack_items(builder, args[2].type, [fused(builder, weights, a, c) for a, c in pairs])
 
         return block(weight, window, block), codegen
 
@@ -251,8 +253,8 @@ def _block_fma(rows: int, columns: int) -> Callable[..., Any]:
 def _block_add() -> Callable[..., Any]:
     def emit(typingctx: Any, one: Any, other: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            pairs = zip(_items(builder, args[0]), _items(builder, args[1]), strict=True)
-            return _pack(builder, args[0].type, [builder.fadd(a, b) for a, b in pairs])
+            pairs = zip(items_of(builder, args[0]), items_of(builder, args[1]), strict=True)
+            return pack_items(builder, args[0].type, [builder.fadd(a, b) for a, b in pairs])
 
         return one(one, other), codegen
 
@@ -264,7 +266,7 @@ def _transpose() -> Callable[..., Any]:
         lanes = block.vector.lanes
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            rows = _items(builder, args[0])
+            rows = items_of(builder, args[0])
             step = 1
             while step < lanes:  # swap the off-diagonal quarters of all squares of 2 * step
                 low = [lane if not lane & step else lanes + lane - step for lane in range(lanes)]
@@ -276,7 +278,7 @@ def _transpose() -> Callable[..., Any]:
                         rows[row] = builder.shuffle_vector(one, other, masks[0])
                         rows[row + step] = builder.shuffle_vector(one, other, masks[1])
                 step *= 2
-            return _pack(builder, args[0].type, rows)
+            return pack_items(builder, args[0].type, rows)
 
         return block(block), codegen
 

@@ -98,7 +98,9 @@ def filter_stripe_of(
             tap, shift = 0, peek(shifts, 0)
             if shift >= 0:
                 total = zero_stripe(like)
-            while shift >= 0:  # a loop of unknown length is not unrolled: its stripes would not fit the registers
+            while (
+                shift >= 0
+            ):  # a loop of unknown length is not unrolled: its stripes would not fit the registers
                 total = fma_stripe(peek(line_weights, tap), slide_stripe(near, far, shift), total)
                 tap += 1
                 shift = peek(shifts, tap)

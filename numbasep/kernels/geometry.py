@@ -42,11 +42,18 @@ are ordinary planes.  All distances count elements, not bytes.
     DIRECT,  # 1: rows that lie in the array are filtered from there (`fused`), not packed
     EDGE_LAST,  # where the lanes of the last vector of a row stand in the table of edges
     ENDS,  # where the first and the last vectors of a stripe of rows stand in the workspace
+    BLOCKS,  # sums of STEP_ROWS packed rows that each source keeps at hand, for boxes down the rows
+    BLOCK_SUMS,  # where they start in the workspace
+    TURNED_BLOCKS,  # where such sums of the transpose start
     GEOMETRY,  # number of entries
-) = range(36)
+) = range(39)
 
-# terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program
-RUN_START, RUN_STOP, TAP_START, TAP_STOP, SOURCE_ROW, TERM = range(6)
+# kernels[...]: addresses of what the drivers call; 0 where a pass never does
+DOWN, LINES, SQUARE, BOX_DOWN, BOX_ALONG, BLOCK_SUM, PACK, STORE, STRIPE, KERNELS = range(10)
+
+# terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program; ROW_BOX and
+# COLUMN_BOX say that its one run, or its taps along rows, are many equal weights side by side (`boxes`)
+RUN_START, RUN_STOP, TAP_START, TAP_STOP, SOURCE_ROW, ROW_BOX, COLUMN_BOX, TERM = range(8)
 
 # runs[run, ...]: consecutive taps down one column of the window
 RUN_ROW, RUN_SHIFT, RUN_LENGTH, RUN_WEIGHTS, RUN = range(5)

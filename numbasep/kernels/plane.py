@@ -13,16 +13,27 @@ from typing import Any
 import numba
 import numpy as np
 from numba import prange, types
+from numba.core import config
 
+from .boxes import box_runs, box_square, sum_block
 from .correlate import SQUARE_TAPS, correlate_lines, correlate_runs, correlate_square
 from .fused import stripe_filter
 from .geometry import (
+    BLOCK_SUM,
+    BLOCK_SUMS,
+    BLOCKS,
+    BOX_ALONG,
+    BOX_DOWN,
+    COLUMN_BOX,
     COLUMN_FIRST,
     COLUMN_STRIDE_OUT,
     COLUMN_TAPS,
     COLUMNS_OUT,
     DIRECT,
+    DOWN,
     INNER,
+    KERNELS,
+    LINES,
     OUTER_AXES,
     OUTER_ENTRIES,
     OUTER_IN,
@@ -30,36 +41,46 @@ from .geometry import (
     OUTER_SIZE,
     OUTER_TAPS,
     OUTSIDE_PLANE,
+    PACK,
     RESULT,
     RESULT_STRIDE,
     RING,
     RING_STRIDE,
     ROW_BOUNDARY,
+    ROW_BOX,
     ROW_FIRST,
     ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
     ROW_TAPS,
     ROWS_IN,
     ROWS_OUT,
+    RUN_LENGTH,
+    RUN_ROW,
+    RUN_SHIFT,
     RUN_START,
     RUN_STOP,
+    RUN_WEIGHTS,
     SCRATCH,
     SCRATCH_STRIDE,
     SEGMENT,
     SOURCE_ROW,
     SOURCES,
+    SQUARE,
+    STORE,
     STRIP,
+    STRIPE,
     STRIPS,
     TAP_START,
     TAP_STOP,
     TILE,
     TILES,
     TURNED,
+    TURNED_BLOCKS,
 )
 from .jit import address, inlined, kernel, parallel, serial
 from .memory import Storage
 from .rows import index_of, packer, storer
-from .simd import STEP_ROWS, VECTOR_BYTES, call
+from .simd import STEP_ROWS, VECTOR_BYTES, call, peek
 from .stripes import STRIPE_ROWS
 
 
@@ -93,8 +114,8 @@ def locate_target(plane, geometry, outer):
 
 @inlined
 def compute_columns(
-    lines, square, geometry, term, terms, shifts, weights, offset, count, rows, work, table, accumulate
-):
+    kernels, geometry, term, terms, shifts, weights, offset, count, rows, work, table, accumulate,
+):  # fmt: skip
     """The pass along the columns of one term, from the rows between the passes or from packed rows."""
     start, stop = terms[term, TAP_START], terms[term, TAP_STOP]
     source, source_stride = geometry[SCRATCH], geometry[SCRATCH_STRIDE]
@@ -105,40 +126,54 @@ def compute_columns(
         source, source_stride = table[terms[term, SOURCE_ROW]] + offset, geometry[RING_STRIDE]
         while done < rows and geometry[ROW_TAPS] > 1:  # rows of a ring need not be in order
             at = table[terms[term, SOURCE_ROW] + done] + offset
-            call(lines, (
+            call(kernels[LINES], (
                 work, at, 0, 1, shifts, weights, start, stop, count, result + done * stride, stride, accumulate,
             ))  # fmt: skip
             done += 1
+    while done < rows and terms[term, COLUMN_BOX]:
+        call(kernels[BOX_ALONG], (
+            work, source + done * source_stride, source_stride, peek(shifts, start), geometry[INNER], stop - start,
+            peek(weights, start), count, result + done * stride, stride, geometry[TURNED], geometry[TURNED_BLOCKS],
+            accumulate,
+        ))  # fmt: skip
+        done += lanes
     while stop - start >= SQUARE_TAPS and rows - done > lanes // 2:
-        call(square, (
+        call(kernels[SQUARE], (
             work, source + done * source_stride, source_stride, shifts, weights, start, stop, count,
             result + done * stride, stride, geometry[TURNED], accumulate,
         ))  # fmt: skip
         done += lanes
     if done < rows:
-        call(lines, (
+        call(kernels[LINES], (
             work, source + done * source_stride, source_stride, rows - done, shifts, weights, start, stop, count,
             result + done * stride, stride, accumulate,
         ))  # fmt: skip
 
 
 @inlined
+def compute_rows(
+    kernels, geometry, term, terms, runs, weights, offset, count, rows, work, table, target, stride, accumulate,
+):  # fmt: skip
+    """The pass down the rows of one term, from packed rows."""
+    start, stop = terms[term, RUN_START], terms[term, RUN_STOP]
+    if terms[term, ROW_BOX]:
+        window, blocks, sources = geometry[ROW_TAPS] + STEP_ROWS - 1, geometry[BLOCKS], geometry[SOURCES]
+        source = runs[start, RUN_ROW] // window
+        call(kernels[BOX_DOWN], (
+            work, table, sources * (window + blocks), offset + runs[start, RUN_SHIFT], source * window,
+            runs[start, RUN_ROW] % window, runs[start, RUN_LENGTH], peek(weights, runs[start, RUN_WEIGHTS]), blocks,
+            sources * window + source * blocks, count, target, stride, accumulate,
+        ))  # fmt: skip
+    else:
+        call(kernels[DOWN], (
+            work, table, rows, offset, runs, weights, start, stop, count, target, stride, accumulate,
+        ))  # fmt: skip
+
+
+@inlined
 def compute_step(
-    down,
-    lines,
-    square,
-    geometry,
-    terms,
-    runs,
-    weights,
-    shifts,
-    line_weights,
-    first,
-    columns,
-    rows,
-    work,
-    table,
-):
+    kernels, geometry, terms, runs, weights, shifts, line_weights, first, columns, rows, work, table,
+):  # fmt: skip
     """All terms of the program for columns [first, first + columns) of `rows` <= STEP_ROWS output rows.
 
     `table` lists the packed rows that they need.
@@ -153,15 +188,46 @@ def compute_step(
             wide = count + (geometry[COLUMN_TAPS] - 1) * inner if two_passes else count
             target = geometry[SCRATCH] if two_passes else geometry[RESULT]
             stride = geometry[SCRATCH_STRIDE] if two_passes else geometry[RESULT_STRIDE]
-            call(down, (
-                work, table, rows, offset, runs, weights, start, stop, wide, target, stride,
+            compute_rows(
+                kernels, geometry, term, terms, runs, weights, offset, wide, rows, work, table, target, stride,
                 int(term > 0 and not two_passes),
-            ))  # fmt: skip
+            )  # fmt: skip
         if along_columns:
             compute_columns(
-                lines, square, geometry, term, terms, shifts, line_weights, offset, count, rows, work, table,
-                int(term > 0),
+                kernels, geometry, term, terms, shifts, line_weights, offset, count, rows, work,
+                table, int(term > 0),
             )  # fmt: skip
+
+
+@inlined
+def list_rows(done, geometry, table):
+    """Where the packed rows of the step at row `done` stand, and the sums of blocks of them."""
+    window, blocks, sources = geometry[ROW_TAPS] + STEP_ROWS - 1, geometry[BLOCKS], geometry[SOURCES]
+    for source in range(sources):
+        for k in range(window):
+            slot = source * window + (done + k) % window
+            table[source * window + k] = geometry[RING] + slot * geometry[RING_STRIDE]
+        for block in range(blocks):
+            slot = source * blocks + (done // STEP_ROWS + block) % blocks
+            table[sources * window + source * blocks + block] = (
+                geometry[BLOCK_SUMS] + slot * geometry[RING_STRIDE]
+            )
+
+
+@inlined
+def sum_blocks(kernels, summed, done, packed, count, geometry, work, table):
+    """Sums of the blocks of STEP_ROWS packed rows that have become whole; returns how many blocks there are now."""
+    window, blocks, sources = geometry[ROW_TAPS] + STEP_ROWS - 1, geometry[BLOCKS], geometry[SOURCES]
+    summed = max(summed, done // STEP_ROWS)
+    while (summed + 1) * STEP_ROWS <= packed:
+        block = summed - done // STEP_ROWS
+        for source in range(sources):
+            call(kernels[BLOCK_SUM], (
+                work, table, source * window + block * STEP_ROWS, count,
+                table[sources * window + source * blocks + block],
+            ))  # fmt: skip
+        summed += 1
+    return summed
 
 
 @inlined
@@ -182,8 +248,8 @@ def locate_rows(first, needed, window, plane, geometry, table):
 
 @kernel
 def filter_tile(
-    down, lines, square, pack, store, stripe, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts,
-    line_weights, edges, constants, work, table, sources, raw_in, raw_out,
+    kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights, edges,
+    constants, work, table, sources, raw_in, raw_out,
 ):  # fmt: skip
     """One task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
     tiles, strips = geometry[TILES], geometry[STRIPS]
@@ -198,11 +264,11 @@ def filter_tile(
     target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
 
     window = geometry[ROW_TAPS] + STEP_ROWS - 1  # packed rows that one step needs
-    ring, ring_stride = geometry[RING], geometry[RING_STRIDE]
     first_column = column + geometry[COLUMN_FIRST]
     wide = columns + geometry[COLUMN_TAPS] - 1
     first_row = row + geometry[ROW_FIRST]
     packed = 0  # rows packed so far, counted from first_row
+    summed = 0  # blocks of them that are summed
     for i in range(row, last_row, STEP_ROWS):
         done = i - row
         rows = min(STEP_ROWS, last_row - i)
@@ -211,7 +277,7 @@ def filter_tile(
         ):
             at = target + i * geometry[ROW_STRIDE_OUT]
             for q in range(0, rows, STRIPE_ROWS):
-                call(stripe, (
+                call(kernels[STRIPE], (
                     x, table, q, min(STRIPE_ROWS, rows - q), column * geometry[INNER], columns * geometry[INNER],
                     runs, weights, shifts, line_weights, edges, geometry, constants[0], work, y,
                     at + q * geometry[ROW_STRIDE_OUT],
@@ -221,25 +287,24 @@ def filter_tile(
         while packed < done + rows + geometry[ROW_TAPS] - 1:
             slot = packed % window
             for source in range(n_sources):
-                at = ring + (source * window + slot) * ring_stride
-                call(pack, (
+                at = geometry[RING] + (source * window + slot) * geometry[RING_STRIDE]
+                call(kernels[PACK], (
                     x, sources[source], first_row + packed, first_column, wide, geometry, constants[source],
                     raw_in, work, at,
                 ))  # fmt: skip
             packed += 1
-        for source in range(n_sources):
-            for k in range(window):
-                slot = (done + k) % window
-                table[source * window + k] = ring + (source * window + slot) * ring_stride
+        list_rows(done, geometry, table)
+        if geometry[BLOCKS]:
+            summed = sum_blocks(kernels, summed, done, packed, wide * geometry[INNER], geometry, work, table)
         for first in range(0, columns, geometry[SEGMENT]):
             part = min(geometry[SEGMENT], columns - first)
             compute_step(
-                down, lines, square, geometry, terms, runs, weights, shifts, line_weights, first, part, rows, work,
+                kernels, geometry, terms, runs, weights, shifts, line_weights, first, part, rows, work,
                 table,
             )  # fmt: skip
             at = target + i * geometry[ROW_STRIDE_OUT] + first * geometry[COLUMN_STRIDE_OUT]
             for q in range(rows):
-                call(store, (
+                call(kernels[STORE], (
                     work, geometry[RESULT] + q * geometry[RESULT_STRIDE], part, geometry, constants[0],
                     raw_out, y, at + q * geometry[ROW_STRIDE_OUT],
                 ))  # fmt: skip
@@ -247,27 +312,27 @@ def filter_tile(
 
 @serial
 def run_serial(
-    tile, down, lines, square, pack, store, stripe, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
+    tile, kernels, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
     shifts, line_weights, edges, constants, work, tables, raw_in, raw_out,
 ):  # fmt: skip
     """Tasks [first, last) on the calling thread."""
     for task in range(first, last):
         call(tile, (
-            down, lines, square, pack, store, stripe, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
+            kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
             shifts, line_weights, edges, constants, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
         ))  # fmt: skip
 
 
 @parallel
 def run_parallel(
-    tile, down, lines, square, pack, store, stripe, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
+    tile, kernels, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
     shifts, line_weights, edges, constants, work, tables, raw_in, raw_out,
 ):  # fmt: skip
     """Tasks [first, last) on Numba's threads; each thread owns one row of every workspace."""
     for task in prange(first, last):
         thread = numba.get_thread_id()
         call(tile, (
-            down, lines, square, pack, store, stripe, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
+            kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
             shifts, line_weights, edges, constants, work[thread], tables[2 * thread], tables[2 * thread + 1],
             raw_in[thread], raw_out[thread],
         ))  # fmt: skip
@@ -275,9 +340,15 @@ def run_parallel(
 
 @functools.cache
 def kernel_addresses(
-    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, *, direct: bool, packed: bool
-) -> tuple[Any, ...]:
-    """What the drivers call: `filter_tile`, the arithmetic kernels, the packer, the storer, the stripe filter.
+    compute: np.dtype[Any],
+    storage_in: Storage,
+    storage_out: Storage,
+    *,
+    direct: bool,
+    packed: bool,
+    boxes: bool,
+) -> tuple[Any, Any]:
+    """What the drivers call: `filter_tile`, and the kernels that it calls in turn.
 
     Kernels that a pass never calls (because all its rows are filtered directly, or none) are not compiled.
     """
@@ -285,13 +356,17 @@ def kernel_addresses(
     line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
     memory, integers = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
     pairs, n = types.Array(types.int64, 2, "C"), types.int64
-    down = lines = square = pack = store = stripe = 0
+    at: list[Any] = [0] * KERNELS
     if packed:
-        down = address(correlate_runs, (line, integers, n, n, pairs, line, n, n, n, n, n, n))
-        lines = address(correlate_lines, (line, n, n, n, integers, line, n, n, n, n, n, n))
-        square = address(correlate_square, (line, n, n, integers, line, n, n, n, n, n, n, n))
-        pack = address(packer(storage_in), (memory, n, n, n, n, integers, line, memory, line, n))
-        store = address(storer(storage_out), (line, n, n, integers, line, memory, memory, n))
+        at[DOWN] = address(correlate_runs, (line, integers, n, n, pairs, line, n, n, n, n, n, n))
+        at[LINES] = address(correlate_lines, (line, n, n, n, integers, line, n, n, n, n, n, n))
+        at[SQUARE] = address(correlate_square, (line, n, n, integers, line, n, n, n, n, n, n, n))
+        at[PACK] = address(packer(storage_in), (memory, n, n, n, n, integers, line, memory, line, n))
+        at[STORE] = address(storer(storage_out), (line, n, n, integers, line, memory, memory, n))
+    if boxes:
+        at[BOX_DOWN] = address(box_runs, (line, integers, *[n] * 5, number, *[n] * 6))
+        at[BOX_ALONG] = address(box_square, (line, *[n] * 5, number, *[n] * 6))
+        at[BLOCK_SUM] = address(sum_block, (line, integers, n, n, n))
     program = (
         pairs,
         line,
@@ -301,12 +376,14 @@ def kernel_addresses(
     )  # runs, weights, shifts, weights of taps along rows, edges
     if direct:
         kernel = stripe_filter(storage_in, storage_out)
-        stripe = address(kernel, (memory, integers, n, n, n, n, *program, integers, line, line, memory, n))
+        at[STRIPE] = address(
+            kernel, (memory, integers, n, n, n, n, *program, integers, line, line, memory, n)
+        )
     tile = address(
         filter_tile,
         (
-            *[n] * 6, memory, memory, n, integers, integers, pairs, pairs, *program, table, line, integers, integers,
+            integers, memory, memory, n, integers, integers, pairs, pairs, *program, table, line, integers, integers,
             memory, memory,
         ),
     )  # fmt: skip
-    return tile, down, lines, square, pack, store, stripe
+    return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

@@ -13,7 +13,7 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils, config
 
-from .blocks import BlockWords
+from .blocks import BlockWords, items_of, pack_items
 from .memory import (
     _decode_vector,
     _encode_vector,
@@ -33,7 +33,6 @@ from .simd import (
     pointer_to,
     span,
     spread,
-    suffix,
     word,
 )
 
@@ -44,17 +43,6 @@ SLIDES = bool(config.DISABLE_JIT) or (
 
 _words = BlockWords(STRIPE_ROWS, 1)
 zero_stripe, fma_stripe, save_stripe = _words.zero, _words.fma, _words.write_adjacent
-
-
-def _items(builder: Any, block: Any) -> list[Any]:
-    return [builder.extract_value(block, i) for i in range(block.type.count)]
-
-
-def _pack(builder: Any, kind: Any, items: list[Any]) -> Any:
-    block = ir.Constant(kind, ir.Undefined)
-    for i, item in enumerate(items):
-        block = builder.insert_value(block, item, i)
-    return block
 
 
 # --------------------------------------------------------------------------- reading
@@ -89,10 +77,10 @@ def open_stripe(
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = context.get_value_type(block)
-        items = [ir.Constant(kind.element, ir.Undefined)]
-        for row in range(STRIPE_ROWS - 1):
-            items.append(_table_vector(context, builder, sig, args, row, block.vector))
-        return _pack(builder, kind, items)
+        rows = range(STRIPE_ROWS - 1)
+        items = [_table_vector(context, builder, sig, args, row, block.vector) for row in rows]
+        items.insert(0, ir.Constant(kind.element, ir.Undefined))
+        return pack_items(builder, kind, items)
 
     return block(memory, table, types.intp, types.intp, storage, like), codegen
 
@@ -113,7 +101,7 @@ def push_stripe(
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         shifted = sig.return_type(*sig.args[1:])
         newest = _table_vector(context, builder, shifted, args[1:], 0, window.vector)
-        return _pack(builder, args[0].type, [*_items(builder, args[0])[1:], newest])
+        return pack_items(builder, args[0].type, [*items_of(builder, args[0])[1:], newest])
 
     return window(window, memory, table, types.intp, types.intp, storage), codegen
 
@@ -154,8 +142,8 @@ def slide_stripe(typingctx: Any, near: Any, far: Any, shift: Any) -> Any:
         first = builder.gep(_counting(builder, vector), [ir.Constant(ir.IntType(32), 0), distance])
         pointer = builder.bitcast(first, _index_type(vector).as_pointer())
         index = builder.load(pointer, align=vector.dtype.bitwidth // 8)
-        pairs = zip(_items(builder, one), _items(builder, other), strict=True)
-        return _pack(builder, one.type, [_permute(builder, a, index, b) for a, b in pairs])
+        pairs = zip(items_of(builder, one), items_of(builder, other), strict=True)
+        return pack_items(builder, one.type, [_permute(builder, a, index, b) for a, b in pairs])
 
     return near(near, far, types.intp), codegen
 
@@ -190,7 +178,7 @@ def mix_stripes(typingctx: Any, work: Any, ends: Any, table: Any, at: Any) -> An
                 at = builder.gep(first, [ir.Constant(ir.IntType(32), side * STRIPE_ROWS + row)])
                 pair.append(builder.load(at, align=vector.dtype.bitwidth // 8))
             mixed.append(builder.select(inside, _permute(builder, pair[0], index, pair[1]), zero))
-        return _pack(builder, kind, mixed)
+        return pack_items(builder, kind, mixed)
 
     return block(work, types.intp, table, types.intp), codegen
 
@@ -201,7 +189,9 @@ def divide_stripe(typingctx: Any, stripe: Any, divisor: Any) -> Any:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         divisors = spread(builder, args[1], stripe.vector.lanes)
-        return _pack(builder, args[0].type, [builder.fdiv(v, divisors) for v in _items(builder, args[0])])
+        return pack_items(
+            builder, args[0].type, [builder.fdiv(v, divisors) for v in items_of(builder, args[0])]
+        )
 
     return stripe(stripe, divisor), codegen
 
@@ -248,7 +238,7 @@ def _whole_stripe(nontemporal: bool) -> Callable[..., Any]:
                     one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
                     instruction.set_metadata("nontemporal", one)
 
-            _write_rows(builder, args[3], _items(builder, args[5]), write)
+            _write_rows(builder, args[3], items_of(builder, args[5]), write)
             return context.get_dummy_value()
 
         return types.void(memory, types.intp, types.intp, types.intp, storage, stripe), codegen
@@ -277,13 +267,7 @@ def write_first(
             pointer = _memory(context, builder, args[0], at, storage.element, stored.type)
             _masked_store(builder, stored, pointer, mask)
 
-        _write_rows(builder, args[3], _items(builder, args[6]), write)
+        _write_rows(builder, args[3], items_of(builder, args[6]), write)
         return context.get_dummy_value()
 
     return types.void(memory, types.intp, types.intp, types.intp, types.intp, storage, stripe), codegen
-
-
-__all__ = [
-    "SLIDES", "STRIPE_ROWS", "divide_stripe", "fma_stripe", "lanes", "mix_stripes", "open_stripe", "push_stripe",
-    "save_stripe", "slide_stripe", "stream_stripe", "suffix", "write_first", "write_stripe", "zero_stripe",
-]  # fmt: skip
