@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import multiprocessing
 import os
@@ -19,7 +20,7 @@ from processes import assert_succeeds
 import numbasep as nsp
 from numbasep.backends import planes, threads
 
-LAYERS = ["omp", "workqueue", "tbb"]
+LAYERS = {"omp": "omppool", "workqueue": "workqueue", "tbb": "tbbpool"}
 LIMIT = int(numba.config.NUMBA_NUM_THREADS)
 NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 NEEDS_CORES = pytest.mark.skipif(LIMIT < 2, reason="needs two processors")
@@ -143,13 +144,10 @@ if __name__ == "__main__":
 
 def needs_layer(layer: str) -> None:
     """Skip where Numba has no such layer."""
-    if layer == "tbb" and importlib.util.find_spec("tbb") is None:
-        pytest.skip("tbb is not installed")
-    if (
-        importlib.util.find_spec(f"numba.np.ufunc.{'workqueue' if layer == 'workqueue' else layer + 'pool'}")
-        is None
-    ):
-        pytest.skip(f"this build of Numba has no threading layer {layer!r}")
+    try:
+        importlib.import_module(f"numba.np.ufunc.{LAYERS[layer]}")  # loads the library, starts nothing
+    except ImportError as error:
+        pytest.skip(f"Numba has no threading layer {layer!r} here: {error}")
 
 
 @pytest.mark.parametrize("layer", LAYERS)

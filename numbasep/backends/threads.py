@@ -28,14 +28,21 @@ _lock = forks.lasting_lock()  # held round parallel kernels on a layer that cann
 _starting = forks.delay_forks(threading.RLock())  # held while Numba starts its threads
 _local = threading.local()
 _busy: set[int] = set()  # Python threads that are filtering a large array
+_starter: int | None = None  # the Python thread that had Numba start its threads
 _serial = False  # a forked child that must not launch threads
 
 
 def _after_fork() -> None:
     global _serial
-    _serial = _serial or (_launched() and numba.threading_layer() == "omp")
+    _serial = _serial or (_launched() and not _survives_fork())
     _busy.clear()
     _pool.clear()
+
+
+def _survives_fork() -> bool:
+    """Whether a child may use the threading layer: TBB wants the thread that started it to fork, the others at rest."""
+    layer = numba.threading_layer()
+    return layer == "workqueue" or (layer == "tbb" and _starter == threading.get_ident() and not _busy)
 
 
 def thread_count(workers: int | None) -> int:
@@ -67,8 +74,11 @@ def _get() -> int:
 @functools.cache
 def _functions() -> tuple[Callable[[], int], Callable[[int], Any]]:
     """What gets and sets the number of threads: the threading layer's own functions, which take no lock."""
+    global _starter
     with _starting:
-        numba.get_num_threads()  # starts the threads
+        if not _launched():
+            _starter = threading.get_ident()
+            numba.get_num_threads()  # starts the threads
     try:
         return _numba._get_num_threads, _numba._set_num_threads
     except AttributeError:
