@@ -145,6 +145,20 @@ def test_mobilenet_layers(size, channels, outputs, stride, workers):
     assert relative(result, expected) <= 1e-6
 
 
+@pytest.mark.parametrize("operation", ["separable_conv2d", "depthwise_conv2d"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_large_results_are_written_past_the_caches(operation, stride):
+    x, depthwise, pointwise, _ = arrays(9, (1, 150, 212, 80), (3, 3), 1, 80, "float32")
+    used = (depthwise, pointwise)[: 2 if operation == "separable_conv2d" else 1]
+    expected = oracle(operation, x, used, (stride, stride), "SAME", (1, 1))
+    raw = np.zeros(expected.size + 17, np.float32)
+    start = 1 + (-(raw.ctypes.data + 4) % 64) // 4 + 1  # not on a vector's boundary: written the other way
+    misaligned = raw[start : start + expected.size].reshape(expected.shape)
+    for output in (None, misaligned):
+        result = call(operation, x, used, (stride, stride), "SAME", (1, 1), "NHWC", output=output)
+        assert relative(result, expected) <= 1e-6
+
+
 @pytest.mark.parametrize("kernel", [(5, 5), (7, 3), (1, 9), (9, 1), (4, 6)])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 2)])
 @pytest.mark.parametrize("multiplier", [1, 2])

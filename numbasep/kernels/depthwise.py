@@ -2,8 +2,7 @@
 
 `result[p, c] = sum_{di, dj} w[di, dj, c] * x[s1 * i + d1 * di - top, s2 * j + d2 * dj - left, c]`, x zero
 outside. Taps that fall outside are skipped, not multiplied, so that padding never makes a NaN.  PIXELS
-adjacent outputs are computed at a time, with masks only where one of them reaches over the left or right
-edge.
+adjacent outputs are computed at a time where all their taps lie inside the image, and one where not.
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ from .nn_geometry import (
     HEIGHT,
     OUT_HEIGHT,
     OUT_WIDTH,
+    PREFETCH,
     SIZE,
+    STREAM_DEPTHWISE,
     STRIDE_COLUMNS,
     STRIDE_ROWS,
     TAPS_COLUMNS,
@@ -26,11 +27,20 @@ from .nn_geometry import (
     WEIGHT_ROW,
     WIDTH,
 )
-from .nn_simd import block_write, block_write_first, block_zeros, tap_run, tap_run_inside
-from .simd import REGISTERS, VECTOR_BYTES
+from .nn_simd import (
+    block_prefetch,
+    block_stream,
+    block_write,
+    block_write_first,
+    block_zeros,
+    tap_run,
+    tap_run_first,
+)
+from .simd import VECTOR_BYTES
 
-PIXELS = 8  # outputs of a row that share the load of every weight: enough to hide the latency of an fma
-COLUMNS = 2 if REGISTERS == 32 else 1  # vectors of channels computed together
+PIXELS = 3  # outputs of a row that share the load of every weight
+COLUMNS = 2  # vectors of channels computed together: PIXELS * COLUMNS sums hide the latency of an fma
+EDGE_COLUMNS = 4  # the same for one output at the edge
 RUN = 3  # adjacent taps that share the load of every input
 
 
@@ -53,62 +63,93 @@ def outputs_inside(before, stride, reach, size, outputs):
     return start, max(min(stop, outputs), start)
 
 
-def _pixel_block(stride):
-    """PIXELS outputs, `stride` taps apart; runs of taps share their loads if that is not 0."""
+def _three_block(stride):
+    """PIXELS outputs, `stride` taps apart, of filters that are RUN taps wide."""
 
     @inlined
-    def whole(x, x_at, row_step, column_step, pixel_step, w, w_at, row_first, row_stop, taps, w_step):
+    def whole(x, x_at, row_step, column_step, w, w_at, row_first, row_stop, w_step):
         block = block_zeros(PIXELS, COLUMNS, x)
-        for di in range(row_first, row_stop):
-            source, weight = x_at + di * row_step, w_at + di * taps * w_step
-            dj = 0
-            if stride > 0:
-                while dj + RUN <= taps:
-                    block = tap_run(block, RUN, stride, w, weight, w_step, x, source, column_step)
-                    source += RUN * column_step
-                    weight += RUN * w_step
-                    dj += RUN
-            while dj < taps:
-                block = tap_run(block, 1, 1, w, weight, w_step, x, source, pixel_step)
-                source += column_step
-                weight += w_step
-                dj += 1
+        source, weight = x_at + row_first * row_step, w_at + row_first * RUN * w_step
+        if row_stop - row_first == RUN:
+            block = tap_run(block, RUN, stride, w, weight, w_step, x, source, column_step)
+            source, weight = source + row_step, weight + RUN * w_step
+            block = tap_run(block, RUN, stride, w, weight, w_step, x, source, column_step)
+            source, weight = source + row_step, weight + RUN * w_step
+            block = tap_run(block, RUN, stride, w, weight, w_step, x, source, column_step)
+        else:
+            for _ in range(row_first, row_stop):
+                block = tap_run(block, RUN, stride, w, weight, w_step, x, source, column_step)
+                source, weight = source + row_step, weight + RUN * w_step
         return block
 
     return whole
 
 
-_adjacent_block, _second_block, _distant_block = _pixel_block(1), _pixel_block(2), _pixel_block(0)
-
-
 @inlined
-def _edge_block(
-    x, x_at, row_step, column_step, pixel_step, w, w_at, row_first, row_stop, taps, w_step,
-    count, left, dilation, stride, width,
-):  # fmt: skip
-    """The same for `count` channels, where taps may lie beside the image of `width` columns."""
+def _any_block(x, x_at, row_step, column_step, pixel_step, w, w_at, row_first, row_stop, taps, w_step):
+    """PIXELS outputs of filters of any width; runs of taps share their loads where outputs are adjacent."""
     block = block_zeros(PIXELS, COLUMNS, x)
     for di in range(row_first, row_stop):
         source, weight = x_at + di * row_step, w_at + di * taps * w_step
-        dj, column = 0, left
-        if stride == dilation:
+        dj = 0
+        if pixel_step == column_step:
             while dj + RUN <= taps:
-                block = tap_run_inside(
-                    block, RUN, 1, w, weight, w_step, x, source, column_step, count, column, dilation, width
-                )
+                block = tap_run(block, RUN, 1, w, weight, w_step, x, source, column_step)
                 source += RUN * column_step
                 weight += RUN * w_step
-                column += RUN * dilation
                 dj += RUN
         while dj < taps:
-            block = tap_run_inside(
-                block, 1, 1, w, weight, w_step, x, source, pixel_step, count, column, stride, width
-            )
+            block = tap_run(block, 1, 1, w, weight, w_step, x, source, pixel_step)
             source += column_step
             weight += w_step
-            column += dilation
             dj += 1
     return block
+
+
+_adjacent_three, _second_three = _three_block(1), _three_block(2)
+
+
+@inlined
+def edge_pixel(
+    x, at, row_step, column_step, row_first, row_stop, column_first, column_stop, w, w_at, w_step, taps,
+    channels, y, to,
+):  # fmt: skip
+    """One output, taps [row_first, row_stop) x [column_first, column_stop) of it."""
+    lanes = VECTOR_BYTES // x.itemsize
+    wide = EDGE_COLUMNS * lanes
+    c = 0
+    while c + wide <= channels:
+        many = block_zeros(1, EDGE_COLUMNS, x)
+        for di in range(row_first, row_stop):
+            for dj in range(column_first, column_stop):
+                source = at + di * row_step + dj * column_step + c
+                many = tap_run(many, 1, 1, w, w_at + (di * taps + dj) * w_step + c, 0, x, source, 0)
+        block_write(many, y, to + c, 0)
+        c += wide
+    while c < channels:
+        one = block_zeros(1, 1, x)
+        count = min(lanes, channels - c)
+        for di in range(row_first, row_stop):
+            for dj in range(column_first, column_stop):
+                source = at + di * row_step + dj * column_step + c
+                one = tap_run_first(
+                    one, 1, 1, w, w_at + (di * taps + dj) * w_step + c, 0, x, source, 0, count
+                )
+        block_write_first(one, y, to + c, 0, 1, count)
+        c += lanes
+
+
+@inlined
+def edge_run(x, at, first, stop, row_step, row_first, row_stop, w, w_at, g, c, channels, y, y_at, y_step):
+    """Outputs [first, stop) one by one, channels [c, channels); `at` is where output column 0 reads."""
+    stride, dilation, taps = g[STRIDE_COLUMNS], g[DILATION_COLUMNS], g[TAPS_COLUMNS]
+    for j in range(first, stop):
+        left = j * stride - g[BEFORE_COLUMNS]
+        column_first, column_stop = taps_inside(left, dilation, g[WIDTH], taps)
+        edge_pixel(
+            x, at + j * stride * g[CHANNELS] + c, row_step, dilation * g[CHANNELS], row_first, row_stop,
+            column_first, column_stop, w, w_at + c, g[WEIGHT_ROW], taps, channels - c, y, y_at + j * y_step + c,
+        )  # fmt: skip
 
 
 @inlined
@@ -120,70 +161,61 @@ def depthwise_row(x, image, row, first, stop, w, w_at, g, inner, outer, channels
     wide = COLUMNS * (VECTOR_BYTES // x.itemsize)
     stride, dilation, taps, width = g[STRIDE_COLUMNS], g[DILATION_COLUMNS], g[TAPS_COLUMNS], g[WIDTH]
     column_step, pixel_step = g[CHANNELS] * dilation, g[CHANNELS] * stride
-    row_step = width * g[CHANNELS] * g[DILATION_ROWS]
+    line = width * g[CHANNELS]
+    row_step = line * g[DILATION_ROWS]
     top = row * g[STRIDE_ROWS] - g[BEFORE_ROWS]
     row_first, row_stop = taps_inside(top, g[DILATION_ROWS], g[HEIGHT], g[TAPS_ROWS])
-    start = image + top * width * g[CHANNELS]
+    start = image + top * line - g[BEFORE_COLUMNS] * g[CHANNELS]
     w_step = g[WEIGHT_ROW]
-    for j in range(first, stop, PIXELS):
-        left = j * stride - g[BEFORE_COLUMNS]
-        at, to = start + left * g[CHANNELS], y_at + (j - first) * y_step
-        pixels = min(PIXELS, stop - j)
-        c = 0
-        if inner <= j and j + PIXELS <= min(stop, outer):
-            while c + wide <= channels:
-                if stride == dilation:
-                    block = _adjacent_block(
-                        x,
-                        at + c,
-                        row_step,
-                        column_step,
-                        pixel_step,
-                        w,
-                        w_at + c,
-                        row_first,
-                        row_stop,
-                        taps,
-                        w_step,
-                    )
-                elif stride == 2 * dilation:
-                    block = _second_block(
-                        x,
-                        at + c,
-                        row_step,
-                        column_step,
-                        pixel_step,
-                        w,
-                        w_at + c,
-                        row_first,
-                        row_stop,
-                        taps,
-                        w_step,
-                    )
-                else:
-                    block = _distant_block(
-                        x,
-                        at + c,
-                        row_step,
-                        column_step,
-                        pixel_step,
-                        w,
-                        w_at + c,
-                        row_first,
-                        row_stop,
-                        taps,
-                        w_step,
-                    )
+    base = y_at - first * y_step
+    low, high = max(first, inner), min(stop, outer)
+    if high < low + PIXELS:
+        low, high = first, first
+    whole = channels // wide * wide
+    edge_run(x, start, first, low, row_step, row_first, row_stop, w, w_at, g, 0, channels, y, base, y_step)
+    ahead = g[PREFETCH] * line
+    for block_first in range(low, high, PIXELS):
+        j = min(block_first, high - PIXELS)
+        at, to = start + j * pixel_step, base + j * y_step
+        for c in range(0, whole, wide):
+            if taps == RUN and stride == dilation:
+                block = _adjacent_three(
+                    x, at + c, row_step, column_step, w, w_at + c, row_first, row_stop, w_step
+                )
+            elif taps == RUN and stride == 2 * dilation:
+                block = _second_three(
+                    x, at + c, row_step, column_step, w, w_at + c, row_first, row_stop, w_step
+                )
+            else:
+                block = _any_block(
+                    x,
+                    at + c,
+                    row_step,
+                    column_step,
+                    pixel_step,
+                    w,
+                    w_at + c,
+                    row_first,
+                    row_stop,
+                    taps,
+                    w_step,
+                )
+            if ahead > 0:
+                next_at = at + ahead + c
+                for _ in range(g[STRIDE_ROWS]):
+                    block_prefetch(block, x, next_at, g[CHANNELS])
+                    if stride == 2:
+                        block_prefetch(block, x, next_at + PIXELS * g[CHANNELS], g[CHANNELS])
+                    next_at += line
+            if g[STREAM_DEPTHWISE]:
+                block_stream(block, y, to + c, y_step)
+            else:
                 block_write(block, y, to + c, y_step)
-                c += wide
-        while c < channels:
-            count = min(wide, channels - c)
-            block = _edge_block(
-                x, at + c, row_step, column_step, pixel_step, w, w_at + c, row_first, row_stop, taps, w_step,
-                count, left, dilation, stride, width,
-            )  # fmt: skip
-            block_write_first(block, y, to + c, y_step, pixels, count)
-            c += wide
+    if whole < channels:
+        edge_run(
+            x, start, low, high, row_step, row_first, row_stop, w, w_at, g, whole, channels, y, base, y_step
+        )
+    edge_run(x, start, high, stop, row_step, row_first, row_stop, w, w_at, g, 0, channels, y, base, y_step)
 
 
 @inlined

@@ -28,12 +28,13 @@ from .nn_geometry import (
     SCRATCH,
     SPARE,
     SPLITS,
+    STREAM_PRODUCT,
     TILES,
     WEIGHTS,
     WORKERS,
 )
 from .nn_last import share
-from .nn_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, multiply_panel
+from .nn_product import ADD, BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, STREAM, WRITE, multiply_panel
 from .simd import VECTOR_BYTES, call
 
 GROUP = 8  # blocks of output channels whose weights are copied together
@@ -64,7 +65,7 @@ def product_band(produce, multiply, x, w, right, g, image, first, stop, low, hig
     weights = spare + BLOCK_ROWS * wide
     band = weights + GROUP * BLOCK_ROWS * DEPTH
     aside = base + g[SCRATCH] - g[SPARE]
-    add = 0
+    how = STREAM if g[STREAM_PRODUCT] else WRITE
     for start in range(0, g[PRODUCTS], DEPTH):
         depth = min(DEPTH, g[PRODUCTS] - start)
         for r in range(multiplier):
@@ -90,9 +91,10 @@ def product_band(produce, multiply, x, w, right, g, image, first, stop, low, hig
                 for column in range(0, pixels, wide):
                     call(multiply, (
                         scratch, weights, BLOCK_ROWS * depth, 1, BLOCK_ROWS, band + column, row, depth, spare,
-                        y, target + column, plane, channels, min(wide, pixels - column), add,
+                        y, target + column, plane, channels, min(wide, pixels - column), how,
+                        scratch, weights, 0,
                     ))  # fmt: skip
-            add = 1
+            how = ADD
 
 
 @inlined
@@ -139,5 +141,5 @@ def kernel_addresses(compute: np.dtype[Any], producer: str) -> tuple[Any, Any, A
     return (
         address(worker_first, (n, n, line, line, line, integers, n, n, line, line)),
         address(produce, (line, line, n, integers, n, n, n, n, n, line, n, n, line, n)),
-        address(multiply_panel, (line, n, n, n, n, n, n, n, n, line, n, n, n, n, n)),
+        address(multiply_panel, (line, n, n, n, n, n, n, n, n, line, n, n, n, n, n, line, n, n)),
     )

@@ -34,5 +34,8 @@ from __future__ import annotations
     SCRATCH,  # elements of scratch for one worker
     FACTOR_ROW,  # distance of the rows of a produced factor in scratch
     SPARE,  # elements that a producer may use behind the produced factor
+    PREFETCH,  # image rows from the first tap of an output row to the rows asked for ahead; 0: none
+    STREAM_DEPTHWISE,  # whether the depthwise stage writes past the caches
+    STREAM_PRODUCT,  # whether the product does, where it writes a sum once
     SIZE,
-) = range(27)
+) = range(30)

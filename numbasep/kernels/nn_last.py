@@ -29,11 +29,12 @@ from .nn_geometry import (
     SCRATCH,
     SPARE,
     SPLITS,
+    STREAM_PRODUCT,
     TILES,
     WEIGHTS,
     WORKERS,
 )
-from .nn_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, multiply_panel
+from .nn_product import ADD, BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, PRODUCED, STREAM, WRITE, multiply_panel
 from .nn_simd import block_read, block_write, block_zeros
 from .simd import VECTOR_BYTES, call
 from .unfold import unfold_pixels
@@ -63,32 +64,45 @@ def share(part, parts, size):
 
 
 @inlined
+def product_panels(multiply, right, g, start, r, depth, first, stop, low, high, scratch, base, y):
+    """Add the produced factor times rows start, start + 1, ... of group r of the right factor, panel by panel."""
+    wide = BLOCK_COLUMNS * (VECTOR_BYTES // right.itemsize)
+    width, multiplier, row = g[OUT_CHANNELS], g[MULTIPLIER], g[FACTOR_ROW]
+    spare = base + DEPTH * wide
+    tile = spare + BLOCK_ROWS * wide
+    for column in range(low, high, wide):
+        count = min(wide, width - column)
+        for skip in range(0, depth, DEPTH):
+            here = min(DEPTH, depth - skip)
+            at = (start + skip) * multiplier + r
+            copy_panel(right, at, multiplier, width, here, column, count, scratch, base)
+            ahead, ahead_column = at + DEPTH * multiplier, column
+            if skip + DEPTH >= depth:
+                ahead, ahead_column = start * multiplier + r, column + wide
+            how = ADD if start + skip + r > 0 else STREAM if g[STREAM_PRODUCT] else WRITE
+            call(multiply, (
+                scratch, tile + skip, BLOCK_ROWS * row, row, 1, base, wide, here, spare,
+                y, first * width + column, width, stop - first, count, how,
+                right, ahead * width + ahead_column, multiplier * width,
+            ))  # fmt: skip
+
+
+@inlined
 def product_task(produce, multiply, x, w, right, g, task, scratch, base, y):
     """One tile of a convolution that ends in a product: depthwise separable or ordinary."""
     wide = BLOCK_COLUMNS * (VECTOR_BYTES // x.itemsize)
-    width, multiplier, row = g[OUT_CHANNELS], g[MULTIPLIER], g[FACTOR_ROW]
+    width, row = g[OUT_CHANNELS], g[FACTOR_ROW]
     first, stop = share(task // g[SPLITS], g[TILES], g[BATCH] * g[OUT_HEIGHT] * g[OUT_WIDTH])
     low, high = share(task % g[SPLITS], g[SPLITS], (width + wide - 1) // wide)
-    panel = base
-    spare = panel + DEPTH * wide
-    tile = spare + BLOCK_ROWS * wide
+    low, high = low * wide, min(high * wide, width)
+    tile = base + (DEPTH + BLOCK_ROWS) * wide
     aside = base + g[SCRATCH] - g[SPARE]
-    add = 0
-    for start in range(0, g[PRODUCTS], DEPTH):
-        depth = min(DEPTH, g[PRODUCTS] - start)
-        for r in range(multiplier):
+    for start in range(0, g[PRODUCTS], PRODUCED):
+        depth = min(PRODUCED, g[PRODUCTS] - start)
+        for r in range(g[MULTIPLIER]):
             filters = r * g[WEIGHTS]
             call(produce, (x, w, filters, g, first, stop, start, depth, scratch, tile, row, scratch, aside))
-            for column in range(low * wide, min(high * wide, width), wide):
-                count = min(wide, width - column)
-                copy_panel(
-                    right, start * multiplier + r, multiplier, width, depth, column, count, scratch, panel
-                )
-                call(multiply, (
-                    scratch, tile, BLOCK_ROWS * row, row, 1, panel, wide, depth, spare,
-                    y, first * width + column, width, stop - first, count, add,
-                ))  # fmt: skip
-            add = 1
+            product_panels(multiply, right, g, start, r, depth, first, stop, low, high, scratch, base, y)
 
 
 @inlined
@@ -106,8 +120,8 @@ def depthwise_task(produce, x, w, g, task, scratch, base, y):
             (x, w, 0, g, first, stop, low, high - low, y, first * channels + low, channels, scratch, aside),
         )
         return
-    for channel in range(low, high, DEPTH):
-        count = min(DEPTH, high - channel)
+    for channel in range(low, high, PRODUCED):
+        count = min(PRODUCED, high - channel)
         for r in range(multiplier):
             call(
                 produce,
@@ -156,5 +170,5 @@ def kernel_addresses(compute: np.dtype[Any], producer: str) -> tuple[Any, Any, A
     return (
         address(worker_last, (n, n, line, line, line, integers, n, n, line, line)),
         address(produce, (line, line, n, integers, n, n, n, n, line, n, n, line, n)),
-        address(multiply_panel, (line, n, n, n, n, n, n, n, n, line, n, n, n, n, n)),
+        address(multiply_panel, (line, n, n, n, n, n, n, n, n, line, n, n, n, n, n, line, n, n)),
     )

@@ -9,7 +9,7 @@ rounding error small.
 from __future__ import annotations
 
 from .jit import inlined, kernel
-from .nn_simd import block_add, block_read, block_write, block_zeros, outer
+from .nn_simd import block_add, block_prefetch, block_read, block_stream, block_write, block_zeros, outer
 from .simd import REGISTERS, VECTOR_BYTES
 
 # Accumulators, one row of the right factor and a broadcast must fit the registers: 28 + 2 + 1 of 32, 12 + 2 +
@@ -17,21 +17,27 @@ from .simd import REGISTERS, VECTOR_BYTES
 BLOCK_COLUMNS = 2
 BLOCK_ROWS = 14 if REGISTERS == 32 else 6
 DEPTH = 256
+PRODUCED = 2 * DEPTH  # columns of the left factor that are produced together, channels last
+
+WRITE, ADD, STREAM = range(3)  # what to do with a block of sums; STREAM writes past the caches
 
 
 def _block_product(rows):
     """The product of `rows` x BLOCK_COLUMNS vectors; `rows` is a constant of the machine code."""
 
     @inlined
-    def multiply(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, add):
+    def multiply(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, how):
         block = block_zeros(rows, BLOCK_COLUMNS, scratch)
         for _ in range(depth):
             block = outer(block, scratch, left_at, left_row, scratch, right_at)
             left_at += left_k
             right_at += right_k
-        if add:
+        if how == ADD:
             block = block_add(block, block_read(block, total, at, stride))
-        block_write(block, total, at, stride)
+        if how == STREAM:
+            block_stream(block, total, at, stride)
+        else:
+            block_write(block, total, at, stride)
 
     return multiply
 
@@ -42,22 +48,22 @@ _product8, _product6, _product4, _product2 = (_block_product(rows) for rows in (
 
 @inlined
 def _multiply_block(
-    size, scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, add
+    size, scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, how
 ):
     if size > 12:
-        _product14(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, add)
+        _product14(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, how)
     elif size > 10:
-        _product12(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, add)
+        _product12(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, how)
     elif size > 8:
-        _product10(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, add)
+        _product10(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, how)
     elif size > 6:
-        _product8(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, add)
+        _product8(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, how)
     elif size > 4:
-        _product6(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, add)
+        _product6(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, how)
     elif size > 2:
-        _product4(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, add)
+        _product4(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, how)
     else:
-        _product2(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, add)
+        _product2(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, how)
 
 
 @kernel
@@ -76,23 +82,34 @@ def multiply_panel(
     stride,
     rows,
     count,
-    add,
+    how,
+    ahead,
+    ahead_at,
+    ahead_step,
 ):
     """`rows` x `count` products, `count` at most a block's width, into `total[at + i * stride + j]`.
 
     The left factor of block n is `scratch[left_at + n * left_block + i * left_row + k * left_k]`, the right
     factor `scratch[right_at + k * right_k + j]`; both are readable up to whole blocks.  A block that the
-    result cannot hold whole is formed at `scratch[spare]` first.
+    result cannot hold whole is formed at `scratch[spare]` first.  Meanwhile the next panel, `ahead[ahead_at + k *
+    ahead_step]`, comes closer.
     """
     width = BLOCK_COLUMNS * (VECTOR_BYTES // total.itemsize)
+    line = block_zeros(1, BLOCK_COLUMNS, total)
+    each = (depth * BLOCK_ROWS + rows - 1) // rows
+    asked = 0
     for first in range(0, rows, BLOCK_ROWS):
+        for _ in range(asked, min(asked + each, depth)):
+            block_prefetch(line, ahead, ahead_at, 0)
+            ahead_at += ahead_step
+        asked += each
         here = min(BLOCK_ROWS, rows - first)
         even = (here + 1) // 2 * 2
         target = at + first * stride
         whole = here == even and count == width
         if whole:
             _multiply_block(
-                here, scratch, left_at, left_row, left_k, right_at, right_k, depth, total, target, stride, add
+                here, scratch, left_at, left_row, left_k, right_at, right_k, depth, total, target, stride, how
             )
         else:
             _multiply_block(
@@ -107,10 +124,10 @@ def multiply_panel(
                 scratch,
                 spare,
                 width,
-                False,
+                WRITE,
             )
             for i in range(here):
                 for j in range(count):
-                    old = total[target + i * stride + j] if add else scratch.dtype.type(0)
+                    old = total[target + i * stride + j] if how == ADD else scratch.dtype.type(0)
                     total[target + i * stride + j] = old + scratch[spare + i * width + j]
         left_at += left_block

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-from .simd import Block, Vector, fused, lanes, pointer_to, span, spread
+from .simd import VECTOR_BYTES, Block, Vector, fused, lanes, pointer_to, span, spread
 
 
 def _literal_word(twin: Any) -> Any:
@@ -127,22 +127,18 @@ def outer(typingctx: Any, block: Any, a: Any, a_at: Any, a_row: Any, b: Any, b_a
 
 def _run_twin(
     block: np.ndarray, taps: int, stride: int, w: np.ndarray, w_at: int, w_step: int,
-    x: np.ndarray, x_at: int, step: int, *limits: int,
+    x: np.ndarray, x_at: int, step: int, *limit: int,
 ) -> np.ndarray:  # fmt: skip
-    n = block.shape[1]
-    count, column, unit, width = limits or (n, 0, 0, 1)
+    n = min(block.shape[1], *limit) if limit else block.shape[1]
     result = block.copy()
     for tap in range(taps):
-        weights = span(w, w_at + tap * w_step, n)
+        weights = span(w, w_at + tap * w_step, block.shape[1])[:n]
         for pixel in range(block.shape[0]):
-            u = pixel * stride + tap
-            if 0 <= column + u * unit < width:
-                read = min(count, n)
-                result[pixel, :read] += weights[:read] * span(x, x_at + u * step, read)
+            result[pixel, :n] += weights * span(x, x_at + (pixel * stride + tap) * step, n)
     return result
 
 
-def _emit_run(context: Any, builder: Any, sig: Any, args: Any, limits: Any) -> Any:
+def _emit_run(context: Any, builder: Any, sig: Any, args: Any, masks: Any) -> Any:
     """Load every input vector once and add it to all the outputs that one of the taps takes it to."""
     block_type, taps, stride, w_type, _, _, x_type = sig.args[:7]
     taps, stride = taps.literal_value, stride.literal_value
@@ -161,17 +157,15 @@ def _emit_run(context: Any, builder: Any, sig: Any, args: Any, limits: Any) -> A
         uses = [(tap, (u - tap) // stride) for tap in range(taps) if (u - tap) % stride == 0]
         uses = [(tap, pixel) for tap, pixel in uses if 0 <= pixel < rows]
         for column in range(columns if uses else 0):
-            pointer = pointer_to(
-                context, builder, x_type, args[6], _at(builder, x_at, step, u, column * n), vector
-            )
-            mask = limits(u, column) if limits else None
-            values = (
-                _load_masked(builder, pointer, mask, vector) if limits else builder.load(pointer, align=align)
-            )
+            at = _at(builder, x_at, step, u, column * n)
+            pointer = pointer_to(context, builder, x_type, args[6], at, vector)
+            if masks:
+                values = _load_masked(builder, pointer, masks[column], vector)
+            else:
+                values = builder.load(pointer, align=align)
             for tap, pixel in uses:
                 item = pixel * columns + column
-                total = fused(builder, weights[tap, column], values, items[item])
-                items[item] = builder.select(mask, total, items[item]) if limits else total
+                items[item] = fused(builder, weights[tap, column], values, items[item])
     return _pack(builder, args[0].type, items)
 
 
@@ -199,29 +193,21 @@ def tap_run(
 
 
 @_literal_word(_run_twin)
-def tap_run_inside(
+def tap_run_first(
     typingctx: Any, block: Any, taps: Any, stride: Any, w: Any, w_at: Any, w_step: Any,
-    x: Any, x_at: Any, step: Any,
-    count: Any, column: Any, unit: Any, width: Any,
+    x: Any, x_at: Any, step: Any, count: Any,
 ) -> Any:  # fmt: skip
-    """The same for c < count, and only where 0 <= column + (p * stride + t) * unit < width."""
+    """The same for c < count; nothing beyond is read from `x`."""
     if not (isinstance(taps, types.IntegerLiteral) and isinstance(stride, types.IntegerLiteral)):
         return None
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        lanes_in_vector = sig.args[0].vector.lanes
-        limit, first, unit_step, size = (_index(builder, args[i]) for i in (9, 10, 11, 12))
-        starts = range(0, sig.args[0].columns * lanes_in_vector, lanes_in_vector)
-        channels = [_lanes_below(builder, limit, start, lanes_in_vector) for start in starts]
-
-        def limits(u: int, column: int) -> Any:
-            inside = builder.icmp_unsigned("<", _at(builder, first, unit_step, u, 0), size)
-            return builder.and_(channels[column], spread(builder, inside, lanes_in_vector))
-
-        return _emit_run(context, builder, sig, args, limits)
+        n, limit = sig.args[0].vector.lanes, _index(builder, args[9])
+        masks = [_lanes_below(builder, limit, column * n, n) for column in range(sig.args[0].columns)]
+        return _emit_run(context, builder, sig, args, masks)
 
     n = types.intp
-    return block(block, taps, stride, w, n, n, x, n, n, n, n, n, n), codegen
+    return block(block, taps, stride, w, n, n, x, n, n, n), codegen
 
 
 def _scaled_twin(block: np.ndarray, weight: Any, x: np.ndarray, x_at: int) -> np.ndarray:
@@ -298,6 +284,41 @@ def block_write(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) ->
         pointers = _pointers(context, builder, block, sig.args[1], *args[1:])
         for i, pointer in enumerate(pointers):
             builder.store(builder.extract_value(args[0], i), pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(block, array, types.intp, types.intp), codegen
+
+
+@_literal_word(_write_twin)
+def block_stream(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> Any:
+    """Write a block past the caches; each of its vectors must be aligned to the vector."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointers = _pointers(context, builder, block, sig.args[1], *args[1:])
+        one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        for i, pointer in enumerate(pointers):
+            store = builder.store(builder.extract_value(args[0], i), pointer, align=VECTOR_BYTES)
+            store.set_metadata("nontemporal", one)
+        return context.get_dummy_value()
+
+    return types.void(block, array, types.intp, types.intp), codegen
+
+
+def _prefetch_twin(*_: Any) -> None:
+    pass
+
+
+@_literal_word(_prefetch_twin)
+def block_prefetch(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> Any:
+    """Ask for the cache lines of a block of the shape of `block` that is read soon; any place is harmless."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        numbers = [ir.Constant(ir.IntType(32), value) for value in (0, 2, 1)]
+        for pointer in _pointers(context, builder, block, sig.args[1], *args[1:]):
+            byte = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+            kind = ir.FunctionType(ir.VoidType(), [byte.type, *[n.type for n in numbers]])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            builder.call(function, [byte, *numbers])
         return context.get_dummy_value()
 
     return types.void(block, array, types.intp, types.intp), codegen

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from ..backends import threads
 from ..kernels import nn_first, nn_geometry, nn_last
-from ..kernels.nn_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH
-from ..kernels.simd import lanes
+from ..kernels.nn_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, PRODUCED
+from ..kernels.simd import VECTOR_BYTES, lanes
 from .problem import Convolution
 from .tiling import Tiling, tile
 from .weights import padded_channels, write_tap_major
@@ -54,6 +54,8 @@ def _run(
 ) -> None:
     compute = problem.compute
     layout = _layout(problem, producer, matrix is not None, threads.thread_count(workers))
+    if layout.streams and out.ctypes.data % VECTOR_BYTES:
+        layout = _layout(problem, producer, matrix is not None, threads.thread_count(workers), aligned=False)
     nothing = _NOTHING[compute]
     right = nothing if matrix is None else _line(matrix, compute)
     drivers = nn_last if problem.channels_last else nn_first
@@ -101,17 +103,20 @@ class _Layout:
     lanes: int
     weights: int
     scratch: int
+    streams: bool
 
 
 @lru_cache(maxsize=512)
-def _layout(problem: Convolution, producer: Producer, product: bool, limit: int) -> _Layout:
+def _layout(
+    problem: Convolution, producer: Producer, product: bool, limit: int, aligned: bool = True
+) -> _Layout:
     width = lanes(problem.compute)
     tiling = tile(problem, problem.multiplications, limit, product)
     products = problem.channels if producer != "unfold" else problem.taps * problem.channels
     filters = _taps(problem, producer) * padded_channels(problem.channels, width)
     spare = _spare(problem, producer, tiling, width)
     if problem.channels_last:
-        row = min(DEPTH, padded_channels(products, width)) + width
+        row = min(PRODUCED, padded_channels(products, width)) + width
         factor = (tiling.tile_pixels + BLOCK_ROWS) * row
         panels = (DEPTH + BLOCK_ROWS) * BLOCK_COLUMNS * width
     else:
@@ -121,6 +126,10 @@ def _layout(problem: Convolution, producer: Producer, product: bool, limit: int)
         panels = BLOCK_ROWS * wide + nn_first.GROUP * BLOCK_ROWS * DEPTH
     if not product and problem.multiplier == 1:
         factor = 0
+    once = problem.multiplier == 1 and (not product or products <= DEPTH)  # else sums are read again
+    streams = (
+        tiling.large and aligned and once and problem.channels_last and problem.out_channels % width == 0
+    )
     scratch = padded_channels(panels * product + factor + spare, 2 * width)
     table = np.zeros((3, nn_geometry.SIZE), np.int64)
     table[:] = _fields(
@@ -135,13 +144,24 @@ def _layout(problem: Convolution, producer: Producer, product: bool, limit: int)
         FACTOR_ROW=row,
         SPARE=spare,
         SCRATCH=scratch,
+        PREFETCH=problem.rows.reach * tiling.large,
+        STREAM_DEPTHWISE=streams and not product,
+        STREAM_PRODUCT=streams and product,
     )
     if producer == "spatial":
         _describe_passes(table, problem, width)
     stored = (
         0 if producer == "unfold" else filters * problem.multiplier + 2 * width
     )  # a block reads two vectors
-    return _Layout(table.reshape(-1), tiling.workers, tiling.batches, width, stored, tiling.workers * scratch)
+    return _Layout(
+        table.reshape(-1),
+        tiling.workers,
+        tiling.batches,
+        width,
+        stored,
+        tiling.workers * scratch,
+        streams,
+    )
 
 
 def _spare(problem: Convolution, producer: Producer, tiling: Tiling, width: int) -> int:
@@ -201,7 +221,8 @@ def _describe_passes(table: Array, problem: Convolution, width: int) -> None:
         down[getattr(g, name)] = 1
     down[g.BEFORE_COLUMNS] = 0
     down[g.OUT_WIDTH] = problem.columns.size
+    down[g.STREAM_DEPTHWISE] = 0  # to the row between, which is read at once
     for name in ("TAPS_ROWS", "STRIDE_ROWS", "DILATION_ROWS", "HEIGHT", "OUT_HEIGHT"):
         along[getattr(g, name)] = 1
-    along[g.BEFORE_ROWS] = 0
+    along[g.BEFORE_ROWS] = along[g.PREFETCH] = 0
     along[g.CHANNELS] = _pass_step(problem, width)

@@ -7,6 +7,7 @@ stay small.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ TILE_PIXELS = 196  # of a produced factor: 14 blocks of 14, 200 kB for float32
 FEW_PIXELS = 100  # below this the output channels are divided, not the pixels
 BAND_PIXELS = 384  # of a band of rows, channels first
 PLANE_PIXELS = 16384  # of a band of the depthwise convolution alone
+LARGE_BYTES = 16 << 20  # of input and result together: the caches keep neither until it is next needed
 SERIAL_MULTIPLICATIONS = 150_000  # less work than the start of a thread costs
 BATCH_MULTIPLICATIONS = 1 << 30  # of a thread, under a second, between two looks for signals (Ctrl-C)
 
@@ -34,6 +36,8 @@ class Tiling:
     """Most output pixels of one tile."""
     batches: int
     """Parts of a thread's tasks; Python runs between them."""
+    large: bool
+    """Whether input rows are asked for ahead and results written past the caches."""
 
 
 @lru_cache(maxsize=512)
@@ -41,24 +45,31 @@ def tile(problem: Convolution, multiplications: int, threads: int, product: bool
     """The division of `problem` among at most `threads`; `product` if it ends in a matrix product."""
     workers = 1 if multiplications < SERIAL_MULTIPLICATIONS else threads
     batches = -(-multiplications // (workers * BATCH_MULTIPLICATIONS)) or 1
-    if problem.channels_last:
-        return _tile_pixels(problem, workers, batches, product)
-    return _tile_rows(problem, workers, batches, product)
+    divide = _divide_pixels if problem.channels_last else _divide_rows
+    moved = problem.compute.itemsize * (math.prod(problem.in_shape) + math.prod(problem.out_shape))
+    return Tiling(workers, *divide(problem, workers, batches, product), batches, moved >= LARGE_BYTES)
 
 
-def _tile_pixels(problem: Convolution, workers: int, batches: int, product: bool) -> Tiling:
+def _divide_pixels(problem: Convolution, workers: int, batches: int, product: bool) -> tuple[int, int, int]:
+    """(tiles, splits, pixels of a tile), channels last."""
     pixels = max(problem.pixels, 1)
     if pixels < FEW_PIXELS * workers:
         tiles = -(-pixels // TILE_PIXELS)
-        return Tiling(workers, tiles, workers, -(-pixels // tiles), batches)
+        return tiles, workers, -(-pixels // tiles)
     if not product and problem.multiplier == 1:
         tiles = workers * batches
-        return Tiling(workers, tiles, 1, -(-pixels // tiles), batches)
+        return tiles, 1, -(-pixels // tiles)
     tiles = workers * -(-pixels // (workers * TILE_PIXELS))
-    return Tiling(workers, tiles, 1, -(-pixels // tiles), batches)
+    return tiles, 1, -(-pixels // tiles)
 
 
-def _tile_rows(problem: Convolution, workers: int, batches: int, product: bool) -> Tiling:
+def _divide_rows(
+    problem: Convolution,
+    workers: int,
+    batches: int,
+    product: bool,  # noqa: ARG001 - as `_divide_pixels`
+) -> tuple[int, int, int]:
+    """(tiles, splits, pixels of a tile), channels first."""
     rows, width = max(problem.rows.out_size, 1), max(problem.columns.out_size, 1)
     wanted = BAND_PIXELS if product else PLANE_PIXELS
     tiles = -(-rows // max(wanted // width, 1))
@@ -67,4 +78,4 @@ def _tile_rows(problem: Convolution, workers: int, batches: int, product: bool) 
         tiles = min(workers, rows)
     if problem.batch * tiles % workers:
         splits = workers
-    return Tiling(workers, tiles, splits, -(-rows // tiles) * width, batches)
+    return tiles, splits, -(-rows // tiles) * width
