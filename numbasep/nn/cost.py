@@ -13,7 +13,7 @@ class Rates:
 
     product: float = 55e9
     """Multiply-adds per second inside the matrix product."""
-    depthwise: float = 14e9
+    depthwise: float = 17e9
     """Multiply-adds per second of the depthwise stage."""
     unfold: float = 4e9
     """Elements per second written when windows are unfolded."""
@@ -32,10 +32,16 @@ def seconds(
     problem: Convolution, method: str, multiplier: int, workers: int, rates: Rates = DEFAULT
 ) -> float:
     """Estimated time of `method` with `multiplier` depthwise filters for each channel."""
-    work = produce(problem, method, multiplier, rates) + products(problem, method, multiplier) / rates.product
     size = problem.compute.itemsize
     moved = size * (_elements(problem.in_shape) + _elements(problem.out_shape)) / rates.memory
-    return rates.call + max(work * size / 4, moved) / workers
+    return rates.call + max(work(problem, method, multiplier, rates), moved) / workers
+
+
+def work(problem: Convolution, method: str, multiplier: int, rates: Rates = DEFAULT) -> float:
+    """Seconds of one worker for the arithmetic."""
+    produced = produce(problem, method, multiplier, rates)
+    multiplied = products(problem, method, multiplier) / rates.product
+    return (produced + multiplied) * problem.compute.itemsize / 4
 
 
 def produce(problem: Convolution, method: str, multiplier: int, rates: Rates) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -60,10 +62,14 @@ def _run(
     right = nothing if matrix is None else _line(matrix, compute)
     drivers = nn_last if problem.channels_last else nn_first
     kernels = drivers.kernel_addresses(compute, producer)
-    with threads.borrow((layout.weights + layout.scratch) * compute.itemsize) as buffer:
-        memory = buffer[: (layout.weights + layout.scratch) * compute.itemsize].view(compute)
-        weights, scratch = memory[: layout.weights], memory[layout.weights :]
-        if taps is not None:
+    weights = nothing
+    if taps is not None and layout.weights_as_given:
+        weights = _line(taps, compute)
+    copied = 0 if weights.size and weights.ctypes.data % VECTOR_BYTES == 0 else layout.weights
+    with _borrow(copied + layout.scratch, compute) as memory:
+        scratch = memory[copied:]
+        if taps is not None and copied:
+            weights = memory[:copied]
             write_tap_major(taps, layout.lanes, weights[: -2 * layout.lanes])
         tables = (*kernels, _line(x, compute), weights, right, layout.table)
         y = out.reshape(-1)
@@ -74,6 +80,16 @@ def _run(
             with threads.parallel_region(layout.workers):
                 for batch in range(layout.batches):
                     nn_last.run_parallel(*tables, batch, scratch, y)
+
+
+@contextlib.contextmanager
+def _borrow(count: int, dtype: np.dtype[Any]) -> Iterator[Array]:
+    """Scratch for `count` numbers."""
+    if count == 0:
+        yield _NOTHING[dtype]
+        return
+    with threads.borrow(count * dtype.itemsize) as buffer:
+        yield buffer[: count * dtype.itemsize].view(dtype)
 
 
 class _Writable:
@@ -102,6 +118,7 @@ class _Layout:
     batches: int
     lanes: int
     weights: int
+    weights_as_given: bool
     scratch: int
     streams: bool
 
@@ -111,7 +128,7 @@ def _layout(
     problem: Convolution, producer: Producer, product: bool, limit: int, aligned: bool = True
 ) -> _Layout:
     width = lanes(problem.compute)
-    tiling = tile(problem, problem.multiplications, limit, product)
+    tiling = tile(problem, limit, product)
     products = problem.channels if producer != "unfold" else problem.taps * problem.channels
     filters = _taps(problem, producer) * padded_channels(problem.channels, width)
     spare = _spare(problem, producer, tiling, width)
@@ -159,6 +176,7 @@ def _layout(
         tiling.batches,
         width,
         stored,
+        problem.multiplier == 1 and problem.channels % width == 0,  # (taps, C, 1) is [1][taps][whole vectors]
         tiling.workers * scratch,
         streams,
     )

@@ -117,9 +117,9 @@ def _shape(channels_last: bool, batch: int, height: int, width: int, channels: i
 
 def freeze(value: Any) -> Any:
     """Lists and arrays as tuples, so that a request can be looked up among earlier ones."""
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return tuple(freeze(item) for item in value)
-    return value
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return tuple(map(freeze, value)) if isinstance(value, (list, tuple)) else value
 
 
 def describe(
@@ -134,16 +134,19 @@ def describe(
     data_format: Any,
 ) -> Convolution:
     """The request as a `Convolution`; ValueError, with argument, value and rule, if it is none."""
-    spec = freeze(strides), freeze(padding), freeze(rate), freeze(dilations)
+    spec: tuple[Any, ...] = strides, padding, rate, dilations
     try:
-        return _described(operation, shape, filters, dtypes, *spec, data_format)
-    except TypeError as error:
-        if "unhashable" not in str(error):
-            raise
+        hash(spec)
+    except TypeError:
+        spec = tuple(map(freeze, spec))
+    try:
+        hash((spec, data_format))
+    except TypeError:
         raise ValueError(
             "strides, padding, rate, dilations and data_format must be numbers, strings or sequences, "
             f"got {strides!r}, {padding!r}, {rate!r}, {dilations!r} and {data_format!r}"
         ) from None
+    return _described(operation, shape, filters, dtypes, *spec, data_format)
 
 
 @lru_cache(maxsize=512)

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+from . import cost
 from .problem import Convolution
 
 TILE_PIXELS = 196  # of a produced factor: 14 blocks of 14, 200 kB for float32
@@ -18,7 +19,7 @@ FEW_PIXELS = 100  # below this the output channels are divided, not the pixels
 BAND_PIXELS = 384  # of a band of rows, channels first
 PLANE_PIXELS = 16384  # of a band of the depthwise convolution alone
 LARGE_BYTES = 16 << 20  # of input and result together: the caches keep neither until it is next needed
-SERIAL_MULTIPLICATIONS = 150_000  # less work than the start of a thread costs
+SERIAL_SECONDS = 20e-6  # of one worker: less is not worth the start of another
 BATCH_MULTIPLICATIONS = 1 << 30  # of a thread, under a second, between two looks for signals (Ctrl-C)
 
 
@@ -41,10 +42,10 @@ class Tiling:
 
 
 @lru_cache(maxsize=512)
-def tile(problem: Convolution, multiplications: int, threads: int, product: bool) -> Tiling:
+def tile(problem: Convolution, threads: int, product: bool) -> Tiling:
     """The division of `problem` among at most `threads`; `product` if it ends in a matrix product."""
-    workers = 1 if multiplications < SERIAL_MULTIPLICATIONS else threads
-    batches = -(-multiplications // (workers * BATCH_MULTIPLICATIONS)) or 1
+    workers = 1 if cost.work(problem, "direct", problem.multiplier) < SERIAL_SECONDS else threads
+    batches = -(-problem.multiplications // (workers * BATCH_MULTIPLICATIONS)) or 1
     divide = _divide_pixels if problem.channels_last else _divide_rows
     moved = problem.compute.itemsize * (math.prod(problem.in_shape) + math.prod(problem.out_shape))
     return Tiling(workers, *divide(problem, workers, batches, product), batches, moved >= LARGE_BYTES)
@@ -66,8 +67,8 @@ def _divide_pixels(problem: Convolution, workers: int, batches: int, product: bo
 def _divide_rows(
     problem: Convolution,
     workers: int,
-    batches: int,
-    product: bool,  # noqa: ARG001 - as `_divide_pixels`
+    batches: int,  # noqa: ARG001 - as `_divide_pixels`
+    product: bool,
 ) -> tuple[int, int, int]:
     """(tiles, splits, pixels of a tile), channels first."""
     rows, width = max(problem.rows.out_size, 1), max(problem.columns.out_size, 1)
