@@ -27,6 +27,8 @@ Array = npt.NDArray[Any]
 
 _documented = documented(_KEYWORDS)
 _DEFAULTS = {"method": "auto", "nan_policy": "propagate", "cast": "truncate"}
+SHARED = ("method", "rtol", "workers", "device", "nan_policy", "mask", "cast")
+"""Keywords of every filter, handed on to a caller's derivative."""
 
 
 def _filter_line(

@@ -515,8 +515,7 @@ def gaussian_gradient_magnitude(
     is_complex = x.dtype.kind == "c"
     dtype = _output_dtype(output, x)
     check_cval(cval, complex_data=is_complex)
-    narrow = {x.dtype.char, dtype.char} <= set("?bBhHefF")
-    number = np.dtype(("F" if narrow else "D") if is_complex else ("f" if narrow else "d"))
+    number = magnitude_type(x.dtype, dtype)
 
     def derivative(a: GaussianAxis) -> Array:
         same = [replace(b, mode=a.mode) for b in filtered]  # all axes in the mode of this one, as SciPy
@@ -532,6 +531,14 @@ def gaussian_gradient_magnitude(
     out = make_output(output, dtype, total.shape, x)
     store(total, out, cast)
     return out
+
+
+def magnitude_type(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Type of the derivatives whose squares are summed: single precision where that holds both types."""
+    narrow = {input_dtype.char, output_dtype.char} <= set("?bBhHefF")
+    if input_dtype.kind == "c":
+        return np.dtype("F" if narrow else "D")
+    return np.dtype("f" if narrow else "d")
 
 
 def magnitude(parts: Any, *, whole: bool, workers: int | None) -> Array:

@@ -1,0 +1,207 @@
+"""One call as a dask graph: every filter in one task a block, on the samples that the block needs.
+
+`dask.array.map_overlap` is not used: it cannot take chunks smaller than the halo as they are, has no mirror
+boundary, and takes some ten tasks for a block and its neighbours.  Here a graph holds
+
+* the call: arguments, geometry and plans, made once, shared by all tasks (and sent once to a worker);
+* for each chunk, one task that copies the strips which neighbours need, so that the chunk itself can be freed
+  and only strips travel between machines;
+* for each block, one task that puts the extended block together and filters it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask.array.utils import meta_from_array
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+from dask.system import CPU_COUNT
+
+import numbasep
+
+from .grid import Grid, Index, make_grid
+from .request import Request
+
+Array = npt.NDArray[Any]
+
+MERGED_BYTES = 64 << 20
+"""Largest block that thin chunks are joined to."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCall:
+    """Everything that the tasks of one call share; made once, outside the graph."""
+
+    request: Request
+    """The call."""
+    grid: Grid
+    """The blocks."""
+    workers: int | None
+    """Threads in a task."""
+    plans: Mapping[Any, Any] = field(default_factory=dict)
+    """Plans of dense kernels by shape and modes of an extended block."""
+
+    def part(self, block: Index, shape: tuple[int, ...]) -> tuple[dict[str, Any], Any]:
+        """Arguments of the call on one extended block of this shape, and the key of its plan."""
+        arguments = self.request.on_part(self.grid.within(block)) | {"workers": self.workers}
+        return arguments, (shape, arguments["mode"], arguments.get("origin"))
+
+
+def cut_strips(strips: Sequence[Sequence[int]], chunk: Array) -> dict[tuple[int, int, int], Array]:
+    """Copies of the strips (axis, low, high) of a chunk."""
+    return {
+        (axis, low, high): chunk[(slice(None),) * axis + (slice(low, high),)].copy()
+        for axis, low, high in strips
+    }
+
+
+def filter_block(shared: BlockCall, numbers: list[int], sources: Sequence[Sequence[Any]]) -> Array:
+    """One block of the result, from the parts of the input and maybe the mask that `Grid.parts` lists."""
+    block, request = tuple(numbers), shared.request
+    if 0 in shared.grid.shape(block):
+        return np.empty(shared.grid.shape(block), request.dtype)
+    x = gather(shared.grid, block, sources[0])
+    arguments, key = shared.part(block, x.shape)
+    plan = shared.plans.get(key)
+    if plan is not None and type(x) is np.ndarray:
+        result = plan(x)
+    else:
+        mask = gather(shared.grid, block, sources[1]) if len(sources) > 1 else None
+        result = getattr(numbasep, request.name)(x, mask=mask, **arguments)
+    kept: Array = result[shared.grid.cut(block)]
+    return kept if kept.shape == result.shape else kept.copy()
+
+
+def gather(grid: Grid, block: Index, sources: Sequence[Any]) -> Array:
+    """The extended block; a chunk that is one already is not copied."""
+    parts, shape = grid.parts(block), grid.extended_shape(block)
+    if len(parts) == 1 and parts[0].strip is None and all(piece.step >= 0 for piece in parts[0].pieces):
+        whole: Array = sources[0]
+        if whole.shape == shape:
+            return whole
+    extended: Array | None = None
+    for part, source in zip(parts, sources, strict=True):
+        values = source if part.strip is None else source[part.strip]
+        if extended is None:
+            extended = np.empty_like(values, shape=shape)
+        offsets = [0] * len(shape)
+        if part.strip is not None:
+            offsets[part.strip[0]] = part.strip[1]
+        selected = tuple(piece.within(offset) for piece, offset in zip(part.pieces, offsets, strict=True))
+        extended[tuple(piece.place for piece in part.pieces)] = values[selected]
+    if extended is None:
+        raise AssertionError("a block without any part")
+    return extended
+
+
+def filter_array(request: Request, x: Any, mask: Any) -> Any:
+    """The lazy result of a request."""
+    if mask is not None:
+        mask = like_input(mask, x)
+    if 0 in x.shape:
+        sizes = {window.axis: window.out_size for window in request.windows}
+        return da.empty([sizes.get(axis, n) for axis, n in enumerate(x.shape)], dtype=request.dtype)
+    merged = merge_thin(x.chunks, request, x.itemsize)
+    if merged != x.chunks:
+        chunks = make_grid(request, x.chunks).chunks
+        return filter_array(request, x.rechunk(merged), mask).rechunk(chunks)
+    shared = make_call(request, x, masked=mask is not None)
+    token = tokenize(request, x, mask)
+    name = f"{request.name}-{token}"
+    arrays = [x] if mask is None else [x, mask]
+    graph = _graph(shared, request.name, token, [a.name for a in arrays])
+    whole = HighLevelGraph.from_collections(name, graph, dependencies=arrays)
+    meta = meta_from_array(x._meta, x.ndim, dtype=request.dtype)
+    return da.Array(whole, name, shared.grid.chunks, dtype=request.dtype, meta=meta)
+
+
+def _graph(shared: BlockCall, function: str, token: str, arrays: Sequence[str]) -> dict[Any, Any]:
+    """The tasks of a call, on the chunks of the named arrays: the input and, maybe, the mask."""
+    grid = shared.grid
+    name, strips_name, call_name = (f"{function}-{kind}{token}" for kind in ("", "strips-", "call-"))
+    graph: dict[Any, Any] = {call_name: shared}
+    cut: set[Index] = set()
+    for block in grid.blocks:
+        parts = grid.parts(block)
+        cut |= {part.chunk for part in parts if part.strip is not None}
+        sources = [
+            [(array if part.strip is None else f"{strips_name}-{k}", *part.chunk) for part in parts]
+            for k, array in enumerate(arrays)
+        ]
+        graph[(name, *block)] = (filter_block, call_name, list(block), sources)
+    for chunk in cut:
+        strips = [list(strip) for strip in grid.strips(chunk)]
+        for k, array in enumerate(arrays):
+            graph[(f"{strips_name}-{k}", *chunk)] = (cut_strips, strips, (array, *chunk))
+    return graph
+
+
+def make_call(request: Request, x: Any, *, masked: bool) -> BlockCall:
+    """Geometry, threads and plans of a call."""
+    grid = make_grid(request, x.chunks)
+    blocks = math.prod(len(sizes) for sizes in grid.chunks)
+    workers = request.arguments["workers"] or max(1, CPU_COUNT // blocks)
+    shared = BlockCall(request, grid, workers)
+    dense = request.name in ("convolve", "correlate")
+    plain = (
+        not masked
+        and request.arguments["nan_policy"] == "propagate"
+        and request.arguments["device"] != "cuda"
+    )
+    return replace(shared, plans=_plans(shared, x.dtype)) if dense and plain else shared
+
+
+def _plans(shared: BlockCall, dtype: np.dtype[Any]) -> dict[Any, Any]:
+    """Plans for all kinds of blocks: factoring a dense kernel takes milliseconds, which is no job for a task."""
+    grid, found = shared.grid, {}
+    kinds = []
+    for sizes, spans in zip(grid.chunks, grid.spans, strict=True):
+        first = {
+            (span.length, span.within, size == 0): k
+            for k, (size, span) in enumerate(zip(sizes, spans, strict=True))
+        }
+        kinds.append([k for (_, _, empty), k in first.items() if not empty])
+    for block in itertools.product(*kinds):
+        shape = grid.extended_shape(block)
+        arguments, key = shared.part(block, shape)
+        weights = arguments.pop("weights")
+        del arguments["nan_policy"]
+        found[key] = numbasep.plan(weights, shape, dtype, operation=shared.request.name, **arguments)
+    return found
+
+
+def merge_thin(chunks: tuple[tuple[int, ...], ...], request: Request, itemsize: int) -> tuple[tuple[int, ...], ...]:
+    """Chunks along filtered axes that are smaller than the kernel, joined until they are not.
+
+    A block needs ``taps - 1`` samples more than it has: with small blocks the same samples would be fetched and
+    filtered many times.  Blocks do not grow beyond `MERGED_BYTES`.
+    """
+    merged = list(chunks)
+    for window in request.windows:
+        sizes = merged[window.axis]
+        if len(sizes) == 1 or min(sizes) >= window.taps:
+            continue
+        joined = [0]
+        for size in sizes:
+            joined = [*joined[:-1], joined[-1] + size] if joined[-1] < window.taps else [*joined, size]
+        others = math.prod(max(m) for axis, m in enumerate(merged) if axis != window.axis)
+        if max(joined) * others * itemsize <= MERGED_BYTES:
+            merged[window.axis] = tuple(joined)
+    return tuple(merged)
+
+
+def like_input(mask: Any, x: Any) -> Any:
+    """The mask as a dask array with the chunks of the input."""
+    if mask.shape != x.shape:
+        raise ValueError(f"mask must have the shape of the input, {x.shape}, got {mask.shape}")
+    if mask.dtype.kind not in "biu":
+        raise TypeError(f"mask must be boolean, True where a sample is left out, got dtype {mask.dtype}")
+    return da.asarray(mask).rechunk(x.chunks)

@@ -1,0 +1,162 @@
+"""Which samples a part of the result needs: the boundaries, applied to blocks.  Integers only, no arrays.
+
+Results [a, b) along an axis need the samples [a + first, b + first + taps - 1) of the continued array.  What lies
+beyond the edges is fetched from where `boundary.source_index` says it comes from, however far away, so that a
+block is filtered in mode "valid" whatever the caller's mode.  Only a constant boundary is left to the filter
+itself: `cval` need not be a value of the input's type.  The block is then cut at the edge, filtered in the
+caller's mode, and the results that the cut spoils are dropped.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..boundary import Boundary, source_index
+from ..problem import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Samples of the extended block that stand in the array one after the other."""
+
+    start: int
+    """Position of the first in the array."""
+    step: int
+    """1, -1 for a reflection, or 0 for one sample repeated."""
+    target: int
+    """Position of the first in the extended block."""
+    length: int
+    """How many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What one part of the results needs along one axis."""
+
+    runs: tuple[Run, ...]
+    """Where the samples of the extended block come from; together they fill it."""
+    length: int
+    """Samples of the extended block."""
+    within: bool
+    """Whether it may be filtered in mode "valid"; otherwise only in the caller's mode, and cut."""
+    cut: slice
+    """Results to keep if it is filtered in the caller's mode."""
+
+
+def make_span(window: Window, start: int, stop: int) -> Span:
+    """The span of the results [start, stop) along one axis.
+
+    Parameters
+    ----------
+    window : Window
+        The filtered axis, of the whole array.
+    start, stop : int
+        Results, of those of the whole array.
+
+    Examples
+    --------
+    >>> from numbasep.problem import make_window
+    >>> window = make_window(0, 10, 3, 0, "mirror", flip=False)
+    >>> [(run.start, run.step, run.length) for run in make_span(window, 0, 4).runs]
+    [(1, 0, 1), (0, 1, 5)]
+    """
+    low, high = start + window.first, stop + window.first + window.taps - 1
+    inside = max(low, 0), min(high, window.size)
+    if window.boundary == Boundary.CONSTANT:
+        first, last = inside
+        run = Run(first, 1, 0, last - first)
+        return Span((run,), last - first, inside == (low, high), slice(start - first, stop - first))
+    runs = [*_continued(window, low, min(0, high))]
+    if inside[0] < inside[1]:
+        runs.append((inside[0], 1, inside[1] - inside[0]))
+    runs += _continued(window, max(window.size, low), high)
+    placed, target = list[Run](), 0
+    for first, step, length in runs:
+        placed.append(Run(first, step, target, length))
+        target += length
+    return Span(tuple(placed), high - low, within=True, cut=slice(None))
+
+
+def whole_span(start: int, stop: int, *, cut: slice = slice(None)) -> Span:
+    """Samples [start, stop) as they are: an axis that is not filtered, or filtered as a whole."""
+    return Span((Run(start, 1, 0, stop - start),), stop - start, within=False, cut=cut)
+
+
+def _continued(window: Window, low: int, high: int) -> Iterator[tuple[int, int, int]]:
+    """(start, step, length) of the runs that the positions [low, high), all beyond one edge, consist of."""
+    sources = [source_index(position, window.size, window.boundary) for position in range(low, high)]
+    done = 0
+    while done < len(sources):
+        start, following = sources[done], sources[done + 1 : done + 2]
+        step = following[0] - start if following and abs(following[0] - start) <= 1 else 0
+        length = 1
+        while done + length < len(sources) and sources[done + length] == start + step * length:
+            length += 1
+        yield start, step if length > 1 else 0, length
+        done += length
+
+
+# --------------------------------------------------------------------------------------------- chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The part of a run that lies in one chunk."""
+
+    chunk: int
+    """Number of the chunk along the axis."""
+    low: int
+    """First sample of it, from the start of the chunk."""
+    high: int
+    """One past the last."""
+    step: int
+    """As of the run."""
+    target: int
+    """Position in the extended block."""
+    length: int
+    """Samples there."""
+
+    @property
+    def source(self) -> slice:
+        """Samples of the chunk in the order of the block; one, to be repeated, for step 0."""
+        return self.within(0)
+
+    def within(self, offset: int) -> slice:
+        """`source`, counted from sample `offset` of the chunk."""
+        low, high = self.low - offset, self.high - offset
+        if self.step >= 0:
+            return slice(low, high)
+        return slice(high - 1, low - 1 if low else None, -1)
+
+    @property
+    def place(self) -> slice:
+        """Where they go."""
+        return slice(self.target, self.target + self.length)
+
+
+def pieces(span: Span, bounds: Sequence[int]) -> tuple[Piece, ...]:
+    """The runs of a span, split at the chunk boundaries ``bounds = (0, ..., size)``.
+
+    Examples
+    --------
+    >>> from numbasep.problem import make_window
+    >>> span = make_span(make_window(0, 10, 7, 0, "reflect", flip=False), 8, 10)
+    >>> [(piece.chunk, piece.source, piece.place) for piece in pieces(span, (0, 6, 8, 10))]
+    [(0, slice(5, 6, None), slice(0, 1, None)), (1, slice(0, 2, None), slice(1, 3, None)), ...]
+    """
+    found = []
+    for run in span.runs:
+        done = 0
+        while done < run.length:
+            position = run.start + run.step * done
+            chunk = bisect.bisect_right(bounds, position) - 1
+            low, high = bounds[chunk], bounds[chunk + 1]
+            left = {1: high - position, -1: position - low + 1, 0: run.length}[run.step]
+            length = min(run.length - done, left)
+            first = {1: position, -1: position - length + 1, 0: position}[run.step] - low
+            count = length if run.step else 1
+            found.append(Piece(chunk, first, first + count, run.step, run.target + done, length))
+            done += length
+    return tuple(found)
