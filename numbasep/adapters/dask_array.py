@@ -72,15 +72,15 @@ def _axis_by_axis(request: Request, x: Any, mask: Any) -> Any:
         parts.append(call("gaussian_filter", {"input": x, "mask": mask, **derivative}))
     if laplace:
         return functools.reduce(operator.add, parts)
-    options = {"dtype": request.dtype, "cast": given["cast"]}
-    return da.map_blocks(_magnitude, *parts, **options, meta=meta_from_array(x._meta, dtype=request.dtype))
+    run = functools.partial(_magnitude, result=request.dtype, cast=given["cast"])
+    return da.map_blocks(run, *parts, dtype=request.dtype, meta=meta_from_array(x._meta, dtype=request.dtype))
 
 
-def _magnitude(*parts: Array, dtype: np.dtype[Any], cast: str) -> Array:
+def _magnitude(*parts: Array, result: np.dtype[Any], cast: str) -> Array:
     """One block of a gradient's length."""
-    whole = dtype.kind in "biu" and cast == "truncate"
+    whole = result.kind in "biu" and cast == "truncate"
     total = gaussian.magnitude((part.copy() for part in parts), whole=whole, workers=1)
-    out = np.empty_like(total, dtype=dtype)
+    out = np.empty_like(total, dtype=result)
     store(total, out, cast)
     return out
 

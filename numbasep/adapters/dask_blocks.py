@@ -27,6 +27,7 @@ from dask.system import CPU_COUNT
 
 import numbasep
 
+from ..backends import threads
 from .grid import Grid, Index, make_grid
 from .request import Request
 
@@ -65,34 +66,52 @@ def cut_strips(strips: Sequence[Sequence[int]], chunk: Array) -> dict[tuple[int,
 
 def filter_block(shared: BlockCall, numbers: list[int], sources: Sequence[Sequence[Any]]) -> Array:
     """One block of the result, from the parts of the input and maybe the mask that `Grid.parts` lists."""
-    block, request = tuple(numbers), shared.request
-    if 0 in shared.grid.shape(block):
-        return np.empty(shared.grid.shape(block), request.dtype)
-    x = gather(shared.grid, block, sources[0])
+    block, request, grid = tuple(numbers), shared.request, shared.grid
+    if 0 in grid.shape(block):
+        return np.empty(grid.shape(block), request.dtype)
+    mask = gather(grid, block, sources[1]) if len(sources) > 1 else None
+    whole = _single_chunk(grid, block, sources[0])
+    if whole is not None:
+        return _filter_extended(shared, block, whole, mask)
+    first = sources[0][0]
+    like = first if grid.parts(block)[0].strip is None else next(iter(first.values()))
+    if not isinstance(like, np.ndarray):
+        return _filter_extended(shared, block, gather(grid, block, sources[0]), mask)
+    shape = grid.extended_shape(block)
+    size = math.prod(shape) * like.itemsize
+    with threads.borrow(size) as scratch:  # warm memory: new pages cost as much as filling them
+        extended = scratch[:size].view(like.dtype).reshape(shape)
+        return _filter_extended(shared, block, gather(grid, block, sources[0], extended), mask)
+
+
+def _filter_extended(shared: BlockCall, block: Index, x: Array, mask: Array | None) -> Array:
+    """The filter itself, on an extended block."""
     arguments, key = shared.part(block, x.shape)
     plan = shared.plans.get(key)
     if plan is not None and type(x) is np.ndarray:
         result = plan(x)
     else:
-        mask = gather(shared.grid, block, sources[1]) if len(sources) > 1 else None
-        result = getattr(numbasep, request.name)(x, mask=mask, **arguments)
+        result = getattr(numbasep, shared.request.name)(x, mask=mask, **arguments)
     kept: Array = result[shared.grid.cut(block)]
     return kept if kept.shape == result.shape else kept.copy()
 
 
-def gather(grid: Grid, block: Index, sources: Sequence[Any]) -> Array:
-    """The extended block; a chunk that is one already is not copied."""
-    parts, shape = grid.parts(block), grid.extended_shape(block)
-    if len(parts) == 1 and parts[0].strip is None and all(piece.step >= 0 for piece in parts[0].pieces):
-        whole: Array = sources[0]
-        if whole.shape == shape:
-            return whole
-    extended: Array | None = None
-    for part, source in zip(parts, sources, strict=True):
+def _single_chunk(grid: Grid, block: Index, sources: Sequence[Any]) -> Array | None:
+    """The extended block if it is a chunk as it stands."""
+    (part, *more) = grid.parts(block)
+    if more or part.strip is not None or any(piece.step < 0 for piece in part.pieces):
+        return None
+    chunk: Array = sources[0]
+    return chunk if chunk.shape == grid.extended_shape(block) else None
+
+
+def gather(grid: Grid, block: Index, sources: Sequence[Any], extended: Array | None = None) -> Array:
+    """The extended block, put together from its parts."""
+    for part, source in zip(grid.parts(block), sources, strict=True):
         values = source if part.strip is None else source[part.strip]
         if extended is None:
-            extended = np.empty_like(values, shape=shape)
-        offsets = [0] * len(shape)
+            extended = np.empty_like(values, shape=grid.extended_shape(block))
+        offsets = [0] * values.ndim
         if part.strip is not None:
             offsets[part.strip[0]] = part.strip[1]
         selected = tuple(piece.within(offset) for piece, offset in zip(part.pieces, offsets, strict=True))
@@ -178,7 +197,9 @@ def _plans(shared: BlockCall, dtype: np.dtype[Any]) -> dict[Any, Any]:
     return found
 
 
-def merge_thin(chunks: tuple[tuple[int, ...], ...], request: Request, itemsize: int) -> tuple[tuple[int, ...], ...]:
+def merge_thin(
+    chunks: tuple[tuple[int, ...], ...], request: Request, itemsize: int
+) -> tuple[tuple[int, ...], ...]:
     """Chunks along filtered axes that are smaller than the kernel, joined until they are not.
 
     A block needs ``taps - 1`` samples more than it has: with small blocks the same samples would be fetched and

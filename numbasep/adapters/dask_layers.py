@@ -68,10 +68,12 @@ def _whole_images(x: Any) -> Any:
 
 def _threads(given: Mapping[str, Any], x: Any) -> int:
     """Threads in a task, so that all tasks together have no more than there are processors."""
-    return given["workers"] or max(1, CPU_COUNT // max(1, len(x.chunks[0])))
+    return int(given["workers"] or max(1, CPU_COUNT // max(1, len(x.chunks[0]))))
 
 
-def _per_image(run: Any, x: Any, shape: tuple[int, ...], given: Mapping[str, Any], dtype: np.dtype[Any]) -> Any:
+def _per_image(
+    run: Any, x: Any, shape: tuple[int, ...], given: Mapping[str, Any], dtype: np.dtype[Any]
+) -> Any:
     whole = _whole_images(x)
     chunks = (x.chunks[0], *((n,) for n in shape))
     return da.map_blocks(
@@ -89,7 +91,9 @@ def _gradients(run: Any, given: Mapping[str, Any], filters: Mapping[str, Array],
     """Gradients: to the input for each chunk of the batch; to the filters as the sum over chunks."""
     x, gradient = given["input"], da.asarray(given["gradient"])
     if gradient.shape != problem.out_shape:
-        raise ValueError(f"gradient must have the shape of the result, {problem.out_shape}, got {gradient.shape}")
+        raise ValueError(
+            f"gradient must have the shape of the result, {problem.out_shape}, got {gradient.shape}"
+        )
     x = _whole_images(da.asarray(x))
     gradient = _whole_images(gradient).rechunk({0: x.chunks[0]})
     task = dask.delayed(run, nout=1 + len(filters))
@@ -100,7 +104,9 @@ def _gradients(run: Any, given: Mapping[str, Any], filters: Mapping[str, Array],
         for result, n in zip(results, x.chunks[0], strict=True)
     ]
     to_filters = [
-        _sum([da.from_delayed(result[k], f.shape, meta=meta_from_array(x._meta, f.ndim)) for result in results])
+        _sum(
+            [da.from_delayed(result[k], f.shape, meta=meta_from_array(x._meta, f.ndim)) for result in results]
+        )
         for k, f in enumerate(filters.values(), start=1)
     ]
     return da.concatenate(to_input), *to_filters
