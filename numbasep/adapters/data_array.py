@@ -1,0 +1,113 @@
+"""`xarray.DataArray` in and out: dimensions by name, coordinates, attributes and the name kept.
+
+The data inside may be NumPy, dask or CUDA arrays: they go back through the public function, so that what is lazy
+stays lazy and what is on a device stays there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+
+import numbasep
+from numbasep import nn
+
+from ..problem import Window
+from .request import make_request
+
+NEW_DIMENSION = "kernel"
+"""Name of the first dimension of what `filter_bank` returns."""
+
+
+def call(name: str, arguments: dict[str, Any]) -> Any:
+    """Handle a call of a public function with a DataArray: see `numbasep.dispatch`."""
+    if name.startswith("nn."):
+        return _layer(getattr(nn, name.removeprefix("nn.")), arguments)
+    x = arguments["input"]
+    given = by_number(x, arguments)
+    keywords = {key: value for key, value in given.items() if key not in ("input", "kwargs")}
+    data = getattr(numbasep, name)(x.data, **keywords, **given.get("kwargs", {}))
+    if data.shape == x.shape:
+        return x.copy(data=data)
+    new = data.ndim - x.ndim
+    template = _resized(x, name, given, data.shape[new:])
+    dims = (*(_unused(NEW_DIMENSION, x.dims),) * new, *x.dims)
+    return xr.DataArray(data, dims=dims, coords=template.coords, attrs=x.attrs, name=x.name)
+
+
+def by_number(x: xr.DataArray, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with dimension names replaced by axis numbers, and a labelled mask by its values.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not a dimension of the array; the message lists those that are.
+    """
+    given = dict(arguments)
+    if "axis" in given:
+        given["axis"] = _number(x, "axis", given["axis"])
+    if given.get("axes") is not None:
+        axes = given["axes"]
+        several = isinstance(axes, Sequence) and not isinstance(axes, str)
+        given["axes"] = tuple(_number(x, "axes", a) for a in axes) if several else _number(x, "axes", axes)
+    if isinstance(given.get("kernels"), Mapping):
+        given["kernels"] = {_number(x, "kernels", dim): taps for dim, taps in given["kernels"].items()}
+    mask = given.get("mask")
+    if isinstance(mask, xr.DataArray):
+        if set(mask.dims) != set(x.dims):
+            raise ValueError(f"mask must have the dimensions of the input, {x.dims}, got {mask.dims}")
+        given["mask"] = mask.transpose(*x.dims).data
+    if isinstance(given.get("output"), xr.DataArray):
+        raise TypeError("output must be a dtype, an ndarray or None, got a DataArray: pass its .data")
+    return given
+
+
+def _number(x: xr.DataArray, argument: str, dim: Any) -> Any:
+    if not isinstance(dim, str):
+        return dim
+    if dim not in x.dims:
+        raise ValueError(f"{argument} must name dimensions of the input, {x.dims}, got {dim!r}")
+    return x.get_axis_num(dim)
+
+
+def _unused(name: str, taken: Sequence[Any]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _resized(x: xr.DataArray, name: str, given: Mapping[str, Any], shape: Sequence[int]) -> xr.DataArray:
+    """`x` with the coordinates of a result of another size.
+
+    Along axes in mode "valid" those of the samples under the kernel's centre; none in mode "full", whose first
+    and last results lie outside.
+    """
+    if name == "filter_bank":
+        (first, *_), name = given["kernels"], given["operation"]
+        unused = ("kernels", "operation")
+        given = {**{key: value for key, value in given.items() if key not in unused}, "weights": first}
+    count = len(make_request(name, {**given, "output": None}, x.shape, x.dtype).named)
+    same = {**given, "output": None, "mode": "reflect" if "axis" in given else ("reflect",) * count}
+    windows: dict[int, Window] = {w.axis: w for w in make_request(name, same, x.shape, x.dtype).windows}
+    cropped = x
+    for axis, (dim, size) in enumerate(zip(x.dims, shape, strict=True)):
+        if size < x.sizes[dim]:
+            start = -windows[axis].first
+            cropped = cropped.isel({dim: slice(start, start + size)})
+        elif size > x.sizes[dim]:
+            cropped = cropped.drop_vars([c for c in cropped.coords if dim in cropped[c].dims])
+    return cropped
+
+
+def _layer(function: Any, arguments: Mapping[str, Any]) -> Any:
+    """A function of `numbasep.nn`: names and attributes kept, and the coordinates of the batch."""
+    labelled = {key: value for key, value in arguments.items() if isinstance(value, xr.DataArray)}
+    x = labelled[next(iter(labelled))]
+    result = function(**{key: value.data if key in labelled else value for key, value in arguments.items()})
+    if isinstance(result, tuple):  # gradients: the first is the input's
+        source = labelled.get("input")
+        return (result[0] if source is None else source.copy(data=result[0]), *result[1:])
+    coords = {key: value for key, value in x.coords.items() if set(value.dims) <= {x.dims[0]}}
+    return xr.DataArray(result, dims=x.dims, coords=coords, attrs=x.attrs, name=x.name)
