@@ -19,6 +19,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "explore", parent=hypothesis.settings.get_profile("ci"), derandomize=False, max_examples=2000
 )
+hypothesis.settings.register_profile(
+    "long", parent=hypothesis.settings.get_profile("explore"), max_examples=10_000
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # also for the subprocesses that tests start

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 def run_program(source: str | Path, *arguments: str, timeout: float = 300, **environment: str) -> Any:
     """Run Python source, or a file of it; one that hangs raises `subprocess.TimeoutExpired`."""
     return subprocess.run(
-        [sys.executable, *(["-c", source] if isinstance(source, str) else [str(source)]), *arguments],
+        [sys.executable, "-P", *(["-c", source] if isinstance(source, str) else [str(source)]), *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,

@@ -121,10 +121,11 @@ def _warn(message: str) -> None:
 
 
 @functools.cache
-def _warn_unsaved(directory: str) -> None:
-    """Once: one full disk is one warning, not one for each kernel."""
+def _warn_unsaved() -> None:
+    """Once: a full disk is one warning, not one for each kernel."""
     _warn(
-        f"numbasep could not keep its machine code in {directory} and will compile it anew in other processes"
+        f"numbasep cannot keep its machine code in {cache_directory()} and will compile it anew in every process. "
+        "Set NUMBASEP_CACHE_DIR to a directory of yours, or NUMBASEP_CACHE=0 to silence this."
     )
 
 
