@@ -225,19 +225,17 @@ def outputs_whole(g):
     return outputs_inside(g[BEFORE_COLUMNS], g[STRIDE_COLUMNS], reach, g[WIDTH], g[OUT_WIDTH])
 
 
-@kernel
-def depthwise_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_step, scratch, spare):
-    """Output pixels [first, stop), counted through all images, channels [channel, channel + channels)."""
+@inlined
+def depthwise_run(x, base, w, w_at, g, first, stop, channels, y, y_at, y_step):
+    """Output pixels [first, stop), counted through the images that begin at `x[base]`, of `channels` channels."""
     plane = g[HEIGHT] * g[WIDTH] * g[CHANNELS]
     width, height = g[OUT_WIDTH], g[OUT_HEIGHT]
     inner, outer = outputs_whole(g)
     row, column = first // width, first % width
-    image, row = row // height * plane + channel, row % height
+    image, row = base + row // height * plane, row % height
     while first < stop:
         end = min(width, column + stop - first)
-        depthwise_row(
-            x, image, row, column, end, w, w_at + channel, g, inner, outer, channels, y, y_at, y_step
-        )
+        depthwise_row(x, image, row, column, end, w, w_at, g, inner, outer, channels, y, y_at, y_step)
         y_at += (end - column) * y_step
         first += end - column
         column = 0
@@ -247,8 +245,8 @@ def depthwise_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_s
             image += plane
 
 
-@kernel
-def spatial_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_step, scratch, spare):
+@inlined
+def spatial_run(x, base, w, w_at, g, first, stop, channels, y, y_at, y_step, scratch, spare):
     """The same for filters that are a column of taps times a row of taps: down first, then along.
 
     The column pass of the image columns that a run of pixels needs goes to `scratch[spare:]`.  Two further
@@ -260,18 +258,17 @@ def spatial_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_ste
     width, height = g[OUT_WIDTH], g[OUT_HEIGHT]
     inner, outer = outputs_whole(g)
     step = along[CHANNELS]
-    rows_at = w_at + channel
-    columns_at = rows_at + g[TAPS_ROWS] * g[WEIGHT_ROW]
+    columns_at = w_at + g[TAPS_ROWS] * g[WEIGHT_ROW]
     reach = (g[TAPS_COLUMNS] - 1) * g[DILATION_COLUMNS]
     while first < stop:
         row, column = first // width, first % width
         end = min(width, column + stop - first)
-        image = row // height * plane + channel
+        image = base + row // height * plane
         left = max(column * g[STRIDE_COLUMNS] - g[BEFORE_COLUMNS], 0)
         right = min((end - 1) * g[STRIDE_COLUMNS] - g[BEFORE_COLUMNS] + reach + 1, g[WIDTH])
         if left < right:
             depthwise_row(
-                x, image, row % height, left, right, w, rows_at, down, 0, g[WIDTH], channels,
+                x, image, row % height, left, right, w, w_at, down, 0, g[WIDTH], channels,
                 scratch, spare + left * step, step,
             )  # fmt: skip
         depthwise_row(
@@ -279,3 +276,15 @@ def spatial_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_ste
         )
         y_at += (end - column) * y_step
         first += end - column
+
+
+@kernel
+def depthwise_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_step, scratch, spare):
+    """Output pixels [first, stop), counted through all images, channels [channel, channel + channels)."""
+    depthwise_run(x, channel, w, w_at + channel, g, first, stop, channels, y, y_at, y_step)
+
+
+@kernel
+def spatial_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_step, scratch, spare):
+    """The same for filters that are a column of taps times a row of taps."""
+    spatial_run(x, channel, w, w_at + channel, g, first, stop, channels, y, y_at, y_step, scratch, spare)

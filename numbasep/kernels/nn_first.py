@@ -1,8 +1,7 @@
-"""Drivers of the channels-first convolutions: as `nn_last`, with the factors of the product changing sides.
+"""Drivers of the channels-first convolutions: as `nn_last`, by way of transposes in cache.
 
-A tile is a band of output rows of one image.  The producer (`depthwise_planes` or `unfold_planes`) writes the
-right factor, one row of pixels for each channel; the left factor is the transposed matrix of weights, copied
-block by block.
+A tile is a band of output rows of one image.  A producer (`nn_bands`) writes its left factor with the channels
+last; the result of a panel of the product, or of a group of channels, is transposed into the output.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from .depthwise_planes import depthwise_planes, unfold_planes
 from .jit import address, inlined, kernel
+from .nn_bands import depthwise_band, spatial_band, unfold_band
 from .nn_geometry import (
     BATCH,
     BATCHES,
@@ -24,111 +23,107 @@ from .nn_geometry import (
     OUT_CHANNELS,
     OUT_HEIGHT,
     OUT_WIDTH,
+    PLANES,
     PRODUCTS,
     SCRATCH,
     SPARE,
     SPLITS,
-    STREAM_PRODUCT,
     TILES,
     WEIGHTS,
     WORKERS,
 )
-from .nn_last import share
-from .nn_product import ADD, BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, STREAM, WRITE, multiply_panel
+from .nn_last import copy_panel, share
+from .nn_product import ADD, BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, PRODUCED, WRITE, multiply_panel
+from .nn_transpose import transpose_matrix
 from .simd import VECTOR_BYTES, call
 
-GROUP = 8  # blocks of output channels whose weights are copied together
-
 
 @inlined
-def copy_weights(right, first, step, width, depth, column, count, scratch, to):
-    """The transposed weights of `count` output channels, as blocks [depth][BLOCK_ROWS], zero beyond."""
-    for block in range(0, count, BLOCK_ROWS):
-        here = min(BLOCK_ROWS, count - block)
-        at = first * width + column + block
-        for _ in range(depth):
-            for i in range(here):
-                scratch[to + i] = right[at + i]
-            for i in range(here, BLOCK_ROWS):
-                scratch[to + i] = 0
-            to += BLOCK_ROWS
-            at += step * width
-
-
-@inlined
-def product_band(produce, multiply, x, w, right, g, image, first, stop, low, high, scratch, base, y):
-    """Output channels [low, high) of one band of rows."""
-    wide = BLOCK_COLUMNS * (VECTOR_BYTES // x.itemsize)
+def product_panels(
+    multiply, right, g, start, r, depth, image, first, stop, low, high, scratch, base, tile, y
+):
+    """Add the produced factor times rows start, start + 1, ... of group r of the right factor, panel by panel."""
+    wide = BLOCK_COLUMNS * (VECTOR_BYTES // right.itemsize)
     width, multiplier, row = g[OUT_CHANNELS], g[MULTIPLIER], g[FACTOR_ROW]
     plane, pixels = g[OUT_HEIGHT] * g[OUT_WIDTH], (stop - first) * g[OUT_WIDTH]
-    spare = base
-    weights = spare + BLOCK_ROWS * wide
-    band = weights + GROUP * BLOCK_ROWS * DEPTH
-    aside = base + g[SCRATCH] - g[SPARE]
-    how = STREAM if g[STREAM_PRODUCT] else WRITE
-    for start in range(0, g[PRODUCTS], DEPTH):
-        depth = min(DEPTH, g[PRODUCTS] - start)
-        for r in range(multiplier):
-            filters = r * g[WEIGHTS]
-            call(
-                produce,
-                (x, w, filters, g, image, first, stop, start, depth, scratch, band, row, scratch, aside),
-            )
-            for channel in range(low, high, GROUP * BLOCK_ROWS):
-                channels = min(GROUP * BLOCK_ROWS, high - channel)
-                copy_weights(
-                    right,
-                    start * multiplier + r,
-                    multiplier,
-                    width,
-                    depth,
-                    channel,
-                    channels,
-                    scratch,
-                    weights,
-                )
-                target = (image * width + channel) * plane + first * g[OUT_WIDTH]
-                for column in range(0, pixels, wide):
-                    call(multiply, (
-                        scratch, weights, BLOCK_ROWS * depth, 1, BLOCK_ROWS, band + column, row, depth, spare,
-                        y, target + column, plane, channels, min(wide, pixels - column), how,
-                        scratch, weights, 0,
-                    ))  # fmt: skip
-            how = ADD
+    spare = base + DEPTH * wide
+    sums = spare + BLOCK_ROWS * wide
+    for column in range(low, high, wide):
+        count = min(wide, width - column)
+        for skip in range(0, depth, DEPTH):
+            here = min(DEPTH, depth - skip)
+            at = (start + skip) * multiplier + r
+            copy_panel(right, at, multiplier, width, here, column, count, scratch, base)
+            ahead, ahead_column = at + DEPTH * multiplier, column
+            if skip + DEPTH >= depth:
+                ahead, ahead_column = start * multiplier + r, column + wide
+            call(multiply, (
+                scratch, tile + skip, BLOCK_ROWS * row, row, 1, base, wide, here, spare,
+                scratch, sums, wide, pixels, wide, ADD if skip > 0 else WRITE,
+                right, ahead * width + ahead_column, multiplier * width,
+            ))  # fmt: skip
+        target = (image * width + column) * plane + first * g[OUT_WIDTH]
+        transpose_matrix(scratch, sums, pixels, count, wide, y, target, plane, start + r > 0)
 
 
 @inlined
-def depthwise_band(produce, x, w, g, image, first, stop, low, high, scratch, base, y):
-    """Channels [low, high) of one band of rows of the depthwise convolution alone."""
-    multiplier, plane = g[MULTIPLIER], g[OUT_HEIGHT] * g[OUT_WIDTH]
+def product_task(produce, multiply, x, w, right, g, image, band, part, scratch, base, y):
+    """One band of rows by one range of output channels of a convolution that ends in a product."""
+    wide = BLOCK_COLUMNS * (VECTOR_BYTES // x.itemsize)
+    row = g[FACTOR_ROW]
+    first, stop = share(band, g[TILES], g[OUT_HEIGHT])
+    low, high = share(part, g[SPLITS], (g[OUT_CHANNELS] + wide - 1) // wide)
+    low, high = low * wide, min(high * wide, g[OUT_CHANNELS])
+    most = (g[OUT_HEIGHT] + g[TILES] - 1) // g[TILES] * g[OUT_WIDTH]
+    tile = base + (DEPTH + BLOCK_ROWS + most) * wide
     aside = base + g[SCRATCH] - g[SPARE]
-    for r in range(multiplier):
-        filters = r * g[WEIGHTS]
-        target = ((image * g[CHANNELS] + low) * multiplier + r) * plane + first * g[OUT_WIDTH]
-        call(produce, (
-            x, w, filters, g, image, first, stop, low, high - low,
-            y, target, multiplier * plane, scratch, aside,
-        ))  # fmt: skip
+    for start in range(0, g[PRODUCTS], PRODUCED):
+        depth = min(PRODUCED, g[PRODUCTS] - start)
+        for r in range(g[MULTIPLIER]):
+            call(produce, (
+                x, w, r * g[WEIGHTS], g, image, first, stop, start, depth, scratch, tile, row, scratch, aside,
+            ))  # fmt: skip
+            product_panels(
+                multiply, right, g, start, r, depth, image, first, stop, low, high, scratch, base, tile, y
+            )
+
+
+@inlined
+def depthwise_task(produce, x, w, g, image, band, part, scratch, base, y):
+    """One band of rows by one range of channels of the depthwise convolution alone."""
+    lanes = VECTOR_BYTES // x.itemsize
+    multiplier, plane = g[MULTIPLIER], g[OUT_HEIGHT] * g[OUT_WIDTH]
+    first, stop = share(band, g[TILES], g[OUT_HEIGHT])
+    low, high = share(part, g[SPLITS], (g[PLANES] + lanes - 1) // lanes)
+    low, high = low * lanes, min(high * lanes, g[PLANES])
+    aside = base + g[SCRATCH] - g[SPARE]
+    for channel in range(low, high, g[CHANNELS]):
+        count = min(g[CHANNELS], high - channel)
+        for r in range(multiplier):
+            call(produce, (
+                x, w, r * g[WEIGHTS], g, image, first, stop, channel, count,
+                scratch, base, g[FACTOR_ROW], scratch, aside,
+            ))  # fmt: skip
+            target = ((image * g[PLANES] + channel) * multiplier + r) * plane + first * g[OUT_WIDTH]
+            transpose_matrix(
+                scratch, base, (stop - first) * g[OUT_WIDTH], count, g[FACTOR_ROW], y, target, multiplier * plane,
+                False,
+            )  # fmt: skip
 
 
 @kernel
 def worker_first(produce, multiply, x, w, right, g, batch, worker, scratch, y):
     """One batch of one worker's tasks; without a right factor the produced one is the result."""
     base = worker * g[SCRATCH]
-    part, parts = batch * g[WORKERS] + worker, g[BATCHES] * g[WORKERS]
-    from_task, to_task = share(part, parts, g[BATCH] * g[TILES] * g[SPLITS])
+    share_of, shares = batch * g[WORKERS] + worker, g[BATCHES] * g[WORKERS]
+    from_task, to_task = share(share_of, shares, g[BATCH] * g[TILES] * g[SPLITS])
     for task in range(from_task, to_task):
-        part, band = task % g[SPLITS], task // g[SPLITS]
-        image = band // g[TILES]
-        first, stop = share(band % g[TILES], g[TILES], g[OUT_HEIGHT])
+        part, tile = task % g[SPLITS], task // g[SPLITS]
+        image, band = tile // g[TILES], tile % g[TILES]
         if right.size > 0:
-            blocks = (g[OUT_CHANNELS] + BLOCK_ROWS - 1) // BLOCK_ROWS
-            low, high = share(part, g[SPLITS], blocks)
-            low, high = low * BLOCK_ROWS, min(high * BLOCK_ROWS, g[OUT_CHANNELS])
-            product_band(produce, multiply, x, w, right, g, image, first, stop, low, high, scratch, base, y)
+            product_task(produce, multiply, x, w, right, g, image, band, part, scratch, base, y)
         else:
-            low, high = share(part, g[SPLITS], g[CHANNELS])
-            depthwise_band(produce, x, w, g, image, first, stop, low, high, scratch, base, y)
+            depthwise_task(produce, x, w, g, image, band, part, scratch, base, y)
 
 
 @cache
@@ -137,7 +132,7 @@ def kernel_addresses(compute: np.dtype[Any], producer: str) -> tuple[Any, Any, A
     n = types.int64
     line = types.Array(types.float32 if compute == np.float32 else types.float64, 1, "C")
     integers = types.Array(types.int64, 1, "C")
-    produce = {"dense": depthwise_planes, "unfold": unfold_planes}[producer]
+    produce = {"dense": depthwise_band, "spatial": spatial_band, "unfold": unfold_band}[producer]
     return (
         address(worker_first, (n, n, line, line, line, integers, n, n, line, line)),
         address(produce, (line, line, n, integers, n, n, n, n, n, line, n, n, line, n)),

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 (
     BATCH,
+    PLANES,  # input channels
     HEIGHT,
     WIDTH,
-    CHANNELS,
+    CHANNELS,  # elements from one pixel to the next; channels first, of the transposed band
     OUT_HEIGHT,
     OUT_WIDTH,
     OUT_CHANNELS,
@@ -38,4 +39,4 @@ from __future__ import annotations
     STREAM_DEPTHWISE,  # whether the depthwise stage writes past the caches
     STREAM_PRODUCT,  # whether the product does, where it writes a sum once
     SIZE,
-) = range(30)
+) = range(31)

@@ -210,32 +210,6 @@ def tap_run_first(
     return block(block, taps, stride, w, n, n, x, n, n, n), codegen
 
 
-def _scaled_twin(block: np.ndarray, weight: Any, x: np.ndarray, x_at: int) -> np.ndarray:
-    n = block.shape[1]
-    rows = np.stack([span(x, x_at + row * n, n) for row in range(block.shape[0])])
-    return (block + weight * rows).astype(block.dtype)
-
-
-@_literal_word(_scaled_twin)
-def tap_scalar(typingctx: Any, block: Any, weight: Any, x: Any, x_at: Any) -> Any:
-    """One tap over a run of adjacent elements: block[i, j] += weight * x[x_at + (i, j flattened)]."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        block_type, _, x_type, _ = sig.args
-        n = block_type.vector.lanes
-        vector = context.get_value_type(block_type.vector)
-        taps, first = spread(builder, args[1], n), _index(builder, args[3])
-        items = []
-        for i in range(block_type.rows * block_type.columns):
-            at = _at(builder, first, None, 0, i * n)
-            pointer = pointer_to(context, builder, x_type, args[2], at, vector)
-            values = builder.load(pointer, align=x_type.dtype.bitwidth // 8)
-            items.append(fused(builder, taps, values, builder.extract_value(args[0], i)))
-        return _pack(builder, args[0].type, items)
-
-    return block(block, block.vector.dtype, x, types.intp), codegen
-
-
 # --------------------------------------------------------------------------- memory
 
 

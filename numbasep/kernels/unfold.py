@@ -39,7 +39,7 @@ def copy_run(x, at, count, y, to):
 
 
 @inlined
-def unfold_run(x, g, tap, joined, skip, count, first, stop, y, to, y_step):
+def unfold_run(x, base, g, tap, joined, skip, count, first, stop, y, to, y_step):
     """Elements [skip, skip + count) of a run of `joined` taps for output pixels [first, stop)."""
     channels, width, height = g[CHANNELS], g[WIDTH], g[HEIGHT]
     down = tap // g[TAPS_COLUMNS] * g[DILATION_ROWS] - g[BEFORE_ROWS]
@@ -55,7 +55,7 @@ def unfold_run(x, g, tap, joined, skip, count, first, stop, y, to, y_step):
             high = max(min(outside * channels - skip, count), low)
         for n in range(low):
             y[to + n] = 0
-        at = ((image * height + source) * width + column) * channels + skip
+        at = base + ((image * height + source) * width + column) * channels + skip
         copy_run(x, at + low, high - low, y, to + low)
         for n in range(high, count):
             y[to + n] = 0
@@ -69,9 +69,12 @@ def unfold_run(x, g, tap, joined, skip, count, first, stop, y, to, y_step):
                 image += 1
 
 
-@kernel
-def unfold_pixels(x, w, w_at, g, first, stop, column, columns, y, y_at, y_step, scratch, spare):
-    """Columns [column, column + columns) of the windows of output pixels [first, stop), one row each."""
+@inlined
+def unfold_columns(x, base, g, first, stop, column, columns, y, y_at, y_step):
+    """Columns [column, column + columns) of the windows of output pixels [first, stop), one row each.
+
+    The images begin at `x[base]`.
+    """
     # the taps of a row are adjacent in memory unless dilated: one run for all of them
     joined = g[TAPS_COLUMNS] if g[DILATION_COLUMNS] == 1 else 1
     length = joined * g[CHANNELS]
@@ -79,5 +82,11 @@ def unfold_pixels(x, w, w_at, g, first, stop, column, columns, y, y_at, y_step, 
     while k < column + columns:
         run, skip = k // length, k % length
         count = min(length - skip, column + columns - k)
-        unfold_run(x, g, run * joined, joined, skip, count, first, stop, y, y_at + k - column, y_step)
+        unfold_run(x, base, g, run * joined, joined, skip, count, first, stop, y, y_at + k - column, y_step)
         k += count
+
+
+@kernel
+def unfold_pixels(x, w, w_at, g, first, stop, column, columns, y, y_at, y_step, scratch, spare):
+    """As `unfold_columns`, of all images."""
+    unfold_columns(x, 0, g, first, stop, column, columns, y, y_at, y_step)

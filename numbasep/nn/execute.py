@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backends import threads
-from ..kernels import nn_first, nn_geometry, nn_last
+from ..kernels import nn_bands, nn_first, nn_geometry, nn_last
 from ..kernels.nn_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, PRODUCED
 from ..kernels.simd import VECTOR_BYTES, lanes
 from .problem import Convolution
@@ -131,17 +131,15 @@ def _layout(
     tiling = tile(problem, limit, product)
     products = problem.channels if producer != "unfold" else problem.taps * problem.channels
     filters = _taps(problem, producer) * padded_channels(problem.channels, width)
-    spare = _spare(problem, producer, tiling, width)
-    if problem.channels_last:
-        row = min(PRODUCED, padded_channels(products, width)) + width
-        factor = (tiling.tile_pixels + BLOCK_ROWS) * row
-        panels = (DEPTH + BLOCK_ROWS) * BLOCK_COLUMNS * width
-    else:
-        wide = BLOCK_COLUMNS * width
-        row = -(-tiling.tile_pixels // wide) * wide + width
-        factor = min(DEPTH, products) * row + wide
-        panels = BLOCK_ROWS * wide + nn_first.GROUP * BLOCK_ROWS * DEPTH
-    if not product and problem.multiplier == 1:
+    step = _pixel_step(problem, producer, width)
+    spare = _spare(problem, producer, tiling, step, width)
+    row = min(PRODUCED, padded_channels(products, width)) + width
+    panels = (DEPTH + BLOCK_ROWS) * BLOCK_COLUMNS * width
+    if not problem.channels_last:
+        panels += tiling.tile_pixels * BLOCK_COLUMNS * width  # sums, before they are transposed
+        row = row if product else padded_channels(step, width)
+    factor = (tiling.tile_pixels + BLOCK_ROWS) * row
+    if not product and problem.multiplier == 1 and problem.channels_last:
         factor = 0
     once = problem.multiplier == 1 and (not product or products <= DEPTH)  # else sums are read again
     streams = (
@@ -161,12 +159,13 @@ def _layout(
         FACTOR_ROW=row,
         SPARE=spare,
         SCRATCH=scratch,
-        PREFETCH=problem.rows.reach * tiling.large,
+        CHANNELS=step,
+        PREFETCH=problem.rows.reach * (tiling.large and problem.channels_last),
         STREAM_DEPTHWISE=streams and not product,
         STREAM_PRODUCT=streams and product,
     )
     if producer == "spatial":
-        _describe_passes(table, problem, width)
+        _describe_passes(table, problem, step, width)
     stored = (
         0 if producer == "unfold" else filters * problem.multiplier + 2 * width
     )  # a block reads two vectors
@@ -182,17 +181,21 @@ def _layout(
     )
 
 
-def _spare(problem: Convolution, producer: Producer, tiling: Tiling, width: int) -> int:
-    """Elements that the producer needs behind its result."""
-    if producer == "spatial":
-        return problem.columns.size * _pass_step(problem, width)
+def _pixel_step(problem: Convolution, producer: Producer, width: int) -> int:
+    """Elements from one pixel of the image, or of the transposed band of it, to the next."""
     if problem.channels_last or producer == "unfold":
-        return 0
+        return problem.channels
+    return min(padded_channels(problem.channels, width), nn_bands.GROUP)
+
+
+def _spare(problem: Convolution, producer: Producer, tiling: Tiling, step: int, width: int) -> int:
+    """Elements that the producer needs behind its result."""
     rows, columns = problem.rows, problem.columns
-    band = tiling.tile_pixels // max(columns.out_size, 1) + (rows.reach - 1) // rows.stride
-    across = columns.out_size + (columns.reach - 1) // columns.stride
-    planes = min(rows.stride, rows.reach) * min(columns.stride, columns.reach)
-    return band * across * planes + 4 * width
+    between = columns.size * _pass_step(step, width) if producer == "spatial" else 0
+    if problem.channels_last:
+        return between
+    band = (tiling.tile_pixels // max(columns.out_size, 1) - 1) * rows.stride + rows.reach
+    return min(band, rows.size) * columns.size * step + between
 
 
 def _taps(problem: Convolution, producer: Producer) -> int:
@@ -200,9 +203,9 @@ def _taps(problem: Convolution, producer: Producer) -> int:
     return problem.rows.taps + problem.columns.taps if producer == "spatial" else problem.taps
 
 
-def _pass_step(problem: Convolution, width: int) -> int:
+def _pass_step(step: int, width: int) -> int:
     """Distance of the pixels of the row between the two passes of a separable filter."""
-    return padded_channels(problem.channels, width) + width
+    return padded_channels(step, width) + width
 
 
 def _fields(problem: Convolution, **extra: int) -> Array:
@@ -212,7 +215,7 @@ def _fields(problem: Convolution, **extra: int) -> Array:
         "BATCH": problem.batch,
         "HEIGHT": rows.size,
         "WIDTH": columns.size,
-        "CHANNELS": problem.channels,
+        "PLANES": problem.channels,
         "OUT_HEIGHT": rows.out_size,
         "OUT_WIDTH": columns.out_size,
         "OUT_CHANNELS": problem.out_channels,
@@ -231,7 +234,7 @@ def _fields(problem: Convolution, **extra: int) -> Array:
     return table
 
 
-def _describe_passes(table: Array, problem: Convolution, width: int) -> None:
+def _describe_passes(table: Array, problem: Convolution, step: int, width: int) -> None:
     """Tables of the column pass (image to a row of it) and of the row pass (that row to output pixels)."""
     g = nn_geometry
     down, along = table[1], table[2]
@@ -243,4 +246,4 @@ def _describe_passes(table: Array, problem: Convolution, width: int) -> None:
     for name in ("TAPS_ROWS", "STRIDE_ROWS", "DILATION_ROWS", "HEIGHT", "OUT_HEIGHT"):
         along[getattr(g, name)] = 1
     along[g.BEFORE_ROWS] = along[g.PREFETCH] = 0
-    along[g.CHANNELS] = _pass_step(problem, width)
+    along[g.CHANNELS] = _pass_step(step, width)

@@ -60,14 +60,13 @@ def depthwise_route(problem: Convolution, filters: Array, pointwise: Array | Non
     """The way to compute a depthwise or depthwise separable convolution."""
     matrix = None if pointwise is None else pointwise.reshape(pointwise.shape[2:])
     if method == "separable" or (method == "auto" and spatial_pays(problem)):
-        found = spatial_factors(filters) if problem.channels_last else None
+        found = spatial_factors(filters)
         if found is not None:
             return Route("separable", problem, "spatial", found[0], matrix, found[1], 1.0)
         if method == "separable":
-            got = "filters of higher rank" if problem.channels_last else "NCHW data"
             raise ValueError(
-                "method='separable' needs NHWC data and depthwise filters that are each a column of taps "
-                f"times a row of taps, got {got}"
+                "method='separable' needs depthwise filters that are each a column of taps times a row of taps, "
+                "got filters of higher rank"
             )
     return Route("direct", problem, "dense", filters.reshape(-1, *filters.shape[2:]), matrix, 0.0, 1.0)
 

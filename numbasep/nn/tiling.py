@@ -16,8 +16,8 @@ from .problem import Convolution
 
 TILE_PIXELS = 196  # of a produced factor: 14 blocks of 14, 200 kB for float32
 FEW_PIXELS = 100  # below this the output channels are divided, not the pixels
-BAND_PIXELS = 384  # of a band of rows, channels first
-PLANE_PIXELS = 16384  # of a band of the depthwise convolution alone
+BAND_PIXELS = 224  # of a band of rows, channels first
+PLANE_PIXELS = 784  # of a band of the depthwise convolution alone
 LARGE_BYTES = 16 << 20  # of input and result together: the caches keep neither until it is next needed
 SERIAL_SECONDS = 20e-6  # of one worker: less is not worth the start of another
 BATCH_MULTIPLICATIONS = 1 << 30  # of a thread, under a second, between two looks for signals (Ctrl-C)

@@ -46,7 +46,7 @@ def spatial_pays(problem: Convolution) -> bool:
     """
     down, along = problem.rows.taps, problem.columns.taps
     saved = problem.taps - (down * problem.columns.stride + along + 4)
-    return problem.channels_last and saved * problem.pixels > 100 * problem.taps
+    return saved * problem.pixels > 100 * problem.taps
 
 
 def spatial_factors(filters: Array) -> tuple[Array, float] | None:
