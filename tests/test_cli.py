@@ -11,6 +11,7 @@ import pytest
 
 import numbasep
 from numbasep import cli
+from numbasep.cli import commands, files
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_explain_reads_kernels_as_text(tmp_path: Path, capsys: pytest.CaptureFix
     path.write_text("1, 0, -1\n2, 0, -2\n1, 0, -1\n")
     assert cli.main(["explain", str(path), "--shape", "512x512", "--dtype", "uint8"]) == 0
     assert "3" in capsys.readouterr().out
-    np.testing.assert_array_equal(cli.read_kernel(path), [[1, 0, -1], [2, 0, -2], [1, 0, -1]])
+    np.testing.assert_array_equal(files.read_kernel(path), [[1, 0, -1], [2, 0, -2], [1, 0, -1]])
 
 
 def test_explain_passes_its_options_on(gaussian_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,7 +197,7 @@ def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch, gaussian_f
     def interrupted(path: Path) -> np.ndarray:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "read_kernel", interrupted)
+    monkeypatch.setattr(commands, "read_kernel", interrupted)
     assert cli.main(["explain", str(gaussian_file), "--shape", "8x8"]) == 130
 
 

@@ -1,0 +1,223 @@
+"""Arrays larger than memory: one block after the other is read with what it needs, filtered, and written.
+
+No block waits for another and none is kept, so that memory is what the blocks in work take.  dask runs the blocks,
+each on one thread; an array that fits into the limit is a single block, on all threads, and needs no dask.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+import numbasep
+
+from ..backends import threads
+from . import halo
+from .grid import Grid, Index, make_grid
+from .request import Request
+
+Array = npt.NDArray[Any]
+
+COPIES = 3.0
+"""Memory of a block in work, in sizes of its input and result together: the reader's, the filter's and the writer's
+buffers."""
+
+
+class Source(Protocol):
+    """An array that parts are read from."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the array."""
+
+    def read(self, region: tuple[slice, ...]) -> Array:
+        """Part of the array, in memory."""
+
+
+class Target(Protocol):
+    """An array that parts are written to, from several threads at once."""
+
+    def write(self, region: tuple[slice, ...], values: Array) -> None:
+        """Store a part."""
+
+
+def plan_blocks(
+    request: Request, source: Source, unit: tuple[int, ...], memory: int, workers: int | None
+) -> tuple[Grid, int]:
+    """Blocks small enough for `memory` bytes, and how many are in work at once.
+
+    Blocks are cut at multiples of `unit`, the samples that are stored together, along the axis on which they are
+    longest beside the kernel, so that few samples are read twice, and no two blocks write to one chunk.
+
+    Raises
+    ------
+    ValueError
+        If not even the smallest blocks, of one unit and what the kernel adds, fit.
+    """
+    at_once = threads.thread_count(workers)
+    block = _smaller(request, source, unit, memory)
+    if block == source.shape:
+        at_once = 1
+    while at_once > 1 and (block := _smaller(request, source, unit, memory // at_once)) is None:
+        at_once //= 2
+    block = block if at_once > 1 else _smaller(request, source, unit, memory)
+    if block is None:
+        raise ValueError(
+            f"memory: {memory / 1e6:.3g} MB do not hold a block of {unit} samples, which are stored "
+            "together, with what the kernel needs around it"
+        )
+    return make_grid(request, [_cut(n, b) for n, b in zip(source.shape, block, strict=True)]), at_once
+
+
+def _smaller(request: Request, source: Source, units: tuple[int, ...], memory: int) -> tuple[int, ...] | None:
+    """The array, halved until a block takes no more than `memory` bytes; None if that cannot be."""
+    taps = {window.axis: window.taps for window in request.windows}
+    block = list(source.shape)
+    while _bytes(request, block, taps, source.dtype) > memory:
+        lengths = [
+            n / (unit + taps.get(axis, 1)) if n > unit else 0.0
+            for axis, (n, unit) in enumerate(zip(block, units, strict=True))
+        ]
+        if not any(lengths):
+            return None
+        axis = lengths.index(max(lengths))
+        unit = units[axis]
+        block[axis] = max(1, block[axis] // 2 // unit) * unit
+    return tuple(block)
+
+
+def _bytes(request: Request, block: Sequence[int], taps: dict[int, int], dtype: np.dtype[Any]) -> float:
+    extended = math.prod(n + taps.get(axis, 1) - 1 for axis, n in enumerate(block))
+    return COPIES * extended * (dtype.itemsize + request.dtype.itemsize) / 2
+
+
+def _cut(size: int, block: int) -> tuple[int, ...]:
+    if not size:
+        return (0,)
+    return (block,) * (size // block) + ((size % block,) if size % block else ())
+
+
+def filter_blocks(
+    request: Request,
+    source: Source,
+    target: Target,
+    grid: Grid,
+    at_once: int,
+    *,
+    workers: int | None,
+    progress: bool,
+) -> None:
+    """Filter all blocks of a grid, `at_once` at a time.
+
+    Parameters
+    ----------
+    request : Request
+        The filter.
+    source, target : Source, Target
+        Where samples come from, and results go.
+    grid, at_once
+        From `plan_blocks`.
+    workers : int or None
+        Threads in all.
+    progress : bool
+        Show a bar on standard error.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        There are several blocks, and dask is not installed.
+    """
+    bounds = [(0, *itertools.accumulate(sizes)) for sizes in grid.chunks]
+    blocks = list(grid.blocks)
+
+    def one(block: Index, threads: int | None) -> None:
+        region = tuple(slice(edges[k], edges[k + 1]) for edges, k in zip(bounds, block, strict=True))
+        if 0 not in grid.shape(block):
+            target.write(region, filter_block(request, grid, block, source, threads))
+
+    if len(blocks) == 1:
+        one(blocks[0], workers)
+        return
+    dask = _dask()
+    inside = max(1, threads.thread_count(workers) // at_once)
+    tasks = [dask.delayed(one, pure=False)(block, inside) for block in blocks]
+    with _pool(at_once) as pool, _bar(progress):
+        dask.compute(*tasks, scheduler="threads", pool=pool, num_workers=at_once)
+
+
+def filter_block(request: Request, grid: Grid, block: Index, source: Source, workers: int | None) -> Array:
+    """One block of the result."""
+    spans = [spans[k] for spans, k in zip(grid.spans, block, strict=True)]
+    arguments = request.on_part(grid.within(block)) | {"workers": workers}
+    result = getattr(numbasep, request.name)(read_extended(source, spans), **arguments)
+    kept: Array = result[grid.cut(block)]
+    return kept
+
+
+def read_extended(source: Source, spans: Sequence[halo.Span]) -> Array:
+    """A block with what it needs: its longest runs in one read, and in further ones only what lies far away."""
+    main = [_reach(max(span.runs, key=lambda run: run.length)) for span in spans]
+    near = [
+        [r for r in map(_reach, span.runs) if r[0] <= m[1] and m[0] <= r[1]]
+        for span, m in zip(spans, main, strict=True)
+    ]
+    box = [(min(r[0] for r in reaches), max(r[1] for r in reaches)) for reaches in near]
+    values = source.read(tuple(slice(*b) for b in box))
+    if all(len(span.runs) == 1 for span in spans):
+        return values
+    extended = np.empty_like(values, shape=tuple(span.length for span in spans))
+    for runs in itertools.product(*(span.runs for span in spans)):
+        reaches = [_reach(run) for run in runs]
+        if all(b[0] <= r[0] and r[1] <= b[1] for r, b in zip(reaches, box, strict=True)):
+            part = values[tuple(slice(r[0] - b[0], r[1] - b[0]) for r, b in zip(reaches, box, strict=True))]
+        else:
+            part = source.read(tuple(slice(*r) for r in reaches))
+        place = tuple(slice(run.target, run.target + run.length) for run in runs)
+        extended[place] = part[tuple(slice(None, None, -1 if run.step < 0 else 1) for run in runs)]
+    return extended
+
+
+def _reach(run: halo.Run) -> tuple[int, int]:
+    """The samples of a run, in ascending order: [low, high)."""
+    last = run.start + run.step * (run.length - 1)
+    return min(run.start, last), max(run.start, last) + 1
+
+
+@contextmanager
+def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that have stopped when the block ends, also after an interrupt: nothing writes any more."""
+    pool = ThreadPoolExecutor(size)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _dask() -> Any:
+    try:
+        import dask
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            'an array larger than --memory needs dask: python -m pip install "numbasep[io]"'
+        ) from None
+    return dask
+
+
+def _bar(progress: bool) -> Any:
+    if not progress:
+        return nullcontext()
+    from dask.diagnostics import ProgressBar
+
+    return ProgressBar(out=sys.stderr)

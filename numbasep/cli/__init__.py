@@ -1,0 +1,221 @@
+"""The command line, ``python -m numbasep COMMAND``: argparse, one function a command, no computation.
+
+`arguments` reads single arguments, `commands` and `filter_file` do what is asked, `files` opens and writes files.
+
+Exit status: 0 done; 1 the request failed, and one line on standard error says why; 2 wrong usage; 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import arguments, commands, files, filter_file
+
+__all__ = ["main"]
+
+# The commands convert the errors of bad input and of files into one line; anything else is a bug and shows
+# its traceback.
+EXPECTED_ERRORS = (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError)
+
+FILTER_DESCRIPTION = """\
+Filter a file into another. Files larger than memory are filtered block by block, with the result of the whole; the
+output appears under its name only when it is complete. Until then it is OUTPUT.partial, which is removed on errors and
+interrupts; one that is left over by a killed run is never continued: remove it."""
+FILTER_EXAMPLES = """\
+examples:
+  python -m numbasep filter photo.png smooth.png --gaussian 2.5
+  python -m numbasep filter stack.zarr smooth.zarr --gaussian 2 --spacing 3,1,1 --memory 2GB
+  python -m numbasep filter movie.npy edges.npy --sobel 2 --axes 1,2 --dtype int16
+  python -m numbasep filter slide.tif blurred.tif --kernel psf.npy --mode nearest
+
+.npy needs nothing else; .png .jpg .bmp need Pillow, .tif tifffile, .zarr zarr, and files larger than --memory dask:
+  python -m pip install "numbasep[io]\""""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments after ``python -m numbasep``; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit status: 0 done, 1 failed, 130 interrupted. Wrong usage leaves by ``SystemExit(2)``.
+    """
+    parsed = build_parser().parse_args(argv)
+    try:
+        run: Callable[[argparse.Namespace], None] = parsed.run
+        run(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `python -m numbasep explain ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except EXPECTED_ERRORS as error:
+        print(f"numbasep: error: {_one_line(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("numbasep: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="python -m numbasep",
+        description="Convolve any kernel with any array by the cheapest exact way, and say why.",
+    )
+    parser.add_argument("--version", action="version", version=f"numbasep {_version()}")
+    parsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_demo(parsers)
+    _add_explain(parsers)
+    _add_filter(parsers)
+    _add_info(parsers)
+    _add_calibrate(parsers)
+    _add_warmup(parsers)
+    return parser
+
+
+def _add_demo(parsers: Any) -> None:
+    command = parsers.add_parser(
+        "demo", help="filter a photograph with six kernels; print plans, write a figure"
+    )
+    command.add_argument(
+        "image", nargs="?", type=Path, help="a photograph (default: one that ships with scikit-image)"
+    )
+    command.add_argument(
+        "--output", type=Path, default=Path("numbasep-demo.png"), metavar="PNG", help="the figure"
+    )
+    command.add_argument(
+        "--size",
+        type=arguments.positive_int,
+        default=2048,
+        help="least rows and columns: smaller photographs are mirrored",
+    )
+    command.add_argument(
+        "--repeat", type=arguments.positive_int, default=5, help="timed calls, of which the median counts"
+    )
+    command.add_argument(
+        "--no-peers", action="store_true", help="skip the slow comparison with SciPy and OpenCV"
+    )
+    command.set_defaults(run=commands.demo)
+
+
+def _add_explain(parsers: Any) -> None:
+    command = parsers.add_parser("explain", help="print the factors of a kernel and the plan for a shape")
+    command.add_argument("kernel", type=Path, help="the kernel: .npy, or numbers as text (.csv, .txt)")
+    command.add_argument(
+        "--shape", type=arguments.shape, required=True, metavar="ROWSxCOLUMNS", help="such as 4096x4096"
+    )
+    command.add_argument(
+        "--dtype", type=arguments.dtype, default=np.dtype(np.float32), help="of the array (default float32)"
+    )
+    command.add_argument("--operation", choices=("convolve", "correlate"), default="convolve")
+    command.add_argument("--axes", type=arguments.integers, help="axes to filter, such as 0,1 (default: all)")
+    command.add_argument(
+        "--origin", type=arguments.integers, default=(0,), help="shift of the window, one or one an axis"
+    )
+    command.add_argument("--effort", choices=("estimate", "measure"), default="estimate")
+    _add_common(command)
+    command.set_defaults(run=commands.explain)
+
+
+def _add_filter(parsers: Any) -> None:
+    command = parsers.add_parser(
+        "filter",
+        help="filter a file, of any size",
+        description=FILTER_DESCRIPTION,
+        epilog=FILTER_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "input", type=Path, help=f"one of {' '.join(files.SUFFIXES)}; in.zarr/name for one of a group"
+    )
+    command.add_argument("output", type=Path, help="the same kinds; appears whole or not at all")
+    which = command.add_argument_group("filters, one of which is required").add_mutually_exclusive_group(
+        required=True
+    )
+    which.add_argument(
+        "--kernel", type=Path, metavar="FILE", help="convolve with this kernel (.npy, .csv, .txt)"
+    )
+    which.add_argument(
+        "--gaussian", type=arguments.floats, metavar="SIGMA", help="one, or one an axis: 2.5 or 1,2,2"
+    )
+    which.add_argument(
+        "--uniform", type=arguments.integers, metavar="SIZE", help="moving average, one size or one an axis"
+    )
+    which.add_argument("--sobel", type=int, metavar="AXIS", help="derivative along an axis")
+    which.add_argument("--log", type=arguments.floats, metavar="SIGMA", help="Laplacian of Gaussian")
+    command.add_argument(
+        "--spacing", type=arguments.floats, metavar="STEP",
+        help="distance of samples, one or one an axis, such as 3,1,1; SIGMA is then in that unit",
+    )  # fmt: skip
+    command.add_argument(
+        "--axes", type=arguments.integers, help="axes to filter (default: all; of an image, rows and columns)"
+    )
+    command.add_argument("--dtype", type=arguments.dtype, help="of the output (default: of the input)")
+    command.add_argument(
+        "--cast",
+        choices=("truncate", "saturate"),
+        help="integer results as SciPy's C cast, or rounded and clipped (default: saturate for images)",
+    )
+    command.add_argument(
+        "--memory", type=arguments.memory, metavar="SIZE",
+        help="for blocks in work, such as 500MB or 2GiB (default: a quarter of this machine's); "
+        "the program itself takes some 300 MB more",
+    )  # fmt: skip
+    command.add_argument("--overwrite", action="store_true", help="replace a .zarr that exists")
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_common(command)
+    command.set_defaults(run=filter_file.run)
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--mode", default="reflect", help="boundary: reflect mirror nearest wrap constant (...)"
+    )
+    command.add_argument("--cval", type=float, default=0.0, help="value outside, for --mode constant")
+    command.add_argument("--method", default="auto", help="auto direct separable structured fft")
+    command.add_argument("--rtol", type=float, help="allow this relative error (default: rounding only)")
+    command.add_argument("--workers", type=arguments.positive_int, help="threads (default: all)")
+
+
+def _add_info(parsers: Any) -> None:
+    command = parsers.add_parser(
+        "info", help="print what a bug report needs: versions, machine, threads, caches"
+    )
+    command.set_defaults(run=commands.info)
+
+
+def _add_calibrate(parsers: Any) -> None:
+    command = parsers.add_parser(
+        "calibrate", help="measure this machine, about a second, and store the constants"
+    )
+    command.set_defaults(run=commands.calibrate)
+
+
+def _add_warmup(parsers: Any) -> None:
+    command = parsers.add_parser("warmup", help="compile and cache the kernels, for images and first calls")
+    command.set_defaults(run=commands.warmup)
+
+
+def _version() -> str:
+    import numbasep
+
+    return str(numbasep.__version__)

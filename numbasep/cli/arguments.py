@@ -1,0 +1,82 @@
+"""What arguments of the command line mean: each function turns one text into a value, or says what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def list_of(kind: Callable[[str], Any], what: str) -> Callable[[str], tuple[Any, ...]]:
+    """A parser of comma-separated lists."""
+
+    def parse(text: str) -> tuple[Any, ...]:
+        try:
+            return tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
+
+    return parse
+
+
+integers = list_of(int, "an integer or a comma-separated list of integers")
+floats = list_of(float, "a number or a comma-separated list of numbers")
+
+
+def positive_int(text: str) -> int:
+    """A count, at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+    return value
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """Sizes such as 4096x4096."""
+    try:
+        sizes = tuple(int(part) for part in text.lower().replace(",", "x").split("x"))
+    except ValueError:
+        sizes = (-1,)
+    if min(sizes) < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 4096x4096")
+    return sizes
+
+
+def dtype(text: str) -> np.dtype[Any]:
+    """A NumPy type by name."""
+    try:
+        return np.dtype(text)
+    except TypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a NumPy dtype such as uint8 or float32") from None
+
+
+def memory(text: str) -> int:
+    """An amount of memory such as 500MB or 2GiB, in bytes.
+
+    Examples
+    --------
+    >>> memory("1.5GiB"), memory("800 MB")
+    (1610612736, 800000000)
+    """
+    number = text.rstrip("BKMGIbkmgi ")
+    unit = text[len(number) :].strip().lower()
+    unit = unit + "b" if unit in ("k", "m", "g") else unit
+    try:
+        amount = float(number) * UNITS[unit]
+    except (ValueError, KeyError):
+        amount = 0.0
+    if not 1 <= amount < 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of memory such as 500MB or 2GiB")
+    return int(amount)
+
+
+def scalar_or_tuple(values: tuple[Any, ...]) -> Any:
+    """One value stands for all axes, as in the functions themselves."""
+    return values[0] if len(values) == 1 else values

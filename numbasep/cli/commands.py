@@ -1,0 +1,78 @@
+"""The commands but `filter`: each calls the function of its name."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .arguments import scalar_or_tuple
+from .files import read_kernel
+
+
+def demo(arguments: argparse.Namespace) -> None:
+    """Filter a photograph with six kernels."""
+    from numbasep.demo import run
+
+    run(
+        arguments.image,
+        arguments.output,
+        size=arguments.size,
+        repeat=arguments.repeat,
+        peers=not arguments.no_peers,
+    )
+
+
+def explain(arguments: argparse.Namespace) -> None:
+    """Print the factors of a kernel, and the plan."""
+    import numbasep
+
+    kernel = read_kernel(arguments.kernel)
+    plan = numbasep.plan(
+        kernel,
+        arguments.shape,
+        arguments.dtype,
+        operation=arguments.operation,
+        axes=arguments.axes,
+        origin=scalar_or_tuple(arguments.origin),
+        effort=arguments.effort,
+        **shared_options(arguments),
+    )
+    print(numbasep.factorize(kernel, rtol=arguments.rtol))
+    print()
+    print(plan)
+
+
+def shared_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options that all filters share, as keywords of the functions."""
+    return {
+        "mode": arguments.mode,
+        "cval": arguments.cval,
+        "method": arguments.method,
+        "rtol": arguments.rtol,
+        "workers": arguments.workers,
+    }
+
+
+def info(_: argparse.Namespace) -> None:
+    """Print what a bug report needs."""
+    import numbasep
+
+    numbasep.show_config()
+
+
+def calibrate(_: argparse.Namespace) -> None:
+    """Measure this machine."""
+    import numbasep
+
+    print(numbasep.calibrate())
+
+
+def warmup(_: argparse.Namespace) -> None:
+    """Compile the kernels."""
+    import time
+
+    import numbasep
+
+    start = time.perf_counter()
+    numbasep.warmup()
+    print(f"kernels compiled and cached in {time.perf_counter() - start:.1f} s")
