@@ -66,6 +66,8 @@ class FormFacts:
     """Maximal runs of consecutive non-zero taps of each of these factors."""
     boxes: tuple[tuple[bool, ...], ...]
     """Which of these factors are constant runs of at least two taps."""
+    groups: tuple[tuple[int, ...], ...]
+    """For each of these factors the first term that has the same taps along the axis."""
     divisor: float
     """The kernel is the sum of the terms over this, applied once at the end."""
     error: float
@@ -111,6 +113,8 @@ class KernelFacts:
     """Weights that are not zero."""
     runs: int
     """Maximal runs of consecutive non-zero weights along the last axis but one (the only axis, in 1-D)."""
+    planes: int
+    """Planes of the last two axes that hold a non-zero weight."""
     full_support: bool
     """No weight is zero."""
     integer: bool
@@ -157,6 +161,7 @@ def kernel_facts(weights: NDArray[Any], forms: Sequence[FormLike] = ()) -> Kerne
         shape=tuple(int(n) for n in weights.shape),
         nonzeros=nonzeros,
         runs=_count_runs(nonzero),
+        planes=int(np.count_nonzero(nonzero.any(axis=(-2, -1)))) if nonzero.ndim > 2 else 1,
         full_support=nonzeros == weights.size,
         integer=not is_complex and bool(np.all(weights == np.rint(weights))),
         complex=is_complex,
@@ -195,17 +200,21 @@ def term_facts(
         parts = [kernel_facts(taps) for taps in factors[0]]
         down = max(len(parts) - 2, 0)
         runs = math.prod(part.runs if a == down else part.nonzeros for a, part in enumerate(parts))
+        planes = math.prod(part.nonzeros for part in parts[:-2])
         integer = divisor == 1.0 and all(part.integer for part in parts)
         fold: Callable[[Iterable[float]], float] = math.prod
         nonzeros, full = math.prod(part.nonzeros for part in parts), all(part.full_support for part in parts)
     else:
         parts = [kernel_facts(part / divisor if divisor != 1.0 else part) for part in slices]
         runs, nonzeros = sum(part.runs for part in parts), sum(part.nonzeros for part in parts)
+        inside = len(factors[0]) < 3  # otherwise a part is a slice
+        planes = 1 if inside else sum(part.planes * (part.nonzeros > 0) for part in parts)
         integer, full, fold = all(p.integer for p in parts), all(p.full_support for p in parts), sum
     return KernelFacts(
         shape=tuple(int(taps.size) for taps in factors[0]),
         nonzeros=nonzeros,
         runs=runs,
+        planes=planes,
         full_support=full,
         integer=integer,
         complex=any(part.complex for part in parts),
@@ -224,12 +233,13 @@ def _count_runs(nonzero: NDArray[np.bool_]) -> int:
 
 def _form_facts(form: FormLike) -> FormFacts:
     axes = [_factor_facts(np.array(factors)) for factors in zip(*form.terms, strict=True)]
-    counts, runs, boxes = ([one[kind] for one in axes] for kind in range(3))
+    counts, runs, boxes, groups = ([one[kind] for one in axes] for kind in range(4))
     return FormFacts(
         name=form.name,
         factors=tuple(zip(*counts, strict=True)),
         runs=tuple(zip(*runs, strict=True)),
         boxes=tuple(zip(*boxes, strict=True)),
+        groups=tuple(zip(*groups, strict=True)),
         divisor=float(form.divisor),
         error=float(form.error),
         amplification=float(form.amplification),
@@ -262,12 +272,14 @@ def _is_coherent(form: FormLike) -> bool:
     return not bool(opposite.any())
 
 
-def _factor_facts(taps: NDArray[Any]) -> tuple[list[int], list[int], list[bool]]:
-    """Of the factors along one axis, the rows of `taps`: non-zero taps, their runs, which are boxes."""
+def _factor_facts(taps: NDArray[Any]) -> tuple[list[int], list[int], list[bool], list[int]]:
+    """Of the factors along one axis, the rows of `taps`: non-zero taps, their runs, which are boxes, which equal."""
     nonzero = taps != 0
     counts = nonzero.sum(axis=1)
     runs = nonzero[:, 0] + (nonzero[:, 1:] & ~nonzero[:, :-1]).sum(axis=1)
     level = taps[np.arange(len(taps)), nonzero.argmax(axis=1)]
     constant = ((taps == level[:, None]) == nonzero).all(axis=1)
     boxes = (runs == 1) & (counts > 1) & constant
-    return counts.tolist(), runs.tolist(), boxes.tolist()
+    first: dict[bytes, int] = {}
+    groups = [first.setdefault(row.tobytes(), i) for i, row in enumerate(taps)] if len(taps) > 1 else [0]
+    return counts.tolist(), runs.tolist(), boxes.tolist(), groups

@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 Table = tuple[tuple[float, float], ...]
 T = TypeVar("T")
@@ -29,30 +29,71 @@ FORMAT = 2  # of the calibration file
 DIRECTORY_VARIABLE = "NUMBASEP_CACHE_DIR"
 
 
+class Steps(NamedTuple):
+    """The steps that filters are made of: how many a filter takes, or how many seconds each takes on one thread."""
+
+    passes: float = 0.0
+    """Passes over the array."""
+    packed: float = 0.0
+    """Numbers read into rows that extend beyond the edges."""
+    stored: float = 0.0
+    """Numbers of output, of passes that pack."""
+    converted: float = 0.0
+    """Numbers read or stored that are not of the type that sums are taken in."""
+    rows: float = 0.0
+    """Rows packed or stored."""
+    edges: float = 0.0
+    """Columns beyond the edges of these."""
+    calls: float = 0.0
+    """Kernels called for a term on a step of rows."""
+    column_taps: float = 0.0
+    """Multiply-adds down columns of packed rows."""
+    runs: float = 0.0
+    """Runs of such taps that begin."""
+    line_taps: float = 0.0
+    """Multiply-adds along rows, of few taps."""
+    squares: float = 0.0
+    """Numbers that are transposed there and back for more taps along rows."""
+    square_taps: float = 0.0
+    """Multiply-adds of these."""
+    terms: float = 0.0
+    """Numbers of a term that are added to the sum of those before."""
+    row_boxes: float = 0.0
+    """Sums of any number of equal taps down columns."""
+    column_boxes: float = 0.0
+    """Sums of any number of equal taps along rows."""
+    fused: float = 0.0
+    """Numbers of output, of passes that read the array itself."""
+    fused_rows: float = 0.0
+    """Their multiply-adds down columns."""
+    fused_columns: float = 0.0
+    """Their multiply-adds along rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Measured constants of one machine. Pairs are (float32, float64); rates are those of one thread."""
+    """Measured constants of one machine. Pairs are (float32, float64); seconds of work are those of one thread."""
 
     name: str
     """What was measured: shown in plans."""
     threads: int
     """Threads a call may use when the caller names no number."""
+    fuses: bool
+    """Whether the processor has what the kernels need that read the array itself."""
+    lanes: tuple[float, float]
+    """Numbers of a vector."""
     call_seconds: float
     """Fixed time of one call: Python, tables, one compiled function."""
     thread_seconds: float
-    """Further fixed time of a call that is spread over threads."""
-    pixel_seconds: tuple[float, float]
-    """Reading, converting and storing one number that is in cache, beyond the arithmetic."""
-    column_rate: tuple[float, float]
-    """Multiply-adds a second of taps down columns: dense kernels, all but the last axis of separable ones."""
-    row_rate: tuple[float, float]
-    """Multiply-adds a second of taps along rows: the last axis of separable kernels."""
-    term_seconds: tuple[float, float]
-    """Carrying one number of a separable term from its taps down columns to those along rows."""
-    run_taps: float
-    """A run of taps down a column costs as much as this many taps more than it has."""
+    """Further fixed time of a pass that is spread over threads."""
+    steps: tuple[Steps, Steps]
+    """Seconds of each step."""
     recursion_seconds: tuple[float, float]
     """One sample of one axis through a recursive filter."""
+    check_call_seconds: float
+    """Fixed time of looking for the largest magnitude of an array."""
+    check_seconds: tuple[float, float]
+    """Looking at one number of it."""
     copy_rate: tuple[Table, Table]
     """(bytes touched, bytes a second) of what memory adds to that, ascending: with one thread, with all."""
     fft_seconds: tuple[Table, Table]
@@ -61,6 +102,8 @@ class Machine:
     """Gathering one input sample into a tile, or storing one output sample."""
     fft_call_seconds: float
     """Fixed time of a tile: Python and two calls of scipy.fft."""
+    fft_thread_seconds: float
+    """Further fixed time of transforms on several threads."""
 
     def copy_seconds(self, moved: float, threads: int) -> float:
         """Time that `moved` bytes of input and output spend on their way from and to memory."""
@@ -78,14 +121,55 @@ class Machine:
 REFERENCE = Machine(
     name="reference (x86-64 with AVX-512, 2 cores)",
     threads=2,
+    fuses=True,
+    lanes=(16.0, 8.0),
     call_seconds=15e-6,
     thread_seconds=8e-6,
-    pixel_seconds=(0.35e-9, 0.6e-9),
-    column_rate=(75e9, 36e9),
-    row_rate=(20e9, 10e9),
-    term_seconds=(0.08e-9, 0.2e-9),
-    run_taps=2.5,
+    steps=(
+        Steps(
+            5e-6,
+            0.2e-9,
+            0.15e-9,
+            0.05e-9,
+            0.1e-6,
+            5e-9,
+            0.1e-6,
+            13e-12,
+            33e-12,
+            60e-12,
+            0.3e-9,
+            30e-12,
+            0.1e-9,
+            0.1e-9,
+            0.4e-9,
+            0.15e-9,
+            15e-12,
+            25e-12,
+        ),
+        Steps(
+            5e-6,
+            0.4e-9,
+            0.3e-9,
+            0.1e-9,
+            0.1e-6,
+            5e-9,
+            0.1e-6,
+            27e-12,
+            66e-12,
+            0.12e-9,
+            0.6e-9,
+            60e-12,
+            0.2e-9,
+            0.2e-9,
+            0.8e-9,
+            0.3e-9,
+            30e-12,
+            50e-12,
+        ),
+    ),
     recursion_seconds=(1.8e-9, 3.6e-9),
+    check_call_seconds=10e-6,
+    check_seconds=(0.1e-9, 0.2e-9),
     copy_rate=(
         ((1e6, 200e9), (4e6, 60e9), (3e7, 25e9), (1.3e8, 20e9)),
         ((1e6, 400e9), (4e6, 120e9), (3e7, 45e9), (1.3e8, 36e9)),
@@ -103,6 +187,7 @@ REFERENCE = Machine(
     ),
     fft_pixel_seconds=0.8e-9,
     fft_call_seconds=30e-6,
+    fft_thread_seconds=30e-6,
 )
 
 
@@ -241,10 +326,14 @@ def load(threads: int) -> Machine | None:
 
 def _machine_from(fields: dict[str, Any]) -> Machine:
     """A Machine from parsed JSON, every number positive and finite."""
-    made = {name: value if name in ("name", "threads") else _frozen(value) for name, value in fields.items()}
+    plain = ("name", "threads", "fuses")
+    made = {name: value if name in plain else _frozen(value) for name, value in fields.items()}
+    made["steps"] = tuple(Steps(*units) for units in made["steps"])
     machine = Machine(**made)
     if type(machine.threads) is not int or machine.threads < 1:
         raise ValueError(f"threads must be a positive integer, got {machine.threads!r}")
+    if type(machine.fuses) is not bool:
+        raise ValueError(f"fuses must be true or false, got {machine.fuses!r}")
     for name, expected in _SHAPES.items():
         if _shape(getattr(machine, name)) != expected:
             raise ValueError(f"{name} has the wrong form")

@@ -11,12 +11,19 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from numbasep import overlap, rounding
+from numbasep import cost, overlap, rounding
+from numbasep.cost import (
+    bytes_per_pixel,
+    check_seconds,
+    fft_operations,
+    fft_points,
+    fft_seconds,
+    number_parts,
+    thread_count,
+)
 from numbasep.facts import FormFacts, KernelFacts, RecursionFacts
 from numbasep.machine import Machine
 from numbasep.problem import Problem
-
-CHECK = 0.3  # part of what reading and storing a number takes that looking at it takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,50 +76,7 @@ class Route:
     """Its candidates, at least one, if it can be used."""
 
 
-# ------------------------------------------------------------------------------------------ costs
-
-
-def thread_count(problem: Problem, machine: Machine) -> int:
-    """Threads that a call on this problem may use."""
-    return max(1, min(problem.workers or machine.threads, machine.threads))
-
-
-def number_parts(problem: Problem, facts: KernelFacts) -> int:
-    """Real multiply-adds for one of the problem: 1, 2 for complex data, 4 if the kernel is complex, too."""
-    if problem.compute_dtype.kind != "c":
-        return 1
-    return 4 if facts.complex else 2
-
-
-def bytes_per_pixel(problem: Problem) -> float:
-    """Bytes that cross the memory bus for one output element if every array is touched once."""
-    read = math.prod(problem.shape) * problem.input_dtype.itemsize
-    return read / max(problem.pixels, 1) + problem.output_dtype.itemsize
-
-
-def _streaming_seconds(problem: Problem, machine: Machine, one_thread: float) -> float:
-    """Time of a single pass over the arrays that computes for `one_thread` seconds on one thread.
-
-    Memory and arithmetic add up: within a tile the rows are first packed, then used.
-    """
-    moved = bytes_per_pixel(problem) * problem.pixels
-    serial = one_thread + machine.copy_seconds(moved, 1)
-    threads = thread_count(problem, machine)
-    spread = one_thread / threads + machine.copy_seconds(moved, threads) + machine.thread_seconds
-    return machine.call_seconds + (min(serial, spread) if threads > 1 else serial)
-
-
-def check_seconds(problem: Problem, machine: Machine) -> float:
-    """Predicted time of finding the largest magnitude of the input, for routes that need finite data."""
-    parts = 2 if problem.compute_dtype.kind == "c" else 1
-    numbers = math.prod(problem.shape) * parts
-    threads = thread_count(problem, machine)
-    reading = machine.copy_seconds(numbers * problem.real_dtype.itemsize, threads)
-    return reading + CHECK * numbers * machine.pixel_seconds[_precision(problem)] / threads
-
-
-def _precision(problem: Problem) -> int:
-    return int(problem.real_dtype.itemsize == 8)
+# ----------------------------------------------------------------------------------------- memory
 
 
 def _ring_bytes(problem: Problem, machine: Machine) -> int:
@@ -128,37 +92,18 @@ def _always(_problem: Problem, _facts: KernelFacts, _machine: Machine) -> str | 
     return None
 
 
-def direct_seconds(problem: Problem, facts: KernelFacts, machine: Machine) -> float:
-    """Predicted time of summation over the non-zero weights."""
-    which = _precision(problem)
-    taps = _direct_taps(problem, facts)
-    if len(problem.windows) > 1:
-        arithmetic = (taps + machine.run_taps * facts.runs) / machine.column_rate[which]
-    else:
-        arithmetic = taps / _line_rate(problem, machine)
-    parts = number_parts(problem, facts)
-    return _streaming_seconds(
-        problem, machine, problem.pixels * parts * (arithmetic + machine.pixel_seconds[which])
-    )
-
-
-def _line_rate(problem: Problem, machine: Machine) -> float:
-    """Rate of taps along the only filtered axis."""
-    last = any(window.axis == len(problem.shape) - 1 for window in problem.windows)
-    return (machine.row_rate if last else machine.column_rate)[_precision(problem)]
-
-
 def _direct_taps(problem: Problem, facts: KernelFacts) -> int:
     return facts.size if problem.footprint == "window" else facts.nonzeros
 
 
 def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
+    steps, taps = cost.direct_steps(problem, facts, machine), _direct_taps(problem, facts)
     return (
         Candidate(
             "direct",
             True,
-            seconds=direct_seconds(problem, facts, machine),
-            operations=_direct_taps(problem, facts) * number_parts(problem, facts),
+            seconds=cost.steps_seconds(problem, facts, steps, taps, machine),
+            operations=taps * number_parts(problem, facts),
             bytes=bytes_per_pixel(problem),
             error_bound=rounding.direct_bound(problem, facts),
             exact=rounding.direct_is_exact(problem, facts),
@@ -200,38 +145,18 @@ def form_operations(form: FormFacts) -> int:
     return sum(max(sum(n for n in term if n > 1), 1) for term in form.factors)
 
 
-def form_seconds(problem: Problem, facts: KernelFacts, form: FormFacts, machine: Machine) -> float:
-    """Predicted time of a sum of separable terms in one pass."""
-    which = _precision(problem)
-    arithmetic = 0.0
-    for term, runs in zip(form.factors, form.runs, strict=True):
-        if len(term) > 1:
-            columns = sum(
-                n + machine.run_taps * r for n, r in zip(term[:-1], runs[:-1], strict=True) if n > 1
-            )
-            rows = term[-1] if term[-1] > 1 else 0
-            arithmetic += columns / machine.column_rate[which] + rows / machine.row_rate[which]
-            arithmetic += machine.term_seconds[which] if columns and rows else 0.0
-            arithmetic += (len(term) - 2) * machine.pixel_seconds[which]
-        else:
-            arithmetic += sum(term) / _line_rate(problem, machine)
-    parts = number_parts(problem, facts)
-    return _streaming_seconds(
-        problem, machine, problem.pixels * parts * (arithmetic + machine.pixel_seconds[which])
-    )
-
-
 def _form_candidate(
     method: str, index: int, problem: Problem, facts: KernelFacts, machine: Machine
 ) -> Candidate:
     form = facts.forms[index]
     needs_finite = not keeps_footprint(problem, facts, index)
     check = check_seconds(problem, machine) if needs_finite else 0.0
+    steps, operations = cost.form_steps(problem, form, machine), form_operations(form)
     return Candidate(
         method,
         True,
-        seconds=form_seconds(problem, facts, form, machine) + check,
-        operations=form_operations(form) * number_parts(problem, facts),
+        seconds=cost.steps_seconds(problem, facts, steps, operations, machine) + check,
+        operations=operations * number_parts(problem, facts),
         bytes=bytes_per_pixel(problem),
         error_bound=rounding.form_bound(problem, facts, form),
         rank=form.rank,
@@ -276,29 +201,20 @@ def _structured_forms(problem: Problem, facts: KernelFacts, machine: Machine) ->
 
 
 def _recursive_candidate(problem: Problem, recursion: RecursionFacts, machine: Machine) -> Candidate:
-    """Recursive filters, one pass for each axis: their time does not depend on the number of taps."""
-    threads = thread_count(problem, machine)
-    samples = [
-        problem.pixels * (1 + 2 * margin / max(window.out_size, 1))
-        for window, margin in zip(problem.windows, recursion.margins, strict=True)
-    ]
-    which = _precision(problem)
-    passes = sum(samples) * machine.recursion_seconds[which] / threads
-    itemsize = problem.real_dtype.itemsize
-    moved = 2 * itemsize * problem.pixels * len(samples)
-    check = 0.0 if problem.integer_data else check_seconds(problem, machine)
+    """Recursive filters, one pass for each axis."""
+    passes, itemsize = len(problem.windows), problem.real_dtype.itemsize
     largest = math.ldexp(1.0, 100 if itemsize == 4 else 960)
     return Candidate(
         "structured",
         True,
-        seconds=machine.call_seconds * len(samples) + machine.copy_seconds(moved, threads) + passes + check,
-        operations=recursion.operations * len(samples),
-        bytes=bytes_per_pixel(problem) + 2 * itemsize * (len(samples) - 1),
+        seconds=cost.recursion_seconds(problem, recursion, machine),
+        operations=recursion.operations * passes,
+        bytes=bytes_per_pixel(problem) + 2 * itemsize * (passes - 1),
         error_bound=recursion.error,
         name="recursive",
         needs_finite=not problem.integer_data,
         largest_sample=largest,
-        workspace=itemsize * problem.pixels * min(len(samples), 2),
+        workspace=itemsize * problem.pixels * min(passes, 2),
         recursive=True,
     )
 
@@ -327,13 +243,13 @@ def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candid
     itemsize = problem.compute_dtype.itemsize
     batch = max(overlap.BATCH_POINTS, tiles.points)
     threads = min(thread_count(problem, machine), tiles.tiles)
-    overlap_ratio = _fft_points(problem, tiles) / problem.pixels
+    overlap_ratio = fft_points(problem, tiles) / problem.pixels
     return (
         Candidate(
             "fft",
             True,
             seconds=fft_seconds(problem, machine, tiles),
-            operations=_fft_operations(problem, tiles),
+            operations=fft_operations(problem, tiles),
             bytes=overlap_ratio * problem.input_dtype.itemsize + problem.output_dtype.itemsize,
             error_bound=0.0 if exact else rounding.fft_bound(problem, facts, tiles.points),
             exact=exact,
@@ -342,33 +258,6 @@ def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candid
             workspace=itemsize * (3 * batch * threads + 2 * tiles.points),
         ),
     )
-
-
-def _fft_points(problem: Problem, tiles: overlap.Tiling) -> float:
-    """Points of all transforms together: the output, larger by the overlap of the tiles."""
-    batch = problem.pixels / math.prod(window.out_size for window in problem.windows)
-    count = math.prod(tiles.counts[window.axis] for window in problem.windows)
-    return batch * count * tiles.points
-
-
-def _fft_operations(problem: Problem, tiles: overlap.Tiling) -> float:
-    """``(5 log2(N) + 3) / 2`` multiply-adds a point, of real transforms there and back and the product."""
-    parts = 2 if problem.compute_dtype.kind == "c" else 1
-    per_point = (5 * math.log2(max(tiles.points, 2)) + 3) / 2
-    return parts * per_point * _fft_points(problem, tiles) / problem.pixels
-
-
-def fft_seconds(problem: Problem, machine: Machine, tiles: overlap.Tiling) -> float:
-    """Predicted time of overlap-save, with the check that the data are finite."""
-    parts = 2 if problem.compute_dtype.kind == "c" else 1
-    points = _fft_points(problem, tiles) * parts
-    double = problem.real_dtype.itemsize == 8
-    point = machine.fft_point_seconds(tiles.points * parts, double=double) + machine.fft_pixel_seconds
-    work = points * point + tiles.tiles * machine.fft_call_seconds
-    check = 0.0 if problem.integer_data else check_seconds(problem, machine)
-    threads = thread_count(problem, machine)
-    shared = -(-tiles.tiles // threads) / tiles.tiles  # the slowest thread's share
-    return machine.call_seconds + machine.thread_seconds + check + work * shared
 
 
 ROUTES: dict[str, Route] = {

@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("factor",),
     ("facts", "machine", "operators"),
     ("overlap", "rounding"),
+    ("cost",),
     ("routes",),
     ("planner", "report"),
     ("backends",),

@@ -1,0 +1,337 @@
+"""What a call takes: the steps that the backend will take, counted, times the seconds that one takes.
+
+The counts follow the CPU backend: which pass packs its rows and which reads the array itself, what is summed as a box,
+what is shared between terms.  They are linear in the measured constants, so these can be fitted to a few timed calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from operator import mul
+
+from numbasep import overlap
+from numbasep.facts import FormFacts, KernelFacts, RecursionFacts
+from numbasep.machine import Machine, Steps
+from numbasep.problem import Problem
+
+PARALLEL_WORK = 400_000  # element operations of a pass from which it is spread over threads
+SLAB_BYTES = 4 << 20  # intermediates of volumes
+BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the packed kernel computes at a time
+STRIPE_ROWS = 8  # what the fused kernel computes at a time
+STEP_ROWS = 16  # rows of a step: also the fewest equal taps that are summed as a box
+SQUARE_TAPS = 6  # taps along rows from which these are transposed
+LINE_INNER = 16  # adjacent unfiltered numbers from which a single filtered axis runs down columns
+MOST_CONVERSIONS = 17  # row taps up to which the fused kernel converts integers
+MOST_BOX_ROWS = 40  # equal row taps up to which the fused kernel sums them one by one
+
+
+def thread_count(problem: Problem, machine: Machine) -> int:
+    """Threads that a call on this problem may use."""
+    return max(1, min(problem.workers or machine.threads, machine.threads))
+
+
+def precision(problem: Problem) -> int:
+    """0 for sums in float32, 1 for float64: an index into the pairs of a machine."""
+    return int(problem.real_dtype.itemsize == 8)
+
+
+def bytes_per_pixel(problem: Problem) -> float:
+    """Bytes that cross the memory bus for one output element if every array is touched once."""
+    read = math.prod(problem.shape) * problem.input_dtype.itemsize
+    return read / max(problem.pixels, 1) + problem.output_dtype.itemsize
+
+
+# ------------------------------------------------------------------------------------- geometry
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A separable term in one pass."""
+
+    rows: int
+    """Non-zero taps down the rows."""
+    row_runs: int
+    """Runs of adjacent ones."""
+    row_box: bool
+    """Whether they are equal and adjacent."""
+    columns: int
+    """Non-zero taps along the columns."""
+    column_box: bool
+    """Whether these are equal and adjacent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """The sizes of one pass of the plane driver."""
+
+    planes: int
+    rows: int
+    row_taps: int
+    width: int
+    """Numbers of a row of output."""
+    column_taps: int
+    inner: int
+    """Numbers from one column to the next."""
+    sources: int
+    """Input planes of an output plane."""
+    stored: bool
+    """Whether both arrays hold numbers of the compute type; otherwise they are converted."""
+
+    @property
+    def numbers(self) -> int:
+        """Numbers of output."""
+        return self.planes * self.rows * self.width
+
+
+def _plane(problem: Problem) -> _Pass:
+    """The last two filtered axes of a contiguous array as rows and columns."""
+    windows = problem.windows
+    taken = {window.axis for window in windows[-2:]}
+    parts = 2 if problem.compute_dtype.kind == "c" else 1
+    inner = parts * math.prod(problem.shape[windows[-1].axis + 1 :])
+    stored = problem.input_dtype.kind in "fc" and problem.output_dtype.kind in "fc"
+    sources = math.prod(window.taps for window in windows[:-2])
+    last = windows[-1]
+    planes = problem.pixels * parts // max(last.out_size * inner, 1)
+    if len(windows) == 1 and inner >= LINE_INNER:
+        return _Pass(planes, last.out_size, last.taps, inner, 1, 1, 1, stored)
+    width = last.out_size * inner
+    if len(windows) > 1:
+        rows = windows[-2]
+        return _Pass(
+            planes // max(rows.out_size, 1),
+            rows.out_size,
+            rows.taps,
+            width,
+            last.taps,
+            inner,
+            sources,
+            stored,
+        )
+    others = [n for axis, n in enumerate(problem.out_shape[: last.axis]) if axis not in taken and n > 1]
+    count = others[-1] if others else 1
+    return _Pass(planes // max(count, 1), count, 1, width, last.taps, inner, 1, stored)
+
+
+def _blocks(size: int, block: int) -> int:
+    return -(-size // block) * block
+
+
+# ------------------------------------------------------------------------------------- passes
+
+
+def _packed(shape: _Pass) -> Steps:
+    """What every pass takes that packs its rows first."""
+    rows = shape.planes * shape.sources * (shape.rows + shape.row_taps - 1)
+    read = rows * (shape.width + (shape.column_taps - 1) * shape.inner)
+    return Steps(
+        passes=1,
+        packed=read,
+        stored=shape.numbers,
+        converted=0 if shape.stored else read + shape.numbers,
+        rows=rows + shape.planes * shape.rows,
+        edges=rows * (shape.column_taps - 1),
+    )
+
+
+def _dense_pass(shape: _Pass, taps: int, runs: int, machine: Machine, which: int) -> Steps:
+    block = BLOCK_VECTORS * machine.lanes[which]
+    blocks = shape.planes * _blocks(shape.rows, BLOCK_ROWS) * _blocks(shape.width, block)
+    calls = shape.planes * -(-shape.rows // STEP_ROWS)
+    return _plus(_packed(shape), Steps(calls=calls, column_taps=blocks * taps, runs=blocks * runs))
+
+
+def _is_fused(shape: _Pass, parts: Sequence[_Part], machine: Machine, which: int) -> bool:
+    """Whether the pass reads the array itself, as `backends.edges` decides."""
+    reach = (shape.column_taps - 1) * shape.inner
+    return (
+        machine.fuses
+        and len(parts) == shape.sources == 1
+        and reach <= machine.lanes[which] <= shape.width
+        and (shape.stored or shape.row_taps <= MOST_CONVERSIONS)
+        and not (parts[0].row_box and shape.row_taps > MOST_BOX_ROWS)
+    )
+
+
+def _separable_pass(shape: _Pass, parts: Sequence[_Part], machine: Machine, which: int) -> Steps:
+    """One pass of separable terms."""
+    lanes = machine.lanes[which]
+    if _is_fused(shape, parts, machine, which):
+        (part,) = parts
+        stripes = shape.planes * _blocks(shape.rows, STRIPE_ROWS) * _blocks(shape.width, lanes)
+        served = stripes * (part.rows + STRIPE_ROWS - 1) / STRIPE_ROWS
+        return Steps(
+            passes=1, fused=stripes, fused_rows=stripes * part.rows,
+            fused_columns=stripes * part.columns if part.columns > 1 else 0,
+            converted=0 if shape.stored else served + shape.numbers,
+        )  # fmt: skip
+    total = _packed(shape)
+    rows, block = shape.planes * _blocks(shape.rows, BLOCK_ROWS), BLOCK_VECTORS * lanes
+    for number, part in enumerate(parts):
+        wide = shape.width + ((shape.column_taps - 1) * shape.inner if part.columns > 1 else 0)
+        both = part.columns > 1 and part.rows > 1
+        done = Steps(
+            terms=shape.numbers if number else 0,
+            calls=shape.planes * -(-shape.rows // STEP_ROWS) * (1 + both),
+        )
+        if part.rows > 1 or part.columns == 1:
+            blocks = rows * _blocks(wide, block)
+            if part.row_box and part.rows >= STEP_ROWS:
+                done = done._replace(row_boxes=blocks)
+            else:
+                done = done._replace(column_taps=blocks * part.rows, runs=blocks * part.row_runs)
+        if part.columns > 1:
+            if part.column_box and part.columns >= STEP_ROWS:
+                done = done._replace(column_boxes=shape.numbers)
+            elif part.columns >= SQUARE_TAPS:
+                done = done._replace(squares=shape.numbers, square_taps=shape.numbers * part.columns)
+            else:
+                done = done._replace(line_taps=shape.numbers * part.columns)
+        total = _plus(total, done)
+    return total
+
+
+def _plus(a: Steps, b: Steps) -> Steps:
+    return Steps(*map(sum, zip(a, b, strict=True)))
+
+
+# ------------------------------------------------------------------------------------- filters
+
+
+def direct_steps(problem: Problem, facts: KernelFacts, machine: Machine) -> Steps:
+    """Steps of summation over the non-zero weights."""
+    if not problem.windows or not problem.pixels:
+        return Steps()
+    shape = replace(_plane(problem), sources=facts.planes)
+    taps = facts.size if problem.footprint == "window" else facts.nonzeros
+    runs = facts.runs if shape.row_taps > 1 else taps
+    return _dense_pass(shape, taps, runs, machine, precision(problem))
+
+
+def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
+    """Steps of a sum of separable terms: from three filtered axes on, the outer ones in passes of their own.
+
+    Terms that share the taps of an axis share its pass.
+    """
+    if not problem.windows or not problem.pixels:
+        return Steps()
+    which, shape = precision(problem), _plane(problem)
+    total, outer = Steps(), len(problem.windows) - 2
+    groups = [()] * form.rank  # what the passes so far have made of the input, for each term
+    thickness = 1.0
+    for axis in range(max(outer, 0)):
+        window = problem.windows[axis]
+        made = {(groups[t], form.groups[t][axis]): t for t in range(form.rank)}
+        for t in made.values():
+            lines = _Pass(
+                1,
+                window.out_size,
+                window.taps,
+                problem.pixels // window.out_size,
+                1,
+                1,
+                1,
+                shape.stored or axis > 0,
+            )
+            part = _Part(form.factors[t][axis], form.runs[t][axis], form.boxes[t][axis], 1, False)
+            total = _plus(total, _separable_pass(lines, (part,), machine, which))
+        each = problem.pixels // window.out_size * len(made) * problem.real_dtype.itemsize
+        thickness = max(1, min(window.out_size, max(SLAB_BYTES // max(each, 1), window.taps)))
+        total = total._replace(passes=total.passes + (window.out_size / thickness - 1) * (len(made) + 1))
+        groups = [(groups[t], form.groups[t][axis]) for t in range(form.rank)]
+    parts = [_part(problem, form, t, shape) for t in range(form.rank)]
+    last = _Pass(
+        shape.planes, shape.rows, shape.row_taps, shape.width, shape.column_taps, shape.inner,
+        len(set(groups)) if outer > 0 else 1, shape.stored or outer > 0,
+    )  # fmt: skip
+    return _plus(total, _separable_pass(last, parts, machine, which))
+
+
+def _part(problem: Problem, form: FormFacts, t: int, shape: _Pass) -> _Part:
+    taps, runs, boxes = form.factors[t], form.runs[t], form.boxes[t]
+    if len(problem.windows) > 1:
+        return _Part(taps[-2], runs[-2], boxes[-2], taps[-1], boxes[-1])
+    if shape.row_taps > 1 or shape.column_taps == 1:
+        return _Part(taps[-1], runs[-1], boxes[-1], 1, False)
+    return _Part(1, 1, False, taps[-1], boxes[-1])
+
+
+def number_parts(problem: Problem, facts: KernelFacts) -> int:
+    """Real multiply-adds for one of the problem: 1, 2 for complex data, 4 if the kernel is complex, too."""
+    if problem.compute_dtype.kind != "c":
+        return 1
+    return 4 if facts.complex else 2
+
+
+def steps_seconds(
+    problem: Problem, facts: KernelFacts, steps: Steps, operations: float, machine: Machine
+) -> float:
+    """Predicted time of a call that takes `steps`, `operations` for each output element."""
+    halves = 2 if facts.complex else 1  # the real and the imaginary kernel, one after the other
+    units = machine.steps[precision(problem)]
+    one = sum(map(mul, steps, units)) - steps.passes * units.passes
+    moved = bytes_per_pixel(problem) * problem.pixels
+    threads = thread_count(problem, machine)
+    if problem.pixels * (operations + 4) < PARALLEL_WORK:
+        threads = 1
+    spread = one / threads + machine.copy_seconds(moved, threads)
+    spread += machine.thread_seconds * steps.passes if threads > 1 else 0.0
+    return machine.call_seconds + halves * (spread + steps.passes * units.passes)
+
+
+def recursion_seconds(problem: Problem, recursion: RecursionFacts, machine: Machine) -> float:
+    """Predicted time of recursive filters, one pass for each axis: it does not depend on the number of taps."""
+    threads = thread_count(problem, machine)
+    samples = sum(
+        problem.pixels * (1 + 2 * margin / max(window.out_size, 1))
+        for window, margin in zip(problem.windows, recursion.margins, strict=True)
+    )
+    moved = 2 * problem.real_dtype.itemsize * problem.pixels * len(problem.windows)
+    one = samples * machine.recursion_seconds[precision(problem)]
+    check = 0.0 if problem.integer_data else check_seconds(problem, machine)
+    fixed = machine.call_seconds * (1 + len(problem.windows))
+    return fixed + machine.copy_seconds(moved, threads) + one / threads + check
+
+
+def check_seconds(problem: Problem, machine: Machine) -> float:
+    """Predicted time of finding the largest magnitude of the input, for routes that need finite data."""
+    parts = 2 if problem.compute_dtype.kind == "c" else 1
+    numbers = math.prod(problem.shape) * parts
+    threads = thread_count(problem, machine)
+    reading = machine.copy_seconds(numbers * problem.real_dtype.itemsize, threads)
+    return (
+        machine.check_call_seconds + reading + numbers * machine.check_seconds[precision(problem)] / threads
+    )
+
+
+# ------------------------------------------------------------------------------------- transforms
+
+
+def fft_points(problem: Problem, tiles: overlap.Tiling) -> float:
+    """Points of all transforms together: the output, larger by the overlap of the tiles."""
+    batch = problem.pixels / math.prod(window.out_size for window in problem.windows)
+    count = math.prod(tiles.counts[window.axis] for window in problem.windows)
+    return batch * count * tiles.points
+
+
+def fft_operations(problem: Problem, tiles: overlap.Tiling) -> float:
+    """``(5 log2(N) + 3) / 2`` multiply-adds a point, of real transforms there and back and the product."""
+    parts = 2 if problem.compute_dtype.kind == "c" else 1
+    per_point = (5 * math.log2(max(tiles.points, 2)) + 3) / 2
+    return parts * per_point * fft_points(problem, tiles) / problem.pixels
+
+
+def fft_seconds(problem: Problem, machine: Machine, tiles: overlap.Tiling) -> float:
+    """Predicted time of overlap-save, with the check that the data are finite."""
+    parts = 2 if problem.compute_dtype.kind == "c" else 1
+    points = fft_points(problem, tiles) * parts
+    double = problem.real_dtype.itemsize == 8
+    point = machine.fft_point_seconds(tiles.points * parts, double=double) + machine.fft_pixel_seconds
+    work = points * point + tiles.tiles * machine.fft_call_seconds
+    check = 0.0 if problem.integer_data else check_seconds(problem, machine)
+    threads = thread_count(problem, machine)
+    shared = -(-tiles.tiles // threads) / tiles.tiles  # the slowest thread's share
+    start = machine.fft_thread_seconds if threads > 1 else 0.0
+    return machine.call_seconds + start + check + work * shared
