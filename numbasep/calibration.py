@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from numbasep import cost
 from numbasep import machine as machines
+from numbasep.backends import recursive
+from numbasep.backends.extent import largest_magnitude
 from numbasep.execute import run_plan
-from numbasep.factor import forms
+from numbasep.factor import forms, recursion
 from numbasep.facts import kernel_facts
-from numbasep.machine import REFERENCE, Machine, Table
+from numbasep.kernels.simd import VECTOR_BYTES
+from numbasep.kernels.stripes import SLIDES
+from numbasep.machine import REFERENCE, Machine, Steps, Table
 from numbasep.operators import Operator
 from numbasep.overlap import tiling
 from numbasep.planner import Plan, choose
@@ -24,10 +30,13 @@ from numbasep.problem import Options, make_problem, make_windows
 
 BUSY = 0.6  # load a processor above which measurements mislead
 REPEATS = 5  # each measurement is the shortest of so many
-SIDE = 512  # of images that stay in the second-level cache
-SIDES = (1024, 2048, 4096)  # of images that leave it
+SIDES = (64, 256)  # of images that stay in the second-level cache
+LARGE_SIDES = (1024, 2048, 4096)  # of images that leave it
 TILES = (64, 128, 256, 384, 512, 1024)  # sides of transforms
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
+LEAST = 1e-14  # seconds of a step that proved to cost nothing
+REFITS = 8
+PRIOR = 0.5  # weight of the reference beside that of a sample which is 3 % off: 6
 
 
 def calibrate(*, store: bool = True) -> Machine:
@@ -74,28 +83,36 @@ def _warn_if_busy(threads: int) -> None:
 
 
 def _measure(threads: int) -> Machine:
-    call = _seconds(_run((8, 8), _dense(3, 3), PRECISIONS[0], 1))
-    linear = [_linear_costs(dtype, call) for dtype in PRECISIONS]
-    pixel, column, row, term, run_taps = (tuple(values) for values in zip(*linear, strict=True))
-    single, double = (_transforms(dtype) for dtype in PRECISIONS)
     cpu = machines.fingerprint(threads)["cpu"]
-    tiny = _seconds(_run((8, 8), _dense(3, 3), PRECISIONS[0], 1, "fft"))
-    return dataclasses.replace(
+    call = _seconds(_run((8, 8), _dense(3, 3), PRECISIONS[0], 1))
+    machine = dataclasses.replace(
         REFERENCE,
         name=f"{cpu}, {threads} threads, calibrated {time.strftime('%Y-%m-%d')}",
         threads=threads,
+        fuses=bool(SLIDES),
+        lanes=(VECTOR_BYTES / 4, VECTOR_BYTES / 8),
         call_seconds=call,
-        thread_seconds=_thread_start(threads, call),
-        pixel_seconds=pixel,
-        column_rate=column,
-        row_rate=row,
-        term_seconds=term,
-        run_taps=sum(run_taps) / len(run_taps),
-        copy_rate=(_memory(1, call, pixel[0]), _memory(threads, call, pixel[0])),
-        fft_seconds=(single, double),
-        fft_call_seconds=_positive(tiny - call, 1e-6),
-        fft_pixel_seconds=_tile_handling(call, single),
     )
+    single, double = PRECISIONS
+    machine = dataclasses.replace(machine, steps=(_steps(single, machine), _steps(double, machine)))
+    (fixed, narrow), (_, wide) = _check(single), _check(double)
+    machine = dataclasses.replace(
+        machine,
+        recursion_seconds=(_recursion(single), _recursion(double)),
+        check_call_seconds=fixed,
+        check_seconds=(narrow, wide),
+    )
+    machine = dataclasses.replace(machine, thread_seconds=_thread_start(threads, machine))
+    machine = dataclasses.replace(machine, copy_rate=(_memory(1, machine), _memory(threads, machine)))
+    tiny = _seconds(_run((8, 8), _dense(3, 3), PRECISIONS[0], 1, "fft"))
+    machine = dataclasses.replace(
+        machine,
+        fft_seconds=(_transforms(single), _transforms(double)),
+        fft_call_seconds=max(tiny - call - machine.check_call_seconds, 1e-6),
+    )
+    machine = dataclasses.replace(machine, fft_pixel_seconds=_tile_handling(machine))
+    machine = dataclasses.replace(machine, fft_converted_seconds=_tile_conversion(machine))
+    return dataclasses.replace(machine, fft_thread_seconds=_transform_threads(threads, machine))
 
 
 # ------------------------------------------------------------------------------------- stopwatch
@@ -112,12 +129,20 @@ def _seconds(call: Callable[[], Any]) -> float:
     return best
 
 
-def _positive(value: float, least: float) -> float:
-    return max(value, least)
-
-
 def _dense(rows: int, columns: int) -> NDArray[np.float64]:
     return np.random.default_rng(0).uniform(0.5, 1.0, (rows, columns))
+
+
+def _product(*sizes: int) -> NDArray[np.float64]:
+    """A separable kernel whose taps differ."""
+    kernel = np.ones(())
+    for n in sizes:
+        kernel = np.multiply.outer(kernel, np.linspace(1.0, 1.5, n))
+    return kernel
+
+
+def _two_terms(rows: int, columns: int) -> NDArray[np.float64]:
+    return _product(rows, columns) + np.outer(np.linspace(1, 2, rows) ** 2, np.linspace(2, 1, columns) ** 2)
 
 
 def _run(
@@ -131,11 +156,12 @@ def _run(
 def _plan(
     shape: tuple[int, ...], weights: NDArray[Any], dtype: np.dtype[Any], workers: int, method: str
 ) -> Plan:
+    axes = tuple(range(weights.ndim))
     problem = make_problem(
         shape,
         dtype,
         dtype,
-        make_windows(shape, (0, 1), weights.shape, "reflect", 0, flip=False),
+        make_windows(shape, axes, weights.shape, "reflect", 0, flip=False),
         cval=0.0,
         footprint="support",
         options=Options(method=method, workers=workers, rtol=1e-3),
@@ -143,7 +169,7 @@ def _plan(
         complex_kernel=False,
         integer_l1=None,
     )
-    found = forms(weights)
+    found = forms(weights, thorough=True)
     choice = choose(problem, kernel_facts(weights, found), REFERENCE)
     return Plan(problem, choice, Operator(found, None, weights), REFERENCE.name)
 
@@ -151,38 +177,108 @@ def _plan(
 # ----------------------------------------------------------------------------- direct and separable
 
 
-def _linear_costs(dtype: np.dtype[Any], call: float) -> tuple[float, float, float, float, float]:
-    """Seconds a pixel, taps a second down columns and along rows, seconds a term, taps a run is worth."""
-
-    def pixel_seconds(weights: NDArray[Any], method: str = "direct") -> float:
-        return (_seconds(_run((SIDE, SIDE), weights, dtype, 1, method)) - call) / SIDE**2
-
-    base = pixel_seconds(_dense(1, 1))
-    block, wide = pixel_seconds(_dense(7, 7)), pixel_seconds(_dense(21, 21))
-    diagonal = pixel_seconds(np.diag(np.full(24, 0.5)))
-    # wide - block = 392 taps + 14 runs; diagonal - base = 23 of each
-    tap = _positive(((wide - block) - (diagonal - base) * 14 / 23) / (392 - 14), 1e-12)
-    run = _positive((diagonal - base) / 23 - tap, 0.1 * tap)
-    short, long, both = (pixel_seconds(np.ones((m, n)), "separable") for m, n in ((1, 9), (1, 41), (9, 9)))
-    row_tap = _positive((long - short) / 32, 1e-12)
-    term = _positive(both - base - 9 * (tap + row_tap) - run, 1e-12)
-    return _positive(base, 1e-11), 1 / tap, 1 / row_tap, term, run / tap
+def _samples() -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Kernels, each with the route to take, that tell all steps apart."""
+    for rows, columns in ((1, 1), (3, 3), (7, 7), (15, 15), (5, 41)):
+        yield "direct", _dense(rows, columns)
+    yield "direct", np.diag(np.linspace(1, 2, 24))
+    for rows, columns in ((3, 3), (15, 3), (5, 9), (41, 2), (33, 33), (3, 41), (41, 19)):
+        yield "separable", _product(rows, columns)
+    for rows, columns in ((3, 3), (9, 5), (9, 9), (25, 25)):
+        yield "separable", _two_terms(rows, columns)
+    for rows, columns in ((45, 3), (3, 45), (45, 45)):
+        yield "separable", np.ones((rows, columns))
+    yield "direct", _product(3, 3, 3)
+    yield "separable", _product(3, 3, 3)
+    yield "separable", _product(5, 5, 5) + np.pad([[[9.0]]], 2)
 
 
-def _thread_start(threads: int, call: float) -> float:
+def _steps(dtype: np.dtype[Any], machine: Machine) -> Steps:
+    """Seconds of each step, from the times of calls that take different numbers of them.
+
+    Least squares of relative errors under positivity (C. L. Lawson, R. J. Hanson, "Solving Least Squares Problems",
+    chapter 23), reweighted so that calls which were disturbed count less.
+    """
+    rows, times = [], []
+    types = (dtype, np.dtype(np.uint8)) if dtype == np.float32 else (dtype,)
+    for side in SIDES:
+        for stored in types:
+            for method, weights in _samples():
+                shape = (side, side) if weights.ndim == 2 else (round(side ** (2 / 3)),) * 3
+                planned = _plan(shape, weights, stored, 1, method)
+                facts = kernel_facts(weights, planned.kernel.forms)
+                if method == "direct":
+                    steps = cost.direct_steps(planned.problem, facts, machine)
+                else:
+                    steps = cost.form_steps(planned.problem, facts.forms[0], machine)
+                x, out = np.ones(shape, stored), np.ones(shape, stored)
+                rows.append(steps)
+                times.append(
+                    max(_seconds(functools.partial(run_plan, planned, x, out)) - machine.call_seconds, 1e-7)
+                )
+    which = int(dtype == np.float64)
+    return _fitted(np.array(rows), np.array(times), machine.call_seconds, REFERENCE.steps[which])
+
+
+def _fitted(counts: NDArray[Any], seconds: NDArray[Any], call: float, reference: Steps) -> Steps:
+    """Positive seconds of each step; what the samples hardly tell stays in proportion to the reference."""
+    from scipy.optimize import nnls
+
+    usual = np.array(reference)
+    speed = float(np.median(seconds / (counts @ usual + 1e-12)))
+    relative = counts * (usual * speed) / (seconds + call)[:, None]
+    wanted = seconds / (seconds + call)
+    prior = PRIOR * np.eye(usual.size)
+    weights = np.ones(seconds.size)
+    for _ in range(REFITS):
+        system = np.concatenate([relative * weights[:, None], prior])
+        found = nnls(system, np.concatenate([wanted * weights, np.full(usual.size, PRIOR)]))[0]
+        off = np.abs(relative @ found - wanted)
+        weights = 1 / np.sqrt(np.maximum(off, 0.03))
+    return Steps(*np.maximum(found * usual * speed, LEAST).tolist())
+
+
+def _check(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Fixed seconds, and seconds a number, of looking for the largest magnitude."""
+    small, large = (np.ones(side**2, dtype) for side in (8, 256))
+    least, most = (_seconds(functools.partial(largest_magnitude, x)) for x in (small, large))
+    return least, max((most - least) / large.size, LEAST)
+
+
+def _recursion(dtype: np.dtype[Any]) -> float:
+    """Seconds a sample and axis of a recursive filter."""
+    side, sigma = 512, 10.0
+    taps = np.exp(-0.5 * (np.arange(-40, 41) / sigma) ** 2)
+    found = recursion.fit(taps, dtype)
+    assert found is not None
+    problem = _plan((side, side), np.outer(taps, taps), dtype, 1, "direct").problem
+    x, out = np.ones((side, side), dtype), np.ones((side, side), dtype)
+    seconds = _seconds(lambda: recursive.correlate((found, found), problem, x, out))
+    return seconds / (2 * side * (side + 2 * found.margin))
+
+
+def _thread_start(threads: int, machine: Machine) -> float:
+    """What a call on several threads takes beyond its share of the work."""
     if threads == 1:
         return REFERENCE.thread_seconds
-    one, every = (_seconds(_run((SIDE, SIDE), _dense(9, 9), PRECISIONS[0], n)) for n in (1, threads))
-    return _positive(every - call - (one - call) / threads, 1e-6)
+    found = []
+    for side in (512, 768):
+        one, every = (_seconds(_run((side, side), _dense(7, 7), PRECISIONS[0], n)) for n in (1, threads))
+        found.append(every - machine.call_seconds - (one - machine.call_seconds) / threads)
+    return max(min(found), 1e-6)
 
 
-def _memory(threads: int, call: float, pixel: float) -> Table:
+def _memory(threads: int, machine: Machine) -> Table:
     """What images beyond the cache take longer than their pixels should."""
-    table = [(8.0 * SIDE**2, 1e12)]
-    for side in SIDES:
-        extra = _seconds(_run((side, side), _dense(1, 1), PRECISIONS[0], threads)) - call
-        extra -= pixel * side**2 / threads
-        table.append((8.0 * side**2, 8.0 * side**2 / _positive(extra, 1e-5)))
+    table = [(8.0 * SIDES[-1] ** 2, 1e12)]
+    quiet = dataclasses.replace(machine, copy_rate=(((1.0, 1e18),),) * 2)
+    for side in LARGE_SIDES:
+        planned = _plan((side, side), _product(3, 3), PRECISIONS[0], threads, "separable")
+        facts = kernel_facts(planned.kernel.weights, planned.kernel.forms)
+        steps = cost.form_steps(planned.problem, facts.forms[0], quiet)
+        extra = _seconds(_run((side, side), _product(3, 3), PRECISIONS[0], threads, "separable"))
+        extra -= cost.steps_seconds(planned.problem, facts, steps, 6, quiet)
+        table.append((8.0 * side**2, 8.0 * side**2 / max(extra, 1e-5)))
     return tuple(table)
 
 
@@ -214,10 +310,35 @@ def _round_trip(tile: NDArray[Any], spectrum: NDArray[Any]) -> Callable[[], Any]
     return there_and_back
 
 
-def _tile_handling(call: float, transforms: Table) -> float:
+def _tile_handling(machine: Machine) -> float:
     """Seconds a point of gathering and storing: what a filter takes beyond its transforms."""
     side, weights = 1024, _dense(31, 31)
-    tiles = tiling(_plan((side, side), weights, PRECISIONS[0], 1, "fft").problem)
+    problem = _plan((side, side), weights, PRECISIONS[0], 1, "fft").problem
+    tiles = tiling(problem)
     points = tiles.tiles * tiles.points
-    extra = _seconds(_run((side, side), weights, PRECISIONS[0], 1, "fft")) - call
-    return _positive(extra / points - machines.interpolate(transforms, tiles.points), 1e-10)
+    known = (
+        machine.call_seconds + cost.check_seconds(problem, machine) + tiles.tiles * machine.fft_call_seconds
+    )
+    extra = _seconds(_run((side, side), weights, PRECISIONS[0], 1, "fft")) - known
+    return max(extra / points - machine.fft_point_seconds(tiles.points, double=False), 1e-10)
+
+
+def _tile_conversion(machine: Machine) -> float:
+    """Seconds of making an integer of a result."""
+    side, weights = 256, np.ones((9, 9))
+    problem = _plan((side, side), weights, np.dtype(np.uint8), 1, "fft").problem
+    known = cost.fft_seconds(
+        problem, dataclasses.replace(machine, fft_converted_seconds=0.0), tiling(problem)
+    )
+    extra = _seconds(_run((side, side), weights, np.dtype(np.uint8), 1, "fft")) - known
+    return max(extra / side**2, 1e-10)
+
+
+def _transform_threads(threads: int, machine: Machine) -> float:
+    """Fixed seconds of several threads."""
+    if threads == 1:
+        return REFERENCE.fft_thread_seconds
+    side, weights = 256, _dense(31, 31)
+    problem = _plan((side, side), weights, PRECISIONS[0], threads, "fft").problem
+    known = cost.fft_seconds(problem, dataclasses.replace(machine, fft_thread_seconds=0.0), tiling(problem))
+    return max(_seconds(_run((side, side), weights, PRECISIONS[0], threads, "fft")) - known, 1e-6)

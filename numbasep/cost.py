@@ -10,13 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import mul
+from typing import Any
 
 from numbasep import overlap
 from numbasep.facts import FormFacts, KernelFacts, RecursionFacts
 from numbasep.machine import Machine, Steps
 from numbasep.problem import Problem
 
-PARALLEL_WORK = 400_000  # element operations of a pass from which it is spread over threads
+PARALLEL_WORK = 4_000_000  # element operations of a pass from which it is spread over threads
 SLAB_BYTES = 4 << 20  # intermediates of volumes
 BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the packed kernel computes at a time
 STRIPE_ROWS = 8  # what the fused kernel computes at a time
@@ -127,7 +128,6 @@ def _packed(shape: _Pass) -> Steps:
     rows = shape.planes * shape.sources * (shape.rows + shape.row_taps - 1)
     read = rows * (shape.width + (shape.column_taps - 1) * shape.inner)
     return Steps(
-        passes=1,
         packed=read,
         stored=shape.numbers,
         converted=0 if shape.stored else read + shape.numbers,
@@ -137,7 +137,7 @@ def _packed(shape: _Pass) -> Steps:
 
 
 def _dense_pass(shape: _Pass, taps: int, runs: int, machine: Machine, which: int) -> Steps:
-    block = BLOCK_VECTORS * machine.lanes[which]
+    block = BLOCK_VECTORS * int(machine.lanes[which])
     blocks = shape.planes * _blocks(shape.rows, BLOCK_ROWS) * _blocks(shape.width, block)
     calls = shape.planes * -(-shape.rows // STEP_ROWS)
     return _plus(_packed(shape), Steps(calls=calls, column_taps=blocks * taps, runs=blocks * runs))
@@ -157,13 +157,13 @@ def _is_fused(shape: _Pass, parts: Sequence[_Part], machine: Machine, which: int
 
 def _separable_pass(shape: _Pass, parts: Sequence[_Part], machine: Machine, which: int) -> Steps:
     """One pass of separable terms."""
-    lanes = machine.lanes[which]
+    lanes = int(machine.lanes[which])
     if _is_fused(shape, parts, machine, which):
         (part,) = parts
         stripes = shape.planes * _blocks(shape.rows, STRIPE_ROWS) * _blocks(shape.width, lanes)
         served = stripes * (part.rows + STRIPE_ROWS - 1) / STRIPE_ROWS
         return Steps(
-            passes=1, fused=stripes, fused_rows=stripes * part.rows,
+            fused=stripes, fused_rows=stripes * part.rows,
             fused_columns=stripes * part.columns if part.columns > 1 else 0,
             converted=0 if shape.stored else served + shape.numbers,
         )  # fmt: skip
@@ -219,8 +219,7 @@ def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
         return Steps()
     which, shape = precision(problem), _plane(problem)
     total, outer = Steps(), len(problem.windows) - 2
-    groups = [()] * form.rank  # what the passes so far have made of the input, for each term
-    thickness = 1.0
+    groups: list[Any] = [()] * form.rank  # what the passes so far have made of the input, for each term
     for axis in range(max(outer, 0)):
         window = problem.windows[axis]
         made = {(groups[t], form.groups[t][axis]): t for t in range(form.rank)}
@@ -239,7 +238,8 @@ def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
             total = _plus(total, _separable_pass(lines, (part,), machine, which))
         each = problem.pixels // window.out_size * len(made) * problem.real_dtype.itemsize
         thickness = max(1, min(window.out_size, max(SLAB_BYTES // max(each, 1), window.taps)))
-        total = total._replace(passes=total.passes + (window.out_size / thickness - 1) * (len(made) + 1))
+        slabs = -(-window.out_size // thickness)
+        total = total._replace(passes=total.passes + slabs * (len(made) + 1) - 1)
         groups = [(groups[t], form.groups[t][axis]) for t in range(form.rank)]
     parts = [_part(problem, form, t, shape) for t in range(form.rank)]
     last = _Pass(
@@ -271,14 +271,16 @@ def steps_seconds(
     """Predicted time of a call that takes `steps`, `operations` for each output element."""
     halves = 2 if facts.complex else 1  # the real and the imaginary kernel, one after the other
     units = machine.steps[precision(problem)]
-    one = sum(map(mul, steps, units)) - steps.passes * units.passes
+    fixed = machine.call_seconds + halves * steps.passes * units.passes
+    one: float = sum(map(mul, steps, units)) - steps.passes * units.passes
     moved = bytes_per_pixel(problem) * problem.pixels
     threads = thread_count(problem, machine)
     if problem.pixels * (operations + 4) < PARALLEL_WORK:
         threads = 1
     spread = one / threads + machine.copy_seconds(moved, threads)
-    spread += machine.thread_seconds * steps.passes if threads > 1 else 0.0
-    return machine.call_seconds + halves * (spread + steps.passes * units.passes)
+    if threads > 1:
+        fixed += machine.thread_seconds * halves * (steps.passes + 1)
+    return fixed + halves * spread
 
 
 def recursion_seconds(problem: Problem, recursion: RecursionFacts, machine: Machine) -> float:
@@ -330,6 +332,8 @@ def fft_seconds(problem: Problem, machine: Machine, tiles: overlap.Tiling) -> fl
     double = problem.real_dtype.itemsize == 8
     point = machine.fft_point_seconds(tiles.points * parts, double=double) + machine.fft_pixel_seconds
     work = points * point + tiles.tiles * machine.fft_call_seconds
+    if problem.output_dtype.kind in "biu":
+        work += problem.pixels * machine.fft_converted_seconds
     check = 0.0 if problem.integer_data else check_seconds(problem, machine)
     threads = thread_count(problem, machine)
     shared = -(-tiles.tiles // threads) / tiles.tiles  # the slowest thread's share

@@ -33,7 +33,7 @@ class Steps(NamedTuple):
     """The steps that filters are made of: how many a filter takes, or how many seconds each takes on one thread."""
 
     passes: float = 0.0
-    """Passes over the array."""
+    """Passes beyond the first."""
     packed: float = 0.0
     """Numbers read into rows that extend beyond the edges."""
     stored: float = 0.0
@@ -100,6 +100,8 @@ class Machine:
     """(points of a tile, seconds a point of its forward and backward transform and product), ascending."""
     fft_pixel_seconds: float
     """Gathering one input sample into a tile, or storing one output sample."""
+    fft_converted_seconds: float
+    """Making an integer of one result."""
     fft_call_seconds: float
     """Fixed time of a tile: Python and two calls of scipy.fft."""
     fft_thread_seconds: float
@@ -124,52 +126,52 @@ REFERENCE = Machine(
     fuses=True,
     lanes=(16.0, 8.0),
     call_seconds=15e-6,
-    thread_seconds=8e-6,
+    thread_seconds=10e-6,
     steps=(
         Steps(
-            5e-6,
-            0.2e-9,
-            0.15e-9,
-            0.05e-9,
-            0.1e-6,
-            5e-9,
-            0.1e-6,
-            13e-12,
-            33e-12,
-            60e-12,
-            0.3e-9,
-            30e-12,
-            0.1e-9,
-            0.1e-9,
-            0.4e-9,
-            0.15e-9,
-            15e-12,
-            25e-12,
+            passes=2e-05,
+            packed=1.7e-10,
+            stored=1e-12,
+            converted=1e-12,
+            rows=4.5e-08,
+            edges=1.2e-08,
+            calls=2.8e-07,
+            column_taps=1.5e-11,
+            runs=3.9e-11,
+            line_taps=6.5e-11,
+            squares=3.1e-10,
+            square_taps=1.3e-11,
+            terms=5e-11,
+            row_boxes=5.5e-10,
+            column_boxes=5.8e-10,
+            fused=3e-10,
+            fused_rows=2.1e-11,
+            fused_columns=2.6e-11,
         ),
         Steps(
-            5e-6,
-            0.4e-9,
-            0.3e-9,
-            0.1e-9,
-            0.1e-6,
-            5e-9,
-            0.1e-6,
-            27e-12,
-            66e-12,
-            0.12e-9,
-            0.6e-9,
-            60e-12,
-            0.2e-9,
-            0.2e-9,
-            0.8e-9,
-            0.3e-9,
-            30e-12,
-            50e-12,
+            passes=2.2e-05,
+            packed=1.2e-09,
+            stored=1e-12,
+            converted=1e-12,
+            rows=2.5e-08,
+            edges=1.1e-08,
+            calls=2.4e-07,
+            column_taps=3.1e-11,
+            runs=5.4e-11,
+            line_taps=1e-10,
+            squares=3.1e-10,
+            square_taps=3.1e-11,
+            terms=3e-10,
+            row_boxes=6e-10,
+            column_boxes=1.06e-09,
+            fused=6.2e-10,
+            fused_rows=6.1e-11,
+            fused_columns=3.1e-11,
         ),
     ),
-    recursion_seconds=(1.8e-9, 3.6e-9),
-    check_call_seconds=10e-6,
-    check_seconds=(0.1e-9, 0.2e-9),
+    recursion_seconds=(1.3e-9, 2.6e-9),
+    check_call_seconds=5e-6,
+    check_seconds=(0.13e-9, 0.4e-9),
     copy_rate=(
         ((1e6, 200e9), (4e6, 60e9), (3e7, 25e9), (1.3e8, 20e9)),
         ((1e6, 400e9), (4e6, 120e9), (3e7, 45e9), (1.3e8, 36e9)),
@@ -185,9 +187,10 @@ REFERENCE = Machine(
         ),
         ((4096, 16e-9), (16384, 12e-9), (65536, 12.5e-9), (147456, 15e-9), (262144, 17e-9), (1048576, 27e-9)),
     ),
-    fft_pixel_seconds=0.8e-9,
-    fft_call_seconds=30e-6,
-    fft_thread_seconds=30e-6,
+    fft_pixel_seconds=1.2e-9,
+    fft_converted_seconds=8e-9,
+    fft_call_seconds=60e-6,
+    fft_thread_seconds=150e-6,
 )
 
 
@@ -309,6 +312,7 @@ def when_changed(call: Callable[[], None]) -> None:
 def forget() -> None:
     """Read the constants anew at their next use, and tell everybody who kept something made of them."""
     current.cache_clear()
+    _used.clear()
     for call in _followers:
         call()
 
@@ -363,6 +367,15 @@ def _shape(value: Any) -> str:
 _SHAPES = {field.name: _shape(getattr(REFERENCE, field.name)) for field in dataclasses.fields(Machine)}
 
 
+def use(machine: Machine) -> None:
+    """Let `current` return these constants until `forget` is called, in this process only."""
+    forget()
+    _used[machine.threads] = machine
+
+
+_used: dict[int, Machine] = {}
+
+
 @functools.cache
 def current(threads: int | None = None) -> Machine:
     """Constants for this process: the stored calibration for `threads` threads, or the reference.
@@ -377,7 +390,7 @@ def current(threads: int | None = None) -> Machine:
     Machine
     """
     count = threads or available_processors()
-    stored = load(count)
+    stored = _used.get(count) or load(count)
     return stored if stored is not None else dataclasses.replace(REFERENCE, threads=count)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -17,7 +18,8 @@ from numbasep.api.axiswise import shortcuts
 def quick(tmp_path, monkeypatch):
     monkeypatch.setenv(machines.DIRECTORY_VARIABLE, str(tmp_path))
     monkeypatch.setattr(calibration, "REPEATS", 2)
-    monkeypatch.setattr(calibration, "SIDES", (1024,))
+    monkeypatch.setattr(calibration, "SIDES", (64,))
+    monkeypatch.setattr(calibration, "LARGE_SIDES", (512,))
     monkeypatch.setattr(calibration, "TILES", (32, 64, 128))
     monkeypatch.setattr(calibration.os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
     machines.forget()
@@ -27,7 +29,9 @@ def quick(tmp_path, monkeypatch):
 
 def test_constants_are_positive_stored_and_used(quick):
     measured = calibration.calibrate()
-    assert min(measured.column_rate + measured.row_rate + measured.pixel_seconds) > 0
+    assert min(measured.steps[0] + measured.steps[1] + measured.recursion_seconds) > 0
+    assert min(units.column_taps for units in measured.steps) > 1e-13
+    assert dataclasses.replace(measured, steps=machines.REFERENCE.steps) != measured
     assert [points for points, _ in measured.fft_seconds[0]] == [32.0**2, 64.0**2, 128.0**2]
     assert machines.current(measured.threads) == measured
     planned = numbasep.plan(np.ones((3, 3)), (64, 64), np.float32)

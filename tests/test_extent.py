@@ -40,3 +40,17 @@ def test_the_imaginary_part_counts():
 
 def test_nothing_is_small():
     assert largest_magnitude(np.zeros((0, 3))) == 0.0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_dense_arrays_in_either_order(dtype, workers):
+    x = np.random.default_rng(1).standard_normal((700, 900)).astype(dtype)
+    x[600, 5] = -1e6 if x.dtype.kind == "f" else 3 - 1e6j
+    for view in (x, x.T, x[:3, :4].copy()):
+        expected = max(np.abs(view.real).max(), np.abs(view.imag).max())
+        assert largest_magnitude(view, workers) == expected
+    x[0, 0] = -np.nan
+    assert np.isnan(largest_magnitude(x, workers))
+    x[0, 0] = -np.inf
+    assert largest_magnitude(x, workers) == np.inf

@@ -285,11 +285,11 @@ def test_more_threads_and_single_precision_cost_no_more(name):
 
 def test_a_small_image_pays_the_call_and_a_thin_kernel_the_memory():
     tiny = only("direct", problem((8, 8), (3, 3)), facts((3, 3)))
-    assert tiny.seconds == pytest.approx(MACHINE.call_seconds, rel=0.1)
+    assert tiny.seconds == pytest.approx(MACHINE.call_seconds, rel=0.2)
     thin = only("direct", problem((4096, 4096), (1, 1)), facts((1, 1)))
-    assert thin.seconds == pytest.approx(
-        MACHINE.copy_seconds(2**27, 2) + MACHINE.pixel_seconds[0] * 2**23, rel=0.1
-    )
+    units = MACHINE.steps[0]
+    each = units.packed + units.stored + units.column_taps + units.runs
+    assert thin.seconds == pytest.approx(MACHINE.copy_seconds(2**27, 2) + each * 2**23, rel=0.1)
 
 
 def test_scattered_weights_cost_more_than_a_block():
@@ -402,9 +402,9 @@ def _stored(path, change):
         lambda path: path.write_text("{"),
         lambda path: path.write_text("[]"),
         lambda path: path.write_bytes(b"\xff\xfe\x00"),
-        lambda path: _stored(path, lambda c: c["content"].pop("row_rate")),
-        lambda path: _stored(path, lambda c: c["content"].update(row_rate=[0.0, 1.0])),
-        lambda path: _stored(path, lambda c: c["content"].update(row_rate=[1e9])),
+        lambda path: _stored(path, lambda c: c["content"].pop("lanes")),
+        lambda path: _stored(path, lambda c: c["content"].update(lanes=[0.0, 1.0])),
+        lambda path: _stored(path, lambda c: c["content"].update(lanes=[1e9])),
         lambda path: _stored(path, lambda c: c["content"].update(copy_rate=[[]])),
         lambda path: _stored(path, lambda c: c["content"].update(call_seconds=float("nan"))),
         lambda path: _stored(path, lambda c: c["content"].update(call_seconds="fast")),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boundary import Boundary
+from ..cost import PARALLEL_WORK
 from ..kernels import geometry as g
 from ..kernels import plane as drivers
 from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
@@ -30,7 +31,6 @@ SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
 TASKS_PER_THREAD = 4
 SPARE_BYTES = 128 << 10  # up to here a pass keeps its workspaces
 SPARES = 4  # as many of them
-PARALLEL_WORK = 400_000  # element operations below which threads cost more than they bring
 BATCH_WORK = 1 << 31  # element operations of a thread, under a second, between two looks for signals (Ctrl-C)
 
 

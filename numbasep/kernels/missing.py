@@ -11,10 +11,10 @@ CHUNK = 1 << 15  # elements of a task
 
 
 @inlined
-def split_span(x, mask, omit, first, last, filled, present):
+def split_of(x, mask, omit, filled, present):
     """Valid samples, and 1 where there is one, else 0; how many are missing.  An empty `mask` is none."""
     missing = 0
-    for i in range(first, last):
+    for i in range(x.size):
         value = x[i]
         out = omit and value != value
         if mask.size:
@@ -28,7 +28,7 @@ def split_span(x, mask, omit, first, last, filled, present):
 @serial
 def split_serial(x, mask, omit, filled, present):
     """On the calling thread."""
-    return split_span(x, mask, omit, 0, x.size, filled, present)
+    return split_of(x, mask, omit, filled, present)
 
 
 @parallel
@@ -36,15 +36,15 @@ def split_parallel(x, mask, omit, filled, present):
     """On Numba's threads."""
     missing = 0
     for task in prange((x.size + CHUNK - 1) // CHUNK):
-        stop = min((task + 1) * CHUNK, x.size)
-        missing += split_span(x, mask, omit, task * CHUNK, stop, filled, present)
+        start, stop = task * CHUNK, (task + 1) * CHUNK  # of slices, LLVM knows that no index is negative
+        missing += split_of(x[start:stop], mask[start:stop], omit, filled[start:stop], present[start:stop])
     return missing
 
 
 @inlined
-def normalise_span(total, share, weight, least, first, last):
+def normalise_of(total, share, weight, least):
     """``total / (share / weight)``; NaN where no more than `least` of the weight falls on valid samples."""
-    for i in range(first, last):
+    for i in range(total.size):
         part = share[i] / weight
         total[i] = total[i] / part if abs(part) > least else np.nan
 
@@ -52,11 +52,12 @@ def normalise_span(total, share, weight, least, first, last):
 @serial
 def normalise_serial(total, share, weight, least):
     """On the calling thread."""
-    normalise_span(total, share, weight, least, 0, total.size)
+    normalise_of(total, share, weight, least)
 
 
 @parallel
 def normalise_parallel(total, share, weight, least):
     """On Numba's threads."""
     for task in prange((total.size + CHUNK - 1) // CHUNK):
-        normalise_span(total, share, weight, least, task * CHUNK, min((task + 1) * CHUNK, total.size))
+        start, stop = task * CHUNK, (task + 1) * CHUNK
+        normalise_of(total[start:stop], share[start:stop], weight, least)
