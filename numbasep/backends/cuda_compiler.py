@@ -1,0 +1,240 @@
+"""CUDA kernels from Python to machine code, without a device: Numba to PTX, nvJitLink or ptxas to a cubin.
+
+Numba's own cache cannot keep kernels made in factories and does not notice a new numba-cuda, so the machine code is kept
+here: in the cache directory, under a name that holds everything it depends on.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..kernels import cuda_columns, cuda_lines, cuda_plane, jit
+
+Capability = tuple[int, int]
+
+FAMILIES: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    cuda_plane.PlaneVariant: (cuda_plane.plane_kernel, cuda_plane.plane_signature),
+    cuda_columns.ColumnsVariant: (cuda_columns.columns_kernel, cuda_columns.columns_signature),
+    cuda_lines.LinesVariant: (cuda_lines.lines_kernel, cuda_lines.lines_signature),
+}
+"""Variant type -> (the kernel of a variant, the types of its arguments)."""
+
+PACKAGES = ("numba-cuda", "numba", "llvmlite", "cuda-core", "nvidia-nvvm", "nvidia-nvjitlink", "nvidia-cuda-nvcc")
+REPORT = ("-v", "-warn-spills", "-warn-lmem-usage")
+"""Options of ptxas that make it tell what a kernel needs."""
+
+
+class CudaUnavailableError(RuntimeError):
+    """The GPU was asked for and something that it needs is missing; the message says what, and what to install."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """Machine code of one kernel."""
+
+    name: str
+    """Of the entry point."""
+    image: bytes
+    """A cubin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What ptxas says about a kernel."""
+
+    registers: int
+    """Of a thread."""
+    stack: int
+    """Bytes of local memory of a thread."""
+    spills: int
+    """Bytes of registers that are stored to local memory and loaded again."""
+    shared: int
+    """Bytes of static shared memory of a block."""
+
+
+def missing() -> str | None:
+    """What compilation lacks, as a sentence with the remedy, or None.
+
+    Examples
+    --------
+    >>> missing() is None or "pip install" in missing()
+    True
+    """
+    install = 'python -m pip install "numbasep[cuda]"'
+    if importlib.util.find_spec("numba_cuda") is None:
+        return f"numba-cuda is not installed: {install}"
+    if importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.bindings") is None:
+        return f"cuda-bindings is not installed: {install}"
+    try:
+        _nvvm_version()
+    except Exception as error:  # whatever the loaders of NVIDIA's libraries raise
+        return f"NVIDIA's compiler libraries (NVVM, NVRTC) cannot be loaded ({error}): {install}"
+    return None
+
+
+@functools.cache
+def _nvvm_version() -> tuple[int, ...]:
+    from cuda.bindings import nvrtc, nvvm
+
+    nvrtc.nvrtcVersion()
+    return tuple(nvvm.version())
+
+
+def to_ptx(variant: Any, capability: Capability) -> str:
+    """PTX of a kernel for a compute capability such as (9, 0)."""
+    from numba import cuda
+
+    make, signature = FAMILIES[type(variant)]
+    ptx: str
+    ptx, _ = cuda.compile(
+        make(variant), signature(variant), cc=capability, device=False, abi="numba", output="ptx",
+        launch_bounds=variant.launch_bounds,
+    )  # fmt: skip
+    return ptx
+
+
+def entry_name(ptx: str) -> str:
+    """Name of the kernel in its PTX."""
+    found = re.search(r"\.entry\s+([\w$]+)", ptx)
+    assert found is not None, "PTX without an entry"
+    return found[1]
+
+
+def assemble(ptx: str, capability: Capability, options: Sequence[str] = ()) -> tuple[bytes, str]:
+    """Machine code of PTX and what the assembler says, by nvJitLink in this process or by ptxas.
+
+    Raises
+    ------
+    CudaUnavailableError
+        There is neither.
+    RuntimeError
+        The assembler refuses.
+    """
+    arch = "sm_{}{}".format(*capability)
+    try:
+        from cuda.core import Linker, LinkerOptions, ObjectCode
+
+        linker = Linker(
+            ObjectCode.from_ptx(ptx.encode()), options=LinkerOptions(arch=arch, ptxas_options=list(options))
+        )
+    except ImportError:
+        return _by_ptxas(ptx, arch, options)
+    image = bytes(linker.link("cubin").code)
+    return image, linker.get_info_log() + linker.get_error_log()
+
+
+def find_tool(name: str) -> str | None:
+    """A program of the CUDA toolkit: in the wheels of this environment, or on the path."""
+    for folder in sys.path:
+        for release in ("cu13", "cu12"):
+            program = Path(folder, "nvidia", release, "bin", name)
+            if program.is_file():
+                return str(program)
+    return shutil.which(name)
+
+
+def _by_ptxas(ptx: str, arch: str, options: Sequence[str]) -> tuple[bytes, str]:
+    program = find_tool("ptxas")
+    if program is None:
+        raise CudaUnavailableError(
+            'neither nvJitLink nor ptxas is installed: python -m pip install "numbasep[cuda]"'
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+        source.write_text(ptx)
+        done = subprocess.run(
+            [program, f"-arch={arch}", *options, str(source), "-o", str(target)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"ptxas: {done.stderr}")
+        return target.read_bytes(), done.stderr + done.stdout
+
+
+def resources(log: str) -> Resources:
+    """The figures in what the assembler says, for a single kernel assembled with `REPORT`.
+
+    Examples
+    --------
+    >>> resources("8 bytes stack frame, 4 bytes spill stores, 4 bytes spill loads\\nUsed 40 registers, 512 bytes smem")
+    Resources(registers=40, stack=8, spills=8, shared=512)
+    """
+
+    def number(pattern: str) -> int:
+        found = re.search(pattern, log)
+        return int(found[1]) if found else 0
+
+    spills = number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads")
+    return Resources(
+        number(r"Used (\d+) registers"), number(r"(\d+) bytes stack frame"), spills, number(r"(\d+) bytes smem")
+    )
+
+
+# --------------------------------------------------------------------------- the cache
+
+
+@functools.cache
+def _depends_on() -> str:
+    """Sources of the kernels and versions of the compilers."""
+    digest = hashlib.sha256()
+    folder = Path(cuda_plane.__file__).parent
+    for path in sorted(folder.glob("cuda_*.py")):
+        digest.update(path.read_bytes())
+    for package in PACKAGES:
+        try:
+            digest.update(f"{package} {importlib.metadata.version(package)};".encode())
+        except importlib.metadata.PackageNotFoundError:
+            digest.update(f"{package} -;".encode())
+    digest.update(repr(_nvvm_version()).encode())
+    return digest.hexdigest()
+
+
+def cached_path(variant: Any, capability: Capability) -> Path | None:
+    """File of a kernel's machine code; None where caching is off."""
+    if os.environ.get("NUMBASEP_CACHE", "1") == "0":
+        return None
+    key = f"{_depends_on()} {variant!r} {capability}"
+    return jit.cache_root() / "cuda" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.cubin"
+
+
+def compiled(variant: Any, capability: Capability) -> Binary:
+    """Machine code of a kernel: from the cache, or compiled and kept there."""
+    path = cached_path(variant, capability)
+    if path is not None:
+        try:
+            name, _, image = path.read_bytes().partition(b"\0")
+            if image.startswith(b"\x7fELF"):
+                return Binary(name.decode(), image)
+        except OSError:
+            pass
+    ptx = to_ptx(variant, capability)
+    image, _ = assemble(ptx, capability)
+    binary = Binary(entry_name(ptx), image)
+    if path is not None:
+        _keep(path, binary)
+    return binary
+
+
+def _keep(path: Path, binary: Binary) -> None:
+    """Write a file whole or not at all; a cache that cannot be written costs time, never results."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        with os.fdopen(handle, "wb") as file:
+            file.write(binary.name.encode() + b"\0" + binary.image)
+        os.replace(draft, path)
+    except OSError:
+        return

@@ -1,0 +1,257 @@
+"""The CUDA driver: devices, memory, and launches whose parameters are packed once and patched at every call.
+
+Numba marshals about a microsecond an argument at every launch, and a kernel with 18 taps has fifty; here a launch
+rewrites two pointers in a prepared buffer and calls the driver.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import struct
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..kernels.cuda_words import LANES
+from . import cuda_compiler
+from .cuda_compiler import CudaUnavailableError
+from .cuda_program import Launch, Program, Slot
+
+Array = npt.NDArray[Any]
+
+LEAST_CAPABILITY = (8, 0)  # asynchronous copies into shared memory
+TABLE_ALIGNMENT = 256
+
+
+def check(status: tuple[Any, ...]) -> Any:
+    """Results of a driver call, or an error that says what the driver says."""
+    from cuda.bindings import driver
+
+    code, *results = status
+    if code == driver.CUresult.CUDA_SUCCESS:
+        return results[0] if len(results) == 1 else tuple(results)
+    if code == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+        raise MemoryError("the GPU has not enough free memory for this call")
+    raise RuntimeError(f"CUDA driver: {code.name}")
+
+
+@functools.cache
+def missing() -> str | None:
+    """What running on a GPU lacks, as a sentence with the remedy, or None."""
+    lacking = cuda_compiler.missing()
+    if lacking is not None:
+        return lacking
+    from cuda.bindings import driver
+
+    try:
+        (code,) = driver.cuInit(0)
+    except Exception as error:  # the loader's own errors: no libcuda
+        return f"NVIDIA's driver (libcuda) cannot be loaded: {str(error).splitlines()[0]}"
+    if code != driver.CUresult.CUDA_SUCCESS:
+        return f"the CUDA driver does not start ({code.name}): is there an NVIDIA GPU, and is its driver loaded?"
+    if check(driver.cuDeviceGetCount()) == 0:
+        return "the CUDA driver finds no GPU"
+    return None
+
+
+def require() -> None:
+    """Raise a `CudaUnavailableError` that names what is missing, if anything is."""
+    lacking = missing()
+    if lacking is not None:
+        raise CudaUnavailableError(f"filtering on a GPU is not possible here: {lacking}")
+
+
+@functools.cache
+def device(ordinal: int) -> Device:
+    """One of the GPUs."""
+    require()
+    return Device(ordinal)
+
+
+def device_of(address: int) -> Device:
+    """The GPU whose memory an address belongs to."""
+    from cuda.bindings import driver
+
+    require()
+    if device_count() == 1:
+        return device(0)
+    attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    return device(int(check(driver.cuPointerGetAttribute(attribute, address))))
+
+
+@functools.cache
+def device_count() -> int:
+    """How many GPUs there are."""
+    from cuda.bindings import driver
+
+    return int(check(driver.cuDeviceGetCount()))
+
+
+class Device:
+    """A GPU in its primary context, which CuPy, PyTorch and Numba use, too."""
+
+    warps: int | None = None
+
+    def __init__(self, ordinal: int) -> None:
+        from cuda.bindings import driver
+
+        self._driver = driver
+        self._handle = check(driver.cuDeviceGet(ordinal))
+        self._context = check(driver.cuDevicePrimaryCtxRetain(self._handle))
+        self.name = check(driver.cuDeviceGetName(128, self._handle)).split(b"\0")[0].decode()
+        attribute = driver.CUdevice_attribute
+        self.capability = (
+            self._attribute(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR),
+            self._attribute(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
+        )
+        self.multiprocessors = self._attribute(attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+        if self.capability < LEAST_CAPABILITY:
+            raise CudaUnavailableError(
+                f"{self.name} has compute capability {self.capability[0]}.{self.capability[1]}; "
+                f"{LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]} or later is needed"
+            )
+        self._kernels: dict[Any, Any] = {}
+        self._lock = threading.Lock()
+
+    def _attribute(self, attribute: Any) -> int:
+        return int(check(self._driver.cuDeviceGetAttribute(attribute, self._handle)))
+
+    @contextlib.contextmanager
+    def current(self) -> Iterator[None]:
+        """The device's context on the calling thread, put back afterwards."""
+        driver = self._driver
+        if int(check(driver.cuCtxGetCurrent())) == int(self._context):
+            yield
+            return
+        check(driver.cuCtxPushCurrent(self._context))
+        try:
+            yield
+        finally:
+            check(driver.cuCtxPopCurrent())
+
+    def kernel(self, variant: Any) -> Any:
+        """The loaded kernel of a variant."""
+        with self._lock:
+            if variant not in self._kernels:
+                binary = cuda_compiler.compiled(variant, self.capability)
+                module = check(self._driver.cuModuleLoadData(binary.image))
+                function = check(self._driver.cuModuleGetFunction(module, binary.name.encode()))
+                self._kernels[variant] = (function, module)
+            return self._kernels[variant][0]
+
+    def prepare(self, program: Program, code: str) -> DeviceProgram:
+        """Bind a program to this device; `code`: the type of sums."""
+        with self.current():
+            return DeviceProgram(self, program, code)
+
+    # ---------------------------------------------------------------------- memory
+
+    def allocate(self, nbytes: int, stream: int) -> int:
+        """Memory that is ready in the order of a stream."""
+        return int(check(self._driver.cuMemAllocAsync(max(nbytes, 1), stream)))
+
+    def free(self, address: int, stream: int) -> None:
+        """Give memory back when the stream has come here."""
+        check(self._driver.cuMemFreeAsync(address, stream))
+
+    def upload(self, address: int, values: Array, stream: int) -> None:
+        """Copy a contiguous array to the device."""
+        check(self._driver.cuMemcpyHtoDAsync(address, values.ctypes.data, values.nbytes, stream))
+
+    def download(self, values: Array, address: int, stream: int) -> None:
+        """Copy to a contiguous array, and wait for it."""
+        check(self._driver.cuMemcpyDtoHAsync(values.ctypes.data, address, values.nbytes, stream))
+        check(self._driver.cuStreamSynchronize(stream))
+
+
+class DeviceProgram:
+    """A program whose tables are on a device and whose launches are packed."""
+
+    def __init__(self, device: Device, program: Program, code: str) -> None:
+        self.scratch = program.scratch
+        self._device = device
+        self._tables = _Tables(device, [a for launch in program.launches for a in launch.arguments])
+        self._launches = [PackedLaunch(device, launch, code, self._tables) for launch in program.launches]
+        self._lock = threading.Lock()
+
+    def __call__(self, addresses: dict[int, tuple[int, int]], stream: int = 0) -> None:
+        """Enqueue on a stream; memory is given by slot as (address, bytes)."""
+        with self._lock, self._device.current():
+            for launch in self._launches:
+                launch(addresses, stream)
+
+
+class _Tables:
+    """All tables of a program in one piece of device memory."""
+
+    def __init__(self, device: Device, arguments: list[Any]) -> None:
+        tables = {id(a): a for a in arguments if isinstance(a, np.ndarray)}
+        self._offsets, total = {}, 0
+        for key, table in tables.items():
+            self._offsets[key] = total
+            total += -(-table.nbytes // TABLE_ALIGNMENT) * TABLE_ALIGNMENT
+        packed = np.zeros(max(total, 1), np.uint8)
+        for key, table in tables.items():
+            flat = np.ascontiguousarray(table).view(np.uint8).ravel()
+            packed[self._offsets[key] : self._offsets[key] + flat.size] = flat
+        driver = device._driver
+        self._address = int(check(driver.cuMemAlloc(packed.nbytes)))
+        weakref.finalize(self, driver.cuMemFree, self._address)
+        check(driver.cuMemcpyHtoD(self._address, packed.ctypes.data, packed.nbytes))
+        check(driver.cuCtxSynchronize())  # launches may be on a stream that waits for nothing
+
+    def address(self, table: Array) -> int:
+        """Where a table is."""
+        return self._address + self._offsets[id(table)]
+
+
+class PackedLaunch:
+    """One launch: a buffer of parameters, eight bytes each, and the addresses of all of them."""
+
+    def __init__(self, device: Any, launch: Launch, code: str, tables: Any) -> None:
+        self._function = device.kernel(launch.variant)
+        self._enqueue = device._driver.cuLaunchKernel
+        self._grid = (launch.blocks, 1, 1, LANES, launch.warps, 1, 0)
+        values: list[bytes] = []
+        self._aligned, self._pitch = -1, -1
+        for position, argument in enumerate(launch.arguments):
+            if position == launch.aligned_in:
+                self._aligned, self._aligned_value = len(values), int(argument)
+            if position == launch.pitch_out:
+                self._pitch, self._pitch_value = len(values), int(argument)
+            values += _packed(argument, code, tables)
+        self._source, self._target = launch.arguments[0].index, launch.arguments[1].index
+        self._values = (ctypes.c_int64 * len(values)).from_buffer_copy(b"".join(values))
+        start = ctypes.addressof(self._values)
+        self._pointers = (ctypes.c_int64 * len(values))(*(start + 8 * i for i in range(len(values))))
+        self._parameters = ctypes.addressof(self._pointers)
+
+    def __call__(self, addresses: dict[int, tuple[int, int]], stream: int) -> None:
+        """Patch the two arrays, and what depends on where they start; enqueue."""
+        source, target, values = addresses[self._source][0], addresses[self._target][0], self._values
+        values[0], values[1] = source, target
+        if self._aligned >= 0:
+            values[self._aligned] = self._aligned_value if source % 16 == 0 else 0
+            values[self._pitch] = self._pitch_value if target % 16 == 0 else -abs(self._pitch_value)
+        (code,) = self._enqueue(self._function, *self._grid, stream, self._parameters, 0)
+        if code:
+            check((code,))
+
+
+def _packed(argument: Any, code: str, tables: Any) -> list[bytes]:
+    """An argument as parameters of eight bytes; tuples have one for each element."""
+    if isinstance(argument, tuple):
+        return [word for item in argument for word in _packed(item, code, tables)]
+    if isinstance(argument, Slot):
+        return [bytes(8)]
+    if isinstance(argument, np.ndarray):
+        return [struct.pack("<q", tables.address(argument))]
+    if isinstance(argument, float):
+        return [struct.pack("<f4x" if code == "f4" else "<d", argument)]
+    return [struct.pack("<q", int(argument))]
