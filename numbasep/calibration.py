@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numbasep import cost
+from numbasep import accelerator, cost
 from numbasep import machine as machines
+from numbasep.accelerator import Accelerator
 from numbasep.backends import recursive
 from numbasep.backends.extent import largest_magnitude
 from numbasep.execute import run_plan
@@ -26,7 +27,7 @@ from numbasep.machine import REFERENCE, Machine, Steps, Table
 from numbasep.operators import Operator
 from numbasep.overlap import tiling
 from numbasep.planner import Plan, choose
-from numbasep.problem import Options, make_problem, make_windows
+from numbasep.problem import DEVICES, Options, make_problem, make_windows
 
 BUSY = 0.6  # load a processor above which measurements mislead
 REPEATS = 5  # each measurement is the shortest of so many
@@ -39,11 +40,13 @@ REFITS = 8
 PRIOR = 0.5  # weight of the reference beside that of a sample which is 3 % off: 6
 
 
-def calibrate(*, store: bool = True) -> Machine:
+def calibrate(*, store: bool = True, device: str | None = None) -> Machine | Accelerator:
     """Measure this machine, in about two seconds, and let plans made from now on use the result.
 
     Parameters
     ----------
+    device : {"cpu", "cuda"}, optional
+        What to measure.  Default: the CPU.
     store : bool, optional
         Whether to write the constants to the cache directory (``NUMBASEP_CACHE_DIR`` overrides where), so
         that later processes find them.  They hold for this processor, these versions and this number of
@@ -51,11 +54,13 @@ def calibrate(*, store: bool = True) -> Machine:
 
     Returns
     -------
-    Machine
+    Machine or Accelerator
         The constants.
 
     Raises
     ------
+    CudaUnavailableError
+        For ``device="cuda"`` where there is no GPU, or a library is missing.
     OSError
         If the file cannot be written.
 
@@ -64,12 +69,40 @@ def calibrate(*, store: bool = True) -> Machine:
     Calibrate on an idle machine: a RuntimeWarning says if it seems busy.  Without a calibration, plans use
     the constants that ship with the package.
     """
+    if device not in DEVICES:
+        raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}, got {device!r}")
+    if device == "cuda":
+        return _calibrate_gpu(store=store)
     threads = machines.available_processors()
     _warn_if_busy(threads)
     measured = _measure(threads)
     if store:
         machines.save(measured)
     return measured
+
+
+def _calibrate_gpu(*, store: bool) -> Accelerator:
+    from numbasep.backends import cuda_calibration
+
+    measured = cuda_calibration.measure(_gpu_plan)
+    if store:
+        accelerator.save(measured)
+    return measured
+
+
+def _gpu_plan(taps: tuple[int, ...], shape: tuple[int, ...], code: str, method: str) -> Plan:
+    """A plan for the GPU with a separable kernel of so many taps."""
+    weights = np.outer(*(np.linspace(0.5, 1.0, n) for n in taps))
+    dtype = np.dtype(code)
+    problem = make_problem(
+        shape, dtype, dtype, make_windows(shape, (0, 1), weights.shape, "reflect", 0, flip=False), cval=0.0,
+        footprint="support", options=Options(method=method, device="cuda"), operation="correlate",
+        complex_kernel=False, integer_l1=None,
+    )  # fmt: skip
+    found = forms(weights)
+    constants = accelerator.REFERENCE
+    choice = choose(problem, kernel_facts(weights, found), constants)
+    return Plan(problem, choice, Operator(found, None, weights), constants.name)
 
 
 def _warn_if_busy(threads: int) -> None:

@@ -44,6 +44,11 @@ def run_plan(plan: Plan, input: npt.ArrayLike, output: Any = None) -> Array:
 def filter_array(plan: Plan, x: Array, output: Any) -> Array:
     """Filter `x`, an array that the plan was made for, into `output`, a new array unless it is one."""
     problem = plan.problem
+    if problem.device == "cuda":
+        from .backends import cuda
+
+        filtered: Array = cuda.filter_array(plan, x, output)
+        return filtered
     out = make_output(output, problem.output_dtype, problem.out_shape, x)
     if not problem.pixels:
         return out

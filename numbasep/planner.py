@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from numbasep import rounding
+from numbasep import rounding, routes_cuda
+from numbasep.accelerator import Accelerator
 from numbasep.facts import KernelFacts
 from numbasep.machine import Machine
 from numbasep.problem import Problem
@@ -31,7 +32,7 @@ class Choice:
     """What is executed instead if `chosen.needs_finite` and the data hold NaN or infinities."""
 
 
-def choose(problem: Problem, facts: KernelFacts, machine: Machine) -> Choice:
+def choose(problem: Problem, facts: KernelFacts, machine: Machine | Accelerator) -> Choice:
     """Pick the route of least predicted time among those that keep the contract.
 
     Parameters
@@ -40,8 +41,8 @@ def choose(problem: Problem, facts: KernelFacts, machine: Machine) -> Choice:
         What is asked; `problem.method` forces a route, `problem.rtol` allows an error.
     facts : KernelFacts
         The kernel.
-    machine : Machine
-        Constants that the predictions are made of.
+    machine : Machine or Accelerator
+        Constants that the predictions are made of; those of a GPU for ``device="cuda"``.
 
     Returns
     -------
@@ -63,7 +64,10 @@ def choose(problem: Problem, facts: KernelFacts, machine: Machine) -> Choice:
     and rounds once, in the division, no other is taken.  Conversion to integers truncates, so that a sum of
     899.9999 in place of 900 would show, in uniform areas for instance.
     """
-    found = _price(problem, facts, machine)
+    if isinstance(machine, Accelerator):
+        found = routes_cuda.price(problem, facts, machine)
+    else:
+        found = _price(problem, facts, machine)
     reference = found["direct"][0]
     forced = problem.method if problem.method != "auto" else None
     contract = _contract(problem, reference, found)
@@ -76,6 +80,8 @@ def choose(problem: Problem, facts: KernelFacts, machine: Machine) -> Choice:
         chosen = best[forced]
         if not chosen.feasible:
             raise ValueError(f"method={forced!r} cannot compute this: {chosen.reason}")
+    elif not any(candidate.feasible for candidate in best.values()):
+        raise ValueError(f"device={problem.device!r} cannot compute this: {best['direct'].reason}")
     else:
         chosen = _fastest(list(best.values()))
     fallback = None

@@ -6,6 +6,7 @@ import html
 import math
 from typing import TYPE_CHECKING
 
+from numbasep import accelerator, routes_cuda
 from numbasep.routes import Candidate
 
 if TYPE_CHECKING:
@@ -91,8 +92,15 @@ def footnotes(plan: Plan) -> list[str]:
     lines = [
         f"workspace {engineering(plan.workspace, 'B', BYTES)}; operations and bytes for one output element"
     ]
-    if plan.choice.fallback is not None:
+    if plan.problem.device == "cuda" and plan.choice.chosen.needs_finite:
+        lines.append("results that are not finite: summed again directly, each by itself")
+    elif plan.choice.fallback is not None:
         lines.append(f"data with NaN or infinities: {plan.choice.fallback.method}")
+    if plan.problem.device == "cuda":
+        there_and_back = routes_cuda.transfer_seconds(plan.problem, accelerator.current())
+        lines.append(
+            f"arrays of the host: {engineering(there_and_back, 's', SECONDS)} more, to the GPU and back"
+        )
     lines.append(f"times predicted for {plan.machine}")
     return lines
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -50,3 +55,57 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(skip)
+
+
+# ------------------------------------------------------------------------------ the CUDA simulator
+# Numba decides at import whether it simulates, so tests marked `cudasim` run in a process of their own: it is started
+# for the first of them, runs all that were selected, and each test here takes its outcome from there.
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+OUTCOMES = "NUMBASEP_SIMULATED_OUTCOMES"  # where the simulator's process writes them
+_outcomes: dict[str, tuple[str, str]] = {}
+
+
+def _simulate(session: pytest.Session) -> None:
+    tests = [item.nodeid for item in session.items if "cudasim" in item.keywords]
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "outcomes")
+        environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", OUTCOMES: str(report)}
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "cudasim", *tests]
+        done = subprocess.run(
+            command, cwd=session.config.rootpath, env=environment, capture_output=True, text=True, check=False
+        )
+        lines = report.read_text().splitlines() if report.exists() else []
+    for line in lines:
+        nodeid, outcome, text = json.loads(line)
+        if outcome != "passed" or nodeid not in _outcomes:
+            _outcomes[nodeid] = (outcome, text)
+    for nodeid in tests:
+        _outcomes.setdefault(
+            nodeid, ("failed", f"the simulator's process ended early\n{done.stdout}{done.stderr}")
+        )
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    path = os.environ.get(OUTCOMES)
+    if path and (report.when == "call" or report.outcome != "passed"):
+        text = (
+            report.longrepr[2]
+            if report.skipped and isinstance(report.longrepr, tuple)
+            else report.longreprtext
+        )
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps([report.nodeid, report.outcome, text]) + "\n")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if SIMULATED or "cudasim" not in pyfuncitem.keywords:
+        return None
+    if not _outcomes:
+        _simulate(pyfuncitem.session)
+    outcome, text = _outcomes[pyfuncitem.nodeid]
+    if outcome == "failed":
+        pytest.fail(f"in the simulator's process:\n{text}", pytrace=False)
+    if outcome == "skipped":
+        pytest.skip(text)
+    return True

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .. import machine
+from .. import accelerator, machine
 from ..factor import forms as find_forms
 from ..factor import recursion
 from ..factor.form import Form
@@ -188,7 +188,7 @@ def freeze(value: Any) -> Any:
 
 def finish(problem: Problem, operator: Operator, facts: KernelFacts) -> Plan:
     """Choose the route and put the plan together."""
-    constants = machine.current()
+    constants = accelerator.current() if problem.device == "cuda" else machine.current()
     terms = operator.forms[0].terms if operator.forms else ()
     recursive = None
     if problem.rtol is not None and problem.compute_dtype.kind != "c":

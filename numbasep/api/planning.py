@@ -116,7 +116,7 @@ def configuration() -> dict[str, Any]:
     import scipy
 
     from .. import __version__, machine
-    from ..backends import threads
+    from ..backends import cuda_driver, threads
     from ..kernels import jit, simd
 
     def version(package: str) -> str:
@@ -133,6 +133,7 @@ def configuration() -> dict[str, Any]:
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
         "numba-cuda": version("numba-cuda"),
+        "cuda": cuda_driver.state(),
         "platform": platform.platform(),
         "cpu": platform.processor() or platform.machine(),
         "vector": f"{simd.VECTOR_BYTES * 8} bits",
@@ -143,7 +144,7 @@ def configuration() -> dict[str, Any]:
 
 
 def show_config() -> None:
-    """Print versions, processor, threads, calibration and caches: what a bug report needs.
+    """Print versions, processor, GPU, threads, calibration and caches: what a bug report needs.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """CUDA kernels from Python to machine code, without a device: Numba to PTX, nvJitLink or ptxas to a cubin.
 
-Numba's own cache cannot keep kernels made in factories and does not notice a new numba-cuda, so the machine code is kept
-here: in the cache directory, under a name that holds everything it depends on.
+Numba's own cache cannot keep kernels made in factories and does not notice a new numba-cuda, so machine code is
+kept here: in the cache directory, under a name that holds everything it depends on.
 """
 
 from __future__ import annotations
@@ -32,9 +32,18 @@ FAMILIES: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 }
 """Variant type -> (the kernel of a variant, the types of its arguments)."""
 
-PACKAGES = ("numba-cuda", "numba", "llvmlite", "cuda-core", "nvidia-nvvm", "nvidia-nvjitlink", "nvidia-cuda-nvcc")
+PACKAGES = (
+    "numba-cuda",
+    "numba",
+    "llvmlite",
+    "cuda-core",
+    "nvidia-nvvm",
+    "nvidia-nvjitlink",
+    "nvidia-cuda-nvcc",
+)
 REPORT = ("-v", "-warn-spills", "-warn-lmem-usage")
 """Options of ptxas that make it tell what a kernel needs."""
+TOO_OLD = "Unsupported .version"  # says a ptxas that is older than the NVVM that wrote the PTX
 
 
 class CudaUnavailableError(RuntimeError):
@@ -61,8 +70,6 @@ class Resources:
     """Bytes of local memory of a thread."""
     spills: int
     """Bytes of registers that are stored to local memory and loaded again."""
-    shared: int
-    """Bytes of static shared memory of a block."""
 
 
 def missing() -> str | None:
@@ -114,7 +121,10 @@ def entry_name(ptx: str) -> str:
 
 
 def assemble(ptx: str, capability: Capability, options: Sequence[str] = ()) -> tuple[bytes, str]:
-    """Machine code of PTX and what the assembler says, by nvJitLink in this process or by ptxas.
+    """Machine code of PTX and what the assembler says.
+
+    By ptxas, where there is one that is not older than NVVM: it is of the same release, and register budgets are kept
+    for that.  Otherwise by nvJitLink, which numba-cuda always brings, in this process.
 
     Raises
     ------
@@ -124,14 +134,27 @@ def assemble(ptx: str, capability: Capability, options: Sequence[str] = ()) -> t
         The assembler refuses.
     """
     arch = "sm_{}{}".format(*capability)
+    program = find_tool("ptxas")
+    if program is not None:
+        image, log = _by_ptxas(program, ptx, arch, options)
+        if image is not None:
+            return image, log
+        if TOO_OLD not in log:
+            raise RuntimeError(f"ptxas: {log}")
+    return _by_nvjitlink(ptx, arch, options)
+
+
+def _by_nvjitlink(ptx: str, arch: str, options: Sequence[str]) -> tuple[bytes, str]:
     try:
         from cuda.core import Linker, LinkerOptions, ObjectCode
-
-        linker = Linker(
-            ObjectCode.from_ptx(ptx.encode()), options=LinkerOptions(arch=arch, ptxas_options=list(options))
-        )
-    except ImportError:
-        return _by_ptxas(ptx, arch, options)
+    except ImportError as error:
+        raise CudaUnavailableError(
+            'neither ptxas nor nvJitLink is installed: python -m pip install "numbasep[cuda]"'
+        ) from error
+    linker = Linker(
+        ObjectCode.from_ptx(ptx.encode()),
+        options=LinkerOptions(arch=arch, ptxas_options=list(options) or None),
+    )
     image = bytes(linker.link("cubin").code)
     return image, linker.get_info_log() + linker.get_error_log()
 
@@ -146,12 +169,7 @@ def find_tool(name: str) -> str | None:
     return shutil.which(name)
 
 
-def _by_ptxas(ptx: str, arch: str, options: Sequence[str]) -> tuple[bytes, str]:
-    program = find_tool("ptxas")
-    if program is None:
-        raise CudaUnavailableError(
-            'neither nvJitLink nor ptxas is installed: python -m pip install "numbasep[cuda]"'
-        )
+def _by_ptxas(program: str, ptx: str, arch: str, options: Sequence[str]) -> tuple[bytes | None, str]:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         source.write_text(ptx)
@@ -159,9 +177,7 @@ def _by_ptxas(ptx: str, arch: str, options: Sequence[str]) -> tuple[bytes, str]:
             [program, f"-arch={arch}", *options, str(source), "-o", str(target)],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        if done.returncode:
-            raise RuntimeError(f"ptxas: {done.stderr}")
-        return target.read_bytes(), done.stderr + done.stdout
+        return None if done.returncode else target.read_bytes(), done.stderr + done.stdout
 
 
 def resources(log: str) -> Resources:
@@ -169,8 +185,8 @@ def resources(log: str) -> Resources:
 
     Examples
     --------
-    >>> resources("8 bytes stack frame, 4 bytes spill stores, 4 bytes spill loads\\nUsed 40 registers, 512 bytes smem")
-    Resources(registers=40, stack=8, spills=8, shared=512)
+    >>> resources("8 bytes stack frame, 4 bytes spill stores, 4 bytes spill loads, Used 40 registers")
+    Resources(registers=40, stack=8, spills=8)
     """
 
     def number(pattern: str) -> int:
@@ -178,9 +194,7 @@ def resources(log: str) -> Resources:
         return int(found[1]) if found else 0
 
     spills = number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads")
-    return Resources(
-        number(r"Used (\d+) registers"), number(r"(\d+) bytes stack frame"), spills, number(r"(\d+) bytes smem")
-    )
+    return Resources(number(r"Used (\d+) registers"), number(r"(\d+) bytes stack frame"), spills)
 
 
 # --------------------------------------------------------------------------- the cache

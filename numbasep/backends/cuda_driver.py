@@ -12,13 +12,13 @@ import functools
 import struct
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..kernels.cuda_words import LANES
+from ..kernels.cuda_words import LANES, SIMULATED
 from . import cuda_compiler
 from .cuda_compiler import CudaUnavailableError
 from .cuda_program import Launch, Program, Slot
@@ -54,10 +54,29 @@ def missing() -> str | None:
     except Exception as error:  # the loader's own errors: no libcuda
         return f"NVIDIA's driver (libcuda) cannot be loaded: {str(error).splitlines()[0]}"
     if code != driver.CUresult.CUDA_SUCCESS:
-        return f"the CUDA driver does not start ({code.name}): is there an NVIDIA GPU, and is its driver loaded?"
+        return (
+            f"the CUDA driver does not start ({code.name}): is there an NVIDIA GPU, and is its driver loaded?"
+        )
     if check(driver.cuDeviceGetCount()) == 0:
         return "the CUDA driver finds no GPU"
     return None
+
+
+def state() -> str:
+    """The GPUs, or why there are none to use: a line for `numbasep.show_config`."""
+    if SIMULATED:
+        return "Numba's simulator (NUMBA_ENABLE_CUDASIM=1)"
+    lacking = missing()
+    if lacking is not None:
+        return f"no: {lacking}"
+    names = []
+    for ordinal in range(device_count()):
+        try:
+            one = device(ordinal)
+            names.append("{} (compute capability {}.{})".format(one.name, *one.capability))
+        except CudaUnavailableError as error:
+            names.append(f"no: {error}")
+    return ", ".join(names)
 
 
 def require() -> None:
@@ -102,6 +121,7 @@ class Device:
         from cuda.bindings import driver
 
         self._driver = driver
+        self.ordinal = ordinal
         self._handle = check(driver.cuDeviceGet(ordinal))
         self._context = check(driver.cuDevicePrimaryCtxRetain(self._handle))
         self.name = check(driver.cuDeviceGetName(128, self._handle)).split(b"\0")[0].decode()
@@ -168,6 +188,30 @@ class Device:
         """Copy to a contiguous array, and wait for it."""
         check(self._driver.cuMemcpyDtoHAsync(values.ctypes.data, address, values.nbytes, stream))
         check(self._driver.cuStreamSynchronize(stream))
+
+    def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
+        """Copy within the device."""
+        check(self._driver.cuMemcpyDtoDAsync(target, source, nbytes, stream))
+
+    def fill(self, address: int, nbytes: int, stream: int) -> None:
+        """Set all bytes to zero."""
+        check(self._driver.cuMemsetD8Async(address, 0, nbytes, stream))
+
+    def seconds(self, work: Callable[[], Any], repeats: int) -> float:
+        """Time of work that is enqueued on the default stream, by events, after one run to warm up."""
+        driver = self._driver
+        start, stop = (check(driver.cuEventCreate(0)) for _ in range(2))
+        try:
+            work()
+            check(driver.cuEventRecord(start, 0))
+            for _ in range(repeats):
+                work()
+            check(driver.cuEventRecord(stop, 0))
+            check(driver.cuEventSynchronize(stop))
+            return float(check(driver.cuEventElapsedTime(start, stop))) * 1e-3 / repeats
+        finally:
+            check(driver.cuEventDestroy(start))
+            check(driver.cuEventDestroy(stop))
 
 
 class DeviceProgram:
@@ -253,5 +297,5 @@ def _packed(argument: Any, code: str, tables: Any) -> list[bytes]:
     if isinstance(argument, np.ndarray):
         return [struct.pack("<q", tables.address(argument))]
     if isinstance(argument, float):
-        return [struct.pack("<f4x" if code == "f4" else "<d", argument)]
+        return [np.array(argument).astype(code).tobytes().ljust(8, b"\0")]
     return [struct.pack("<q", int(argument))]

@@ -149,8 +149,7 @@ class _Builder:
         if not terms:  # nothing multiplies: zero everywhere
             terms = [tuple(support_factor(np.zeros(w.taps)) for w in windows)]
         if len(windows) == 1:
-            merged = terms[0][0] if len(terms) == 1 else merged([term[0] for term in terms])
-            self._single(merged, source, target, windows[0], self.divisor)
+            self._single(merged([term[0] for term in terms]), source, target, windows[0], self.divisor)
         elif one_pass(terms, windows, source.stride(windows[-1].axis)):
             self._plane(terms, source, target, windows, self.divisor)
         else:
@@ -247,7 +246,8 @@ class _Builder:
     ) -> None:
         """Taps along one axis, or two, by `cuda_plane`."""
         inner = source.stride(windows[-1].axis)
-        along, down = (None, windows[-1])
+        along: Window | None = None
+        down: Window | None = windows[-1]
         if inner <= MOST_STEP:
             along, down = windows[-1], windows[-2] if len(windows) > 1 else None
         step = inner if along else 1
@@ -311,7 +311,9 @@ class _Builder:
         step, size = source.stride(window.axis), cuda_lines.SEGMENT
         elements = factor.positions * step
         values = factor.taps[factor.positions]
-        segments, pieces, weights = [0], [], []
+        segments = [0]
+        pieces: list[Any] = []
+        weights: list[float] = []
         for segment in range(int(elements[-1]) // size + 1 if elements.size else 0):
             inside = elements // size == segment
             at, taps = elements[inside] - segment * size, values[inside]
@@ -342,7 +344,8 @@ class _Builder:
         source = parts[0][0]
         inner = source.stride(window.axis) if window else math.prod(source.shape)
         outer = math.prod(source.shape[: window.axis]) if window else 1
-        pieces, weights = [], []
+        pieces: list[Any] = []
+        weights: list[float] = []
         for number, (_, factor) in enumerate(parts):
             for start, length in pieces_of(factor.positions, cuda_columns.LENGTHS):
                 pieces.append((number, 0, start, length, len(weights)))
@@ -363,7 +366,8 @@ class _Builder:
         """Weights over two axes or more: runs down the columns, by `cuda_columns`."""
         *outer, down, along = windows
         inner = source.stride(along.axis)
-        pieces, values = [], []
+        pieces: list[Any] = []
+        values: list[float] = []
         taps_outside = list(np.ndindex(*(w.taps for w in outer)))
         for number, index in enumerate(taps_outside):
             for column in range(along.taps):

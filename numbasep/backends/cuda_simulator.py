@@ -30,6 +30,7 @@ class SimulatedDevice:
     """What `cuda_driver.Device` is to a GPU."""
 
     name = "Numba's CUDA simulator"
+    ordinal = None
     multiprocessors = 1
     warps = 1
 
@@ -45,7 +46,7 @@ class SimulatedProgram:
         self.scratch = program.scratch
         self._program, self._number = program, np.dtype(code).type
 
-    def __call__(self, addresses: dict[int, tuple[int, int]], stream: int = 0) -> None:
+    def __call__(self, addresses: dict[int, tuple[int, int]], stream: int = 0) -> None:  # noqa: ARG002 - none here
         """Run on memory given by slot as (address, bytes)."""
         for launch in self._program.launches:
             arguments = list(launch.arguments)
@@ -72,4 +73,5 @@ def memory_at(address: int, nbytes: int) -> Array:
     """The bytes of host memory at an address."""
     if not nbytes:
         return np.zeros(0, np.uint8)
-    return np.frombuffer((ctypes.c_uint8 * nbytes).from_address(address), np.uint8)
+    memory: Array = np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
+    return memory

@@ -89,10 +89,12 @@ def merged(factors: Sequence[Factor]) -> Factor:
 
 
 def gain_of(term: Term) -> float:
+    """What a constant is multiplied by."""
     return math.prod(float(f.taps[f.positions].sum()) for f in term)
 
 
 def border_after(cval: float, gain: float) -> float:
+    """The boundary value of an intermediate; none stays none, whatever the gain."""
     return cval * gain if cval else 0.0
 
 
@@ -155,6 +157,7 @@ def continued(first: int, count: int, size: int, boundary: Boundary) -> Array:
 
 
 def row_table(window: Window, first: int, count: int, stride: int) -> Array:
+    """Where each of `count` rows from `first` on starts, `stride` elements a row, or OUTSIDE."""
     rows = continued(first, count, window.size, window.boundary)
     return np.where(rows == OUTSIDE, OUTSIDE, rows * stride)
 
@@ -170,6 +173,7 @@ def column_table(window: Window, first: int, count: int, step: int) -> Array:
 
 
 def row_axis(source: Operand, target: Operand, along: Window | None, down: Window | None) -> RowAxis:
+    """The rows of a plane pass."""
     if down is not None:
         return RowAxis(down.out_size, source.stride(down.axis), target.stride(down.axis))
     assert along is not None  # all lines are rows, whatever axes precede the filtered one
@@ -214,6 +218,7 @@ def outer_tables(source: Operand, target: Operand, windows: Sequence[Window]) ->
 
 
 def flat_table(rows: Sequence[Sequence[int]]) -> Array:
+    """Rows of integers as the kernels read them."""
     return np.array(rows, np.int64).ravel() if rows else np.zeros(1, np.int64)
 
 

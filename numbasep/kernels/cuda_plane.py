@@ -103,8 +103,9 @@ class PlaneVariant:
     def launch_bounds(self) -> tuple[int, int]:
         """(threads of a block, blocks that a multiprocessor should hold): what registers are allotted by."""
         held = (self.taps - 1 if self.down else 0) * self.width + self.reach + 3 * self.width
-        registers = held * (2 if self.compute == "f8" else 1) + BOOKKEEPING
-        return LANES * self.warps, max(1, REGISTERS // (LANES * self.warps * registers))
+        bookkeeping = BOOKKEEPING * (1.7 if self.repaired or not self.along else 1)
+        registers = held * (2 if self.compute == "f8" else 1) + bookkeeping
+        return LANES * self.warps, max(1, int(REGISTERS / (LANES * self.warps * registers)))
 
 
 def plane_signature(variant: PlaneVariant):

@@ -59,7 +59,9 @@ def from_sums(values, storage):
             whole = np.array([int(min(max(v, limits.min), limits.max)) for v in exact], kept)
         elif storage.code == "u8":
             size = [int(abs(v)) if abs(v) < 2.0**64 else 2**64 - 1 for v in values.tolist()]
-            whole = np.array([(-s if v <= -1 else s) % 2**64 for s, v in zip(size, values.tolist())], kept)
+            whole = np.array(
+                [(-s if v <= -1 else s) % 2**64 for s, v in zip(size, values.tolist(), strict=True)], kept
+            )
         else:
             bits = 32 if storage.itemsize < 4 or storage.code == "i4" else 64
             least = -(2 ** (bits - 1))

@@ -1,0 +1,239 @@
+"""The CUDA backend: plans run on the GPU, on arrays that are there already or are taken there and back.
+
+CuPy, PyTorch and Numba arrays stay on their device and on their stream and give results of their own type.  Their
+public function runs on a stand-in, a NumPy array of the same shape and type without memory, so that arguments are
+checked and plans are made by the same code as ever; where a plan would run on the stand-in, it runs on the array.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import make_output
+from ..kernels.cuda_words import SIMULATED
+from ..planner import Plan
+from . import cuda_driver
+from .cuda_arrays import DeviceArray, Library, describe, library_of
+from .cuda_program import INPUT, OUTPUT, build_program
+from .cuda_simulator import SimulatedDevice
+
+Array = npt.NDArray[Any]
+Addresses = dict[int, tuple[int, int]]
+
+UNSUPPORTED = {
+    "filter_bank", "gaussian_gradient_magnitude", "generic_gradient_magnitude", "generic_laplace",
+}  # fmt: skip
+"""Functions that combine several results on the host."""
+
+_simulated = SimulatedDevice()
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """The arrays of a call whose function sees stand-ins."""
+
+    stand_in: Array
+    """What the function sees as its input."""
+    array: Any
+    """The input."""
+    output: Any
+    """The array to write to, or None."""
+
+
+_bound: contextvars.ContextVar[_Bound | None] = contextvars.ContextVar("numbasep_cuda_call", default=None)
+
+
+# --------------------------------------------------------------------------- the two ways in
+
+
+def call(name: str, arguments: dict[str, Any]) -> Any:
+    """Run a public function on the GPU; `arguments` maps all its parameters to values.
+
+    Raises
+    ------
+    CudaUnavailableError
+        There is no GPU, or a library is missing; the message says which, and what to install.
+    ValueError
+        The function, or one of its arguments, works on the CPU only.
+    """
+    module, _, short = name.rpartition(".")
+    if name in UNSUPPORTED or module:
+        raise ValueError(f"{name} runs on the CPU only: pass it a NumPy array, without device='cuda'")
+    _require()
+    function = getattr(importlib.import_module(f"numbasep.{module}" if module else "numbasep"), short)
+    function = getattr(function, "__wrapped__", function)
+    first = next(iter(arguments))
+    array = arguments[first]
+    on_device = hasattr(array, "__cuda_array_interface__")
+    given = {key: _on_host(value) if key != first else value for key, value in arguments.items()}
+    keywords = {**given.pop("kwargs", {}), **given, "device": "cuda"}
+    if not on_device:
+        return function(**keywords)
+    if arguments.get("nan_policy", "propagate") != "propagate" or arguments.get("mask") is not None:
+        raise ValueError("nan_policy and mask work on NumPy arrays only, got an array on the GPU")
+    view = describe(array, first)
+    stand_in = np.broadcast_to(np.zeros((), view.dtype), view.shape)
+    output = arguments.get("output")
+    target = output if hasattr(output, "__cuda_array_interface__") else None
+    keywords[first] = stand_in
+    if "output" in keywords:
+        keywords["output"] = output if target is None else describe(target, "output").dtype
+    token = _bound.set(_Bound(stand_in, array, target))
+    try:
+        return function(**keywords)
+    finally:
+        _bound.reset(token)
+
+
+def _on_host(value: Any) -> Any:
+    """Weights and the like that are on the GPU, as NumPy arrays; the output stays where it is."""
+    if hasattr(value, "__cuda_array_interface__"):
+        return library_of(value).to_host(value)
+    return value
+
+
+def filter_array(plan: Plan, x: Array, output: Any) -> Any:
+    """Run a plan on the GPU: on the array that `x` stands for, or on `x` itself, there and back."""
+    _require()
+    bound = _bound.get()
+    if bound is not None and x is bound.stand_in:
+        return _on_device(plan, bound.array, bound.output)
+    return _there_and_back(plan, x, output)
+
+
+def _require() -> None:
+    if not SIMULATED:
+        cuda_driver.require()
+
+
+# --------------------------------------------------------------------------- arrays of the host
+
+
+def _there_and_back(plan: Plan, x: Array, output: Any) -> Array:
+    problem = plan.problem
+    out = make_output(output, problem.output_dtype, problem.out_shape, x)
+    if not problem.pixels:
+        return out
+    source = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
+    target = np.empty(problem.out_shape, problem.output_dtype)
+    if SIMULATED:
+        addresses = {INPUT: _place(source), OUTPUT: _place(target)}
+        with _host_scratch(prepared_program(plan, _simulated).scratch) as scratch:
+            prepared_program(plan, _simulated)({**addresses, **scratch})
+    else:
+        _upload_run_download(plan, source, target)
+    out[...] = target
+    return out
+
+
+def _place(array: Array) -> tuple[int, int]:
+    return array.ctypes.data, array.nbytes
+
+
+@contextmanager
+def _host_scratch(sizes: dict[int, int]) -> Iterator[Addresses]:
+    buffers = {slot: np.empty(nbytes, np.uint8) for slot, nbytes in sizes.items()}
+    yield {slot: _place(buffer) for slot, buffer in buffers.items()}
+
+
+def _upload_run_download(plan: Plan, source: Array, target: Array) -> None:
+    device = cuda_driver.device(0)
+    program, stream = prepared_program(plan, device), 0
+    sizes = {INPUT: source.nbytes, OUTPUT: target.nbytes, **program.scratch}
+    addresses: Addresses = {}
+    with device.current():
+        try:
+            for slot, nbytes in sizes.items():
+                addresses[slot] = (device.allocate(nbytes, stream), nbytes)
+            device.upload(addresses[INPUT][0], source, stream)
+            program(addresses, stream)
+            device.download(target, addresses[OUTPUT][0], stream)
+        finally:
+            for address, _ in addresses.values():
+                device.free(address, stream)
+
+
+# --------------------------------------------------------------------------- arrays of the device
+
+
+def _on_device(plan: Plan, array: Any, output: Any) -> Any:
+    problem, library = plan.problem, library_of(array)
+    target = _target(plan, array, output, library)
+    if not problem.pixels:
+        return target if output is None else output
+    view = describe(array, "input")
+    source = array if view.contiguous else library.contiguous(array)
+    addresses = {INPUT: _span(source), OUTPUT: _span(target)}
+    device = _simulated if SIMULATED else cuda_driver.device_of(addresses[INPUT][0])
+    program = prepared_program(plan, device)
+    scratch = {slot: library.empty((n,), np.dtype(np.uint8), array) for slot, n in program.scratch.items()}
+    program({**addresses, **{slot: _span(a) for slot, a in scratch.items()}}, library.stream(array))
+    if output is None:
+        return target
+    if target is not output:
+        library.copy(target, output)
+    return output
+
+
+def _span(array: Any) -> tuple[int, int]:
+    view = describe(array, "input")
+    return view.address, view.nbytes
+
+
+def _target(plan: Plan, array: Any, output: Any, library: Library) -> Any:
+    """Where kernels write: `output` if they can, otherwise a new array."""
+    problem = plan.problem
+    if output is None:
+        return library.empty(problem.out_shape, problem.output_dtype, array)
+    view = describe(output, "output")
+    if view.shape != problem.out_shape:
+        raise ValueError(f"output shape not correct: expected {problem.out_shape}, got {view.shape}")
+    if not view.writeable:
+        raise ValueError("output must be writeable, got a read-only array")
+    if not view.contiguous or _overlap(view, describe(array, "input")):
+        return library.empty(problem.out_shape, problem.output_dtype, array)
+    return output
+
+
+def _overlap(a: DeviceArray, b: DeviceArray) -> bool:
+    if not a.contiguous or not b.contiguous:
+        return True  # their extents are not known: better a copy than a race
+    return a.address < b.address + b.nbytes and b.address < a.address + a.nbytes
+
+
+# --------------------------------------------------------------------------- programs
+
+
+def prepared_program(plan: Plan, device: Any) -> Any:
+    """The launches of a plan, prepared for a device; kept with the kernel."""
+    launches = plan.kernel.launches
+    chosen = plan.choice.chosen
+    key = ("cuda", device.ordinal, chosen.form, chosen.needs_finite)
+    prepared = launches.get(key)
+    if prepared is None:
+        problem, operator = plan.problem, plan.kernel
+        kernel: Any
+        if chosen.form is None:
+            kernel, divisor = operator.undivided
+        else:
+            kernel, divisor = operator.form_terms(chosen.form)
+        repair = operator.weights if chosen.needs_finite and not problem.integer_data else None
+        program = build_program(
+            problem,
+            kernel,
+            float(divisor),
+            repair,
+            multiprocessors=device.multiprocessors,
+            warps=device.warps,
+        )
+        prepared = device.prepare(program, problem.real_dtype.str[1:])
+        launches[key] = prepared
+    return prepared

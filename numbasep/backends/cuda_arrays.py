@@ -1,0 +1,163 @@
+"""Arrays of other libraries on the GPU: where they are, on which stream they are written, how to make another.
+
+Each library allocates its own results and workspace, from its own pool and in the order of its own current stream, so
+that nothing waits and nothing leaves the device.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..problem import check_dtype
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceArray:
+    """What a ``__cuda_array_interface__`` says."""
+
+    address: int
+    """Of the first element."""
+    shape: tuple[int, ...]
+    """Shape."""
+    dtype: np.dtype[Any]
+    """Type of the elements."""
+    contiguous: bool
+    """Whether the elements lie in C order without gaps."""
+    writeable: bool
+    """Whether it may be written to."""
+    stream: int
+    """On which its contents are ready, as far as it says; 0: the default stream."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def describe(array: Any, name: str) -> DeviceArray:
+    """Read the interface of an array.
+
+    Raises
+    ------
+    TypeError
+        An array that takes part in automatic differentiation, or of a type that cannot be filtered.
+    """
+    if getattr(array, "requires_grad", False):
+        raise TypeError(f"{name} requires a gradient, which filters do not propagate: pass {name}.detach()")
+    interface = array.__cuda_array_interface__
+    dtype = check_dtype(np.dtype(interface["typestr"]), name)
+    if not dtype.isnative:
+        raise TypeError(f"{name} must be in native byte order, got {dtype}")
+    address, read_only = interface["data"]
+    shape = tuple(map(int, interface["shape"]))
+    strides = interface.get("strides")
+    return DeviceArray(
+        int(address or 0), shape, dtype, strides is None or _is_contiguous(shape, strides, dtype.itemsize),
+        not read_only, int(interface.get("stream") or 0),
+    )  # fmt: skip
+
+
+def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
+    expected = itemsize
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size > 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+class Library:
+    """How a library makes arrays and orders work; this one knows only the interface, and Numba's arrays."""
+
+    def stream(self, array: Any) -> int:
+        """The stream that `array` is ready on."""
+        return describe(array, "input").stream
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
+        """A new array on the device of `like`."""
+        from numba import cuda
+
+        return cuda.device_array(shape, dtype)
+
+    def contiguous(self, array: Any) -> Any:
+        """`array` in C order."""
+        raise ValueError(
+            f"a {type(array).__name__} must be contiguous in C order, got strides "
+            f"{array.__cuda_array_interface__['strides']}"
+        )
+
+    def copy(self, source: Any, target: Any) -> None:
+        """Write `source` over `target`."""
+        target.copy_to_device(source)
+
+    def to_host(self, array: Any) -> Any:
+        """A NumPy array of the same values."""
+        return array.copy_to_host()
+
+
+class CuPy(Library):
+    """Arrays of CuPy."""
+
+    def stream(self, array: Any) -> int:
+        """CuPy's current stream."""
+        return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
+        """From CuPy's memory pool."""
+        cupy = sys.modules["cupy"]
+        with like.device:
+            return cupy.empty(shape, dtype)
+
+    def contiguous(self, array: Any) -> Any:
+        """By CuPy's copy."""
+        return sys.modules["cupy"].ascontiguousarray(array)
+
+    def copy(self, source: Any, target: Any) -> None:
+        """By CuPy's assignment."""
+        target[...] = source
+
+    def to_host(self, array: Any) -> Any:
+        """By CuPy's copy."""
+        return array.get()
+
+
+class Torch(Library):
+    """Tensors of PyTorch."""
+
+    def stream(self, array: Any) -> int:
+        """PyTorch's current stream of the tensor's device."""
+        return int(sys.modules["torch"].cuda.current_stream(array.device).cuda_stream)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
+        """From PyTorch's caching allocator."""
+        torch = sys.modules["torch"]
+        return torch.empty(shape, dtype=getattr(torch, dtype.name), device=like.device)
+
+    def contiguous(self, array: Any) -> Any:
+        """By PyTorch's copy."""
+        return array.contiguous()
+
+    def copy(self, source: Any, target: Any) -> None:
+        """By PyTorch's copy."""
+        target.copy_(source)
+
+    def to_host(self, array: Any) -> Any:
+        """By PyTorch's copy."""
+        return array.detach().cpu().numpy()
+
+
+LIBRARIES: dict[str, Library] = {"cupy": CuPy(), "torch": Torch()}
+"""By the package that a type comes from; all others are taken for Numba's."""
+
+
+def library_of(array: Any) -> Library:
+    """The library of an array."""
+    return LIBRARIES.get(type(array).__module__.partition(".")[0], NUMBA)
+
+
+NUMBA = Library()
