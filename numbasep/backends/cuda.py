@@ -64,11 +64,10 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
     ValueError
         The function, or one of its arguments, works on the CPU only.
     """
-    module, _, short = name.rpartition(".")
-    if name in UNSUPPORTED or module:
+    if name in UNSUPPORTED or "." in name:
         raise ValueError(f"{name} runs on the CPU only: pass it a NumPy array, without device='cuda'")
     _require()
-    function = getattr(importlib.import_module(f"numbasep.{module}" if module else "numbasep"), short)
+    function = getattr(importlib.import_module("numbasep"), name)
     function = getattr(function, "__wrapped__", function)
     first = next(iter(arguments))
     array = arguments[first]
