@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from . import machine, rounding
 from .accelerator import Accelerator
+from .cost import bytes_per_pixel, number_parts
 from .facts import FormFacts, KernelFacts
 from .kernels.cuda_classes import MOST_STEP, MOST_TERMS, tap_class
 from .problem import Problem
-from .routes import ROUTES, Candidate, bytes_per_pixel, form_operations, keeps_footprint, number_parts
+from .routes import ROUTES, Candidate, form_operations, keeps_footprint
 
 Estimate = Callable[[Problem, KernelFacts, Accelerator], tuple[Candidate, ...]]
 
