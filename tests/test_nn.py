@@ -162,7 +162,8 @@ def test_large_results_are_written_past_the_caches(operation, stride):
 @pytest.mark.parametrize("kernel", [(5, 5), (7, 3), (1, 9), (9, 1), (4, 6)])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 2)])
 @pytest.mark.parametrize("multiplier", [1, 2])
-def test_spatially_separable_filters_as_two_passes(kernel, strides, multiplier):
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+def test_spatially_separable_filters_as_two_passes(kernel, strides, multiplier, data_format):
     rng = np.random.default_rng(5)
     x = rng.standard_normal((2, 23, 26, 37)).astype(np.float32)
     columns, rows = (
@@ -171,11 +172,12 @@ def test_spatially_separable_filters_as_two_passes(kernel, strides, multiplier):
     )
     depthwise = (columns * rows).astype(np.float32)
     pointwise = rng.standard_normal((1, 1, 37 * multiplier, 20)).astype(np.float32)
-    four = (1, *strides, 1)
-    both = nn.separable_conv2d(x, depthwise, pointwise, four, "SAME", method="separable")
-    assert relative(both, nn_oracle.separable(x, depthwise, pointwise, strides)) <= 1e-6
-    alone = nn.depthwise_conv2d(x, depthwise, four, "SAME", method="separable")
-    assert relative(alone, nn_oracle.depthwise(x, depthwise, strides)) <= 1e-6
+    for operation, used in (
+        ("separable_conv2d", (depthwise, pointwise)),
+        ("depthwise_conv2d", (depthwise,)),
+    ):
+        result = call(operation, x, used, strides, "SAME", (1, 1), data_format, method="separable")
+        assert relative(result, oracle(operation, x, used, strides, "SAME", (1, 1))) <= 1e-6
 
 
 @pytest.mark.jitoff
@@ -187,14 +189,26 @@ def test_dilated_spatially_separable_filters():
     assert relative(result, nn_oracle.depthwise(x, depthwise, rates=(2, 3))) <= 1e-14
 
 
-def test_auto_takes_two_passes_for_large_separable_filters():
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+def test_auto_takes_two_passes_for_large_separable_filters(data_format):
     taps = np.hanning(13)[1:-1]
     depthwise = np.repeat(np.outer(taps, taps)[:, :, None, None], 16, axis=2)
-    plan = nn.plan_depthwise_conv2d((1, 64, 64, 16), depthwise, (1, 1, 1, 1), "SAME")
+    shape = (1, 64, 64, 16) if data_format == "NHWC" else (1, 16, 64, 64)
+    options = {"data_format": data_format, "workers": 2}
+    plan = nn.plan_depthwise_conv2d(shape, depthwise, (1, 1, 1, 1), "SAME", **options)
     assert plan.method == "separable"
+    assert plan.seconds < plan.candidates[1].seconds
     assert plan.multiplications == 64 * 64 * 16 * (11 + 11)
     depthwise[0, 0, 7] += 1
-    assert nn.plan_depthwise_conv2d((1, 64, 64, 16), depthwise, (1, 1, 1, 1), "SAME").method == "direct"
+    assert nn.plan_depthwise_conv2d(shape, depthwise, (1, 1, 1, 1), "SAME", **options).method == "direct"
+
+
+def test_auto_keeps_one_pass_where_two_cost_more():
+    for taps, side in (([1.0, 2.0, 1.0], 112), (np.hanning(13)[1:-1], 4)):
+        depthwise = np.repeat(np.outer(taps, taps)[:, :, None, None], 16, axis=2)
+        plan = nn.plan_depthwise_conv2d((1, side, side, 16), depthwise, (1, 1, 1, 1), "SAME")
+        assert plan.method == "direct"
+        assert plan.candidates[1].feasible
 
 
 def test_separable_method_is_refused_for_filters_of_higher_rank():

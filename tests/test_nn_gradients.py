@@ -97,3 +97,23 @@ def test_gradient_of_another_shape_or_dtype_is_refused():
         nn.conv2d_vjp(np.ones((1, 5, 5, 2), np.float32), x, w, 1, "SAME")
     with pytest.raises(ValueError, match="strides must all be 1"):
         nn.depthwise_conv2d_vjp(np.ones((1, 3, 3, 4)), x, w, (1, 2, 2, 1), "SAME", (2, 2))
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 1)])
+@pytest.mark.parametrize("channels", [150, 16])
+def test_filter_gradient_of_many_channels_equals_the_sum(channels, strides):
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((2, 11, 141, channels)).astype(np.float32)
+    w = rng.standard_normal((3, 3, channels, 2)).astype(np.float32)
+    padding, four = [[0, 0], [1, 1], [1, 1], [0, 0]], (1, *strides, 1)
+    g = rng.standard_normal(nn.depthwise_conv2d(x, w, four, padding).shape).astype(np.float32)
+    _, found = nn.depthwise_conv2d_vjp(g, x, w, four, padding)
+    padded = np.pad(x.astype(np.float64), padding)
+    split = g.astype(np.float64).reshape(*g.shape[:3], channels, 2)
+    for di in range(3):
+        for dj in range(3):
+            down, along = (n * s for n, s in zip(g.shape[1:3], strides, strict=True))
+            samples = padded[:, di : di + down : strides[0], dj : dj + along : strides[1]]
+            samples = samples[:, : g.shape[1], : g.shape[2]]
+            expected = np.einsum("bijq,bijqr->qr", samples, split)
+            assert np.abs(found[di, dj] - expected).max() <= 1e-6 * np.abs(expected).max()

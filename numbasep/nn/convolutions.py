@@ -116,7 +116,8 @@ def separable_conv2d(
         dilations,
         data_format,
     )
-    return apply(depthwise_route(problem, depthwise, pointwise, method), x, output, workers)
+    route = depthwise_route(problem, depthwise, pointwise, method, threads.thread_count(workers))
+    return apply(route, x, output, workers)
 
 
 @dispatched
@@ -185,7 +186,8 @@ def depthwise_conv2d(
         dilations,
         data_format,
     )
-    return apply(depthwise_route(problem, filters, None, method), x, output, workers)
+    route = depthwise_route(problem, filters, None, method, threads.thread_count(workers))
+    return apply(route, x, output, workers)
 
 
 @dispatched

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .problem import Convolution
 
@@ -13,8 +14,14 @@ class Rates:
 
     product: float = 55e9
     """Multiply-adds per second inside the matrix product."""
-    depthwise: float = 17e9
+    depthwise: float = 15e9
     """Multiply-adds per second of the depthwise stage."""
+    between: float = 8.0
+    """Multiply-adds that storing and loading a number between the two passes of a spatial filter takes."""
+    splitting: float = 6e-9
+    """Seconds for each tap of finding the columns and rows of spatial filters ..."""
+    split: float = 50e-6
+    """... and for starting to."""
     unfold: float = 4e9
     """Elements per second written when windows are unfolded."""
     memory: float = 8e9
@@ -50,14 +57,18 @@ def produce(problem: Convolution, method: str, multiplier: int, rates: Rates) ->
     if problem.operation == "conv2d" and method == "direct":
         return outputs * problem.taps / rates.unfold
     if problem.operation != "conv2d" and method == "separable":
-        # the column pass of a row serves its outputs; storing and loading the row between costs about four
-        # taps
-        return (
-            outputs
-            * (problem.rows.taps * problem.columns.stride + problem.columns.taps + 4)
-            / rates.depthwise
-        )
+        # the column pass computes all input columns, of which there are a stride's worth for each output
+        down = (problem.rows.taps + rates.between) * problem.columns.stride
+        return outputs * (down + problem.columns.taps) / rates.depthwise
     return outputs * problem.taps / rates.depthwise
+
+
+@lru_cache(maxsize=512)
+def spatial_pays(problem: Convolution, workers: int, rates: Rates = DEFAULT) -> bool:
+    """Whether two one-dimensional passes would be quicker than one of all taps, finding them included."""
+    one, two = (produce(problem, method, problem.multiplier, rates) for method in ("direct", "separable"))
+    find = rates.split + rates.splitting * problem.taps * problem.channels * problem.multiplier
+    return (one - two) * problem.compute.itemsize / 4 / workers > find
 
 
 def products(problem: Convolution, method: str, multiplier: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backends import threads
-from ..kernels import nn_bands, nn_first, nn_geometry, nn_last
+from ..kernels import nn_bands, nn_first, nn_geometry, nn_gradient, nn_last
 from ..kernels.nn_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, PRODUCED
 from ..kernels.simd import VECTOR_BYTES, lanes
 from .problem import Convolution
@@ -80,6 +81,28 @@ def _run(
             with threads.parallel_region(layout.workers):
                 for batch in range(layout.batches):
                     nn_last.run_parallel(*tables, batch, scratch, y)
+
+
+def filter_gradient(problem: Convolution, x: Array, gradient: Array, workers: int | None) -> Array:
+    """The gradient (kh, kw, C) to filters with multiplier 1, channels last, from that to the result."""
+    rows = problem.batch * problem.rows.out_size
+    shape = problem.rows.taps, problem.columns.taps, problem.channels
+    with threads.occupied():
+        layout = _layout(problem, "dense", False, threads.thread_count(workers))
+        totals = np.zeros((layout.workers, math.prod(shape)))
+        work = np.empty(layout.workers * nn_gradient.COLUMNS * layout.lanes, problem.compute)
+        arguments = _line(x, problem.compute), _line(gradient, problem.compute), layout.table
+        serial = layout.workers == 1
+        with contextlib.nullcontext() if serial else threads.parallel_region(layout.workers):
+            for batch in range(layout.batches):
+                bounds = batch * rows // layout.batches, (batch + 1) * rows // layout.batches
+                if serial:
+                    nn_gradient.filter_gradient_serial(*arguments, *bounds, totals.reshape(-1), work)
+                else:
+                    nn_gradient.filter_gradient_parallel(
+                        *arguments, *bounds, layout.workers, totals.reshape(-1), work
+                    )
+    return np.asarray(totals.sum(axis=0).reshape(shape))
 
 
 @contextlib.contextmanager

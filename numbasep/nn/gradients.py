@@ -257,17 +257,18 @@ def _depthwise_gradients(
     multiplier, channels = problem.multiplier, problem.channels
     split = g.reshape(*g.shape[:3], channels, multiplier)
     to_filters = np.empty(filters.shape, problem.compute)
-    for (di, dj), samples in _tap_samples(problem, x):
-        to_filters[di, dj] = np.einsum("bijq,bijqr->qr", samples, split, dtype=np.float64)
+    for r in range(multiplier):
+        part = np.ascontiguousarray(split[..., r])
+        to_filters[..., r] = execute.filter_gradient(problem, x, part, workers)
     flipped = filters[::-1, ::-1].reshape(-1, channels, multiplier)
     backward = _transposed(problem, "depthwise_conv2d", multiplier=1, out_channels=channels)
     to_input = np.zeros(backward.out_shape, problem.compute)
-    part = to_input if multiplier == 1 else np.empty_like(to_input)
+    sums = to_input if multiplier == 1 else np.empty_like(to_input)
     for r in range(multiplier):
         source = _spread(problem, np.ascontiguousarray(split[..., r]))
-        execute.run(backward, "dense", source, flipped[:, :, r : r + 1], None, part, workers)
+        execute.run(backward, "dense", source, flipped[:, :, r : r + 1], None, sums, workers)
         if multiplier > 1:
-            to_input += part
+            to_input += sums
     return to_input, to_filters
 
 

@@ -283,10 +283,10 @@ def _depthwise_plan(
     problem: Convolution, filters: Array, pointwise: Array | None, method: str, workers: int | None
 ) -> ConvolutionPlan:
     count = threads.thread_count(workers)
-    route = depthwise_route(problem, filters, pointwise, method)
+    route = depthwise_route(problem, filters, pointwise, method, count)
     other = "direct" if route.method == "separable" else "separable"
     try:
-        second = _candidate(depthwise_route(problem, filters, pointwise, other), count)
+        second = _candidate(depthwise_route(problem, filters, pointwise, other, count), count)
     except ValueError as error:
         second = _infeasible(other, str(error))
     return ConvolutionPlan(problem, (_candidate(route, count), second), route, workers)

@@ -23,7 +23,7 @@ from . import cost
 from .execute import Producer
 from .factor import DepthwiseSeparable, check_rtol, singular_bases, smallest
 from .problem import Convolution
-from .weights import spatial_factors, spatial_pays
+from .weights import spatial_factors
 
 Array = npt.NDArray[Any]
 WORTHWHILE = 0.8  # of the direct time that another form may take: estimates err, and it is rounded twice
@@ -56,10 +56,12 @@ def check_method(method: object) -> None:
         raise ValueError(f"method must be 'auto', 'direct' or 'separable', got {method!r}")
 
 
-def depthwise_route(problem: Convolution, filters: Array, pointwise: Array | None, method: str) -> Route:
+def depthwise_route(
+    problem: Convolution, filters: Array, pointwise: Array | None, method: str, workers: int
+) -> Route:
     """The way to compute a depthwise or depthwise separable convolution."""
     matrix = None if pointwise is None else pointwise.reshape(pointwise.shape[2:])
-    if method == "separable" or (method == "auto" and spatial_pays(problem)):
+    if method == "separable" or (method == "auto" and cost.spatial_pays(problem, workers)):
         found = spatial_factors(filters)
         if found is not None:
             return Route("separable", problem, "spatial", found[0], matrix, found[1], 1.0)
@@ -84,7 +86,7 @@ def ordinary_route(
         found = _decomposed(filters, tolerance, limit)
     if found is not None:
         separable = replace(problem, operation="separable_conv2d", multiplier=found.channel_multiplier)
-        inner = depthwise_route(separable, found.depthwise, found.pointwise, "auto")
+        inner = depthwise_route(separable, found.depthwise, found.pointwise, "auto", workers)
         return replace(
             inner, method="separable", error=found.error + inner.error, amplification=found.amplification
         )

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .problem import Convolution
-
 Array = npt.NDArray[Any]
 
 CACHE_LINE = 64  # bytes
@@ -36,17 +34,6 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     raw = np.empty(count + CACHE_LINE // dtype.itemsize, dtype)
     skip = -raw.ctypes.data % CACHE_LINE // dtype.itemsize
     return raw[skip : skip + count].reshape(shape)
-
-
-def spatial_pays(problem: Convolution) -> bool:
-    """Whether two one-dimensional passes would be quicker than one of all taps, factoring included.
-
-    A pass costs its taps and about two more for the row that lies between; a filter is factored in the
-    time of about 100 of its outputs.
-    """
-    down, along = problem.rows.taps, problem.columns.taps
-    saved = problem.taps - (down * problem.columns.stride + along + 4)
-    return saved * problem.pixels > 100 * problem.taps
 
 
 def spatial_factors(filters: Array) -> tuple[Array, float] | None:
