@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+import math
 import os
 import time
 import warnings
@@ -31,11 +33,15 @@ from numbasep.problem import DEVICES, Options, make_problem, make_windows
 
 BUSY = 0.6  # load a processor above which measurements mislead
 REPEATS = 5  # each measurement is the shortest of so many
-SIDES = (64, 256)  # of images that stay in the second-level cache
+SHAPES = ((64, 64), (256, 256), (96, 4096))  # of images that stay in cache; of the last, not all rows do
+WIDE = 1024  # rows from here on are filtered ...
+SMALL_KERNEL = 49  # ... with kernels up to this size, for the sake of time
 LARGE_SIDES = (1024, 2048, 4096)  # of images that leave it
 TILES = (64, 128, 256, 384, 512, 1024)  # sides of transforms
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 LEAST = 1e-14  # seconds of a step that proved to cost nothing
+DISTURBED = 6.0  # a memory this many times slower than the reference is another process
+MOST_START = 2e-4  # seconds beyond which the start of threads was disturbed
 REFITS = 8
 PRIOR = 0.5  # weight of the reference beside that of a sample which is 3 % off: 6
 
@@ -136,7 +142,11 @@ def _measure(threads: int) -> Machine:
         check_seconds=(narrow, wide),
     )
     machine = dataclasses.replace(machine, thread_seconds=_thread_start(threads, machine))
-    machine = dataclasses.replace(machine, copy_rate=(_memory(1, machine), _memory(threads, machine)))
+    machine = dataclasses.replace(
+        machine,
+        copy_rate=(_memory(1, "direct", machine), _memory(threads, "direct", machine)),
+        stream_rate=(_memory(1, "separable", machine), _memory(threads, "separable", machine)),
+    )
     tiny = _seconds(_run((8, 8), _dense(3, 3), PRECISIONS[0], 1, "fft"))
     machine = dataclasses.replace(
         machine,
@@ -234,21 +244,20 @@ def _steps(dtype: np.dtype[Any], machine: Machine) -> Steps:
     """
     rows, times = [], []
     types = (dtype, np.dtype(np.uint8)) if dtype == np.float32 else (dtype,)
-    for side in SIDES:
-        for stored in types:
-            for method, weights in _samples():
-                shape = (side, side) if weights.ndim == 2 else (round(side ** (2 / 3)),) * 3
-                planned = _plan(shape, weights, stored, 1, method)
-                facts = kernel_facts(weights, planned.kernel.forms)
-                if method == "direct":
-                    steps = cost.direct_steps(planned.problem, facts, machine)
-                else:
-                    steps = cost.form_steps(planned.problem, facts.forms[0], machine)
-                x, out = np.ones(shape, stored), np.ones(shape, stored)
-                rows.append(steps)
-                times.append(
-                    max(_seconds(functools.partial(run_plan, planned, x, out)) - machine.call_seconds, 1e-7)
-                )
+    for shape, stored, (method, weights) in itertools.product(SHAPES, types, _samples()):
+        if weights.ndim > 2:
+            shape = (round(math.prod(shape) ** (1 / 3)),) * 3
+        if shape[-1] > WIDE and weights.size > SMALL_KERNEL:
+            continue
+        planned = _plan(shape, weights, stored, 1, method)
+        facts = kernel_facts(weights, planned.kernel.forms)
+        if method == "direct":
+            steps = cost.direct_steps(planned.problem, facts, machine)
+        else:
+            steps = cost.form_steps(planned.problem, facts.forms[0], machine)
+        x, out = np.ones(shape, stored), np.ones(shape, stored)
+        rows.append(steps)
+        times.append(max(_seconds(functools.partial(run_plan, planned, x, out)) - machine.call_seconds, 1e-7))
     which = int(dtype == np.float64)
     return _fitted(np.array(rows), np.array(times), machine.call_seconds, REFERENCE.steps[which])
 
@@ -298,20 +307,27 @@ def _thread_start(threads: int, machine: Machine) -> float:
     for side in (512, 768):
         one, every = (_seconds(_run((side, side), _dense(7, 7), PRECISIONS[0], n)) for n in (1, threads))
         found.append(every - machine.call_seconds - (one - machine.call_seconds) / threads)
-    return max(min(found), 1e-6)
+    return min(max(min(found), 1e-6), MOST_START)
 
 
-def _memory(threads: int, machine: Machine) -> Table:
-    """What images beyond the cache take longer than their pixels should."""
-    table = [(8.0 * SIDES[-1] ** 2, 1e12)]
-    quiet = dataclasses.replace(machine, copy_rate=(((1.0, 1e18),),) * 2)
+def _memory(threads: int, method: str, machine: Machine) -> Table:
+    """What images beyond the cache take longer than their steps should."""
+    table = [(8.0 * math.prod(SHAPES[-1]), 1e12)]
+    nothing = (((1.0, 1e18),),) * 2
+    quiet = dataclasses.replace(machine, copy_rate=nothing, stream_rate=nothing)
+    weights = _product(3, 3)
     for side in LARGE_SIDES:
-        planned = _plan((side, side), _product(3, 3), PRECISIONS[0], threads, "separable")
-        facts = kernel_facts(planned.kernel.weights, planned.kernel.forms)
-        steps = cost.form_steps(planned.problem, facts.forms[0], quiet)
-        extra = _seconds(_run((side, side), _product(3, 3), PRECISIONS[0], threads, "separable"))
-        extra -= cost.steps_seconds(planned.problem, facts, steps, 6, quiet)
-        table.append((8.0 * side**2, 8.0 * side**2 / max(extra, 1e-5)))
+        planned = _plan((side, side), weights, PRECISIONS[0], threads, method)
+        facts = kernel_facts(weights, planned.kernel.forms)
+        if method == "direct":
+            steps = cost.direct_steps(planned.problem, facts, quiet)
+        else:
+            steps = cost.form_steps(planned.problem, facts.forms[0], quiet)
+        extra = _seconds(_run((side, side), weights, PRECISIONS[0], threads, method))
+        extra -= cost.steps_seconds(planned.problem, facts, steps, 9, quiet)
+        moved = 8.0 * side**2
+        usual = REFERENCE.copy_seconds(moved, min(threads, 2), fused=method == "separable")
+        table.append((moved, moved / min(max(extra, usual / DISTURBED), usual * DISTURBED)))
     return tuple(table)
 
 
@@ -371,7 +387,8 @@ def _transform_threads(threads: int, machine: Machine) -> float:
     """Fixed seconds of several threads."""
     if threads == 1:
         return REFERENCE.fft_thread_seconds
-    side, weights = 256, _dense(31, 31)
+    side, weights = 1024, _dense(31, 31)
     problem = _plan((side, side), weights, PRECISIONS[0], threads, "fft").problem
     known = cost.fft_seconds(problem, dataclasses.replace(machine, fft_thread_seconds=0.0), tiling(problem))
-    return max(_seconds(_run((side, side), weights, PRECISIONS[0], threads, "fft")) - known, 1e-6)
+    extra = _seconds(_run((side, side), weights, PRECISIONS[0], threads, "fft")) - known
+    return min(max(extra, 1e-6), 5 * MOST_START)

@@ -22,6 +22,7 @@ SLAB_BYTES = 4 << 20  # intermediates of volumes
 BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the packed kernel computes at a time
 STRIPE_ROWS = 8  # what the fused kernel computes at a time
 STEP_ROWS = 16  # rows of a step: also the fewest equal taps that are summed as a box
+BOX_OPERATIONS = 6  # of such a box
 SQUARE_TAPS = 6  # taps along rows from which these are transposed
 LINE_INNER = 16  # adjacent unfiltered numbers from which a single filtered axis runs down columns
 MOST_CONVERSIONS = 17  # row taps up to which the fused kernel converts integers
@@ -277,7 +278,8 @@ def steps_seconds(
     threads = thread_count(problem, machine)
     if problem.pixels * (operations + 4) < PARALLEL_WORK:
         threads = 1
-    spread = one / threads + machine.copy_seconds(moved, threads)
+    fused = steps.fused > 0 and not steps.packed
+    spread = one / threads + machine.copy_seconds(moved, threads, fused=fused)
     if threads > 1:
         fixed += machine.thread_seconds * halves * (steps.passes + 1)
     return fixed + halves * spread
@@ -337,5 +339,5 @@ def fft_seconds(problem: Problem, machine: Machine, tiles: overlap.Tiling) -> fl
     check = 0.0 if problem.integer_data else check_seconds(problem, machine)
     threads = thread_count(problem, machine)
     shared = -(-tiles.tiles // threads) / tiles.tiles  # the slowest thread's share
-    start = machine.fft_thread_seconds if threads > 1 else 0.0
+    start = machine.fft_thread_seconds if threads > 1 and tiles.tiles >= threads else 0.0
     return machine.call_seconds + start + check + work * shared

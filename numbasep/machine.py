@@ -96,6 +96,8 @@ class Machine:
     """Looking at one number of it."""
     copy_rate: tuple[Table, Table]
     """(bytes touched, bytes a second) of what memory adds to that, ascending: with one thread, with all."""
+    stream_rate: tuple[Table, Table]
+    """As `copy_rate`, for passes that read the array itself: their arithmetic hides most of it."""
     fft_seconds: tuple[Table, Table]
     """(points of a tile, seconds a point of its forward and backward transform and product), ascending."""
     fft_pixel_seconds: float
@@ -107,11 +109,12 @@ class Machine:
     fft_thread_seconds: float
     """Further fixed time of transforms on several threads."""
 
-    def copy_seconds(self, moved: float, threads: int) -> float:
+    def copy_seconds(self, moved: float, threads: int, *, fused: bool = False) -> float:
         """Time that `moved` bytes of input and output spend on their way from and to memory."""
         if moved <= 0:
             return 0.0
-        one, every = (interpolate(table, moved) for table in self.copy_rate)
+        tables = self.stream_rate if fused else self.copy_rate
+        one, every = (interpolate(table, moved) for table in tables)
         share = (threads - 1) / (self.threads - 1) if self.threads > 1 else 0.0
         return moved / (one + (every - one) * min(share, 1.0))
 
@@ -126,7 +129,7 @@ REFERENCE = Machine(
     fuses=True,
     lanes=(16.0, 8.0),
     call_seconds=15e-6,
-    thread_seconds=10e-6,
+    thread_seconds=40e-6,
     steps=(
         Steps(
             passes=2e-05,
@@ -174,7 +177,11 @@ REFERENCE = Machine(
     check_seconds=(0.13e-9, 0.4e-9),
     copy_rate=(
         ((1e6, 200e9), (4e6, 60e9), (3e7, 25e9), (1.3e8, 20e9)),
-        ((1e6, 400e9), (4e6, 120e9), (3e7, 45e9), (1.3e8, 36e9)),
+        ((1e6, 400e9), (4e6, 90e9), (3e7, 30e9), (1.3e8, 25e9)),
+    ),
+    stream_rate=(
+        ((1e6, 500e9), (8e6, 200e9), (3e7, 90e9), (1.3e8, 60e9)),
+        ((1e6, 900e9), (8e6, 250e9), (3e7, 100e9), (1.3e8, 80e9)),
     ),
     fft_seconds=(
         (
@@ -190,7 +197,7 @@ REFERENCE = Machine(
     fft_pixel_seconds=1.2e-9,
     fft_converted_seconds=8e-9,
     fft_call_seconds=60e-6,
-    fft_thread_seconds=150e-6,
+    fft_thread_seconds=400e-6,
 )
 
 

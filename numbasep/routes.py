@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from numbasep import cost, overlap, rounding
 from numbasep.cost import (
@@ -141,8 +142,23 @@ def _direct_keeps_footprint(problem: Problem, facts: KernelFacts) -> bool:
 
 
 def form_operations(form: FormFacts) -> int:
-    """Multiply-adds of a form for one output element; a factor of a single tap folds into its neighbour."""
-    return sum(max(sum(n for n in term if n > 1), 1) for term in form.factors)
+    """Multiply-adds of a form for one output element, as it is executed.
+
+    A factor of a single tap folds into its neighbour, a box costs the same at any width, and terms that share the
+    taps of an outer axis share its pass.
+    """
+    total: int = 0
+    made: list[Any] = [()] * form.rank
+    for axis in range(len(form.factors[0]) - 2 if form.factors else 0):
+        passes = {(made[t], form.groups[t][axis]): form.factors[t][axis] for t in range(form.rank)}
+        total += sum(taps for taps in passes.values() if taps > 1)
+        made = [(made[t], form.groups[t][axis]) for t in range(form.rank)]
+    for taps, boxes in zip(form.factors, form.boxes, strict=True):
+        pairs = zip(taps[-2:], boxes[-2:], strict=True)
+        total += max(
+            sum(cost.BOX_OPERATIONS if b and n >= cost.STEP_ROWS else n for n, b in pairs if n > 1), 1
+        )
+    return total
 
 
 def _form_candidate(

@@ -18,7 +18,7 @@ from numbasep.api.axiswise import shortcuts
 def quick(tmp_path, monkeypatch):
     monkeypatch.setenv(machines.DIRECTORY_VARIABLE, str(tmp_path))
     monkeypatch.setattr(calibration, "REPEATS", 2)
-    monkeypatch.setattr(calibration, "SIDES", (64,))
+    monkeypatch.setattr(calibration, "SHAPES", ((64, 64),))
     monkeypatch.setattr(calibration, "LARGE_SIDES", (512,))
     monkeypatch.setattr(calibration, "TILES", (32, 64, 128))
     monkeypatch.setattr(calibration.os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
