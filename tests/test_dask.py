@@ -15,7 +15,7 @@ da = pytest.importorskip("dask.array", reason="needs dask: pip install numbasep[
 
 import dask  # noqa: E402
 
-from numbasep.adapters import dask_blocks  # noqa: E402
+from numbasep.adapters import dask_blocks, grid  # noqa: E402
 
 RNG = np.random.default_rng(7)
 X = RNG.random((13, 17)).astype(np.float32)
@@ -81,6 +81,12 @@ def compare(lazy: Any, expected: np.ndarray, *, exact: bool = True, **compute: A
         np.testing.assert_allclose(result, expected, rtol=0, atol=LAST_BITS * scale)
 
 
+def shared_call(lazy: Any) -> dask_blocks.BlockCall:
+    """What all tasks of a result share."""
+    (shared,) = (v for v in dict(lazy.__dask_graph__()).values() if isinstance(v, dask_blocks.BlockCall))
+    return shared
+
+
 @pytest.fixture(params=["joined", "as they are"])
 def chunks_kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways: chunks that are smaller than the kernel are joined first, or not."""
@@ -100,6 +106,36 @@ def test_equals_the_whole_array_in_every_mode(name: str, chunks: str) -> None:
             expected = CALLS[name](x, **options)
             # blocks as small as these may take another route than the whole array: floats to the last bits
             compare(CALLS[name](chunked(x, chunks), **options), expected, exact=x.dtype == np.uint8)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["convolve", "filter_bank", "gaussian_laplace", "convolve one axis"])
+def test_large_blocks_in_slabs(name: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid, "SLAB_BYTES", 1000)
+    x = RNG.random((70, 60), dtype=np.float32)
+    for chunks in ((35, 20), (70, 30), (20, 60)):
+        lazy = da.from_array(x, chunks=chunks)
+        compare(CALLS[name](lazy, mode=mode, cval=0.5), CALLS[name](x, mode=mode, cval=0.5), exact=False)
+    masked = nsp.gaussian_filter(da.from_array(x, chunks=35), 1, mode=mode, mask=x > 0.9)
+    compare(masked, nsp.gaussian_filter(x, 1, mode=mode, mask=x > 0.9), exact=False)
+
+
+def test_slabs_fit_together() -> None:
+    small = shared_call(nsp.gaussian_filter(da.zeros((1000, 3000), chunks=(1000, 1500)), 2, axes=1))
+    assert small.grid.slabs((0, 0), 8) == []
+    shared = shared_call(nsp.gaussian_filter(da.zeros((9000, 3000), chunks=(9000, 1500)), 2, axes=1))
+    slabs = shared.grid.slabs((0, 0), 8)
+    assert [slab.start for slab in slabs] == [0, *(slab.stop for slab in slabs[:-1])]
+    assert slabs[-1].stop == 9000
+    assert 9000 / len(slabs) * 1508 * 8 <= grid.SLAB_BYTES
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["convolve", "gaussian_filter", "gaussian_laplace", "sobel"])
+def test_blocks_of_usual_size_are_equal_to_the_last_bit(name: str, mode: str) -> None:
+    x = RNG.random((900, 700), dtype=np.float32)
+    lazy = da.from_array(x, chunks=(300, 350))
+    compare(CALLS[name](lazy, mode=mode), CALLS[name](x, mode=mode), scheduler="threads")
 
 
 @pytest.mark.usefixtures("chunks_kept")
@@ -218,8 +254,7 @@ def test_dense_kernels_are_planned_outside_the_graph(monkeypatch: pytest.MonkeyP
 
 
 def test_the_shared_call_can_be_sent() -> None:
-    graph = nsp.convolve(chunked(X, "uneven"), DENSE).__dask_graph__()
-    (shared,) = (value for value in dict(graph).values() if isinstance(value, dask_blocks.BlockCall))
+    shared = shared_call(nsp.convolve(chunked(X, "uneven"), DENSE))
     copy = pickle.loads(pickle.dumps(shared))
     assert copy.grid == shared.grid
     assert set(copy.plans) == set(shared.plans) != set()
@@ -232,12 +267,8 @@ def test_threads_of_blocks_and_of_the_scheduler_do_not_multiply(
     monkeypatch.setattr(dask_blocks, "CPU_COUNT", 8)
     x = da.zeros((64 * blocks,), chunks=64, dtype=np.float32)
 
-    def shared(**options: Any) -> Any:
-        graph = dict(nsp.gaussian_filter(x, 1, **options).__dask_graph__())
-        return next(value for value in graph.values() if isinstance(value, dask_blocks.BlockCall))
-
-    assert shared().workers == threads
-    assert shared(workers=3).workers == 3
+    assert shared_call(nsp.gaussian_filter(x, 1)).workers == threads
+    assert shared_call(nsp.gaussian_filter(x, 1, workers=3)).workers == 3
 
 
 def test_the_name_of_a_result_is_that_of_an_equal_call() -> None:

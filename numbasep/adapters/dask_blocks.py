@@ -28,7 +28,7 @@ from dask.system import CPU_COUNT
 import numbasep
 
 from ..backends import threads
-from .grid import Grid, Index, make_grid
+from .grid import Grid, Index, Slab, make_grid
 from .request import Request
 
 Array = npt.NDArray[Any]
@@ -66,34 +66,65 @@ def cut_strips(strips: Sequence[Sequence[int]], chunk: Array) -> dict[tuple[int,
 
 def filter_block(shared: BlockCall, numbers: list[int], sources: Sequence[Sequence[Any]]) -> Array:
     """One block of the result, from the parts of the input and maybe the mask that `Grid.parts` lists."""
-    block, request, grid = tuple(numbers), shared.request, shared.grid
+    block, grid = tuple(numbers), shared.grid
     if 0 in grid.shape(block):
-        return np.empty(grid.shape(block), request.dtype)
-    mask = gather(grid, block, sources[1]) if len(sources) > 1 else None
+        return np.empty(grid.shape(block), shared.request.dtype)
+    like = _like(grid, block, sources[0])
+    slabs = grid.slabs(block, like.itemsize) if type(like) is np.ndarray else []
+    if not slabs:
+        return _filter_part(shared, block, sources, None, None)
+    out = np.empty(grid.shape(block), shared.request.dtype)
+    for slab in slabs:
+        part = out[(slice(None),) * slab.axis + (slice(slab.start, slab.stop),)]
+        _filter_part(shared, block, sources, slab, part)
+    return out
+
+
+def _like(grid: Grid, block: Index, sources: Sequence[Any]) -> Any:
+    """An array of the kind that the block is put together from."""
+    return sources[0] if grid.parts(block)[0].strip is None else next(iter(sources[0].values()))
+
+
+def _filter_part(
+    shared: BlockCall, block: Index, sources: Sequence[Sequence[Any]], slab: Slab | None, out: Array | None
+) -> Array:
+    """A block or a slab of it, filtered; into `out`, if that is given."""
+    grid = shared.grid
+    mask = gather(grid, block, sources[1], slab) if len(sources) > 1 else None
     whole = _single_chunk(grid, block, sources[0])
-    if whole is not None:
-        return _filter_extended(shared, block, whole, mask)
-    first = sources[0][0]
-    like = first if grid.parts(block)[0].strip is None else next(iter(first.values()))
-    if not isinstance(like, np.ndarray):
-        return _filter_extended(shared, block, gather(grid, block, sources[0]), mask)
-    shape = grid.extended_shape(block)
+    if whole is not None and slab is None:
+        return _filter_extended(shared, block, whole, mask, out)
+    like = _like(grid, block, sources[0])
+    if type(like) is not np.ndarray:
+        return _filter_extended(shared, block, gather(grid, block, sources[0], slab), mask, out)
+    shape = extended_shape(grid, block, slab)
     size = math.prod(shape) * like.itemsize
     with threads.borrow(size) as scratch:  # warm memory: new pages cost as much as filling them
         extended = scratch[:size].view(like.dtype).reshape(shape)
-        return _filter_extended(shared, block, gather(grid, block, sources[0], extended), mask)
+        return _filter_extended(shared, block, gather(grid, block, sources[0], slab, extended), mask, out)
 
 
-def _filter_extended(shared: BlockCall, block: Index, x: Array, mask: Array | None) -> Array:
-    """The filter itself, on an extended block."""
+def _filter_extended(
+    shared: BlockCall, block: Index, x: Array, mask: Array | None, out: Array | None
+) -> Array:
+    """The filter itself, on an extended block or slab."""
     arguments, key = shared.part(block, x.shape)
     plan = shared.plans.get(key)
+    kept = shared.grid.cut(block)
+    direct = kept == (slice(None),) * x.ndim
+    result: Array
     if plan is not None and type(x) is np.ndarray:
-        result = plan(x)
+        result = plan(x, out if direct else None)
+    elif direct and out is not None:
+        result = getattr(numbasep, shared.request.name)(x, mask=mask, **(arguments | {"output": out}))
     else:
         result = getattr(numbasep, shared.request.name)(x, mask=mask, **arguments)
-    kept: Array = result[shared.grid.cut(block)]
-    return kept if kept.shape == result.shape else kept.copy()
+    if direct:
+        return result
+    if out is None:
+        return result[kept].copy()
+    out[...] = result[kept]
+    return out
 
 
 def _single_chunk(grid: Grid, block: Index, sources: Sequence[Any]) -> Array | None:
@@ -105,17 +136,33 @@ def _single_chunk(grid: Grid, block: Index, sources: Sequence[Any]) -> Array | N
     return chunk if chunk.shape == grid.extended_shape(block) else None
 
 
-def gather(grid: Grid, block: Index, sources: Sequence[Any], extended: Array | None = None) -> Array:
-    """The extended block, put together from its parts."""
+def extended_shape(grid: Grid, block: Index, slab: Slab | None) -> tuple[int, ...]:
+    """Shape of an extended block or slab."""
+    shape = list(grid.extended_shape(block))
+    if slab is not None:
+        shape[slab.axis] = slab.high - slab.start
+    return tuple(shape)
+
+
+def gather(
+    grid: Grid, block: Index, sources: Sequence[Any], slab: Slab | None = None, extended: Array | None = None
+) -> Array:
+    """The extended block or slab, put together from its parts."""
     for part, source in zip(grid.parts(block), sources, strict=True):
         values = source if part.strip is None else source[part.strip]
         if extended is None:
-            extended = np.empty_like(values, shape=grid.extended_shape(block))
+            extended = np.empty_like(values, shape=extended_shape(grid, block, slab))
+        pieces = part.pieces
+        if slab is not None:
+            clipped = pieces[slab.axis].clipped(slab.start, slab.high)
+            if clipped is None:
+                continue
+            pieces = (*pieces[: slab.axis], clipped, *pieces[slab.axis + 1 :])
         offsets = [0] * values.ndim
         if part.strip is not None:
             offsets[part.strip[0]] = part.strip[1]
-        selected = tuple(piece.within(offset) for piece, offset in zip(part.pieces, offsets, strict=True))
-        extended[tuple(piece.place for piece in part.pieces)] = values[selected]
+        selected = tuple(piece.within(offset) for piece, offset in zip(pieces, offsets, strict=True))
+        extended[tuple(piece.place for piece in pieces)] = values[selected]
     if extended is None:
         raise AssertionError("a block without any part")
     return extended
@@ -189,11 +236,14 @@ def _plans(shared: BlockCall, dtype: np.dtype[Any]) -> dict[Any, Any]:
         }
         kinds.append([k for (_, _, empty), k in first.items() if not empty])
     for block in itertools.product(*kinds):
-        shape = grid.extended_shape(block)
-        arguments, key = shared.part(block, shape)
-        weights = arguments.pop("weights")
-        del arguments["nan_policy"]
-        found[key] = numbasep.plan(weights, shape, dtype, operation=shared.request.name, **arguments)
+        slabs: Sequence[Slab | None] = grid.slabs(block, dtype.itemsize) or [None]
+        for slab in slabs:
+            shape = extended_shape(grid, block, slab)
+            arguments, key = shared.part(block, shape)
+            weights = arguments.pop("weights")
+            del arguments["nan_policy"]
+            if key not in found:
+                found[key] = numbasep.plan(weights, shape, dtype, operation=shared.request.name, **arguments)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,24 @@ class Part:
     """The strip of that chunk that holds it; None: the chunk itself."""
     pieces: tuple[halo.Piece, ...]
     """Which samples, and where they go, along each axis."""
+
+
+SLAB_BYTES = 16 << 20
+"""Size that extended blocks are put together in: small enough to stay in fast memory, and to be used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """A part of a block along one axis."""
+
+    axis: int
+    """The axis."""
+    start: int
+    """First result."""
+    stop: int
+    """One past the last."""
+    high: int
+    """One past the last sample of the extended block that it needs; the first is number `start`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +102,23 @@ class Grid:
             found.append(Part(chunk, None if chunk == block else self._strip(pieces), pieces))
         whole = {part.chunk for part in found if part.strip is None}  # needed anyway
         return [replace(part, strip=None) if part.chunk in whole else part for part in found]
+
+    def slabs(self, block: Index, itemsize: int) -> list[Slab]:
+        """A large block in slabs of about `SLAB_BYTES`; none for a block that is filtered at once.
+
+        Neighbouring slabs share what the kernel reaches over, which is at most half of a slab.
+        """
+        shape, extended, within = self.shape(block), self.extended_shape(block), self.within(block)
+        size = math.prod(extended) * itemsize
+        axes = [a for a, n in enumerate(shape) if n > 1 and (within[a] or a not in self.filtered)]
+        if size <= 2 * SLAB_BYTES or not axes:
+            return []
+        axis = axes[0]
+        length, margin = shape[axis], extended[axis] - shape[axis]
+        most = max(SLAB_BYTES * extended[axis] // size - margin, 2 * margin, 1)
+        count = math.ceil(length / most)
+        bounds = [length * k // count for k in range(count + 1)]
+        return [Slab(axis, a, b, b + margin) for a, b in itertools.pairwise(bounds)] if count > 1 else []
 
     def strips(self, chunk: Index) -> list[Strip]:
         """The strips that other blocks need of a chunk."""

@@ -130,6 +130,15 @@ class Piece:
             return slice(low, high)
         return slice(high - 1, low - 1 if low else None, -1)
 
+    def clipped(self, low: int, high: int) -> Piece | None:
+        """The part of the piece in [low, high) of the extended block, its place counted from `low`; maybe none."""
+        start, stop = max(self.target, low), min(self.target + self.length, high)
+        if start >= stop:
+            return None
+        skipped, length, count = start - self.target, stop - start, (stop - start if self.step else 1)
+        first = {1: self.low + skipped, -1: self.high - skipped - length, 0: self.low}[self.step]
+        return Piece(self.chunk, first, first + count, self.step, start - low, length)
+
     @property
     def place(self) -> slice:
         """Where they go."""
