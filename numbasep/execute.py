@@ -27,6 +27,11 @@ def run_plan(plan: Plan, input: npt.ArrayLike, output: Any = None) -> Array:
     ValueError
         If the shape or dtype differ from the plan's, or `output` cannot hold the result.
     """
+    if hasattr(input, "__cuda_array_interface__"):
+        from .backends import cuda
+
+        filtered: Array = cuda.run_plan(plan, input, output)
+        return filtered
     x = as_input(input)
     problem = plan.problem
     if x.shape != problem.shape or x.dtype != problem.input_dtype:

@@ -308,6 +308,22 @@ def test_arrays_on_the_device_give_arrays_on_the_device() -> None:
 
 
 @pytest.mark.usefixtures("_library")
+def test_a_plan_runs_on_arrays_of_the_device() -> None:
+    x = samples((6, 20))
+    weights = separable(3, 5)
+    plan = numbasep.plan(weights, x.shape, x.dtype, operation="correlate", device="cuda")
+    target = OnDevice(np.empty_like(x))
+    assert plan(OnDevice(x), target) is target
+    oracle.assert_close(
+        target.values, oracle.correlate(x, weights), 1e-5 * oracle.norm(weights) * oracle.largest(x)
+    )
+    with pytest.raises(ValueError, match="as planned"):
+        plan(OnDevice(x[:3]))
+    with pytest.raises(ValueError, match="device='cuda'"):
+        numbasep.plan(weights, x.shape, x.dtype)(OnDevice(x))
+
+
+@pytest.mark.usefixtures("_library")
 def test_views_outputs_in_place_and_weights_on_the_device() -> None:
     x = samples((8, 20))
     weights = np.full((3, 3), 1 / 9, np.float32)

@@ -44,6 +44,8 @@ class _Bound:
     """What the function sees as its input."""
     array: Any
     """The input."""
+    view: DeviceArray
+    """Where it is."""
     output: Any
     """The array to write to, or None."""
 
@@ -85,7 +87,7 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
     keywords[first] = stand_in
     if "output" in keywords:
         keywords["output"] = output if target is None else describe(target, "output").dtype
-    token = _bound.set(_Bound(stand_in, array, target))
+    token = _bound.set(_Bound(stand_in, array, view, target))
     try:
         return function(**keywords)
     finally:
@@ -99,12 +101,36 @@ def _on_host(value: Any) -> Any:
     return value
 
 
+def run_plan(plan: Plan, array: Any, output: Any) -> Any:
+    """Run a plan on an array of the device.
+
+    Raises
+    ------
+    ValueError
+        The plan was made for the CPU, or for another shape or dtype.
+    """
+    _require()
+    problem, view = plan.problem, describe(array, "input")
+    if problem.device != "cuda":
+        raise ValueError(
+            f"the plan is one for the CPU, and input a {type(array).__name__}: plan with device='cuda'"
+        )
+    if view.shape != problem.shape or view.dtype != problem.input_dtype:
+        raise ValueError(
+            f"input must have shape {problem.shape} and dtype {problem.input_dtype} as planned, "
+            f"got {view.shape} and {view.dtype}"
+        )
+    if output is not None and not hasattr(output, "__cuda_array_interface__"):
+        raise TypeError(f"output must be an array of the device, got {type(output).__name__}")
+    return _on_device(plan, array, view, output)
+
+
 def filter_array(plan: Plan, x: Array, output: Any) -> Any:
     """Run a plan on the GPU: on the array that `x` stands for, or on `x` itself, there and back."""
     _require()
     bound = _bound.get()
     if bound is not None and x is bound.stand_in:
-        return _on_device(plan, bound.array, bound.output)
+        return _on_device(plan, bound.array, bound.view, bound.output)
     return _there_and_back(plan, x, output)
 
 
@@ -163,43 +189,47 @@ def _upload_run_download(plan: Plan, source: Array, target: Array) -> None:
 # --------------------------------------------------------------------------- arrays of the device
 
 
-def _on_device(plan: Plan, array: Any, output: Any) -> Any:
-    problem, library = plan.problem, library_of(array)
-    target = _target(plan, array, output, library)
-    if not problem.pixels:
-        return target if output is None else output
-    view = describe(array, "input")
-    source = array if view.contiguous else library.contiguous(array)
-    addresses = {INPUT: _span(source), OUTPUT: _span(target)}
-    device = _simulated if SIMULATED else cuda_driver.device_of(addresses[INPUT][0])
-    program = prepared_program(plan, device)
-    scratch = {slot: library.empty((n,), np.dtype(np.uint8), array) for slot, n in program.scratch.items()}
-    program({**addresses, **{slot: _span(a) for slot, a in scratch.items()}}, library.stream(array))
+def _on_device(plan: Plan, array: Any, view: DeviceArray, output: Any) -> Any:
+    library = library_of(array)
+    target, written = _target(plan, array, view, output, library)
+    if plan.problem.pixels:
+        source, read = array, view
+        if not view.contiguous:
+            source = library.contiguous(array)
+            read = describe(source, "input")
+        addresses = {INPUT: (read.address, read.nbytes), OUTPUT: (written.address, written.nbytes)}
+        program = prepared_program(plan, _simulated if SIMULATED else cuda_driver.device_of(read.address))
+        scratch = {
+            slot: library.empty((n,), np.dtype(np.uint8), array) for slot, n in program.scratch.items()
+        }
+        for slot, buffer in scratch.items():
+            place = describe(buffer, "workspace")
+            addresses[slot] = place.address, place.nbytes
+        program(addresses, library.stream(array))
     if output is None:
         return target
-    if target is not output:
+    if target is not output and plan.problem.pixels:
         library.copy(target, output)
     return output
 
 
-def _span(array: Any) -> tuple[int, int]:
-    view = describe(array, "input")
-    return view.address, view.nbytes
-
-
-def _target(plan: Plan, array: Any, output: Any, library: Library) -> Any:
+def _target(
+    plan: Plan, array: Any, read: DeviceArray, output: Any, library: Library
+) -> tuple[Any, DeviceArray]:
     """Where kernels write: `output` if they can, otherwise a new array."""
     problem = plan.problem
-    if output is None:
-        return library.empty(problem.out_shape, problem.output_dtype, array)
-    view = describe(output, "output")
-    if view.shape != problem.out_shape:
-        raise ValueError(f"output shape not correct: expected {problem.out_shape}, got {view.shape}")
-    if not view.writeable:
-        raise ValueError("output must be writeable, got a read-only array")
-    if not view.contiguous or _overlap(view, describe(array, "input")):
-        return library.empty(problem.out_shape, problem.output_dtype, array)
-    return output
+    if output is not None:
+        view = describe(output, "output")
+        if view.shape != problem.out_shape:
+            raise ValueError(f"output shape not correct: expected {problem.out_shape}, got {view.shape}")
+        if view.dtype != problem.output_dtype:
+            raise ValueError(f"output must have dtype {problem.output_dtype} as planned, got {view.dtype}")
+        if not view.writeable:
+            raise ValueError("output must be writeable, got a read-only array")
+        if view.contiguous and not _overlap(view, read):
+            return output, view
+    made = library.empty(problem.out_shape, problem.output_dtype, array)
+    return made, describe(made, "output")
 
 
 def _overlap(a: DeviceArray, b: DeviceArray) -> bool:

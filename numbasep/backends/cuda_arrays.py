@@ -6,18 +6,17 @@ that nothing waits and nothing leaves the device.
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..problem import check_dtype
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceArray:
+class DeviceArray(NamedTuple):
     """What a ``__cuda_array_interface__`` says."""
 
     address: int
@@ -50,16 +49,22 @@ def describe(array: Any, name: str) -> DeviceArray:
     if getattr(array, "requires_grad", False):
         raise TypeError(f"{name} requires a gradient, which filters do not propagate: pass {name}.detach()")
     interface = array.__cuda_array_interface__
-    dtype = check_dtype(np.dtype(interface["typestr"]), name)
-    if not dtype.isnative:
-        raise TypeError(f"{name} must be in native byte order, got {dtype}")
+    dtype = _dtype(interface["typestr"], name)
     address, read_only = interface["data"]
-    shape = tuple(map(int, interface["shape"]))
+    shape = tuple(interface["shape"])
     strides = interface.get("strides")
     return DeviceArray(
         int(address or 0), shape, dtype, strides is None or _is_contiguous(shape, strides, dtype.itemsize),
         not read_only, int(interface.get("stream") or 0),
     )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=256)
+def _dtype(typestr: str, name: str) -> np.dtype[Any]:
+    dtype = check_dtype(np.dtype(typestr), name)
+    if not dtype.isnative:
+        raise TypeError(f"{name} must be in native byte order, got {dtype}")
+    return dtype
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:

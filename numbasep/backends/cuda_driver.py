@@ -124,6 +124,7 @@ class Device:
         self.ordinal = ordinal
         self._handle = check(driver.cuDeviceGet(ordinal))
         self._context = check(driver.cuDevicePrimaryCtxRetain(self._handle))
+        self._context_number = int(self._context)
         self.name = check(driver.cuDeviceGetName(128, self._handle)).split(b"\0")[0].decode()
         attribute = driver.CUdevice_attribute
         self.capability = (
@@ -142,11 +143,15 @@ class Device:
     def _attribute(self, attribute: Any) -> int:
         return int(check(self._driver.cuDeviceGetAttribute(attribute, self._handle)))
 
+    def is_current(self) -> bool:
+        """Whether the calling thread is in the device's context."""
+        return int(check(self._driver.cuCtxGetCurrent())) == self._context_number
+
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
         """The device's context on the calling thread, put back afterwards."""
         driver = self._driver
-        if int(check(driver.cuCtxGetCurrent())) == int(self._context):
+        if self.is_current():
             yield
             return
         check(driver.cuCtxPushCurrent(self._context))
@@ -226,9 +231,14 @@ class DeviceProgram:
 
     def __call__(self, addresses: dict[int, tuple[int, int]], stream: int = 0) -> None:
         """Enqueue on a stream; memory is given by slot as (address, bytes)."""
-        with self._lock, self._device.current():
-            for launch in self._launches:
-                launch(addresses, stream)
+        with self._lock:
+            if self._device.is_current():
+                for launch in self._launches:
+                    launch(addresses, stream)
+                return
+            with self._device.current():
+                for launch in self._launches:
+                    launch(addresses, stream)
 
 
 class _Tables:
