@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import nn_oracle
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numbasep import nn
+from numbasep.nn import bands
 
 TOLERANCE = {"float16": 1e-3, "float32": 1e-6, "float64": 1e-14}
 OPERATIONS = ("separable_conv2d", "depthwise_conv2d", "conv2d")
@@ -304,6 +307,29 @@ def test_float16_is_summed_in_float32():
     result = nn.separable_conv2d(x, ones, ones.reshape(1, 1, 4096, 1), (1, 1, 1, 1), "VALID")
     assert result.dtype == np.float16
     assert float(result[0, 0, 0, 0]) == 4096  # a float16 sum would stop at 2048
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+@pytest.mark.parametrize(("kernel", "strides", "rates"), [((3, 3), (1, 1), (1, 1)), ((4, 2), (3, 2), (1, 1)),
+                                                          ((3, 3), (1, 1), (4, 1))])  # fmt: skip
+def test_float16_is_converted_in_bands(monkeypatch, kernel, strides, rates, data_format):
+    x, depthwise, *_ = arrays(12, (3, 17, 9, 5), kernel, 2, 4, "float16")
+    used = (x, (depthwise,), strides, "SAME", rates)
+    whole = call("depthwise_conv2d", *used, data_format)
+    for size in (1, 9000, 30000):  # one row at a time, some rows, an image
+        monkeypatch.setattr(bands, "BAND_BYTES", size)
+        assert np.array_equal(call("depthwise_conv2d", *used, data_format), whole)
+
+
+def test_float16_needs_no_float32_copy_of_a_whole_array():
+    x = np.zeros((4, 256, 256, 32), np.float16)
+    taps = np.ones((3, 3, 32, 1), np.float16)
+    nn.depthwise_conv2d(x[:1], taps, (1, 1, 1, 1), "SAME")
+    tracemalloc.start()
+    nn.depthwise_conv2d(x, taps, (1, 1, 1, 1), "SAME")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * x.nbytes  # the result, and bands
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..backends import threads
 from ..dispatch import dispatched
 from . import execute
+from .bands import run_in_bands
 from .problem import Convolution, describe
 from .routes import Route, check_method, depthwise_route, ordinary_route
 from .weights import aligned_empty
@@ -294,17 +295,22 @@ def apply(route: Route, x: Array, output: Array | None, workers: int | None) -> 
     problem = route.problem
     if output is not None:
         check_output(problem, output)
-    direct = output is not None and _can_hold(problem, output, x, route)
+    overlaps = output is not None and _overlaps(output, x, route)
+    if problem.compute != problem.dtype:
+        half = output if output is not None and not overlaps else np.empty(problem.out_shape, problem.dtype)
+        run_in_bands(route, x, half, workers)
+        return _copied(half, output)
+    direct = output is not None and not overlaps and _can_hold(problem, output)
     out = output if direct and output is not None else aligned_empty(problem.out_shape, problem.compute)
     execute.run(problem, route.producer, x, route.taps, route.matrix, out, workers)
-    if direct:
-        return out
-    if output is None and problem.compute == problem.dtype:
-        return out
-    with np.errstate(over="ignore"):
-        if output is None:
-            return out.astype(problem.dtype)
-        output[...] = out
+    return _copied(out, output)
+
+
+def _copied(result: Array, output: Array | None) -> Array:
+    """The result, in `output` if that is given."""
+    if output is None or output is result:
+        return result
+    output[...] = result
     return output
 
 
@@ -320,12 +326,12 @@ def check_output(problem: Convolution, output: object) -> None:
         raise ValueError("output must be writable, got a read-only array")
 
 
-def _can_hold(problem: Convolution, output: Array, x: Array, route: Route) -> bool:
-    """Whether the kernels can write straight into `output`: they read operands while they write."""
+def _overlaps(output: Array, x: Array, route: Route) -> bool:
+    """Whether `output` shares memory with an operand: the kernels read them while they write."""
     operands = (x, route.taps, route.matrix)
-    return (
-        output.dtype == problem.compute
-        and output.flags.c_contiguous
-        and output.flags.aligned
-        and not any(operand is not None and np.may_share_memory(output, operand) for operand in operands)
-    )
+    return any(operand is not None and np.may_share_memory(output, operand) for operand in operands)
+
+
+def _can_hold(problem: Convolution, output: Array) -> bool:
+    """Whether the kernels can write straight into `output`."""
+    return output.dtype == problem.compute and output.flags.c_contiguous and output.flags.aligned

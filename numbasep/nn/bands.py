@@ -1,0 +1,56 @@
+"""float16 arrays, computed in float32 a band of rows at a time: never a whole array in another type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import execute
+from .problem import Axis, Convolution
+from .routes import Route
+from .weights import aligned_empty
+
+Array = npt.NDArray[Any]
+
+BAND_BYTES = 2 << 20  # of a band and its result in the compute type: in cache, and long enough to hide a call
+
+
+def run_in_bands(route: Route, x: Array, out: Array, workers: int | None) -> None:
+    """Compute the result of `route` into `out`, of the dtype of `x`, which it does not overlap."""
+    compute = route.problem.compute
+    taps, matrix = (
+        None if item is None else item.astype(compute, copy=False) for item in (route.taps, route.matrix)
+    )
+    for problem, read, written in bands(route.problem):
+        part = aligned_empty(problem.out_shape, compute)
+        converted = np.ascontiguousarray(x[read], compute)
+        execute.run(problem, route.producer, converted, taps, matrix, part, workers)
+        with np.errstate(over="ignore"):
+            out[written] = part
+
+
+def bands(problem: Convolution) -> Iterator[tuple[Convolution, tuple[slice, ...], tuple[slice, ...]]]:
+    """Problems on some images and some of their rows, with what they read and write; together the whole."""
+    rows, size = problem.rows, problem.compute.itemsize
+    image = size * (math.prod(problem.in_shape[1:]) + math.prod(problem.out_shape[1:]))
+    images = min(max(BAND_BYTES // max(image, 1), 1), problem.batch)
+    height = min(max(BAND_BYTES * rows.out_size // max(image, 1), 1), rows.out_size)
+    for at in range(0, problem.batch, images):
+        count = min(images, problem.batch - at)
+        for first in range(0, rows.out_size, height):
+            stop = min(first + height, rows.out_size)
+            low = min(max(first * rows.stride - rows.before, 0), rows.size)
+            high = max(min((stop - 1) * rows.stride - rows.before + rows.reach, rows.size), low)
+            before = low + rows.before - first * rows.stride
+            band = Axis(high - low, rows.taps, rows.stride, rows.dilation, before, stop - first)
+            among, skip = slice(at, at + count), (slice(None),) * (not problem.channels_last)
+            yield (
+                replace(problem, batch=count, rows=band),
+                (among, *skip, slice(low, high)),
+                (among, *skip, slice(first, stop)),
+            )
