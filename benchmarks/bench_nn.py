@@ -163,43 +163,47 @@ def as_array(result: Any) -> Array:
     return result.permute(0, 2, 3, 1).numpy() if hasattr(result, "permute") else result.numpy()
 
 
-def take_blocks(calls: Calls, rounds: int, seconds: float) -> dict[str, float]:
-    """Return the best call of each, over all its blocks of `seconds`."""
-    best = dict.fromkeys(calls, math.inf)
-    for _ in range(rounds):
-        for name, function in calls.items():
-            time.sleep(0.02)
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                start = time.perf_counter()
-                function()
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
+def take_block(function: Callable[[], Any], seconds: float) -> float:
+    """Return the best call, in milliseconds, of a block of them."""
+    time.sleep(0.02)
+    best, end = math.inf, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        function()
+        best = min(best, time.perf_counter() - start)
+    return 1e3 * best
+
+
+def check(calls: Calls, what: str) -> None:
+    """Call every library once, which also compiles; AssertionError if one differs."""
+    expected = as_array(calls["numbasep"]()).astype(np.float64)
+    for name, call in calls.items():
+        difference = np.abs(as_array(call()) - expected).max() / np.abs(expected).max()
+        if difference > 2e-6:
+            raise AssertionError(f"{name} differs by {difference:.1e} on {what}")
 
 
 def compare(batches: Sequence[int], rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """Measure every layer."""
-    records = []
+    """Measure every layer, one block of each library in every round: bursts of other work hit all layers alike."""
+    records: list[dict[str, Any]] = []
+    measured: list[Calls] = []
     for batch in batches:
         for side, channels, outputs, stride in LAYERS:
             arrays = layer(batch, side, channels, outputs)
             found = [make(*arrays, stride) for make in (numbasep_calls, torch_calls, tensorflow_calls)]
             for operation in ("depthwise", "separable"):
                 calls = {name: call for calls in found for name, call in calls.get(operation, {}).items()}
-                expected = as_array(calls["numbasep"]()).astype(np.float64)
-                for name, call in calls.items():
-                    difference = np.abs(as_array(call()) - expected).max() / np.abs(expected).max()
-                    if difference > 2e-6:
-                        raise AssertionError(
-                            f"{name} differs by {difference:.1e} on {operation} {side} {channels}"
-                        )
-                milliseconds = {k: 1e3 * v for k, v in take_blocks(calls, rounds, seconds).items()}
-                record = {
+                check(calls, f"{operation} {side} {channels}")
+                measured.append(calls)
+                records.append({
                     "operation": operation, "batch": batch, "side": side, "channels": channels,
-                    "outputs": outputs, "stride": stride, "milliseconds": milliseconds,
-                }  # fmt: skip
-                records.append(record)
-                print(json.dumps(record), flush=True)
+                    "outputs": outputs, "stride": stride, "milliseconds": dict.fromkeys(calls, math.inf),
+                })  # fmt: skip
+    for _ in range(rounds):
+        for record, calls in zip(records, measured, strict=True):
+            best = record["milliseconds"]
+            for name, call in calls.items():
+                best[name] = min(best[name], take_block(call, seconds))
     return records
 
 
@@ -249,8 +253,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.bench_nn", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--batch", type=int, nargs="*", default=[1, 8])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.1, help="of a block of calls")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=0.02, help="of a block of calls")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
     arguments = parser.parse_args(argv)
     records = compare(arguments.batch, arguments.rounds, arguments.seconds)
