@@ -1,6 +1,7 @@
 """`dask.array` in, lazy `dask.array` out, for every public filter; `dask_blocks` makes the graphs.
 
-The result is the one of the whole array in every mode, whatever the chunks.
+The result is the one of the whole array in every mode, whatever the chunks: of integers to the last bit where sums are
+exact, of floats within the rounding that `Plan.error_bound` allows, since a block may take another route.
 """
 
 from __future__ import annotations
