@@ -332,13 +332,14 @@ def test_float16_needs_no_float32_copy_of_a_whole_array():
     assert peak < 1.5 * x.nbytes  # the result, and bands
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_empty_batch_and_empty_image(operation):
-    x, depthwise, pointwise, filters = arrays(7, (0, 7, 8, 3), (3, 3), 1, 4, "float32")
+def test_empty_batch_and_empty_image(operation, dtype):
+    x, depthwise, pointwise, filters = arrays(7, (0, 7, 8, 3), (3, 3), 1, 4, dtype)
     used = choose(operation, depthwise, pointwise, filters)
     result = call(operation, x, used, (1, 1), "SAME", (1, 1), "NHWC")
     assert result.shape[:3] == (0, 7, 8)
-    none = np.zeros((2, 0, 8, 3), np.float32)
+    none = np.zeros((2, 0, 8, 3), dtype)
     assert call(operation, none, used, (1, 1), "SAME", (1, 1), "NHWC").shape[:3] == (2, 0, 8)
 
 

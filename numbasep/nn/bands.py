@@ -38,8 +38,8 @@ def bands(problem: Convolution) -> Iterator[tuple[Convolution, tuple[slice, ...]
     """Problems on some images and some of their rows, with what they read and write; together the whole."""
     rows, size = problem.rows, problem.compute.itemsize
     image = size * (math.prod(problem.in_shape[1:]) + math.prod(problem.out_shape[1:]))
-    images = min(max(BAND_BYTES // max(image, 1), 1), problem.batch)
-    height = min(max(BAND_BYTES * rows.out_size // max(image, 1), 1), rows.out_size)
+    images = max(min(BAND_BYTES // max(image, 1), problem.batch), 1)
+    height = max(min(BAND_BYTES * rows.out_size // max(image, 1), rows.out_size), 1)
     for at in range(0, problem.batch, images):
         count = min(images, problem.batch - at)
         for first in range(0, rows.out_size, height):
