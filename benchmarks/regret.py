@@ -10,6 +10,7 @@ import argparse
 import functools
 import json
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from . import common
 
 RESULTS = Path(__file__).parent / "results"
 DOUBTFUL = 1.1  # a regret above this is measured again, more often: most are disturbances
+DISTURBED = 0.08  # part of the time that other processes may take of a processor
 VOLUME = 2  # a volume has as many elements as an image: side ** (2 / 3) along each axis
 Record = dict[str, Any]
 
@@ -78,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure(name: str, weights: common.Array, side: int, dtype: str, options: Any) -> Record | None:
-    """Seconds of every route for one problem; None where there is nothing to choose from."""
+    """Seconds of every route for one problem; None where there is nothing to choose from, or others disturbed."""
     length = side if weights.ndim == 2 else round(side ** (VOLUME / weights.ndim))
     x = common.image(*(length,) * weights.ndim, dtype=dtype)
     plan = numbasep.plan(weights, x.shape, x.dtype, workers=options.workers)
@@ -92,10 +94,15 @@ def measure(name: str, weights: common.Array, side: int, dtype: str, options: An
     }
     for call in calls.values():
         call()  # compiles
+    before = foreign_seconds(), time.perf_counter()
     seconds = fastest_of(calls, options.repeat, cpu=options.workers == 1)
     if seconds[plan.method] > DOUBTFUL * min(seconds.values()):
         again = fastest_of(calls, 3 * options.repeat, cpu=options.workers == 1)
         seconds = {m: min(seconds[m], again[m]) for m in calls}
+    if options.workers != 1 and foreign_seconds() - before[0] > 0.03 + DISTURBED * (
+        time.perf_counter() - before[1]
+    ):
+        return None
     return {
         "kernel": name,
         "shape": list(x.shape),
@@ -105,6 +112,17 @@ def measure(name: str, weights: common.Array, side: int, dtype: str, options: An
         "measured": seconds,
         "predicted": {m: c.seconds for m, c in routes.items()},
     }
+
+
+def foreign_seconds() -> float:
+    """Processor seconds of all other processes so far; 0 where the system does not tell."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            ticks = [int(word) for word in file.readline().split()[1:]]
+    except (OSError, ValueError):
+        return 0.0
+    idle = ticks[3] + ticks[4]
+    return (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
 def fastest_of(calls: dict[str, Callable[[], Any]], repeat: int, *, cpu: bool) -> dict[str, float]:
