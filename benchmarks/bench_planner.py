@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 import numbasep
 from numbasep.demo.measure import take_turns
 
-from . import common
+from . import common, regret
 
 
 class Planning:
@@ -69,6 +70,69 @@ class Choice:
         return max(ratio, 1 / ratio)
 
     track_prediction.unit = "factor between predicted and measured time"
+
+
+class Zoo:
+    """The automatic choice over a sample of the kernels found in practice; `benchmarks.regret` measures all."""
+
+    params = [64, 256, 1024]
+    param_names = ("side",)
+    timeout = 600
+    KERNELS = 12
+
+    def setup(self, side):
+        try:
+            from tests.kernel_zoo import kernels
+        except ImportError:
+            raise NotImplementedError("the kernels are part of the tests") from None
+        options = argparse.Namespace(workers=None, limit=0.5, repeat=3)
+        chosen = list(kernels().items())[:: len(kernels()) // self.KERNELS]
+        side = min(side, common.SIDE)
+        found = (regret.measure(name, weights, side, "float32", options) for name, weights in chosen)
+        self.records = [record for record in found if record is not None]
+
+    def track_regret(self, side):
+        return float(np.exp(np.mean([np.log(record["regret"]) for record in self.records] or [0.0])))
+
+    track_regret.unit = "time of the choice / time of the fastest route, geometric mean"
+
+    def track_worst(self, side):
+        return max([record["regret"] for record in self.records], default=1.0)
+
+    track_worst.unit = "time of the choice / time of the fastest route"
+
+    def track_predictions(self, side):
+        ratios = [r["predicted"][m] / t for r in self.records for m, t in r["measured"].items()]
+        return float(np.exp(np.mean([abs(np.log(ratio)) for ratio in ratios] or [0.0])))
+
+    track_predictions.unit = "factor between predicted and measured time, geometric mean"
+
+
+class Transforms:
+    """Tiled transforms beside those of `scipy.signal`, float32, in turns."""
+
+    params = [31, 101]
+    param_names = ("taps",)
+    timeout = 600
+
+    def setup(self, taps):
+        import scipy.signal
+
+        x, weights = common.image(common.SIDE, common.SIDE), common.random_kernel(taps)
+        calls = {
+            "numbasep": common.prepared(weights, x, method="fft", rtol=1e-3),
+            "oaconvolve": lambda: scipy.signal.oaconvolve(x, weights, "same"),
+            "fftconvolve": lambda: scipy.signal.fftconvolve(x, weights, "same"),
+        }
+        self.seconds = take_turns(calls, repeat=3)
+
+    def track_oaconvolve(self, taps):
+        return self.seconds["oaconvolve"] / self.seconds["numbasep"]
+
+    def track_fftconvolve(self, taps):
+        return self.seconds["fftconvolve"] / self.seconds["numbasep"]
+
+    track_oaconvolve.unit = track_fftconvolve.unit = "times faster"
 
 
 def problems():

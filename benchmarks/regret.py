@@ -27,6 +27,7 @@ from . import common
 
 RESULTS = Path(__file__).parent / "results"
 DOUBTFUL = 1.1  # a regret above this is measured again, more often: most are disturbances
+LEAST_SECONDS = 0.05  # short calls are repeated for so long: a disturbance lasts milliseconds
 DISTURBED = 0.08  # part of the time that other processes may take of a processor
 VOLUME = 2  # a volume has as many elements as an image: side ** (2 / 3) along each axis
 Record = dict[str, Any]
@@ -129,7 +130,9 @@ def fastest_of(calls: dict[str, Callable[[], Any]], repeat: int, *, cpu: bool) -
     """Least time of each call, in turns; the thread's own if `cpu`, which other processes disturb less."""
     clock = time.thread_time if cpu else time.perf_counter
     best = dict.fromkeys(calls, math.inf)
-    for _ in range(repeat):
+    began, rounds = time.perf_counter(), 0
+    while rounds < repeat or time.perf_counter() - began < LEAST_SECONDS:
+        rounds += 1
         for name, call in calls.items():
             call()  # leaves the caches as it finds them in a series of equal calls
             start = clock()
