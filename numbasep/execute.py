@@ -46,8 +46,13 @@ def run_plan(plan: Plan, input: npt.ArrayLike, output: Any = None) -> Array:
     return filter_array(plan, x, output)
 
 
-def filter_array(plan: Plan, x: Array, output: Any) -> Array:
-    """Filter `x`, an array that the plan was made for, into `output`, a new array unless it is one."""
+def filter_array(
+    plan: Plan, x: Array, output: Any, normal: tuple[float, float, float] | None = None
+) -> Array:
+    """Filter `x`, an array that the plan was made for, into `output`, a new array unless it is one.
+
+    With `normal`, NaN samples weigh nothing (`backends.cpu.correlate`); only for plans that `can_leave_out`.
+    """
     problem = plan.problem
     if problem.device == "cuda":
         from .backends import cuda
@@ -61,24 +66,24 @@ def filter_array(plan: Plan, x: Array, output: Any) -> Array:
         x = np.ascontiguousarray(x)
     target = out if is_direct_target(out, x) else np.empty_like(out, dtype=problem.output_dtype, order="K")
     if x.size < OCCUPYING:
-        _run(plan, x, target)
+        _run(plan, x, target, normal)
     else:
         from .backends import threads
 
         with threads.occupied():
-            _run(plan, x, target)
+            _run(plan, x, target, normal)
     if target is not out:
         out[...] = target
     return out
 
 
-def _run(plan: Plan, x: Array, out: Array) -> None:
+def _run(plan: Plan, x: Array, out: Array, normal: tuple[float, float, float] | None) -> None:
     problem, operator = plan.problem, plan.kernel
     if not problem.windows or 0 in problem.shape:
         # no filtered axis: the kernel is one number; no input at all: only the boundary value is left
         store(_scaled(x, operator.weights, problem), out, problem.cast)
         return
-    candidate = _applicable(plan, x)
+    candidate = _applicable(plan, x, ignore_nan=normal is not None)
     if candidate.method == "fft":
         from .backends import fft, threads
 
@@ -93,7 +98,17 @@ def _run(plan: Plan, x: Array, out: Array) -> None:
         return
     from .backends import cpu
 
-    cpu.correlate(operator, problem, candidate.form, x, out)
+    cpu.correlate(operator, problem, candidate.form, x, out, normal)
+
+
+def can_leave_out(plan: Plan) -> bool:
+    """Whether the plan can leave NaN samples out in its one pass: real data on the CPU's plane kernels."""
+    problem, choice = plan.problem, plan.choice
+    real = problem.compute_dtype.kind == "f" and problem.input_dtype.kind == "f"
+    plain = all(
+        c is None or (c.method != "fft" and not c.recursive) for c in (choice.chosen, choice.fallback)
+    )
+    return real and plain and bool(problem.windows) and 0 not in problem.shape
 
 
 def _scaled(x: Array, weight: Array, problem: Any) -> Array:
@@ -102,14 +117,14 @@ def _scaled(x: Array, weight: Array, problem: Any) -> Array:
     return np.asarray(x.astype(problem.compute_dtype) * weight.astype(problem.compute_dtype))
 
 
-def _applicable(plan: Plan, x: Array) -> Candidate:
+def _applicable(plan: Plan, x: Array, *, ignore_nan: bool) -> Candidate:
     """The chosen candidate, or the one the plan names for data with NaN, infinities or values near overflow."""
     choice = plan.choice
     if not choice.chosen.needs_finite or plan.problem.integer_data:
         return choice.chosen
     from .backends import extent, threads
 
-    largest = extent.largest_magnitude(x, threads.thread_count(plan.problem.workers))
+    largest = extent.largest_magnitude(x, threads.thread_count(plan.problem.workers), ignore_nan=ignore_nan)
     if largest <= choice.chosen.largest_sample:
         return choice.chosen
     assert choice.fallback is not None

@@ -320,3 +320,46 @@ def test_generic_filters_hand_their_arguments_on() -> None:
     expected = nsp.generic_laplace(x, derivative, extra_arguments=(1.0,))
     nsp.generic_laplace(x, derivative, output=x, extra_arguments=(1.0,))
     np.testing.assert_array_equal(x, expected)
+
+
+GAPPED = {
+    "narrow": lambda f, x, **k: f.gaussian_filter(x, 0.6, **k),
+    "wide": lambda f, x, **k: f.gaussian_filter(x, 4, **k),
+    "box": lambda f, x, **k: f.uniform_filter(x, 21, **k),
+}
+
+
+@pytest.mark.parametrize("name", GAPPED)
+@pytest.mark.parametrize("shape", [(40, 70), (5, 16), (24, 26, 28), (9, 10, 11, 12)])
+@pytest.mark.parametrize(
+    ("mode", "cval"), [("reflect", 0.0), ("constant", 0.0), ("constant", 1.5), ("wrap", 0.0)]
+)
+def test_gaps_in_any_number_of_dimensions(name, shape, mode, cval):
+    rng = np.random.default_rng(17)
+    x = rng.random(shape)
+    x[rng.random(shape) < 0.2] = np.nan
+    x[3:8, 4:9] = np.nan
+    function, valid = GAPPED[name], ~np.isnan(x)
+    total = function(ndimage, np.where(valid, x, 0), mode=mode, cval=cval)
+    share = function(ndimage, valid.astype(float), mode=mode, cval=1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = np.where(share > 1e-12, total / share, np.nan)
+    result = function(nsp, x, mode=mode, cval=cval, nan_policy="omit")
+    np.testing.assert_allclose(result, expected, rtol=1e-9)
+    marked = function(nsp, np.where(valid, x, 7.0), mode=mode, cval=cval, mask=~valid)
+    np.testing.assert_allclose(marked, expected, rtol=1e-9)
+    whole = np.nan_to_num(x)
+    np.testing.assert_array_equal(
+        function(nsp, whole, mode=mode, cval=cval, nan_policy="omit"),
+        function(nsp, whole, mode=mode, cval=cval),
+    )
+
+
+def test_a_mask_does_not_hide_other_nan():
+    x = np.ones((20, 30))
+    x[5, 5] = x[15, 20] = np.nan
+    mask = np.zeros(x.shape, bool)
+    mask[5, 5] = True
+    result = nsp.gaussian_filter(x, 0.5, mask=mask)
+    assert np.isnan(result[15, 20])
+    assert result[5, 5] == pytest.approx(1)

@@ -2,13 +2,14 @@
 
 ``out = sum(K) * (K * (m x)) / (K * m)``, with m = 1 on valid samples and 0 on missing ones, as
 `astropy.convolution.convolve` defines it for ``nan_treatment="interpolate"`` (H. Knutsson, C.-F. Westin,
-"Normalized and differential convolution", CVPR 1993).  Both sums are ordinary filters, so they take the same
-fast routes.
+"Normalized and differential convolution", CVPR 1993).  Real data take one pass of the CPU kernels for both sums
+(`kernels.valid`); what these do not cover (complex data, FFT plans) takes two filters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,6 @@ from ..planner import Plan
 from ..problem import NAN_POLICIES
 
 Array = npt.NDArray[Any]
-
-LEAST_WEIGHT = {4: 1e-5, 8: 1e-12}
-"""By bytes of the compute type: share of the kernel's sum below which a result is NaN."""
 
 PlanMaker = Callable[[np.dtype[Any], np.dtype[Any], complex], Plan]
 """(input dtype, output dtype, cval) -> plan"""
@@ -42,6 +40,17 @@ def check_missing(nan_policy: str, mask: Any, shape: tuple[int, ...]) -> Array |
     if array.shape != shape:
         raise ValueError(f"mask must have the shape of the input, {shape}, got {array.shape}")
     return array.astype(bool, copy=False)
+
+
+def _missing_as_nan(
+    x: Array, mask: Array | None, number: np.dtype[Any], *, omit: bool, workers: int | None
+) -> AbstractContextManager[Array | None]:
+    """`x` with NaN for all missing samples, or None where NaN means something else, too."""
+    from ..backends import elementwise
+
+    if mask is None:
+        return nullcontext(x)
+    return elementwise.missing_marked(x, mask, number, omit=omit, workers=workers)
 
 
 def filter_missing(
@@ -81,19 +90,27 @@ def filter_missing(
     if not omit and mask is None:
         return execute.filter_array(plan, x, output)
     from ..backends import elementwise
+    from ..kernels.valid import LEAST_WEIGHT
 
     problem = plan.problem
+    least = LEAST_WEIGHT[problem.real_dtype.itemsize]
+    vanishes = abs(weight) <= 1e-9 * l1
+    if x.dtype.kind != "c" and not vanishes:
+        with _missing_as_nan(x, mask, problem.real_dtype, omit=omit, workers=problem.workers) as marked:
+            fused = plan if marked is None else make_plan(marked.dtype, dtype, cval)
+            if marked is not None and execute.can_leave_out(fused):
+                rounding = (fused.error_bound + float(np.finfo(problem.real_dtype).eps)) * l1 / abs(weight)
+                return execute.filter_array(fused, marked, output, (weight.real, least, rounding))
     number = np.promote_types(problem.real_dtype, np.complex64) if x.dtype.kind == "c" else problem.real_dtype
     filled, present, missing = elementwise.split_missing(x, mask, number, omit=omit, workers=problem.workers)
     if not missing:
         return execute.filter_array(plan, x, output)
-    if abs(weight) <= 1e-9 * l1:
+    if vanishes:
         raise ValueError("nan_policy='omit' and mask need a kernel whose weights do not sum to zero")
     total = execute.filter_array(make_plan(number, problem.compute_dtype, cval), filled, None)
     real_kernel = weight.imag == 0 and (problem.compute_dtype.kind != "c" or x.dtype.kind == "c")
     share_dtype = problem.real_dtype if real_kernel else problem.compute_dtype
     share = execute.filter_array(make_plan(problem.real_dtype, share_dtype, 1.0), present, None)
-    least = LEAST_WEIGHT[problem.real_dtype.itemsize]
     values = elementwise.normalise(total, share, complex(weight), least, workers=problem.workers)
     if output is None and values.dtype == dtype:
         return values

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..boundary import Boundary
 from ..kernels.simd import STEP_ROWS
+from ..kernels.valid import AS_STORED, BOTH, PRESENCE, VALUES
 from ..operators import Factor, Operator, Term, support_factor, window_factor, without_subnormals
 from ..problem import Problem, Window
 from . import threads
@@ -30,6 +31,7 @@ Array = npt.NDArray[Any]
 SLAB_BYTES = 4 << 20  # intermediate of a volume: fits a shared cache beside input and output
 
 INPUT, OUTPUT = 0, 1
+Normal = tuple[float, float, float]  # sum of the weights, least share that counts, rounding of the share
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,10 @@ class Slot:
     """For each stacked intermediate: what the boundary value has been multiplied by so far."""
     stack: int = 0
     """Real elements from one stacked intermediate to the next."""
+    presence: tuple[bool, ...] = (False,)
+    """For each of them: whether it is of the presence of samples, in a normalised convolution, not of their values."""
+    seen: bool = False
+    """Whether values and presence are two views of this one array."""
 
 
 @dataclass(slots=True, eq=False)
@@ -87,11 +93,19 @@ class Launch:
 # --------------------------------------------------------------------------- entry points
 
 
-def correlate(operator: Operator, problem: Problem, form: int | None, x: Array, y: Array) -> None:
+def correlate(
+    operator: Operator, problem: Problem, form: int | None, x: Array, y: Array, normal: Normal | None = None
+) -> None:
     """Filter `x` into `y`, which must not overlap: with `operator.forms[form]`, or with the dense weights.
 
-    `y` is native, real or complex like the result; shapes and types are those of the problem.
+    `y` is native, real or complex like the result; shapes and types are those of the problem.  With `normal`, for real
+    data and weights, NaN samples weigh nothing (`kernels.valid`).
     """
+    if normal is not None:
+        kernel, divisor = operator.undivided if form is None else operator.form_terms(form)
+        normal = (normal[0] * divisor, *normal[1:])
+        _launch(operator, problem, (form, "real"), kernel, divisor, x, y, normal)
+        return
     if form is None:
         weights, divisor = operator.undivided
         halves = (weights.real, weights.imag) if weights.dtype.kind == "c" else (weights, None)
@@ -135,16 +149,19 @@ def _launch(
     divisor: float,
     x: Array,
     y: Array,
+    normal: Normal | None = None,
 ) -> None:
     wished = threads.thread_count(problem.workers)
-    key = (part, x.strides, y.strides, y.dtype, wished)  # the operator belongs to one problem
+    key = (part, x.strides, y.strides, y.dtype, wished, normal)  # the operator belongs to one problem
     flat_x, origin_x = flat_memory(x)
     flat_y, origin_y = flat_memory(y)
     launch = operator.launches.get(key)
     if launch is None:
         source = Slot(INPUT, x.shape, _strides(x), x.dtype, origin_x)
+        if normal is not None:
+            source = replace(source, gains=(1.0, 1.0), presence=(False, True), seen=True)
         target = Slot(OUTPUT, y.shape, _strides(y), y.dtype, origin_y)
-        launch = _Preparation(problem, divisor, wished).prepare(kernel, source, target)
+        launch = _Preparation(problem, divisor, wished, normal).prepare(kernel, source, target)
         if len(operator.launches) >= 16:
             operator.launches.clear()
         operator.launches[key] = launch
@@ -182,6 +199,7 @@ class _Preparation:
     problem: Problem
     divisor: float
     workers: int
+    normal: Normal | None
     launch: Launch = field(default_factory=Launch)
 
     def prepare(self, kernel: Any, source: Slot, target: Slot) -> Launch:
@@ -194,7 +212,7 @@ class _Preparation:
             terms = [
                 tuple(replace(f, taps=without_subnormals(f.taps, self._real)) for f in t) for t in kernel
             ]
-            self._terms([(0, term) for term in terms], source, target, windows)
+            self._terms([(s, t) for s in range(len(source.gains)) for t in terms], source, target, windows)
         return self.launch
 
     @property
@@ -220,7 +238,12 @@ class _Preparation:
                 parts.append(PlaneWeights(len(parts), ordered[index], sparse))
                 taps = iter(index)
                 sources.append(tuple(next(taps) if axis.window else 0 for axis in planes.outer))
-        self._pass(planes, sources or [(0,) * len(planes.outer)], parts, source, target, final=True)
+        sources = sources or [(0,) * len(planes.outer)]
+        share: list[PlaneWeights] = []
+        if source.seen:
+            share = [replace(part, source=part.source + len(sources)) for part in parts]
+            sources = 2 * sources
+        self._pass(planes, sources, parts, source, target, share, final=True)
 
     def _terms(
         self, terms: list[tuple[int, Term]], source: Slot, target: Slot, windows: Sequence[Window]
@@ -271,19 +294,23 @@ class _Preparation:
         strides = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
         gains = tuple(source.gains[stacked] * float(factor.taps.sum()) for stacked, factor in members)
         dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
-        return Slot(number, shape, strides, dtype, 0, gains, math.prod(shape) * _parts(source.dtype))
+        presence = tuple(source.presence[stacked] for stacked, _ in members)
+        return Slot(
+            number, shape, strides, dtype, 0, gains, math.prod(shape) * _parts(source.dtype), presence
+        )
 
     def _intermediate(self, source: Slot, stacked: int, factor: Factor, window: Window, target: Slot) -> None:
         one = replace(
             source,
             origin=source.origin + stacked * source.stack,
             gains=source.gains[stacked : stacked + 1],
+            presence=source.presence[stacked : stacked + 1],
             stack=0,
         )
         planes = arrange(_axes(one, target, [window]))
         rows = planes.rows.window is not None
         term = PlaneTerm(0, row=factor) if rows else PlaneTerm(0, column=factor)
-        self._pass(planes, [(0,) * len(planes.outer)], [term], one, target, final=False)
+        self._pass(planes, [(0,) * len(planes.outer)], [term], one, target, (), final=False)
 
     def _last_pass(
         self, terms: list[tuple[int, Term]], source: Slot, target: Slot, windows: Sequence[Window]
@@ -295,10 +322,13 @@ class _Preparation:
         def factor(term: Term, axis: Axis) -> Factor:
             return term[position[axis.window.axis]] if axis.window else one
 
-        parts = [PlaneTerm(s, factor(t, planes.rows), factor(t, planes.columns)) for s, t in terms]
+        parts: tuple[list[PlaneTerm], list[PlaneTerm]] = ([], [])  # of the sums, of the share
+        for s, t in terms:
+            parts[source.presence[s]].append(PlaneTerm(s, factor(t, planes.rows), factor(t, planes.columns)))
         zeros = (0,) * len(planes.outer)
-        sources = [(*zeros, s) for s in range(len(source.gains))] if source.stack else [zeros]
-        self._pass(planes, sources, parts, source, target, final=True)
+        stacked = range(len(source.gains))
+        sources = [(*zeros, s) for s in stacked] if source.stack else [zeros for _ in stacked]
+        self._pass(planes, sources, parts[0], source, target, parts[1], final=True)
 
     def _pass(
         self,
@@ -307,11 +337,15 @@ class _Preparation:
         parts: list[Any],
         source: Slot,
         target: Slot,
+        share: Sequence[Any],
         *,
         final: bool,
     ) -> None:
         taps = planes.rows.window.taps if planes.rows.window else 1
-        program = build_program(parts, taps + STEP_ROWS - 1, planes.inner, self._real)
+        program = build_program(parts, taps + STEP_ROWS - 1, planes.inner, self._real, share)
+        views = AS_STORED
+        if source.seen:
+            views = BOTH if final else PRESENCE if source.presence[0] else VALUES
         stacked: list[OuterAxis] = []
         if source.stack:
             offsets = np.arange(len(source.gains), dtype=np.int64)[None] * source.stack
@@ -320,16 +354,26 @@ class _Preparation:
             planes, sources, stacked, program,
             origins=(source.origin, target.origin), dtype_in=source.dtype, dtype_out=target.dtype,
             compute=self._real, constants=self._constants(source, len(sources), final),
-            cast=self.problem.cast, workers=self.workers,
+            cast=self.problem.cast, workers=self.workers, views=views, normal=self.normal or (),
         )  # fmt: skip
         self.launch.steps.append((prepared, source.index, target.index))
 
     def _constants(self, source: Slot, count: int, final: bool) -> Array:
         cval = self.problem.cval
         pattern = [cval.real, cval.imag] if source.dtype.kind == "c" else [cval.real]
-        gains = source.gains if source.stack else source.gains[:1] * count
-        rows = [[self.divisor if final else 1.0, *(gain * part for part in pattern)] for gain in gains]
-        return np.array(rows)
+        outside = (
+            pattern,
+            pattern,
+        )  # of values, of their presence; those of a seen array are turned like its samples
+        if self.normal is not None and not source.seen:
+            missing = np.isnan(cval)
+            outside = ([0.0], [0.0]) if missing else (pattern, [1.0])
+        divisor = self.divisor if final else 1.0
+        if not source.stack:
+            gain = source.gains[0]
+            return np.array([[divisor, *(gain * part for part in outside[source.presence[0]])]] * count)
+        pairs = zip(source.gains, source.presence, strict=True)
+        return np.array([[divisor, *(gain * part for part in outside[of])] for gain, of in pairs])
 
 
 def _parts(dtype: np.dtype[Any]) -> int:

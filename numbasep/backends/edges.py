@@ -16,6 +16,7 @@ from ..boundary import OUTSIDE, source_index
 from ..kernels.memory import Storage
 from ..kernels.simd import lanes
 from ..kernels.stripes import SLIDES
+from ..kernels.valid import AS_STORED
 from .layout import Planes, plain_window
 from .program import Program
 
@@ -35,8 +36,8 @@ class Edges:
 
 
 def direct_edges(
-    planes: Planes, program: Program, sources: int, storage: Storage, compute: np.dtype[Any],
-    constants: npt.NDArray[Any],
+    planes: Planes, program: Program, storage: Storage, compute: np.dtype[Any],
+    constants: npt.NDArray[Any], views: int,
 ) -> Edges | None:  # fmt: skip
     """Where `kernels.fused` finds columns beyond the edges, or None if the pass has to pack its rows.
 
@@ -44,22 +45,21 @@ def direct_edges(
     ----------
     planes, program
         What is computed on which layout.
-    sources : int
-        Input planes of an output plane.
     storage : Storage
         How the input lies in memory.
     compute : numpy.dtype
         float32 or float64.
-    constants : (sources, 1 + period) array
+    constants : (1 or 2, 1 + period) array
         Divisor and boundary value.
+    views : int
+        How the input is seen (`kernels.valid`).
     """
     rows, columns, inner = planes.rows, planes.columns, planes.inner
     window, width = plain_window(columns), lanes(compute)
     elements, first = columns.size_in * inner, window.first * inner
     fits = (
         SLIDES
-        and sources == 1
-        and program.single_term
+        and program.direct_runs > 0
         and not (program.boxes and plain_window(rows).taps > MOST_BOX_ROWS)
         and columns.stride_in == columns.stride_out == inner
         and not storage.swapped
@@ -77,7 +77,7 @@ def direct_edges(
     right = _lanes_at(behind, elements, inner, int(window.boundary), width, stop)
     table = np.concatenate([left, right])
     reaches_out = bool((table == OUTSIDE).any())
-    if (table == _FAR).any() or (reaches_out and constants[:, 1:].any()):
+    if (table == _FAR).any() or (reaches_out and (views != AS_STORED or constants[:, 1:].any())):
         return None
     return Edges(np.where(table == _UNUSED, OUTSIDE, table), left.size)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..kernels import magnitude, missing
+from ..kernels.simd import VECTOR_BYTES
 from . import threads
 
 Array = npt.NDArray[Any]
@@ -93,6 +96,32 @@ def split_missing(
         with threads.parallel_region(count):
             gone = missing.split_parallel(*arguments)
     return (filled.T, present.T, int(gone)) if turned else (filled, present, int(gone))
+
+
+@contextlib.contextmanager
+def missing_marked(
+    x: Array, mask: Array, number: np.dtype[Any], *, omit: bool, workers: int | None
+) -> Iterator[Array | None]:
+    """Samples as `number` (float32 or float64), NaN where `mask` is True, in scratch memory.
+
+    None if another sample is NaN and `omit` is False: then NaN does not tell what to leave out.
+    """
+    turned = x.flags.f_contiguous and not x.flags.c_contiguous
+    source = np.ascontiguousarray(x.T if turned else x, number)
+    marks = np.ascontiguousarray(mask.T if turned else mask).reshape(-1).view(np.uint8)
+    count = threads.thread_count(workers) if source.size >= PARALLEL_ELEMENTS else 1
+    tasks = -(-source.size // missing.CHUNK) if count > 1 else 1
+    spoiled = np.zeros(tasks * VECTOR_BYTES // number.itemsize, number)
+    with threads.borrow(source.size * number.itemsize) as buffer:
+        marked = buffer[: source.size * number.itemsize].view(number)
+        arguments = (source.reshape(-1), marks, marked, spoiled)
+        if count == 1:
+            missing.mark_serial(*arguments)
+        else:
+            with threads.parallel_region(count):
+                missing.mark_parallel(*arguments)
+        shaped = marked.reshape(source.shape)
+        yield None if spoiled.any() and not omit else shaped.T if turned else shaped
 
 
 def normalise(total: Array, share: Array, weight: complex, least: float, *, workers: int | None) -> Array:

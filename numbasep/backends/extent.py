@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,8 +17,8 @@ CHUNK_BYTES = 1 << 18  # read twice, so the second time from the second-level ca
 PARALLEL_BYTES = 1 << 21
 
 
-def largest_magnitude(x: NDArray[Any], workers: int = 1) -> float:
-    """Largest |x| of an array; NaN if it holds a NaN, 0 if it is empty.
+def largest_magnitude(x: NDArray[Any], workers: int = 1, *, ignore_nan: bool = False) -> float:
+    """Largest |x| of an array; NaN if it holds a NaN (unless they are ignored), 0 if it is empty.
 
     Parameters
     ----------
@@ -25,6 +26,8 @@ def largest_magnitude(x: NDArray[Any], workers: int = 1) -> float:
         Real or complex, of any layout; of complex numbers, the larger of the two parts counts.
     workers : int
         Threads.
+    ignore_nan : bool
+        Look at the other samples only.
 
     Returns
     -------
@@ -42,14 +45,15 @@ def largest_magnitude(x: NDArray[Any], workers: int = 1) -> float:
     if x.dtype.char in "fdFD" and x.dtype.isnative and (x.flags.c_contiguous or x.flags.f_contiguous):
         return _largest_of_dense(x, workers) if x.flags.aligned else _largest(_chunks(x))
     if x.dtype.kind == "c":
-        parts = [largest_magnitude(x.real, workers), largest_magnitude(x.imag, workers)]
+        parts = [largest_magnitude(part, workers, ignore_nan=ignore_nan) for part in (x.real, x.imag)]
         return max(parts) if not any(map(math.isnan, parts)) else math.nan
     chunks = _chunks(x)
     with np.errstate(invalid="ignore"):
         if workers == 1 or x.nbytes < PARALLEL_BYTES:
-            return _largest(chunks)
+            return _largest(chunks, ignore_nan=ignore_nan)
         with ThreadPoolExecutor(workers) as pool:
-            found = list(pool.map(_largest, (chunks[i::workers] for i in range(workers))))
+            share = functools.partial(_largest, ignore_nan=ignore_nan)
+            found = list(pool.map(share, (chunks[i::workers] for i in range(workers))))
     return math.nan if any(map(math.isnan, found)) else max(found)
 
 
@@ -82,9 +86,13 @@ def _chunks(x: NDArray[Any]) -> list[NDArray[Any]]:
     return [chunk for piece in pieces for chunk in _chunks(piece[0])]
 
 
-def _largest(chunks: list[NDArray[Any]]) -> float:
+def _largest(chunks: list[NDArray[Any]], *, ignore_nan: bool) -> float:
     largest = 0.0
     for chunk in chunks:
+        if ignore_nan:  # fmax and fmin pass over NaN
+            found = max(float(np.fmax.reduce(chunk, axis=None)), -float(np.fmin.reduce(chunk, axis=None)))
+            largest = largest if math.isnan(found) else max(largest, found)
+            continue
         found = max(float(chunk.max()), -float(chunk.min()))
         if math.isnan(found):
             return found

@@ -18,6 +18,7 @@ from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
 from ..kernels.memory import Storage
 from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS, VECTOR_BYTES
 from ..kernels.stripes import STRIPE_ROWS
+from ..kernels.valid import AS_STORED
 from . import threads
 from .edges import direct_edges
 from .layout import OuterAxis, Planes, outer_table, plain_window
@@ -87,6 +88,8 @@ class PlanePass:
     """Where columns beyond the edges are found, for rows that are filtered directly."""
     constants: Array
     """(sources, 1 + period): divisor and boundary value."""
+    normal: Array
+    """What a normalised convolution divides by: see `kernels.valid`."""
     tasks: int
     """Tiles by strips by planes."""
     batch: int
@@ -146,7 +149,7 @@ class PlanePass:
         program = self.program
         tables = (
             self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
-            program.shifts, program.line_weights, self.edges, self.constants, *scratch,
+            program.shifts, program.line_weights, self.edges, self.constants, self.normal, *scratch,
         )  # fmt: skip
         for first in range(0, self.tasks, self.batch):
             run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), *tables)
@@ -169,6 +172,8 @@ def prepare_pass(
     constants: Array,
     cast: str,
     workers: int | None,
+    views: int = AS_STORED,
+    normal: Sequence[float] = (),
 ) -> PlanePass:
     """Choose tiles, strips and threads for one program on one layout.
 
@@ -192,6 +197,10 @@ def prepare_pass(
         "truncate" or "saturate".
     workers : int or None
         Threads wished for.
+    views : int, optional
+        How the input is seen (`kernels.valid`).
+    normal : sequence of float, optional
+        What a normalised convolution divides by: sum of the weights, least share that counts, rounding of the share.
     """
     rows, columns, inner = planes.rows, planes.columns, planes.inner
     row_window, column_window = plain_window(rows), plain_window(columns)
@@ -217,30 +226,17 @@ def prepare_pass(
     strips = max(1, -(-rows.size_out // strip))
 
     storage_in, storage_out = storage_of(dtype_in), storage_of(dtype_out, cast)
-    edges = direct_edges(planes, program, len(sources), storage_in, compute, constants)
-    direct = edges is not None
-    packed = not direct or row_window.boundary == Boundary.CONSTANT
-    if not packed:
-        ring_rows = 0
-
-    block = VECTOR_BYTES // item * max(BLOCK_COLUMNS, LINE_COLUMNS)
-    slack = (column_window.taps - 1) * inner + 2 * block + (STEP_ROWS * inner if program.boxes else 0)
-    line = VECTOR_BYTES // item
-    ring_stride = _skew(_round_up(tile * inner + slack, block), line)
-    segment = _segment_columns(tile, column_window.taps, inner)
-    scratch_stride = _skew(_round_up(segment * inner + slack, block), line)
-    result_stride = _skew(_round_up(segment * inner, block) + block, line)
-    scratch = ring_rows * ring_stride
-    turned = scratch + STEP_ROWS * scratch_stride
-    result = turned + (0 if column_window.taps < SQUARE_TAPS else scratch_stride * line)
-
-    turned_blocks = result + STEP_ROWS * result_stride + 64
-    blocks = (row_window.taps + STEP_ROWS - 1) // STEP_ROWS if program.boxes else 0
-    block_sums = turned_blocks + (scratch_stride * line // STEP_ROWS + inner * line if program.boxes else 0)
-    block_sums = _round_up(block_sums, line)
-    ends = block_sums + len(sources) * blocks * ring_stride if packed else 0
-    table_size = (row_window.taps + STEP_ROWS - 1 + blocks) * len(sources) + blocks + 2 * STEP_ROWS
+    edges = None
+    if len(sources) == (2 if program.share_term else 1) and (
+        not program.share_term or storage_out == storage_of(compute)
+    ):
+        edges = direct_edges(planes, program, storage_in, compute, constants, views)
+    packed = edges is None or row_window.boundary == Boundary.CONSTANT
+    streams = _streams(planes, n_planes, dtype_out, compute) and not (edges and program.share_term)
     gather = max(1, 512 // inner)
+    places = _workspace(
+        planes, program, tile, ring_rows if packed else 0, len(sources), VECTOR_BYTES // item, packed=packed
+    )
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {
         g.ROWS_IN: rows.size_in, g.ROWS_OUT: rows.size_out, g.ROW_FIRST: row_window.first,
@@ -249,36 +245,71 @@ def prepare_pass(
         g.COLUMNS_IN: columns.size_in, g.COLUMNS_OUT: columns.size_out, g.COLUMN_FIRST: column_window.first,
         g.COLUMN_TAPS: column_window.taps, g.COLUMN_BOUNDARY: int(column_window.boundary),
         g.COLUMN_STRIDE_IN: columns.stride_in, g.COLUMN_STRIDE_OUT: columns.stride_out,
-        g.INNER: inner,
-        g.STREAM: int(_streams(planes, n_planes, dtype_out, compute)),
+        g.INNER: inner, g.STREAM: int(streams), g.VIEWS: views,
         g.STRIP: strip, g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.SOURCES: len(sources),
-        g.OUTER_AXES: len(tables), g.RING: 0, g.RING_STRIDE: ring_stride,
-        g.SCRATCH: scratch, g.SCRATCH_STRIDE: scratch_stride, g.SEGMENT: segment,
-        g.TURNED: turned, g.RESULT: result, g.RESULT_STRIDE: result_stride,
-        g.TABLES: table_size, g.GATHER: gather, g.DIRECT: int(direct), g.EDGE_LAST: edges.last if edges else 0,
-        g.ENDS: ends, g.BLOCKS: blocks, g.BLOCK_SUMS: block_sums, g.TURNED_BLOCKS: turned_blocks,
+        g.OUTER_AXES: len(tables), g.GATHER: gather, g.SHARE_TERM: program.share_term,
+        g.DIRECT: int(edges is not None), g.EDGE_LAST: edges.last if edges else 0, g.DIRECT_RUNS: program.direct_runs,
+        **places,
     }.items():  # fmt: skip
         geometry[name] = value
     tasks = n_planes * strips * tiles
+    kernels = drivers.kernel_addresses(
+        compute, storage_in, storage_out, direct=edges is not None, packed=packed, boxes=packed and program.boxes,
+        view=views, share=program.share_term > 0,
+    )  # fmt: skip
     return PlanePass(
-        kernels=drivers.kernel_addresses(
-            compute, storage_in, storage_out, direct=direct, packed=packed, boxes=packed and program.boxes
-        ),
+        kernels=kernels,
         program=program,
         geometry=geometry,
         outer=_pack_outer(tables),
         outer_taps=outer_taps,
         edges=edges.table if edges else np.zeros(0, np.int64),
         constants=constants.astype(compute),
+        normal=np.array(normal, compute),
         tasks=tasks,
         batch=count * max(1, BATCH_WORK // (strip * tile * column_work)),
         threads=min(count, tasks) or 1,
         raw_in=gather * inner * storage_in.dtype.itemsize,
         raw_out=gather * inner * storage_out.dtype.itemsize,
-        work_bytes=_round_up((ends + 2 * STRIPE_ROWS * line) * item, VECTOR_BYTES),
-        table_bytes=_round_up(8 * table_size, VECTOR_BYTES),
+        work_bytes=_round_up(
+            (geometry[g.ENDS] + 2 * STRIPE_ROWS * VECTOR_BYTES // item) * item, VECTOR_BYTES
+        ),
+        table_bytes=_round_up(8 * geometry[g.TABLES], VECTOR_BYTES),
         spare=[],
     )
+
+
+def _workspace(
+    planes: Planes, program: Program, tile: int, ring_rows: int, sources: int, line: int, *, packed: bool
+) -> dict[int, int]:
+    """Where everything stands in a thread's workspace, named as in `kernels.geometry`; `line` is a vector's lanes."""
+    taps, inner = plain_window(planes.columns).taps, planes.inner
+    window = plain_window(planes.rows).taps + STEP_ROWS - 1
+    block = line * max(BLOCK_COLUMNS, LINE_COLUMNS)
+    slack = (taps - 1) * inner + 2 * block + (STEP_ROWS * inner if program.boxes else 0)
+    ring_stride = _skew(_round_up(tile * inner + slack, block), line)
+    segment = _segment_columns(tile, taps, inner)
+    scratch_stride = _skew(_round_up(segment * inner + slack, block), line)
+    result_stride = _skew(_round_up(segment * inner, block) + block, line)
+    blocks = window // STEP_ROWS if program.boxes else 0
+    sizes = {
+        g.RING: ring_rows * ring_stride,
+        g.SCRATCH: STEP_ROWS * scratch_stride,
+        g.TURNED: 0 if taps < SQUARE_TAPS else scratch_stride * line,
+        g.TURNED_BLOCKS: scratch_stride * line // STEP_ROWS + inner * line if program.boxes else 0,
+        g.RESULT: STEP_ROWS * result_stride + line,
+        g.SHARE: STEP_ROWS * result_stride + line if program.share_term else 0,
+        g.BLOCK_SUMS: sources * blocks * ring_stride,
+        g.ENDS: 0,
+    }
+    places, at = {}, 0
+    for name, size in sizes.items():
+        places[name] = at
+        at += _round_up(size, line) if packed else 0
+    return places | {
+        g.RING_STRIDE: ring_stride, g.SCRATCH_STRIDE: scratch_stride, g.RESULT_STRIDE: result_stride,
+        g.SEGMENT: segment, g.BLOCKS: blocks, g.TABLES: (window + blocks) * sources + blocks + 2 * STEP_ROWS,
+    }  # fmt: skip
 
 
 def _skew(stride: int, line: int) -> int:

@@ -54,15 +54,21 @@ class Program:
     """(runs, RUN): columns of adjacent taps."""
     weights: Array
     shifts: Array
-    """Element offsets of the taps along a row; -1 behind the last."""
+    """Element offsets of the taps along a row; -1 behind the last of a term."""
     line_weights: Array
     """Weights of the taps along a row."""
+    share_term: int = 0
+    """First term of the share of weights that finished sums are divided by; 0: there is none."""
 
     @property
-    def single_term(self) -> bool:
-        """Whether it is one separable term: all runs down one column of the window, then the taps along rows."""
+    def direct_runs(self) -> int:
+        """Runs of the first term, all down one column of the window, if there is no other; else 0.
+
+        That of the share in a normalised convolution does not count: it repeats the first.
+        """
+        n_terms = 2 if self.share_term else 1
         shifted = bool(self.runs[:, g.RUN_SHIFT].any())
-        return len(self.terms) == 1 and self.runs.size > 0 and not shifted
+        return 0 if len(self.terms) != n_terms or shifted else len(self.runs) // n_terms
 
     @property
     def boxes(self) -> bool:
@@ -76,7 +82,9 @@ class Program:
         lines = self.terms[self.terms[:, g.COLUMN_BOX] > 0]
         long_lines = (lines[:, g.TAP_STOP] - lines[:, g.TAP_START]).sum()
         boxes = (self.terms[:, [g.ROW_BOX, g.COLUMN_BOX]] > 0).sum() * BOX_OPERATIONS
-        return int(self.weights.size + self.line_weights.size - long_runs - long_lines + boxes)
+        return int(
+            self.weights.size + self.line_weights.size - len(self.terms) - long_runs - long_lines + boxes
+        )
 
 
 def _is_box(weights: Sequence[float] | Array) -> bool:
@@ -111,6 +119,8 @@ class _Builder:
         self.terms.append(
             [runs, len(self.runs), taps, len(self.shifts), source_row, int(row_box), int(column_box)]
         )
+        self.shifts.append(-1)  # the end of a list of taps, for `fused`
+        self.line_weights.append(0.0)
 
     def add_term(self, term: PlaneTerm) -> None:
         """A separable term; one with a single tap along an axis becomes one pass."""
@@ -144,10 +154,19 @@ class _Builder:
                     self.column_of_taps(part.source, positions, taps_down, column)
         self.term(runs, taps)
 
-    def build(self, dtype: np.dtype[Any]) -> Program:
+    def add(self, parts: Sequence[PlaneTerm] | Sequence[PlaneWeights]) -> None:
+        """Separable terms, or dense weights."""
+        dense = [part for part in parts if isinstance(part, PlaneWeights)]
+        if dense:
+            self.add_dense(dense)
+        for part in parts:
+            if isinstance(part, PlaneTerm):
+                self.add_term(part)
+
+    def build(self, dtype: np.dtype[Any], share_term: int) -> Program:
         """The tables as arrays; `dtype` is the compute type."""
         if not self.terms:
-            self.terms.append([0] * g.TERM)  # nothing multiplies: zero everywhere
+            self.term(0, 0)  # nothing multiplies: zero everywhere
 
         def integers(values: list[Any], width: int) -> Array:
             return np.array(values, np.int64).reshape(-1, width)
@@ -156,13 +175,18 @@ class _Builder:
             integers(self.terms, g.TERM),
             integers(self.runs, g.RUN),
             np.array(self.weights, dtype),
-            np.array([*self.shifts, -1], np.int64),
+            np.array(self.shifts, np.int64),
             np.array(self.line_weights, dtype),
+            share_term,
         )
 
 
 def build_program(
-    parts: Sequence[PlaneTerm] | Sequence[PlaneWeights], window: int, inner: int, dtype: np.dtype[Any]
+    parts: Sequence[PlaneTerm] | Sequence[PlaneWeights],
+    window: int,
+    inner: int,
+    dtype: np.dtype[Any],
+    share: Sequence[PlaneTerm] | Sequence[PlaneWeights] = (),
 ) -> Program:
     """Tables for separable terms, or for dense weights.
 
@@ -176,12 +200,11 @@ def build_program(
         Elements from one column to the next.
     dtype : numpy.dtype
         Compute type, float32 or float64.
+    share : sequence, optional
+        The same for the share of the weights that finished sums are divided by.
     """
     builder = _Builder(window, inner)
-    dense = [part for part in parts if isinstance(part, PlaneWeights)]
-    if dense:
-        builder.add_dense(dense)
-    for part in parts:
-        if isinstance(part, PlaneTerm):
-            builder.add_term(part)
-    return builder.build(dtype)
+    builder.add(parts)
+    share_term = len(builder.terms) if share else 0
+    builder.add(share)
+    return builder.build(dtype, share_term)

@@ -45,11 +45,29 @@ are ordinary planes.  All distances count elements, not bytes.
     BLOCKS,  # sums of STEP_ROWS packed rows that each source keeps at hand, for boxes down the rows
     BLOCK_SUMS,  # where they start in the workspace
     TURNED_BLOCKS,  # where such sums of the transpose start
+    VIEWS,  # how the input is seen (`valid`)
+    SHARE_TERM,  # first term of the share that finished sums are divided by; 0: there is none
+    SHARE,  # where the rows of that share start
+    DIRECT_RUNS,  # runs of a term that is filtered directly
     GEOMETRY,  # number of entries
-) = range(39)
+) = range(43)
 
-# kernels[...]: addresses of what the drivers call; 0 where a pass never does
-DOWN, LINES, SQUARE, BOX_DOWN, BOX_ALONG, BLOCK_SUM, PACK, STORE, STRIPE, KERNELS = range(10)
+# kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
+(
+    DOWN,
+    LINES,
+    SQUARE,
+    BOX_DOWN,
+    BOX_ALONG,
+    BLOCK_SUM,
+    PACK,
+    STORE,
+    STRIPE,
+    STRIPE_SHARE,
+    VIEW,
+    NORMALISE,
+    KERNELS,
+) = range(13)
 
 # terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program; ROW_BOX and
 # COLUMN_BOX say that its one run, or its taps along rows, are many equal weights side by side (`boxes`)

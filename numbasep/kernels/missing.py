@@ -6,8 +6,12 @@ import numpy as np
 from numba import prange
 
 from .jit import inlined, parallel, serial
+from .memory import Storage, load_as
+from .simd import VECTOR_BYTES, add, load, store
+from .valid import hidden, spoilt
 
 CHUNK = 1 << 15  # elements of a task
+BYTES = Storage("u1")
 
 
 @inlined
@@ -39,6 +43,36 @@ def split_parallel(x, mask, omit, filled, present):
         start, stop = task * CHUNK, (task + 1) * CHUNK  # of slices, LLVM knows that no index is negative
         missing += split_of(x[start:stop], mask[start:stop], omit, filled[start:stop], present[start:stop])
     return missing
+
+
+@inlined
+def mark_span(x, mask, first, last, marked, spoiled, found):
+    """Samples, NaN where bytes of `mask` are not zero; a vector at `spoiled[found]` counts others that are NaN."""
+    lanes = VECTOR_BYTES // x.itemsize
+    whole = first + (last - first) // lanes * lanes
+    count = load(spoiled, found)
+    for i in range(first, whole, lanes):
+        row, gone = load(x, i), load_as(mask, i, BYTES, x[0])
+        store(marked, i, hidden(row, gone))
+        count = add(count, spoilt(row, gone))
+    store(spoiled, found, count)
+    for i in range(whole, last):
+        marked[i] = np.nan if mask[i] else x[i]
+        spoiled[found] += x[i] != x[i] and not mask[i]
+
+
+@serial
+def mark_serial(x, mask, marked, spoiled):
+    """On the calling thread."""
+    mark_span(x, mask, 0, x.size, marked, spoiled, 0)
+
+
+@parallel
+def mark_parallel(x, mask, marked, spoiled):
+    """On Numba's threads; `spoiled` has a vector for each task of CHUNK elements."""
+    for task in prange((x.size + CHUNK - 1) // CHUNK):
+        lanes = VECTOR_BYTES // x.itemsize
+        mark_span(x, mask, task * CHUNK, min((task + 1) * CHUNK, x.size), marked, spoiled, task * lanes)
 
 
 @inlined

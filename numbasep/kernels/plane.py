@@ -16,15 +16,13 @@ from numba import prange, types
 from numba.core import config
 
 from .boxes import box_runs, box_square, sum_block
-from .correlate import SQUARE_TAPS, correlate_lines, correlate_runs, correlate_square
+from .correlate import correlate_lines, correlate_runs, correlate_square
 from .fused import stripe_filter
 from .geometry import (
     BLOCK_SUM,
-    BLOCK_SUMS,
     BLOCKS,
     BOX_ALONG,
     BOX_DOWN,
-    COLUMN_BOX,
     COLUMN_FIRST,
     COLUMN_STRIDE_OUT,
     COLUMN_TAPS,
@@ -34,6 +32,7 @@ from .geometry import (
     INNER,
     KERNELS,
     LINES,
+    NORMALISE,
     OUTER_AXES,
     OUTER_ENTRIES,
     OUTER_IN,
@@ -47,41 +46,33 @@ from .geometry import (
     RING,
     RING_STRIDE,
     ROW_BOUNDARY,
-    ROW_BOX,
     ROW_FIRST,
     ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
     ROW_TAPS,
     ROWS_IN,
     ROWS_OUT,
-    RUN_LENGTH,
-    RUN_ROW,
-    RUN_SHIFT,
-    RUN_START,
-    RUN_STOP,
-    RUN_WEIGHTS,
-    SCRATCH,
-    SCRATCH_STRIDE,
     SEGMENT,
-    SOURCE_ROW,
+    SHARE,
+    SHARE_TERM,
     SOURCES,
     SQUARE,
     STORE,
     STRIP,
     STRIPE,
     STRIPS,
-    TAP_START,
-    TAP_STOP,
     TILE,
     TILES,
-    TURNED,
-    TURNED_BLOCKS,
+    VIEW,
+    VIEWS,
 )
 from .jit import address, inlined, kernel, parallel, serial
 from .memory import Storage
 from .rows import index_of, packer, storer
-from .simd import STEP_ROWS, VECTOR_BYTES, call, peek
+from .simd import STEP_ROWS, call
+from .steps import compute_step, list_rows, sum_blocks
 from .stripes import STRIPE_ROWS
+from .valid import AS_STORED, BOTH, PRESENCE, VALUES, normalise_row, view_row
 
 
 @inlined
@@ -113,124 +104,6 @@ def locate_target(plane, geometry, outer):
 
 
 @inlined
-def compute_columns(
-    kernels, geometry, term, terms, shifts, weights, offset, count, rows, work, table, accumulate,
-):  # fmt: skip
-    """The pass along the columns of one term, from the rows between the passes or from packed rows."""
-    start, stop = terms[term, TAP_START], terms[term, TAP_STOP]
-    source, source_stride = geometry[SCRATCH], geometry[SCRATCH_STRIDE]
-    result, stride = geometry[RESULT], geometry[RESULT_STRIDE]
-    lanes = VECTOR_BYTES // work.itemsize
-    done = 0
-    if terms[term, RUN_START] == terms[term, RUN_STOP]:
-        source, source_stride = table[terms[term, SOURCE_ROW]] + offset, geometry[RING_STRIDE]
-        while done < rows and geometry[ROW_TAPS] > 1:  # rows of a ring need not be in order
-            at = table[terms[term, SOURCE_ROW] + done] + offset
-            call(kernels[LINES], (
-                work, at, 0, 1, shifts, weights, start, stop, count, result + done * stride, stride, accumulate,
-            ))  # fmt: skip
-            done += 1
-    while done < rows and terms[term, COLUMN_BOX]:
-        call(kernels[BOX_ALONG], (
-            work, source + done * source_stride, source_stride, peek(shifts, start), geometry[INNER], stop - start,
-            peek(weights, start), count, result + done * stride, stride, geometry[TURNED], geometry[TURNED_BLOCKS],
-            accumulate,
-        ))  # fmt: skip
-        done += lanes
-    while stop - start >= SQUARE_TAPS and rows - done > lanes // 2:
-        call(kernels[SQUARE], (
-            work, source + done * source_stride, source_stride, shifts, weights, start, stop, count,
-            result + done * stride, stride, geometry[TURNED], accumulate,
-        ))  # fmt: skip
-        done += lanes
-    if done < rows:
-        call(kernels[LINES], (
-            work, source + done * source_stride, source_stride, rows - done, shifts, weights, start, stop, count,
-            result + done * stride, stride, accumulate,
-        ))  # fmt: skip
-
-
-@inlined
-def compute_rows(
-    kernels, geometry, term, terms, runs, weights, offset, count, rows, work, table, target, stride, accumulate,
-):  # fmt: skip
-    """The pass down the rows of one term, from packed rows."""
-    start, stop = terms[term, RUN_START], terms[term, RUN_STOP]
-    if terms[term, ROW_BOX]:
-        window, blocks, sources = geometry[ROW_TAPS] + STEP_ROWS - 1, geometry[BLOCKS], geometry[SOURCES]
-        source = runs[start, RUN_ROW] // window
-        call(kernels[BOX_DOWN], (
-            work, table, sources * (window + blocks), offset + runs[start, RUN_SHIFT], source * window,
-            runs[start, RUN_ROW] % window, runs[start, RUN_LENGTH], peek(weights, runs[start, RUN_WEIGHTS]), blocks,
-            sources * window + source * blocks, count, target, stride, accumulate,
-        ))  # fmt: skip
-    else:
-        call(kernels[DOWN], (
-            work, table, rows, offset, runs, weights, start, stop, count, target, stride, accumulate,
-        ))  # fmt: skip
-
-
-@inlined
-def compute_step(
-    kernels, geometry, terms, runs, weights, shifts, line_weights, first, columns, rows, work, table,
-):  # fmt: skip
-    """All terms of the program for columns [first, first + columns) of `rows` <= STEP_ROWS output rows.
-
-    `table` lists the packed rows that they need.
-    """
-    inner = geometry[INNER]
-    count, offset = columns * inner, first * inner
-    for term in range(terms.shape[0]):
-        start, stop = terms[term, RUN_START], terms[term, RUN_STOP]
-        along_columns = terms[term, TAP_START] < terms[term, TAP_STOP]
-        two_passes = along_columns and start < stop
-        if start < stop or not along_columns:
-            wide = count + (geometry[COLUMN_TAPS] - 1) * inner if two_passes else count
-            target = geometry[SCRATCH] if two_passes else geometry[RESULT]
-            stride = geometry[SCRATCH_STRIDE] if two_passes else geometry[RESULT_STRIDE]
-            compute_rows(
-                kernels, geometry, term, terms, runs, weights, offset, wide, rows, work, table, target, stride,
-                int(term > 0 and not two_passes),
-            )  # fmt: skip
-        if along_columns:
-            compute_columns(
-                kernels, geometry, term, terms, shifts, line_weights, offset, count, rows, work,
-                table, int(term > 0),
-            )  # fmt: skip
-
-
-@inlined
-def list_rows(done, geometry, table):
-    """Where the packed rows of the step at row `done` stand, and the sums of blocks of them."""
-    window, blocks, sources = geometry[ROW_TAPS] + STEP_ROWS - 1, geometry[BLOCKS], geometry[SOURCES]
-    for source in range(sources):
-        for k in range(window):
-            slot = source * window + (done + k) % window
-            table[source * window + k] = geometry[RING] + slot * geometry[RING_STRIDE]
-        for block in range(blocks):
-            slot = source * blocks + (done // STEP_ROWS + block) % blocks
-            table[sources * window + source * blocks + block] = (
-                geometry[BLOCK_SUMS] + slot * geometry[RING_STRIDE]
-            )
-
-
-@inlined
-def sum_blocks(kernels, summed, done, packed, count, geometry, work, table):
-    """Sums of the blocks of STEP_ROWS packed rows that have become whole; returns how many blocks there are now."""
-    window, blocks, sources = geometry[ROW_TAPS] + STEP_ROWS - 1, geometry[BLOCKS], geometry[SOURCES]
-    summed = max(summed, done // STEP_ROWS)
-    while (summed + 1) * STEP_ROWS <= packed:
-        block = summed - done // STEP_ROWS
-        for source in range(sources):
-            call(kernels[BLOCK_SUM], (
-                work, table, source * window + block * STEP_ROWS, count,
-                table[sources * window + source * blocks + block],
-            ))  # fmt: skip
-        summed += 1
-    return summed
-
-
-@inlined
 def locate_rows(first, needed, window, plane, geometry, table):
     """Where input rows `first` to ``first + needed`` start in `x`; False if one is a row of constants.
 
@@ -249,7 +122,7 @@ def locate_rows(first, needed, window, plane, geometry, table):
 @kernel
 def filter_tile(
     kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights, edges,
-    constants, work, table, sources, raw_in, raw_out,
+    constants, normal, work, table, sources, raw_in, raw_out,
 ):  # fmt: skip
     """One task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
     tiles, strips = geometry[TILES], geometry[STRIPS]
@@ -275,13 +148,19 @@ def filter_tile(
         if geometry[DIRECT] and locate_rows(
             first_row + done, rows + geometry[ROW_TAPS] - 1, window, sources[0], geometry, table
         ):
-            at = target + i * geometry[ROW_STRIDE_OUT]
-            for q in range(0, rows, STRIPE_ROWS):
-                call(kernels[STRIPE], (
-                    x, table, q, min(STRIPE_ROWS, rows - q), column * geometry[INNER], columns * geometry[INNER],
-                    runs, weights, shifts, line_weights, edges, geometry, constants[0], work, y,
-                    at + q * geometry[ROW_STRIDE_OUT],
-                ))  # fmt: skip
+            for part in range(
+                2 if geometry[SHARE_TERM] else 1
+            ):  # sums, then the share that they are divided by
+                if part and n_sources > 1:
+                    locate_rows(
+                        first_row + done, rows + geometry[ROW_TAPS] - 1, window, sources[1], geometry, table
+                    )
+                for q in range(0, rows, STRIPE_ROWS):
+                    call(kernels[STRIPE + part], (
+                        x, table, q, min(STRIPE_ROWS, rows - q), column * geometry[INNER], columns * geometry[INNER],
+                        runs, weights, shifts, line_weights, edges, geometry, constants[0], normal, work, y,
+                        target + (i + q) * geometry[ROW_STRIDE_OUT],
+                    ))  # fmt: skip
             continue
         packed = max(packed, done)
         while packed < done + rows + geometry[ROW_TAPS] - 1:
@@ -292,16 +171,32 @@ def filter_tile(
                     x, sources[source], first_row + packed, first_column, wide, geometry, constants[source],
                     raw_in, work, at,
                 ))  # fmt: skip
+                if geometry[VIEWS]:
+                    presence = geometry[VIEWS] == PRESENCE or (
+                        geometry[VIEWS] == BOTH and 2 * source >= n_sources
+                    )
+                    call(kernels[VIEW], (work, at, wide * geometry[INNER], int(presence)))
             packed += 1
         list_rows(done, geometry, table)
         if geometry[BLOCKS]:
             summed = sum_blocks(kernels, summed, done, packed, wide * geometry[INNER], geometry, work, table)
         for first in range(0, columns, geometry[SEGMENT]):
             part = min(geometry[SEGMENT], columns - first)
+            terms_of_sums = geometry[SHARE_TERM] if geometry[SHARE_TERM] else terms.shape[0]
             compute_step(
-                kernels, geometry, terms, runs, weights, shifts, line_weights, first, part, rows, work,
-                table,
+                kernels, geometry, terms, 0, terms_of_sums, runs, weights, shifts, line_weights, first, part, rows,
+                geometry[RESULT], work, table,
             )  # fmt: skip
+            if geometry[SHARE_TERM]:
+                compute_step(
+                    kernels, geometry, terms, geometry[SHARE_TERM], terms.shape[0], runs, weights, shifts, line_weights,
+                    first, part, rows, geometry[SHARE], work, table,
+                )  # fmt: skip
+                for q in range(rows):
+                    here = q * geometry[RESULT_STRIDE]
+                    call(kernels[NORMALISE], (
+                        work, geometry[RESULT] + here, geometry[SHARE] + here, part * geometry[INNER], normal,
+                    ))  # fmt: skip
             at = target + i * geometry[ROW_STRIDE_OUT] + first * geometry[COLUMN_STRIDE_OUT]
             for q in range(rows):
                 call(kernels[STORE], (
@@ -313,27 +208,27 @@ def filter_tile(
 @serial
 def run_serial(
     tile, kernels, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
-    shifts, line_weights, edges, constants, work, tables, raw_in, raw_out,
+    shifts, line_weights, edges, constants, normal, work, tables, raw_in, raw_out,
 ):  # fmt: skip
     """Tasks [first, last) on the calling thread."""
     for task in range(first, last):
         call(tile, (
             kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
-            shifts, line_weights, edges, constants, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
+            shifts, line_weights, edges, constants, normal, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
         ))  # fmt: skip
 
 
 @parallel
 def run_parallel(
     tile, kernels, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
-    shifts, line_weights, edges, constants, work, tables, raw_in, raw_out,
+    shifts, line_weights, edges, constants, normal, work, tables, raw_in, raw_out,
 ):  # fmt: skip
     """Tasks [first, last) on Numba's threads; each thread owns one row of every workspace."""
     for task in prange(first, last):
         thread = numba.get_thread_id()
         call(tile, (
             kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
-            shifts, line_weights, edges, constants, work[thread], tables[2 * thread], tables[2 * thread + 1],
+            shifts, line_weights, edges, constants, normal, work[thread], tables[2 * thread], tables[2 * thread + 1],
             raw_in[thread], raw_out[thread],
         ))  # fmt: skip
 
@@ -347,6 +242,8 @@ def kernel_addresses(
     direct: bool,
     packed: bool,
     boxes: bool,
+    view: int = AS_STORED,
+    share: bool = False,
 ) -> tuple[Any, Any]:
     """What the drivers call: `filter_tile`, and the kernels that it calls in turn.
 
@@ -367,23 +264,23 @@ def kernel_addresses(
         at[BOX_DOWN] = address(box_runs, (line, integers, *[n] * 5, number, *[n] * 6))
         at[BOX_ALONG] = address(box_square, (line, *[n] * 5, number, *[n] * 6))
         at[BLOCK_SUM] = address(sum_block, (line, integers, n, n, n))
-    program = (
-        pairs,
-        line,
-        integers,
-        line,
-        integers,
-    )  # runs, weights, shifts, weights of taps along rows, edges
+    if packed and view:
+        at[VIEW] = address(view_row, (line, n, n, n))
+    if packed and share:
+        at[NORMALISE] = address(normalise_row, (line, n, n, n, line))
+    # runs, weights, shifts, weights of taps along rows, edges
+    program = (pairs, line, integers, line, integers)
     if direct:
-        kernel = stripe_filter(storage_in, storage_out)
-        at[STRIPE] = address(
-            kernel, (memory, integers, n, n, n, n, *program, integers, line, line, memory, n)
-        )
+        stripe = (memory, integers, n, n, n, n, *program, integers, line, line, line, memory, n)
+        at[STRIPE] = address(stripe_filter(storage_in, storage_out, VALUES if view == BOTH else view), stripe)
+        if share:
+            view = PRESENCE if view == BOTH else view
+            at[STRIPE + 1] = address(stripe_filter(storage_in, storage_out, view, share=True), stripe)
     tile = address(
         filter_tile,
         (
-            integers, memory, memory, n, integers, integers, pairs, pairs, *program, table, line, integers, integers,
-            memory, memory,
+            integers, memory, memory, n, integers, integers, pairs, pairs, *program, table, line, line, integers,
+            integers, memory, memory,
         ),
     )  # fmt: skip
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

@@ -18,7 +18,9 @@ from .memory import (
     _decode_vector,
     _encode_vector,
     _load_as_twin,
+    _load_first_twin,
     _mask,
+    _masked_load,
     _masked_store,
     _memory,
     _store_first_twin,
@@ -35,6 +37,7 @@ from .simd import (
     spread,
     word,
 )
+from .valid import emit_normalised, emit_view, normalised_twin, view_twin
 
 STRIPE_ROWS = 8  # a row that is read serves as many output rows; two stripes and their sums fit 32 registers
 SLIDES = bool(config.DISABLE_JIT) or (
@@ -48,7 +51,9 @@ zero_stripe, fma_stripe, save_stripe = _words.zero, _words.fma, _words.write_adj
 # --------------------------------------------------------------------------- reading
 
 
-def _table_vector(context: Any, builder: Any, sig: Any, args: Any, row: int, vector: Vector) -> Any:
+def _table_vector(
+    context: Any, builder: Any, sig: Any, args: Any, row: int, vector: Vector, view: int
+) -> Any:
     """The vector at element ``table[first + row] + offset`` of `memory`, as compute numbers."""
     memory, table, first, offset = args[:4]
     storage = sig.args[4]
@@ -56,54 +61,57 @@ def _table_vector(context: Any, builder: Any, sig: Any, args: Any, row: int, vec
     start = builder.load(pointer_to(context, builder, sig.args[1], table, index, ir.IntType(64)), align=8)
     kind = ir.VectorType(LLVM_TYPES[storage.element], vector.lanes)
     pointer = _memory(context, builder, memory, builder.add(start, offset), storage.element, kind)
-    return _decode_vector(builder, storage, builder.load(pointer, align=1), context.get_value_type(vector))
+    raw = builder.load(pointer, align=1)
+    return emit_view(builder, _decode_vector(builder, storage, raw, context.get_value_type(vector)), view)
 
 
-def _open_twin(
-    memory: np.ndarray, table: np.ndarray, first: int, offset: int, storage: Any, like: Any
-) -> Any:
-    rows = [
-        _load_as_twin(memory, table[first + row] + offset, storage, like) for row in range(STRIPE_ROWS - 1)
-    ]
-    return np.stack([np.full_like(rows[0], np.nan), *rows])
+def window_words(view: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The words that open a window of rows and push one more into it, for one way of seeing the array.
 
+    ``open(memory, table, first, offset, storage, like)`` leaves the first row undefined: it is pushed out.  Row r
+    starts at element ``table[first + r]``.  ``push(window, memory, table, row, offset, storage)`` drops the first row.
+    """
 
-@word(_open_twin)
-def open_stripe(
-    typingctx: Any, memory: Any, table: Any, first: Any, offset: Any, storage: Any, like: Any
-) -> Any:
-    """A window of rows, the first undefined: it is pushed out.  Row r starts at element `table[first + r]`."""
-    block = Block(like, STRIPE_ROWS, 1)
+    def read(memory: np.ndarray, at: int, storage: Any, like: Any) -> np.ndarray:
+        return view_twin(_load_as_twin(memory, at, storage, like), view)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = context.get_value_type(block)
-        rows = range(STRIPE_ROWS - 1)
-        items = [_table_vector(context, builder, sig, args, row, block.vector) for row in rows]
-        items.insert(0, ir.Constant(kind.element, ir.Undefined))
-        return pack_items(builder, kind, items)
+    def open_twin(
+        memory: np.ndarray, table: np.ndarray, first: int, offset: int, storage: Any, like: Any
+    ) -> np.ndarray:
+        rows = [read(memory, table[first + row] + offset, storage, like) for row in range(STRIPE_ROWS - 1)]
+        return np.stack([np.full_like(rows[0], np.nan), *rows])
 
-    return block(memory, table, types.intp, types.intp, storage, like), codegen
+    def push_twin(
+        window: np.ndarray, memory: np.ndarray, table: np.ndarray, row: int, offset: int, storage: Any
+    ) -> np.ndarray:
+        newest = read(memory, table[row] + offset, storage, window[0, 0])
+        return np.concatenate([window[1:], newest[None]])
 
+    def emit_open(
+        typingctx: Any, memory: Any, table: Any, first: Any, offset: Any, storage: Any, like: Any
+    ) -> Any:
+        block = Block(like, STRIPE_ROWS, 1)
 
-def _push_twin(
-    window: np.ndarray, memory: np.ndarray, table: np.ndarray, row: int, offset: int, storage: Any
-) -> np.ndarray:
-    newest = _load_as_twin(memory, table[row] + offset, storage, window[0, 0])
-    return np.concatenate([window[1:], newest[None]])
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = context.get_value_type(block)
+            rows = range(STRIPE_ROWS - 1)
+            items = [_table_vector(context, builder, sig, args, row, block.vector, view) for row in rows]
+            items.insert(0, ir.Constant(kind.element, ir.Undefined))
+            return pack_items(builder, kind, items)
 
+        return block(memory, table, types.intp, types.intp, storage, like), codegen
 
-@word(_push_twin)
-def push_stripe(
-    typingctx: Any, window: Any, memory: Any, table: Any, row: Any, offset: Any, storage: Any
-) -> Any:
-    """Drop the first row of a window and append the one that starts at element `table[row]`."""
+    def emit_push(
+        typingctx: Any, window: Any, memory: Any, table: Any, row: Any, offset: Any, storage: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            shifted = sig.return_type(*sig.args[1:])
+            newest = _table_vector(context, builder, shifted, args[1:], 0, window.vector, view)
+            return pack_items(builder, args[0].type, [*items_of(builder, args[0])[1:], newest])
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        shifted = sig.return_type(*sig.args[1:])
-        newest = _table_vector(context, builder, shifted, args[1:], 0, window.vector)
-        return pack_items(builder, args[0].type, [*items_of(builder, args[0])[1:], newest])
+        return window(window, memory, table, types.intp, types.intp, storage), codegen
 
-    return window(window, memory, table, types.intp, types.intp, storage), codegen
+    return word(open_twin)(emit_open), word(push_twin)(emit_push)
 
 
 # --------------------------------------------------------------------------- lanes of two stripes
@@ -271,3 +279,39 @@ def write_first(
         return context.get_dummy_value()
 
     return types.void(memory, types.intp, types.intp, types.intp, types.intp, storage, stripe), codegen
+
+
+def _normalise_twin(
+    memory: np.ndarray, offset: int, stride: int, rows: int, count: int, storage: Any, share: np.ndarray,
+    weight: Any, least: Any, close: Any,
+) -> None:  # fmt: skip
+    for row in range(rows):
+        at = offset + row * stride
+        total = _load_first_twin(memory, at, count, storage, share[0, 0])
+        normal = normalised_twin(total, share[row], weight, least, close)
+        _store_first_twin(memory, at, count, storage, normal)
+
+
+@word(_normalise_twin)
+def normalise_stripe(
+    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, storage: Any, share: Any,
+    weight: Any, least: Any, close: Any,
+) -> Any:  # fmt: skip
+    """The first `count` columns of `rows` rows of sums, divided by their share (`valid`); sums are compute numbers."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        mask = _mask(builder, args[4], share.vector.lanes)
+
+        def write(row: int, vector: Any) -> None:
+            at = _row_offset(builder, args[1], args[2], row)
+            pointer = _memory(context, builder, args[0], at, storage.element, vector.type)
+            total = _masked_load(builder, pointer, mask, vector.type)
+            _masked_store(builder, emit_normalised(builder, total, vector, *args[7:]), pointer, mask)
+
+        _write_rows(builder, args[3], items_of(builder, args[6]), write)
+        return context.get_dummy_value()
+
+    numbers = (weight, least, close)
+    return types.void(
+        memory, types.intp, types.intp, types.intp, types.intp, storage, share, *numbers
+    ), codegen

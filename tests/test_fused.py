@@ -1,0 +1,148 @@
+"""Rows filtered straight from the array: the same bits as packed rows, at every edge, size, alignment and type."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import numbasep
+from numbasep.api import axiswise, build
+from numbasep.backends import edges
+from tests import oracle
+
+MODES = ("reflect", "mirror", "nearest", "wrap", "constant", "valid", "full")
+TAPS = ((3, 3), (1, 5), (5, 1), (9, 9), (3, 17), (4, 2), (17, 4))
+SHAPES = ((40, 70), (3, 16), (33, 64), (9, 257), (17, 33))
+
+
+def forget_plans() -> None:
+    build.plans.clear()
+    axiswise.shortcuts.clear()
+
+
+@pytest.fixture
+def packed(monkeypatch):
+    """A function that filters with all rows packed, as on hardware without two-register permutations."""
+
+    def run(function, *args, **keywords):
+        forget_plans()
+        with monkeypatch.context() as patch:
+            patch.setattr(edges, "SLIDES", False)
+            result = function(*args, **keywords)
+        forget_plans()
+        return result
+
+    return run
+
+
+def kernel_pair(taps, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.random(n) + 0.1 for n in taps]
+
+
+@pytest.mark.skipif(not edges.SLIDES, reason="needs AVX-512, or plain Python")
+def test_short_terms_do_run_directly(monkeypatch):
+    seen = []
+    found = edges.direct_edges
+    monkeypatch.setattr(
+        "numbasep.backends.planes.direct_edges", lambda *args: seen.append(found(*args)) or seen[-1]
+    )
+    forget_plans()
+    numbasep.gaussian_filter(np.ones((40, 50), np.float32), 1)
+    assert seen
+    assert seen[-1] is not None
+    numbasep.gaussian_filter(np.ones((40, 50), np.float32), 9)
+    assert seen[-1] is None
+    forget_plans()
+
+
+@pytest.mark.jitoff
+@pytest.mark.parametrize("mode", ["reflect", "wrap", "constant"])
+@pytest.mark.parametrize("taps", [(3, 9), (1, 5)])
+def test_small_images_word_by_word(mode, taps, packed):
+    x = np.random.default_rng(3).random((11, 37), np.float32)
+    kernels = kernel_pair(taps)
+    direct = numbasep.separable_correlate(x, kernels, mode=mode)
+    np.testing.assert_array_equal(direct, packed(numbasep.separable_correlate, x, kernels, mode=mode))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "f2"])
+def test_bits_equal_those_of_packed_rows(mode, dtype, packed):
+    rng = np.random.default_rng(3)
+    for taps in TAPS:
+        kernels = kernel_pair(taps)
+        for shape in SHAPES[:3]:
+            if mode == "valid" and any(t > n for t, n in zip(taps, shape, strict=True)):
+                continue
+            x = (rng.random(shape) * 200).astype(dtype)
+            direct = numbasep.separable_correlate(x, kernels, output=np.float64, mode=mode)
+            np.testing.assert_array_equal(
+                direct,
+                packed(numbasep.separable_correlate, x, kernels, output=np.float64, mode=mode),
+                str((taps, shape)),
+            )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_size_agrees_with_the_oracle(mode):
+    rng = np.random.default_rng(5)
+    for taps in TAPS:
+        kernels = kernel_pair(taps, 1)
+        for shape in SHAPES:
+            if mode == "valid" and any(t > n for t, n in zip(taps, shape, strict=True)):
+                continue
+            x = rng.random(shape)
+            expected = oracle.separable_correlate(x, kernels, mode=mode, cval=0.0)
+            np.testing.assert_allclose(
+                numbasep.separable_correlate(x, kernels, mode=mode),
+                expected,
+                rtol=1e-12,
+                err_msg=str((taps, shape)),
+            )
+
+
+@pytest.mark.parametrize("origin", [(-1, 1), (1, -2), (0, 2)])
+def test_shifted_windows(origin, packed):
+    x = np.random.default_rng(7).random((23, 40))
+    kernels = kernel_pair((5, 5), 2)
+    result = numbasep.separable_correlate(x, kernels, origin=origin)
+    np.testing.assert_array_equal(result, packed(numbasep.separable_correlate, x, kernels, origin=origin))
+    np.testing.assert_allclose(result, oracle.separable_correlate(x, kernels, origin=origin), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0, 1, 4, 7])
+@pytest.mark.parametrize("columns", [2048, 2049, 2071])
+def test_outputs_of_any_alignment_past_the_caches(shift, columns, packed):
+    rows = (8 << 20) // (4 * columns) + 3  # large enough to be streamed
+    x = np.random.default_rng(11).random((rows, columns), np.float32)
+    memory = np.full(rows * columns + 64, np.float32(7))
+    y = memory[shift : shift + rows * columns].reshape(rows, columns)
+    numbasep.gaussian_filter(x, 1, output=y)
+    assert (memory[:shift] == 7).all()
+    assert (memory[shift + rows * columns :] == 7).all()
+    np.testing.assert_array_equal(y, packed(numbasep.gaussian_filter, x, 1))
+
+
+def test_nothing_outside_the_array_is_read():
+    memory = np.full((60, 90), np.nan, np.float32)
+    memory[10:50, 16:71] = np.random.default_rng(1).random((40, 55))
+    view = memory[10:50, 16:71]
+    np.testing.assert_array_equal(
+        numbasep.gaussian_filter(view, 1.5), numbasep.gaussian_filter(view.copy(), 1.5)
+    )
+
+
+def test_colour_and_complex_columns(packed):
+    rng = np.random.default_rng(13)
+    colour = rng.random((30, 40, 3), np.float32)
+    result = numbasep.gaussian_filter(colour, 0.6, axes=(0, 1))
+    np.testing.assert_array_equal(result, packed(numbasep.gaussian_filter, colour, 0.6, axes=(0, 1)))
+    for channel in range(3):
+        np.testing.assert_allclose(
+            result[..., channel], numbasep.gaussian_filter(colour[..., channel], 0.6), 2e-6
+        )
+    z = (colour[..., 0] + 1j * colour[..., 1]).astype(np.complex64)
+    parts = numbasep.gaussian_filter(z, 0.8)
+    np.testing.assert_array_equal(parts.real, numbasep.gaussian_filter(np.ascontiguousarray(z.real), 0.8))
+    np.testing.assert_array_equal(parts.imag, numbasep.gaussian_filter(np.ascontiguousarray(z.imag), 0.8))
