@@ -42,8 +42,9 @@ def largest_magnitude(x: NDArray[Any], workers: int = 1, *, ignore_nan: bool = F
     """
     if not x.size:
         return 0.0
-    if x.dtype.char in "fdFD" and x.dtype.isnative and (x.flags.c_contiguous or x.flags.f_contiguous):
-        return _largest_of_dense(x, workers) if x.flags.aligned else _largest(_chunks(x))
+    dense = x.dtype.char in "fdFD" and x.dtype.isnative and (x.flags.c_contiguous or x.flags.f_contiguous)
+    if dense and x.flags.aligned and not ignore_nan:
+        return _largest_of_dense(x, workers)
     if x.dtype.kind == "c":
         parts = [largest_magnitude(part, workers, ignore_nan=ignore_nan) for part in (x.real, x.imag)]
         return max(parts) if not any(map(math.isnan, parts)) else math.nan
