@@ -15,6 +15,7 @@ import pytest
 from numbasep.backends import cuda_compiler
 from numbasep.kernels.cuda_classes import TAP_CLASSES
 from numbasep.kernels.cuda_columns import ColumnsVariant
+from numbasep.kernels.cuda_depthwise import DepthwiseVariant, ProductVariant
 from numbasep.kernels.cuda_lines import LinesVariant
 from numbasep.kernels.cuda_plane import PlaneVariant
 from numbasep.kernels.cuda_words import SIMULATED, Storage
@@ -59,6 +60,11 @@ OTHERS = {
     "columns, float64": (ColumnsVariant(Storage("f8"), Storage("f8"), "f8", True, True), 255),
     "lines": (LinesVariant(Storage("f4"), Storage("f4"), "f4"), 128),
     "lines, uint16": (LinesVariant(Storage("u2"), Storage("u2"), "f4"), 128),
+    "depthwise, channels last": (DepthwiseVariant(Storage("f4"), Storage("f4"), "f4", True), 64),
+    "depthwise, channels first, float16": (DepthwiseVariant(Storage("f2"), Storage("f4"), "f4", False), 64),
+    "depthwise, float64": (DepthwiseVariant(Storage("f8"), Storage("f8"), "f8", True), 64),
+    "product": (ProductVariant(Storage("f4"), Storage("f4"), Storage("f4"), "f4"), 128),
+    "product, float64": (ProductVariant(Storage("f8"), Storage("f8"), Storage("f8"), "f8"), 128),
     "lines, float64": (LinesVariant(Storage("f8"), Storage("f8"), "f8"), 160),
 }
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import nn_oracle
 import numpy as np
 import oracle
 import pytest
 from scipy import ndimage
 
 import numbasep
-from numbasep import casting
+from numbasep import casting, nn
 from numbasep.api.build import Taps, term_plan
+from numbasep.backends.cuda_arrays import Library
 from numbasep.problem import Options
 
 pytestmark = pytest.mark.cudasim
@@ -268,12 +270,22 @@ class OnDevice:
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
 
+    def reshape(self, *shape: Any) -> OnDevice:
+        return OnDevice(self.values.reshape(*shape))
+
+    def __matmul__(self, other: OnDevice) -> OnDevice:
+        return OnDevice(np.matmul(self.values, other.values))
+
+    @property
+    def T(self) -> OnDevice:
+        return OnDevice(self.values.T)
+
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         return {**self.values.__array_interface__, "stream": 7}
 
 
-class OnDeviceLibrary:
+class OnDeviceLibrary(Library):
     """Makes them, and writes down on which stream."""
 
     def stream(self, array: OnDevice) -> int:
@@ -290,6 +302,9 @@ class OnDeviceLibrary:
 
     def to_host(self, array: OnDevice) -> np.ndarray:
         return array.values
+
+    def as_type(self, array: OnDevice, dtype: np.dtype) -> OnDevice:
+        return OnDevice(array.values.astype(dtype))
 
 
 @pytest.fixture
@@ -365,3 +380,52 @@ def test_what_arrays_on_the_device_refuse() -> None:
 
 def test_empty_arrays() -> None:
     assert numbasep.convolve(np.zeros((0, 4), "f4"), np.ones((3, 3)), device="cuda").shape == (0, 4)
+
+
+# ------------------------------------------------------------------------------ convolutions over channels
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+@pytest.mark.parametrize(
+    ("dtype", "strides", "padding", "rates"),
+    [
+        ("float32", (1, 1), "SAME", (1, 1)),
+        ("float64", (2, 2), "VALID", (1, 1)),
+        ("float16", (1, 1), "SAME", (2, 1)),
+    ],
+)
+def test_separable_convolution_over_channels(
+    dtype: str, strides: tuple[int, int], padding: str, rates: tuple[int, int], data_format: str
+) -> None:
+    x = samples((2, 5, 7, 3), dtype)
+    depthwise, pointwise = samples((3, 2, 3, 2), dtype), samples((1, 1, 6, 5), dtype)
+    last = data_format == "NHWC"
+    given = x if last else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    steps = [1, *strides, 1] if last else [1, 1, *strides]
+    options = {"data_format": data_format, "device": "cuda"}
+    got = nn.separable_conv2d(given, depthwise, pointwise, steps, padding, list(rates), **options)
+    expected = nn_oracle.separable(x, depthwise, pointwise, strides, padding, rates)
+    tolerance = {"float16": 4e-3, "float32": 1e-6, "float64": 1e-14}[dtype] * np.abs(expected).max()
+    np.testing.assert_allclose(got if last else got.transpose(0, 2, 3, 1), expected, atol=tolerance)
+    got = nn.depthwise_conv2d(given, depthwise, steps, padding, list(rates), **options)
+    expected = nn_oracle.depthwise(x, depthwise, strides, padding, rates)
+    np.testing.assert_allclose(got if last else got.transpose(0, 2, 3, 1), expected, atol=tolerance)
+
+
+@pytest.mark.usefixtures("_library")
+@pytest.mark.parametrize("theirs", [False, True], ids=["our product", "the library's product"])
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+def test_channels_on_the_device(theirs: bool, data_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnDeviceLibrary, "has_product", theirs)
+    x, depthwise, pointwise = samples((1, 4, 6, 2)), samples((3, 3, 2, 1)), samples((1, 1, 2, 4))
+    last = data_format == "NHWC"
+    given = x if last else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    weights = OnDevice(depthwise), OnDevice(pointwise)
+    got = nn.separable_conv2d(OnDevice(given), *weights, [1] * 4, "SAME", data_format=data_format)
+    assert type(got) is OnDevice
+    expected = nn_oracle.separable(x, depthwise, pointwise)
+    np.testing.assert_allclose(got.values if last else got.values.transpose(0, 2, 3, 1), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="filter must be on the GPU"):
+        nn.depthwise_conv2d(OnDevice(given), depthwise, [1] * 4, "SAME", data_format=data_format)
+    with pytest.raises(ValueError, match="CPU only"):
+        nn.conv2d(OnDevice(given), OnDevice(samples((3, 3, 2, 4))), [1] * 4, "SAME", data_format=data_format)

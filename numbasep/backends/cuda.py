@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextvars
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +20,7 @@ from ..kernels.cuda_words import SIMULATED
 from ..planner import Plan
 from . import cuda_driver
 from .cuda_arrays import DeviceArray, Library, describe, library_of
-from .cuda_program import INPUT, OUTPUT, build_program
+from .cuda_program import INPUT, OUTPUT, Program, build_program
 from .cuda_simulator import SimulatedDevice
 
 Array = npt.NDArray[Any]
@@ -32,6 +30,8 @@ UNSUPPORTED = {
     "filter_bank", "gaussian_gradient_magnitude", "generic_gradient_magnitude", "generic_laplace",
 }  # fmt: skip
 """Functions that combine several results on the host."""
+CHANNELS = {"nn.depthwise_conv2d", "nn.separable_conv2d"}
+"""Functions of `numbasep.nn` that run on the GPU, too."""
 
 _simulated = SimulatedDevice()
 
@@ -66,11 +66,16 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
     ValueError
         The function, or one of its arguments, works on the CPU only.
     """
-    if name in UNSUPPORTED or "." in name:
+    if name in UNSUPPORTED or ("." in name and name not in CHANNELS):
         raise ValueError(f"{name} runs on the CPU only: pass it a NumPy array, without device='cuda'")
     _require()
-    function = getattr(importlib.import_module("numbasep"), name)
+    module, _, short = f"numbasep.{name}".rpartition(".")
+    function = getattr(importlib.import_module(module), short)
     function = getattr(function, "__wrapped__", function)
+    if name in CHANNELS:
+        from . import cuda_nn
+
+        return cuda_nn.call(function, arguments)
     first = next(iter(arguments))
     array = arguments[first]
     on_device = hasattr(array, "__cuda_array_interface__")
@@ -149,38 +154,36 @@ def _there_and_back(plan: Plan, x: Array, output: Any) -> Array:
         return out
     source = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
     target = np.empty(problem.out_shape, problem.output_dtype)
-    if SIMULATED:
-        addresses = {INPUT: _place(source), OUTPUT: _place(target)}
-        with _host_scratch(prepared_program(plan, _simulated).scratch) as scratch:
-            prepared_program(plan, _simulated)({**addresses, **scratch})
-    else:
-        _upload_run_download(plan, source, target)
+    device = _simulated if SIMULATED else cuda_driver.device(0)
+    _transfer_and_run(device, prepared_program(plan, device), {INPUT: source}, OUTPUT, target)
     out[...] = target
     return out
 
 
-def _place(array: Array) -> tuple[int, int]:
-    return array.ctypes.data, array.nbytes
+def run_program(program: Program, code: str, given: dict[int, Array], slot: int, result: Array) -> None:
+    """Run launches on host arrays; `code`: the type of sums, `slot`: the argument that is `result` afterwards."""
+    _require()
+    device = _simulated if SIMULATED else cuda_driver.device(0)
+    _transfer_and_run(device, device.prepare(program, code), given, slot, result)
 
 
-@contextmanager
-def _host_scratch(sizes: dict[int, int]) -> Iterator[Addresses]:
-    buffers = {slot: np.empty(nbytes, np.uint8) for slot, nbytes in sizes.items()}
-    yield {slot: _place(buffer) for slot, buffer in buffers.items()}
-
-
-def _upload_run_download(plan: Plan, source: Array, target: Array) -> None:
-    device = cuda_driver.device(0)
-    program, stream = prepared_program(plan, device), 0
-    sizes = {INPUT: source.nbytes, OUTPUT: target.nbytes, **program.scratch}
+def _transfer_and_run(device: Any, program: Any, given: dict[int, Array], slot: int, result: Array) -> None:
+    sizes = {**{s: a.nbytes for s, a in given.items()}, slot: result.nbytes, **program.scratch}
+    if SIMULATED:
+        scratch = {s: np.empty(n, np.uint8) for s, n in program.scratch.items()}
+        arrays = {**given, slot: result, **scratch}
+        program({s: (a.ctypes.data, a.nbytes) for s, a in arrays.items()})
+        return
     addresses: Addresses = {}
+    stream = 0
     with device.current():
         try:
-            for slot, nbytes in sizes.items():
-                addresses[slot] = (device.allocate(nbytes, stream), nbytes)
-            device.upload(addresses[INPUT][0], source, stream)
+            for s, nbytes in sizes.items():
+                addresses[s] = (device.allocate(nbytes, stream), nbytes)
+            for s, array in given.items():
+                device.upload(addresses[s][0], array, stream)
             program(addresses, stream)
-            device.download(target, addresses[OUTPUT][0], stream)
+            device.download(result, addresses[slot][0], stream)
         finally:
             for address, _ in addresses.values():
                 device.free(address, stream)
@@ -198,7 +201,7 @@ def _on_device(plan: Plan, array: Any, view: DeviceArray, output: Any) -> Any:
             source = library.contiguous(array)
             read = describe(source, "input")
         addresses = {INPUT: (read.address, read.nbytes), OUTPUT: (written.address, written.nbytes)}
-        program = prepared_program(plan, _simulated if SIMULATED else cuda_driver.device_of(read.address))
+        program = prepared_program(plan, device_of(read.address))
         scratch = {
             slot: library.empty((n,), np.dtype(np.uint8), array) for slot, n in program.scratch.items()
         }
@@ -230,6 +233,11 @@ def _target(
             return output, view
     made = library.empty(problem.out_shape, problem.output_dtype, array)
     return made, describe(made, "output")
+
+
+def device_of(address: int) -> Any:
+    """The device whose memory an address belongs to, or the simulator."""
+    return _simulated if SIMULATED else cuda_driver.device_of(address)
 
 
 def _overlap(a: DeviceArray, b: DeviceArray) -> bool:

@@ -79,6 +79,13 @@ def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: i
 class Library:
     """How a library makes arrays and orders work; this one knows only the interface, and Numba's arrays."""
 
+    has_product = False
+    """Whether two arrays have a matrix product, the operator @."""
+
+    def as_type(self, array: Any, dtype: np.dtype[Any]) -> Any:
+        """`array` with elements of another type; for libraries with products."""
+        return array.astype(dtype, copy=False)
+
     def stream(self, array: Any) -> int:
         """The stream that `array` is ready on."""
         return describe(array, "input").stream
@@ -108,6 +115,8 @@ class Library:
 class CuPy(Library):
     """Arrays of CuPy."""
 
+    has_product = True
+
     def stream(self, array: Any) -> int:
         """CuPy's current stream."""
         return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
@@ -133,6 +142,12 @@ class CuPy(Library):
 
 class Torch(Library):
     """Tensors of PyTorch."""
+
+    has_product = True
+
+    def as_type(self, array: Any, dtype: np.dtype[Any]) -> Any:
+        """By PyTorch's conversion."""
+        return array.to(getattr(sys.modules["torch"], dtype.name))
 
     def stream(self, array: Any) -> int:
         """PyTorch's current stream of the tensor's device."""

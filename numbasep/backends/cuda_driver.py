@@ -273,14 +273,17 @@ class PackedLaunch:
         self._enqueue = device._driver.cuLaunchKernel
         self._grid = (launch.blocks, 1, 1, LANES, launch.warps, 1, 0)
         values: list[bytes] = []
+        slots: list[tuple[int, int]] = []
         self._aligned, self._pitch = -1, -1
         for position, argument in enumerate(launch.arguments):
             if position == launch.aligned_in:
                 self._aligned, self._aligned_value = len(values), int(argument)
             if position == launch.pitch_out:
                 self._pitch, self._pitch_value = len(values), int(argument)
+            if isinstance(argument, Slot):
+                slots.append((len(values), argument.index))
             values += _packed(argument, code, tables)
-        self._source, self._target = launch.arguments[0].index, launch.arguments[1].index
+        self._source, self._target, *self._others = slots
         self._values = (ctypes.c_int64 * len(values)).from_buffer_copy(b"".join(values))
         start = ctypes.addressof(self._values)
         self._pointers = (ctypes.c_int64 * len(values))(*(start + 8 * i for i in range(len(values))))
@@ -288,8 +291,11 @@ class PackedLaunch:
 
     def __call__(self, addresses: dict[int, tuple[int, int]], stream: int) -> None:
         """Patch the two arrays, and what depends on where they start; enqueue."""
-        source, target, values = addresses[self._source][0], addresses[self._target][0], self._values
-        values[0], values[1] = source, target
+        values = self._values
+        values[0] = source = addresses[self._source[1]][0]
+        values[1] = target = addresses[self._target[1]][0]
+        for position, slot in self._others:
+            values[position] = addresses[slot][0]
         if self._aligned >= 0:
             values[self._aligned] = self._aligned_value if source % 16 == 0 else 0
             values[self._pitch] = self._pitch_value if target % 16 == 0 else -abs(self._pitch_value)

@@ -55,8 +55,8 @@ class SimulatedProgram:
                 arguments[launch.aligned_in] = 0
             if launch.pitch_out is not None and addresses[target][0] % 16:
                 arguments[launch.pitch_out] = -abs(arguments[launch.pitch_out])
-            raw = (launch.variant.storage.raw, launch.variant.result.raw)
-            bound = [self._bound(a, addresses, raw[i] if i < 2 else None) for i, a in enumerate(arguments)]
+            raw = iter(launch.variant.pointers)
+            bound = [self._bound(a, addresses, next(raw) if isinstance(a, Slot) else None) for a in arguments]
             _kernel(launch.variant)[(launch.blocks, 1), (32, launch.warps)](*bound)
 
     def _bound(self, value: Any, addresses: dict[int, tuple[int, int]], raw: np.dtype[Any] | None) -> Any:

@@ -42,6 +42,11 @@ class ColumnsVariant:
     """Whether samples can lie beyond a constant boundary."""
 
     @property
+    def pointers(self) -> tuple[np.dtype, ...]:
+        """Types of the arrays of a call: input, output."""
+        return self.storage.raw, self.result.raw
+
+    @property
     def launch_bounds(self) -> tuple[int, int]:
         """(threads of a block, blocks that a multiprocessor should hold)."""
         return LANES * WARPS, 2 if self.compute == "f4" and not self.outside else 1

@@ -49,6 +49,11 @@ class LinesVariant:
         return ROWS * PITCH * int(self.compute[1:])
 
     @property
+    def pointers(self) -> tuple[np.dtype, ...]:
+        """Types of the arrays of a call: input, output."""
+        return self.storage.raw, self.result.raw
+
+    @property
     def launch_bounds(self) -> tuple[int, int]:
         """(threads of a block, blocks that a multiprocessor should hold)."""
         return LANES * self.warps, 4

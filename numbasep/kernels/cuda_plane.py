@@ -100,6 +100,11 @@ class PlaneVariant:
         return self.depth * self.pitch * self.ring.itemsize
 
     @property
+    def pointers(self) -> tuple[np.dtype, ...]:
+        """Types of the arrays of a call: input, output."""
+        return self.storage.raw, self.result.raw
+
+    @property
     def launch_bounds(self) -> tuple[int, int]:
         """(threads of a block, blocks that a multiprocessor should hold): what registers are allotted by."""
         held = (self.taps - 1 if self.down else 0) * self.width + self.reach + 3 * self.width

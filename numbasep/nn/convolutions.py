@@ -71,7 +71,7 @@ def separable_conv2d(
         which the filters must be; "auto": the quicker one that gives the same result within rounding.
     workers : int, optional
         Threads at most; None: `numbasep.num_threads`, or Numba's setting.
-    device : "cpu", optional
+    device : {"cpu", "cuda"}, optional
         These functions run on the CPU.
 
     Returns
@@ -104,7 +104,7 @@ def separable_conv2d(
     >>> out.shape, float(out[0, 0, 0, 0])
     ((1, 8, 8, 256), 75.0)
     """
-    check_options(method, workers, device)
+    check_options(method, workers, None if device == "cuda" else device)
     x, depthwise, pointwise = np.asarray(input), np.asarray(depthwise_filter), np.asarray(pointwise_filter)
     problem = describe(
         "separable_conv2d",
@@ -117,6 +117,10 @@ def separable_conv2d(
         dilations,
         data_format,
     )
+    if device == "cuda":
+        if output is not None:
+            check_output(problem, output)
+        return on_gpu(problem, x, depthwise, pointwise, output)
     route = depthwise_route(problem, depthwise, pointwise, method, threads.thread_count(workers))
     return apply(route, x, output, workers)
 
@@ -174,7 +178,7 @@ def depthwise_conv2d(
     >>> nn.depthwise_conv2d(image, np.ones((2, 2, 2, 1)), [1, 1, 1, 1], "VALID")
     array([[[[12., 16.]]]])
     """
-    check_options(method, workers, device)
+    check_options(method, workers, None if device == "cuda" else device)
     x, filters = np.asarray(input), np.asarray(filter)
     problem = describe(
         "depthwise_conv2d",
@@ -187,6 +191,10 @@ def depthwise_conv2d(
         dilations,
         data_format,
     )
+    if device == "cuda":
+        if output is not None:
+            check_output(problem, output)
+        return on_gpu(problem, x, filters, None, output)
     route = depthwise_route(problem, filters, None, method, threads.thread_count(workers))
     return apply(route, x, output, workers)
 
@@ -277,6 +285,16 @@ def conv2d(
     return apply(
         ordinary_route(problem, given, method, rtol, threads.thread_count(workers)), x, output, workers
     )
+
+
+def on_gpu(
+    problem: Convolution, x: Array, depthwise: Array, pointwise: Array | None, output: Array | None
+) -> Array:
+    """The result of a convolution from the GPU; a `CudaUnavailableError` says what that lacks."""
+    from ..backends import cuda_nn
+
+    result: Array = cuda_nn.run(problem, x, depthwise, pointwise, output)
+    return result
 
 
 def check_options(method: object, workers: object, device: object) -> None:
