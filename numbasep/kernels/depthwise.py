@@ -172,7 +172,16 @@ def depthwise_row(x, image, row, first, stop, w, w_at, g, inner, outer, channels
     if high < low + PIXELS:
         low, high = first, first
     whole = channels // wide * wide
-    edge_run(x, start, first, low, row_step, row_first, row_stop, w, w_at, g, 0, channels, y, base, y_step)
+    for part in range(3):  # left edge, channels beyond whole vectors, right edge: one loop compiles once
+        begin, end, c = first, low, 0
+        if part == 1:
+            begin, end, c = low, high, whole
+        elif part == 2:
+            begin, end, c = high, stop, 0
+        if c < channels:
+            edge_run(
+                x, start, begin, end, row_step, row_first, row_stop, w, w_at, g, c, channels, y, base, y_step
+            )
     ahead = g[PREFETCH] * line
     for block_first in range(low, high, PIXELS):
         j = min(block_first, high - PIXELS)
@@ -211,11 +220,6 @@ def depthwise_row(x, image, row, first, stop, w, w_at, g, inner, outer, channels
                 block_stream(block, y, to + c, y_step)
             else:
                 block_write(block, y, to + c, y_step)
-    if whole < channels:
-        edge_run(
-            x, start, low, high, row_step, row_first, row_stop, w, w_at, g, whole, channels, y, base, y_step
-        )
-    edge_run(x, start, high, stop, row_step, row_first, row_stop, w, w_at, g, 0, channels, y, base, y_step)
 
 
 @inlined
@@ -266,14 +270,21 @@ def spatial_run(x, base, w, w_at, g, first, stop, channels, y, y_at, y_step, scr
         image = base + row // height * plane
         left = max(column * g[STRIDE_COLUMNS] - g[BEFORE_COLUMNS], 0)
         right = min((end - 1) * g[STRIDE_COLUMNS] - g[BEFORE_COLUMNS] + reach + 1, g[WIDTH])
-        if left < right:
-            depthwise_row(
-                x, image, row % height, left, right, w, w_at, down, 0, g[WIDTH], channels,
-                scratch, spare + left * step, step,
-            )  # fmt: skip
-        depthwise_row(
-            scratch, spare, 0, column, end, w, columns_at, along, inner, outer, channels, y, y_at, y_step
-        )
+        source, source_at, source_row, low, high, low_whole, high_whole = (
+            x, image, row % height, left, right, 0, g[WIDTH],
+        )  # fmt: skip
+        table, taps_at, target, target_at, target_step = down, w_at, scratch, spare + left * step, step
+        for second in range(2):  # one call for both passes, so that it is compiled once
+            if second:
+                source, source_at, source_row, low, high, low_whole, high_whole = (
+                    scratch, spare, 0, column, end, inner, outer,
+                )  # fmt: skip
+                table, taps_at, target, target_at, target_step = along, columns_at, y, y_at, y_step
+            if low < high:
+                depthwise_row(
+                    source, source_at, source_row, low, high, w, taps_at, table, low_whole, high_whole, channels,
+                    target, target_at, target_step,
+                )  # fmt: skip
         y_at += (end - column) * y_step
         first += end - column
 
