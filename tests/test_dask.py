@@ -94,10 +94,15 @@ def chunks_kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(dask_blocks, "MERGED_BYTES", 0)
 
 
-@pytest.mark.usefixtures("chunks_kept")
-@pytest.mark.parametrize("chunks", CHUNKS)
+@pytest.mark.parametrize(
+    ("chunks", "joined"), [("uneven", True), ("small", True), ("small", False), ("ones", False)]
+)
 @pytest.mark.parametrize("name", CALLS)
-def test_equals_the_whole_array_in_every_mode(name: str, chunks: str) -> None:
+def test_equals_the_whole_array_in_every_mode(
+    name: str, chunks: str, joined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not joined:
+        monkeypatch.setattr(dask_blocks, "MERGED_BYTES", 0)
     for number, mode in enumerate(MODES):
         for x in (X, BYTES)[number % 2 :: 2] if chunks == "ones" else (X, BYTES):
             if name.startswith("generic") and mode in ("valid", "full"):

@@ -26,7 +26,7 @@ from .request import Request
 
 Array = npt.NDArray[Any]
 
-COPIES = 3.0
+COPIES = 4.0
 """Memory of a block in work, in sizes of its input and result together: the reader's, the filter's and the writer's
 buffers."""
 
