@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from numbasep import cost, overlap, rounding
+from numbasep import cost, overlap, rounding, workspace
 from numbasep.cost import (
     bytes_per_pixel,
     check_seconds,
@@ -80,12 +80,6 @@ class Route:
 # ----------------------------------------------------------------------------------------- memory
 
 
-def _ring_bytes(problem: Problem, machine: Machine) -> int:
-    """Rows that a window spans, in a tile of 4096 numbers, for each thread."""
-    rows = problem.windows[-2].taps + 16 if len(problem.windows) > 1 else 16
-    return rows * 4096 * problem.compute_dtype.itemsize * thread_count(problem, machine)
-
-
 # ------------------------------------------------------------------------------------------ direct
 
 
@@ -109,7 +103,9 @@ def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Can
             error_bound=rounding.direct_bound(problem, facts),
             exact=rounding.direct_is_exact(problem, facts),
             needs_finite=not _direct_keeps_footprint(problem, facts),
-            workspace=_ring_bytes(problem, machine),
+            workspace=workspace.direct_bytes(
+                problem, thread_count(problem, machine), complex_kernel=facts.complex
+            ),
         ),
     )
 
@@ -180,7 +176,9 @@ def _form_candidate(
         name=form.name,
         exact=rounding.form_is_exact(problem, facts, form),
         needs_finite=needs_finite,
-        workspace=2 * _ring_bytes(problem, machine),
+        workspace=workspace.terms_bytes(
+            problem, thread_count(problem, machine), form.rank, complex_kernel=facts.complex
+        ),
     )
 
 
@@ -256,7 +254,6 @@ def _fft_infeasible(problem: Problem, facts: KernelFacts, _machine: Machine) -> 
 def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
     tiles = overlap.tiling(problem)
     exact = rounding.fft_is_exact(problem, facts, tiles.points)
-    itemsize = problem.compute_dtype.itemsize
     batch = max(overlap.BATCH_POINTS, tiles.points)
     threads = min(thread_count(problem, machine), tiles.tiles)
     overlap_ratio = fft_points(problem, tiles) / problem.pixels
@@ -271,7 +268,7 @@ def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candid
             exact=exact,
             needs_finite=not problem.integer_data,
             largest_sample=rounding.fft_largest_sample(problem, facts, tiles.points),
-            workspace=itemsize * (3 * batch * threads + 2 * tiles.points),
+            workspace=workspace.transform_bytes(problem, batch, tiles.points, threads),
         ),
     )
 

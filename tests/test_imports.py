@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("problem", "casting", "arrays"),
     ("factor",),
     ("facts", "machine", "accelerator", "operators"),
-    ("overlap", "rounding"),
+    ("overlap", "rounding", "workspace"),
     ("cost",),
     ("routes",),
     ("routes_cuda",),

@@ -309,6 +309,8 @@ def uniform_filter(
         return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     named = normalize_axes(axes, x.ndim)
+    if isinstance(size, str):
+        raise TypeError(f"size must be an integer or a sequence of integers, got {size!r}")
     sizes = by_axis(named, map(int, per_axis("size", size, len(named))))
     origins = by_axis(named, per_axis("origin", origin, len(named)))
     modes = by_axis(named, per_axis("mode", mode, len(named)))
@@ -531,6 +533,8 @@ def _derivatives(
     extra_keywords: Mapping[str, Any] | None, axes: Any, shared: Mapping[str, Any],
 ) -> tuple[Array, Array, list[Callable[[Any], Any]]]:  # fmt: skip
     """Input, output, and for each axis a call that writes to an array or makes one of a type."""
+    if not callable(derivative):
+        raise TypeError(f"derivative, or derivative2, must be callable, got {derivative!r}")
     x = as_input(input)
     make_options(*(shared[name] for name in ("method", "rtol", "workers", "device", "cast")))
     dtype = result_dtype(output, x.dtype, complex_result=x.dtype.kind == "c")

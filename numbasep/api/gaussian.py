@@ -126,6 +126,11 @@ def _gaussian_axes(
 ) -> list[GaussianAxis]:
     """The axes to filter; those with a negligible sigma are dropped."""
     count = len(named)
+    for name, value in {"sigma": sigma, "truncate": truncate, "spacing": spacing}.items():
+        if value is not None and np.asarray(value).dtype.kind not in "biuf":
+            raise TypeError(f"{name} must be a number, got {value!r}")
+    if not (np.ndim(truncate) == 0 and math.isfinite(truncate) and truncate >= 0):
+        raise ValueError(f"truncate must be finite and not negative, got {truncate!r}")
     distances = per_axis("spacing", 1.0 if spacing is None else spacing, count)
     found = []
     for axis, s, m, r, d in zip(

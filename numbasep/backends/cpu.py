@@ -21,14 +21,13 @@ from ..kernels.simd import STEP_ROWS
 from ..kernels.valid import AS_STORED, BOTH, PRESENCE, VALUES
 from ..operators import Factor, Operator, Term, support_factor, window_factor, without_subnormals
 from ..problem import Problem, Window
+from ..workspace import SLAB_BYTES
 from . import threads
 from .layout import Axis, OuterAxis, Planes, arrange, array_axes, restrict
 from .planes import PlanePass, flat_memory, prepare_pass
 from .program import PlaneTerm, PlaneWeights, build_program
 
 Array = npt.NDArray[Any]
-
-SLAB_BYTES = 4 << 20  # intermediate of a volume: fits a shared cache beside input and output
 
 INPUT, OUTPUT = 0, 1
 Normal = tuple[float, float, float]  # sum of the weights, least share that counts, rounding of the share
@@ -81,6 +80,8 @@ class Launch:
             for prepared, _, _ in self.steps:
                 prepared(x, y)
             return
+        with threads.borrow(max(step[0].workspace for step in self.steps)):
+            pass  # there is memory for every step, before the first one writes
         with threads.borrow(total) as buffer:
             flat, at = {INPUT: x, OUTPUT: y}, 0
             for slot, nbytes in self.scratch.items():
@@ -134,11 +135,12 @@ def _correlate_halves(
         else:
             _launch(operator, problem, (form, "imag"), imaginary, divisor, x, y.imag)
         return
+    turned = None if imaginary is None else np.empty_like(y)  # before anything is written
     _launch(operator, problem, (form, "real"), real, divisor, x, y)
-    if imaginary is not None:
-        turned = np.empty_like(y)
+    if turned is not None:
         _launch(operator, problem, (form, "imag"), imaginary, divisor, x, turned)
-        y += 1j * turned
+        np.subtract(y.real, turned.imag, out=y.real)
+        np.add(y.imag, turned.real, out=y.imag)
 
 
 def _launch(
@@ -267,7 +269,7 @@ class _Preparation:
             moved.append((groups[key], term[:first] + term[first + 1 :]))
         if not members:
             members.append((0, support_factor(np.zeros(window.taps))))
-        number = 2 + len(self.launch.scratch)
+        number = 1 + len(windows)  # one buffer for each axis that is left: slabs take turns
         shape = _resized(source.shape, window.axis, window.out_size)
         parts = _parts(source.dtype)
         per_position = (
@@ -275,7 +277,7 @@ class _Preparation:
         )
         thick = max(1, min(window.out_size, SLAB_BYTES // max(per_position, 1)))
         thick = max(thick, min(window.out_size, window.taps))
-        self.launch.scratch[number] = thick * per_position + 64
+        self.launch.scratch[number] = max(self.launch.scratch.get(number, 0), thick * per_position + 64)
         for start in range(0, window.out_size, thick):
             stop = min(start + thick, window.out_size)
             slab = self._slab(number, _resized(shape, window.axis, stop - start), source, members)

@@ -52,9 +52,14 @@ def largest_magnitude(x: NDArray[Any], workers: int = 1, *, ignore_nan: bool = F
     with np.errstate(invalid="ignore"):
         if workers == 1 or x.nbytes < PARALLEL_BYTES:
             return _largest(chunks, ignore_nan=ignore_nan)
-        with ThreadPoolExecutor(workers) as pool:
-            share = functools.partial(_largest, ignore_nan=ignore_nan)
-            found = list(pool.map(share, (chunks[i::workers] for i in range(workers))))
+        share = functools.partial(_largest, ignore_nan=ignore_nan)
+        shares = [chunks[i::workers] for i in range(workers)]
+        try:
+            threads.check_memory(0, workers)
+            with ThreadPoolExecutor(workers) as pool:
+                found = list(pool.map(share, shares))
+        except (RuntimeError, MemoryError):  # no threads are to be had
+            found = list(map(share, shares))
     return math.nan if any(map(math.isnan, found)) else max(found)
 
 

@@ -13,7 +13,7 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,12 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from numbasep import forks
+from numbasep.backends import threads
 from numbasep.boundary import OUTSIDE, Boundary, index_map
 from numbasep.casting import store
-from numbasep.overlap import Tiling, tiling
+from numbasep.overlap import BATCH_POINTS, Tiling, tiling
 from numbasep.problem import Problem, Window
+from numbasep.workspace import transform_bytes
 
 Array = NDArray[Any]
 
@@ -53,6 +55,7 @@ def correlate(
         The exact results are known to be integers: round to them before storing.
     """
     order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    _check_memory(problem, workers)
     work = _Work(problem, tiling(problem), tuple(order), weights)
     source, target = x.transpose(order), out.transpose(order)
     origins = itertools.product(*(range(work.tiling.counts[axis]) for axis in order))
@@ -61,6 +64,14 @@ def correlate(
             _filter_tile(work, source, target, tile, workers, integers)
         return
     _run_threads(workers, lambda tile: _filter_tile(work, source, target, tile, 1, integers), origins)
+
+
+def _check_memory(problem: Problem, workers: int) -> None:
+    """Raise MemoryError before anything is written, not in a tile in the middle."""
+    tiles = tiling(problem)
+    batch = max(BATCH_POINTS, tiles.points)
+    nbytes = transform_bytes(problem, batch, tiles.points, min(workers, tiles.tiles))
+    threads.check_memory(nbytes, workers - 1)
 
 
 def _run_threads(workers: int, task: Any, items: Iterator[Any]) -> None:
@@ -84,7 +95,9 @@ def _run_threads(workers: int, task: Any, items: Iterator[Any]) -> None:
             raise
 
     with ThreadPoolExecutor(workers - 1, thread_name_prefix="numbasep-fft") as pool:
-        others = [pool.submit(draw) for _ in range(workers - 1)]
+        others: list[Future[None]] = []
+        with contextlib.suppress(RuntimeError):  # no more threads are to be had: go on with those that are
+            others.extend(pool.submit(draw) for _ in range(workers - 1))
         draw()
         for other in others:
             other.result()

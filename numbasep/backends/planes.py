@@ -19,6 +19,7 @@ from ..kernels.memory import Storage
 from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS, VECTOR_BYTES
 from ..kernels.stripes import STRIPE_ROWS
 from ..kernels.valid import AS_STORED
+from ..workspace import CACHE_BYTES
 from . import threads
 from .edges import direct_edges
 from .layout import OuterAxis, Planes, outer_table, plain_window
@@ -26,7 +27,6 @@ from .program import Program
 
 Array = npt.NDArray[Any]
 
-CACHE_BYTES = 768 << 10  # rows of a task: they stay in a second-level cache
 STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
 SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
 TASKS_PER_THREAD = 4

@@ -24,6 +24,8 @@ from .. import forks
 from ..kernels.simd import VECTOR_BYTES
 from ..problem import integer
 
+THREAD_BYTES = 16 << 20  # address space of a thread: its stack, and what it allocates to begin with
+
 _lock = forks.lasting_lock()  # held round parallel kernels on a layer that cannot be entered twice
 _starting = forks.delay_forks(threading.RLock())  # held while Numba starts its threads
 _local = threading.local()
@@ -162,6 +164,11 @@ class num_threads:  # noqa: N801 - reads as a function: with num_threads(2): ...
     def __exit__(self, *exc: object) -> None:
         """Restore the setting."""
         _local.threads = self._before
+
+
+def check_memory(nbytes: int, new_threads: int) -> None:
+    """Raise MemoryError now, not half-way; a Python thread that finds no memory for its start hangs its starter."""
+    np.empty(nbytes + THREAD_BYTES * new_threads, np.uint8)
 
 
 def aligned(nbytes: int) -> np.ndarray:

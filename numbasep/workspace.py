@@ -1,0 +1,74 @@
+"""Temporary memory that each route needs: upper bounds from sizes alone, for native, aligned, C-contiguous arrays.
+
+Other arrays may need less, or a copy of the output beside it (a byte-swapped or overlapping one).
+"""
+
+from __future__ import annotations
+
+import math
+
+from numbasep.problem import Problem
+
+CACHE_BYTES = 768 << 10  # packed rows of a task: they stay in a second-level cache
+SLAB_BYTES = 4 << 20  # an intermediate of a volume: fits a shared cache beside input and output
+STEP_ROWS = 16  # output rows that a task computes at a time
+MOST_INNER = 512  # elements of a column; more are columns themselves
+
+
+def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
+    """Workspaces of all threads in a pass that reads `sources` planes of the input for one of the output."""
+    taps = [window.taps for window in problem.windows[-2:]]
+    rows, columns = ([1, *taps] if len(taps) == 1 else taps)[-2:]
+    behind = problem.windows[-1].axis + 1
+    inner = min(math.prod(problem.shape[behind:]) * _parts(problem), MOST_INNER)
+    row_bytes = problem.real_dtype.itemsize * inner
+    packed = (max(rows, columns) + STEP_ROWS - 1) * sources + 2 * STEP_ROWS
+    halo = packed * (6 * max(rows, columns) + 256) * row_bytes
+    tables = 16 * packed + 2 * 16 * MOST_INNER
+    return threads * (2 * CACHE_BYTES + halo + tables)
+
+
+def slab_bytes(problem: Problem, rank: int) -> int:
+    """Intermediates between the passes of `rank` terms along more than two axes."""
+    shape, total = list(problem.shape), 0
+    for window in problem.windows[:-2]:
+        shape[window.axis] = 1
+        position = math.prod(shape) * _parts(problem) * rank * problem.real_dtype.itemsize
+        thick = max(window.taps, SLAB_BYTES // max(position, 1), 1)
+        shape[window.axis] = min(thick, max(window.out_size, 1))
+        total += position * shape[window.axis] + 64
+        rest = [w.axis for w in problem.windows if w.axis > window.axis]
+        for later in problem.windows:  # what is still to be filtered may grow, with mode "full"
+            if later.axis in rest:
+                shape[later.axis] = max(shape[later.axis], later.out_size)
+    return total
+
+
+def direct_bytes(problem: Problem, threads: int, *, complex_kernel: bool) -> int:
+    """Of summation over the weights, all in one pass."""
+    sources = math.prod(window.taps for window in problem.windows[:-2])
+    return pass_bytes(problem, threads, sources) + _imaginary_bytes(problem, complex_kernel)
+
+
+def terms_bytes(problem: Problem, threads: int, rank: int, *, complex_kernel: bool) -> int:
+    """Of `rank` separable terms, each made of up to two thirds of a complex kernel's four products."""
+    rank = rank * (2 ** len(problem.windows) if complex_kernel else 1)
+    sources = rank if len(problem.windows) > 2 else 1
+    single = pass_bytes(problem, threads, sources)
+    return single + slab_bytes(problem, rank) + _imaginary_bytes(problem, complex_kernel)
+
+
+def transform_bytes(problem: Problem, batch: int, points: int, threads: int) -> int:
+    """Of tiles of `points` points, `batch` points of them at a time for each thread, and the kernel's spectrum."""
+    itemsize = problem.compute_dtype.itemsize
+    return itemsize * (4 * batch * threads) + 40 * points + (64 << 10)
+
+
+def _parts(problem: Problem) -> int:
+    return 2 if problem.input_dtype.kind == "c" else 1
+
+
+def _imaginary_bytes(problem: Problem, complex_kernel: bool) -> int:
+    """The result of the imaginary kernel, where real and imaginary parts of the data both meet it."""
+    both = complex_kernel and problem.input_dtype.kind == "c"
+    return 3 * problem.pixels * problem.compute_dtype.itemsize * both
