@@ -17,6 +17,8 @@ MOST_INNER = 512  # elements of a column; more are columns themselves
 
 def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
     """Workspaces of all threads in a pass that reads `sources` planes of the input for one of the output."""
+    if not problem.windows:
+        return 0
     taps = [window.taps for window in problem.windows[-2:]]
     rows, columns = ([1, *taps] if len(taps) == 1 else taps)[-2:]
     behind = problem.windows[-1].axis + 1
