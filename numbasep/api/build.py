@@ -144,7 +144,9 @@ def dense_plan(
     def take_apart() -> tuple[tuple[Form, ...], KernelFacts]:
         typed = kernel.astype(np.asarray(weights).dtype) if single else kernel
         found = find_forms(typed, options.rtol, compute_eps=eps, thorough=wanted) if kernel.ndim else ()
-        if wanted and kernel.ndim > 1:  # a term for each line of the kernel is direct summation by another name
+        if (
+            wanted and kernel.ndim > 1
+        ):  # a term for each line of the kernel is direct summation by another name
             most, nonzeros = min(kernel.shape), np.count_nonzero(kernel)
             found = tuple(f for f in found if len(f.terms) < max(most, 2) or f.operations < nonzeros)
         return found, kernel_facts(kernel, found)
