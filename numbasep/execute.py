@@ -108,7 +108,8 @@ def can_leave_out(plan: Plan) -> bool:
     plain = all(
         c is None or (c.method != "fft" and not c.recursive) for c in (choice.chosen, choice.fallback)
     )
-    return real and plain and bool(problem.windows) and 0 not in problem.shape
+    on_cpu = problem.device != "cuda"
+    return on_cpu and real and plain and bool(problem.windows) and 0 not in problem.shape
 
 
 def _scaled(x: Array, weight: Array, problem: Any) -> Array:

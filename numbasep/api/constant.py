@@ -1,8 +1,8 @@
 """What SciPy's filters see beyond a constant boundary, axis after axis.
 
 scipy.ndimage filters one axis after the other and continues each intermediate with `cval` itself; a fused pass
-continues the input.  The two differ where taps do not sum to one (derivatives) and `cval` is not zero, near the edges, by a sum
-of products of 1-D sequences that is known beforehand.
+continues the input.  The two differ where taps do not sum to one (derivatives) and `cval` is not zero, near the
+edges, by a sum of products of 1-D sequences that is known beforehand.
 """
 
 from __future__ import annotations
