@@ -294,7 +294,15 @@ def read_stored(path: Path, key: dict[str, Any], interpret: Callable[[Any], T]) 
         if stored["key"] != key:
             raise ValueError("it was measured on another machine or by another version")
         return interpret(stored["content"])
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         warnings.warn(f"ignoring the file {path}: {error!r}", RuntimeWarning, stacklevel=3)
         return None
 

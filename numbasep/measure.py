@@ -51,7 +51,8 @@ def fastest(plan: Plan, *, budget: float = BUDGET) -> Plan:
     key = _digest(plan)
     wisdom = _remembered()
     known = wisdom.get(key)
-    if known is None or not set(known) <= {candidate.method for candidate in plan.candidates}:
+    usable = {candidate.method for candidate in plan.candidates if candidate.feasible}
+    if not known or not set(known) <= usable:  # wisdom is data: it may name anything
         known = _measure(plan, candidates, budget)
         _remember({key: known})
     adopted = replace(

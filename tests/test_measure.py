@@ -118,3 +118,23 @@ def test_an_unwritable_directory_is_no_error(gauss, monkeypatch, wisdom):
     (wisdom / "cache").write_text("a file in the way")
     times(monkeypatch, direct=1e-3, separable=5e-3)
     assert numbasep.plan(gauss, (512, 512), np.float32, effort="measure").method == "direct"
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"key": 1e999999}', '{"key": ' + "9" * 5000 + "}", "", "\x00", "null"]
+)
+def test_hostile_files_only_warn(tmp_path, text):
+    path = tmp_path / "stored.json"
+    path.write_text(text)
+    with pytest.warns(RuntimeWarning, match="ignoring the file"):
+        assert machines.read_stored(path, "key", dict) is None
+
+
+@pytest.mark.parametrize("known", [{}, {"structured": 1e-9}, {"direct": 1e-3, "structured": 1e-9}])
+def test_wisdom_that_names_an_unusable_route_is_measured_anew(gauss, monkeypatch, known):
+    plan = numbasep.plan(gauss, (512, 512), np.float32)
+    assert not next(c for c in plan.candidates if c.method == "structured").feasible
+    calls = times(monkeypatch, direct=1e-3, separable=5e-3)
+    monkeypatch.setattr(measure, "_remembered", lambda: {measure._digest(plan): known})
+    assert measure.fastest(plan).method == "direct"
+    assert len(calls) == 1
