@@ -22,15 +22,15 @@ _HOME = {
     "correlate1d": "api.filters",
     "uniform_filter1d": "api.filters",
     "uniform_filter": "api.filters",
-    "sobel": "api.filters",
-    "prewitt": "api.filters",
-    "laplace": "api.filters",
-    "generic_laplace": "api.filters",
-    "generic_gradient_magnitude": "api.filters",
+    "sobel": "api.derivatives",
+    "prewitt": "api.derivatives",
+    "laplace": "api.derivatives",
+    "generic_laplace": "api.generic",
+    "generic_gradient_magnitude": "api.generic",
     "gaussian_filter1d": "api.gaussian",
     "gaussian_filter": "api.gaussian",
-    "gaussian_laplace": "api.gaussian",
-    "gaussian_gradient_magnitude": "api.gaussian",
+    "gaussian_laplace": "api.gaussian_derivatives",
+    "gaussian_gradient_magnitude": "api.gaussian_derivatives",
     "filter_bank": "api.bank",
     "plan": "api.planning",
     "show_config": "api.planning",
@@ -61,19 +61,19 @@ if TYPE_CHECKING:
     from .api.convolve import (
         separable_correlate as separable_correlate,
     )
+    from .api.derivatives import laplace as laplace
+    from .api.derivatives import prewitt as prewitt
+    from .api.derivatives import sobel as sobel
     from .api.filters import convolve1d as convolve1d
     from .api.filters import correlate1d as correlate1d
-    from .api.filters import generic_gradient_magnitude as generic_gradient_magnitude
-    from .api.filters import generic_laplace as generic_laplace
-    from .api.filters import laplace as laplace
-    from .api.filters import prewitt as prewitt
-    from .api.filters import sobel as sobel
     from .api.filters import uniform_filter as uniform_filter
     from .api.filters import uniform_filter1d as uniform_filter1d
     from .api.gaussian import gaussian_filter as gaussian_filter
     from .api.gaussian import gaussian_filter1d as gaussian_filter1d
-    from .api.gaussian import gaussian_gradient_magnitude as gaussian_gradient_magnitude
-    from .api.gaussian import gaussian_laplace as gaussian_laplace
+    from .api.gaussian_derivatives import gaussian_gradient_magnitude as gaussian_gradient_magnitude
+    from .api.gaussian_derivatives import gaussian_laplace as gaussian_laplace
+    from .api.generic import generic_gradient_magnitude as generic_gradient_magnitude
+    from .api.generic import generic_laplace as generic_laplace
     from .api.planning import plan as plan
     from .api.planning import show_config as show_config
     from .api.planning import warmup as warmup

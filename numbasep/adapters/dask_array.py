@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from dask.array.utils import meta_from_array
 
-from ..api import filters, gaussian
+from ..api import gaussian_derivatives, generic
 from ..api.axiswise import changed, copy_input
 from ..api.bank import OPERATIONS
 from ..arrays import result_dtype
@@ -56,7 +56,7 @@ def _axis_by_axis(request: Request, x: Any, mask: Any) -> Any:
     """
     given, named = request.arguments, request.named
     laplace = request.name == "gaussian_laplace"
-    part_dtype = request.dtype if laplace else gaussian.magnitude_type(x.dtype, request.dtype)
+    part_dtype = request.dtype if laplace else gaussian_derivatives.magnitude_type(x.dtype, request.dtype)
     shared = {key: value for key, value in given.items() if key not in ("mode", "output")}
     parts = []
     for position, mode in enumerate(per_axis("mode", given["mode"], len(named))):
@@ -80,7 +80,7 @@ def _axis_by_axis(request: Request, x: Any, mask: Any) -> Any:
 def _magnitude(*parts: Array, result: np.dtype[Any], cast: str) -> Array:
     """One block of a gradient's length."""
     whole = result.kind in "biu" and cast == "truncate"
-    total = gaussian.magnitude((part.copy() for part in parts), whole=whole, workers=1)
+    total = gaussian_derivatives.magnitude((part.copy() for part in parts), whole=whole, workers=1)
     out = np.empty_like(total, dtype=result)
     store(total, out, cast)
     return out
@@ -90,8 +90,8 @@ def _derivatives(x: Any, derivative: Callable[..., Any], arguments: Mapping[str,
     """The caller's derivative along each axis, of the result's type."""
     dtype = result_dtype(arguments["output"], x.dtype, complex_result=x.dtype.kind == "c")
     named = normalize_axes(arguments["axes"], x.ndim)
-    shared = {key: arguments[key] for key in filters.SHARED}
-    keywords = {**changed(shared, filters._DEFAULTS), **(arguments["extra_keywords"] or {})}
+    shared = {key: arguments[key] for key in generic.SHARED}
+    keywords = {**changed(shared, generic.DEFAULTS), **(arguments["extra_keywords"] or {})}
     parts = []
     for axis, mode in zip(named, per_axis("mode", arguments["mode"], len(named)), strict=True):
         more = arguments["extra_arguments"]

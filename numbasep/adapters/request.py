@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..api import gaussian
+from ..api import gaussian, gaussian_derivatives
 from ..api.build import as_weights
 from ..api.convolve import as_taps, check_cval, make_options
 from ..arrays import result_dtype
@@ -172,7 +172,7 @@ def _axiswise(flip: bool) -> Callable[[Arguments, tuple[int, ...]], Described]:
 
 def _gaussian_1d(given: Arguments, shape: tuple[int, ...]) -> Described:
     named = normalize_axes(integer("axis", given["axis"]), len(shape))
-    (order,) = gaussian._orders(given["order"], 1)
+    (order,) = gaussian.derivative_orders(given["order"], 1)
     windows = _gaussian_windows(given, named, shape, given["truncate"], given["radius"])
     if order and not windows:
         raise ValueError(
@@ -183,13 +183,13 @@ def _gaussian_1d(given: Arguments, shape: tuple[int, ...]) -> Described:
 
 def _gaussian(given: Arguments, shape: tuple[int, ...]) -> Described:
     named = normalize_axes(given["axes"], len(shape))
-    gaussian._orders(given["order"], len(named))
+    gaussian.derivative_orders(given["order"], len(named))
     return named, _gaussian_windows(given, named, shape, given["truncate"], given["radius"]), False
 
 
 def _gaussian_derivatives(given: Arguments, shape: tuple[int, ...]) -> Described:
     named = normalize_axes(given["axes"], len(shape))
-    truncate, radius = gaussian._width(dict(given["kwargs"]))
+    truncate, radius = gaussian_derivatives.taps_keywords(dict(given["kwargs"]))
     windows = _gaussian_windows(given, named, shape, truncate, radius)
     if windows and len(windows) < len(named):
         raise ValueError(f"sigma must be positive along every filtered axis, got {given['sigma']!r}")
@@ -199,7 +199,7 @@ def _gaussian_derivatives(given: Arguments, shape: tuple[int, ...]) -> Described
 def _gaussian_windows(
     given: Arguments, named: tuple[int, ...], shape: tuple[int, ...], truncate: Any, radius: Any
 ) -> list[Window]:
-    axes = gaussian._gaussian_axes(named, given["sigma"], given["mode"], truncate, radius, given["spacing"])
+    axes = gaussian.gaussian_axes(named, given["sigma"], given["mode"], truncate, radius, given["spacing"])
     return [make_window(a.axis, shape[a.axis], 2 * a.radius + 1, 0, a.mode, flip=False) for a in axes]
 
 

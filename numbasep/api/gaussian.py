@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import execute
-from ..arrays import as_input, make_output, result_dtype
-from ..casting import store
+from ..arrays import as_input, result_dtype
 from ..dispatch import dispatched
 from ..planner import Plan
-from ..problem import KernelShapeError, Options, compute_type, integer, normalize_axes, per_axis
+from ..problem import Options, compute_type, integer, normalize_axes, per_axis
 from .axiswise import Term, by_axis, centred, copy_input, documented, shortcuts
-from .convolve import _KEYWORDS, check_cval, filter_terms, make_options
+from .convolve import _KEYWORDS, filter_terms, make_options
 
 Array = npt.NDArray[Any]
 
@@ -104,7 +103,8 @@ class GaussianAxis:
         return weights if order == 0 or self.spacing == 1.0 else weights / self.spacing**order
 
 
-def _orders(order: Any, count: int) -> tuple[int, ...]:
+def derivative_orders(order: Any, count: int) -> tuple[int, ...]:
+    """One order for each axis, checked."""
     orders = tuple(integer("order", o) for o in per_axis("order", order, count))
     if any(o < 0 for o in orders):
         raise ValueError(f"order must be non-negative, got {order!r}")
@@ -121,7 +121,7 @@ def _radius(radius: Any, truncate: Any, sigma: float) -> int:
     return int(reach)
 
 
-def _gaussian_axes(
+def gaussian_axes(
     named: Sequence[int], sigma: Any, mode: Any, truncate: Any, radius: Any, spacing: Any
 ) -> list[GaussianAxis]:
     """The axes to filter; those with a negligible sigma are dropped."""
@@ -151,7 +151,7 @@ def _gaussian_axes(
     return found
 
 
-def _term(
+def gaussian_term(
     axes: Sequence[GaussianAxis],
     orders: dict[int, int],
     input_dtype: np.dtype[Any],
@@ -168,14 +168,16 @@ def _term(
     return term
 
 
-def _output_dtype(output: Any, x: Array) -> np.dtype[Any]:
+def output_type(output: Any, x: Array) -> np.dtype[Any]:
+    """Type of a result, by what was given as output."""
     return result_dtype(output, x.dtype, complex_result=x.dtype.kind == "c")
 
 
-def _filter(
+def filter_gaussian(
     x: Array, terms: list[Term], axes: Sequence[GaussianAxis], output: Any, cval: Any, *, options: Options,
     nan_policy: str, mask: Any, operation: str, remember: Callable[[Plan], None] | None = None,
 ) -> Array:  # fmt: skip
+    """Terms of Gaussians and their derivatives in one pass."""
     return filter_terms(
         x, terms, output, {a.axis: a.mode for a in axes}, cval, options=options, nan_policy=nan_policy,
         mask=mask, operation=operation, remember=remember,
@@ -241,15 +243,15 @@ def gaussian_filter1d(
     """
     x = as_input(input)
     named = normalize_axes(integer("axis", axis), x.ndim)
-    (degree,) = _orders(order, 1)
-    axes = _gaussian_axes(named, sigma, mode, truncate, radius, spacing)
+    (degree,) = derivative_orders(order, 1)
+    axes = gaussian_axes(named, sigma, mode, truncate, radius, spacing)
     options = make_options(method, rtol, workers, device, cast)
     if not axes and degree:
         raise ValueError(f"sigma must be positive for a derivative, got sigma={sigma!r} with order={order!r}")
     if not axes:
         return copy_input(x, output)
-    term = _term(axes, {named[0]: degree}, x.dtype, _output_dtype(output, x), cast)
-    return _filter(
+    term = gaussian_term(axes, {named[0]: degree}, x.dtype, output_type(output, x), cast)
+    return filter_gaussian(
         x, [term], axes, output, cval, options=options, nan_policy=nan_policy, mask=mask,
         operation="gaussian_filter1d",
     )  # fmt: skip
@@ -339,227 +341,13 @@ def gaussian_filter(
         return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     named = normalize_axes(axes, x.ndim)
-    orders = by_axis(named, _orders(order, len(named)))
-    filtered = _gaussian_axes(named, sigma, mode, truncate, radius, spacing)
+    orders = by_axis(named, derivative_orders(order, len(named)))
+    filtered = gaussian_axes(named, sigma, mode, truncate, radius, spacing)
     options = make_options(method, rtol, workers, device, cast)
     if not filtered:
         return copy_input(x, output)
-    term = _term(filtered, orders, x.dtype, _output_dtype(output, x), cast)
-    return _filter(
+    term = gaussian_term(filtered, orders, x.dtype, output_type(output, x), cast)
+    return filter_gaussian(
         x, [term], filtered, output, cval, options=options, nan_policy=nan_policy, mask=mask,
         operation="gaussian_filter", remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
-
-
-def _width(kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """`truncate` and `radius`, the only further keywords of the filters that are built from derivatives."""
-    truncate, radius = kwargs.pop("truncate", 4.0), kwargs.pop("radius", None)
-    if kwargs:
-        raise TypeError(f"unexpected keywords {', '.join(kwargs)}; allowed are truncate and radius")
-    return truncate, radius
-
-
-def _derivative_axes(
-    x: Array, sigma: Any, mode: Any, axes: Any, spacing: Any, kwargs: dict[str, Any]
-) -> list[GaussianAxis] | None:
-    """Axes of a filter that needs a derivative along each of them; None if there are none."""
-    truncate, radius = _width(kwargs)
-    named = normalize_axes(axes, x.ndim)
-    filtered = _gaussian_axes(named, sigma, mode, truncate, radius, spacing)
-    if filtered and len(filtered) < len(named):
-        raise ValueError(f"sigma must be positive along every filtered axis, got {sigma!r}")
-    return filtered or None
-
-
-@dispatched
-@_documented
-def gaussian_laplace(
-    input: npt.ArrayLike,
-    sigma: Any,
-    output: Any = None,
-    mode: Any = "reflect",
-    cval: Any = 0.0,
-    *,
-    axes: Any = None,
-    method: str = "auto",
-    rtol: float | None = None,
-    workers: int | None = None,
-    device: str | None = None,
-    nan_policy: str = "propagate",
-    mask: Any = None,
-    cast: str = "truncate",
-    spacing: Any = None,
-    **kwargs: Any,
-) -> Array:
-    """Laplacian of Gaussian: the sum of the second derivatives of the smoothed array.
-
-    Parameters
-    ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
-    sigma : float or sequence of float
-        Standard deviation in samples, once or for each filtered axis.
-    {output}
-    {modes}
-    {cval}
-    {axes}
-    {keywords}
-    {spacing}
-    **kwargs
-        `truncate` and `radius`, as `gaussian_filter`.
-
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
-
-    {raises}
-
-    Notes
-    -----
-    One plan with a term for each axis.  For an integer result and ``cast="truncate"`` each second derivative
-    is truncated before they are added, which is how SciPy defines it; ``cast="saturate"`` rounds the exact
-    sum once. Where the modes of the axes differ, the second derivative along an axis takes the mode of that
-    axis for all axes, as in SciPy.
-
-    Examples
-    --------
-    >>> import numpy as np, numbasep
-    >>> numbasep.gaussian_laplace(np.arange(20.0) ** 2, 1.0)[8:10].round(2)
-    array([1.99, 1.99])
-    """
-    x = as_input(input)
-    filtered = _derivative_axes(x, sigma, mode, axes, spacing, kwargs)
-    options = make_options(method, rtol, workers, device, cast)
-    if filtered is None:
-        return copy_input(x, output)
-    dtype = _output_dtype(output, x)
-    shared: dict[str, Any] = {
-        "options": options, "nan_policy": nan_policy, "mask": mask, "operation": "gaussian_laplace",
-    }  # fmt: skip
-    one_mode = len({a.mode for a in filtered}) == 1
-    if len(filtered) == 1 or (one_mode and (dtype.kind not in "biu" or cast != "truncate")):
-        terms = [_term(filtered, {a.axis: 2}, x.dtype, dtype, cast) for a in filtered]
-        return _filter(x, terms, filtered, output, cval, **shared)
-    # SciPy's definition, which these cases can tell apart: the sum of results, each with the mode of its axis
-    total: Array | None = None
-    for a in filtered:
-        same = [replace(b, mode=a.mode) for b in filtered]
-        part = _filter(x, [_term(same, {a.axis: 2}, x.dtype, dtype, cast)], same, dtype, cval, **shared)
-        total = part if total is None else np.add(total, part, out=total)
-    assert total is not None
-    out = make_output(output, dtype, total.shape, x)
-    out[...] = total
-    return out
-
-
-@dispatched
-@_documented
-def gaussian_gradient_magnitude(
-    input: npt.ArrayLike,
-    sigma: Any,
-    output: Any = None,
-    mode: Any = "reflect",
-    cval: Any = 0.0,
-    *,
-    axes: Any = None,
-    method: str = "auto",
-    rtol: float | None = None,
-    workers: int | None = None,
-    device: str | None = None,
-    nan_policy: str = "propagate",
-    mask: Any = None,
-    cast: str = "truncate",
-    spacing: Any = None,
-    **kwargs: Any,
-) -> Array:
-    """Length of the gradient of the smoothed array.
-
-    Parameters
-    ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
-    sigma : float or sequence of float
-        Standard deviation in samples, once or for each filtered axis.
-    {output}
-    {modes}
-    {cval}
-    {axes}
-    {keywords}
-    {spacing}
-    **kwargs
-        `truncate` and `radius`, as `gaussian_filter`.
-
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
-
-    {raises}
-
-    Notes
-    -----
-    Only `axes` are smoothed and differentiated; SciPy, given fewer axes than the array has, smooths along
-    all. Squares and their sum are taken in floating point, so that they do not wrap for narrow integers as in
-    SciPy. For an integer result and ``cast="truncate"`` each derivative is truncated first, which is how
-    SciPy defines it; ``cast="saturate"`` rounds the exact magnitude once.  Where the modes of the axes
-    differ, the derivative along an axis takes the mode of that axis for all axes, as in SciPy.
-
-    Examples
-    --------
-    >>> import numpy as np, numbasep
-    >>> ramp = np.add.outer(3 * np.arange(32.0), 4 * np.arange(32.0))
-    >>> numbasep.gaussian_gradient_magnitude(ramp, 2)[16, 16].round(2)
-    np.float64(5.0)
-    """
-    x = as_input(input)
-    filtered = _derivative_axes(x, sigma, mode, axes, spacing, kwargs)
-    options = make_options(method, rtol, workers, device, cast)
-    if filtered is None:
-        return copy_input(x, output)
-    is_complex = x.dtype.kind == "c"
-    dtype = _output_dtype(output, x)
-    check_cval(cval, complex_data=is_complex)
-    number = magnitude_type(x.dtype, dtype)
-
-    def derivative(a: GaussianAxis) -> Array:
-        same = [replace(b, mode=a.mode) for b in filtered]  # all axes in the mode of this one, as SciPy
-        return _filter(
-            x, [_term(same, {a.axis: 1}, x.dtype, number, cast)], same, number, cval, options=options,
-            nan_policy=nan_policy, mask=mask, operation="gaussian_gradient_magnitude",
-        )  # fmt: skip
-
-    parts = map(derivative, filtered)
-    total = magnitude(parts, whole=dtype.kind in "biu" and cast == "truncate", workers=workers)
-    if output is None and total.dtype == dtype:
-        return total
-    out = make_output(output, dtype, total.shape, x)
-    store(total, out, cast)
-    return out
-
-
-def magnitude_type(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Type of the derivatives whose squares are summed: single precision where that holds both types."""
-    narrow = {input_dtype.char, output_dtype.char} <= set("?bBhHefF")
-    if input_dtype.kind == "c":
-        return np.dtype("F" if narrow else "D")
-    return np.dtype("f" if narrow else "d")
-
-
-def magnitude(parts: Any, *, whole: bool, workers: int | None) -> Array:
-    """``sqrt(sum of squares)`` of arrays that may be overwritten, two of which exist at a time.
-
-    `whole` truncates the parts to integers first.  Complex parts are squared, not multiplied by their
-    conjugates, as in SciPy.
-    """
-    from ..backends import elementwise
-
-    total: Array | None = None
-    last: Array | None = None
-    for part in parts:
-        if last is not None:
-            total = elementwise.add_square(total, last, whole=whole, root=False, workers=workers)
-        last = part
-    if last is None:
-        raise KernelShapeError("axes must not be empty")
-    return elementwise.add_square(total, last, whole=whole, root=True, workers=workers)
