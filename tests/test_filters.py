@@ -363,23 +363,3 @@ def test_a_mask_does_not_hide_other_nan():
     result = nsp.gaussian_filter(x, 0.5, mask=mask)
     assert np.isnan(result[15, 20])
     assert result[5, 5] == pytest.approx(1)
-
-
-@pytest.mark.parametrize("mode", ["constant", "grid-constant", ("constant", "reflect")])
-@pytest.mark.parametrize("cval", [3.0, -2])
-@pytest.mark.parametrize("shape", [(6, 7), (1, 1), (20, 33)])
-def test_intermediates_are_continued_with_cval_as_scipys_are(
-    mode: Any, cval: float, shape: tuple[int, int]
-) -> None:
-    x = np.random.default_rng(3).random(shape)
-    calls: list[tuple[str, dict[str, Any]]] = [
-        ("sobel", {}), ("sobel", {"axis": 0}), ("prewitt", {"axis": 0}), ("laplace", {}),
-        ("gaussian_laplace", {"sigma": 0.7}), ("gaussian_gradient_magnitude", {"sigma": 0.7}),
-        ("gaussian_filter", {"sigma": 1, "order": 1}), ("gaussian_filter", {"sigma": 1, "order": (0, 2)}),
-        ("gaussian_filter", {"sigma": 1}), ("uniform_filter", {"size": 4}),
-    ]  # fmt: skip
-    for name, options in calls:
-        result, expected = (
-            getattr(module, name)(x, mode=mode, cval=cval, **options) for module in (nsp, ndimage)
-        )
-        np.testing.assert_allclose(result, expected, rtol=1e-11, atol=1e-12, err_msg=name)

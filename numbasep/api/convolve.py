@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import execute
-from ..arrays import as_input, make_output, result_dtype
-from ..casting import store
+from ..arrays import as_input, result_dtype
 from ..dispatch import dispatched
 from ..planner import Plan
 from ..problem import DEFAULT_OPTIONS, KernelShapeError, Options, first_tap, integer, normalize_axes, per_axis
-from . import constant
 from .build import Taps, as_weights, kept_dense_plan, plans, term_plan
 from .missing import check_missing, filter_missing
 
@@ -98,15 +96,6 @@ def filter_terms(
         )  # fmt: skip
 
     if nan_policy == "propagate" and mask is None:
-        one_by_one = cval != 0 and divisor == 1 and not operation.startswith("separable")
-        if one_by_one and constant.differs(terms, modes):
-            number = make_plan(x.dtype, dtype, 0.0).problem.compute_dtype
-            total = execute.filter_array(make_plan(x.dtype, number, 0.0), x, None)
-            beyond = cval if number.kind == "c" else cval.real
-            total += (beyond * constant.excess(terms, modes, x.shape)).astype(number)
-            out = make_output(output, dtype, total.shape, x)
-            store(total, out, options.cast)
-            return out
         plan = make_plan(x.dtype, dtype, cval)
         if remember is not None:
             remember(plan)

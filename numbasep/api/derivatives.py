@@ -32,7 +32,7 @@ def _difference(
     x = as_input(input)
     (axis,) = normalize_axes(integer("axis", axis), x.ndim)
     modes = by_axis(range(x.ndim), per_axis("mode", mode, x.ndim))
-    weights = {axis: np.array([-1.0, 0.0, 1.0]), **{a: np.array(smooth) for a in modes if a != axis}}
+    weights = {a: np.array([-1.0, 0.0, 1.0] if a == axis else smooth) for a in modes}
     return filter_terms(
         x, [{a: centred(taps, modes[a]) for a, taps in weights.items()}], output, modes, cval,
         options=make_options(*shared), nan_policy=nan_policy, mask=mask, operation=operation,
