@@ -52,13 +52,12 @@ def certified(cval: float) -> Iterator[list[float]]:
     bounds: list[float] = []
     run = execute._run
 
-    def recorded(plan: Any, x: np.ndarray, out: np.ndarray) -> None:
+    def recorded(plan: Any, x: np.ndarray, out: np.ndarray, normal: Any) -> None:
         if plan.problem.windows and x.size:
             largest = oracle.largest(x, max(abs(cval), abs(plan.problem.cval)))
-            bounds.append(
-                execute._applicable(plan, x).error_bound * oracle.norm(plan.kernel.weights) * largest
-            )
-        run(plan, x, out)
+            applied = execute._applicable(plan, x, ignore_nan=normal is not None)
+            bounds.append(applied.error_bound * oracle.norm(plan.kernel.weights) * largest)
+        run(plan, x, out, normal)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "_run", recorded)
@@ -180,7 +179,8 @@ FAMILY = (
 
 
 CONTINUED_BETWEEN = (
-    "sobel", "prewitt", "gaussian_filter", "gaussian_laplace", "gaussian_gradient_magnitude", "generic_gradient_magnitude",
+    "sobel", "prewitt", "gaussian_filter", "gaussian_laplace", "gaussian_gradient_magnitude",
+    "generic_gradient_magnitude",
 )  # fmt: skip
 """Where SciPy continues what is between its passes with cval, and numbasep the input, as a dense kernel does."""
 
