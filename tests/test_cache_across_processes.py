@@ -16,13 +16,17 @@ ROOT = Path(__file__).parent.parent
 PROGRAM = """
 import sys
 import numpy as np
+from numbasep.kernels.geometry import PACK, STORE
 from numbasep.kernels.plane import kernel_addresses
 from numbasep.kernels.memory import Storage
 
 packers, storers = {}, {}
 for source in sys.argv[1:]:
     for target in sys.argv[1:]:
-        pack, store = kernel_addresses(np.dtype("f4"), Storage(source), Storage(target))[-2:]
+        _, at = kernel_addresses(
+            np.dtype("f4"), Storage(source), Storage(target), direct=False, packed=True, boxes=False
+        )
+        pack, store = int(at[PACK]), int(at[STORE])
         packers.setdefault(source, set()).add(pack)
         storers.setdefault(target, set()).add(store)
 for found in (packers, storers):

@@ -14,7 +14,8 @@ from numbasep import rounding
 from numbasep.backends import fft
 from numbasep.casting import store
 from numbasep.facts import kernel_facts
-from numbasep.overlap import tiling
+from numbasep.overlap import BATCH_POINTS, tiling
+from numbasep.workspace import transform_bytes
 from tests.problems import problem
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
@@ -299,7 +300,13 @@ def test_memory_is_that_of_the_tiles(rng):
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert peak < x.nbytes / 8
+    tiles = tiling(p)
+    reserved = transform_bytes(p, max(BATCH_POINTS, tiles.points), tiles.points, 1)
+    assert peak < 1.05 * reserved
+    assert reserved < x.nbytes / 4
+    large = problem((12000, 12000), weights.shape)
+    more = tiling(large)
+    assert transform_bytes(large, max(BATCH_POINTS, more.points), more.points, 1) <= 2 * reserved
 
 
 # --------------------------------------------------------------------------------------------- casting
