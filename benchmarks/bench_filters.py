@@ -7,6 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -156,9 +157,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--side", type=int, default=2048, help="rows and columns of the images")
     parser.add_argument("--cube", type=int, default=128, help="edge of the volumes")
     parser.add_argument("--repeat", type=int, default=24, help="runs of numbasep; SciPy gets an eighth")
+    parser.add_argument("--write", type=Path, help="a Markdown file to write the tables to, too")
     options = parser.parse_args(arguments)
-    sys.stdout.write(table(compare(options.side, options.cube, options.repeat)) + "\n\n")
-    sys.stdout.write(table(compare_small(50 * options.repeat)) + "\n")
+    tables = [
+        table(compare(options.side, options.cube, options.repeat)), table(compare_small(50 * options.repeat))
+    ]  # fmt: skip
+    sys.stdout.write("\n\n".join(tables) + "\n")
+    if options.write:
+        from . import libraries, peers
+
+        where, versions = peers.machine(), libraries.versions()
+        used = ", ".join(f"{name} {version}" for name, version in versions.items())
+        words = sys.argv[1:] if arguments is None else arguments
+        parts = [
+            "# The filter family beside scipy.ndimage",
+            f"{where['cpu']}, {where['cores']} cores, {where['system']}, Python {where['python']}; {used}.",
+            f"`{' '.join(['python -m benchmarks.bench_filters', *words])}`, new outputs, medians.",
+        ]
+        options.write.write_text("\n\n".join([*parts, *tables]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
