@@ -6,7 +6,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +100,16 @@ class Bank:
 
 
 # ------------------------------------------------------------------------------------------ beside SciPy
-def seconds(call: Callable[[], Any], repeat: int) -> float:
-    """Return the shortest of `repeat` runs; a first one is not counted."""
-    call()
-    best = float("inf")
-    for _ in range(repeat):
-        start = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - start)
-    return best
+def seconds(calls: Sequence[Callable[[], Any]], repeat: int) -> list[float]:
+    """Return the median time of each call, which take turns; a first round is not counted."""
+    times: list[list[float]] = [[] for _ in calls]
+    for turn in range(repeat + 1):
+        for call, mine in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            if turn:
+                mine.append(time.perf_counter() - start)
+    return [statistics.median(mine) for mine in times]
 
 
 def cases(side: int, cube: int) -> Iterator[tuple[str, Callable[[Any], Any]]]:
@@ -124,11 +125,10 @@ def compare(side: int, cube: int, repeat: int) -> list[tuple[str, float, float]]
     """Return name, seconds of numbasep and seconds of SciPy, measured in turns in this process."""
     from scipy import ndimage
 
-    rows = []
-    for name, call in cases(side, cube):
-        ours = seconds(lambda call=call: call(numbasep), repeat)
-        rows.append((name, ours, seconds(lambda call=call: call(ndimage), max(repeat // 8, 1))))
-    return rows
+    return [
+        (name, *seconds([lambda call=call, m=m: call(m) for m in (numbasep, ndimage)], repeat))
+        for name, call in cases(side, cube)
+    ]
 
 
 def compare_small(repeat: int) -> list[tuple[str, float, float]]:
@@ -137,7 +137,7 @@ def compare_small(repeat: int) -> list[tuple[str, float, float]]:
 
     x = common.image(64, 64)
     return [
-        (f"{name}, 64x64 float32", *(seconds(lambda m=m, f=f: f(m, x), repeat) for m in (numbasep, ndimage)))
+        (f"{name}, 64x64 float32", *seconds([lambda m=m, f=f: f(m, x) for m in (numbasep, ndimage)], repeat))
         for name, f in FILTERS.items()
     ]
 
@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=2048, help="rows and columns of the images")
     parser.add_argument("--cube", type=int, default=128, help="edge of the volumes")
-    parser.add_argument("--repeat", type=int, default=24, help="runs of numbasep; SciPy gets an eighth")
+    parser.add_argument("--repeat", type=int, default=5, help="rounds, of which the median counts")
     parser.add_argument("--write", type=Path, help="a Markdown file to write the tables to, too")
     options = parser.parse_args(arguments)
     tables = [
