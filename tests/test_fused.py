@@ -146,3 +146,21 @@ def test_colour_and_complex_columns(packed):
     parts = numbasep.gaussian_filter(z, 0.8)
     np.testing.assert_array_equal(parts.real, numbasep.gaussian_filter(np.ascontiguousarray(z.real), 0.8))
     np.testing.assert_array_equal(parts.imag, numbasep.gaussian_filter(np.ascontiguousarray(z.imag), 0.8))
+
+
+@pytest.mark.parametrize("sigma", [1, 7])
+def test_large_strided_outputs(sigma):
+    """As large as outputs that are written past the caches, which scattered ones must not be."""
+    x = np.random.default_rng(19).random((1500, 1601), np.float32)
+    memory = np.full((1500, 3202), np.float32(7))
+    numbasep.gaussian_filter(x, sigma, output=memory[:, ::2])
+    np.testing.assert_array_equal(memory[:, ::2], numbasep.gaussian_filter(x, sigma))
+    assert (memory[:, 1::2] == 7).all()
+
+
+def test_large_complex_results_of_real_images():
+    x = np.random.default_rng(23).random((1500, 1601), np.float32)
+    kernel = np.outer([1, 2j, 1], [1, 1, 1j])
+    result = numbasep.convolve(x, kernel)
+    np.testing.assert_allclose(result.real, numbasep.convolve(x, kernel.real), atol=1e-5)
+    np.testing.assert_allclose(result.imag, numbasep.convolve(x, kernel.imag), atol=1e-5)

@@ -349,7 +349,10 @@ def _half(rows: int, count: int) -> int:
 
 
 def _streams(planes: Planes, n_planes: int, dtype_out: np.dtype[Any], compute: np.dtype[Any]) -> bool:
+    """Whether rows of the output are written past the caches: large, adjacent, and stored as they are computed."""
     elements = n_planes * planes.rows.size_out * planes.columns.size_out * planes.inner
+    if planes.columns.stride_out != planes.inner:  # scattered, element by element
+        return False
     return storage_of(dtype_out) == storage_of(compute) and elements * compute.itemsize >= STREAM_BYTES
 
 
