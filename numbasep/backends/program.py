@@ -38,7 +38,6 @@ class PlaneWeights:
     source: int
     """Which input plane they read."""
     weights: Array
-    """Weights of the runs."""
     """(row taps, column taps)."""
     sparse: bool
     """Whether zero weights touch nothing."""
@@ -53,6 +52,7 @@ class Program:
     runs: Array
     """(runs, RUN): columns of adjacent taps."""
     weights: Array
+    """Weights of the runs."""
     shifts: Array
     """Element offsets of the taps along a row; -1 behind the last of a term."""
     line_weights: Array
