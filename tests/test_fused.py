@@ -11,7 +11,7 @@ from numbasep.backends import edges
 from tests import oracle
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant", "valid", "full")
-TAPS = ((3, 3), (1, 5), (5, 1), (9, 9), (3, 17), (4, 2), (17, 4))
+TAPS = ((3, 3), (1, 5), (5, 1), (9, 9), (3, 17), (4, 2), (17, 4), (21, 33), (1, 40), (12, 18))
 SHAPES = ((40, 70), (3, 16), (33, 64), (9, 257), (17, 33))
 
 
@@ -22,12 +22,22 @@ def forget_plans() -> None:
 
 @pytest.fixture
 def packed(monkeypatch):
-    """A function that filters with all rows packed, as on hardware without two-register permutations."""
+    """A function that filters with all rows packed, as where neither kernel that reads the array is of use."""
+    return without(monkeypatch, "SLIDES", "TURNS")
 
+
+@pytest.fixture
+def turned(monkeypatch):
+    """A function that filters every term from the array through turned sums, short ones too."""
+    return without(monkeypatch, "SLIDES")
+
+
+def without(monkeypatch, *names):
     def run(function, *args, **keywords):
         forget_plans()
         with monkeypatch.context() as patch:
-            patch.setattr(edges, "SLIDES", False)
+            for name in names:
+                patch.setattr(edges, name, False)
             result = function(*args, **keywords)
         forget_plans()
         return result
@@ -40,8 +50,8 @@ def kernel_pair(taps, seed=0):
     return [rng.random(n) + 0.1 for n in taps]
 
 
-@pytest.mark.skipif(not edges.SLIDES, reason="needs AVX-512, or plain Python")
-def test_short_terms_do_run_directly(monkeypatch):
+@pytest.mark.skipif(not (edges.SLIDES and edges.TURNS), reason="needs AVX-512, or plain Python")
+def test_terms_of_any_length_do_run_directly(monkeypatch):
     seen = []
     found = edges.direct_edges
     monkeypatch.setattr(
@@ -49,9 +59,10 @@ def test_short_terms_do_run_directly(monkeypatch):
     )
     forget_plans()
     numbasep.gaussian_filter(np.ones((40, 50), np.float32), 1)
-    assert seen
-    assert seen[-1] is not None
+    assert seen[-1].short
     numbasep.gaussian_filter(np.ones((40, 50), np.float32), 9)
+    assert not seen[-1].short
+    numbasep.correlate(np.ones((40, 50), np.float32), np.random.default_rng(0).random((3, 3)), method="direct")
     assert seen[-1] is None
     forget_plans()
 
@@ -59,16 +70,17 @@ def test_short_terms_do_run_directly(monkeypatch):
 @pytest.mark.jitoff
 @pytest.mark.parametrize("mode", ["reflect", "wrap", "constant"])
 @pytest.mark.parametrize("taps", [(3, 9), (1, 5)])
-def test_small_images_word_by_word(mode, taps, packed):
+def test_small_images_word_by_word(mode, taps, packed, turned):
     x = np.random.default_rng(3).random((11, 37), np.float32)
     kernels = kernel_pair(taps)
     direct = numbasep.separable_correlate(x, kernels, mode=mode)
     np.testing.assert_array_equal(direct, packed(numbasep.separable_correlate, x, kernels, mode=mode))
+    np.testing.assert_array_equal(direct, turned(numbasep.separable_correlate, x, kernels, mode=mode))
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "f2"])
-def test_bits_equal_those_of_packed_rows(mode, dtype, packed):
+def test_bits_equal_those_of_packed_rows(mode, dtype, packed, turned):
     rng = np.random.default_rng(3)
     for taps in TAPS:
         kernels = kernel_pair(taps)
@@ -77,11 +89,22 @@ def test_bits_equal_those_of_packed_rows(mode, dtype, packed):
                 continue
             x = (rng.random(shape) * 200).astype(dtype)
             direct = numbasep.separable_correlate(x, kernels, output=np.float64, mode=mode)
-            np.testing.assert_array_equal(
-                direct,
-                packed(numbasep.separable_correlate, x, kernels, output=np.float64, mode=mode),
-                str((taps, shape)),
-            )
+            for other in (packed, turned):
+                result = other(numbasep.separable_correlate, x, kernels, output=np.float64, mode=mode)
+                np.testing.assert_array_equal(direct, result, str((taps, shape)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("inner", [1, 3, 2])
+def test_sums_of_terms_agree_with_the_oracle(mode, inner, turned):
+    rng = np.random.default_rng(4)
+    kernel = rng.random((7, 2)) @ rng.random((2, 21))
+    kernel[:, 10] = 0  # taps along a row need not be adjacent
+    x = rng.random((35, 44, inner))
+    expected = oracle.correlate(x, kernel[:, :, None], mode=mode)
+    for run in (lambda f, *a, **k: f(*a, **k), turned):
+        result = run(numbasep.correlate, x, kernel[:, :, None], mode=mode, method="separable")
+        np.testing.assert_allclose(result, expected, rtol=1e-11)
 
 
 @pytest.mark.parametrize("mode", MODES)

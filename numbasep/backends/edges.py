@@ -14,32 +14,43 @@ import numpy.typing as npt
 
 from ..boundary import OUTSIDE, source_index
 from ..kernels.memory import Storage
-from ..kernels.simd import lanes
+from ..kernels.simd import VECTOR_BYTES
 from ..kernels.stripes import SLIDES
+from ..kernels.turned_words import TURNS
 from ..kernels.valid import AS_STORED
 from .layout import Planes, plain_window
 from .program import Program
 
-_FAR, _UNUSED = -3, -4  # a column that stands in neither vector; one that no tap reads
 MOST_BOX_ROWS = 40  # equal row taps up to which summing them one by one is still cheaper than packing
-MOST_CONVERSIONS = 17  # row taps up to which stored integers may be converted once for each row they serve
+MOST_SPAN = 512  # elements that the taps along a row span: their turned sums stay in a first-level cache
+MOST_SLIDES = 16  # taps along a row, less one, up to which those of two vectors are slid into place
+MOST_CONVERSIONS = 17  # row taps up to which each row is converted for every stripe of fewer rows
+FIRST, LAST = 1, 2  # ends of a row
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edges:
-    """Columns near and beyond the edges, by their lanes in the first and the last vector of a row."""
+    """Columns beyond the edges, by their places among the sums of the first and the last columns of a row."""
 
     table: npt.NDArray[np.int64]
-    """From the first element read, then from the last vector on; OUTSIDE where there is a boundary constant of 0."""
+    """From the first element read to the end of the first vector, then from the last vector on; OUTSIDE for zeros."""
     last: int
     """Where the part for the last vector begins."""
+    blocks: int
+    """Vectors of columns at each end that `table` refers to."""
+    left: int
+    """Which ends the elements left of the array come from: FIRST, LAST or both."""
+    right: int
+    """And those right of it."""
+    short: bool
+    """Whether `kernels.fused` filters the pass, not `kernels.turned`."""
 
 
 def direct_edges(
     planes: Planes, program: Program, storage: Storage, compute: np.dtype[Any],
     constants: npt.NDArray[Any], views: int,
 ) -> Edges | None:  # fmt: skip
-    """Where `kernels.fused` finds columns beyond the edges, or None if the pass has to pack its rows.
+    """Where kernels find columns beyond the edges, or None if the pass has to pack its rows.
 
     Parameters
     ----------
@@ -49,53 +60,82 @@ def direct_edges(
         How the input lies in memory.
     compute : numpy.dtype
         float32 or float64.
-    constants : (1 or 2, 1 + period) array
+    constants : (sources, 1 + period) array
         Divisor and boundary value.
     views : int
         How the input is seen (`kernels.valid`).
     """
-    rows, columns, inner = planes.rows, planes.columns, planes.inner
-    window, width = plain_window(columns), lanes(compute)
+    columns, inner, window = planes.columns, planes.inner, plain_window(planes.columns)
+    width = VECTOR_BYTES // compute.itemsize
     elements, first = columns.size_in * inner, window.first * inner
+    span = (window.taps - 1) * inner
+    box = program.boxes and plain_window(planes.rows).taps > MOST_BOX_ROWS
     fits = (
-        SLIDES
-        and program.direct_runs > 0
-        and not (program.boxes and plain_window(rows).taps > MOST_BOX_ROWS)
+        (TURNS or SLIDES)
+        and program.separable
+        and not box
         and columns.stride_in == columns.stride_out == inner
         and not storage.swapped
-        and (storage.dtype == compute or plain_window(rows).taps <= MOST_CONVERSIONS)
         and elements >= width
-        and (window.taps - 1) * inner <= width
-        and -width <= first
+        and span <= MOST_SPAN
         and np.isfinite(program.weights).all()
     )
     if not fits:
         return None
-    stop = first + (columns.size_out + window.taps - 1) * inner
-    left = _lanes_at(np.arange(first, width), elements, inner, int(window.boundary), width, stop)
-    behind = np.arange(elements - width, max(stop, elements) + 3 * width)
-    right = _lanes_at(behind, elements, inner, int(window.boundary), width, stop)
-    table = np.concatenate([left, right])
-    reaches_out = bool((table == OUTSIDE).any())
-    if (table == _FAR).any() or (reaches_out and (views != AS_STORED or constants[:, 1:].any())):
+    stop = first + columns.size_out * inner + span
+    left = np.arange(first, max(first, width))
+    right = np.arange(elements - width, max(stop, elements) + 3 * width)
+    positions = np.concatenate([left, right])
+    sources = _sources(positions, elements, inner, int(window.boundary))
+    beyond = ((positions < 0) | (positions >= elements)) & (positions < stop)
+    if (sources[beyond] == OUTSIDE).any() and (views != AS_STORED or constants[:, 1:].any()):
         return None
-    return Edges(np.where(table == _UNUSED, OUTSIDE, table), left.size)
+    depth = np.minimum(sources, elements - 1 - sources)[beyond]
+    blocks = int(depth.max(initial=-1)) // width + 1
+    from_first = _places(sources, elements, width, max(blocks, 1), FIRST)
+    from_last = _places(sources, elements, width, max(blocks, 1), LAST)
+    is_left = np.arange(sources.size) < left.size  # the nearer end, if it has the element
+    own, other = np.where(is_left, (from_first, from_last), (from_last, from_first))
+    table = np.where(positions >= stop, OUTSIDE, np.where(own != OUTSIDE, own, other))
+    ends = [_ends(table[beyond & side], blocks * width) for side in (is_left, ~is_left)]
+    n_terms = max(program.share_term, len(program.terms) - program.share_term)
+    short = (
+        SLIDES
+        and n_terms == 1
+        and blocks <= 1
+        and span <= min(width, MOST_SLIDES * inner)
+        and -width <= first
+        and (storage.dtype == compute or plain_window(planes.rows).taps <= MOST_CONVERSIONS)
+    )
+    return Edges(table, left.size, blocks, *ends, short)
 
 
-def _lanes_at(
-    positions: npt.NDArray[np.int64], elements: int, inner: int, boundary: int, width: int, stop: int
+def _sources(
+    positions: npt.NDArray[np.int64], elements: int, inner: int, boundary: int
 ) -> npt.NDArray[np.int64]:
-    """For each element position: its lane in the first vector of a row, or `width` + its lane in the last."""
-    found = np.empty(positions.size, np.int64)
-    for i, position in enumerate(positions):
-        column = source_index(int(position) // inner, elements // inner, boundary)
-        element = column * inner + int(position) % inner
-        if position >= stop:
-            found[i] = _UNUSED
-        elif column == OUTSIDE:
-            found[i] = OUTSIDE
-        elif element >= elements - width:
-            found[i] = width + element - (elements - width)
-        else:
-            found[i] = element if element < width else _FAR
-    return found
+    """The element that each position of the continued row shows, or OUTSIDE."""
+    columns, at = np.unique(positions // inner, return_inverse=True)
+    found = np.array([source_index(int(c), elements // inner, boundary) for c in columns], np.int64)[at]
+    return np.where(found == OUTSIDE, OUTSIDE, found * inner + positions % inner)
+
+
+def _places(
+    sources: npt.NDArray[np.int64], elements: int, width: int, blocks: int, end: int
+) -> npt.NDArray[np.int64]:
+    """Where elements stand among the sums of the first or the last columns; OUTSIDE where they do not.
+
+    Blocks that would reach beyond the row are moved into it, as `kernels.fused` does.
+    """
+    depth = sources if end == FIRST else elements - 1 - sources
+    block = depth // width
+    if end == FIRST:
+        start, at = np.minimum(block * width, elements - width), block
+    else:
+        start, at = np.maximum(elements - (block + 1) * width, 0), 2 * blocks - 1 - block
+    return np.where((sources == OUTSIDE) | (block >= blocks), OUTSIDE, at * width + sources - start)
+
+
+def _ends(table: npt.NDArray[np.int64], last: int) -> int:
+    """Which ends places refer to; those of the last columns begin at `last`."""
+    inside = table[table != OUTSIDE]
+    return FIRST * bool((inside < last).any()) | LAST * bool((inside >= last).any())

@@ -21,13 +21,14 @@ from ..kernels.stripes import STRIPE_ROWS
 from ..kernels.valid import AS_STORED
 from ..workspace import CACHE_BYTES
 from . import threads
-from .edges import direct_edges
+from .edges import Edges, direct_edges
 from .layout import OuterAxis, Planes, outer_table, plain_window
 from .program import Program
 
 Array = npt.NDArray[Any]
 
 STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
+TURNED_COLUMNS = 128  # of turned sums besides those that the taps span: they are moved back once in so many
 SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
 TASKS_PER_THREAD = 4
 SPARE_BYTES = 128 << 10  # up to here a pass keeps its workspaces
@@ -149,7 +150,7 @@ class PlanePass:
         program = self.program
         tables = (
             self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
-            program.shifts, program.line_weights, self.edges, self.constants, self.normal, *scratch,
+            program.shifts, program.lines, program.line_weights, self.edges, self.constants, self.normal, *scratch,
         )  # fmt: skip
         for first in range(0, self.tasks, self.batch):
             run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), *tables)
@@ -213,9 +214,15 @@ def prepare_pass(
     n_planes = math.prod(table.offsets_out.size for table in tables)
 
     item = compute.itemsize
+    storage_in, storage_out = storage_of(dtype_in), storage_of(dtype_out, cast)
+    edges = None
+    if not program.share_term or storage_out == storage_of(compute):
+        edges = direct_edges(planes, program, storage_in, compute, constants, views)
+    packed = edges is None or row_window.boundary == Boundary.CONSTANT
     ring_rows = (row_window.taps + STEP_ROWS - 1) * len(sources)
     period = constants.shape[1] - 1
-    tile = _tile_columns(columns.size_out, column_window.taps, inner, item, ring_rows, period)
+    kept = item * (ring_rows + 2 * STEP_ROWS) if packed else storage_in.dtype.itemsize * ring_rows
+    tile = _tile_columns(columns.size_out, column_window.taps, inner, kept, period)
     column_work = inner * (program.operations + 4)
     tile = min(tile, _round_up(BATCH_WORK // (STEP_ROWS * column_work) + 1, 64 * period))
     tiles = max(1, -(-columns.size_out // tile))
@@ -225,17 +232,17 @@ def prepare_pass(
     strip = min(strip, _round_up(BATCH_WORK // (tile * column_work) + 1, STEP_ROWS))
     strips = max(1, -(-rows.size_out // strip))
 
-    storage_in, storage_out = storage_of(dtype_in), storage_of(dtype_out, cast)
-    edges = None
-    if len(sources) == (2 if program.share_term else 1) and (
-        not program.share_term or storage_out == storage_of(compute)
-    ):
-        edges = direct_edges(planes, program, storage_in, compute, constants, views)
-    packed = edges is None or row_window.boundary == Boundary.CONSTANT
     streams = _streams(planes, n_planes, dtype_out, compute) and not (edges and program.share_term)
     gather = max(1, 512 // inner)
-    places = _workspace(
-        planes, program, tile, ring_rows if packed else 0, len(sources), VECTOR_BYTES // item, packed=packed
+    places, work_elements = _workspace(
+        planes,
+        program,
+        tile,
+        ring_rows if packed else 0,
+        len(sources),
+        VECTOR_BYTES // item,
+        edges,
+        packed=packed,
     )
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {
@@ -248,14 +255,13 @@ def prepare_pass(
         g.INNER: inner, g.STREAM: int(streams), g.VIEWS: views,
         g.STRIP: strip, g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.SOURCES: len(sources),
         g.OUTER_AXES: len(tables), g.GATHER: gather, g.SHARE_TERM: program.share_term,
-        g.DIRECT: int(edges is not None), g.EDGE_LAST: edges.last if edges else 0, g.DIRECT_RUNS: program.direct_runs,
-        **places,
+        g.DIRECT: int(edges is not None), **places,
     }.items():  # fmt: skip
         geometry[name] = value
     tasks = n_planes * strips * tiles
     kernels = drivers.kernel_addresses(
-        compute, storage_in, storage_out, direct=edges is not None, packed=packed, boxes=packed and program.boxes,
-        view=views, share=program.share_term > 0,
+        compute, storage_in, storage_out, direct=edges is not None, turned=edges is not None and not edges.short,
+        packed=packed, boxes=packed and program.boxes, view=views, share=program.share_term > 0,
     )  # fmt: skip
     return PlanePass(
         kernels=kernels,
@@ -271,18 +277,20 @@ def prepare_pass(
         threads=min(count, tasks) or 1,
         raw_in=gather * inner * storage_in.dtype.itemsize,
         raw_out=gather * inner * storage_out.dtype.itemsize,
-        work_bytes=_round_up(
-            (geometry[g.ENDS] + 2 * STRIPE_ROWS * VECTOR_BYTES // item) * item, VECTOR_BYTES
-        ),
+        work_bytes=_round_up(work_elements * item, VECTOR_BYTES),
         table_bytes=_round_up(8 * geometry[g.TABLES], VECTOR_BYTES),
         spare=[],
     )
 
 
 def _workspace(
-    planes: Planes, program: Program, tile: int, ring_rows: int, sources: int, line: int, *, packed: bool
-) -> dict[int, int]:
-    """Where everything stands in a thread's workspace, named as in `kernels.geometry`; `line` is a vector's lanes."""
+    planes: Planes, program: Program, tile: int, ring_rows: int, sources: int, line: int, edges: Edges | None,
+    *, packed: bool,
+) -> tuple[dict[int, int], int]:  # fmt: skip
+    """Where everything stands in a thread's workspace, named as in `kernels.geometry`, and the elements of it all.
+
+    `line` is a vector's lanes.
+    """
     taps, inner = plain_window(planes.columns).taps, planes.inner
     window = plain_window(planes.rows).taps + STEP_ROWS - 1
     block = line * max(BLOCK_COLUMNS, LINE_COLUMNS)
@@ -300,16 +308,26 @@ def _workspace(
         g.RESULT: STEP_ROWS * result_stride + line,
         g.SHARE: STEP_ROWS * result_stride + line if program.share_term else 0,
         g.BLOCK_SUMS: sources * blocks * ring_stride,
-        g.ENDS: 0,
     }
     places, at = {}, 0
     for name, size in sizes.items():
         places[name] = at
         at += _round_up(size, line) if packed else 0
-    return places | {
+    places |= {
         g.RING_STRIDE: ring_stride, g.SCRATCH_STRIDE: scratch_stride, g.RESULT_STRIDE: result_stride,
         g.SEGMENT: segment, g.BLOCKS: blocks, g.TABLES: (window + blocks) * sources + blocks + 2 * STEP_ROWS,
     }  # fmt: skip
+    if edges is None:
+        return places, at
+    columns = 2 * ((taps - 1 + STRIPE_ROWS) * inner + line) + TURNED_COLUMNS
+    terms, square = max(program.share_term, len(program.terms) - program.share_term), line * line
+    places |= {
+        g.SUMS: at, g.ENDS: at + square + line, g.END_BLOCKS: edges.blocks, g.EDGE_LAST: edges.last,
+        g.LEFT_ENDS: edges.left, g.RIGHT_ENDS: edges.right, g.TURNED_WIDTH: columns,
+        g.STRIPE_ROWS: STRIPE_ROWS if edges.short else line,
+        g.TURNED_SUMS: at + square + line + 2 * terms * max(edges.blocks, 1) * square + square,
+    }  # fmt: skip
+    return places, places[g.TURNED_SUMS] + (terms * (columns + line) + line) * line
 
 
 def _skew(stride: int, line: int) -> int:
@@ -317,10 +335,9 @@ def _skew(stride: int, line: int) -> int:
     return stride if stride // line % 2 else stride + line
 
 
-def _tile_columns(columns: int, taps: int, inner: int, item: int, ring_rows: int, period: int) -> int:
-    """Columns of a task: as many as the cache holds, but far more than the halo."""
-    per_column = inner * item * (ring_rows + 2 * STEP_ROWS)
-    fitting = CACHE_BYTES // per_column - taps + 1
+def _tile_columns(columns: int, taps: int, inner: int, kept: int, period: int) -> int:
+    """Columns of a task: as many as the cache holds at `kept` bytes each, but far more than the halo."""
+    fitting = CACHE_BYTES // (inner * kept) - taps + 1
     tile = max(fitting, 4 * taps, 512 // inner)
     if columns <= tile + tile // 4:
         return max(columns, 1)

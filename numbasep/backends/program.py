@@ -55,20 +55,21 @@ class Program:
     """Weights of the runs."""
     shifts: Array
     """Element offsets of the taps along a row; -1 behind the last of a term."""
+    lines: Array
+    """(lines, RUN): adjacent taps along a row, for each term at least one."""
     line_weights: Array
     """Weights of the taps along a row."""
     share_term: int = 0
     """First term of the share of weights that finished sums are divided by; 0: there is none."""
 
     @property
-    def direct_runs(self) -> int:
-        """Runs of the first term, all down one column of the window, if there is no other; else 0.
-
-        That of the share in a normalised convolution does not count: it repeats the first.
-        """
-        n_terms = 2 if self.share_term else 1
-        shifted = bool(self.runs[:, g.RUN_SHIFT].any())
-        return 0 if len(self.terms) != n_terms or shifted else len(self.runs) // n_terms
+    def separable(self) -> bool:
+        """Whether every term is taps down the rows by taps along the columns: what kernels filter from the array."""
+        for term in self.terms:
+            shifts = self.runs[term[g.FIRST_RUN] : term[g.RUN_STOP], g.RUN_SHIFT]
+            if not shifts.size or (shifts != shifts[0]).any():
+                return False
+        return True
 
     @property
     def boxes(self) -> bool:
@@ -79,12 +80,10 @@ class Program:
     def operations(self) -> int:
         """Multiplications and additions fused, for each output element."""
         long_runs = self.runs[self.terms[self.terms[:, g.ROW_BOX] > 0, g.RUN_START], g.RUN_LENGTH].sum()
-        lines = self.terms[self.terms[:, g.COLUMN_BOX] > 0]
-        long_lines = (lines[:, g.TAP_STOP] - lines[:, g.TAP_START]).sum()
+        line_taps = self.terms[:, g.TAP_STOP] - self.terms[:, g.TAP_START]
+        long_lines = line_taps[self.terms[:, g.COLUMN_BOX] > 0].sum()
         boxes = (self.terms[:, [g.ROW_BOX, g.COLUMN_BOX]] > 0).sum() * BOX_OPERATIONS
-        return int(
-            self.weights.size + self.line_weights.size - len(self.terms) - long_runs - long_lines + boxes
-        )
+        return int(self.weights.size + line_taps.sum() - long_runs - long_lines + boxes)
 
 
 def _is_box(weights: Sequence[float] | Array) -> bool:
@@ -100,6 +99,7 @@ class _Builder:
         self.runs: list[list[int]] = []
         self.weights: list[float] = []
         self.shifts: list[int] = []
+        self.lines: list[list[int]] = []
         self.line_weights: list[float] = []
 
     def column_of_taps(self, source: int, positions: Array, taps: Array, column: int) -> None:
@@ -109,18 +109,32 @@ class _Builder:
             self.runs.append([row, column * self.inner, run.size, len(self.weights)])
             self.weights += taps[run].tolist()
 
-    def term(self, runs: int, taps: int, source_row: int = 0) -> None:
-        """Close a term that began with `runs` runs and `taps` line taps."""
+    def lines_of_taps(self, taps: int) -> None:
+        """The taps along a row from `taps` on, cut into lines of those `inner` elements apart."""
+        shifts = np.array(self.shifts[taps:], np.int64)
+        starts = np.flatnonzero(np.diff(shifts, prepend=-1 - self.inner) != self.inner)
+        for start, stop in zip(starts, [*starts[1:], shifts.size], strict=True):
+            self.lines.append([0, int(shifts[start]), int(stop - start), taps + int(start)])
+
+    def term(self, runs: int, taps: int, source_row: int = 0, *, rows: bool = True) -> None:
+        """Close a term that began with `runs` runs, of use to all kernels if `rows`, and `taps` line taps."""
+        first_run, first_line, last_tap = runs, len(self.lines), len(self.shifts)
+        runs = runs if rows else len(self.runs)
         one_run = len(self.runs) - runs == 1
         row_box = one_run and _is_box(self.weights[self.runs[runs][3] :])
         shifts, line = self.shifts[taps:], self.line_weights[taps:]
         adjacent = bool(shifts) and shifts[-1] - shifts[0] == (len(shifts) - 1) * self.inner
         column_box = adjacent and _is_box(line) and (one_run or self.window == STEP_ROWS)
-        self.terms.append(
-            [runs, len(self.runs), taps, len(self.shifts), source_row, int(row_box), int(column_box)]
-        )
-        self.shifts.append(-1)  # the end of a list of taps, for `fused`
+        if not shifts and len(self.runs) > first_run:  # a single tap along rows is part of the runs
+            self.shifts.append(self.runs[first_run][1])
+            self.line_weights.append(1.0)
+        self.lines_of_taps(taps)
+        self.shifts.append(-1)
         self.line_weights.append(0.0)
+        self.terms.append([
+            runs, len(self.runs), taps, last_tap, source_row, int(row_box), int(column_box), first_run, first_line,
+            len(self.lines),
+        ])  # fmt: skip
 
     def add_term(self, term: PlaneTerm) -> None:
         """A separable term; one with a single tap along an axis becomes one pass."""
@@ -132,16 +146,16 @@ class _Builder:
             column = int(columns[0])
             self.column_of_taps(term.source, rows, term.row.taps * term.column.taps[column], column)
             return self.term(runs, taps)
-        scale = 1.0
+        scale = None
         if rows.size == 1 and (self.window == STEP_ROWS or not _is_box(term.column.taps[columns])):
             scale = float(term.row.taps[rows[0]])
-            self.column_of_taps(term.source, rows, np.ones_like(term.row.taps), 0)  # read by `fused` alone
-            runs = len(self.runs)
+            self.column_of_taps(term.source, rows, np.ones_like(term.row.taps), 0)
         else:
             self.column_of_taps(term.source, rows, term.row.taps, 0)
         self.shifts += (columns * self.inner).tolist()
-        self.line_weights += (term.column.taps[columns] * scale).tolist()
-        return self.term(runs, taps, term.source * self.window + int(rows[0]))
+        self.line_weights += (term.column.taps[columns] * (1.0 if scale is None else scale)).tolist()
+        source_row = term.source * self.window + int(rows[0])
+        return self.term(runs, taps, source_row, rows=scale is None)
 
     def add_dense(self, parts: Sequence[PlaneWeights]) -> None:
         """Dense weights of all sources: one term made of runs."""
@@ -176,6 +190,7 @@ class _Builder:
             integers(self.runs, g.RUN),
             np.array(self.weights, dtype),
             np.array(self.shifts, np.int64),
+            integers(self.lines, g.RUN),
             np.array(self.line_weights, dtype),
             share_term,
         )

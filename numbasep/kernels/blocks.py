@@ -261,24 +261,26 @@ def _block_add() -> Callable[..., Any]:
     return word(lambda one, other: one + other)(emit)
 
 
+def turn(builder: Any, rows: list[Any]) -> list[Any]:
+    """The columns of a square of as many vectors as a vector has lanes."""
+    rows, lanes, step = list(rows), len(rows), 1
+    while step < lanes:  # swap the off-diagonal quarters of all squares of 2 * step
+        low = [lane if not lane & step else lanes + lane - step for lane in range(lanes)]
+        high = [lane + step if not lane & step else lanes + lane for lane in range(lanes)]
+        masks = [ir.Constant(ir.VectorType(ir.IntType(32), lanes), mask) for mask in (low, high)]
+        for row in range(lanes):
+            if not row & step:
+                one, other = rows[row], rows[row + step]
+                rows[row] = builder.shuffle_vector(one, other, masks[0])
+                rows[row + step] = builder.shuffle_vector(one, other, masks[1])
+        step *= 2
+    return rows
+
+
 def _transpose() -> Callable[..., Any]:
     def emit(typingctx: Any, block: Any) -> Any:
-        lanes = block.vector.lanes
-
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            rows = items_of(builder, args[0])
-            step = 1
-            while step < lanes:  # swap the off-diagonal quarters of all squares of 2 * step
-                low = [lane if not lane & step else lanes + lane - step for lane in range(lanes)]
-                high = [lane + step if not lane & step else lanes + lane for lane in range(lanes)]
-                masks = [ir.Constant(ir.VectorType(ir.IntType(32), lanes), mask) for mask in (low, high)]
-                for row in range(lanes):
-                    if not row & step:
-                        one, other = rows[row], rows[row + step]
-                        rows[row] = builder.shuffle_vector(one, other, masks[0])
-                        rows[row + step] = builder.shuffle_vector(one, other, masks[1])
-                step *= 2
-            return pack_items(builder, args[0].type, rows)
+            return pack_items(builder, args[0].type, turn(builder, items_of(builder, args[0])))
 
         return block(block), codegen
 

@@ -1,6 +1,6 @@
-"""Both passes of one separable term in registers: rows of the input in, finished rows out, nothing between.
+"""Both passes of one short separable term in registers: rows of the input in, finished rows out, nothing between.
 
-Short kernels are bound by memory, so nothing is packed, stored between the passes or read back: sums down the rows of
+Such kernels are bound by memory, so nothing is packed, stored between the passes or read back: sums down the rows of
 two adjacent vectors hold every shifted vector that the pass along the columns wants.
 """
 
@@ -11,16 +11,19 @@ from typing import Any
 
 from .geometry import (
     COLUMN_FIRST,
+    COLUMN_TAPS,
     COLUMNS_IN,
-    DIRECT_RUNS,
     EDGE_LAST,
     ENDS,
+    FIRST_RUN,
     INNER,
     ROW_STRIDE_OUT,
     RUN_LENGTH,
     RUN_ROW,
+    RUN_STOP,
     RUN_WEIGHTS,
     STREAM,
+    TAP_START,
 )
 from .jit import inlined, kernel, named
 from .memory import Storage, misalignment
@@ -45,12 +48,12 @@ from .valid import AS_STORED, CLOSE, LEAST, WEIGHT
 @functools.cache
 def row_summer(view: int) -> Any:
     """The pass down the rows for one stripe of columns that lie inside the array."""
-    open_window, push_row = window_words(view)
+    open_window, push_row, _ = window_words(view)
 
     @inlined
-    def sum_rows(x, table, row, column, runs, weights, storage, like, n_runs):
+    def sum_rows(x, table, row, column, first_run, last_run, runs, weights, storage, like):
         total = zero_stripe(like)
-        for run in range(n_runs):
+        for run in range(first_run, last_run):
             first, weight = row + runs[run, RUN_ROW], runs[run, RUN_WEIGHTS]
             window = open_window(x, table, first, column, storage, like)
             for k in range(runs[run, RUN_LENGTH]):
@@ -62,11 +65,9 @@ def row_summer(view: int) -> Any:
 
 
 @inlined
-def sum_columns(near, far, shifts, line_weights, like):
-    """The pass along the columns; without taps, `near` itself.  `shifts` ends with a negative number."""
-    tap, shift = 0, peek(shifts, 0)
-    if shift < 0:
-        return near
+def sum_columns(near, far, tap, shifts, line_weights, like):
+    """The pass along the columns; `shifts[tap:]` ends with a negative number."""
+    shift = peek(shifts, tap)
     total = zero_stripe(like)
     while shift >= 0:  # a loop of unknown length is not unrolled: its stripes would not fit the registers
         total = fma_stripe(peek(line_weights, tap), slide_stripe(near, far, shift), total)
@@ -89,10 +90,10 @@ def stripe_filter(
     @kernel
     @named(f"{storage_in.suffix}{storage_out.suffix}_{view}{'_share' * share}")
     def filter_stripe(
-        x, table, row, rows, first, count, runs, weights, shifts, line_weights, edges, geometry, constants, normal,
-        work, y, target,
+        x, table, row, rows, first, count, term, last_term, terms, runs, weights, shifts, lines, line_weights, edges,
+        geometry, constants, normal, work, y, target,
     ):  # fmt: skip
-        """`count` elements from `first` on of up to STRIPE_ROWS output rows.
+        """`count` elements from `first` on of up to STRIPE_ROWS output rows, of one term.
 
         Window row k of output row r starts at element ``table[row + r + k]`` of `x`, and element `first` of output row
         0 at element `target` of `y`.  `edges` lists, from the window's reach left of the array on, which of the first
@@ -102,14 +103,15 @@ def stripe_filter(
         lanes = VECTOR_BYTES // constants.itemsize
         size = geometry[COLUMNS_IN] * geometry[INNER]
         reach = geometry[COLUMN_FIRST] * geometry[INNER]  # from an output element to the first that it reads
-        n_runs = geometry[DIRECT_RUNS]
-        ends, end = (
-            geometry[ENDS],
-            STRIPE_ROWS * lanes,
-        )  # in memory: registers are for the stripes of the main loop
+        first_run, last_run, tap = terms[term, FIRST_RUN], terms[term, RUN_STOP], terms[term, TAP_START]
+        plain = geometry[COLUMN_TAPS] == 1
+        ends = geometry[ENDS]  # in memory: registers are for the stripes of the main loop
+        end = STRIPE_ROWS * lanes
         if first + reach < 0 or first + count + reach + 2 * lanes > size:
             for side in range(2):
-                far = sum_rows(x, table, row, side * (size - lanes), runs, weights, storage_in, like, n_runs)
+                far = sum_rows(
+                    x, table, row, side * (size - lanes), first_run, last_run, runs, weights, storage_in, like
+                )
                 save_stripe(work, ends + side * end, far)
         stream = geometry[STREAM] and geometry[ROW_STRIDE_OUT] % lanes == 0
         head = 0  # elements until rows are aligned
@@ -126,9 +128,9 @@ def stripe_filter(
             elif column + lanes > size:
                 far = mix_stripes(work, ends, edges, geometry[EDGE_LAST] + column - (size - lanes))
             else:
-                far = sum_rows(x, table, row, column, runs, weights, storage_in, like, n_runs)
+                far = sum_rows(x, table, row, column, first_run, last_run, runs, weights, storage_in, like)
             if ready:
-                total = sum_columns(near, far, shifts, line_weights, like)
+                total = near if plain else sum_columns(near, far, tap, shifts, line_weights, like)
                 part = min(width, count - done)
                 at = target + done
                 if share:

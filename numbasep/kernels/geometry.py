@@ -39,18 +39,24 @@ are ordinary planes.  All distances count elements, not bytes.
     RESULT_STRIDE,
     TABLES,  # length of the row table
     GATHER,  # columns of a strided row that are gathered at once
-    DIRECT,  # 1: rows that lie in the array are filtered from there (`fused`), not packed
-    EDGE_LAST,  # where the lanes of the last vector of a row stand in the table of edges
-    ENDS,  # where the first and the last vectors of a stripe of rows stand in the workspace
+    DIRECT,  # 1: rows that lie in the array are filtered from there (`fused`, `turned`), not packed
+    STRIPE_ROWS,  # as many output rows at a time
+    SUMS,  # where a stripe's sums down the rows stand in the workspace, one vector of columns at a time
+    TURNED_SUMS,  # where such sums stand column by column, after a vector's worth of slack
+    TURNED_WIDTH,  # as many columns of each term
+    ENDS,  # where the turned sums of a stripe's first and last columns stand
+    END_BLOCKS,  # vectors of each end
+    LEFT_ENDS,  # which ends the columns left of the array come from: 1 the first, 2 the last, 3 both
+    RIGHT_ENDS,  # and those right of it
+    EDGE_LAST,  # where the columns right of the array begin in the table of edges
     BLOCKS,  # sums of STEP_ROWS packed rows that each source keeps at hand, for boxes down the rows
     BLOCK_SUMS,  # where they start in the workspace
     TURNED_BLOCKS,  # where such sums of the transpose start
     VIEWS,  # how the input is seen (`valid`)
     SHARE_TERM,  # first term of the share that finished sums are divided by; 0: there is none
     SHARE,  # where the rows of that share start
-    DIRECT_RUNS,  # runs of a term that is filtered directly
     GEOMETRY,  # number of entries
-) = range(43)
+) = range(49)
 
 # kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
 (
@@ -70,10 +76,23 @@ are ordinary planes.  All distances count elements, not bytes.
 ) = range(13)
 
 # terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program; ROW_BOX and
-# COLUMN_BOX say that its one run, or its taps along rows, are many equal weights side by side (`boxes`)
-RUN_START, RUN_STOP, TAP_START, TAP_STOP, SOURCE_ROW, ROW_BOX, COLUMN_BOX, TERM = range(8)
+# COLUMN_BOX say that its one run, or its taps along rows, are many equal weights side by side (`boxes`).  Kernels
+# that filter directly always have some: runs start at FIRST_RUN, taps along rows are lines[FIRST_LINE:LAST_LINE]
+(
+    RUN_START,
+    RUN_STOP,
+    TAP_START,
+    TAP_STOP,
+    SOURCE_ROW,
+    ROW_BOX,
+    COLUMN_BOX,
+    FIRST_RUN,
+    FIRST_LINE,
+    LAST_LINE,
+    TERM,
+) = range(11)
 
-# runs[run, ...]: consecutive taps down one column of the window
+# runs[run, ...]: consecutive taps down one column of the window; lines[line, ...]: along a row, without RUN_ROW
 RUN_ROW, RUN_SHIFT, RUN_LENGTH, RUN_WEIGHTS, RUN = range(5)
 
 # outer[OUTER_ENTRIES * axis + ...]: where the tables of an outer axis stand in the same array

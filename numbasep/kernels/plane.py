@@ -60,6 +60,7 @@ from .geometry import (
     STORE,
     STRIP,
     STRIPE,
+    STRIPE_ROWS,
     STRIPS,
     TILE,
     TILES,
@@ -71,7 +72,7 @@ from .memory import Storage
 from .rows import index_of, packer, storer
 from .simd import STEP_ROWS, call
 from .steps import compute_step, list_rows, sum_blocks
-from .stripes import STRIPE_ROWS
+from .turned import turned_filter
 from .valid import AS_STORED, BOTH, PRESENCE, VALUES, normalise_row, view_row
 
 
@@ -104,24 +105,26 @@ def locate_target(plane, geometry, outer):
 
 
 @inlined
-def locate_rows(first, needed, window, plane, geometry, table):
-    """Where input rows `first` to ``first + needed`` start in `x`; False if one is a row of constants.
+def locate_rows(first, needed, window, sources, n_sources, geometry, table):
+    """Where input rows `first` to ``first + needed`` of every source start in `x`; False if one is of constants.
 
-    The rest of `table[:window]`, for output rows beyond the last, repeats a row.
+    The rest of a source's `window` rows, for output rows beyond the last, repeats a row.
     """
-    if plane == OUTSIDE_PLANE:
-        return False
+    for source in range(n_sources):
+        if sources[source] == OUTSIDE_PLANE:
+            return False
     for k in range(window):
         row = index_of(first + min(k, needed - 1), geometry[ROWS_IN], geometry[ROW_BOUNDARY])
         if row < 0:
             return False
-        table[k] = plane + row * geometry[ROW_STRIDE_IN]
+        for source in range(n_sources):
+            table[source * window + k] = sources[source] + row * geometry[ROW_STRIDE_IN]
     return True
 
 
 @kernel
 def filter_tile(
-    kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, line_weights, edges,
+    kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, lines, line_weights, edges,
     constants, normal, work, table, sources, raw_in, raw_out,
 ):  # fmt: skip
     """One task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
@@ -146,20 +149,19 @@ def filter_tile(
         done = i - row
         rows = min(STEP_ROWS, last_row - i)
         if geometry[DIRECT] and locate_rows(
-            first_row + done, rows + geometry[ROW_TAPS] - 1, window, sources[0], geometry, table
+            first_row + done, rows + geometry[ROW_TAPS] - 1, window, sources, n_sources, geometry, table
         ):
-            for part in range(
-                2 if geometry[SHARE_TERM] else 1
-            ):  # sums, then the share that they are divided by
-                if part and n_sources > 1:
-                    locate_rows(
-                        first_row + done, rows + geometry[ROW_TAPS] - 1, window, sources[1], geometry, table
-                    )
-                for q in range(0, rows, STRIPE_ROWS):
+            for q in range(0, rows, geometry[STRIPE_ROWS]):
+                for part in range(
+                    2 if geometry[SHARE_TERM] else 1
+                ):  # sums, then the share that they are divided by
+                    term = geometry[SHARE_TERM] if part else 0
+                    last_term = terms.shape[0] if part or not geometry[SHARE_TERM] else geometry[SHARE_TERM]
                     call(kernels[STRIPE + part], (
-                        x, table, q, min(STRIPE_ROWS, rows - q), column * geometry[INNER], columns * geometry[INNER],
-                        runs, weights, shifts, line_weights, edges, geometry, constants[0], normal, work, y,
-                        target + (i + q) * geometry[ROW_STRIDE_OUT],
+                        x, table, q, min(geometry[STRIPE_ROWS], rows - q), column * geometry[INNER],
+                        columns * geometry[INNER],
+                        term, last_term, terms, runs, weights, shifts, lines, line_weights, edges, geometry,
+                        constants[0], normal, work, y, target + (i + q) * geometry[ROW_STRIDE_OUT],
                     ))  # fmt: skip
             continue
         packed = max(packed, done)
@@ -208,28 +210,28 @@ def filter_tile(
 @serial
 def run_serial(
     tile, kernels, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
-    shifts, line_weights, edges, constants, normal, work, tables, raw_in, raw_out,
+    shifts, lines, line_weights, edges, constants, normal, work, tables, raw_in, raw_out,
 ):  # fmt: skip
     """Tasks [first, last) on the calling thread."""
     for task in range(first, last):
         call(tile, (
             kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
-            shifts, line_weights, edges, constants, normal, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
+            shifts, lines, line_weights, edges, constants, normal, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
         ))  # fmt: skip
 
 
 @parallel
 def run_parallel(
     tile, kernels, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
-    shifts, line_weights, edges, constants, normal, work, tables, raw_in, raw_out,
+    shifts, lines, line_weights, edges, constants, normal, work, tables, raw_in, raw_out,
 ):  # fmt: skip
     """Tasks [first, last) on Numba's threads; each thread owns one row of every workspace."""
     for task in prange(first, last):
         thread = numba.get_thread_id()
         call(tile, (
             kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
-            shifts, line_weights, edges, constants, normal, work[thread], tables[2 * thread], tables[2 * thread + 1],
-            raw_in[thread], raw_out[thread],
+            shifts, lines, line_weights, edges, constants, normal, work[thread], tables[2 * thread],
+            tables[2 * thread + 1], raw_in[thread], raw_out[thread],
         ))  # fmt: skip
 
 
@@ -240,6 +242,7 @@ def kernel_addresses(
     storage_out: Storage,
     *,
     direct: bool,
+    turned: bool,
     packed: bool,
     boxes: bool,
     view: int = AS_STORED,
@@ -268,14 +271,15 @@ def kernel_addresses(
         at[VIEW] = address(view_row, (line, n, n, n))
     if packed and share:
         at[NORMALISE] = address(normalise_row, (line, n, n, n, line))
-    # runs, weights, shifts, weights of taps along rows, edges
-    program = (pairs, line, integers, line, integers)
+    # runs, weights, shifts, runs and weights of taps along rows, edges
+    program = (pairs, line, integers, pairs, line, integers)
     if direct:
-        stripe = (memory, integers, n, n, n, n, *program, integers, line, line, line, memory, n)
-        at[STRIPE] = address(stripe_filter(storage_in, storage_out, VALUES if view == BOTH else view), stripe)
+        of_view = turned_filter if turned else stripe_filter
+        stripe = (memory, integers, *[n] * 6, pairs, *program, integers, line, line, line, memory, n)
+        at[STRIPE] = address(of_view(storage_in, storage_out, VALUES if view == BOTH else view), stripe)
         if share:
             view = PRESENCE if view == BOTH else view
-            at[STRIPE + 1] = address(stripe_filter(storage_in, storage_out, view, share=True), stripe)
+            at[STRIPE + 1] = address(of_view(storage_in, storage_out, view, share=True), stripe)
     tile = address(
         filter_tile,
         (

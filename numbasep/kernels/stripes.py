@@ -1,6 +1,7 @@
-"""Words on stripes: STRIPE_ROWS rows of one vector each, read from and written to the arrays themselves.
+"""Words on stripes: rows of one vector each, read from and written to the arrays themselves.
 
-A stripe is a `simd.Block` of one column.  See `simd` for the rules of the vocabulary.
+A stripe is a `simd.Block` of one column: STRIPE_ROWS rows where it is read, any number where it is written.  See `simd`
+for the rules of the vocabulary.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from .simd import (
     Block,
     Vector,
     call_intrinsic,
+    fused,
     lanes,
     pointer_to,
     span,
@@ -39,7 +41,8 @@ from .simd import (
 )
 from .valid import emit_normalised, emit_view, normalised_twin, view_twin
 
-STRIPE_ROWS = 8  # a row that is read serves as many output rows; two stripes and their sums fit 32 registers
+# a row that is read serves as many output rows: two stripes and their sums fit 32 registers, one and its sums fit 16
+STRIPE_ROWS = 8 if VECTOR_BYTES == 64 else 4
 SLIDES = bool(config.DISABLE_JIT) or (
     VECTOR_BYTES == 64 and binding.get_default_triple().startswith("x86_64")
 )  # whether one instruction takes any vector out of two adjacent ones
@@ -65,11 +68,29 @@ def _table_vector(
     return emit_view(builder, _decode_vector(builder, storage, raw, context.get_value_type(vector)), view)
 
 
-def window_words(view: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The words that open a window of rows and push one more into it, for one way of seeing the array.
+def emit_sweep(
+    context: Any, builder: Any, pair: Any, kind: Any, total: Any, window: Any, weights: Any, at: Any,
+    newest: Callable[[int], Any],
+) -> Any:  # fmt: skip
+    """STRIPE_ROWS times: drop the first vector of the window, append the newest, add what the window weighs."""
+    sums, rows = items_of(builder, total), items_of(builder, window)
+    for k in range(STRIPE_ROWS):
+        rows = [*rows[1:], newest(k)]
+        here = builder.add(at, ir.Constant(at.type, k))
+        weight = builder.load(pointer_to(context, builder, kind, weights, here, rows[0].type.element))
+        weight = spread(builder, weight, rows[0].type.count)
+        sums = [fused(builder, weight, row, old) for row, old in zip(rows, sums, strict=True)]
+    blocks = [pack_items(builder, total.type, items) for items in (sums, rows)]
+    return context.make_tuple(builder, pair, blocks)
 
-    ``open(memory, table, first, offset, storage, like)`` leaves the first row undefined: it is pushed out.  Row r
-    starts at element ``table[first + r]``.  ``push(window, memory, table, row, offset, storage)`` drops the first row.
+
+def window_words(view: int) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """The words that read windows of STRIPE_ROWS rows, for one way of seeing the array.
+
+    Row r starts at element ``table[first + r]``.  ``open(memory, table, first, offset, storage, like)`` leaves the
+    first row undefined: it is pushed out.  ``push(window, memory, table, row, offset, storage)`` drops the first row.
+    ``sweep(total, window, memory, table, row, offset, storage, weights, at)`` pushes STRIPE_ROWS rows and adds to
+    `total` what each window weighs; no register is moved.
     """
 
     def read(memory: np.ndarray, at: int, storage: Any, like: Any) -> np.ndarray:
@@ -86,6 +107,15 @@ def window_words(view: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     ) -> np.ndarray:
         newest = read(memory, table[row] + offset, storage, window[0, 0])
         return np.concatenate([window[1:], newest[None]])
+
+    def sweep_twin(
+        total: np.ndarray, window: np.ndarray, memory: np.ndarray, table: np.ndarray, row: int, offset: int,
+        storage: Any, weights: np.ndarray, at: int,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        for k in range(STRIPE_ROWS):
+            window = push_twin(window, memory, table, row + k, offset, storage)
+            total = (span(weights, at + k, 1)[0] * window + total).astype(total.dtype)
+        return total, window
 
     def emit_open(
         typingctx: Any, memory: Any, table: Any, first: Any, offset: Any, storage: Any, like: Any
@@ -111,7 +141,25 @@ def window_words(view: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
         return window(window, memory, table, types.intp, types.intp, storage), codegen
 
-    return word(open_twin)(emit_open), word(push_twin)(emit_push)
+    def emit_rows(
+        typingctx: Any, total: Any, window: Any, memory: Any, table: Any, row: Any, offset: Any, storage: Any,
+        weights: Any, at: Any,
+    ) -> Any:  # fmt: skip
+        pair = types.UniTuple(total, 2)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            shifted = total(*sig.args[2:7])
+
+            def newest(k: int) -> Any:
+                return _table_vector(context, builder, shifted, args[2:7], k, window.vector, view)
+
+            return emit_sweep(context, builder, pair, weights, args[0], args[1], args[7], args[8], newest)
+
+        return pair(
+            total, window, memory, table, types.intp, types.intp, storage, weights, types.intp
+        ), codegen
+
+    return word(open_twin)(emit_open), word(push_twin)(emit_push), word(sweep_twin)(emit_rows)
 
 
 # --------------------------------------------------------------------------- lanes of two stripes
