@@ -81,14 +81,13 @@ class Zoo:
     KERNELS = 12
 
     def setup(self, side):
-        try:
-            from tests.kernel_zoo import kernels
-        except ImportError:
-            raise NotImplementedError("the kernels are part of the tests") from None
+        kernels = list(common.zoo().items())
         options = argparse.Namespace(workers=None, limit=0.5, repeat=3)
-        chosen = list(kernels().items())[:: len(kernels()) // self.KERNELS]
         side = min(side, common.SIDE)
-        found = (regret.measure(name, weights, side, "float32", options) for name, weights in chosen)
+        found = (
+            regret.measure(name, weights, side, "float32", options)
+            for name, weights in kernels[:: len(kernels) // self.KERNELS]
+        )
         self.records = [record for record in found if record is not None]
 
     def track_regret(self, side):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,21 @@ def disk(radius: int) -> Array:
     x = np.arange(-radius, radius + 1)
     inside = x[:, None] ** 2 + x[None, :] ** 2 <= radius**2
     return (inside / inside.sum()).astype(np.float32)
+
+
+def zoo() -> dict[str, Array]:
+    """Return the kernels found in practice that the tests use, by name.
+
+    Read from the file, since asv makes no other package than this one importable.
+    """
+    path = Path(__file__).parent.parent / "tests" / "kernel_zoo.py"
+    spec = importlib.util.spec_from_file_location("kernel_zoo", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no kernels in {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    kernels: dict[str, Array] = module.kernels()
+    return kernels
 
 
 def prepared(

@@ -49,8 +49,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--append", action="store_true", help="add to the stored records")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
     arguments = parser.parse_args(argv)
-    from tests.kernel_zoo import kernels  # here, since asv imports every module, and sees only benchmarks/
-
     stored = arguments.results / "regret.json"
     records: list[Record] = []
     if arguments.append and stored.is_file():
@@ -61,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         (name, weights, side, dtype)
         for side in arguments.sides
         for dtype in arguments.dtypes
-        for name, weights in kernels().items()
+        for name, weights in common.zoo().items()
         if not arguments.kernels or any(word in name for word in arguments.kernels)
     ]
     random.shuffle(problems)
