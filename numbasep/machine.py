@@ -239,7 +239,7 @@ def fingerprint(threads: int) -> dict[str, Any]:
     """What a calibration is valid for: versions, processor, number of threads."""
     from importlib.metadata import PackageNotFoundError, version
 
-    versions: dict[str, Any] = {"format": FORMAT, "threads": threads, "cpu": _cpu_name()}
+    versions: dict[str, Any] = {"format": FORMAT, "threads": threads, "cpu": cpu_name()}
     for package in ("numbasep", "numba", "numpy", "scipy"):
         try:
             versions[package] = version(package)
@@ -249,7 +249,8 @@ def fingerprint(threads: int) -> dict[str, Any]:
 
 
 @functools.cache
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Model of the processor."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             for line in lines:

@@ -135,7 +135,7 @@ def configuration() -> dict[str, Any]:
         "numba-cuda": version("numba-cuda"),
         "cuda": cuda_driver.state(),
         "platform": platform.platform(),
-        "cpu": platform.processor() or platform.machine(),
+        "cpu": machine.cpu_name(),
         "vector": f"{simd.VECTOR_BYTES * 8} bits",
         "threads": threads.thread_count(None),
         "calibration": machine.current().name,
