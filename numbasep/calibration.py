@@ -51,12 +51,12 @@ def calibrate(*, store: bool = True, device: str | None = None) -> Machine | Acc
 
     Parameters
     ----------
-    device : {"cpu", "cuda"}, optional
-        What to measure.  Default: the CPU.
     store : bool, optional
         Whether to write the constants to the cache directory (``NUMBASEP_CACHE_DIR`` overrides where), so
         that later processes find them.  They hold for this processor, these versions and this number of
         threads.
+    device : {"cpu", "cuda"}, optional
+        What to measure.  Default: the CPU.
 
     Returns
     -------
@@ -74,6 +74,11 @@ def calibrate(*, store: bool = True, device: str | None = None) -> Machine | Acc
     -----
     Calibrate on an idle machine: a RuntimeWarning says if it seems busy.  Without a calibration, plans use
     the constants that ship with the package.
+
+    Examples
+    --------
+    >>> import numbasep
+    >>> constants = numbasep.calibrate(store=False)  # doctest: +SKIP
     """
     if device not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}, got {device!r}")

@@ -93,7 +93,7 @@ def generic_laplace(
     extra_keywords : mapping, optional
         Keywords for `derivative2`.
     {axes}
-    method, rtol, workers, device, nan_policy, mask, cast
+    method, rtol, workers, device, nan_policy, mask, cast : optional
         Handed on to `derivative2` as keywords where they are not the defaults (see `correlate1d`).
 
     Returns
@@ -164,7 +164,7 @@ def generic_gradient_magnitude(
     extra_keywords : mapping, optional
         Keywords for `derivative`.
     {axes}
-    method, rtol, workers, device, nan_policy, mask, cast
+    method, rtol, workers, device, nan_policy, mask, cast : optional
         Handed on to `derivative` as keywords where they are not the defaults (see `correlate1d`).
 
     Returns

@@ -47,10 +47,12 @@ def plan(
         Type of the arrays.
     operation : {"convolve", "correlate"}, optional
         What to compute.
-    mode, cval, origin, axes, method, rtol, workers, device, cast
-        As `convolve`.
+    mode, cval, origin, axes : optional
+        Boundary, shift and filtered axes, as in `convolve`.
     output : dtype, optional
         Type of the results.  Default: `dtype`.
+    method, rtol, workers, device, cast : optional
+        Route, allowed error, threads, place and rounding, as in `convolve`.
     effort : {"estimate", "measure"}, optional
         "estimate" chooses by predicted time, the same for every call; "measure" times the most promising
         routes on random data of this shape and takes the fastest.

@@ -20,7 +20,18 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthwiseSeparable:
-    """Depthwise and pointwise filters that stand for the filters of an ordinary convolution."""
+    """Depthwise and pointwise filters that stand for the filters of an ordinary convolution.
+
+    Made by `factorize_conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> factors = nn.factorize_conv2d(np.ones((3, 3, 2, 4)))
+    >>> factors.depthwise.shape, factors.pointwise.shape, factors.exact
+    ((3, 3, 2, 1), (1, 1, 2, 4), True)
+    """
 
     depthwise: Array
     """(kh, kw, C, M), for `depthwise_conv2d` and `separable_conv2d`."""
@@ -46,7 +57,13 @@ class DepthwiseSeparable:
         return self.error <= _lossless(self.depthwise.dtype)
 
     def todense(self) -> Array:
-        """The filters (kh, kw, C, K) that the two stages compute together."""
+        """Multiply the stages out.
+
+        Returns
+        -------
+        ndarray, shape (kh, kw, C, K)
+            The filters that the two stages compute together.
+        """
         return _compose(self.depthwise, self.pointwise).astype(self.depthwise.dtype)
 
     def __str__(self) -> str:
@@ -69,9 +86,8 @@ def factorize_conv2d(
 
     Parameters
     ----------
-    filters : array_like of float16, float32 or float64, shape (height, width, input channels, output
-    channels)
-        As taken by `conv2d`.
+    filters : array_like of float16, float32 or float64
+        Shape (height, width, input channels, output channels), as taken by `conv2d`.
     rtol : float, optional
         Largest allowed `error`; None: 16 epsilons of the dtype, which changes nothing but rounding.
     channel_multiplier : int, optional

@@ -23,7 +23,16 @@ __all__ = ["Candidate", "ConvolutionPlan", "plan_conv2d", "plan_depthwise_conv2d
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to compute the convolution."""
+    """One way to compute the convolution, as `ConvolutionPlan.candidates` lists them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> plan = nn.plan_conv2d((1, 8, 8, 2), np.ones((3, 3, 2, 4), np.float32), 1, "SAME")
+    >>> [candidate.method for candidate in plan.candidates if candidate.feasible]
+    ['direct', 'separable']
+    """
 
     method: str
     """"direct" or "separable"."""
@@ -41,7 +50,19 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvolutionPlan:
-    """A prepared convolution: call it on arrays of the shape and dtype it was made for."""
+    """A prepared convolution: call it on arrays of the shape and dtype it was made for.
+
+    Made by `plan_separable_conv2d`, `plan_depthwise_conv2d` and `plan_conv2d`; ``print`` shows every way with its
+    multiplications, time and error bound.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> plan = nn.plan_depthwise_conv2d((1, 8, 8, 2), np.ones((3, 3, 2, 1)), [1, 1, 1, 1], "VALID")
+    >>> plan(np.ones((1, 8, 8, 2))).shape
+    (1, 6, 6, 2)
+    """
 
     problem: Convolution
     """The request, validated."""
@@ -121,8 +142,9 @@ def plan_separable_conv2d(
     ----------
     shape : sequence of 4 int
         Of the input.
-    depthwise_filter, pointwise_filter, strides, padding, rate, name, data_format, dilations, method, workers,
-    device
+    depthwise_filter, pointwise_filter : array_like
+        The filters of `separable_conv2d`.
+    strides, padding, rate, name, data_format, dilations, method, workers, device : see `separable_conv2d`
         The arguments of `separable_conv2d`.
 
     Returns
@@ -172,7 +194,9 @@ def plan_depthwise_conv2d(
     ----------
     shape : sequence of 4 int
         Of the input.
-    filter, strides, padding, rate, name, data_format, dilations, method, workers, device
+    filter : array_like
+        The filters of `depthwise_conv2d`.
+    strides, padding, rate, name, data_format, dilations, method, workers, device : see `depthwise_conv2d`
         The arguments of `depthwise_conv2d`.
 
     Returns
@@ -225,7 +249,9 @@ def plan_conv2d(
     ----------
     shape : sequence of 4 int
         Of the input.
-    filters, strides, padding, data_format, dilations, name, rtol, method, workers, device
+    filters : array_like
+        The filters of `conv2d`.
+    strides, padding, data_format, dilations, name, rtol, method, workers, device : see `conv2d`
         The arguments of `conv2d`.
 
     Returns
