@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 import platform
 from typing import Any
 
@@ -15,6 +17,7 @@ from .build import kept_dense_plan
 from .convolve import check_cval, make_options
 
 EFFORTS = ("estimate", "measure")
+SETTINGS = ("NUMBASEP_", "NUMBA_", "OMP_", "MKL_", "CUDA_")  # environment variables that change what is done
 
 
 def plan(
@@ -109,7 +112,7 @@ def configuration() -> dict[str, Any]:
     Examples
     --------
     >>> sorted(configuration())[:3]
-    ['cache', 'calibration', 'cpu']
+    ['arrays', 'cache', 'calibration']
     """
     import importlib.metadata
 
@@ -127,6 +130,7 @@ def configuration() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             return "not installed"
 
+    settings = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
     return {
         "numbasep": __version__,
         "python": platform.python_version(),
@@ -136,13 +140,28 @@ def configuration() -> dict[str, Any]:
         "llvmlite": llvmlite.__version__,
         "numba-cuda": version("numba-cuda"),
         "cuda": cuda_driver.state(),
+        "arrays": ", ".join(f"{name} {version(name)}" for name in ("dask", "xarray", "torch", "cupy")),
         "platform": platform.platform(),
         "cpu": machine.cpu_name(),
         "vector": f"{simd.VECTOR_BYTES * 8} bits",
-        "threads": threads.thread_count(None),
+        "cores": f"{os.cpu_count()}, of which {machine.available_processors()} for this process",
+        "threads": f"{threads.thread_count(None)}, layer {_threading_layer()}",
         "calibration": machine.current().name,
         "cache": str(jit.cache_directory() or "off"),
+        "package": str(pathlib.Path(__file__).parents[1]),
+        "environment": " ".join(f"{name}={value}" for name, value in sorted(settings.items()))
+        or "nothing set",
     }
+
+
+def _threading_layer() -> str:
+    """Numba's layer, or before it has started its threads the setting that it will go by."""
+    import numba
+
+    try:
+        return str(numba.threading_layer())
+    except ValueError:
+        return f"not started ({numba.config.THREADING_LAYER})"
 
 
 def show_config() -> None:
