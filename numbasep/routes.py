@@ -59,8 +59,8 @@ class Candidate:
     """Magnitude up to which no intermediate result overflows; data beyond it take the fallback, as NaN do."""
     workspace: int = 0
     """Bytes of temporary memory, of all threads together."""
-    recursive: bool = False
-    """It is the recursive filter."""
+    runner: str = "planes"
+    """What computes it: a name of `execute.RUNNERS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def _recursive_candidate(problem: Problem, recursion: RecursionFacts, machine: M
         needs_finite=not problem.integer_data,
         largest_sample=largest,
         workspace=itemsize * problem.pixels * min(passes, 2),
-        recursive=True,
+        runner="recursive",
     )
 
 
@@ -269,6 +269,7 @@ def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candid
             needs_finite=not problem.integer_data,
             largest_sample=rounding.fft_largest_sample(problem, facts, tiles.points),
             workspace=workspace.transform_bytes(problem, batch, tiles.points, threads),
+            runner="transforms",
         ),
     )
 

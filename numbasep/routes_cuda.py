@@ -20,7 +20,7 @@ from .routes import ROUTES, Candidate, form_operations, keeps_footprint
 
 Estimate = Callable[[Problem, KernelFacts, Accelerator], tuple[Candidate, ...]]
 
-NO_TRANSFORM = "there are no Fourier transforms on the GPU"
+NOT_THERE = {"fft": "there are no Fourier transforms on the GPU"}
 SPREADS = "NaN and infinities would spread further, and it takes more than one pass"
 
 
@@ -42,7 +42,9 @@ def price(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> dic
     found = {}
     for name, route in ROUTES.items():
         refused = reason or (
-            NO_TRANSFORM if name == "fft" else route.infeasible(problem, facts, machine.REFERENCE)
+            route.infeasible(problem, facts, machine.REFERENCE)
+            if name in _ESTIMATES
+            else NOT_THERE.get(name, "it has not been written for the GPU")
         )
         found[name] = (
             (Candidate(name, False, refused),) if refused else _ESTIMATES[name](problem, facts, accelerator)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from numbasep.routes import ROUTES
+
 BOUNDARIES = ("reflect", "mirror", "nearest", "wrap", "constant")
 SYNONYMS = {"grid-mirror": "reflect", "grid-wrap": "wrap", "grid-constant": "constant"}
 MODES = (*BOUNDARIES, *SYNONYMS)
-METHODS = ("direct", "separable", "structured", "fft")
+METHODS = tuple(ROUTES)
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 FLOATS = ("float16", "float32", "float64")
