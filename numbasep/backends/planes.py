@@ -18,6 +18,7 @@ from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
 from ..kernels.memory import Storage
 from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS, VECTOR_BYTES
 from ..kernels.stripes import STRIPE_ROWS
+from ..kernels.tables import make_block
 from ..kernels.valid import AS_STORED
 from ..workspace import CACHE_BYTES
 from . import threads
@@ -105,7 +106,7 @@ class PlanePass:
     """Of one thread's rows."""
     table_bytes: int
     """Of one thread's row table."""
-    spare: list[tuple[Array, ...]]
+    spare: list[tuple[Any, ...]]
     """Small workspaces of earlier calls, ready to be used again; large ones go back to the common pool."""
 
     @property
@@ -113,15 +114,19 @@ class PlanePass:
         """Bytes of scratch memory that a call uses."""
         return self.threads * (self.work_bytes + 2 * self.table_bytes)
 
-    def _divide(self, buffer: Array) -> tuple[Array, ...]:
-        """Rows, tables and gather buffers of every thread, in `buffer`."""
-        count, dtype = self.threads, self.constants.dtype
+    def _divide(self, buffer: Array) -> tuple[Any, ...]:
+        """The block of all tables, those of every thread in `buffer`; and what it points to."""
+        count, dtype, program = self.threads, self.constants.dtype, self.program
         rows = count * self.work_bytes
         work = buffer[:rows].view(dtype).reshape(count, -1)
         work.fill(0)  # whole vectors are computed: left-over bits behind a row could be slow denormals
         tables = buffer[rows : self.workspace].view(np.int64).reshape(2 * count, -1)
         raw = [np.empty((count, size), np.uint8) for size in (self.raw_in, self.raw_out)]
-        return work, tables, *raw
+        block = make_block([
+            self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
+            program.shifts, program.line_weights, self.edges, self.normal, work, tables[:count], tables[count:], *raw,
+        ])  # fmt: skip
+        return block, buffer, raw
 
     def __call__(self, x: Array, y: Array) -> None:
         """Run on the flat memory of both arrays (`flat_memory`)."""
@@ -137,22 +142,17 @@ class PlanePass:
         if len(self.spare) < SPARES:
             self.spare.append(scratch)
 
-    def _run(self, x: Array, y: Array, scratch: tuple[Array, ...]) -> None:
+    def _run(self, x: Array, y: Array, scratch: tuple[Any, ...]) -> None:
         if self.threads == 1:
             self._run_batches(drivers.run_serial, x, y, scratch)
         else:
             with threads.parallel_region(self.threads):
                 self._run_batches(drivers.run_parallel, x, y, scratch)
 
-    def _run_batches(self, run: Any, x: Array, y: Array, scratch: tuple[Array, ...]) -> None:
+    def _run_batches(self, run: Any, x: Array, y: Array, scratch: tuple[Any, ...]) -> None:
         """All tasks; Python handles signals between two batches, so that Ctrl-C ends a long call."""
-        program = self.program
-        tables = (
-            self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
-            program.shifts, program.line_weights, self.edges, self.constants, self.normal, *scratch,
-        )  # fmt: skip
         for first in range(0, self.tasks, self.batch):
-            run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), *tables)
+            run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), scratch[0], self.constants)
 
 
 def _round_up(n: int, step: int) -> int:
