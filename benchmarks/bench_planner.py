@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 import numbasep
 from numbasep.demo.measure import take_turns
 
-from . import common, regret
+from . import calm, common, regret
 
 
 class Planning:
@@ -81,14 +80,17 @@ class Zoo:
 
     def setup_cache(self):
         """Return the records of every side: measured once for all that is read off them."""
-        options = argparse.Namespace(workers=None, limit=0.5, repeat=3)
+        probe = calm.Probe(None)
         kernels = list(common.zoo().items())
         kernels = kernels[:: len(kernels) // self.KERNELS]
         records = {}
         for side in self.params:
             size = min(side, common.SIDE)
-            found = (regret.measure(name, weights, size, "float32", options) for name, weights in kernels)
-            records[side] = [record for record in found if record is not None]
+            found = (
+                regret.measure(name, weights, size, "float32", workers=None, probe=probe, limit=0.5)
+                for name, weights in kernels
+            )
+            records[side] = [record for record in found if record is not None and "measured" in record]
         return records
 
     setup_cache.timeout = 600

@@ -69,13 +69,13 @@ def disk(radius: int) -> Array:
     return (inside / inside.sum()).astype(np.float32)
 
 
-def zoo() -> dict[str, Array]:
-    """Return the kernels found in practice that the tests use, by name.
+def zoo(module_name: str = "kernel_zoo") -> dict[str, Array]:
+    """Return the kernels found in practice that the tests use, or those of another of their modules, by name.
 
     Read from the file, since asv makes no other package than this one importable.
     """
-    path = Path(__file__).parent.parent / "tests" / "kernel_zoo.py"
-    spec = importlib.util.spec_from_file_location("kernel_zoo", path)
+    path = Path(__file__).parent.parent / "tests" / f"{module_name}.py"
+    spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"no kernels in {path}")
     module = importlib.util.module_from_spec(spec)
