@@ -153,9 +153,7 @@ def _is_fused(shape: _Pass, groups: Sequence[Sequence[_Part]], machine: Machine,
     )
 
 
-def _separable_pass(
-    shape: _Pass, groups: Sequence[Sequence[_Part]], machine: Machine, which: int
-) -> Steps:
+def _separable_pass(shape: _Pass, groups: Sequence[Sequence[_Part]], machine: Machine, which: int) -> Steps:
     """One pass of separable terms; those of a group share their taps along the columns, and that work."""
     lanes = int(machine.lanes[which])
     if _is_fused(shape, groups, machine, which):
@@ -207,7 +205,7 @@ def column_groups(form: FormFacts) -> list[list[int]]:
     """
     groups: dict[int, list[int]] = {}
     for t in range(form.rank):
-        alone = form.factors[t][-1] < 2 or (
+        alone = (form.factors[t] or (0,))[-1] < 2 or (
             len(form.factors[t]) > 1 and form.boxes[t][-2] and form.factors[t][-2] >= STEP_ROWS
         )
         groups.setdefault(-1 - t if alone else form.groups[t][-1], []).append(t)

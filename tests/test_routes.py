@@ -306,7 +306,7 @@ def test_scattered_weights_cost_more_than_a_block():
 
 
 def test_single_taps_fold_into_their_neighbours():
-    assert routes.form_operations(form([(9, 9), (1, 9), (1, 1)])) == 18 + 9 + 1
+    assert routes.executed_operations(form([(9, 9), (1, 9), (1, 1)])) == 18 + 9 + 1
 
 
 # ------------------------------------------------------------------------------------------- tiles
