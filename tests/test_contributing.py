@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md lists every module with the first line of its docstring: ``python -m tests.test_contributing`` writes it."""
+"""The table of modules in CONTRIBUTING.md; ``python -m tests.test_contributing`` writes it."""
 
 from __future__ import annotations
 
