@@ -55,7 +55,20 @@ def filter_array(plan: Plan, x: Array, output: Any, normal: Normal = None) -> Ar
 
     With `normal`, NaN samples weigh nothing (`backends.cpu.correlate`); only for plans that `can_leave_out`.
     """
-    problem = plan.problem
+    problem, chosen = plan.problem, plan.choice.chosen
+    small = (
+        plan.kernel.small.get(chosen.form) if chosen.runner == "planes" and not chosen.needs_finite else None
+    )
+    if small is not None and normal is None and x.flags.carray:
+        if output is None:
+            out = np.empty(problem.out_shape, problem.output_dtype)
+        elif _is_plain_target(output, problem, x):
+            out = output
+        else:
+            small = None
+        if small is not None:
+            small(x, out)
+            return out
     if problem.device == "cuda":
         from .backends import cuda
 
@@ -77,6 +90,17 @@ def filter_array(plan: Plan, x: Array, output: Any, normal: Normal = None) -> Ar
     if target is not out:
         out[...] = target
     return out
+
+
+def _is_plain_target(output: Any, problem: Problem, x: Array) -> bool:
+    """Whether `output` is an array as `filter_array` would make it, apart from `x`."""
+    return (
+        type(output) is np.ndarray
+        and output.flags.carray
+        and output.dtype == problem.output_dtype
+        and output.shape == problem.out_shape
+        and not np.may_share_memory(output, x)
+    )
 
 
 def _run(plan: Plan, x: Array, out: Array, normal: Normal) -> None:

@@ -109,6 +109,11 @@ class Operator:
         """Prepared calls by memory layout; filled by the backends."""
         return {}
 
+    @functools.cached_property
+    def small(self) -> dict[int | None, Any]:
+        """By form, or None for the dense weights: a call on contiguous arrays that is one pass on one thread."""
+        return {}
+
     def form_terms(self, form: int) -> tuple[tuple[Term, ...], float]:
         """Terms and divisor of `forms[form]`."""
         if self.terms is not None and form == 0:

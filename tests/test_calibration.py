@@ -11,7 +11,7 @@ import pytest
 import numbasep
 from numbasep import calibration
 from numbasep import machine as machines
-from numbasep.api.axiswise import shortcuts
+from numbasep.api.shortcuts import shortcuts
 
 
 @pytest.fixture

@@ -12,13 +12,12 @@ from ..arrays import as_input, make_output
 from ..casting import store
 from ..dispatch import dispatched
 from ..problem import KernelShapeError, normalize_axes
-from .axiswise import copy_input, documented
-from .convolve import _KEYWORDS, check_cval, make_options
+from .axiswise import copy_input
+from .bodies import check_cval, make_options
 from .gaussian import GaussianAxis, filter_gaussian, gaussian_axes, gaussian_term, output_type
+from .words import documented
 
 Array = npt.NDArray[Any]
-
-_documented = documented(_KEYWORDS)
 
 
 def taps_keywords(kwargs: dict[str, Any]) -> tuple[Any, Any]:
@@ -42,7 +41,7 @@ def _derivative_axes(
 
 
 @dispatched
-@_documented
+@documented
 def gaussian_laplace(
     input: npt.ArrayLike,
     sigma: Any,
@@ -126,7 +125,7 @@ def gaussian_laplace(
 
 
 @dispatched
-@_documented
+@documented
 def gaussian_gradient_magnitude(
     input: npt.ArrayLike,
     sigma: Any,

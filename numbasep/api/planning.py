@@ -13,8 +13,8 @@ import numpy.typing as npt
 from ..arrays import result_dtype
 from ..planner import Plan
 from ..problem import check_dtype, integer
+from .bodies import check_cval, make_options
 from .build import kept_dense_plan
-from .convolve import check_cval, make_options
 
 EFFORTS = ("estimate", "measure")
 SETTINGS = ("NUMBASEP_", "NUMBA_", "OMP_", "MKL_", "CUDA_")  # environment variables that change what is done

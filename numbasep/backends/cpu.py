@@ -136,8 +136,12 @@ def _correlate_halves(
             _launch(operator, problem, (form, "imag"), imaginary, divisor, x, y.imag)
         return
     turned = None if imaginary is None else np.empty_like(y)  # before anything is written
-    _launch(operator, problem, (form, "real"), real, divisor, x, y)
-    if turned is not None:
+    launch = _launch(operator, problem, (form, "real"), real, divisor, x, y)
+    if turned is None:
+        first = launch.steps[0][0]
+        if len(launch.steps) == 1 and first.small and x.flags.c_contiguous and y.flags.c_contiguous:
+            operator.small[form] = first.run_small
+    else:
         _launch(operator, problem, (form, "imag"), imaginary, divisor, x, turned)
         np.subtract(y.real, turned.imag, out=y.real)
         np.add(y.imag, turned.real, out=y.imag)
@@ -152,7 +156,7 @@ def _launch(
     x: Array,
     y: Array,
     normal: Normal | None = None,
-) -> None:
+) -> Launch:
     wished = threads.thread_count(problem.workers)
     key = (part, x.strides, y.strides, y.dtype, wished, normal)  # the operator belongs to one problem
     flat_x, origin_x = flat_memory(x)
@@ -168,6 +172,7 @@ def _launch(
             operator.launches.clear()
         operator.launches[key] = launch
     launch(flat_x, flat_y)
+    return launch
 
 
 def _strides(array: Array) -> tuple[int, ...]:

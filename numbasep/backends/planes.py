@@ -31,8 +31,7 @@ Array = npt.NDArray[Any]
 STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
 SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
 TASKS_PER_THREAD = 4
-SPARE_BYTES = 128 << 10  # up to here a pass keeps its workspaces
-SPARES = 4  # as many of them
+SPARE_BYTES = 512 << 10  # a pass keeps workspaces of together up to so many bytes
 BATCH_WORK = 1 << 31  # element operations of a thread, under a second, between two looks for signals (Ctrl-C)
 
 
@@ -97,6 +96,8 @@ class PlanePass:
     """Tasks that are run without a return to Python."""
     threads: int
     """Threads that share the tasks."""
+    small: bool
+    """Whether it runs at once and on the calling thread, however many there are."""
     raw_in: int
     """Bytes for a gathered piece of an input row."""
     raw_out: int
@@ -139,7 +140,20 @@ class PlanePass:
         except IndexError:
             scratch = self._divide(threads.aligned(self.workspace))
         self._run(x, y, scratch)
-        if len(self.spare) < SPARES:
+        self._keep(scratch)
+
+    def run_small(self, x: Array, y: Array) -> None:
+        """As a call, for a `small` pass on contiguous arrays: nothing is left to decide."""
+        try:
+            scratch = self.spare.pop()
+        except IndexError:
+            scratch = self._divide(threads.aligned(self.workspace))
+        flat_x, flat_y = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
+        drivers.run_serial(*self.kernels, flat_x, flat_y, 0, self.tasks, scratch[0], self.constants)
+        self._keep(scratch)
+
+    def _keep(self, scratch: tuple[Any, ...]) -> None:
+        if (len(self.spare) + 1) * self.workspace <= SPARE_BYTES:
             self.spare.append(scratch)
 
     def _run(self, x: Array, y: Array, scratch: tuple[Any, ...]) -> None:
@@ -257,6 +271,8 @@ def prepare_pass(
         compute, storage_in, storage_out, direct=edges is not None, packed=packed, boxes=packed and program.boxes,
         view=views, share=program.share_term > 0,
     )  # fmt: skip
+    work_bytes = _round_up((geometry[g.ENDS] + 2 * STRIPE_ROWS * VECTOR_BYTES // item) * item, VECTOR_BYTES)
+    batch = count * max(1, BATCH_WORK // (strip * tile * column_work))
     return PlanePass(
         kernels=kernels,
         program=program,
@@ -267,13 +283,12 @@ def prepare_pass(
         constants=constants.astype(compute),
         normal=np.array(normal, compute),
         tasks=tasks,
-        batch=count * max(1, BATCH_WORK // (strip * tile * column_work)),
+        batch=batch,
         threads=min(count, tasks) or 1,
+        small=work < PARALLEL_WORK and tasks <= batch and work_bytes <= SPARE_BYTES,
         raw_in=gather * inner * storage_in.dtype.itemsize,
         raw_out=gather * inner * storage_out.dtype.itemsize,
-        work_bytes=_round_up(
-            (geometry[g.ENDS] + 2 * STRIPE_ROWS * VECTOR_BYTES // item) * item, VECTOR_BYTES
-        ),
+        work_bytes=work_bytes,
         table_bytes=_round_up(8 * geometry[g.TABLES], VECTOR_BYTES),
         spare=[],
     )
