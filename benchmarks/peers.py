@@ -34,6 +34,7 @@ Record = dict[str, Any]
 SEPARABLE_TAPS = (3, 5, 9, 17, 31, 65)
 DENSE_TAPS = (3, 5, 7, 9, 11, 15)
 VOLUME_TAPS = (5, 9, 17)
+PAUSE = 0.02  # seconds before each call
 CORNER = 192  # the result is compared with a float64 sum in this many rows and columns of a corner
 
 
@@ -124,7 +125,7 @@ def measure(task: Task, count: int | None, repeat: int) -> list[Record]:
     with libraries.threads(count), copying(task.array, workers) as copy:
         calls = libraries.all_calls(task, count)
         differences = {name: difference(call(), task) for name, call in calls.items()}
-        seconds = take_turns({**calls, tables.COPY: copy}, repeat)
+        seconds = take_turns({**calls, tables.COPY: copy}, repeat, PAUSE)
     records: list[Record] = [
         {
             "group": task.group,

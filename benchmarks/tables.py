@@ -10,7 +10,7 @@ import numpy as np
 
 README = Path(__file__).parent.parent / "README.md"
 COPY = "copy"  # the call that only copies the array
-NAMES = {"cv2": "OpenCV", "torch": "PyTorch", "diplib": "DIPlib", "scipy": "SciPy"}
+NAMES = {"cv2": "OpenCV", "torch": "PyTorch", "diplib": "DIPlib", "scipy": "SciPy", "skimage": "scikit-image"}
 PICTURES = {
     "speedup.png": "How many times faster, by library and number of taps:",
     "roofline.png": "Arithmetic attained, against the operations for each byte that must move:",
