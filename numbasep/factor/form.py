@@ -146,12 +146,12 @@ def _terms(factors: Sequence[Array]) -> tuple[tuple[Array, ...], ...]:
     """The terms as read-only vectors; a factor common to all terms becomes one object."""
     columns: list[list[Array]] = []
     for f in factors:
-        rows = list(np.ascontiguousarray(f) + 0.0)  # no negative zeros
-        if len(rows) > 1 and bool((f == f[0]).all()):
-            rows = [rows[0].copy()] * len(rows)
-        columns.append(rows)
-    for row in (row for rows in columns for row in rows):
-        row.flags.writeable = False
+        rows = f + 0.0  # no negative zeros
+        if not rows.flags.c_contiguous:
+            rows = np.ascontiguousarray(rows)
+        rows.flags.writeable = False
+        common = len(rows) > 1 and bool((rows == rows[0]).all())
+        columns.append([rows[0]] * len(rows) if common else list(rows))
     return tuple(zip(*columns, strict=True))
 
 
