@@ -11,7 +11,6 @@ from .arguments import Kernel, as_kernel, check_rtol, lossless_tolerance
 from .form import NOTHING, Factors, Form, build
 from .search import Search
 
-
 _HOPELESS = 1.5  # times the operations of another form: no machine makes up for that
 _HARMLESS = 4.0  # amplification that costs two bits
 
@@ -52,9 +51,7 @@ def forms(
 
     Examples
     --------
-    >>> from collections.abc import Sequence
-
-    import numpy as np
+    >>> import numpy as np
     >>> binomial = [1, 4, 6, 4, 1]
     >>> sharpen = 2.0 * np.pad([[1.0]], 2) - np.outer(binomial, binomial) / 256
     >>> [(form.name, form.operations, form.exact) for form in forms(sharpen)]
