@@ -4,6 +4,8 @@ One element too far, read or written, ends the process.  The workspaces of the k
 `test_bounds.py`; prints how many calls were checked, and which kernels they ran.
 """
 
+# ruff: noqa: B023, T201 - every function made in a loop is called in the same round
+
 from __future__ import annotations
 
 import ctypes
@@ -50,7 +52,11 @@ def spy() -> None:
     prepare = planes.prepare_pass
 
     def noted(compute: Any, storage_in: Any, storage_out: Any, **flags: Any) -> Any:
-        seen.update(f"{name}={flags[name]}" for name in ("direct", "packed", "boxes", "view", "share") if name in flags)
+        seen.update(
+            f"{name}={flags[name]}"
+            for name in ("direct", "packed", "boxes", "view", "share")
+            if name in flags
+        )
         seen.update((f"in {storage_in.dtype.char}", f"out {storage_out.dtype.char}", f"sums {compute.char}"))
         return addresses(compute, storage_in, storage_out, **flags)
 
@@ -87,8 +93,8 @@ def check(call: Any, x: np.ndarray, out: np.ndarray) -> None:
     """The same bits between guards as without."""
     global checked
     expected = call(x, np.zeros_like(out))
-    for end_in, end_out in itertools.product((True, False), repeat=2):
-        got = call(guarded(x, end=end_in), guarded(out, end=end_out))
+    for end in (True, False):
+        got = call(guarded(x, end=end), guarded(out, end=end))
         np.testing.assert_array_equal(got, expected)
         checked += 1
 
@@ -116,7 +122,7 @@ def planes_of_any_width() -> None:
 
 DENSE = np.array([[1.0, -2, 3, 0.5], [0.3, 1, -1, 2], [2, 1, 0.1, -0.7]])
 DTYPES = ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16")
-SHAPES = ((1,), (67,), (1, 1), (2, 3), (33, 65), (3, 7, 5), (18, 33, 3), (1, 300), (300, 1), (2, 3, 4, 5))
+SHAPES = ((1,), (67,), (2, 3), (33, 65), (18, 33, 3), (300, 1), (2, 3, 4, 5))
 
 
 def every_type_and_rank() -> None:
@@ -147,10 +153,16 @@ def every_type_and_rank() -> None:
 
 def long_gaussians() -> None:
     """Recursive filters."""
-    for dtype, shape in itertools.product(("f4", "f8", "u1"), ((90,), (70, 41), (41, 70), (3, 40, 37), (17, 64))):
+    for dtype, shape in itertools.product(
+        ("f4", "f8", "u1"), ((90,), (70, 41), (41, 70), (3, 40, 37), (17, 64))
+    ):
         x = samples(shape, dtype)
         for mode in ("reflect", "constant"):
-            check(lambda a, b, m=mode: nsp.gaussian_filter(a, 6, output=b, mode=m, rtol=1e-3), x, np.zeros_like(x))
+            check(
+                lambda a, b, m=mode: nsp.gaussian_filter(a, 6, output=b, mode=m, rtol=1e-3),
+                x,
+                np.zeros_like(x),
+            )
 
 
 def layers() -> None:
@@ -166,7 +178,10 @@ def layers() -> None:
         calls = (
             (lambda a, d, p: nn.separable_conv2d(a, d, p, *same, data_format=layout), (x, depth, point)),
             (lambda a, d: nn.depthwise_conv2d(a, d, *same, data_format=layout), (x, depth)),
-            (lambda a, d: nn.depthwise_conv2d(a, d, *same, data_format=layout, method="separable"), (x, apart)),
+            (
+                lambda a, d: nn.depthwise_conv2d(a, d, *same, data_format=layout, method="separable"),
+                (x, apart),
+            ),
             (lambda a, d: nn.conv2d(a, d, *same, layout, method="direct"), (x, depth)),
             (
                 lambda a, d, g: np.concatenate(
@@ -178,11 +193,13 @@ def layers() -> None:
         for (call, arrays), end in itertools.product(calls, (True, False)):
             got = call(*(guarded(v, end=end) for v in arrays))
             np.testing.assert_array_equal(got, call(*arrays))
-            if dtype != "f2" and call is not calls[-1][0] and call is not calls[2][0]:
-                out = guarded(np.zeros_like(got), end=end)
-                plan = (nn.separable_conv2d, nn.depthwise_conv2d, None, nn.conv2d)[[k for k, _ in calls].index(call)]
-                keywords = {"data_format": layout, "output": out}
-                np.testing.assert_array_equal(plan(*arrays, *same, **keywords), got)
+            checked += 1
+        arrays = {"separable_conv2d": (x, depth, point), "depthwise_conv2d": (x, depth), "conv2d": (x, depth)}
+        for name, end in itertools.product(arrays, (True, False)):
+            function, keywords = getattr(nn, name), {"data_format": layout}
+            expected = function(*arrays[name], *same, **keywords)
+            out = guarded(np.zeros_like(expected), end=end)
+            np.testing.assert_array_equal(function(*arrays[name], *same, output=out, **keywords), expected)
             checked += 1
 
 

@@ -89,6 +89,15 @@ def correlate(
     axes = tuple(range(x.ndim)) if axes is None else tuple(a % x.ndim for a in axes)
     weights = np.asarray(weights)
     assert weights.ndim == len(axes)
+    if not (exact or np.iscomplexobj(x) or np.iscomplexobj(cval)) and np.iscomplexobj(weights):
+        # a real sample times a complex weight is two real products: infinity has no part that is not a number
+        parts = [
+            correlate(x, part, mode, cval, origin, axes, every_tap=every_tap)
+            for part in (weights.real, -weights.imag)
+        ]
+        together = np.empty(parts[0].shape, np.complex128)
+        together.real, together.imag = parts
+        return together
     x, weights = wide(x, weights if exact else weights.conj(), exact=exact)
     if np.iscomplexobj(np.asarray(cval)):
         x = x.astype(np.complex128)

@@ -104,11 +104,14 @@ def dense(draw: st.DrawFn) -> Case:
 
 @st.composite
 def by_axes(draw: st.DrawFn) -> Case:
-    x = draw(arrays(shortest=draw(SHORTEST)))
+    kind = draw(st.sampled_from(["integer", "dense", "mean", "complex"]))
+    # complex terms are products of parts: of infinity, some are no number, as in passes one after the other
+    values = [np.nan] if kind == "complex" else [np.nan, np.inf, -np.inf]
+    x = draw(arrays(shortest=draw(SHORTEST), values=values))
     axes = tuple(draw(st.permutations(range(x.ndim)))[: draw(st.integers(1, x.ndim))])
     longest = {1: 24, 2: 9, 3: 5}[len(axes)]
     named = draw(st.booleans())
-    seed, kind = draw(st.integers(0, 999)), draw(st.sampled_from(["integer", "dense", "mean", "complex"]))
+    seed = draw(st.integers(0, 999))
     taps = draw(st.tuples(*[st.integers(1, longest)] * len(axes)))
     kernels = [strategies.kernel(kind, (n,), seed + i) for i, n in enumerate(taps)]
     operation = draw(st.sampled_from(BY_AXES))
@@ -328,5 +331,8 @@ def test_factors_of_any_kernel_are_within_their_stated_error(data: st.DataObject
     assert missing <= (factors.error + rounding) * scale
     assert factors.error <= (rtol if rtol is not None else 16 * eps)
     if factors.exact:
-        np.testing.assert_array_equal(factors.todense(), weights)
+        wrong = np.abs(
+            factors.todense() - weights
+        )  # the integers over their divisor, rounded to the kernel's type
+        assert (wrong <= (eps / 2 * np.abs(weights) if weights.dtype == np.float32 else 0)).all()
     assert nsp.is_separable(weights, rtol) == (factors.rank <= 1)

@@ -111,16 +111,20 @@ def gaussian_laplace(
         terms = [gaussian_term(filtered, {a.axis: 2}, x.dtype, dtype, cast) for a in filtered]
         return filter_gaussian(x, terms, filtered, output, cval, **shared)
     # SciPy's definition, which these cases can tell apart: the sum of results, each with the mode of its axis
+    part_type = magnitude_type(x.dtype, dtype) if dtype.kind in "biu" and cast != "truncate" else dtype
     total: Array | None = None
     for a in filtered:
         same = [replace(b, mode=a.mode) for b in filtered]
         part = filter_gaussian(
-            x, [gaussian_term(same, {a.axis: 2}, x.dtype, dtype, cast)], same, dtype, cval, **shared
+            x, [gaussian_term(same, {a.axis: 2}, x.dtype, part_type, cast)], same, part_type, cval, **shared
         )
         total = part if total is None else np.add(total, part, out=total)
     assert total is not None
     out = make_output(output, dtype, total.shape, x)
-    out[...] = total
+    if part_type == dtype:
+        out[...] = total
+    else:
+        store(total, out, cast)
     return out
 
 

@@ -120,7 +120,7 @@ def separable_conv2d(
         if output is not None:
             check_output(problem, output)
         return on_gpu(problem, x, depthwise, pointwise, output)
-    route = depthwise_route(problem, depthwise, pointwise, method, threads.thread_count(workers))
+    route = depthwise_route(problem, depthwise, pointwise, method, threads.most())
     return apply(route, x, output, workers)
 
 
@@ -193,7 +193,7 @@ def depthwise_conv2d(
         if output is not None:
             check_output(problem, output)
         return on_gpu(problem, x, filters, None, output)
-    route = depthwise_route(problem, filters, None, method, threads.thread_count(workers))
+    route = depthwise_route(problem, filters, None, method, threads.most())
     return apply(route, x, output, workers)
 
 
@@ -282,7 +282,7 @@ def conv2d(
         data_format,
     )
     return apply(
-        ordinary_route(problem, given, method, rtol, threads.thread_count(workers)), x, output, workers
+        ordinary_route(problem, given, method, rtol, threads.most()), x, output, workers
     )
 
 

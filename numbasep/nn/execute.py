@@ -23,7 +23,9 @@ from .weights import padded_channels, write_tap_major
 Array = npt.NDArray[Any]
 Producer = Literal["dense", "spatial", "unfold"]
 
-GRADIENT_PARTS = 32  # of the rows, each summed by itself: not as many as threads, so that bits do not depend on these
+GRADIENT_PARTS = (
+    32  # of the rows, each summed by itself: not as many as threads, so that bits do not depend on these
+)
 
 _NOTHING = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
 

@@ -276,10 +276,10 @@ def plan_conv2d(
     problem = _describe("conv2d", shape, (given,), strides, padding, None, dilations, data_format)
     check_options(method, workers, device)
     count = threads.thread_count(workers)
-    route = ordinary_route(problem, given, method, rtol, count)
+    route = ordinary_route(problem, given, method, rtol, threads.most())
     found = [_candidate(route, count)]
     if route.method == "separable":
-        found.append(_candidate(ordinary_route(problem, given, "direct", rtol, count), count))
+        found.append(_candidate(ordinary_route(problem, given, "direct", rtol, threads.most()), count))
     else:
         found.append(_other_ordinary(problem, given, rtol, count))
     return ConvolutionPlan(problem, tuple(found), route, workers)
@@ -309,10 +309,10 @@ def _depthwise_plan(
     problem: Convolution, filters: Array, pointwise: Array | None, method: str, workers: int | None
 ) -> ConvolutionPlan:
     count = threads.thread_count(workers)
-    route = depthwise_route(problem, filters, pointwise, method, count)
+    route = depthwise_route(problem, filters, pointwise, method, threads.most())
     other = "direct" if route.method == "separable" else "separable"
     try:
-        second = _candidate(depthwise_route(problem, filters, pointwise, other, count), count)
+        second = _candidate(depthwise_route(problem, filters, pointwise, other, threads.most()), count)
     except ValueError as error:
         second = _infeasible(other, str(error))
     return ConvolutionPlan(problem, (_candidate(route, count), second), route, workers)
@@ -320,7 +320,7 @@ def _depthwise_plan(
 
 def _other_ordinary(problem: Convolution, filters: Array, rtol: float | None, count: int) -> Candidate:
     try:
-        return _candidate(ordinary_route(problem, filters, "separable", rtol, count), count)
+        return _candidate(ordinary_route(problem, filters, "separable", rtol, threads.most()), count)
     except ValueError as error:
         return _infeasible("separable", str(error))
 
