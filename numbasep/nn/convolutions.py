@@ -281,9 +281,7 @@ def conv2d(
         dilations,
         data_format,
     )
-    return apply(
-        ordinary_route(problem, given, method, rtol, threads.most()), x, output, workers
-    )
+    return apply(ordinary_route(problem, given, method, rtol, threads.most()), x, output, workers)
 
 
 def on_gpu(
