@@ -133,13 +133,13 @@ def _price(problem: Problem, facts: KernelFacts, machine: Machine) -> dict[str, 
 def _for_workers(choice: Choice, problem: Problem, facts: KernelFacts, machine: Machine) -> Choice:
     """`choice`, decided for all threads, with the times and the memory of the threads that were asked for."""
     asked = {
-        (c.method, c.form, c.recursive): c
+        (c.method, c.form, c.runner): c
         for candidates in _price(problem, facts, machine).values()
         for c in candidates
     }
 
     def priced(candidate: Candidate) -> Candidate:
-        same = asked[candidate.method, candidate.form, candidate.recursive]
+        same = asked[candidate.method, candidate.form, candidate.runner]
         return replace(candidate, seconds=same.seconds, workspace=same.workspace)
 
     return Choice(
