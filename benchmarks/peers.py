@@ -45,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cube", type=int, default=256, help="edge of the volumes")
     parser.add_argument("--repeat", type=int, default=9, help="rounds, of which the median counts")
     parser.add_argument("--groups", nargs="*", help="only the groups whose names contain one of these words")
+    parser.add_argument("--taps", type=int, nargs="*", help="only these numbers of taps")
     parser.add_argument(
-        "--append", action="store_true", help="keep the stored groups that this run does not measure again"
+        "--append", action="store_true", help="keep what is stored and not measured again by this run"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
     parser.add_argument(
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.readme:
         tables.update_readme(stored(arguments.results))
         return
-    measured = run(arguments.side, arguments.cube, arguments.repeat, arguments.groups)
+    measured = run(arguments.side, arguments.cube, arguments.repeat, arguments.groups, arguments.taps)
     if arguments.append:
         measured = merged(stored(arguments.results), measured)
     write(arguments.results, measured)
@@ -69,7 +70,7 @@ def stored(folder: Path) -> dict[str, Any]:
 
 
 def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return the new records, and those old ones whose group and threads were not measured again.
+    """Return the new records, and those old ones whose group, threads and taps were not measured again.
 
     Raises
     ------
@@ -79,16 +80,22 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     for what in ("machine", "versions", "side", "cube"):
         if old[what] != new[what]:
             raise ValueError(f"stored results have another {what}: {old[what]}, now {new[what]}")
-    again = set(tables.groups(new))
-    kept = [record for record in old["records"] if (record["group"], record["threads"]) not in again]
+
+    def problem(record: Record) -> tuple[str, int, int]:
+        return record["group"], record["threads"], record["taps"]
+
+    again = {problem(record) for record in new["records"]}
+    kept = [record for record in old["records"] if problem(record) not in again]
     return {**old, **new, "records": kept + new["records"]}
 
 
-def run(side: int, cube: int, repeat: int, groups: Sequence[str] | None = None) -> dict[str, Any]:
+def run(
+    side: int, cube: int, repeat: int, groups: Sequence[str] | None = None, taps: Sequence[int] | None = None
+) -> dict[str, Any]:
     """Measure every task on all threads, and the separable float32 ones on one thread too."""
     records: list[Record] = []
     for task in tasks(side, cube):
-        if groups and not any(word in task.group for word in groups):
+        if (groups and not any(word in task.group for word in groups)) or (taps and task.size not in taps):
             continue
         for count in (None, 1) if task.group == "separable float32" else (None,):
             found = measure(task, count, repeat)
