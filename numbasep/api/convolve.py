@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from .. import execute
 from ..arrays import as_input
 from ..dispatch import dispatched
+from ..planner import Plan
 from ..problem import KernelShapeError, Options, normalize_axes, per_axis
 from .bodies import as_taps, filter_dense, filter_terms, make_options
 from .shortcuts import shortcuts
@@ -22,7 +23,7 @@ Array = npt.NDArray[Any]
 
 def _separable(
     input: npt.ArrayLike, kernels: Any, axes: Any, output: Any, mode: Any, cval: Any, origin: Any,
-    *, flip: bool, options: Options, nan_policy: str, mask: Any,
+    *, flip: bool, options: Options, nan_policy: str, mask: Any, remember: Callable[[Plan], None],
 ) -> Array:  # fmt: skip
     x = as_input(input)
     if isinstance(kernels, Mapping):
@@ -47,8 +48,9 @@ def _separable(
     }
     operation = "separable_convolve" if flip else "separable_correlate"
     return filter_terms(
-        x, [term], output, modes, cval, options=options, nan_policy=nan_policy, mask=mask, operation=operation
-    )
+        x, [term], output, modes, cval, options=options, nan_policy=nan_policy, mask=mask, operation=operation,
+        remember=remember,
+    )  # fmt: skip
 
 
 @dispatched
@@ -250,20 +252,27 @@ def separable_convolve(
     >>> numbasep.separable_convolve(volume, {0: [1, 2, 1], 2: [1, 1]})[0, 0, 0]
     np.float64(8.0)
     """
-    options = make_options(method, rtol, workers, device, cast)
-    return _separable(
-        input,
-        kernels,
+    arguments = (
+        "separable_convolve",
         axes,
-        output,
         mode,
         cval,
         origin,
-        flip=True,
-        options=options,
-        nan_policy=nan_policy,
-        mask=mask,
+        method,
+        rtol,
+        workers,
+        device,
+        nan_policy,
+        cast,
     )
+    key = shortcuts.key(arguments, input, output, mask, kernels)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
+    options = make_options(method, rtol, workers, device, cast)
+    return _separable(
+        input, kernels, axes, output, mode, cval, origin, flip=True, options=options, nan_policy=nan_policy,
+        mask=mask, remember=functools.partial(shortcuts.keep, key),
+    )  # fmt: skip
 
 
 @dispatched
@@ -318,17 +327,24 @@ def separable_correlate(
            [0., 0., 0.],
            [0., 0., 0.]])
     """
-    options = make_options(method, rtol, workers, device, cast)
-    return _separable(
-        input,
-        kernels,
+    arguments = (
+        "separable_correlate",
         axes,
-        output,
         mode,
         cval,
         origin,
-        flip=False,
-        options=options,
-        nan_policy=nan_policy,
-        mask=mask,
+        method,
+        rtol,
+        workers,
+        device,
+        nan_policy,
+        cast,
     )
+    key = shortcuts.key(arguments, input, output, mask, kernels)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
+    options = make_options(method, rtol, workers, device, cast)
+    return _separable(
+        input, kernels, axes, output, mode, cval, origin, flip=False, options=options, nan_policy=nan_policy,
+        mask=mask, remember=functools.partial(shortcuts.keep, key),
+    )  # fmt: skip
