@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,9 @@ def zoo(module_name: str = "kernel_zoo") -> dict[str, Array]:
     if spec is None or spec.loader is None:
         raise ImportError(f"no kernels in {path}")
     module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(module_name, module)  # they build on one another
+    if module_name != "kernel_zoo":
+        zoo()
     spec.loader.exec_module(module)
     kernels: dict[str, Array] = module.kernels()
     return kernels

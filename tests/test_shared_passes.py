@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import kernel_unseen
 import kernel_zoo
 import numpy as np
 import oracle
@@ -76,3 +77,13 @@ def test_plans_need_no_more_operations_than_the_best_known_form(name):
     for candidate in plan.candidates:
         if candidate.feasible:
             assert candidate.operations <= candidate.executed
+
+
+def test_oblique_waves_are_tensor_trains():
+    kernel = kernel_unseen.kernels()["3D oblique gabor"]
+    plan = numbasep.plan(kernel, (40, 50, 60), np.float32, method="separable")
+    (form,) = (f for f in forms(kernel) if f.name == "train")
+    assert form.error <= 16 * np.finfo(float).eps
+    assert plan.choice.chosen.name == "train"
+    n1, n2, n3 = kernel.shape
+    assert plan.choice.chosen.executed <= 2 * n1 + 4 * n2 + 2 * n3 < 12 * min(kernel.shape)
