@@ -177,25 +177,3 @@ def show_config() -> None:
 
     for name, value in configuration().items():
         sys.stdout.write(f"{name:12s} {value}\n")
-
-
-def warmup(dtypes: Any = ("uint8", "uint16", "float32", "float64")) -> None:
-    """Compile, or load from the cache, every kernel that arrays of these types need.
-
-    Parameters
-    ----------
-    dtypes : sequence of dtype, optional
-        Types of the arrays that will be filtered.
-
-    Examples
-    --------
-    >>> import numbasep
-    >>> numbasep.warmup(["float32"])
-    """
-    from .convolve import convolve
-
-    kernel = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
-    for dtype in dtypes:
-        small, large = np.zeros((8, 8), dtype), np.zeros((1024, 1024), dtype)
-        convolve(small, kernel, workers=1)
-        convolve(large, kernel)
