@@ -1,8 +1,9 @@
-"""Times that other processes have not disturbed: a known call before and after says whether they were there.
+"""Times on a machine that others use, too: a known call before and after says how fast it is at this moment.
 
-A virtual processor loses half its speed when its neighbour on the same core works, and memory is shared by all. No
-counter of the system shows either. So every sample stands between two probes, calls that always take the same; what
-they exceed their usual time by, the sample may have suffered, too, and it is dropped.
+A virtual processor loses half its speed when its neighbour on the same core works, for milliseconds or for minutes, and
+no counter of the system shows it.  So every sample stands between two probes, calls that always take the same.  Where
+these differ, something began or ended in between, and the sample is dropped; otherwise its time is divided by how much
+slower than usual the probes were.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any
 
 from . import common
 
-SLOW = 1.15  # a probe that takes so many times what is usual: something disturbs
+STEADY = 1.1  # two probes that differ by no more than this factor: nothing began or ended between them
+SLOWEST = 3.0  # probes that take more times what is usual: no sample counts
 SERIES = 100  # probes; a tenth of the least disturbed series is as fast as usual, or faster by chance
-FOREIGN = 0.08  # part of a processor that other processes may take during a long call
+FOREIGN = 0.08  # part of a processor that other processes may take during a long call on all threads
 LONG_SECONDS = 0.02  # calls from here on are watched by the processor's counters, too: these tick in 10 ms
 WARM_SECONDS = 0.3  # of probes before the first sample
 
@@ -31,14 +33,15 @@ class Probe:
         self.clock = time.thread_time if workers == 1 else time.perf_counter
         array = common.image(side, side)
         self._call = common.prepared(common.random_kernel(7), array, method="direct", workers=workers)
+        self.others = math.inf if workers == 1 else FOREIGN
         self.usual = math.inf
         self._recent: list[float] = []
         began = time.perf_counter()
         while time.perf_counter() - began < WARM_SECONDS or self.usual == math.inf:
-            self.calm()
+            self.slowness()
 
-    def calm(self) -> bool:
-        """Whether nothing disturbs at this moment."""
+    def slowness(self) -> float:
+        """How many times slower than usual the machine is at this moment."""
         self._call()  # back into the caches
         start = self.clock()
         self._call()
@@ -47,18 +50,22 @@ class Probe:
         if len(self._recent) == SERIES:
             self.usual = min(self.usual, sorted(self._recent)[SERIES // 10])
             self._recent.clear()
-        return seconds <= SLOW * self.usual
+        return seconds / self.usual
 
-    def time(self, call: Callable[[], Any]) -> tuple[float, bool]:
-        """Seconds of a call, and whether it was left alone."""
-        before = self.calm()
+    def time(self, call: Callable[[], Any], *, warm: bool) -> float | None:
+        """Seconds of a call, of the second of two if `warm`; None if it was disturbed."""
+        before = self.slowness()
+        if warm:
+            call()  # leaves the caches as it finds them in a series of equal calls
         foreign, began = foreign_seconds(), time.perf_counter()
         start = self.clock()
         call()
         seconds = self.clock() - start
         elapsed = time.perf_counter() - began
-        alone = elapsed < LONG_SECONDS or foreign_seconds() - foreign <= 0.01 + FOREIGN * elapsed
-        return seconds, self.calm() and before and alone
+        alone = elapsed < LONG_SECONDS or foreign_seconds() - foreign <= 0.01 + self.others * elapsed
+        after = self.slowness()
+        steady = max(before, after) <= min(STEADY * min(before, after), SLOWEST)
+        return 2 * seconds / (before + after) if steady and alone else None
 
 
 def foreign_seconds() -> float:
@@ -117,9 +124,7 @@ def take_turns(
             break
         going = open_names or [n for n, taken in samples.items() if min(taken) <= hopeless * least]
         for name in going:
-            if least < LONG_SECONDS:
-                calls[name]()  # leaves the caches as it finds them in a series of equal calls
-            taken, alone = probe.time(calls[name])
-            if alone:
+            taken = probe.time(calls[name], warm=least < LONG_SECONDS)
+            if taken is not None:
                 samples[name].append(taken)
     return {name: statistics.median(taken) for name, taken in samples.items() if taken}
