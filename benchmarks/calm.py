@@ -52,8 +52,8 @@ class Probe:
             self._recent.clear()
         return seconds / self.usual
 
-    def time(self, call: Callable[[], Any], *, warm: bool) -> float | None:
-        """Seconds of a call, of the second of two if `warm`; None if it was disturbed."""
+    def time(self, call: Callable[[], Any], *, warm: bool) -> tuple[float, float] | None:
+        """Seconds of a call, of the second of two if `warm`, and the slowness around it; None if it was disturbed."""
         before = self.slowness()
         if warm:
             call()  # leaves the caches as it finds them in a series of equal calls
@@ -65,7 +65,8 @@ class Probe:
         alone = elapsed < LONG_SECONDS or foreign_seconds() - foreign <= 0.01 + self.others * elapsed
         after = self.slowness()
         steady = max(before, after) <= min(STEADY * min(before, after), SLOWEST)
-        return 2 * seconds / (before + after) if steady and alone else None
+        slowness = (before + after) / 2
+        return (seconds / slowness, slowness) if steady and alone else None
 
 
 def foreign_seconds() -> float:
@@ -87,7 +88,7 @@ def take_turns(
     seconds: float = 0.05,
     patience: float = 4.0,
     hopeless: float = 3.0,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], float]:
     """Median seconds of each call over undisturbed rounds, in turns.
 
     Parameters
@@ -107,10 +108,13 @@ def take_turns(
 
     Returns
     -------
-    dict of str to float
+    seconds : dict of str to float
         Without calls that were disturbed every time.
+    slowness : float
+        The median of how many times slower than usual the machine was.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}
+    slowness: list[float] = []
     began = time.perf_counter()
     while True:
         least = min((min(taken) for taken in samples.values() if taken), default=math.inf)
@@ -126,5 +130,7 @@ def take_turns(
         for name in going:
             taken = probe.time(calls[name], warm=least < LONG_SECONDS)
             if taken is not None:
-                samples[name].append(taken)
-    return {name: statistics.median(taken) for name, taken in samples.items() if taken}
+                samples[name].append(taken[0])
+                slowness.append(taken[1])
+    medians = {name: statistics.median(taken) for name, taken in samples.items() if taken}
+    return medians, statistics.median(slowness) if slowness else math.inf

@@ -15,7 +15,7 @@ import functools
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ SIDES = (64, 256, 1024, 4096)
 DTYPES = ("uint8", "float32", "float64")
 VOLUME = 2  # a volume has as many elements as an image: side ** (2 / 3) along each axis
 DOUBTFUL = 1.05  # a regret above this is measured again, more often: most are disturbances
+CALM = 1.1  # how many times slower than usual a machine may be whose times are compared with predictions
 NEAR = 0.25  # a prediction off by less than this part of the measured time is a good one
 WORST = 15  # rows of the table of worst choices
 Record = dict[str, Any]
@@ -133,7 +134,7 @@ def run(
         if record is None:
             continue
         if options.again:
-            found[key]["again"] = record.get("measured", {})
+            found[key]["again"] = record.get("measured", {}) if record.get("slowness", 9.0) <= CALM else {}
         else:
             found[key] = record
 
@@ -167,24 +168,18 @@ def measure(
     }
     for call in calls.values():
         call()  # compiles
-    seconds = calm.take_turns(calls, probe)
+    seconds, slowness = calm.take_turns(calls, probe)
     if plan.method in seconds and seconds[plan.method] > DOUBTFUL * min(seconds.values()):
-        seconds = _reconsidered(calls, seconds, probe)
+        again, slowness = calm.take_turns(calls, probe, rounds=15, seconds=0.2, patience=8.0)
+        seconds |= again
     if set(seconds) != set(calls):
         return None
     return record | {
         "regret": seconds[plan.method] / min(seconds.values()),
         "measured": seconds,
         "predicted": {m: c.seconds for m, c in routes.items()},
+        "slowness": slowness,
     }
-
-
-def _reconsidered(
-    calls: Mapping[str, Callable[[], Any]], seconds: dict[str, float], probe: calm.Probe
-) -> dict[str, float]:
-    """More rounds for a doubtful result; whatever was slowed down by then has had its chance."""
-    again = calm.take_turns(calls, probe, rounds=15, seconds=0.2, patience=8.0)
-    return {m: again.get(m, t) for m, t in seconds.items()}
 
 
 def _versions() -> dict[str, str]:
@@ -223,8 +218,9 @@ def report(content: Mapping[str, Any], zoo: str) -> str:
         f"`python -m benchmarks.regret{'' if zoo == 'practice' else ' --zoo ' + zoo}`: {content['machine']}; "
         f"{versions}.",
         f"Predictions by the constants of: {content['constants']}. Regret: time of the choice over that of the "
-        "fastest route, medians of undisturbed rounds in turns.",
-        f"A prediction counts as good within {NEAR:.0%}; *repeated* is how many times measured a second time, "
+        "fastest route, medians of undisturbed rounds in turns, beside those of a probe.",
+        f"Predictions are judged where the machine was at most {CALM:.2g} times slower than usual. One counts as good "
+        f"within {NEAR:.0%}; *repeated* is how many times measured a second time, "
         "minutes later, fell within that of the first: what a perfect predictor would reach.",
     ]
     for threads in sorted({record["threads"] for record in content["records"]}):
@@ -235,7 +231,11 @@ def report(content: Mapping[str, Any], zoo: str) -> str:
             f"{len(timed) + alone} of {content['grid']} problems of the grid measured; {alone} of "
             "them leave nothing to choose."
         )
-        lines += ["", *summary(timed), "", *predictions(timed), "", *worst(timed)]
+        quiet = [record for record in timed if record["slowness"] <= CALM]
+        lines += ["", *summary(timed), ""]
+        if quiet:
+            lines += [*predictions(quiet), ""]
+        lines += worst(timed)
     return "\n".join(lines) + "\n"
 
 

@@ -41,7 +41,8 @@ def test_times_do_not_depend_on_how_slow_the_machine_is(clockwork):
     works, probe = clockwork
     calls = {"a": works.call(2e-3), "b": works.call(3e-3)}
     for works.slow in (1.0, 2.0):
-        found = calm.take_turns(calls, probe)
+        found, slowness = calm.take_turns(calls, probe)
+        assert slowness == pytest.approx(works.slow)
         assert found == {"a": pytest.approx(2e-3), "b": pytest.approx(3e-3)}
 
 
@@ -54,9 +55,9 @@ def test_what_was_disturbed_does_not_count(clockwork):
         state["n"] += 1
         works.slow = 1.5 if state["n"] % 4 == 2 else 1.0  # the probe behind every other sample is slower
 
-    assert calm.take_turns({"a": disturbed}, probe)["a"] == pytest.approx(1e-3)
+    assert calm.take_turns({"a": disturbed}, probe)[0]["a"] == pytest.approx(1e-3)
     works.slow = 2 * calm.SLOWEST
-    assert calm.take_turns({"a": works.call(1e-3)}, probe) == {}
+    assert calm.take_turns({"a": works.call(1e-3)}, probe) == ({}, np.inf)
 
 
 def test_what_is_no_alternative_is_not_timed_often(clockwork):
@@ -72,7 +73,9 @@ def test_what_is_no_alternative_is_not_timed_often(clockwork):
 
         return call
 
-    found = calm.take_turns({"fast": counted("fast", 0.03), "slow": counted("slow", 0.2)}, probe, seconds=0.0)
+    found, _ = calm.take_turns(
+        {"fast": counted("fast", 0.03), "slow": counted("slow", 0.2)}, probe, seconds=0.0
+    )
     assert found["slow"] == pytest.approx(0.2)
     assert counts["slow"] < counts["fast"]
 
@@ -97,6 +100,7 @@ def test_the_table_counts_what_it_is_given():
     record = {
         "kernel": "k", "side": 64, "shape": [64, 64], "dtype": "float32", "threads": 1, "chosen": "direct",
         "regret": 2.0, "measured": times, "predicted": {"direct": 1.2, "separable": 1.0},
+        "slowness": 1.0,
         "again": {"direct": 1.1, "separable": 0.9},
     }  # fmt: skip
     content = {
