@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import common, libraries, peers, plots, tables
+from benchmarks import calls, common, libraries, peers, plots, tables
 
 FOLDER = Path(common.__file__).parent
 PREFIXES = ("time_", "track_", "peakmem_")
@@ -189,3 +189,12 @@ def test_the_readme_shows_what_is_stored() -> None:
     shown = tables.replace_section(text, "summary", tables.summary_section(kept))
     shown = tables.replace_section(shown, "peers", tables.peers_section(kept))
     assert shown == text, "python -m benchmarks.peers --readme"
+
+
+@pytest.mark.parametrize("section", ["memory layouts", "single", "along one axis", "what a call costs"])
+def test_sections_of_calls(section: str, tmp_path: Path) -> None:
+    written = tmp_path / "calls.md"
+    calls.main(["--side", "64", "--cube", "16", "--repeat", "1", "--only", section, "--write", str(written)])
+    text = written.read_text(encoding="utf-8")
+    assert "python -m benchmarks.calls" in text
+    assert ("| --- |" in text) == (section != "single"), "no section is called that"

@@ -1,4 +1,4 @@
-"""Plans, configuration and warming up."""
+"""Plans and configuration."""
 
 from __future__ import annotations
 
