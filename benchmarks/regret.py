@@ -11,11 +11,13 @@ Every kernel of the zoo meets every image; each route that keeps the contract is
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
+import os
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,8 +46,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run and store."""
     arguments = _arguments(argv)
     zoo = common.zoo(ZOOS[arguments.zoo])
-    if arguments.calibrate:
-        machine.use(numbasep.calibrate(store=False))
     stored = arguments.results / f"regret{'' if arguments.zoo == 'practice' else '_' + arguments.zoo}.json"
     content = json.loads(stored.read_text(encoding="utf-8")) if stored.is_file() else {}
     kept = arguments.resume or arguments.again or not arguments.budget
@@ -87,7 +87,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--resume", action="store_true", help="keep the stored records, measure what is missing"
     )
     parser.add_argument("--again", action="store_true", help="measure some stored problems a second time")
-    parser.add_argument("--calibrate", action="store_true", help="do not predict by the shipped constants")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
     return parser.parse_args(argv)
 
@@ -139,6 +138,22 @@ def run(
             found[key] = record
 
 
+@contextlib.contextmanager
+def processors(count: int | None) -> Iterator[None]:
+    """Have so many processors, where the system can take some away from a process."""
+    if count is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    usual = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(usual)[:count]))
+    machine.forget()
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usual)
+        machine.forget()
+
+
 def measure(
     name: str,
     weights: common.Array,
@@ -152,7 +167,10 @@ def measure(
     """Seconds of every route for one problem, or only the choice if there is no other; None if disturbed."""
     length = side if weights.ndim == 2 else round(side ** (VOLUME / weights.ndim))
     x = common.image(*(length,) * weights.ndim, dtype=dtype)
-    plan = numbasep.plan(weights, x.shape, x.dtype, workers=workers)
+    with processors(
+        workers
+    ):  # a plan takes the route that is best on all processors, whatever `workers` says
+        plan = numbasep.plan(weights, x.shape, x.dtype, workers=workers)
     routes = {c.method: c for c in plan.candidates if c.feasible and c.seconds <= limit}
     threads = workers or machine.available_processors()
     record = {
