@@ -68,9 +68,11 @@ def choose(problem: Problem, facts: KernelFacts, machine: Machine | Accelerator)
     """
     if isinstance(machine, Accelerator):
         return _cheapest(problem, routes_cuda.price(problem, facts, machine))
+    if problem.workers is None:
+        return _cheapest(problem, _price(problem, facts, machine))
     shared = replace(problem, options=replace(problem.options, workers=None))
     choice = _cheapest(problem, _price(shared, facts, machine))
-    return choice if problem.workers is None else _for_workers(choice, problem, facts, machine)
+    return _for_workers(choice, problem, facts, machine)
 
 
 def _cheapest(problem: Problem, found: Mapping[str, tuple[Candidate, ...]]) -> Choice:
