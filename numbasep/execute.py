@@ -56,10 +56,10 @@ def filter_array(plan: Plan, x: Array, output: Any, normal: Normal = None) -> Ar
     With `normal`, NaN samples weigh nothing (`backends.cpu.correlate`); only for plans that `can_leave_out`.
     """
     problem, chosen = plan.problem, plan.choice.chosen
-    small = (
-        plan.kernel.small.get(chosen.form) if chosen.runner == "planes" and not chosen.needs_finite else None
-    )
-    if small is not None and normal is None and x.flags.carray:
+    small = plan.kernel.small.get(chosen.form) if chosen.runner == "planes" and normal is None else None
+    if small is not None and x.flags.carray:
+        if chosen.needs_finite and _applicable(plan, x, ignore_nan=False) is not chosen:
+            small = None
         if output is None:
             out = np.empty(problem.out_shape, problem.output_dtype)
         elif _is_plain_target(output, problem, x):

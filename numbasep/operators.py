@@ -118,8 +118,14 @@ class Operator:
         """Terms and divisor of `forms[form]`."""
         if self.terms is not None and form == 0:
             return self.terms, self.forms[0].divisor
-        chosen = self.forms[form]
-        return tuple(tuple(map(support_factor, term)) for term in chosen.terms), chosen.divisor
+        if form not in self._support_terms:
+            terms = self.forms[form].terms
+            self._support_terms[form] = tuple(tuple(map(support_factor, term)) for term in terms)
+        return self._support_terms[form], self.forms[form].divisor
+
+    @functools.cached_property
+    def _support_terms(self) -> dict[int, tuple[Term, ...]]:
+        return {}
 
 
 def dense_slices(terms: Sequence[Sequence[Array]]) -> Iterator[Array]:
