@@ -1,7 +1,7 @@
 """What surrounds the kernels: memory layouts, single axes, small images, new outputs, the start of a process.
 
-``python -m benchmarks.calls --write benchmarks/results/calls.md`` measures all of it, in turns in one process but for the
-start, and writes the tables.
+``python -m benchmarks.calls --write benchmarks/results/calls.md`` measures all of it, in turns in one process but
+for the start, and writes the tables.
 """
 
 from __future__ import annotations
