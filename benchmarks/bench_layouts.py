@@ -12,7 +12,10 @@ from . import common
 class Layouts:
     """A 9x9 Gaussian over rows and columns of arrays of equal size in memory."""
 
-    params = ["C", "Fortran", "columns sliced", "rows reversed", "channels last", "complex64"]
+    params = [
+        "C", "Fortran", "cropped", "rows sliced", "columns sliced", "rows reversed", "columns reversed", "colour",
+        "channels last", "one channel of colour", "complex64", "real part of complex64",
+    ]  # fmt: skip
     param_names = ("layout",)
 
     def setup(self, layout):
@@ -31,7 +34,13 @@ class Layouts:
             "C": lambda: common.image(side, side),
             "Fortran": lambda: np.asfortranarray(common.image(side, side)),
             "columns sliced": lambda: common.image(side, 2 * side)[:, ::2],
+            "cropped": lambda: common.image(side + 64, side + 100)[32:-32, 50:-50],
+            "rows sliced": lambda: common.image(2 * side, side)[::2],
             "rows reversed": lambda: common.image(side, side)[::-1],
+            "columns reversed": lambda: common.image(side, side)[:, ::-1],
+            "colour": lambda: common.image(side, side // 3, 3),
+            "one channel of colour": lambda: common.image(side, side, 3)[..., 1],
+            "real part of complex64": lambda: common.image(side, side, dtype=np.complex64).real,
             "channels last": lambda: common.image(side, side // 4, 4),
             "complex64": lambda: common.image(side, side // 2, dtype=np.complex64),
         }

@@ -37,6 +37,10 @@ LAYERS = (
     (14, 512, 1024, 2),
     (7, 1024, 1024, 1),
 )
+NAMES = {
+    f"{side}x{side}x{channels} to {outputs}, stride {stride}": (side, channels, outputs, stride)
+    for side, channels, outputs, stride in LAYERS
+}
 PADDING = ((0, 0), (1, 1), (1, 1), (0, 0))  # PyTorch's padding=1, which "SAME" is not for stride 2
 Calls = dict[str, Callable[[], Any]]
 
@@ -60,25 +64,25 @@ def on_cache_line(array: Array) -> Array:
 class MobileNetLayers:
     """Depthwise and depthwise separable layers."""
 
-    params = [(1, 8), LAYERS]
+    params = [(1, 8), list(NAMES)]
     param_names = ("batch", "layer")
 
-    def setup(self, batch, layer_sizes):
-        side, channels, outputs, stride = layer_sizes
+    def setup(self, batch, name):
+        side, channels, outputs, stride = NAMES[name]
         side = min(side, common.SIDE)
         self.arrays = layer(batch, side, channels, outputs)
         self.strides = (1, stride, stride, 1)
         self.plan = nn.plan_separable_conv2d(self.arrays[0].shape, *self.arrays[1:], self.strides, PADDING)
-        self.time_separable(batch, layer_sizes)
-        self.time_depthwise(batch, layer_sizes)
+        self.time_separable(batch, name)
+        self.time_depthwise(batch, name)
 
-    def time_separable(self, batch, layer_sizes):
+    def time_separable(self, batch, name):
         nn.separable_conv2d(*self.arrays, self.strides, PADDING)
 
-    def time_separable_plan(self, batch, layer_sizes):
+    def time_separable_plan(self, batch, name):
         self.plan(self.arrays[0])
 
-    def time_depthwise(self, batch, layer_sizes):
+    def time_depthwise(self, batch, name):
         nn.depthwise_conv2d(*self.arrays[:2], self.strides, PADDING)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +68,24 @@ def disk(radius: int) -> Array:
     x = np.arange(-radius, radius + 1)
     inside = x[:, None] ** 2 + x[None, :] ** 2 <= radius**2
     return (inside / inside.sum()).astype(np.float32)
+
+
+def zoo(module_name: str = "kernel_zoo") -> dict[str, Array]:
+    """Return the kernels found in practice that the tests use, or those of another of their modules, by name.
+
+    Read from the file, since asv makes no other package than this one importable.
+    """
+    path = Path(__file__).parent.parent / "tests" / f"{module_name}.py"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no kernels in {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(module_name, module)  # they build on one another
+    if module_name != "kernel_zoo":
+        zoo()
+    spec.loader.exec_module(module)
+    kernels: dict[str, Array] = module.kernels()
+    return kernels
 
 
 def prepared(

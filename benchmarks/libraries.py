@@ -28,6 +28,7 @@ DISTRIBUTIONS = (
     "scipy",
     "opencv-python-headless",
     "opencv-python",
+    "scikit-image",
     "diplib",
     "SimpleITK",
     "torch",
@@ -107,6 +108,16 @@ def opencv_calls(task: Task) -> Calls:
     return calls
 
 
+def skimage_calls(task: Task) -> Calls:
+    """Return scikit-image's Gaussian, for floating images and volumes: others become floating."""
+    skimage = installed("skimage.filters")
+    if skimage is None or task.taps is None or task.array.dtype.kind != "f":
+        return {}
+    sigma, output = (task.size + 1) / 8, np.empty_like(task.array)
+    options = {"mode": "reflect", "truncate": (task.size // 2) / sigma, "preserve_range": True, "out": output}
+    return {"skimage.filters.gaussian": lambda: skimage.gaussian(task.array, sigma, **options)}
+
+
 def diplib_calls(task: Task) -> Calls:
     """Return DIPlib's calls: `SeparableConvolution`, or `Convolution`.
 
@@ -174,7 +185,15 @@ def ndfilters_calls(task: Task) -> Calls:
     return {"ndfilters.convolve": lambda: ndfilters.convolve(task.array, task.kernel)}
 
 
-OTHERS = (scipy_calls, opencv_calls, diplib_calls, simpleitk_calls, torch_calls, ndfilters_calls)
+OTHERS = (
+    scipy_calls,
+    opencv_calls,
+    skimage_calls,
+    diplib_calls,
+    simpleitk_calls,
+    torch_calls,
+    ndfilters_calls,
+)
 
 
 def all_calls(task: Task, workers: int | None) -> Calls:

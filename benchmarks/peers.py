@@ -1,14 +1,16 @@
 """Compare with other libraries in one run: ``python -m benchmarks.peers``.
 
-All libraries get the same arrays, take turns call by call, and are checked against a float64 sum.  Results go
-to ``benchmarks/results``: ``peers.json`` with the machine and the versions, ``peers.md``, and a plot; with
-``--readme`` stored results are put into README.md, between the markers there.
+All libraries get the same arrays, take turns call by call, and are checked against a float64 sum; a copy of the
+array takes its turn, too, since no filter can be faster.  Results go to ``benchmarks/results``: ``peers.json`` with
+the machine and the versions, ``peers.md``, and plots (`benchmarks.plots`).  ``--readme`` puts stored results into
+README.md, between the markers there.
 """
 
 from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
 import platform
@@ -18,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+import numbasep
 from numbasep.demo.measure import take_turns
+from numbasep.machine import cpu_name
 
 from . import common, libraries, plots, tables
 from .common import Array
@@ -30,6 +34,7 @@ Record = dict[str, Any]
 SEPARABLE_TAPS = (3, 5, 9, 17, 31, 65)
 DENSE_TAPS = (3, 5, 7, 9, 11, 15)
 VOLUME_TAPS = (5, 9, 17)
+PAUSE = 0.02  # seconds before each call
 CORNER = 192  # the result is compared with a float64 sum in this many rows and columns of a corner
 
 
@@ -40,23 +45,57 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cube", type=int, default=256, help="edge of the volumes")
     parser.add_argument("--repeat", type=int, default=9, help="rounds, of which the median counts")
     parser.add_argument("--groups", nargs="*", help="only the groups whose names contain one of these words")
+    parser.add_argument("--taps", type=int, nargs="*", help="only these numbers of taps")
+    parser.add_argument(
+        "--append", action="store_true", help="keep what is stored and not measured again by this run"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
     parser.add_argument(
         "--readme", action="store_true", help="write the stored results into README.md; run nothing"
     )
     arguments = parser.parse_args(argv)
-    if not arguments.readme:
-        measured = run(arguments.side, arguments.cube, arguments.repeat, arguments.groups)
-        write(arguments.results, measured)
-    else:
-        tables.update_readme(json.loads((arguments.results / "peers.json").read_text(encoding="utf-8")))
+    if arguments.readme:
+        tables.update_readme(stored(arguments.results))
+        return
+    measured = run(arguments.side, arguments.cube, arguments.repeat, arguments.groups, arguments.taps)
+    if arguments.append:
+        measured = merged(stored(arguments.results), measured)
+    write(arguments.results, measured)
 
 
-def run(side: int, cube: int, repeat: int, groups: Sequence[str] | None = None) -> dict[str, Any]:
+def stored(folder: Path) -> dict[str, Any]:
+    """Return what an earlier run wrote."""
+    measured: dict[str, Any] = json.loads((folder / "peers.json").read_text(encoding="utf-8"))
+    return measured
+
+
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return the new records, and those old ones whose group, threads and taps were not measured again.
+
+    Raises
+    ------
+    ValueError
+        If machine, versions or sizes differ: such figures do not belong in one table.
+    """
+    for what in ("machine", "versions", "side", "cube"):
+        if old[what] != new[what]:
+            raise ValueError(f"stored results have another {what}: {old[what]}, now {new[what]}")
+
+    def problem(record: Record) -> tuple[str, int, int]:
+        return record["group"], record["threads"], record["taps"]
+
+    again = {problem(record) for record in new["records"]}
+    kept = [record for record in old["records"] if problem(record) not in again]
+    return {**old, **new, "records": kept + new["records"]}
+
+
+def run(
+    side: int, cube: int, repeat: int, groups: Sequence[str] | None = None, taps: Sequence[int] | None = None
+) -> dict[str, Any]:
     """Measure every task on all threads, and the separable float32 ones on one thread too."""
     records: list[Record] = []
     for task in tasks(side, cube):
-        if groups and not any(word in task.group for word in groups):
+        if (groups and not any(word in task.group for word in groups)) or (taps and task.size not in taps):
             continue
         for count in (None, 1) if task.group == "separable float32" else (None,):
             found = measure(task, count, repeat)
@@ -68,7 +107,7 @@ def run(side: int, cube: int, repeat: int, groups: Sequence[str] | None = None) 
         "versions": libraries.versions(),
         "side": side,
         "cube": cube,
-        "copy_milliseconds": copy_milliseconds(side, repeat),
+        "gigaflops": gigaflops(),
         "records": records,
     }
 
@@ -88,23 +127,32 @@ def tasks(side: int, cube: int) -> Iterator[Task]:
 
 
 def measure(task: Task, count: int | None, repeat: int) -> list[Record]:
-    """Return one record for each library's call."""
-    with libraries.threads(count):
+    """Return one record for each library's call, and one for the copy."""
+    workers = count or os.cpu_count() or 1
+    with libraries.threads(count), copying(task.array, workers) as copy:
         calls = libraries.all_calls(task, count)
         differences = {name: difference(call(), task) for name, call in calls.items()}
-        runs: dict[str, Callable[[], object]] = dict(calls)
-        seconds = take_turns(runs, repeat)
-    return [
+        seconds = take_turns({**calls, tables.COPY: copy}, repeat, PAUSE)
+    records: list[Record] = [
         {
             "group": task.group,
             "taps": task.size,
-            "threads": count or os.cpu_count(),
+            "threads": workers,
             "call": name,
             "milliseconds": 1e3 * seconds[name],
-            "difference": differences[name],
+            "difference": differences.get(name, 0.0),
         }
-        for name in calls
+        for name in seconds
     ]
+    chosen = numbasep.plan(task.kernel, task.array.shape, task.array.dtype, workers=count).choice.chosen
+    ours = next(record for record in records if tables.column(record) == "numbasep")
+    ours |= {
+        "elements": task.array.size,
+        "operations": chosen.operations,
+        "bytes": 2 * task.array.itemsize,
+        "error bound": chosen.error_bound,
+    }
+    return records
 
 
 def difference(result: Array, task: Task) -> float:
@@ -115,7 +163,8 @@ def difference(result: Array, task: Task) -> float:
     from scipy import ndimage
 
     reach = task.size // 2
-    corner = (slice(2 * reach, CORNER if task.array.ndim == 2 else 24),) * task.array.ndim
+    most = CORNER if task.array.ndim == 2 else 24
+    corner = tuple(slice(reach, min(most, length - reach)) for length in task.array.shape)
     wide = tuple(slice(0, c.stop + reach) for c in corner)
     expected = task.array[wide].astype(np.float64)
     if task.taps is not None:
@@ -127,31 +176,36 @@ def difference(result: Array, task: Task) -> float:
     return float(np.abs(result[corner] - expected[corner]).max() / scale)
 
 
-def copy_milliseconds(side: int, repeat: int) -> float:
-    """Return the time to copy the float32 image on all threads: no filter can be faster."""
-    source = common.image(side, side)
+@contextlib.contextmanager
+def copying(source: Array, count: int) -> Iterator[Callable[[], Array]]:
+    """Give a call that copies an array on so many threads: no filter can be faster."""
     target = np.empty_like(source)
-    count = os.cpu_count() or 1
-    strips = [slice(side * i // count, side * (i + 1) // count) for i in range(count)]
+    rows = len(source)
+    strips = [slice(rows * i // count, rows * (i + 1) // count) for i in range(count)]
+
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
 
-        def copy() -> None:
-            list(pool.map(lambda rows: np.copyto(target[rows], source[rows]), strips))
+        def copy() -> Array:
+            list(pool.map(lambda strip: np.copyto(target[strip], source[strip]), strips))
+            return target
 
-        return 1e3 * take_turns({"copy": copy}, repeat)["copy"]
+        yield copy
+
+
+def gigaflops(size: int = 1536) -> float:
+    """Return the float32 arithmetic that NumPy's matrix product reaches on all cores, in 1e9 operations a second.
+
+    The ceiling of the roofline: few programs come nearer to a processor's peak.
+    """
+    a = common.image(size, size)
+    seconds = take_turns({"product": lambda: a @ a}, 5)["product"]
+    return 2 * size**3 / seconds / 1e9
 
 
 def machine() -> dict[str, Any]:
     """Return what a reader needs to judge the figures."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        model = next(
-            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model
-        )
     return {
-        "cpu": model,
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -159,12 +213,12 @@ def machine() -> dict[str, Any]:
 
 
 def write(folder: Path, measured: dict[str, Any]) -> None:
-    """Write the JSON, the Markdown and, where Matplotlib is installed, the plot."""
+    """Write the JSON, the Markdown and, where Matplotlib is installed, the plots."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "peers.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     (folder / "peers.md").write_text(tables.full_report(measured), encoding="utf-8")
     if libraries.installed("matplotlib"):
-        plots.write_figure(measured, folder / "peers.png")
+        plots.write_peers(measured, folder)
 
 
 if __name__ == "__main__":

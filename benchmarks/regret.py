@@ -1,19 +1,23 @@
 """How good the automatic choice is: ``python -m benchmarks.regret``.
 
-Every kernel of the zoo meets every image; each route that keeps the contract is timed, in turns.  The regret
-is the time of the chosen route over that of the fastest one.  Results: ``benchmarks/results/regret.*``.
+Every kernel of the zoo meets every image; each route that keeps the contract is timed, in turns and undisturbed
+(`benchmarks.calm`).  The regret is the time of the chosen route over that of the fastest one.  Results:
+``benchmarks/results/regret.*``.  The grid takes an hour; it may be measured in pieces:
+
+    python -m benchmarks.regret --budget 100 --resume      # as often as you like
+    python -m benchmarks.regret --budget 100 --again       # some problems a second time: what times repeat to
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
-import math
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,71 +27,158 @@ import numpy as np
 import numbasep
 from numbasep import machine
 
-from . import common
+from . import calm, common
 
 RESULTS = Path(__file__).parent / "results"
-DOUBTFUL = 1.1  # a regret above this is measured again, more often: most are disturbances
-LEAST_SECONDS = 0.05  # short calls are repeated for so long: a disturbance lasts milliseconds
-DISTURBED = 0.08  # part of the time that other processes may take of a processor
+ZOOS = {"practice": "kernel_zoo", "unseen": "kernel_unseen"}
+SIDES = (64, 256, 1024, 4096)
+DTYPES = ("uint8", "float32", "float64")
 VOLUME = 2  # a volume has as many elements as an image: side ** (2 / 3) along each axis
+DOUBTFUL = 1.05  # a regret above this is measured again, more often: most are disturbances
+CALM = 1.1  # how many times slower than usual a machine may be whose times are compared with predictions
+NEAR = 0.25  # a prediction off by less than this part of the measured time is a good one
+WORST = 15  # rows of the table of worst choices
 Record = dict[str, Any]
+Problem = tuple[str, int, str]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run and store."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.regret", description=__doc__.splitlines()[0])
-    parser.add_argument("--sides", type=int, nargs="+", default=[64, 256, 1024, 4096], help="of the images")
-    parser.add_argument("--dtypes", nargs="+", default=["uint8", "float32", "float64"])
-    parser.add_argument("--kernels", nargs="*", help="only kernels whose names contain one of these words")
-    parser.add_argument("--repeat", type=int, default=5, help="rounds, of which the fastest counts")
-    parser.add_argument("--workers", type=int, help="threads (default: all)")
-    parser.add_argument("--limit", type=float, default=2.0, help="skip routes predicted to take more seconds")
-    parser.add_argument("--budget", type=float, default=math.inf, help="seconds; a random sample is measured")
-    parser.add_argument(
-        "--shipped", action="store_true", help="predict by the shipped constants: no calibration"
-    )
-    parser.add_argument("--append", action="store_true", help="add to the stored records")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
-    arguments = parser.parse_args(argv)
-    from tests.kernel_zoo import kernels  # here, since asv imports every module, and sees only benchmarks/
-
-    stored = arguments.results / "regret.json"
-    records: list[Record] = []
-    if arguments.append and stored.is_file():
-        records = json.loads(stored.read_text(encoding="utf-8"))["records"]
-    if not arguments.shipped:
-        machine.use(numbasep.calibrate(store=False))
-    problems = [
-        (name, weights, side, dtype)
-        for side in arguments.sides
-        for dtype in arguments.dtypes
-        for name, weights in kernels().items()
-        if not arguments.kernels or any(word in name for word in arguments.kernels)
-    ]
-    random.shuffle(problems)
-    stop = time.perf_counter() + arguments.budget
-    for name, weights, side, dtype in problems:
-        if time.perf_counter() > stop:
-            break
-        record = measure(name, weights, side, dtype, arguments)
-        if record is not None:
-            records.append(record)
-    text = table(records)
+    arguments = _arguments(argv)
+    zoo = common.zoo(ZOOS[arguments.zoo])
+    stored = arguments.results / f"regret{'' if arguments.zoo == 'practice' else '_' + arguments.zoo}.json"
+    content = json.loads(stored.read_text(encoding="utf-8")) if stored.is_file() else {}
+    kept = arguments.resume or arguments.again or not arguments.budget
+    known = [*content.get("records", []), *content.get("alone", [])] if kept else []
+    found = {identity(record): record for record in known}
+    if arguments.budget:
+        for workers in arguments.workers:
+            run(zoo, workers, found, arguments)
+        content = {
+            "machine": machine.fingerprint(machine.available_processors())["cpu"],
+            "constants": machine.current().name,
+            "versions": _versions(),
+            "grid": len(zoo) * len(SIDES) * len(DTYPES),
+            "records": [record for record in found.values() if "measured" in record],
+            "alone": [record for record in found.values() if "measured" not in record],
+        }
+    text = report(content, arguments.zoo)
     arguments.results.mkdir(parents=True, exist_ok=True)
-    content = {"machine": machine.current().name, "workers": arguments.workers, "records": records}
-    stored.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    (arguments.results / "regret.md").write_text(text, encoding="utf-8")
+    if arguments.budget:
+        stored.write_text(_json(content), encoding="utf-8")
+    stored.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def measure(name: str, weights: common.Array, side: int, dtype: str, options: Any) -> Record | None:
-    """Seconds of every route for one problem; None where there is nothing to choose from, or others disturbed."""
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.regret", description=__doc__.splitlines()[0])
+    parser.add_argument("--zoo", choices=ZOOS, default="practice", help="the kernels, from tests/")
+    parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="of the images")
+    parser.add_argument("--dtypes", nargs="+", default=DTYPES)
+    parser.add_argument("--kernels", nargs="*", help="only kernels whose names contain one of these words")
+    parser.add_argument(
+        "--workers", type=_workers, nargs="+", default=(1, None), metavar="N", help="threads, or all"
+    )
+    parser.add_argument("--limit", type=float, default=1.0, help="skip routes predicted to take more seconds")
+    parser.add_argument(
+        "--budget", type=float, default=3600.0, help="seconds for each number of threads; 0: only the table"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the stored records, measure what is missing"
+    )
+    parser.add_argument("--again", action="store_true", help="measure some stored problems a second time")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
+    return parser.parse_args(argv)
+
+
+def _workers(word: str) -> int | None:
+    return None if word == "all" else int(word)
+
+
+def identity(record: Record) -> str:
+    """What tells a problem from others."""
+    return f"{record['kernel']}|{record['side']}|{record['dtype']}|{record['threads']}"
+
+
+# ------------------------------------------------------------------------------------- measuring
+
+
+def run(
+    zoo: Mapping[str, common.Array],
+    workers: int | None,
+    found: dict[str, Record],
+    options: argparse.Namespace,
+) -> None:
+    """Measure problems in random order until the budget is spent; add them to `found`."""
+    problems: list[Problem] = [
+        (name, side, dtype)
+        for side in options.sides
+        for dtype in options.dtypes
+        for name in zoo
+        if not options.kernels or any(word in name for word in options.kernels)
+    ]
+    random.shuffle(problems)
+    probe, threads = calm.Probe(workers), workers or machine.available_processors()
+    stop = time.perf_counter() + options.budget
+    for name, side, dtype in problems:
+        if time.perf_counter() > stop:
+            break
+        key = f"{name}|{side}|{dtype}|{threads}"
+        if options.again:
+            if "measured" not in found.get(key, {}):
+                continue
+        elif key in found:
+            continue
+        record = measure(name, zoo[name], side, dtype, workers=workers, probe=probe, limit=options.limit)
+        if record is None:
+            continue
+        if options.again:
+            found[key]["again"] = record.get("measured", {}) if record.get("slowness", 9.0) <= CALM else {}
+        else:
+            found[key] = record
+
+
+@contextlib.contextmanager
+def processors(count: int | None) -> Iterator[None]:
+    """Have so many processors, where the system can take some away from a process."""
+    if count is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    usual = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(usual)[:count]))
+    machine.forget()
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usual)
+        machine.forget()
+
+
+def measure(
+    name: str,
+    weights: common.Array,
+    side: int,
+    dtype: str,
+    *,
+    workers: int | None,
+    probe: calm.Probe,
+    limit: float = 1.0,
+) -> Record | None:
+    """Seconds of every route for one problem, or only the choice if there is no other; None if disturbed."""
     length = side if weights.ndim == 2 else round(side ** (VOLUME / weights.ndim))
     x = common.image(*(length,) * weights.ndim, dtype=dtype)
-    plan = numbasep.plan(weights, x.shape, x.dtype, workers=options.workers)
-    routes = {c.method: c for c in plan.candidates if c.feasible and c.seconds <= options.limit}
+    with processors(
+        workers
+    ):  # a plan takes the route that is best on all processors, whatever `workers` says
+        plan = numbasep.plan(weights, x.shape, x.dtype, workers=workers)
+    routes = {c.method: c for c in plan.candidates if c.feasible and c.seconds <= limit}
+    threads = workers or machine.available_processors()
+    record = {
+        "kernel": name, "side": side, "shape": list(x.shape), "dtype": dtype, "threads": threads,
+        "chosen": plan.method,
+    }  # fmt: skip
     if len(routes) < 2 or plan.method not in routes:
-        return None
+        return record
     output = np.empty_like(x)
     calls = {
         m: functools.partial(replace(plan, choice=replace(plan.choice, chosen=c)), x, output)
@@ -95,84 +186,150 @@ def measure(name: str, weights: common.Array, side: int, dtype: str, options: An
     }
     for call in calls.values():
         call()  # compiles
-    before = foreign_seconds(), time.perf_counter()
-    seconds = fastest_of(calls, options.repeat, cpu=options.workers == 1)
-    if seconds[plan.method] > DOUBTFUL * min(seconds.values()):
-        again = fastest_of(calls, 3 * options.repeat, cpu=options.workers == 1)
-        seconds = {m: min(seconds[m], again[m]) for m in calls}
-    if options.workers != 1 and foreign_seconds() - before[0] > 0.03 + DISTURBED * (
-        time.perf_counter() - before[1]
-    ):
+    seconds, slowness = calm.take_turns(calls, probe)
+    if plan.method in seconds and seconds[plan.method] > DOUBTFUL * min(seconds.values()):
+        again, slowness = calm.take_turns(calls, probe, rounds=15, seconds=0.2, patience=8.0)
+        seconds |= again
+    if set(seconds) != set(calls):
         return None
-    return {
-        "kernel": name,
-        "shape": list(x.shape),
-        "dtype": dtype,
-        "chosen": plan.method,
+    return record | {
         "regret": seconds[plan.method] / min(seconds.values()),
         "measured": seconds,
         "predicted": {m: c.seconds for m, c in routes.items()},
+        "slowness": slowness,
     }
 
 
-def foreign_seconds() -> float:
-    """Processor seconds of all other processes so far; 0 where the system does not tell."""
-    try:
-        with open("/proc/stat", encoding="ascii") as file:
-            ticks = [int(word) for word in file.readline().split()[1:]]
-    except (OSError, ValueError):
-        return 0.0
-    idle = ticks[3] + ticks[4]
-    return (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK") - time.process_time()
+def _versions() -> dict[str, str]:
+    import numba
+    import scipy
+
+    named = {"numbasep": numbasep, "numba": numba, "numpy": np, "scipy": scipy}
+    return {name: module.__version__ for name, module in named.items()}
 
 
-def fastest_of(calls: dict[str, Callable[[], Any]], repeat: int, *, cpu: bool) -> dict[str, float]:
-    """Least time of each call, in turns; the thread's own if `cpu`, which other processes disturb less."""
-    clock = time.thread_time if cpu else time.perf_counter
-    best = dict.fromkeys(calls, math.inf)
-    began, rounds = time.perf_counter(), 0
-    while rounds < repeat or time.perf_counter() - began < LEAST_SECONDS:
-        rounds += 1
-        for name, call in calls.items():
-            call()  # leaves the caches as it finds them in a series of equal calls
-            start = clock()
-            call()
-            best[name] = min(best[name], clock() - start)
-    return best
+def _json(content: Any) -> str:
+    """JSON with a record a line, times to four digits."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, float):
+            return float(f"{value:.4g}")
+        if isinstance(value, dict):
+            return {key: short(item) for key, item in value.items()}
+        return [short(item) for item in value] if isinstance(value, list) else value
+
+    lists = ("records", "alone")
+    head = json.dumps({k: v for k, v in content.items() if k not in lists}, indent=1)[:-2]
+    for key in lists:
+        lines = ",\n".join("  " + json.dumps(short(record)) for record in content[key])
+        head += f',\n "{key}": [\n{lines}\n ]'
+    return head + "\n}\n"
 
 
-def table(records: Sequence[Record]) -> str:
-    """Markdown: regret and the quality of predictions by dtype and size, then the worst choices.
+# ---------------------------------------------------------------------------------------- tables
 
-    The last column leaves out what all predictions of a group are off by: the speed of a virtual machine is not its
-    own, and the choice does not depend on it.
-    """
+
+def report(content: Mapping[str, Any], zoo: str) -> str:
+    """Markdown: what was run where, then regret, predictions and the worst choices for each number of threads."""
+    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
     lines = [
-        "| images | problems | regret: mean | 95 % | worst | predictions within 25 % | beside a common factor |",
-        "|" + "---|" * 7,
+        f"`python -m benchmarks.regret{'' if zoo == 'practice' else ' --zoo ' + zoo}`: {content['machine']}; "
+        f"{versions}.",
+        f"Predictions by the constants of: {content['constants']}. Regret: time of the choice over that of the "
+        "fastest route, medians of undisturbed rounds in turns, beside those of a probe.",
+        f"Predictions are judged where the machine was at most {CALM:.2g} times slower than usual. One counts as good "
+        f"within {NEAR:.0%}; *repeated* is how many times measured a second time, "
+        "minutes later, fell within that of the first: what a perfect predictor would reach.",
     ]
-    groups: dict[str, list[Record]] = {"all": list(records)}
-    for record in records:
-        for group in (record["dtype"], f"{math.prod(record['shape']):.0e} elements"):
-            groups.setdefault(group, []).append(record)
-    for group, members in groups.items():
-        regrets = np.array([record["regret"] for record in members])
-        ratios = np.array([r["predicted"][m] / t for r in members for m, t in r["measured"].items()])
-        close = np.mean((ratios > 0.75) & (ratios < 1.25))
-        mean, high, worst = np.exp(np.log(regrets).mean()), np.quantile(regrets, 0.95), regrets.max()
-        alike = np.mean(np.abs(np.log(ratios / np.median(ratios))) < math.log(1.25))
+    for threads in sorted({record["threads"] for record in content["records"]}):
+        timed = [record for record in content["records"] if record["threads"] == threads]
+        alone = sum(record["threads"] == threads for record in content["alone"])
+        lines += ["", f"## {threads} thread{'s' * (threads > 1)}", ""]
         lines.append(
-            f"| {group} | {len(members)} | {mean:.3f} | {high:.2f} | {worst:.2f} | {close:.0%} | {alike:.0%} |"
+            f"{len(timed) + alone} of {content['grid']} problems of the grid measured; {alone} of "
+            "them leave nothing to choose."
         )
-    lines += ["", "| worst choices | shape | dtype | regret | chosen | milliseconds |", "|" + "---|" * 6]
-    for record in sorted(records, key=lambda record: -record["regret"])[:20]:
+        quiet = [record for record in timed if record["slowness"] <= CALM]
+        lines += ["", *summary(timed), ""]
+        if quiet:
+            lines += [*predictions(quiet), ""]
+        lines += worst(timed)
+    return "\n".join(lines) + "\n"
+
+
+def _groups(records: Sequence[Record]) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = {"all": list(records)}
+    for dtype in DTYPES:
+        groups[dtype] = [r for r in records if r["dtype"] == dtype]
+    for side in sorted({r["side"] for r in records}):
+        groups[f"{side}x{side}, or as many in 3-D"] = [r for r in records if r["side"] == side]
+    groups["3-D"] = [r for r in records if len(r["shape"]) > 2]
+    return {name: members for name, members in groups.items() if members}
+
+
+def summary(records: Sequence[Record]) -> list[str]:
+    """Table of regret by dtype and size."""
+    lines = ["| images | problems | regret: mean | 95 % | worst |", "|" + "---|" * 5]
+    for group, members in _groups(records).items():
+        regrets = np.array([record["regret"] for record in members])
+        mean, high = np.exp(np.log(regrets).mean()), np.quantile(regrets, 0.95)
+        lines.append(f"| {group} | {len(members)} | {mean:.3f} | {high:.2f} | {regrets.max():.2f} |")
+    return lines
+
+
+def ratios(records: Sequence[Record], method: str | None = None) -> np.ndarray:
+    """Predicted over measured times, of one route or of all."""
+    return np.array(
+        [r["predicted"][m] / t for r in records for m, t in r["measured"].items() if method in (None, m)]
+    )
+
+
+def predictions(records: Sequence[Record]) -> list[str]:
+    """Table of the quality of predictions: of the choices, of each route, by dtype and size."""
+    lines = ["| predictions | times | good | 10 % | median | 90 % | repeated |", "|" + "---|" * 7]
+
+    def row(name: str, values: np.ndarray, repeated: np.ndarray) -> None:
+        low, middle, high = np.quantile(values, [0.1, 0.5, 0.9])
+        same = f"{_good(repeated):.0%} of {repeated.size}" if repeated.size else ""
+        lines.append(
+            f"| {name} | {values.size} | {_good(values):.0%} | {low:.2f} | {middle:.2f} | {high:.2f} | {same} |"
+        )
+
+    chosen = np.array([r["predicted"][r["chosen"]] / r["measured"][r["chosen"]] for r in records])
+    row("of the choice", chosen, _repeated(records, chosen=True))
+    for method in sorted({m for r in records for m in r["measured"]}):
+        row(method, ratios(records, method), _repeated(records, method))
+    for group, members in _groups(records).items():
+        row(group, ratios(members), _repeated(members))
+    return lines
+
+
+def _repeated(records: Sequence[Record], method: str | None = None, *, chosen: bool = False) -> np.ndarray:
+    return np.array(
+        [
+            t / r["measured"][m]
+            for r in records
+            for m, t in r.get("again", {}).items()
+            if m in r["measured"] and method in (None, m) and (m == r["chosen"] or not chosen)
+        ]
+    )
+
+
+def _good(values: np.ndarray) -> float:
+    return float(np.mean((values > 1 - NEAR) & (values < 1 + NEAR)))
+
+
+def worst(records: Sequence[Record]) -> list[str]:
+    """Table of the worst choices."""
+    lines = ["| worst choices | shape | dtype | regret | chosen | milliseconds |", "|" + "---|" * 6]
+    for record in sorted(records, key=lambda record: -record["regret"])[:WORST]:
         shape = "x".join(map(str, record["shape"]))
         times = ", ".join(f"{m} {1e3 * t:.3g}" for m, t in record["measured"].items())
         lines.append(
             f"| {record['kernel']} | {shape} | {record['dtype']} | {record['regret']:.2f} "
             f"| {record['chosen']} | {times} |"
         )
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 if __name__ == "__main__":

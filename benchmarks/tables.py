@@ -9,6 +9,13 @@ from typing import Any
 import numpy as np
 
 README = Path(__file__).parent.parent / "README.md"
+COPY = "copy"  # the call that only copies the array
+NAMES = {"cv2": "OpenCV", "torch": "PyTorch", "diplib": "DIPlib", "scipy": "SciPy", "skimage": "scikit-image"}
+PICTURES = {
+    "speedup.png": "How many times faster, by library and number of taps:",
+    "roofline.png": "Arithmetic attained, against the operations for each byte that must move:",
+    "regret.png": "How much slower the automatic choice is than the fastest way, over the kernels found in practice:",
+}
 Record = dict[str, Any]
 
 
@@ -21,15 +28,14 @@ def full_report(measured: dict[str, Any]) -> str:
 
 def description(measured: dict[str, Any]) -> str:
     """Return where and how the figures came about."""
-    machine, copy = measured["machine"], measured["copy_milliseconds"]
+    machine = measured["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
     side, cube = measured["side"], measured["cube"]
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}; "
-        f"{versions}.\nImages {side}x{side}, volumes {cube}x{cube}x{cube}, random data, outputs "
+        f"{versions}.\n\nImages {side}x{side}, volumes {cube}x{cube}x{cube}, random data, outputs "
         "preallocated, all libraries in turns in one process, median in milliseconds. numbasep is given the "
-        "dense kernel; the others are given the 1-D taps where the kernel has them. "
-        f"Copying the float32 image takes {copy:.2f} ms."
+        "dense kernel; the others are given the 1-D taps where the kernel has them."
     )
 
 
@@ -41,7 +47,7 @@ def groups(measured: dict[str, Any]) -> list[tuple[str, int]]:
 def group_table(measured: dict[str, Any], group: str, threads: int) -> str:
     """Return a table: a row for each kernel size, a column for each library, and the smallest advantage."""
     records = [r for r in measured["records"] if (r["group"], r["threads"]) == (group, threads)]
-    columns = list(dict.fromkeys(column(record) for record in records))
+    columns = list(dict.fromkeys(column(record) for record in records if record["call"] != COPY))
     lines = [
         f"**{group}, {threads} thread{'s' if threads > 1 else ''}**",
         "",
@@ -58,6 +64,9 @@ def group_table(measured: dict[str, Any], group: str, threads: int) -> str:
     if ratios:
         mean = np.exp(np.mean(np.log(ratios)))
         lines += ["", f"Geometric mean of the last column {mean:.1f}, least {min(ratios):.1f}."]
+    copies = [record["milliseconds"] for record in records if record["call"] == COPY]
+    if copies:
+        lines[-1] += f" Copying the array takes {min(copies):.3g}."
     worst = max((r["difference"] for r in records if column(r) == "numbasep"), default=None)
     if worst is not None and "float" in group:
         lines[-1] += (
@@ -74,24 +83,80 @@ def column(record: Record) -> str:
 def advantage(row: list[Record]) -> float | None:
     """Return the time of the fastest other library over that of numbasep."""
     ours = [record["milliseconds"] for record in row if column(record) == "numbasep"]
-    others = [record["milliseconds"] for record in row if column(record) != "numbasep"]
+    others = [record["milliseconds"] for record in row if column(record) not in ("numbasep", COPY)]
     return float(min(others) / min(ours)) if ours and others else None
+
+
+def summary_table(measured: dict[str, Any]) -> str:
+    """Return how many times faster than each library: a row for each group, on all threads."""
+    most = max(record["threads"] for record in measured["records"])
+    rows: dict[str, dict[str, list[float]]] = {}
+    taps: dict[str, set[int]] = {}
+    for group in dict(groups(measured)):
+        records = [r for r in measured["records"] if (r["group"], r["threads"]) == (group, most)]
+        taps[group] = {record["taps"] for record in records}
+        for size in sorted(taps[group]):
+            row = [record for record in records if record["taps"] == size]
+            for library in dict.fromkeys(map(library_of, row)):
+                ratio = advantage([r for r in row if library_of(r) in (library, "numbasep")])
+                if ratio is not None:
+                    rows.setdefault(group, {}).setdefault(library, []).append(ratio)
+    libraries = list(dict.fromkeys(library for row in rows.values() for library in row))
+    lines = [f"| times faster than | {' | '.join(libraries)} |", "|---|" + "---|" * len(libraries)]
+    for group, found in rows.items():
+        cells = [ratios_in_short(found[library]) if library in found else "" for library in libraries]
+        lines.append(f"| {group}, {min(taps[group])} to {max(taps[group])} taps | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def library_of(record: Record) -> str:
+    """Return the name of the library as people write it."""
+    name = re.split("[. ]", column(record))[0]
+    return NAMES.get(name, name)
+
+
+def ratios_in_short(ratios: list[float]) -> str:
+    """Return the geometric mean of ratios, and the least one."""
+    mean = float(np.exp(np.mean(np.log(ratios))))
+    return f"{mean:.2g} (least {min(ratios):.2g})"
 
 
 # ------------------------------------------------------------------------------------------- README
 def update_readme(measured: dict[str, Any], readme: Path = README) -> None:
-    """Write the generated sections of the README: the comparison, and the printed plan."""
+    """Write the generated sections of the README: the summary, the comparison, and the printed plan."""
     text = readme.read_text(encoding="utf-8")
+    text = replace_section(text, "summary", summary_section(measured))
     text = replace_section(text, "peers", peers_section(measured))
     text = replace_section(text, "plan", plan_section())
     readme.write_text(text, encoding="utf-8")
 
 
+def summary_section(measured: dict[str, Any]) -> str:
+    """Return the picture, and how many times faster than each library."""
+    machine, most = measured["machine"], max(record["threads"] for record in measured["records"])
+    side, cube = measured["side"], measured["cube"]
+    note = (
+        f"Geometric mean over the taps, in brackets the least advantage. Images {side}x{side}, volumes "
+        f"{cube}x{cube}x{cube}, {most} threads, {machine['cpu']}; all libraries in turns in one process, outputs "
+        "preallocated, the others given the 1-D taps where the kernel has them ([every figure](#speed))."
+    )
+    return f"![Time against taps](benchmarks/results/peers.png)\n\n{summary_table(measured)}\n\n{note}"
+
+
 def peers_section(measured: dict[str, Any]) -> str:
-    """Return the two tables that decide, under the machine they were measured on."""
+    """Return the two tables that decide, under the machine they were measured on, and the plots that there are."""
     shown = [g for g in groups(measured) if g[0] in ("separable float32", "dense float32") and g[1] > 1]
     parts = [description(measured), *(group_table(measured, group, threads) for group, threads in shown)]
-    parts.append("All groups, types and volumes: [benchmarks/results/peers.md](benchmarks/results/peers.md).")
+    parts.append(
+        "All groups, types and volumes: [peers.md](benchmarks/results/peers.md); the filter family beside SciPy's: "
+        "[filters.md](benchmarks/results/filters.md); layers beside PyTorch and TensorFlow: "
+        "[nn.md](benchmarks/results/nn.md); the automatic choice: [regret.md](benchmarks/results/regret.md)."
+    )
+    parts += [
+        f"{text}\n\n![{text}](benchmarks/results/{name})"
+        for name, text in PICTURES.items()
+        if (README.parent / "benchmarks" / "results" / name).is_file()
+    ]
     return "\n\n".join(parts)
 
 

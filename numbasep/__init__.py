@@ -34,7 +34,7 @@ _HOME = {
     "filter_bank": "api.bank",
     "plan": "api.planning",
     "show_config": "api.planning",
-    "warmup": "api.planning",
+    "warmup": "api.warming",
     "calibrate": "calibration",
     "factorize": "factor",
     "is_separable": "factor",
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from .api.generic import generic_laplace as generic_laplace
     from .api.planning import plan as plan
     from .api.planning import show_config as show_config
-    from .api.planning import warmup as warmup
+    from .api.warming import warmup as warmup
     from .backends.threads import num_threads as num_threads
     from .backends.threads import set_num_threads as set_num_threads
     from .calibration import calibrate as calibrate

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numbasep import accelerator, cost
+from numbasep import accelerator, cost, trials
 from numbasep import machine as machines
 from numbasep.accelerator import Accelerator
 from numbasep.backends import recursive
@@ -32,7 +32,6 @@ from numbasep.planner import Plan, choose
 from numbasep.problem import DEVICES, Options, make_problem, make_windows
 
 BUSY = 0.6  # load a processor above which measurements mislead
-REPEATS = 5  # each measurement is the shortest of so many
 SHAPES = ((64, 64), (256, 256), (96, 4096))  # of images that stay in cache; of the last, not all rows do
 WIDE = 1024  # rows from here on are filtered ...
 SMALL_KERNEL = 49  # ... with kernels up to this size, for the sake of time
@@ -42,21 +41,22 @@ PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 LEAST = 1e-14  # seconds of a step that proved to cost nothing
 DISTURBED = 6.0  # a memory this many times slower than the reference is another process
 MOST_START = 2e-4  # seconds beyond which the start of threads was disturbed
+FASTEST = 0.05  # of its share on the reference that a step takes at least: less was noise
 REFITS = 8
 PRIOR = 0.5  # weight of the reference beside that of a sample which is 3 % off: 6
 
 
 def calibrate(*, store: bool = True, device: str | None = None) -> Machine | Accelerator:
-    """Measure this machine, in about two seconds, and let plans made from now on use the result.
+    """Measure this machine, in about a second, and let plans made from now on use the result.
 
     Parameters
     ----------
-    device : {"cpu", "cuda"}, optional
-        What to measure.  Default: the CPU.
     store : bool, optional
         Whether to write the constants to the cache directory (``NUMBASEP_CACHE_DIR`` overrides where), so
         that later processes find them.  They hold for this processor, these versions and this number of
         threads.
+    device : {"cpu", "cuda"}, optional
+        What to measure.  Default: the CPU.
 
     Returns
     -------
@@ -74,6 +74,11 @@ def calibrate(*, store: bool = True, device: str | None = None) -> Machine | Acc
     -----
     Calibrate on an idle machine: a RuntimeWarning says if it seems busy.  Without a calibration, plans use
     the constants that ship with the package.
+
+    Examples
+    --------
+    >>> import numbasep
+    >>> constants = numbasep.calibrate(store=False)  # doctest: +SKIP
     """
     if device not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}, got {device!r}")
@@ -123,7 +128,7 @@ def _warn_if_busy(threads: int) -> None:
 
 def _measure(threads: int) -> Machine:
     cpu = machines.fingerprint(threads)["cpu"]
-    call = _seconds(_run((8, 8), _dense(3, 3), PRECISIONS[0], 1))
+    call = trials.seconds(trials.prepared((8, 8), trials.dense(3, 3), PRECISIONS[0], 1))
     machine = dataclasses.replace(
         REFERENCE,
         name=f"{cpu}, {threads} threads, calibrated {time.strftime('%Y-%m-%d')}",
@@ -142,12 +147,16 @@ def _measure(threads: int) -> Machine:
         check_seconds=(narrow, wide),
     )
     machine = dataclasses.replace(machine, thread_seconds=_thread_start(threads, machine))
+    arrays = np.ones((2, max(LARGE_SIDES) ** 2), single)
     machine = dataclasses.replace(
         machine,
-        copy_rate=(_memory(1, "direct", machine), _memory(threads, "direct", machine)),
-        stream_rate=(_memory(1, "separable", machine), _memory(threads, "separable", machine)),
-    )
-    tiny = _seconds(_run((8, 8), _dense(3, 3), PRECISIONS[0], 1, "fft"))
+        copy_rate=(_memory(1, "direct", machine, arrays), _memory(threads, "direct", machine, arrays)),
+        stream_rate=(
+            _memory(1, "separable", machine, arrays), _memory(threads, "separable", machine, arrays)
+        ),
+    )  # fmt: skip
+    del arrays
+    tiny = trials.seconds(trials.prepared((8, 8), trials.dense(3, 3), PRECISIONS[0], 1, "fft"))
     machine = dataclasses.replace(
         machine,
         fft_seconds=(_transforms(single), _transforms(double)),
@@ -158,82 +167,23 @@ def _measure(threads: int) -> Machine:
     return dataclasses.replace(machine, fft_thread_seconds=_transform_threads(threads, machine))
 
 
-# ------------------------------------------------------------------------------------- stopwatch
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    """Shortest time of `call`, after a first one that compiles and fills caches."""
-    call()
-    best = float("inf")
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
-def _dense(rows: int, columns: int) -> NDArray[np.float64]:
-    return np.random.default_rng(0).uniform(0.5, 1.0, (rows, columns))
-
-
-def _product(*sizes: int) -> NDArray[np.float64]:
-    """A separable kernel whose taps differ."""
-    kernel = np.ones(())
-    for n in sizes:
-        kernel = np.multiply.outer(kernel, np.linspace(1.0, 1.5, n))
-    return kernel
-
-
-def _two_terms(rows: int, columns: int) -> NDArray[np.float64]:
-    return _product(rows, columns) + np.outer(np.linspace(1, 2, rows) ** 2, np.linspace(2, 1, columns) ** 2)
-
-
-def _run(
-    shape: tuple[int, ...], weights: NDArray[Any], dtype: np.dtype[Any], workers: int, method: str = "direct"
-) -> Callable[[], Any]:
-    planned = _plan(shape, weights, dtype, workers, method)
-    x, out = np.ones(shape, dtype), np.ones(shape, dtype)
-    return lambda: run_plan(planned, x, out)
-
-
-def _plan(
-    shape: tuple[int, ...], weights: NDArray[Any], dtype: np.dtype[Any], workers: int, method: str
-) -> Plan:
-    axes = tuple(range(weights.ndim))
-    problem = make_problem(
-        shape,
-        dtype,
-        dtype,
-        make_windows(shape, axes, weights.shape, "reflect", 0, flip=False),
-        cval=0.0,
-        footprint="support",
-        options=Options(method=method, workers=workers, rtol=1e-3),
-        operation="correlate",
-        complex_kernel=False,
-        integer_l1=None,
-    )
-    found = forms(weights, thorough=True)
-    choice = choose(problem, kernel_facts(weights, found), REFERENCE)
-    return Plan(problem, choice, Operator(found, None, weights), REFERENCE.name)
-
-
 # ----------------------------------------------------------------------------- direct and separable
 
 
 def _samples() -> Iterator[tuple[str, NDArray[np.float64]]]:
     """Kernels, each with the route to take, that tell all steps apart."""
     for rows, columns in ((1, 1), (3, 3), (7, 7), (15, 15), (5, 41)):
-        yield "direct", _dense(rows, columns)
+        yield "direct", trials.dense(rows, columns)
     yield "direct", np.diag(np.linspace(1, 2, 24))
     for rows, columns in ((3, 3), (15, 3), (5, 9), (41, 2), (33, 33), (3, 41), (41, 19)):
-        yield "separable", _product(rows, columns)
+        yield "separable", trials.product(rows, columns)
     for rows, columns in ((3, 3), (9, 5), (9, 9), (25, 25)):
-        yield "separable", _two_terms(rows, columns)
+        yield "separable", trials.two_terms(rows, columns)
     for rows, columns in ((45, 3), (3, 45), (45, 45)):
         yield "separable", np.ones((rows, columns))
-    yield "direct", _product(3, 3, 3)
-    yield "separable", _product(3, 3, 3)
-    yield "separable", _product(5, 5, 5) + np.pad([[[9.0]]], 2)
+    yield "direct", trials.product(3, 3, 3)
+    yield "separable", trials.product(3, 3, 3)
+    yield "separable", trials.product(5, 5, 5) + np.pad([[[9.0]]], 2)
 
 
 def _steps(dtype: np.dtype[Any], machine: Machine) -> Steps:
@@ -249,15 +199,13 @@ def _steps(dtype: np.dtype[Any], machine: Machine) -> Steps:
             shape = (round(math.prod(shape) ** (1 / 3)),) * 3
         if shape[-1] > WIDE and weights.size > SMALL_KERNEL:
             continue
-        planned = _plan(shape, weights, stored, 1, method)
-        facts = kernel_facts(weights, planned.kernel.forms)
-        if method == "direct":
-            steps = cost.direct_steps(planned.problem, facts, machine)
-        else:
-            steps = cost.form_steps(planned.problem, facts.forms[0], machine)
+        planned = trials.plan_call(shape, weights, stored, 1, method)
+        _, steps = trials.facts_and_steps(planned, machine)
         x, out = np.ones(shape, stored), np.ones(shape, stored)
         rows.append(steps)
-        times.append(max(_seconds(functools.partial(run_plan, planned, x, out)) - machine.call_seconds, 1e-7))
+        times.append(
+            max(trials.seconds(functools.partial(run_plan, planned, x, out)) - machine.call_seconds, 1e-7)
+        )
     which = int(dtype == np.float64)
     return _fitted(np.array(rows), np.array(times), machine.call_seconds, REFERENCE.steps[which])
 
@@ -277,13 +225,13 @@ def _fitted(counts: NDArray[Any], seconds: NDArray[Any], call: float, reference:
         found = nnls(system, np.concatenate([wanted * weights, np.full(usual.size, PRIOR)]))[0]
         off = np.abs(relative @ found - wanted)
         weights = 1 / np.sqrt(np.maximum(off, 0.03))
-    return Steps(*np.maximum(found * usual * speed, LEAST).tolist())
+    return Steps(*np.maximum(np.maximum(found, FASTEST) * usual * speed, LEAST).tolist())
 
 
 def _check(dtype: np.dtype[Any]) -> tuple[float, float]:
     """Fixed seconds, and seconds a number, of looking for the largest magnitude."""
     small, large = (np.ones(side**2, dtype) for side in (8, 256))
-    least, most = (_seconds(functools.partial(largest_magnitude, x)) for x in (small, large))
+    least, most = (trials.seconds(functools.partial(largest_magnitude, x)) for x in (small, large))
     return least, max((most - least) / large.size, LEAST)
 
 
@@ -293,9 +241,9 @@ def _recursion(dtype: np.dtype[Any]) -> float:
     taps = np.exp(-0.5 * (np.arange(-40, 41) / sigma) ** 2)
     found = recursion.fit(taps, dtype)
     assert found is not None
-    problem = _plan((side, side), np.outer(taps, taps), dtype, 1, "direct").problem
+    problem = trials.plan_call((side, side), np.outer(taps, taps), dtype, 1, "direct").problem
     x, out = np.ones((side, side), dtype), np.ones((side, side), dtype)
-    seconds = _seconds(lambda: recursive.correlate((found, found), problem, x, out))
+    seconds = trials.seconds(lambda: recursive.correlate((found, found), problem, x, out))
     return seconds / (2 * side * (side + 2 * found.margin))
 
 
@@ -305,25 +253,25 @@ def _thread_start(threads: int, machine: Machine) -> float:
         return REFERENCE.thread_seconds
     found = []
     for side in (512, 768):
-        one, every = (_seconds(_run((side, side), _dense(7, 7), PRECISIONS[0], n)) for n in (1, threads))
+        one, every = (
+            trials.seconds(trials.prepared((side, side), trials.dense(7, 7), PRECISIONS[0], n))
+            for n in (1, threads)
+        )
         found.append(every - machine.call_seconds - (one - machine.call_seconds) / threads)
     return min(max(min(found), 1e-6), MOST_START)
 
 
-def _memory(threads: int, method: str, machine: Machine) -> Table:
-    """What images beyond the cache take longer than their steps should."""
+def _memory(threads: int, method: str, machine: Machine, arrays: NDArray[Any]) -> Table:
+    """What images beyond the cache, parts of `arrays`, take longer than their steps should."""
     table = [(8.0 * math.prod(SHAPES[-1]), 1e12)]
     nothing = (((1.0, 1e18),),) * 2
     quiet = dataclasses.replace(machine, copy_rate=nothing, stream_rate=nothing)
-    weights = _product(3, 3)
+    weights = trials.product(3, 3)
     for side in LARGE_SIDES:
-        planned = _plan((side, side), weights, PRECISIONS[0], threads, method)
-        facts = kernel_facts(weights, planned.kernel.forms)
-        if method == "direct":
-            steps = cost.direct_steps(planned.problem, facts, quiet)
-        else:
-            steps = cost.form_steps(planned.problem, facts.forms[0], quiet)
-        extra = _seconds(_run((side, side), weights, PRECISIONS[0], threads, method))
+        planned = trials.plan_call((side, side), weights, PRECISIONS[0], threads, method)
+        facts, steps = trials.facts_and_steps(planned, quiet)
+        x, out = (array[: side * side].reshape(side, side) for array in arrays)
+        extra = trials.seconds(functools.partial(run_plan, planned, x, out))
         extra -= cost.steps_seconds(planned.problem, facts, steps, 9, quiet)
         moved = 8.0 * side**2
         usual = REFERENCE.copy_seconds(moved, min(threads, 2), fused=method == "separable")
@@ -342,7 +290,7 @@ def _transforms(dtype: np.dtype[Any]) -> Table:
     for side in TILES:
         tile = np.ones((side, side), dtype)
         there_and_back = _round_trip(tile, scipy.fft.rfftn(tile))
-        table.append((float(side**2), _seconds(there_and_back) / side**2))
+        table.append((float(side**2), trials.seconds(there_and_back) / side**2))
     return tuple(table)
 
 
@@ -361,25 +309,25 @@ def _round_trip(tile: NDArray[Any], spectrum: NDArray[Any]) -> Callable[[], Any]
 
 def _tile_handling(machine: Machine) -> float:
     """Seconds a point of gathering and storing: what a filter takes beyond its transforms."""
-    side, weights = 1024, _dense(31, 31)
-    problem = _plan((side, side), weights, PRECISIONS[0], 1, "fft").problem
+    side, weights = 1024, trials.dense(31, 31)
+    problem = trials.plan_call((side, side), weights, PRECISIONS[0], 1, "fft").problem
     tiles = tiling(problem)
     points = tiles.tiles * tiles.points
     known = (
         machine.call_seconds + cost.check_seconds(problem, machine) + tiles.tiles * machine.fft_call_seconds
     )
-    extra = _seconds(_run((side, side), weights, PRECISIONS[0], 1, "fft")) - known
+    extra = trials.seconds(trials.prepared((side, side), weights, PRECISIONS[0], 1, "fft")) - known
     return max(extra / points - machine.fft_point_seconds(tiles.points, double=False), 1e-10)
 
 
 def _tile_conversion(machine: Machine) -> float:
     """Seconds of making an integer of a result."""
     side, weights = 256, np.ones((9, 9))
-    problem = _plan((side, side), weights, np.dtype(np.uint8), 1, "fft").problem
+    problem = trials.plan_call((side, side), weights, np.dtype(np.uint8), 1, "fft").problem
     known = cost.fft_seconds(
         problem, dataclasses.replace(machine, fft_converted_seconds=0.0), tiling(problem)
     )
-    extra = _seconds(_run((side, side), weights, np.dtype(np.uint8), 1, "fft")) - known
+    extra = trials.seconds(trials.prepared((side, side), weights, np.dtype(np.uint8), 1, "fft")) - known
     return max(extra / side**2, 1e-10)
 
 
@@ -387,8 +335,8 @@ def _transform_threads(threads: int, machine: Machine) -> float:
     """Fixed seconds of several threads."""
     if threads == 1:
         return REFERENCE.fft_thread_seconds
-    side, weights = 1024, _dense(31, 31)
-    problem = _plan((side, side), weights, PRECISIONS[0], threads, "fft").problem
+    side, weights = 1024, trials.dense(31, 31)
+    problem = trials.plan_call((side, side), weights, PRECISIONS[0], threads, "fft").problem
     known = cost.fft_seconds(problem, dataclasses.replace(machine, fft_thread_seconds=0.0), tiling(problem))
-    extra = _seconds(_run((side, side), weights, PRECISIONS[0], threads, "fft")) - known
+    extra = trials.seconds(trials.prepared((side, side), weights, PRECISIONS[0], threads, "fft")) - known
     return min(max(extra, 1e-6), 5 * MOST_START)

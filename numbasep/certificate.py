@@ -1,4 +1,11 @@
-"""What a plan really computes, read off the image of a single sample."""
+"""What a plan really computes, read off the image of a single sample.
+
+Two things are checked, each where it can go wrong.  The terms of every factorization are multiplied out and compared
+with every weight before a plan may use them (`numbasep.factor.form.build`): that is `Form.error`, a part of the error
+bound of every plan.  The compiled kernels are run on a single sample by `Plan.verify`, which ``effort="measure"``
+always calls, and by the tests for every route and type on all kernels found in practice.  An ordinary plan does not run
+them: that would cost more than planning.
+"""
 
 from __future__ import annotations
 

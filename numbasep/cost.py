@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from operator import mul
-from typing import Any
+from operator import add, mul
+from typing import Any, NamedTuple
 
 from numbasep import overlap
 from numbasep.facts import FormFacts, KernelFacts, RecursionFacts
@@ -48,8 +47,7 @@ def bytes_per_pixel(problem: Problem) -> float:
 # ------------------------------------------------------------------------------------- geometry
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """A separable term in one pass."""
 
     rows: int
@@ -64,8 +62,7 @@ class _Part:
     """Whether these are equal and adjacent."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pass:
+class _Pass(NamedTuple):
     """The sizes of one pass of the plane driver."""
 
     planes: int
@@ -144,58 +141,79 @@ def _dense_pass(shape: _Pass, taps: int, runs: int, machine: Machine, which: int
     return _plus(_packed(shape), Steps(calls=calls, column_taps=blocks * taps, runs=blocks * runs))
 
 
-def _is_fused(shape: _Pass, parts: Sequence[_Part], machine: Machine, which: int) -> bool:
+def _is_fused(shape: _Pass, groups: Sequence[Sequence[_Part]], machine: Machine, which: int) -> bool:
     """Whether the pass reads the array itself, as `backends.edges` decides."""
     reach = (shape.column_taps - 1) * shape.inner
     return (
         machine.fuses
-        and len(parts) == shape.sources == 1
+        and len(groups) == shape.sources == 1
         and reach <= machine.lanes[which] <= shape.width
         and (shape.stored or shape.row_taps <= MOST_CONVERSIONS)
-        and not (parts[0].row_box and shape.row_taps > MOST_BOX_ROWS)
+        and not (groups[0][0].row_box and shape.row_taps > MOST_BOX_ROWS)
     )
 
 
-def _separable_pass(shape: _Pass, parts: Sequence[_Part], machine: Machine, which: int) -> Steps:
-    """One pass of separable terms."""
+def _separable_pass(shape: _Pass, groups: Sequence[Sequence[_Part]], machine: Machine, which: int) -> Steps:
+    """One pass of separable terms; those of a group share their taps along the columns, and that work."""
     lanes = int(machine.lanes[which])
-    if _is_fused(shape, parts, machine, which):
-        (part,) = parts
+    if _is_fused(shape, groups, machine, which):
+        (group,) = groups
+        taps, columns = sum(part.rows for part in group), group[0].columns
         stripes = shape.planes * _blocks(shape.rows, STRIPE_ROWS) * _blocks(shape.width, lanes)
-        served = stripes * (part.rows + STRIPE_ROWS - 1) / STRIPE_ROWS
+        served = stripes * (taps + STRIPE_ROWS - 1) / STRIPE_ROWS
         return Steps(
-            fused=stripes, fused_rows=stripes * part.rows,
-            fused_columns=stripes * part.columns if part.columns > 1 else 0,
+            fused=stripes, fused_rows=stripes * taps, fused_columns=stripes * columns if columns > 1 else 0,
             converted=0 if shape.stored else served + shape.numbers,
         )  # fmt: skip
-    total = _packed(shape)
-    rows, block = shape.planes * _blocks(shape.rows, BLOCK_ROWS), BLOCK_VECTORS * lanes
-    for number, part in enumerate(parts):
-        wide = shape.width + ((shape.column_taps - 1) * shape.inner if part.columns > 1 else 0)
-        both = part.columns > 1 and part.rows > 1
-        done = Steps(
-            terms=shape.numbers if number else 0,
-            calls=shape.planes * -(-shape.rows // STEP_ROWS) * (1 + both),
-        )
-        if part.rows > 1 or part.columns == 1:
-            blocks = rows * _blocks(wide, block)
+    numbers, block = shape.numbers, BLOCK_VECTORS * lanes
+    rows, steps = shape.planes * _blocks(shape.rows, BLOCK_ROWS), shape.planes * -(-shape.rows // STEP_ROWS)
+    calls = column_taps = runs = line_taps = squares = square_taps = row_boxes = column_boxes = 0
+    for group in groups:
+        columns, along = group[0].columns, group[0].columns > 1
+        down = len(group) > 1 or group[0].rows > 1 or not along
+        calls += along + down
+        wide = shape.width + ((shape.column_taps - 1) * shape.inner if along else 0)
+        for part in group if down else ():
             if part.row_box and part.rows >= STEP_ROWS:
-                done = done._replace(row_boxes=blocks)
+                row_boxes += _blocks(wide, block)
             else:
-                done = done._replace(column_taps=blocks * part.rows, runs=blocks * part.row_runs)
-        if part.columns > 1:
-            if part.column_box and part.columns >= STEP_ROWS:
-                done = done._replace(column_boxes=shape.numbers)
-            elif part.columns >= SQUARE_TAPS:
-                done = done._replace(squares=shape.numbers, square_taps=shape.numbers * part.columns)
-            else:
-                done = done._replace(line_taps=shape.numbers * part.columns)
-        total = _plus(total, done)
-    return total
+                column_taps += _blocks(wide, block) * part.rows
+                runs += _blocks(wide, block) * part.row_runs
+        if not along:
+            continue
+        if group[0].column_box and columns >= STEP_ROWS:
+            column_boxes += 1
+        elif columns >= SQUARE_TAPS:
+            squares, square_taps = squares + 1, square_taps + columns
+        else:
+            line_taps += columns
+    return _plus(
+        _packed(shape),
+        Steps(
+            calls=steps * calls, column_taps=rows * column_taps, runs=rows * runs, line_taps=numbers * line_taps,
+            squares=numbers * squares, square_taps=numbers * square_taps, terms=numbers * (len(groups) - 1),
+            row_boxes=rows * row_boxes, column_boxes=numbers * column_boxes,
+        ),
+    )  # fmt: skip
+
+
+def column_groups(form: FormFacts) -> list[list[int]]:
+    """Terms that share their taps along the last axis: their sums down the rows are added up before that pass.
+
+    As `backends.program` groups them: a single tap takes no pass, and equal taps down many rows are summed as a box,
+    on their own.
+    """
+    groups: dict[int, list[int]] = {}
+    for t in range(form.rank):
+        alone = (form.factors[t] or (0,))[-1] < 2 or (
+            len(form.factors[t]) > 1 and form.boxes[t][-2] and form.factors[t][-2] >= STEP_ROWS
+        )
+        groups.setdefault(-1 - t if alone else form.groups[t][-1], []).append(t)
+    return list(groups.values())
 
 
 def _plus(a: Steps, b: Steps) -> Steps:
-    return Steps(*map(sum, zip(a, b, strict=True)))
+    return Steps._make(map(add, a, b))
 
 
 # ------------------------------------------------------------------------------------- filters
@@ -205,7 +223,7 @@ def direct_steps(problem: Problem, facts: KernelFacts, machine: Machine) -> Step
     """Steps of summation over the non-zero weights."""
     if not problem.windows or not problem.pixels:
         return Steps()
-    shape = replace(_plane(problem), sources=facts.planes)
+    shape = _plane(problem)._replace(sources=facts.planes)
     taps = facts.size if problem.footprint == "window" else facts.nonzeros
     runs = facts.runs if shape.row_taps > 1 else taps
     return _dense_pass(shape, taps, runs, machine, precision(problem))
@@ -236,13 +254,13 @@ def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
                 shape.stored or axis > 0,
             )
             part = _Part(form.factors[t][axis], form.runs[t][axis], form.boxes[t][axis], 1, False)
-            total = _plus(total, _separable_pass(lines, (part,), machine, which))
+            total = _plus(total, _separable_pass(lines, ((part,),), machine, which))
         each = problem.pixels // window.out_size * len(made) * problem.real_dtype.itemsize
         thickness = max(1, min(window.out_size, max(SLAB_BYTES // max(each, 1), window.taps)))
         slabs = -(-window.out_size // thickness)
         total = total._replace(passes=total.passes + slabs * (len(made) + 1) - 1)
         groups = [(groups[t], form.groups[t][axis]) for t in range(form.rank)]
-    parts = [_part(problem, form, t, shape) for t in range(form.rank)]
+    parts = [[_part(problem, form, t, shape) for t in group] for group in column_groups(form)]
     last = _Pass(
         shape.planes, shape.rows, shape.row_taps, shape.width, shape.column_taps, shape.inner,
         len(set(groups)) if outer > 0 else 1, shape.stored or outer > 0,

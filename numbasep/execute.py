@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,12 @@ import numpy.typing as npt
 from .arrays import as_input, has_whole_strides, is_direct_target, make_output, result_dtype
 from .casting import store
 from .planner import Plan
+from .problem import Problem
 from .routes import Candidate
 
 Array = npt.NDArray[Any]
+Normal = tuple[float, float, float] | None
+Runner = Callable[[Any, Problem, Candidate, Array, Array, Normal], None]
 
 OCCUPYING = (
     1 << 14
@@ -46,14 +50,25 @@ def run_plan(plan: Plan, input: npt.ArrayLike, output: Any = None) -> Array:
     return filter_array(plan, x, output)
 
 
-def filter_array(
-    plan: Plan, x: Array, output: Any, normal: tuple[float, float, float] | None = None
-) -> Array:
+def filter_array(plan: Plan, x: Array, output: Any, normal: Normal = None) -> Array:
     """Filter `x`, an array that the plan was made for, into `output`, a new array unless it is one.
 
     With `normal`, NaN samples weigh nothing (`backends.cpu.correlate`); only for plans that `can_leave_out`.
     """
-    problem = plan.problem
+    problem, chosen = plan.problem, plan.choice.chosen
+    small = plan.kernel.small.get(chosen.form) if chosen.runner == "planes" and normal is None else None
+    if small is not None and x.flags.carray:
+        if chosen.needs_finite and _applicable(plan, x, ignore_nan=False) is not chosen:
+            small = None
+        if output is None:
+            out = np.empty(problem.out_shape, problem.output_dtype)
+        elif _is_plain_target(output, problem, x):
+            out = output
+        else:
+            small = None
+        if small is not None:
+            small(x, out)
+            return out
     if problem.device == "cuda":
         from .backends import cuda
 
@@ -77,37 +92,55 @@ def filter_array(
     return out
 
 
-def _run(plan: Plan, x: Array, out: Array, normal: tuple[float, float, float] | None) -> None:
+def _is_plain_target(output: Any, problem: Problem, x: Array) -> bool:
+    """Whether `output` is an array as `filter_array` would make it, apart from `x`."""
+    return (
+        type(output) is np.ndarray
+        and output.flags.carray
+        and output.dtype == problem.output_dtype
+        and output.shape == problem.out_shape
+        and not np.may_share_memory(output, x)
+    )
+
+
+def _run(plan: Plan, x: Array, out: Array, normal: Normal) -> None:
     problem, operator = plan.problem, plan.kernel
     if not problem.windows or 0 in problem.shape:
         # no filtered axis: the kernel is one number; no input at all: only the boundary value is left
         store(_scaled(x, operator.weights, problem), out, problem.cast)
         return
     candidate = _applicable(plan, x, ignore_nan=normal is not None)
-    if candidate.method == "fft":
-        from .backends import fft, threads
+    RUNNERS[candidate.runner](operator, problem, candidate, x, out, normal)
 
-        workers = threads.thread_count(problem.workers)
-        integers = candidate.exact and problem.integer_data
-        fft.correlate(x, operator.weights, problem, out, workers, integers=integers)
-        return
-    if candidate.recursive:
-        from .backends import recursive
 
-        recursive.correlate(operator.recursions, problem, x, out)
-        return
+def _planes(operator: Any, problem: Problem, c: Candidate, x: Array, out: Array, normal: Normal) -> None:
     from .backends import cpu
 
-    cpu.correlate(operator, problem, candidate.form, x, out, normal)
+    cpu.correlate(operator, problem, c.form, x, out, normal)
+
+
+def _recursive(operator: Any, problem: Problem, _c: Candidate, x: Array, out: Array, _normal: Normal) -> None:
+    from .backends import recursive
+
+    recursive.correlate(operator.recursions, problem, x, out)
+
+
+def _transforms(operator: Any, problem: Problem, c: Candidate, x: Array, out: Array, _normal: Normal) -> None:
+    from .backends import fft, threads
+
+    workers, integers = threads.thread_count(problem.workers), c.exact and problem.integer_data
+    fft.correlate(x, operator.weights, problem, out, workers, integers=integers)
+
+
+RUNNERS: dict[str, Runner] = {"planes": _planes, "recursive": _recursive, "transforms": _transforms}
+"""What computes a candidate: `Candidate.runner` names one. Each imports its backend when it is first used."""
 
 
 def can_leave_out(plan: Plan) -> bool:
     """Whether the plan can leave NaN samples out in its one pass: real data on the CPU's plane kernels."""
     problem, choice = plan.problem, plan.choice
     real = problem.compute_dtype.kind == "f" and problem.input_dtype.kind == "f"
-    plain = all(
-        c is None or (c.method != "fft" and not c.recursive) for c in (choice.chosen, choice.fallback)
-    )
+    plain = all(c is None or c.runner == "planes" for c in (choice.chosen, choice.fallback))
     on_cpu = problem.device != "cuda"
     return on_cpu and real and plain and bool(problem.windows) and 0 not in problem.shape
 

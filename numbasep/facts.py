@@ -232,8 +232,7 @@ def _count_runs(nonzero: NDArray[np.bool_]) -> int:
 
 
 def _form_facts(form: FormLike) -> FormFacts:
-    axes = [_factor_facts(np.array(factors)) for factors in zip(*form.terms, strict=True)]
-    counts, runs, boxes, groups = ([one[kind] for one in axes] for kind in range(4))
+    counts, runs, boxes, groups = _all_factor_facts(form.terms)
     return FormFacts(
         name=form.name,
         factors=tuple(zip(*counts, strict=True)),
@@ -263,6 +262,8 @@ def _is_coherent(form: FormLike) -> bool:
     if form.amplification > 1 + NO_CANCELLATION:
         return False
     rank = len(form.terms)
+    if all(not bool((taps < 0).any()) for taps in {id(t): t for term in form.terms for t in term}.values()):
+        return True
     alike, opposite = np.ones((rank, rank), bool), np.zeros((rank, rank), bool)
     for factors in zip(*form.terms, strict=True):  # which signs a product of two terms has where both touch
         above, below = np.array(factors) > 0, np.array(factors) < 0
@@ -272,14 +273,33 @@ def _is_coherent(form: FormLike) -> bool:
     return not bool(opposite.any())
 
 
-def _factor_facts(taps: NDArray[Any]) -> tuple[list[int], list[int], list[bool], list[int]]:
-    """Of the factors along one axis, the rows of `taps`: non-zero taps, their runs, which are boxes, which equal."""
+def _all_factor_facts(terms: Sequence[Sequence[NDArray[Any]]]) -> tuple[list[list[Any]], ...]:
+    """For each axis and each term's factor: non-zero taps, their runs, whether it is a box, the first that is equal."""
+    stacked = [np.array(factors) for factors in zip(*terms, strict=True)]
+    rank, cubic = len(terms), len({taps.shape for taps in stacked}) == 1
+    found = [_factor_facts(taps) for taps in ([np.concatenate(stacked)] if cubic else stacked)]
+    counts, runs, boxes = ([number for one in found for number in one[kind]] for kind in range(3))
+    if rank == 1:
+        groups = [[0]] * len(stacked)
+    else:
+        groups = [_first_equal(taps) for taps in stacked]
+    cuts = range(0, rank * len(stacked), rank) if rank else []
+    cut = ([numbers[i : i + rank] for i in cuts] for numbers in (counts, runs, boxes))
+    return (*cut, groups)
+
+
+def _factor_facts(taps: NDArray[Any]) -> tuple[list[int], list[int], list[bool]]:
+    """Of factors, the rows of `taps`: non-zero taps, runs of these, which are boxes."""
     nonzero = taps != 0
     counts = nonzero.sum(axis=1)
     runs = nonzero[:, 0] + (nonzero[:, 1:] & ~nonzero[:, :-1]).sum(axis=1)
     level = taps[np.arange(len(taps)), nonzero.argmax(axis=1)]
-    constant = ((taps == level[:, None]) == nonzero).all(axis=1)
-    boxes = (runs == 1) & (counts > 1) & constant
+    boxes = (runs == 1) & (counts > 1) & ((taps == level[:, None]) == nonzero).all(axis=1)
+    return counts.tolist(), runs.tolist(), boxes.tolist()
+
+
+def _first_equal(taps: NDArray[Any]) -> list[int]:
     first: dict[bytes, int] = {}
-    groups = [first.setdefault(row.tobytes(), i) for i, row in enumerate(taps)] if len(taps) > 1 else [0]
-    return counts.tolist(), runs.tolist(), boxes.tolist(), groups
+    width = taps.shape[1] * taps.itemsize
+    content = taps.tobytes()
+    return [first.setdefault(content[i * width : (i + 1) * width], i) for i in range(len(taps))]

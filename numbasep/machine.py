@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from numbasep import reference
+
 Table = tuple[tuple[float, float], ...]
 T = TypeVar("T")
 
@@ -123,82 +125,14 @@ class Machine:
         return interpolate(self.fft_seconds[double], points)
 
 
-REFERENCE = Machine(
-    name="reference (x86-64 with AVX-512, 2 cores)",
-    threads=2,
-    fuses=True,
-    lanes=(16.0, 8.0),
-    call_seconds=15e-6,
-    thread_seconds=40e-6,
-    steps=(
-        Steps(
-            passes=2e-05,
-            packed=1.7e-10,
-            stored=1e-12,
-            converted=1e-12,
-            rows=4.5e-08,
-            edges=1.2e-08,
-            calls=3.5e-07,
-            column_taps=1.5e-11,
-            runs=3.9e-11,
-            line_taps=6.5e-11,
-            squares=3.1e-10,
-            square_taps=1.3e-11,
-            terms=5e-11,
-            row_boxes=5.5e-10,
-            column_boxes=5.8e-10,
-            fused=3e-10,
-            fused_rows=2.1e-11,
-            fused_columns=2.6e-11,
-        ),
-        Steps(
-            passes=2.2e-05,
-            packed=1.2e-09,
-            stored=1e-12,
-            converted=1e-12,
-            rows=2.5e-08,
-            edges=1.1e-08,
-            calls=4.5e-07,
-            column_taps=3.1e-11,
-            runs=5.4e-11,
-            line_taps=1e-10,
-            squares=3.1e-10,
-            square_taps=3.1e-11,
-            terms=3e-10,
-            row_boxes=6e-10,
-            column_boxes=1.06e-09,
-            fused=6.2e-10,
-            fused_rows=6.1e-11,
-            fused_columns=3.1e-11,
-        ),
-    ),
-    recursion_seconds=(1.3e-9, 2.6e-9),
-    check_call_seconds=5e-6,
-    check_seconds=(0.13e-9, 0.4e-9),
-    copy_rate=(
-        ((1e6, 200e9), (4e6, 45e9), (8e6, 22e9), (1.3e8, 19e9)),
-        ((1e6, 400e9), (4e6, 80e9), (8e6, 36e9), (1.3e8, 25e9)),
-    ),
-    stream_rate=(
-        ((1e6, 500e9), (8e6, 200e9), (3e7, 90e9), (1.3e8, 60e9)),
-        ((1e6, 900e9), (8e6, 250e9), (3e7, 100e9), (1.3e8, 80e9)),
-    ),
-    fft_seconds=(
-        (
-            (4096, 11e-9),
-            (16384, 7.6e-9),
-            (65536, 7.1e-9),
-            (147456, 8.0e-9),
-            (262144, 9.2e-9),
-            (1048576, 15e-9),
-        ),
-        ((4096, 16e-9), (16384, 12e-9), (65536, 12.5e-9), (147456, 15e-9), (262144, 17e-9), (1048576, 27e-9)),
-    ),
-    fft_pixel_seconds=1.2e-9,
-    fft_converted_seconds=3.5e-9,
-    fft_call_seconds=60e-6,
-    fft_thread_seconds=400e-6,
-)
+def _shipped() -> Machine:
+    """The constants of `numbasep.reference` as a Machine."""
+    fields: dict[str, Any] = dict(reference.FIELDS)
+    fields["steps"] = tuple(Steps(**units) for units in reference.STEPS)
+    return Machine(**fields)
+
+
+REFERENCE = _shipped()
 
 
 def interpolate(table: Table, x: float) -> float:
@@ -239,7 +173,7 @@ def fingerprint(threads: int) -> dict[str, Any]:
     """What a calibration is valid for: versions, processor, number of threads."""
     from importlib.metadata import PackageNotFoundError, version
 
-    versions: dict[str, Any] = {"format": FORMAT, "threads": threads, "cpu": _cpu_name()}
+    versions: dict[str, Any] = {"format": FORMAT, "threads": threads, "cpu": cpu_name()}
     for package in ("numbasep", "numba", "numpy", "scipy"):
         try:
             versions[package] = version(package)
@@ -249,7 +183,8 @@ def fingerprint(threads: int) -> dict[str, Any]:
 
 
 @functools.cache
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Model of the processor."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             for line in lines:

@@ -109,12 +109,23 @@ class Operator:
         """Prepared calls by memory layout; filled by the backends."""
         return {}
 
+    @functools.cached_property
+    def small(self) -> dict[int | None, Any]:
+        """By form, or None for the dense weights: a call on contiguous arrays that is one pass on one thread."""
+        return {}
+
     def form_terms(self, form: int) -> tuple[tuple[Term, ...], float]:
         """Terms and divisor of `forms[form]`."""
         if self.terms is not None and form == 0:
             return self.terms, self.forms[0].divisor
-        chosen = self.forms[form]
-        return tuple(tuple(map(support_factor, term)) for term in chosen.terms), chosen.divisor
+        if form not in self._support_terms:
+            terms = self.forms[form].terms
+            self._support_terms[form] = tuple(tuple(map(support_factor, term)) for term in terms)
+        return self._support_terms[form], self.forms[form].divisor
+
+    @functools.cached_property
+    def _support_terms(self) -> dict[int, tuple[Term, ...]]:
+        return {}
 
 
 def dense_slices(terms: Sequence[Sequence[Array]]) -> Iterator[Array]:

@@ -60,14 +60,23 @@ def choose(problem: Problem, facts: KernelFacts, machine: Machine | Accelerator)
     exact routes count.  With a tolerance, a route must certify an error within the tolerance or, if that is
     larger, direct summation's.
 
+    `problem.workers` has no say, so that a call gives the same bits with any number of threads.
+
     Integer data, kernels that are integers over a divisor, and integer results: where a route sums exactly
     and rounds once, in the division, no other is taken.  Conversion to integers truncates, so that a sum of
     899.9999 in place of 900 would show, in uniform areas for instance.
     """
     if isinstance(machine, Accelerator):
-        found = routes_cuda.price(problem, facts, machine)
-    else:
-        found = _price(problem, facts, machine)
+        return _cheapest(problem, routes_cuda.price(problem, facts, machine))
+    if problem.workers is None:
+        return _cheapest(problem, _price(problem, facts, machine))
+    shared = replace(problem, options=replace(problem.options, workers=None))
+    choice = _cheapest(problem, _price(shared, facts, machine))
+    return _for_workers(choice, problem, facts, machine)
+
+
+def _cheapest(problem: Problem, found: Mapping[str, tuple[Candidate, ...]]) -> Choice:
+    """The choice among priced candidates."""
     reference = found["direct"][0]
     forced = problem.method if problem.method != "auto" else None
     contract = _contract(problem, reference, found)
@@ -121,6 +130,25 @@ def _price(problem: Problem, facts: KernelFacts, machine: Machine) -> dict[str, 
             (Candidate(name, False, reason),) if reason else route.estimates(problem, facts, machine)
         )
     return found
+
+
+def _for_workers(choice: Choice, problem: Problem, facts: KernelFacts, machine: Machine) -> Choice:
+    """`choice`, decided for all threads, with the times and the memory of the threads that were asked for."""
+    asked = {
+        (c.method, c.form, c.runner): c
+        for candidates in _price(problem, facts, machine).values()
+        for c in candidates
+    }
+
+    def priced(candidate: Candidate) -> Candidate:
+        same = asked[candidate.method, candidate.form, candidate.runner]
+        return replace(candidate, seconds=same.seconds, workspace=same.workspace)
+
+    return Choice(
+        tuple(map(priced, choice.candidates)),
+        priced(choice.chosen),
+        priced(choice.fallback) if choice.fallback else None,
+    )
 
 
 def _contract(

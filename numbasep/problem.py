@@ -25,6 +25,7 @@ CASTS = ("truncate", "saturate")
 NAN_POLICIES = ("propagate", "omit", "raise")
 DEVICES = (None, "cpu", "cuda")
 
+_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 _SMALL = frozenset("?bBhHe")  # types whose every value is a float32
 _CODES = frozenset("?bBhHiIlLqQefdFD")
 
@@ -156,7 +157,7 @@ class Problem:
     @property
     def real_dtype(self) -> np.dtype[Any]:
         """float32 or float64: the type of the real and imaginary sums."""
-        return np.dtype(np.float32 if self.compute_dtype in (np.float32, np.complex64) else np.float64)
+        return _SINGLE if self.compute_dtype.char in "fF" else _DOUBLE
 
 
 # --------------------------------------------------------------------------- arguments

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numbasep.planner import Plan
     from numbasep.problem import Problem
 
+WASTEFUL = 1.2  # executed operations over those needed from which both are shown
 COLUMNS = ("route", "time", "operations", "bytes", "error bound", "")
 
 
@@ -92,6 +93,9 @@ def footnotes(plan: Plan) -> list[str]:
     lines = [
         f"workspace {engineering(plan.workspace, 'B', BYTES)}; operations and bytes for one output element"
     ]
+    chosen = plan.choice.chosen
+    if chosen.executed > WASTEFUL * chosen.operations:
+        lines.append(f"{chosen.operations:.4g} operations would do; {chosen.executed:.4g} are executed")
     if plan.problem.device == "cuda" and plan.choice.chosen.needs_finite:
         lines.append("results that are not finite: summed again directly, each by itself")
     elif plan.choice.fallback is not None:

@@ -40,7 +40,9 @@ class Candidate:
     seconds: float = math.inf
     """Predicted time of a call."""
     operations: float = math.inf
-    """Multiply-adds for one output element."""
+    """Multiply-adds or additions for one output element that the route needs; a box of any width needs three."""
+    executed: float = math.inf
+    """As many as are executed: multiply-adds where additions would do, short boxes tap by tap."""
     bytes: float = math.inf
     """Bytes read and written for one output element."""
     error_bound: float = math.inf
@@ -59,8 +61,8 @@ class Candidate:
     """Magnitude up to which no intermediate result overflows; data beyond it take the fallback, as NaN do."""
     workspace: int = 0
     """Bytes of temporary memory, of all threads together."""
-    recursive: bool = False
-    """It is the recursive filter."""
+    runner: str = "planes"
+    """What computes it: a name of `execute.RUNNERS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Can
             True,
             seconds=cost.steps_seconds(problem, facts, steps, taps, machine),
             operations=taps * number_parts(problem, facts),
+            executed=taps * number_parts(problem, facts),
             bytes=bytes_per_pixel(problem),
             error_bound=rounding.direct_bound(problem, facts),
             exact=rounding.direct_is_exact(problem, facts),
@@ -137,11 +140,11 @@ def _direct_keeps_footprint(problem: Problem, facts: KernelFacts) -> bool:
     return form.same_support and form.coherent
 
 
-def form_operations(form: FormFacts) -> int:
-    """Multiply-adds of a form for one output element, as it is executed.
+def executed_operations(form: FormFacts) -> int:
+    """Multiply-adds of a form for one output element, as they are executed.
 
-    A factor of a single tap folds into its neighbour, a box costs the same at any width, and terms that share the
-    taps of an outer axis share its pass.
+    A factor of a single tap folds into its neighbour, a long box costs the same at any width, and terms that share the
+    taps of an outer axis, or of the last, share its pass.
     """
     total: int = 0
     made: list[Any] = [()] * form.rank
@@ -149,12 +152,21 @@ def form_operations(form: FormFacts) -> int:
         passes = {(made[t], form.groups[t][axis]): form.factors[t][axis] for t in range(form.rank)}
         total += sum(taps for taps in passes.values() if taps > 1)
         made = [(made[t], form.groups[t][axis]) for t in range(form.rank)]
-    for taps, boxes in zip(form.factors, form.boxes, strict=True):
-        pairs = zip(taps[-2:], boxes[-2:], strict=True)
-        total += max(
-            sum(cost.BOX_OPERATIONS if b and n >= cost.STEP_ROWS else n for n, b in pairs if n > 1), 1
-        )
+    for group in cost.column_groups(form):
+        once = _pass_operations(form, group[0], -1)
+        inside = len(form.factors[0]) > 1
+        rows = [_pass_operations(form, t, -2) if inside else 0 for t in group]
+        total += max(sum(rows) + once + (len(rows) > 1) * rows.count(0), 1)
     return total
+
+
+def _pass_operations(form: FormFacts, t: int, axis: int) -> int:
+    if not form.factors[t]:
+        return 0
+    taps, box = form.factors[t][axis], form.boxes[t][axis]
+    if box and taps >= cost.STEP_ROWS:
+        return cost.BOX_OPERATIONS
+    return taps if taps > 1 else 0
 
 
 def _form_candidate(
@@ -163,12 +175,14 @@ def _form_candidate(
     form = facts.forms[index]
     needs_finite = not keeps_footprint(problem, facts, index)
     check = check_seconds(problem, machine) if needs_finite else 0.0
-    steps, operations = cost.form_steps(problem, form, machine), form_operations(form)
+    steps, executed = cost.form_steps(problem, form, machine), executed_operations(form)
+    parts = number_parts(problem, facts)
     return Candidate(
         method,
         True,
-        seconds=cost.steps_seconds(problem, facts, steps, operations, machine) + check,
-        operations=operations * number_parts(problem, facts),
+        seconds=cost.steps_seconds(problem, facts, steps, executed, machine) + check,
+        operations=min(form.operations, executed) * parts,
+        executed=executed * parts,
         bytes=bytes_per_pixel(problem),
         error_bound=rounding.form_bound(problem, facts, form),
         rank=form.rank,
@@ -223,13 +237,14 @@ def _recursive_candidate(problem: Problem, recursion: RecursionFacts, machine: M
         True,
         seconds=cost.recursion_seconds(problem, recursion, machine),
         operations=recursion.operations * passes,
+        executed=recursion.operations * passes,
         bytes=bytes_per_pixel(problem) + 2 * itemsize * (passes - 1),
         error_bound=recursion.error,
         name="recursive",
         needs_finite=not problem.integer_data,
         largest_sample=largest,
         workspace=itemsize * problem.pixels * min(passes, 2),
-        recursive=True,
+        runner="recursive",
     )
 
 
@@ -257,18 +272,21 @@ def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candid
     batch = max(overlap.BATCH_POINTS, tiles.points)
     threads = min(thread_count(problem, machine), tiles.tiles)
     overlap_ratio = fft_points(problem, tiles) / problem.pixels
+    operations = fft_operations(problem, tiles)
     return (
         Candidate(
             "fft",
             True,
             seconds=fft_seconds(problem, machine, tiles),
-            operations=fft_operations(problem, tiles),
+            operations=operations,
+            executed=operations,
             bytes=overlap_ratio * problem.input_dtype.itemsize + problem.output_dtype.itemsize,
             error_bound=0.0 if exact else rounding.fft_bound(problem, facts, tiles.points),
             exact=exact,
             needs_finite=not problem.integer_data,
             largest_sample=rounding.fft_largest_sample(problem, facts, tiles.points),
             workspace=workspace.transform_bytes(problem, batch, tiles.points, threads),
+            runner="transforms",
         ),
     )
 

@@ -16,11 +16,11 @@ from .cost import bytes_per_pixel, number_parts
 from .facts import FormFacts, KernelFacts
 from .kernels.cuda_classes import MOST_STEP, MOST_TERMS, tap_class
 from .problem import Problem
-from .routes import ROUTES, Candidate, form_operations, keeps_footprint
+from .routes import ROUTES, Candidate, executed_operations, keeps_footprint
 
 Estimate = Callable[[Problem, KernelFacts, Accelerator], tuple[Candidate, ...]]
 
-NO_TRANSFORM = "there are no Fourier transforms on the GPU"
+NOT_THERE = {"fft": "there are no Fourier transforms on the GPU"}
 SPREADS = "NaN and infinities would spread further, and it takes more than one pass"
 
 
@@ -42,7 +42,9 @@ def price(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> dic
     found = {}
     for name, route in ROUTES.items():
         refused = reason or (
-            NO_TRANSFORM if name == "fft" else route.infeasible(problem, facts, machine.REFERENCE)
+            route.infeasible(problem, facts, machine.REFERENCE)
+            if name in _ESTIMATES
+            else NOT_THERE.get(name, "it has not been written for the GPU")
         )
         found[name] = (
             (Candidate(name, False, refused),) if refused else _ESTIMATES[name](problem, facts, accelerator)
@@ -92,6 +94,7 @@ def _direct(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> t
             "its terms, as given, spread NaN and infinities differently" if spreads else "",
             seconds=_seconds(problem, facts, accelerator, rates, taps, 0, 1),
             operations=taps * number_parts(problem, facts),
+            executed=taps * number_parts(problem, facts),
             bytes=bytes_per_pixel(problem),
             error_bound=rounding.direct_bound(problem, facts),
             exact=rounding.direct_is_exact(problem, facts),
@@ -117,7 +120,7 @@ def _form(
     form = facts.forms[index]
     one_pass = is_one_pass(problem, form)
     keeps = keeps_footprint(problem, facts, index)
-    operations = form_operations(form)
+    operations = executed_operations(form)
     intermediates = 0 if one_pass else form.rank * max(1, len(problem.windows) - 2)
     item = problem.compute_dtype.itemsize
     rates = accelerator.plane_rate if one_pass else accelerator.columns_rate
@@ -128,7 +131,8 @@ def _form(
         seconds=_seconds(
             problem, facts, accelerator, rates, operations, 2 * item * intermediates, 1 + intermediates
         ),
-        operations=operations * number_parts(problem, facts),
+        operations=min(form.operations, operations) * number_parts(problem, facts),
+        executed=operations * number_parts(problem, facts),
         bytes=bytes_per_pixel(problem) + 2 * item * intermediates,
         error_bound=rounding.form_bound(problem, facts, form),
         rank=form.rank,

@@ -89,6 +89,15 @@ def correlate(
     axes = tuple(range(x.ndim)) if axes is None else tuple(a % x.ndim for a in axes)
     weights = np.asarray(weights)
     assert weights.ndim == len(axes)
+    if not (exact or np.iscomplexobj(x) or np.iscomplexobj(cval)) and np.iscomplexobj(weights):
+        # a real sample times a complex weight is two real products: infinity has no part that is not a number
+        parts = [
+            correlate(x, part, mode, cval, origin, axes, every_tap=every_tap)
+            for part in (weights.real, -weights.imag)
+        ]
+        together = np.empty(parts[0].shape, np.complex128)
+        together.real, together.imag = parts
+        return together
     x, weights = wide(x, weights if exact else weights.conj(), exact=exact)
     if np.iscomplexobj(np.asarray(cval)):
         x = x.astype(np.complex128)
@@ -210,30 +219,30 @@ def rounding(expected: np.ndarray, dtype: Any) -> np.ndarray:
     return np.maximum(np.abs(expected) * float(info.eps) / 2, float(info.smallest_subnormal))
 
 
-def assert_close(got: np.ndarray, expected: np.ndarray, slack: float, cast: str = "truncate") -> None:
+def assert_close(
+    got: np.ndarray, expected: np.ndarray | list[np.ndarray], slack: Any, cast: str = "truncate"
+) -> None:
     """`got` is a right way to store some value within `slack` of `expected`; no other leeway.
 
-    Not-a-number and infinities must lie in the same places.
+    Not-a-number and infinities must lie in the same places; what `slack` may move across the largest number of
+    the type may be infinite.  A list of arrays: each becomes an integer before they are added.
     """
     __tracebackhide__ = True
-    assert got.shape == expected.shape, f"shape {got.shape}, expected {expected.shape}"
+    terms = expected if isinstance(expected, list) else [expected]
+    shape = terms[0].shape
+    assert got.shape == shape, f"shape {got.shape}, expected {shape}"
     if got.dtype.kind in "iu":
-        # what expected - slack and expected + slack are stored as; differences survive wrapping round
-        nearest = np.trunc if cast == "truncate" else np.rint
-        info = np.iinfo(got.dtype)
-        low, high = nearest(expected - slack), nearest(expected + slack)
-        if cast == "saturate":
-            low, high = low.clip(info.min, info.max), high.clip(info.min, info.max)
-        span = int(info.max) - int(info.min) + 1
-        for g, a, b in zip(got.ravel().tolist(), low.ravel().tolist(), high.ravel().tolist(), strict=True):
-            assert (g - int(a)) % span <= int(b) - int(a), (
-                f"got {g}, allowed {int(a)} to {int(b)} modulo {span}"
-            )
+        _assert_integers(got, terms, slack, cast)
         return
     assert got.dtype.kind in "fc", got.dtype
-    bad = ~np.isfinite(expected)
-    np.testing.assert_array_equal(~np.isfinite(got), bad, err_msg="places of NaN and infinity differ")
+    expected = np.asarray(sum(terms))
+    low, high = _limits(expected, slack, got.dtype)
+    bad = ~np.isfinite(got)
+    np.testing.assert_array_equal(bad & ~high, False, err_msg="places of NaN and infinity differ")
+    np.testing.assert_array_equal(bad | ~low, True, err_msg="places of NaN and infinity differ")
     np.testing.assert_array_equal(np.isnan(got), np.isnan(expected), err_msg="places of NaN differ")
+    if got.dtype.kind == "f":
+        np.testing.assert_array_equal(np.sign(got[bad]), np.sign(expected[bad]), err_msg="signs of infinity")
     difference = np.abs(np.where(bad, 0, got.astype(np.complex128)) - np.where(bad, 0, expected))
     allowed = slack + 2 * rounding(np.where(bad, 0, expected), got.dtype)
     excess = difference - allowed
@@ -241,3 +250,29 @@ def assert_close(got: np.ndarray, expected: np.ndarray, slack: float, cast: str 
         f"largest difference {difference.max():.3g}, {(difference / allowed).max():.3g} times what is "
         f"allowed, at {np.unravel_index(int(np.argmax(excess)), excess.shape)} of shape {excess.shape}"
     )
+
+
+def _limits(expected: np.ndarray, slack: Any, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Where the result must be infinite or no number, and where it may be."""
+    info = np.finfo(dtype)
+    end = float(info.max) * (1 + float(info.eps) / 4)  # from here on numbers are rounded to infinity
+    parts = [expected.real, expected.imag] if np.iscomplexobj(expected) else [expected]
+    size = np.max([np.abs(part) for part in parts], 0)
+    never = np.isfinite(expected)
+    return ~never | (size - slack >= end), ~never | (size + slack >= end)
+
+
+def _assert_integers(got: np.ndarray, terms: list[np.ndarray], slack: Any, cast: str) -> None:
+    """Between what the sums of `expected - slack` and `expected + slack` are stored as, modulo the type's range."""
+    __tracebackhide__ = True
+    nearest = np.trunc if cast == "truncate" else np.rint
+    info = np.iinfo(got.dtype)
+    low = np.asarray(sum(nearest(e - slack) for e in terms))
+    high = np.asarray(sum(nearest(e + slack) for e in terms))
+    least, most = int(info.min), int(info.max)
+    span = most - least + 1
+    for g, a, b in zip(got.ravel().tolist(), low.ravel().tolist(), high.ravel().tolist(), strict=True):
+        first, last = int(a), int(b)
+        if cast == "saturate":
+            first, last = (min(max(v, least), most) for v in (first, last))
+        assert (g - first) % span <= last - first, f"got {g}, allowed {first} to {last} modulo {span}"

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from numbasep.routes import ROUTES
+
 BOUNDARIES = ("reflect", "mirror", "nearest", "wrap", "constant")
 SYNONYMS = {"grid-mirror": "reflect", "grid-wrap": "wrap", "grid-constant": "constant"}
 MODES = (*BOUNDARIES, *SYNONYMS)
-METHODS = ("direct", "separable", "structured", "fft")
+METHODS = tuple(ROUTES)
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 FLOATS = ("float16", "float32", "float64")
@@ -93,12 +95,12 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def shapes(
-    min_dims: int = 1, max_dims: int = 4, max_elements: int = 400
+    min_dims: int = 1, max_dims: int = 4, max_elements: int = 400, shortest: int = 1
 ) -> st.SearchStrategy[tuple[int, ...]]:
     """Small shapes, length-1 axes included; the more axes the shorter."""
     longest = {1: 40, 2: 17, 3: 8, 4: 5, 5: 4, 6: 3}
     return st.integers(min_dims, max_dims).flatmap(
-        lambda ndim: st.tuples(*[st.integers(1, longest[ndim])] * ndim).filter(
+        lambda ndim: st.tuples(*[st.integers(shortest, longest[ndim])] * ndim).filter(
             lambda shape: np.prod(shape) <= max_elements
         )
     )
@@ -122,6 +124,10 @@ def kernel(kind: str, taps: tuple[int, ...], seed: int) -> np.ndarray:
         return np.ones(taps)
     if kind == "mean":
         return np.ones(taps) / np.prod(taps)
+    if kind == "positive":
+        return rng.random(taps) + 0.1
+    if kind == "complex":
+        return rng.normal(size=taps) + 1j * rng.normal(size=taps)
     terms = {"separable": 1, "integer separable": 1, "two terms": 2, "integer two terms": 2}[kind]
     total = np.zeros(taps, int if "integer" in kind else float)
     for _ in range(terms):
@@ -177,9 +183,10 @@ def calls(
     max_dims: int = 4,
     layouts: tuple[str, ...] = ("C",),
     max_taps: int = 64,
+    shortest: int = 1,
 ) -> Call:
     """A call of convolve or correlate; kernels may be longer than the array, or act on a few axes."""
-    shape = draw(shapes(max_dims=max_dims))
+    shape = draw(shapes(max_dims=max_dims, shortest=shortest))
     ndim = len(shape)
     axes = None
     if draw(st.booleans()):

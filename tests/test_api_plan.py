@@ -15,8 +15,9 @@ from strategies import Call, samples
 
 import numbasep as nsp
 from numbasep.api import build
+from numbasep.routes import ROUTES
 
-METHODS = ("direct", "separable", "structured", "fft")
+METHODS = tuple(ROUTES)
 GAUSSIAN = np.outer([1.0, 4, 6, 4, 1], [1.0, 4, 6, 4, 1]) / 256
 rng = np.random.default_rng(3)
 

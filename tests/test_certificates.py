@@ -95,5 +95,5 @@ def test_plans_that_cannot_be_checked_in_passing_say_so():
     assert numbasep.plan(np.ones((300, 300)), (400, 400)).verify() is None
     assert numbasep.plan(np.ones(()), ()).verify() is None
     recursive = numbasep.plan(ZOO["gauss s=8"], (500, 500), rtol=1e-3, method="structured")
-    assert recursive.choice.chosen.recursive
+    assert recursive.choice.chosen.runner == "recursive"
     assert 0 < recursive.verify() <= recursive.error_bound

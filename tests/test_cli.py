@@ -201,11 +201,18 @@ def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch, gaussian_f
     assert cli.main(["explain", str(gaussian_file), "--shape", "8x8"]) == 130
 
 
-def test_info_prints_what_a_bug_report_needs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_prints_what_a_bug_report_needs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert cli.main(["info"]) == 0
-    printed = capsys.readouterr().out
-    for word in (numbasep.__version__, "numba", "numpy", np.__version__, "threads", "cache"):
-        assert word in printed
+    printed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert printed["numbasep"] == numbasep.__version__
+    assert printed["numpy"] == np.__version__
+    assert "OMP_NUM_THREADS=3" in printed["environment"]
+    assert printed["package"] == str(Path(numbasep.__file__).parent)
+    words = "python numba llvmlite scipy cuda arrays platform cpu vector cores threads calibration cache"
+    assert set(words.split()) <= set(printed)
 
 
 def test_the_module_runs_as_a_program(gaussian_file: Path) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import numbasep
-from numbasep.api import axiswise, build
+from numbasep.api import build
+from numbasep.api.shortcuts import shortcuts
 from numbasep.backends import edges
 from tests import oracle
 
@@ -17,7 +18,7 @@ SHAPES = ((40, 70), (3, 16), (33, 64), (9, 257), (17, 33))
 
 def forget_plans() -> None:
     build.plans.clear()
-    axiswise.shortcuts.clear()
+    shortcuts.clear()
 
 
 @pytest.fixture

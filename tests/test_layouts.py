@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given
 from strategies import LAYOUTS, Call, samples
 
 import numbasep as nsp
+from numbasep.backends import staging
 
 SHAPES = [(17,), (13, 18), (6, 7, 9), (3, 4, 5, 6)]
 
@@ -119,6 +121,56 @@ def test_subclasses_are_plain_arrays() -> None:
     got = nsp.convolve(masked, weights)
     assert not isinstance(got, np.ma.MaskedArray), "SciPy's filters drop the mask, too"
     np.testing.assert_allclose(got, expected, atol=1e-13)
+
+
+STRIDED = {
+    "every second": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+    "every third": lambda x: np.repeat(x, 3, axis=1)[:, ::3],
+    "one of four channels": lambda x: np.stack([x] * 4, axis=-1)[..., 1],
+    "every fifth": lambda x: np.repeat(x, 5, axis=1)[:, ::5],
+    "columns reversed": lambda x: np.ascontiguousarray(x[:, ::-1])[:, ::-1],
+    "both reversed": lambda x: np.ascontiguousarray(x[::-1, ::-1])[::-1, ::-1],
+    "second from the end": lambda x: np.repeat(x[:, ::-1], 2, axis=1)[:, ::-2],
+    "rows of a Fortran array": lambda x: np.asfortranarray(np.repeat(x, 2, axis=0))[::2],
+}
+
+
+@pytest.mark.parametrize("layout", STRIDED)
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float16", "float32", ">f4", "float64", "complex64"])
+def test_slabs_of_strided_columns(layout: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strided columns are brought together slab by slab; results are those of contiguous ones, bit for bit."""
+    monkeypatch.setattr(staging, "LEAST", 0)
+    monkeypatch.setattr(staging, "STAGE_BYTES", 16_000)  # several slabs
+    c = np.ascontiguousarray(samples(np.dtype(dtype).newbyteorder("="), (70, 57), 3).astype(dtype))
+    x = STRIDED[layout](c)
+    np.testing.assert_array_equal(x, c)
+    c = np.asfortranarray(c) if "Fortran" in layout else c  # sums are taken in the order of memory
+    kernels = strategies.kernel("integer separable", (5, 3), 1), strategies.kernel("dense", (2, 4), 2)
+    for weights, mode in itertools.product(kernels, ("reflect", "constant", "wrap", "valid", "full")):
+        expected = nsp.convolve(c, weights, mode=mode, cval=2.0)
+        np.testing.assert_array_equal(nsp.convolve(x, weights, mode=mode, cval=2.0), expected)
+        between = np.full((*expected.shape, 3), 7, expected.dtype, order="F" if "Fortran" in layout else "C")
+        nsp.convolve(x, weights, mode=mode, cval=2.0, output=between[..., 1])
+        np.testing.assert_array_equal(between[..., 1], expected)
+        assert (between[..., ::2] == 7).all()
+        mirrored = np.empty_like(expected, order="K")[:, ::-1]
+        nsp.convolve(c, weights, mode=mode, cval=2.0, output=mirrored)
+        np.testing.assert_array_equal(mirrored, expected)
+    for axis in (0, 1):
+        line = nsp.correlate1d(x, [1.0, 2.0, 4.0], axis=axis)
+        np.testing.assert_array_equal(line, nsp.correlate1d(c, [1.0, 2.0, 4.0], axis=axis))
+
+
+def test_slabs_of_stacks_and_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "LEAST", 0)
+    monkeypatch.setattr(staging, "STAGE_BYTES", 16_000)
+    c = np.ascontiguousarray(samples("float32", (5, 20, 24, 3), 1))
+    x = np.repeat(c, 2, axis=2)[:, :, ::2]
+    weights = strategies.kernel("dense", (3, 3), 1)
+    for axes in ((1, 2), (0, 2), (2, 3), (0, 1), (0, 3)):
+        np.testing.assert_array_equal(
+            nsp.convolve(x, weights, axes=axes), nsp.convolve(c, weights, axes=axes)
+        )
 
 
 @pytest.mark.parametrize(

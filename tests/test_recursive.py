@@ -114,7 +114,7 @@ def test_it_is_taken_only_where_a_tolerance_allows_it():
     assert "recursive" not in names
     loose = numbasep.plan(kernel, shape, np.float32, rtol=1e-3)
     chosen = loose.choice.chosen
-    assert (chosen.name, chosen.method, chosen.recursive) == ("recursive", "structured", True)
+    assert (chosen.name, chosen.method, chosen.runner) == ("recursive", "structured", "recursive")
     assert loose.error_bound <= 1e-3
     strict = next(
         c for c in numbasep.plan(kernel, shape, np.float64, rtol=1e-6).candidates if c.method == "structured"

@@ -13,6 +13,7 @@ from numbasep import machine as machines
 from numbasep import overlap, rounding, routes
 from numbasep.factor import forms
 from numbasep.facts import kernel_facts
+from numbasep.problem import METHODS
 from numbasep.routes import ROUTES
 from tests.problems import MACHINE, facts, form, problem
 
@@ -142,6 +143,10 @@ def test_the_constant_beyond_the_edges_counts_as_a_sample(cval, exact):
 
 
 # ------------------------------------------------------------------------------------- feasibility
+
+
+def test_what_a_call_may_name_and_what_is_registered_are_the_same():
+    assert ("auto", *ROUTES) == METHODS
 
 
 def test_direct_is_always_there():
@@ -301,7 +306,7 @@ def test_scattered_weights_cost_more_than_a_block():
 
 
 def test_single_taps_fold_into_their_neighbours():
-    assert routes.form_operations(form([(9, 9), (1, 9), (1, 1)])) == 18 + 9 + 1
+    assert routes.executed_operations(form([(9, 9), (1, 9), (1, 1)])) == 18 + 9 + 1
 
 
 # ------------------------------------------------------------------------------------------- tiles

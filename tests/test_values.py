@@ -9,8 +9,9 @@ import oracle
 import pytest
 
 import numbasep as nsp
+from numbasep.routes import ROUTES
 
-METHODS = ("direct", "separable", "structured", "fft", "auto")
+METHODS = (*ROUTES, "auto")
 TAPS = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 KERNELS = {
     "separable": np.outer(TAPS, TAPS),

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..api import gaussian, gaussian_derivatives
+from ..api.bodies import as_taps, check_cval, make_options
 from ..api.build import as_weights
-from ..api.convolve import as_taps, check_cval, make_options
 from ..arrays import result_dtype
 from ..problem import (
     NAN_POLICIES,

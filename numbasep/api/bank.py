@@ -11,8 +11,8 @@ import numpy.typing as npt
 from ..arrays import OutputError, as_input, result_dtype
 from ..dispatch import dispatched
 from ..problem import KernelShapeError, make_windows, normalize_axes
-from .axiswise import documented
-from .convolve import _KEYWORDS, filter_dense, make_options
+from .bodies import filter_dense, make_options
+from .words import documented
 
 Array = npt.NDArray[Any]
 
@@ -20,7 +20,7 @@ OPERATIONS = ("convolve", "correlate")
 
 
 @dispatched
-@documented(_KEYWORDS)
+@documented
 def filter_bank(
     input: npt.ArrayLike,
     kernels: Sequence[npt.ArrayLike] | Array,

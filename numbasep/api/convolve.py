@@ -2,124 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import execute
-from ..arrays import as_input, result_dtype
+from ..arrays import as_input
 from ..dispatch import dispatched
 from ..planner import Plan
-from ..problem import DEFAULT_OPTIONS, KernelShapeError, Options, first_tap, integer, normalize_axes, per_axis
-from .build import Taps, as_weights, kept_dense_plan, plans, term_plan
-from .missing import check_missing, filter_missing
+from ..problem import KernelShapeError, Options, normalize_axes, per_axis
+from .bodies import as_taps, filter_dense, filter_terms, make_options
+from .shortcuts import shortcuts
+from .words import documented
 
 Array = npt.NDArray[Any]
 
 
-def make_options(
-    method: str, rtol: float | None, workers: int | None, device: str | None, cast: str
-) -> Options:
-    """The shared keywords, checked; the defaults without a new object."""
-    if method == "auto" and rtol is None and workers is None and device is None and cast == "truncate":
-        return DEFAULT_OPTIONS
-    return Options(method, rtol, workers, device, cast)
-
-
-def check_cval(cval: Any, *, complex_data: bool) -> complex:
-    """`cval` as a number that the data can hold."""
-    if isinstance(cval, (int, float)):
-        return cval
-    if np.iscomplexobj(cval) and not complex_data:
-        raise ValueError(f"Cannot provide a complex-valued cval when the input is real, got cval={cval!r}")
-    try:
-        return complex(cval)
-    except (TypeError, ValueError):
-        raise TypeError(f"cval must be a number, got {cval!r}") from None
-
-
-def filter_dense(
-    input: npt.ArrayLike, weights: npt.ArrayLike, output: Any, mode: Any, cval: Any, origin: Any, axes: Any,
-    *, flip: bool, options: Options, nan_policy: str, mask: Any,
-) -> Array:  # fmt: skip
-    """Filter with a dense kernel: the common body of `convolve` and `correlate`."""
-    x = as_input(input)
-    kernel = np.asarray(weights)
-    is_complex = x.dtype.kind == "c"
-    dtype = result_dtype(output, x.dtype, complex_result=is_complex or kernel.dtype.kind == "c")
-    cval = check_cval(cval, complex_data=is_complex)
-
-    def make_plan(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], cval: complex) -> Plan:
-        return kept_dense_plan(
-            kernel, x.shape, input_dtype, output_dtype, axes=axes, mode=mode, cval=cval, origin=origin,
-            flip=flip, options=options,
-        )  # fmt: skip
-
-    if nan_policy == "propagate" and mask is None:
-        return execute.filter_array(make_plan(x.dtype, dtype, cval), x, output)
-    return filter_missing(
-        x, output, dtype, cval=cval, nan_policy=nan_policy, mask=check_missing(nan_policy, mask, x.shape),
-        weight=complex(kernel.sum()), l1=float(np.abs(kernel).sum()), make_plan=make_plan, cast=options.cast,
-    )  # fmt: skip
-
-
-def filter_terms(
-    input: npt.ArrayLike, terms: Sequence[Mapping[int, Taps]], output: Any, modes: Mapping[int, Any], cval: Any,
-    *, options: Options, nan_policy: str, mask: Any, operation: str, divisor: float = 1.0,
-    remember: Callable[[Plan], None] | None = None,
-) -> Array:  # fmt: skip
-    """Filter with a sum of separable terms: the common body of everything that is given axis by axis.
-
-    `remember` is told the plan of a call that runs it as it is.
-    """
-    x = as_input(input)
-    is_complex = x.dtype.kind == "c"
-    complex_taps = any(taps.weights.dtype.kind == "c" for term in terms for taps in term.values())
-    dtype = result_dtype(output, x.dtype, complex_result=is_complex or complex_taps)
-    cval = check_cval(cval, complex_data=is_complex)
-    written = tuple(
-        tuple((axis, taps.first, taps.weights.dtype, taps.weights.tobytes()) for axis, taps in term.items())
-        for term in terms
-    )
-    frozen = (written, tuple(modes.items()), x.shape, operation, divisor, options)
-
-    def make_plan(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], cval: complex) -> Plan:
-        return plans.get(
-            (input_dtype, output_dtype, cval, frozen),
-            lambda: term_plan(
-                terms, x.shape, input_dtype, output_dtype, modes=modes, cval=cval, options=options,
-                operation=operation, divisor=divisor,
-            ),
-        )  # fmt: skip
-
-    if nan_policy == "propagate" and mask is None:
-        plan = make_plan(x.dtype, dtype, cval)
-        if remember is not None:
-            remember(plan)
-        return execute.filter_array(plan, x, output)
-    sums = [math.prod((taps.weights.sum() for taps in term.values()), start=1 + 0j) for term in terms]
-    sizes = [math.prod(float(np.abs(taps.weights).sum()) for taps in term.values()) for term in terms]
-    return filter_missing(
-        x, output, dtype, cval=cval, nan_policy=nan_policy, mask=check_missing(nan_policy, mask, x.shape),
-        weight=sum(sums) / divisor, l1=sum(sizes) / divisor, make_plan=make_plan, cast=options.cast,
-    )  # fmt: skip
-
-
-def as_taps(weights: npt.ArrayLike, name: str, origin: object, mode: object, *, flip: bool) -> Taps:
-    """One-dimensional weights in canonical orientation."""
-    taps = as_weights(weights, conjugate=not flip, name=name)
-    if taps.ndim != 1:
-        raise KernelShapeError(f"{name} must be one-dimensional, got shape {taps.shape}")
-    first = 0 if mode in ("valid", "full") else first_tap(taps.size, integer("origin", origin), flip=flip)
-    return Taps(np.ascontiguousarray(taps[::-1] if flip else taps), first)
-
-
 def _separable(
     input: npt.ArrayLike, kernels: Any, axes: Any, output: Any, mode: Any, cval: Any, origin: Any,
-    *, flip: bool, options: Options, nan_policy: str, mask: Any,
+    *, flip: bool, options: Options, nan_policy: str, mask: Any, remember: Callable[[Plan], None],
 ) -> Array:  # fmt: skip
     x = as_input(input)
     if isinstance(kernels, Mapping):
@@ -144,48 +48,13 @@ def _separable(
     }
     operation = "separable_convolve" if flip else "separable_correlate"
     return filter_terms(
-        x, [term], output, modes, cval, options=options, nan_policy=nan_policy, mask=mask, operation=operation
-    )
-
-
-_SHARED = """output : ndarray or dtype, optional
-        Array of the result's shape to write to (it may be `input` itself), or the type of a new one.
-        Default: the type of `input`, complex if the input or the kernel is.
-    mode : str or sequence of str, optional
-        How the input continues beyond its edges, once or for each filtered axis:
-        "reflect" ``(d c b a | a b c d | d c b a)``, "mirror" ``(d c b | a b c d | c b a)``,
-        "nearest" ``(a a a a | a b c d | d d d d)``, "wrap" ``(a b c d | a b c d | a b c d)``,
-        "constant" ``(k k k k | a b c d | k k k k)`` with k = `cval`; or "valid", the smaller output where the
-        kernel lies inside the input, and "full", the larger one wherever it touches the input, continued with
-        `cval`.
-    cval : scalar, optional
-        Value beyond the edges in modes "constant" and "full".
-    origin : int or sequence of int, optional
-        Shift of the kernel's centre, in `scipy.ndimage`'s sense, once or for each filtered axis."""
-_KEYWORDS = """method : {"auto", "direct", "separable", "structured", "fft"}, optional
-        Route; "auto" takes the one predicted to be fastest among those that keep the promise below.
-    rtol : float, optional
-        Error allowed relative to ``||K||_1 max|x|``.  Default: rounding only.
-    workers : int, optional
-        Threads.  Default: all, see `numbasep.num_threads`.
-    device : {"cpu", "cuda"}, optional
-        Where to run.  Default: where the array is.
-    nan_policy : {"propagate", "omit", "raise"}, optional
-        "omit" leaves NaN out and rescales the weights of the valid samples; a result is NaN where less than
-        1e-5 (1e-12 in double precision) of the kernel's sum falls on valid samples.
-    mask : array_like of bool, optional
-        True where a sample is left out in the same way.
-    cast : {"truncate", "saturate"}, optional
-        How results become integers: C's cast, as SciPy, or round half to even and clip, as OpenCV."""
-
-
-def _documented(function: Any) -> Any:
-    function.__doc__ = function.__doc__.replace("{shared}", _SHARED).replace("{keywords}", _KEYWORDS)
-    return function
+        x, [term], output, modes, cval, options=options, nan_policy=nan_policy, mask=mask, operation=operation,
+        remember=remember,
+    )  # fmt: skip
 
 
 @dispatched
-@_documented
+@documented
 def convolve(
     input: npt.ArrayLike,
     weights: npt.ArrayLike,
@@ -251,24 +120,19 @@ def convolve(
     >>> numbasep.convolve(image, [[1, 0, -1], [2, 0, -2], [1, 0, -1]])[2]
     array([4., 8., 8., 8., 4.])
     """
+    arguments = ("convolve", mode, cval, origin, axes, method, rtol, workers, device, nan_policy, cast)
+    key = shortcuts.key(arguments, input, output, mask, weights)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
     options = make_options(method, rtol, workers, device, cast)
     return filter_dense(
-        input,
-        weights,
-        output,
-        mode,
-        cval,
-        origin,
-        axes,
-        flip=True,
-        options=options,
-        nan_policy=nan_policy,
-        mask=mask,
-    )
+        input, weights, output, mode, cval, origin, axes, flip=True, options=options, nan_policy=nan_policy,
+        mask=mask, remember=functools.partial(shortcuts.keep, key),
+    )  # fmt: skip
 
 
 @dispatched
-@_documented
+@documented
 def correlate(
     input: npt.ArrayLike,
     weights: npt.ArrayLike,
@@ -321,24 +185,19 @@ def correlate(
     >>> numbasep.correlate(np.array([0, 0, 1, 0, 0]), np.array([1, 2, 3]))
     array([0, 3, 2, 1, 0])
     """
+    arguments = ("correlate", mode, cval, origin, axes, method, rtol, workers, device, nan_policy, cast)
+    key = shortcuts.key(arguments, input, output, mask, weights)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
     options = make_options(method, rtol, workers, device, cast)
     return filter_dense(
-        input,
-        weights,
-        output,
-        mode,
-        cval,
-        origin,
-        axes,
-        flip=False,
-        options=options,
-        nan_policy=nan_policy,
-        mask=mask,
-    )
+        input, weights, output, mode, cval, origin, axes, flip=False, options=options, nan_policy=nan_policy,
+        mask=mask, remember=functools.partial(shortcuts.keep, key),
+    )  # fmt: skip
 
 
 @dispatched
-@_documented
+@documented
 def separable_convolve(
     input: npt.ArrayLike,
     kernels: Any,
@@ -393,24 +252,31 @@ def separable_convolve(
     >>> numbasep.separable_convolve(volume, {0: [1, 2, 1], 2: [1, 1]})[0, 0, 0]
     np.float64(8.0)
     """
-    options = make_options(method, rtol, workers, device, cast)
-    return _separable(
-        input,
-        kernels,
+    arguments = (
+        "separable_convolve",
         axes,
-        output,
         mode,
         cval,
         origin,
-        flip=True,
-        options=options,
-        nan_policy=nan_policy,
-        mask=mask,
+        method,
+        rtol,
+        workers,
+        device,
+        nan_policy,
+        cast,
     )
+    key = shortcuts.key(arguments, input, output, mask, kernels)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
+    options = make_options(method, rtol, workers, device, cast)
+    return _separable(
+        input, kernels, axes, output, mode, cval, origin, flip=True, options=options, nan_policy=nan_policy,
+        mask=mask, remember=functools.partial(shortcuts.keep, key),
+    )  # fmt: skip
 
 
 @dispatched
-@_documented
+@documented
 def separable_correlate(
     input: npt.ArrayLike,
     kernels: Any,
@@ -461,17 +327,24 @@ def separable_correlate(
            [0., 0., 0.],
            [0., 0., 0.]])
     """
-    options = make_options(method, rtol, workers, device, cast)
-    return _separable(
-        input,
-        kernels,
+    arguments = (
+        "separable_correlate",
         axes,
-        output,
         mode,
         cval,
         origin,
-        flip=False,
-        options=options,
-        nan_policy=nan_policy,
-        mask=mask,
+        method,
+        rtol,
+        workers,
+        device,
+        nan_policy,
+        cast,
     )
+    key = shortcuts.key(arguments, input, output, mask, kernels)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
+    options = make_options(method, rtol, workers, device, cast)
+    return _separable(
+        input, kernels, axes, output, mode, cval, origin, flip=False, options=options, nan_policy=nan_policy,
+        mask=mask, remember=functools.partial(shortcuts.keep, key),
+    )  # fmt: skip

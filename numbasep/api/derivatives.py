@@ -12,12 +12,12 @@ from .. import execute
 from ..arrays import as_input
 from ..dispatch import dispatched
 from ..problem import integer, normalize_axes, per_axis
-from .axiswise import axis_sum, by_axis, centred, copy_input, documented, shortcuts
-from .convolve import _KEYWORDS, filter_terms, make_options
+from .axiswise import axis_sum, by_axis, centred, copy_input
+from .bodies import filter_terms, make_options
+from .shortcuts import shortcuts
+from .words import documented
 
 Array = npt.NDArray[Any]
-
-_documented = documented(_KEYWORDS)
 
 
 def _difference(
@@ -41,7 +41,7 @@ def _difference(
 
 
 @dispatched
-@_documented
+@documented
 def sobel(
     input: npt.ArrayLike,
     axis: int = -1,
@@ -96,7 +96,7 @@ def sobel(
 
 
 @dispatched
-@_documented
+@documented
 def prewitt(
     input: npt.ArrayLike,
     axis: int = -1,
@@ -151,7 +151,7 @@ def prewitt(
 
 
 @dispatched
-@_documented
+@documented
 def laplace(
     input: npt.ArrayLike,
     output: Any = None,

@@ -18,30 +18,34 @@ from .. import execute
 from ..arrays import as_input
 from ..dispatch import dispatched
 from ..problem import KernelShapeError, first_tap, integer, normalize_axes, per_axis
-from .axiswise import by_axis, copy_input, documented, first_in_window, shortcuts
+from .axiswise import by_axis, copy_input, first_in_window
+from .bodies import as_taps, filter_terms, make_options
 from .build import Taps
-from .convolve import _KEYWORDS, as_taps, filter_terms, make_options
+from .shortcuts import shortcuts
+from .words import documented
 
 Array = npt.NDArray[Any]
-
-_documented = documented(_KEYWORDS)
 
 
 def _filter_line(
     input: npt.ArrayLike, weights: npt.ArrayLike, axis: int, output: Any, mode: Any, cval: Any, origin: Any,
     *, flip: bool, shared: tuple[Any, ...], nan_policy: str, mask: Any,
 ) -> Array:  # fmt: skip
+    key = shortcuts.key((axis, mode, cval, origin, flip, shared, nan_policy), input, output, mask, weights)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     (axis,) = normalize_axes(integer("axis", axis), x.ndim)
     taps = as_taps(weights, "weights", origin, mode, flip=flip)
     return filter_terms(
         x, [{axis: taps}], output, {axis: mode}, cval, options=make_options(*shared), nan_policy=nan_policy,
         mask=mask, operation="convolve1d" if flip else "correlate1d",
+        remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
 @dispatched
-@_documented
+@documented
 def correlate1d(
     input: npt.ArrayLike,
     weights: npt.ArrayLike,
@@ -96,7 +100,7 @@ def correlate1d(
 
 
 @dispatched
-@_documented
+@documented
 def convolve1d(
     input: npt.ArrayLike,
     weights: npt.ArrayLike,
@@ -165,7 +169,7 @@ def _box(size: int, origin: Any, mode: Any) -> Taps:
 
 
 @dispatched
-@_documented
+@documented
 def uniform_filter1d(
     input: npt.ArrayLike,
     size: int,
@@ -219,6 +223,11 @@ def uniform_filter1d(
     >>> numbasep.uniform_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
     array([4, 3, 4, 1, 4, 6, 6, 3])
     """
+    shared = (method, rtol, workers, device, cast)
+    arguments = ("uniform_filter1d", size, axis, mode, cval, origin, shared, nan_policy)
+    key = shortcuts.key(arguments, input, output, mask)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     (axis,) = normalize_axes(integer("axis", axis), x.ndim)
     length = integer("size", size)
@@ -226,13 +235,13 @@ def uniform_filter1d(
         raise KernelShapeError(f"incorrect filter size: size must be at least 1, got {size!r}")
     return filter_terms(
         x, [{axis: _box(length, origin, mode)}], output, {axis: mode}, cval, nan_policy=nan_policy, mask=mask,
-        options=make_options(method, rtol, workers, device, cast), operation="uniform_filter1d",
-        divisor=float(length),
+        options=make_options(*shared), operation="uniform_filter1d", divisor=float(length),
+        remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
 @dispatched
-@_documented
+@documented
 def uniform_filter(
     input: npt.ArrayLike,
     size: Any = 3,
@@ -286,20 +295,8 @@ def uniform_filter(
     >>> numbasep.uniform_filter(np.arange(16.0).reshape(4, 4), size=(1, 3))[0]
     array([0.33333333, 1.        , 2.        , 2.66666667])
     """
-    arguments = (
-        "uniform_filter",
-        size,
-        mode,
-        cval,
-        origin,
-        axes,
-        method,
-        rtol,
-        workers,
-        device,
-        nan_policy,
-        cast,
-    )
+    shared = (method, rtol, workers, device, cast)
+    arguments = ("uniform_filter", size, mode, cval, origin, axes, shared, nan_policy)
     key = shortcuts.key(arguments, input, output, mask)
     if (plan := shortcuts.find(key)) is not None:
         return execute.filter_array(plan, np.asarray(input), output)

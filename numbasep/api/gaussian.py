@@ -16,12 +16,13 @@ from ..arrays import as_input, result_dtype
 from ..dispatch import dispatched
 from ..planner import Plan
 from ..problem import Options, compute_type, integer, normalize_axes, per_axis
-from .axiswise import Term, by_axis, centred, copy_input, documented, shortcuts
-from .convolve import _KEYWORDS, filter_terms, make_options
+from .axiswise import Term, by_axis, centred, copy_input
+from .bodies import filter_terms, make_options
+from .shortcuts import shortcuts
+from .words import documented
 
 Array = npt.NDArray[Any]
 
-_documented = documented(_KEYWORDS)
 
 NEGLIGIBLE_SIGMA = 1e-15
 """Axes with a smaller standard deviation are left alone, as in SciPy."""
@@ -185,7 +186,7 @@ def filter_gaussian(
 
 
 @dispatched
-@_documented
+@documented
 def gaussian_filter1d(
     input: npt.ArrayLike,
     sigma: float,
@@ -241,11 +242,28 @@ def gaussian_filter1d(
     >>> numbasep.gaussian_filter1d([1.0, 2.0, 3.0, 4.0, 5.0], 1)
     array([1.42704095, 2.06782203, 3.        , 3.93217797, 4.57295905])
     """
+    shared = (method, rtol, workers, device, cast)
+    arguments = (
+        "gaussian_filter1d",
+        sigma,
+        axis,
+        order,
+        mode,
+        cval,
+        truncate,
+        radius,
+        spacing,
+        shared,
+        nan_policy,
+    )
+    key = shortcuts.key(arguments, input, output, mask)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     named = normalize_axes(integer("axis", axis), x.ndim)
     (degree,) = derivative_orders(order, 1)
     axes = gaussian_axes(named, sigma, mode, truncate, radius, spacing)
-    options = make_options(method, rtol, workers, device, cast)
+    options = make_options(*shared)
     if not axes and degree:
         raise ValueError(f"sigma must be positive for a derivative, got sigma={sigma!r} with order={order!r}")
     if not axes:
@@ -253,12 +271,12 @@ def gaussian_filter1d(
     term = gaussian_term(axes, {named[0]: degree}, x.dtype, output_type(output, x), cast)
     return filter_gaussian(
         x, [term], axes, output, cval, options=options, nan_policy=nan_policy, mask=mask,
-        operation="gaussian_filter1d",
+        operation="gaussian_filter1d", remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
 @dispatched
-@_documented
+@documented
 def gaussian_filter(
     input: npt.ArrayLike,
     sigma: Any,
@@ -319,6 +337,7 @@ def gaussian_filter(
     >>> numbasep.gaussian_filter(np.arange(50, step=2).reshape(5, 5), sigma=1)[2]
     array([20, 22, 24, 25, 27])
     """
+    shared = (method, rtol, workers, device, cast)
     arguments = (
         "gaussian_filter",
         sigma,
@@ -329,12 +348,8 @@ def gaussian_filter(
         radius,
         axes,
         spacing,
-        method,
-        rtol,
-        workers,
-        device,
+        shared,
         nan_policy,
-        cast,
     )
     key = shortcuts.key(arguments, input, output, mask)
     if (plan := shortcuts.find(key)) is not None:
@@ -343,7 +358,7 @@ def gaussian_filter(
     named = normalize_axes(axes, x.ndim)
     orders = by_axis(named, derivative_orders(order, len(named)))
     filtered = gaussian_axes(named, sigma, mode, truncate, radius, spacing)
-    options = make_options(method, rtol, workers, device, cast)
+    options = make_options(*shared)
     if not filtered:
         return copy_input(x, output)
     term = gaussian_term(filtered, orders, x.dtype, output_type(output, x), cast)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import execute
 from ..arrays import as_input, make_output
 from ..casting import store
 from ..dispatch import dispatched
 from ..problem import KernelShapeError, normalize_axes
-from .axiswise import copy_input, documented
-from .convolve import _KEYWORDS, check_cval, make_options
+from .axiswise import copy_input
+from .bodies import check_cval, make_options
 from .gaussian import GaussianAxis, filter_gaussian, gaussian_axes, gaussian_term, output_type
+from .shortcuts import shortcuts
+from .words import documented
 
 Array = npt.NDArray[Any]
-
-_documented = documented(_KEYWORDS)
 
 
 def taps_keywords(kwargs: dict[str, Any]) -> tuple[Any, Any]:
@@ -42,7 +44,7 @@ def _derivative_axes(
 
 
 @dispatched
-@_documented
+@documented
 def gaussian_laplace(
     input: npt.ArrayLike,
     sigma: Any,
@@ -98,6 +100,11 @@ def gaussian_laplace(
     >>> numbasep.gaussian_laplace(np.arange(20.0) ** 2, 1.0)[8:10].round(2)
     array([1.99, 1.99])
     """
+    choices = (method, rtol, workers, device, nan_policy, cast)
+    arguments = ("gaussian_laplace", sigma, mode, cval, axes, spacing, tuple(kwargs.items()), choices)
+    key = shortcuts.key(arguments, input, output, mask)
+    if (plan := shortcuts.find(key)) is not None:
+        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     filtered = _derivative_axes(x, sigma, mode, axes, spacing, kwargs)
     options = make_options(method, rtol, workers, device, cast)
@@ -110,23 +117,28 @@ def gaussian_laplace(
     one_mode = len({a.mode for a in filtered}) == 1
     if len(filtered) == 1 or (one_mode and (dtype.kind not in "biu" or cast != "truncate")):
         terms = [gaussian_term(filtered, {a.axis: 2}, x.dtype, dtype, cast) for a in filtered]
-        return filter_gaussian(x, terms, filtered, output, cval, **shared)
+        remember = functools.partial(shortcuts.keep, key)
+        return filter_gaussian(x, terms, filtered, output, cval, remember=remember, **shared)
     # SciPy's definition, which these cases can tell apart: the sum of results, each with the mode of its axis
+    part_type = magnitude_type(x.dtype, dtype) if dtype.kind in "biu" and cast != "truncate" else dtype
     total: Array | None = None
     for a in filtered:
         same = [replace(b, mode=a.mode) for b in filtered]
         part = filter_gaussian(
-            x, [gaussian_term(same, {a.axis: 2}, x.dtype, dtype, cast)], same, dtype, cval, **shared
+            x, [gaussian_term(same, {a.axis: 2}, x.dtype, part_type, cast)], same, part_type, cval, **shared
         )
         total = part if total is None else np.add(total, part, out=total)
     assert total is not None
     out = make_output(output, dtype, total.shape, x)
-    out[...] = total
+    if part_type == dtype:
+        out[...] = total
+    else:
+        store(total, out, cast)
     return out
 
 
 @dispatched
-@_documented
+@documented
 def gaussian_gradient_magnitude(
     input: npt.ArrayLike,
     sigma: Any,
@@ -194,11 +206,18 @@ def gaussian_gradient_magnitude(
     check_cval(cval, complex_data=is_complex)
     number = magnitude_type(x.dtype, dtype)
 
+    shared = (method, rtol, workers, device, nan_policy, cast)
+    arguments = ("gradient", sigma, mode, cval, axes, spacing, tuple(kwargs.items()), number, shared)
+
     def derivative(a: GaussianAxis) -> Array:
+        key = shortcuts.key((*arguments, a.axis), x, None, mask)
+        if (plan := shortcuts.find(key)) is not None:
+            return execute.filter_array(plan, x, None)
         same = [replace(b, mode=a.mode) for b in filtered]  # all axes in the mode of this one, as SciPy
         return filter_gaussian(
             x, [gaussian_term(same, {a.axis: 1}, x.dtype, number, cast)], same, number, cval, options=options,
             nan_policy=nan_policy, mask=mask, operation="gaussian_gradient_magnitude",
+            remember=functools.partial(shortcuts.keep, key),
         )  # fmt: skip
 
     parts = map(derivative, filtered)

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from ..arrays import as_input, make_output, result_dtype
 from ..dispatch import dispatched
 from ..problem import normalize_axes, per_axis
-from .axiswise import changed, copy_input, documented
-from .convolve import _KEYWORDS, check_cval, make_options
+from .axiswise import changed, copy_input
+from .bodies import check_cval, make_options
+from .words import documented
 
 Array = npt.NDArray[Any]
 
-_documented = documented(_KEYWORDS)
 DEFAULTS = {"method": "auto", "nan_policy": "propagate", "cast": "truncate"}
 SHARED = ("method", "rtol", "workers", "device", "nan_policy", "mask", "cast")
 """Keywords of every filter, handed on to a caller's derivative."""
@@ -57,7 +57,7 @@ def _call_derivative(
 
 
 @dispatched
-@_documented
+@documented
 def generic_laplace(
     input: npt.ArrayLike,
     derivative2: Derivative,
@@ -93,7 +93,7 @@ def generic_laplace(
     extra_keywords : mapping, optional
         Keywords for `derivative2`.
     {axes}
-    method, rtol, workers, device, nan_policy, mask, cast
+    method, rtol, workers, device, nan_policy, mask, cast : optional
         Handed on to `derivative2` as keywords where they are not the defaults (see `correlate1d`).
 
     Returns
@@ -127,7 +127,7 @@ def generic_laplace(
 
 
 @dispatched
-@_documented
+@documented
 def generic_gradient_magnitude(
     input: npt.ArrayLike,
     derivative: Derivative,
@@ -164,7 +164,7 @@ def generic_gradient_magnitude(
     extra_keywords : mapping, optional
         Keywords for `derivative`.
     {axes}
-    method, rtol, workers, device, nan_policy, mask, cast
+    method, rtol, workers, device, nan_policy, mask, cast : optional
         Handed on to `derivative` as keywords where they are not the defaults (see `correlate1d`).
 
     Returns

@@ -1,7 +1,9 @@
-"""Plans, configuration and warming up."""
+"""Plans and configuration."""
 
 from __future__ import annotations
 
+import os
+import pathlib
 import platform
 from typing import Any
 
@@ -11,10 +13,11 @@ import numpy.typing as npt
 from ..arrays import result_dtype
 from ..planner import Plan
 from ..problem import check_dtype, integer
+from .bodies import check_cval, make_options
 from .build import kept_dense_plan
-from .convolve import check_cval, make_options
 
 EFFORTS = ("estimate", "measure")
+SETTINGS = ("NUMBASEP_", "NUMBA_", "OMP_", "MKL_", "CUDA_")  # environment variables that change what is done
 
 
 def plan(
@@ -47,10 +50,12 @@ def plan(
         Type of the arrays.
     operation : {"convolve", "correlate"}, optional
         What to compute.
-    mode, cval, origin, axes, method, rtol, workers, device, cast
-        As `convolve`.
+    mode, cval, origin, axes : optional
+        Boundary, shift and filtered axes, as in `convolve`.
     output : dtype, optional
         Type of the results.  Default: `dtype`.
+    method, rtol, workers, device, cast : optional
+        Route, allowed error, threads, place and rounding, as in `convolve`.
     effort : {"estimate", "measure"}, optional
         "estimate" chooses by predicted time, the same for every call; "measure" times the most promising
         routes on random data of this shape and takes the fastest.
@@ -107,7 +112,7 @@ def configuration() -> dict[str, Any]:
     Examples
     --------
     >>> sorted(configuration())[:3]
-    ['cache', 'calibration', 'cpu']
+    ['arrays', 'cache', 'calibration']
     """
     import importlib.metadata
 
@@ -125,6 +130,7 @@ def configuration() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             return "not installed"
 
+    settings = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
     return {
         "numbasep": __version__,
         "python": platform.python_version(),
@@ -134,13 +140,28 @@ def configuration() -> dict[str, Any]:
         "llvmlite": llvmlite.__version__,
         "numba-cuda": version("numba-cuda"),
         "cuda": cuda_driver.state(),
+        "arrays": ", ".join(f"{name} {version(name)}" for name in ("dask", "xarray", "torch", "cupy")),
         "platform": platform.platform(),
-        "cpu": platform.processor() or platform.machine(),
+        "cpu": machine.cpu_name(),
         "vector": f"{simd.VECTOR_BYTES * 8} bits",
-        "threads": threads.thread_count(None),
+        "cores": f"{os.cpu_count()}, of which {machine.available_processors()} for this process",
+        "threads": f"{threads.thread_count(None)}, layer {_threading_layer()}",
         "calibration": machine.current().name,
         "cache": str(jit.cache_directory() or "off"),
+        "package": str(pathlib.Path(__file__).parents[1]),
+        "environment": " ".join(f"{name}={value}" for name, value in sorted(settings.items()))
+        or "nothing set",
     }
+
+
+def _threading_layer() -> str:
+    """Numba's layer, or before it has started its threads the setting that it will go by."""
+    import numba
+
+    try:
+        return str(numba.threading_layer())
+    except ValueError:
+        return f"not started ({numba.config.THREADING_LAYER})"
 
 
 def show_config() -> None:
@@ -156,25 +177,3 @@ def show_config() -> None:
 
     for name, value in configuration().items():
         sys.stdout.write(f"{name:12s} {value}\n")
-
-
-def warmup(dtypes: Any = ("uint8", "uint16", "float32", "float64")) -> None:
-    """Compile, or load from the cache, every kernel that arrays of these types need.
-
-    Parameters
-    ----------
-    dtypes : sequence of dtype, optional
-        Types of the arrays that will be filtered.
-
-    Examples
-    --------
-    >>> import numbasep
-    >>> numbasep.warmup(["float32"])
-    """
-    from .convolve import convolve
-
-    kernel = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
-    for dtype in dtypes:
-        small, large = np.zeros((8, 8), dtype), np.zeros((1024, 1024), dtype)
-        convolve(small, kernel, workers=1)
-        convolve(large, kernel)

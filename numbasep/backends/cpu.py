@@ -22,46 +22,22 @@ from ..kernels.valid import AS_STORED, BOTH, PRESENCE, VALUES
 from ..operators import Factor, Operator, Term, support_factor, window_factor, without_subnormals
 from ..problem import Problem, Window
 from ..workspace import SLAB_BYTES
-from . import threads
+from . import staging, threads
 from .layout import Axis, OuterAxis, Planes, arrange, array_axes, restrict
 from .planes import PlanePass, flat_memory, prepare_pass
 from .program import PlaneTerm, PlaneWeights, build_program
+from .slots import INPUT, OUTPUT, Slot, parts_of, resized
 
 Array = npt.NDArray[Any]
 
-INPUT, OUTPUT = 0, 1
 Normal = tuple[float, float, float]  # sum of the weights, least share that counts, rounding of the share
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """An array that passes read or write, without its memory."""
-
-    index: int
-    """INPUT, OUTPUT, or the number of a scratch buffer."""
-    shape: tuple[int, ...]
-    """Shape, in numbers (complex ones count once)."""
-    strides: tuple[int, ...]
-    """Distances in numbers."""
-    dtype: np.dtype[Any]
-    """Type of the numbers as stored."""
-    origin: int = 0
-    """Where position 0 stands, in real elements."""
-    gains: tuple[float, ...] = (1.0,)
-    """For each stacked intermediate: what the boundary value has been multiplied by so far."""
-    stack: int = 0
-    """Real elements from one stacked intermediate to the next."""
-    presence: tuple[bool, ...] = (False,)
-    """For each of them: whether it is of the presence of samples, in a normalised convolution, not of their values."""
-    seen: bool = False
-    """Whether values and presence are two views of this one array."""
 
 
 @dataclass(slots=True, eq=False)
 class Launch:
     """Prepared passes for one memory layout."""
 
-    steps: list[tuple[PlanePass, int, int]] = field(default_factory=list)
+    steps: list[tuple[PlanePass | staging.Move, int, int]] = field(default_factory=list)
     """(pass, slot it reads, slot it writes)."""
     scratch: dict[int, int] = field(default_factory=dict)
     """Bytes of each scratch buffer."""
@@ -136,8 +112,18 @@ def _correlate_halves(
             _launch(operator, problem, (form, "imag"), imaginary, divisor, x, y.imag)
         return
     turned = None if imaginary is None else np.empty_like(y)  # before anything is written
-    _launch(operator, problem, (form, "real"), real, divisor, x, y)
-    if turned is not None:
+    launch = _launch(operator, problem, (form, "real"), real, divisor, x, y)
+    if turned is None:
+        first = launch.steps[0][0]
+        if (
+            len(launch.steps) == 1
+            and isinstance(first, PlanePass)
+            and first.small
+            and x.flags.c_contiguous
+            and y.flags.c_contiguous
+        ):
+            operator.small[form] = first.run_small
+    else:
         _launch(operator, problem, (form, "imag"), imaginary, divisor, x, turned)
         np.subtract(y.real, turned.imag, out=y.real)
         np.add(y.imag, turned.real, out=y.imag)
@@ -152,7 +138,7 @@ def _launch(
     x: Array,
     y: Array,
     normal: Normal | None = None,
-) -> None:
+) -> Launch:
     wished = threads.thread_count(problem.workers)
     key = (part, x.strides, y.strides, y.dtype, wished, normal)  # the operator belongs to one problem
     flat_x, origin_x = flat_memory(x)
@@ -168,6 +154,7 @@ def _launch(
             operator.launches.clear()
         operator.launches[key] = launch
     launch(flat_x, flat_y)
+    return launch
 
 
 def _strides(array: Array) -> tuple[int, ...]:
@@ -208,14 +195,28 @@ class _Preparation:
         """Passes for dense weights (an array) or separable terms (a sequence)."""
         self.launch.dtype = self.problem.real_dtype
         windows = self.problem.windows
+        sides = staging.is_strided(arrange(_axes(source, target, windows)))
+        large = math.prod(target.shape) >= staging.LEAST
+        if not any(sides) or not large or len(windows) > 2 or self.normal is not None:
+            self._filter(kernel, source, target, windows)
+            return self.launch
+        for stage in staging.stages(self.problem, source, target, windows, sides, self.workers):
+            for number, nbytes in zip((staging.STAGED_IN, staging.STAGED_OUT), stage.nbytes, strict=True):
+                if nbytes:
+                    self.launch.scratch[number] = max(self.launch.scratch.get(number, 0), nbytes + 64)
+            if stage.load is not None:
+                self.launch.steps.append((stage.load, INPUT, staging.STAGED_IN))
+            self._filter(kernel, stage.source, stage.target, stage.windows)
+            if stage.store is not None:
+                self.launch.steps.append((stage.store, staging.STAGED_OUT, OUTPUT))
+        return self.launch
+
+    def _filter(self, kernel: Any, source: Slot, target: Slot, windows: Sequence[Window]) -> None:
         if isinstance(kernel, np.ndarray):
             self._dense(without_subnormals(kernel, self._real), source, target, windows)
-        else:
-            terms = [
-                tuple(replace(f, taps=without_subnormals(f.taps, self._real)) for f in t) for t in kernel
-            ]
-            self._terms([(s, t) for s in range(len(source.gains)) for t in terms], source, target, windows)
-        return self.launch
+            return
+        terms = [tuple(replace(f, taps=without_subnormals(f.taps, self._real)) for f in t) for t in kernel]
+        self._terms([(s, t) for s in range(len(source.gains)) for t in terms], source, target, windows)
 
     @property
     def _real(self) -> np.dtype[Any]:
@@ -270,8 +271,8 @@ class _Preparation:
         if not members:
             members.append((0, support_factor(np.zeros(window.taps))))
         number = 1 + len(windows)  # one buffer for each axis that is left: slabs take turns
-        shape = _resized(source.shape, window.axis, window.out_size)
-        parts = _parts(source.dtype)
+        shape = resized(source.shape, window.axis, window.out_size)
+        parts = parts_of(source.dtype)
         per_position = (
             math.prod(shape) // max(window.out_size, 1) * parts * len(members) * self._real.itemsize
         )
@@ -280,13 +281,13 @@ class _Preparation:
         self.launch.scratch[number] = max(self.launch.scratch.get(number, 0), thick * per_position + 64)
         for start in range(0, window.out_size, thick):
             stop = min(start + thick, window.out_size)
-            slab = self._slab(number, _resized(shape, window.axis, stop - start), source, members)
+            slab = self._slab(number, resized(shape, window.axis, stop - start), source, members)
             part = restrict(window, start, stop)
             for i, (stacked, factor) in enumerate(members):
                 self._intermediate(source, stacked, factor, part, replace(slab, origin=i * slab.stack))
-            step = start * target.strides[window.axis] * _parts(target.dtype)
+            step = start * target.strides[window.axis] * parts_of(target.dtype)
             piece = replace(
-                target, shape=_resized(target.shape, window.axis, stop - start), origin=target.origin + step
+                target, shape=resized(target.shape, window.axis, stop - start), origin=target.origin + step
             )
             self._terms(moved, slab, piece, rest)
 
@@ -298,7 +299,7 @@ class _Preparation:
         dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
         presence = tuple(source.presence[stacked] for stacked, _ in members)
         return Slot(
-            number, shape, strides, dtype, 0, gains, math.prod(shape) * _parts(source.dtype), presence
+            number, shape, strides, dtype, 0, gains, math.prod(shape) * parts_of(source.dtype), presence
         )
 
     def _intermediate(self, source: Slot, stacked: int, factor: Factor, window: Window, target: Slot) -> None:
@@ -378,17 +379,9 @@ class _Preparation:
         return np.array([[divisor, *(gain * part for part in outside[of])] for gain, of in pairs])
 
 
-def _parts(dtype: np.dtype[Any]) -> int:
-    return 2 if dtype.kind == "c" else 1
-
-
-def _resized(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
-    return (*shape[:axis], size, *shape[axis + 1 :])
-
-
 def _axes(source: Slot, target: Slot, windows: Sequence[Window]) -> list[Axis]:
     return array_axes(
-        source.shape, target.shape, source.strides, target.strides, windows, _parts(source.dtype)
+        source.shape, target.shape, source.strides, target.strides, windows, parts_of(source.dtype)
     )
 
 

@@ -18,6 +18,7 @@ from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
 from ..kernels.memory import Storage
 from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS, VECTOR_BYTES
 from ..kernels.stripes import STRIPE_ROWS
+from ..kernels.tables import make_block
 from ..kernels.valid import AS_STORED
 from ..workspace import CACHE_BYTES
 from . import threads
@@ -31,8 +32,7 @@ STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
 TURNED_COLUMNS = 128  # of turned sums besides those that the taps span: they are moved back once in so many
 SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
 TASKS_PER_THREAD = 4
-SPARE_BYTES = 128 << 10  # up to here a pass keeps its workspaces
-SPARES = 4  # as many of them
+SPARE_BYTES = 512 << 10  # a pass keeps workspaces of together up to so many bytes
 BATCH_WORK = 1 << 31  # element operations of a thread, under a second, between two looks for signals (Ctrl-C)
 
 
@@ -97,6 +97,8 @@ class PlanePass:
     """Tasks that are run without a return to Python."""
     threads: int
     """Threads that share the tasks."""
+    small: bool
+    """Whether it runs at once and on the calling thread, however many there are."""
     raw_in: int
     """Bytes for a gathered piece of an input row."""
     raw_out: int
@@ -106,7 +108,7 @@ class PlanePass:
     """Of one thread's rows."""
     table_bytes: int
     """Of one thread's row table."""
-    spare: list[tuple[Array, ...]]
+    spare: list[tuple[Any, ...]]
     """Small workspaces of earlier calls, ready to be used again; large ones go back to the common pool."""
 
     @property
@@ -114,15 +116,20 @@ class PlanePass:
         """Bytes of scratch memory that a call uses."""
         return self.threads * (self.work_bytes + 2 * self.table_bytes)
 
-    def _divide(self, buffer: Array) -> tuple[Array, ...]:
-        """Rows, tables and gather buffers of every thread, in `buffer`."""
-        count, dtype = self.threads, self.constants.dtype
+    def _divide(self, buffer: Array) -> tuple[Any, ...]:
+        """The block of all tables, those of every thread in `buffer`; and what it points to."""
+        count, dtype, program = self.threads, self.constants.dtype, self.program
         rows = count * self.work_bytes
         work = buffer[:rows].view(dtype).reshape(count, -1)
         work.fill(0)  # whole vectors are computed: left-over bits behind a row could be slow denormals
         tables = buffer[rows : self.workspace].view(np.int64).reshape(2 * count, -1)
         raw = [np.empty((count, size), np.uint8) for size in (self.raw_in, self.raw_out)]
-        return work, tables, *raw
+        block = make_block([
+            self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
+            program.shifts, program.lines, program.line_weights, self.edges, self.normal,
+            work, tables[:count], tables[count:], *raw,
+        ])  # fmt: skip
+        return block, buffer, raw
 
     def __call__(self, x: Array, y: Array) -> None:
         """Run on the flat memory of both arrays (`flat_memory`)."""
@@ -135,25 +142,33 @@ class PlanePass:
         except IndexError:
             scratch = self._divide(threads.aligned(self.workspace))
         self._run(x, y, scratch)
-        if len(self.spare) < SPARES:
+        self._keep(scratch)
+
+    def run_small(self, x: Array, y: Array) -> None:
+        """As a call, for a `small` pass on contiguous arrays: nothing is left to decide."""
+        try:
+            scratch = self.spare.pop()
+        except IndexError:
+            scratch = self._divide(threads.aligned(self.workspace))
+        flat_x, flat_y = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
+        drivers.run_serial(*self.kernels, flat_x, flat_y, 0, self.tasks, scratch[0], self.constants)
+        self._keep(scratch)
+
+    def _keep(self, scratch: tuple[Any, ...]) -> None:
+        if (len(self.spare) + 1) * self.workspace <= SPARE_BYTES:
             self.spare.append(scratch)
 
-    def _run(self, x: Array, y: Array, scratch: tuple[Array, ...]) -> None:
+    def _run(self, x: Array, y: Array, scratch: tuple[Any, ...]) -> None:
         if self.threads == 1:
             self._run_batches(drivers.run_serial, x, y, scratch)
         else:
             with threads.parallel_region(self.threads):
                 self._run_batches(drivers.run_parallel, x, y, scratch)
 
-    def _run_batches(self, run: Any, x: Array, y: Array, scratch: tuple[Array, ...]) -> None:
+    def _run_batches(self, run: Any, x: Array, y: Array, scratch: tuple[Any, ...]) -> None:
         """All tasks; Python handles signals between two batches, so that Ctrl-C ends a long call."""
-        program = self.program
-        tables = (
-            self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
-            program.shifts, program.lines, program.line_weights, self.edges, self.constants, self.normal, *scratch,
-        )  # fmt: skip
         for first in range(0, self.tasks, self.batch):
-            run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), *tables)
+            run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), scratch[0], self.constants)
 
 
 def _round_up(n: int, step: int) -> int:
@@ -263,6 +278,8 @@ def prepare_pass(
         compute, storage_in, storage_out, direct=edges is not None, turned=edges is not None and not edges.short,
         packed=packed, boxes=packed and program.boxes, view=views, share=program.share_term > 0,
     )  # fmt: skip
+    work_bytes = _round_up(work_elements * item, VECTOR_BYTES)
+    batch = count * max(1, BATCH_WORK // (strip * tile * column_work))
     return PlanePass(
         kernels=kernels,
         program=program,
@@ -273,11 +290,12 @@ def prepare_pass(
         constants=constants.astype(compute),
         normal=np.array(normal, compute),
         tasks=tasks,
-        batch=count * max(1, BATCH_WORK // (strip * tile * column_work)),
+        batch=batch,
         threads=min(count, tasks) or 1,
+        small=work < PARALLEL_WORK and tasks <= batch and work_bytes <= SPARE_BYTES,
         raw_in=gather * inner * storage_in.dtype.itemsize,
         raw_out=gather * inner * storage_out.dtype.itemsize,
-        work_bytes=_round_up(work_elements * item, VECTOR_BYTES),
+        work_bytes=work_bytes,
         table_bytes=_round_up(8 * geometry[g.TABLES], VECTOR_BYTES),
         spare=[],
     )

@@ -90,6 +90,18 @@ def _is_box(weights: Sequence[float] | Array) -> bool:
     return len(weights) >= BOX_TAPS and bool(np.all(np.asarray(weights) == weights[0]))
 
 
+def _sharing_columns(terms: Sequence[PlaneTerm]) -> list[list[PlaneTerm]]:
+    """Terms by their taps along the columns, in order; `cost.column_groups` counts by the same rule."""
+    groups: dict[Any, list[PlaneTerm]] = {}
+    for number, term in enumerate(terms):
+        rows, columns = term.row.positions, term.column.positions
+        adjacent = rows.size > 0 and int(rows[-1]) - int(rows[0]) == rows.size - 1
+        alone = columns.size < 2 or not rows.size or (adjacent and _is_box(term.row.taps[rows]))
+        key = (term.column.taps.tobytes(), columns.tobytes())
+        groups.setdefault(number if alone else key, []).append(term)
+    return list(groups.values())
+
+
 class _Builder:
     """Collects the tables of one program."""
 
@@ -124,7 +136,8 @@ class _Builder:
         row_box = one_run and _is_box(self.weights[self.runs[runs][3] :])
         shifts, line = self.shifts[taps:], self.line_weights[taps:]
         adjacent = bool(shifts) and shifts[-1] - shifts[0] == (len(shifts) - 1) * self.inner
-        column_box = adjacent and _is_box(line) and (one_run or self.window == STEP_ROWS)
+        stands = len(self.runs) > runs or self.window == STEP_ROWS  # rows one behind the other, not in a ring
+        column_box = adjacent and _is_box(line) and stands
         if not shifts and len(self.runs) > first_run:  # a single tap along rows is part of the runs
             self.shifts.append(self.runs[first_run][1])
             self.line_weights.append(1.0)
@@ -157,6 +170,16 @@ class _Builder:
         source_row = term.source * self.window + int(rows[0])
         return self.term(runs, taps, source_row, rows=scale is None)
 
+    def add_terms(self, terms: Sequence[PlaneTerm]) -> None:
+        """Terms that share their taps along the columns: what they sum down the rows is added up before that pass."""
+        runs, taps = len(self.runs), len(self.shifts)
+        for term in terms:
+            self.column_of_taps(term.source, term.row.positions, term.row.taps, 0)
+        columns = terms[0].column
+        self.shifts += (columns.positions * self.inner).tolist()
+        self.line_weights += columns.taps[columns.positions].tolist()
+        self.term(runs, taps)
+
     def add_dense(self, parts: Sequence[PlaneWeights]) -> None:
         """Dense weights of all sources: one term made of runs."""
         runs, taps = len(self.runs), len(self.shifts)
@@ -173,9 +196,11 @@ class _Builder:
         dense = [part for part in parts if isinstance(part, PlaneWeights)]
         if dense:
             self.add_dense(dense)
-        for part in parts:
-            if isinstance(part, PlaneTerm):
-                self.add_term(part)
+        for group in _sharing_columns([part for part in parts if isinstance(part, PlaneTerm)]):
+            if len(group) == 1:
+                self.add_term(group[0])
+            else:
+                self.add_terms(group)
 
     def build(self, dtype: np.dtype[Any], share_term: int) -> Program:
         """The tables as arrays; `dtype` is the compute type."""

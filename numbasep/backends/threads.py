@@ -63,6 +63,11 @@ def thread_count(workers: int | None) -> int:
     return max(1, setting // (others + 1)) if others > 0 else setting
 
 
+def most() -> int:
+    """Threads at most: what decisions count with that must not depend on who else is filtering."""
+    return int(config.NUMBA_NUM_THREADS)
+
+
 def _launched() -> bool:
     """Whether Numba has started its threads; nothing else could have changed their number."""
     return bool(getattr(_numba, "_is_initialized", True))

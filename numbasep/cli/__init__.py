@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..problem import METHODS
 from . import arguments, commands, files, filter_file
 
 __all__ = ["main"]
@@ -191,7 +192,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         "--mode", default="reflect", help="boundary: reflect mirror nearest wrap constant (...)"
     )
     command.add_argument("--cval", type=float, default=0.0, help="value outside, for --mode constant")
-    command.add_argument("--method", default="auto", help="auto direct separable structured fft")
+    command.add_argument("--method", default="auto", help=" ".join(METHODS))
     command.add_argument("--rtol", type=float, help="allow this relative error (default: rounding only)")
     command.add_argument("--workers", type=arguments.positive_int, help="threads (default: all)")
 

@@ -105,10 +105,13 @@ def measure(subject: Subject, array: Array, *, repeat: int, peers: bool) -> Resu
     )
 
 
-def take_turns(contestants: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
+def take_turns(
+    contestants: dict[str, Callable[[], object]], repeat: int, pause: float = 0.0
+) -> dict[str, float]:
     """Return the median seconds of each contestant over rounds in which each runs once.
 
-    The first round is not timed (calls may compile then), but for what takes too long by nature.
+    The first round is not timed (calls may compile then), but for what takes too long by nature.  A pause of `pause`
+    seconds before each call lets the threads of the one before fall asleep: some wait busily for more work.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     spent = dict.fromkeys(contestants, 0.0)
@@ -116,6 +119,7 @@ def take_turns(contestants: dict[str, Callable[[], object]], repeat: int) -> dic
         for name, run in contestants.items():
             if spent[name] > PATIENCE:
                 continue
+            time.sleep(pause)
             start = time.perf_counter()
             run()
             elapsed = time.perf_counter() - start

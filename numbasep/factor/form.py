@@ -24,7 +24,7 @@ class Form:
     """One way to write a kernel as a sum of separable terms: ``K = sum(terms) / divisor``, up to `error`."""
 
     name: str
-    """How it was found: "rank1", "integer", "cross", "svd", "terms", "rows", "columns", "slices", "runs",
+    """How it was found: "rank1", "integer", "cross", "svd", "terms", "train", "rows", "columns", "slices", "runs",
     "delta+...", "box+...", "corner+..."."""
     terms: tuple[tuple[Array, ...], ...]
     """The terms, each one float64 or complex128 tap vector per kernel axis, whole window, zeros allowed.  A
@@ -102,8 +102,10 @@ def relative_error(kernel: Kernel, approximation: Array) -> float:
 
 
 def build(name: str, kernel: Kernel, factors: Sequence[Array], divisor: float, operations: int) -> Form:
-    """Measure a sum of terms of ``kernel.values`` and express it in the kernel's own scale.
+    """Express a sum of terms of ``kernel.values`` in the kernel's own scale, and measure it.
 
+    The error is that of the taps as they are stored: they are multiplied out and compared with every weight, so that
+    no slip of the search can go unseen.
     `factors` reproduce the *scaled* values after division by `divisor`.  The power of two goes to the divisor
     of integer factors; with others it is spread over the axes so that no pass overflows.
     """
@@ -119,10 +121,10 @@ def build(name: str, kernel: Kernel, factors: Sequence[Array], divisor: float, o
         divisor = math.ldexp(divisor, -kernel.exponent)
     else:
         factors[0] = factors[0] / divisor
-        approximation = compose(factors)
         divisor = 1.0
         share, rest = divmod(kernel.exponent, len(factors))
         factors = [scale(f, share + rest * (axis == 0)) for axis, f in enumerate(factors)]
+        approximation = scale(compose(factors), -kernel.exponent)
     return Form(
         name=name,
         terms=_terms(factors),
@@ -146,12 +148,12 @@ def _terms(factors: Sequence[Array]) -> tuple[tuple[Array, ...], ...]:
     """The terms as read-only vectors; a factor common to all terms becomes one object."""
     columns: list[list[Array]] = []
     for f in factors:
-        rows = list(np.ascontiguousarray(f) + 0.0)  # no negative zeros
-        if len(rows) > 1 and bool((f == f[0]).all()):
-            rows = [rows[0].copy()] * len(rows)
-        columns.append(rows)
-    for row in (row for rows in columns for row in rows):
-        row.flags.writeable = False
+        rows = f + 0.0  # no negative zeros
+        if not rows.flags.c_contiguous:
+            rows = np.ascontiguousarray(rows)
+        rows.flags.writeable = False
+        common = len(rows) > 1 and bool((rows == rows[0]).all())
+        columns.append([rows[0]] * len(rows) if common else list(rows))
     return tuple(zip(*columns, strict=True))
 
 

@@ -11,6 +11,9 @@ from .arguments import Kernel, as_kernel, check_rtol, lossless_tolerance
 from .form import NOTHING, Factors, Form, build
 from .search import Search
 
+_HOPELESS = 1.5  # times the operations of another form: no machine makes up for that
+_HARMLESS = 4.0  # amplification that costs two bits
+
 
 def forms(
     kernel: npt.ArrayLike,
@@ -48,9 +51,7 @@ def forms(
 
     Examples
     --------
-    >>> from collections.abc import Sequence
-
-    import numpy as np
+    >>> import numpy as np
     >>> binomial = [1, 4, 6, 4, 1]
     >>> sharpen = 2.0 * np.pad([[1.0]], 2) - np.outer(binomial, binomial) / 256
     >>> [(form.name, form.operations, form.exact) for form in forms(sharpen)]
@@ -69,8 +70,10 @@ def forms_within(
     lossless = lossless_tolerance(kernel, compute_eps)
     allowed = lossless if rtol is None else rtol
     search = Search(squeezed(kernel), allowed, lossless=allowed <= lossless, thorough=thorough)
-    found = []
-    for name, factors, divisor, operations in search.run():
+    found: list[Form] = []
+    for name, factors, divisor, operations in sorted(search.run(), key=lambda c: c.operations):
+        if not thorough and any(_is_hopeless(operations, len(factors[0]), form) for form in found):
+            continue
         form = build(name, kernel, unsqueezed(factors, kernel.values.shape), divisor, operations)
         if form.error <= allowed:
             found.append(form)
@@ -102,6 +105,17 @@ def unsqueezed(factors: Factors, shape: tuple[int, ...]) -> Factors:
         return (factors[0], *[np.ones((terms, 1))] * (len(shape) - 1))
     remaining = iter(factors)
     return tuple(np.ones((terms, 1)) if n == 1 else next(remaining) for n in shape)
+
+
+def _is_hopeless(operations: int, rank: int, beside: Form) -> bool:
+    """Whether a form need not be measured: more terms and far more work than one that is sound.
+
+    Where that one has another support than the kernel, it may have to look at the data first.
+    """
+    factor = _HOPELESS if beside.same_support else 2 * _HOPELESS
+    return (
+        beside.amplification <= _HARMLESS and rank > beside.rank and operations > factor * beside.operations
+    )
 
 
 def _dominates(one: Form, other: Form) -> bool:

@@ -46,10 +46,11 @@ def _add_passes(matrix: Array, passes: list[int], additive: list[bool]) -> None:
     nonzero = matrix != 0
     first = nonzero.argmax(axis=1)
     level = matrix[np.arange(len(matrix)), first][:, None]
-    counts = np.count_nonzero(nonzero, axis=1)
-    alike = np.count_nonzero(nonzero & ((matrix == level) | (matrix == -level)), axis=1) == counts
+    same = (matrix == level) & nonzero
+    counts = nonzero.sum(axis=1)
+    alike = (same | ((matrix == -level) & nonzero)).sum(axis=1) == counts
     spans = matrix.shape[1] - nonzero[:, ::-1].argmax(axis=1) - first
-    boxes = (spans == counts) & (np.count_nonzero(nonzero & (matrix == level), axis=1) == counts)
+    boxes = (spans == counts) & (same.sum(axis=1) == counts)
     rows = zip(counts.tolist(), alike.tolist(), boxes.tolist(), strict=True)
     for t, (count, level_only, box) in enumerate(rows):
         if count > 1:

@@ -28,6 +28,7 @@ _MAX_ECHELON = 1024  # entries of the matrix of distinct rows and columns
 _MAX_DEFLATED_RANK = 6
 _MIN_WEIGHTS = 12  # non-zero weights up to which terms save no time: packing rows takes longer than they do
 _MIN_LEVELS = 20  # fewer operations than this are not improved on by runs beside a remainder
+_SHORTER = 0.9  # times the operations of other terms from which a tensor train, of more terms, is worthwhile
 _MAX_REPLACEABLE = 4.0  # amplification of a form which a cross of as many terms can replace
 
 
@@ -280,4 +281,9 @@ class Search:
             for a in range(self.values.ndim)
         ]
         if self.thorough or max(ranks) * sum(self.values.shape) <= 1.2 * self.nonzeros:
-            self._offer("terms", tensor.decompose(self.values, self.budget, self.eps))
+            factors = tensor.decompose(self.values, self.budget, self.eps)
+            train = tensor.train(self.values, self.budget, self.eps) if len(factors[0]) > 2 else None
+            if train and tensor.shared_operations(train) < _SHORTER * tensor.shared_operations(factors):
+                self._offer("train", train)
+            else:
+                self._offer("terms", factors)

@@ -23,7 +23,20 @@ _SHOWN_TERMS = 6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeparableKernel:
-    """A kernel written as a sum of separable terms, ``K ~ sum_t f_t1 x f_t2 x ...``."""
+    """A kernel written as a sum of separable terms, ``K ~ sum_t f_t1 x f_t2 x ...``.
+
+    Made by `numbasep.factorize`; ``print`` shows the terms and what they cost.
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> factors = numbasep.factorize(np.outer([1.0, 2.0, 1.0], [-1.0, 0.0, 1.0]))
+    >>> factors.rank, factors.exact, factors.error
+    (1, True, 0.0)
+    >>> rows, columns = factors.terms[0]
+    >>> bool((factors.todense() == np.outer(rows, columns)).all())
+    True
+    """
 
     terms: tuple[tuple[Array, ...], ...]
     """The terms, each one 1-D float64 or complex128 array per kernel axis; empty for an all-zero kernel."""
@@ -62,7 +75,13 @@ class SeparableKernel:
         return _hint(self.todense(), self.rank)
 
     def todense(self) -> Array:
-        """The kernel the terms stand for, float64 or complex128; the common divisor is applied to the sum."""
+        """Multiply out and add up the terms; the common divisor is applied to the sum.
+
+        Returns
+        -------
+        ndarray of float64 or complex128
+            The kernel that the terms stand for.
+        """
         if not self.terms:
             return np.zeros(self.shape)
         return compose([stack(self.form.terms, axis) for axis in range(len(self.shape))]) / self.form.divisor
@@ -121,6 +140,7 @@ def factorize(
     Returns
     -------
     SeparableKernel
+        The terms, with their number and their error.
 
     Raises
     ------

@@ -25,18 +25,22 @@ def proportional_slices(values: Array, axis: int, *, integral: bool, eps: float 
         coefficients and patterns stay integers; coefficients of equal and opposite slices are exactly 1 and
         -1.
     """
-    moved = np.moveaxis(values, axis, 0)
+    moved = np.moveaxis(values, axis, 0) if axis else values
     rows = moved.reshape(len(moved), -1)
-    alive = np.flatnonzero(rows.any(axis=1))
-    rows = rows[alive]
+    sizes = np.abs(rows)
+    sums = sizes.sum(axis=1)
+    alive = sums.nonzero()[0]
+    if alive.size < len(rows):
+        rows, sizes, sums = rows[alive], sizes[alive], sums[alive]
     eps = max(eps, _EPS64)
-    first = _first_proportional(rows, eps)
-    at = np.abs(rows).argmax(axis=1)[first]
+    first = _first_proportional(rows, sums, eps)
+    at = sizes.argmax(axis=1)[first]
     ratio = rows[np.arange(len(rows)), at] / rows[first, at]
     unit = np.sign(ratio.real)
     ratio = np.where(np.abs(ratio - unit) <= 8 * eps, unit, ratio)
-    wrong = np.abs(rows - ratio[:, None] * rows[first]).sum(axis=1) > 8 * eps * np.abs(rows).sum(axis=1)
-    first[wrong], ratio[wrong] = np.flatnonzero(wrong), 1
+    wrong = np.abs(rows - ratio[:, None] * rows[first]).sum(axis=1) > 8 * eps * sums
+    if wrong.any():
+        first[wrong], ratio[wrong] = np.flatnonzero(wrong), 1
     leaders = np.flatnonzero(first == np.arange(len(first)))
     group = np.searchsorted(leaders, first)
     patterns = rows[leaders]
@@ -49,9 +53,12 @@ def proportional_slices(values: Array, axis: int, *, integral: bool, eps: float 
     return coefficients, patterns.reshape(len(leaders), *moved.shape[1:])
 
 
-def _first_proportional(rows: Array, eps: float) -> Array:
-    """For each row the first row which, by its projections on generic directions, is a multiple of it."""
-    projections = rows @ generic_directions(rows.shape[1]) / np.abs(rows).sum(axis=1)[:, None]
+def _first_proportional(rows: Array, sums: Array, eps: float) -> Array:
+    """For each row the first row which, by its projections on generic directions, is a multiple of it.
+
+    `sums` are the sums of the magnitudes of the rows.
+    """
+    projections = rows @ generic_directions(rows.shape[1]) / sums[:, None]
     key = projections[:, 1] * np.where(projections[:, 0].real < 0, -1.0, 1.0)
     if key.dtype.kind == "c":
         size = np.abs(projections[:, 0])
@@ -60,7 +67,9 @@ def _first_proportional(rows: Array, eps: float) -> Array:
         )
         key = key.real + 0.618 * key.imag
     order = key.argsort(kind="stable")
-    label = np.concatenate(([0], np.cumsum(np.diff(key[order]) > 64 * eps)))
+    ordered = key[order]
+    label = np.zeros(len(rows), np.intp)
+    np.cumsum(ordered[1:] - ordered[:-1] > 64 * eps, out=label[1:])
     lowest = np.full(label[-1] + 1, len(rows))
     np.minimum.at(lowest, label, order)
     first = np.empty(len(rows), dtype=np.intp)

@@ -72,8 +72,31 @@ are ordinary planes.  All distances count elements, not bytes.
     STRIPE_SHARE,
     VIEW,
     NORMALISE,
+    STEP,  # all terms of a program on packed rows
+    LIST,  # where these stand
+    BLOCK_SUMS_OF,  # all sums of blocks of them that are due
     KERNELS,
-) = range(13)
+) = range(16)
+
+# Tables of a pass in one block (`tables`); behind NORMAL, one row for each thread
+(
+    SIZES,  # geometry[...]
+    OUTER,
+    OUTER_SOURCES,  # (sources, outer axes): which tap of each outer axis a source is
+    TERMS,
+    RUNS,
+    WEIGHTS,
+    SHIFTS,
+    LINES_OF_TAPS,
+    LINE_WEIGHTS,
+    EDGES,
+    NORMAL,
+    WORK,
+    ROW_TABLES,
+    SOURCE_TABLES,
+    RAW_IN,
+    RAW_OUT,
+) = range(16)
 
 # terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program; ROW_BOX and
 # COLUMN_BOX say that its one run, or its taps along rows, are many equal weights side by side (`boxes`).  Kernels

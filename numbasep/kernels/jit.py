@@ -23,14 +23,16 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import numba
+from llvmlite import binding
 from numba.core import caching, config, serialize
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.runtime import rtsys
 
 from .. import forks
 
@@ -196,6 +198,42 @@ class _Files:
         return pickle.loads(content) if hashlib.sha256(content).digest() == checksum else None
 
 
+def _python_function(thing: Any) -> Any:
+    """What Numba made a kernel or an intrinsic from; anything else as it is."""
+    return getattr(thing, "py_func", getattr(thing, "_defn", thing))
+
+
+def closed_over(function: Any) -> tuple[str, ...]:
+    """What a function made in a factory has been given: the same words in every process.
+
+    Numba pickles these things for its key.  Pickled functions carry a number that is drawn in each process, so that
+    a kernel made of other kernels would never be found again.
+    """
+    words: list[str] = []
+    for cell in _python_function(function).__closure__ or ():
+        thing = cell.cell_contents
+        inner = _python_function(thing)
+        if hasattr(inner, "__code__"):
+            words += [f"{inner.__module__}.{inner.__qualname__}", *closed_over(inner)]
+        elif isinstance(thing, (int, float, str, bytes, tuple)) or hasattr(thing, "suffix"):
+            words.append(repr(thing))
+        else:
+            raise TypeError(f"a kernel closes over {thing!r}, which has no name that lasts")
+    return tuple(words)
+
+
+def _undefined(library: Any) -> list[str]:
+    """Symbols that the machine code of a kernel expects to find in the process."""
+    module = library._final_module
+    named = [*module.functions, *module.global_variables]
+    return [thing.name for thing in named if thing.is_declaration and not thing.name.startswith("llvm.")]
+
+
+def _resolved(symbols: Iterable[str]) -> bool:
+    """Whether the process has all these symbols; LLVM would end it for one that it has not."""
+    return all(binding.address_of_symbol(name) for name in symbols)
+
+
 class _KernelCache(caching.FunctionCache):
     """Numba's function cache in our directory; a file that cannot be read or written is never an error."""
 
@@ -207,13 +245,30 @@ class _KernelCache(caching.FunctionCache):
         self._base = f"{function.__module__}.{function.__qualname__}"
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (self._base, *super()._index_key(sig, codegen))
+        return (self._base, sig, codegen.magic_tuple(), closed_over(self._py_func))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)
+            return self._load_overload(sig, target_context)
         except Exception:
             return None
+
+    def _load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Without Numba's registries, which take 0.3 s to fill and which only compiling needs."""
+        kept = self._cache_file.load(self._index_key(sig, target_context.codegen()))
+        if kept is None:
+            return None
+        symbols, data = kept
+        if not _resolved(symbols):
+            rtsys.initialize(target_context)  # 0.03 s, and enough for those that count references
+        if not _resolved(symbols):
+            target_context.refresh()
+        return self._impl.rebuild(target_context, data)
+
+    def _save_overload(self, sig: Any, data: Any) -> None:
+        if self._impl.check_cachable(data):
+            key = self._index_key(sig, data.codegen)
+            self._cache_file.save(key, (_undefined(data.library), self._impl.reduce(data)))
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:

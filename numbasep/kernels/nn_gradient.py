@@ -84,26 +84,26 @@ def add_rows(x, gradient, g, first, stop, totals, at, work, spare):
                     )  # fmt: skip
 
 
+@inlined
+def add_part(x, gradient, g, part, parts, batch, batches, rows, totals, work):
+    """Add one batch of the rows of a part to the totals of that part."""
+    first, stop = part * rows // parts, (part + 1) * rows // parts
+    low = first + batch * (stop - first) // batches
+    high = first + (batch + 1) * (stop - first) // batches
+    add_rows(
+        x, gradient, g, low, high, totals, part * (totals.size // parts), work, part * (work.size // parts)
+    )
+
+
 @serial
-def filter_gradient_serial(x, gradient, g, first, stop, totals, work):
-    """Add output rows [first, stop) on the calling thread."""
-    add_rows(x, gradient, g, first, stop, totals, 0, work, 0)
+def filter_gradient_serial(x, gradient, g, parts, batch, batches, rows, totals, work):
+    """Add one batch of all parts of the output rows on the calling thread."""
+    for part in range(parts):
+        add_part(x, gradient, g, part, parts, batch, batches, rows, totals, work)
 
 
 @parallel
-def filter_gradient_parallel(x, gradient, g, first, stop, workers, totals, work):
-    """The same on `workers` threads, each with totals of its own, one after the other."""
-    for worker in prange(workers):
-        low = first + worker * (stop - first) // workers
-        high = first + (worker + 1) * (stop - first) // workers
-        add_rows(
-            x,
-            gradient,
-            g,
-            low,
-            high,
-            totals,
-            worker * (totals.size // workers),
-            work,
-            worker * (work.size // workers),
-        )
+def filter_gradient_parallel(x, gradient, g, parts, batch, batches, rows, totals, work):
+    """The same on Numba's threads."""
+    for part in prange(parts):
+        add_part(x, gradient, g, part, parts, batch, batches, rows, totals, work)

@@ -20,6 +20,7 @@ from .correlate import correlate_lines, correlate_runs, correlate_square
 from .fused import stripe_filter
 from .geometry import (
     BLOCK_SUM,
+    BLOCK_SUMS_OF,
     BLOCKS,
     BOX_ALONG,
     BOX_DOWN,
@@ -29,18 +30,27 @@ from .geometry import (
     COLUMNS_OUT,
     DIRECT,
     DOWN,
+    EDGES,
     INNER,
     KERNELS,
+    LINE_WEIGHTS,
     LINES,
+    LINES_OF_TAPS,
+    LIST,
+    NORMAL,
     NORMALISE,
+    OUTER,
     OUTER_AXES,
     OUTER_ENTRIES,
     OUTER_IN,
     OUTER_OUT,
     OUTER_SIZE,
+    OUTER_SOURCES,
     OUTER_TAPS,
     OUTSIDE_PLANE,
     PACK,
+    RAW_IN,
+    RAW_OUT,
     RESULT,
     RESULT_STRIDE,
     RING,
@@ -49,34 +59,44 @@ from .geometry import (
     ROW_FIRST,
     ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
+    ROW_TABLES,
     ROW_TAPS,
     ROWS_IN,
     ROWS_OUT,
+    RUNS,
     SEGMENT,
     SHARE,
     SHARE_TERM,
+    SHIFTS,
+    SIZES,
+    SOURCE_TABLES,
     SOURCES,
     SQUARE,
+    STEP,
     STORE,
     STRIP,
     STRIPE,
     STRIPE_ROWS,
     STRIPS,
+    TERMS,
     TILE,
     TILES,
     VIEW,
     VIEWS,
+    WEIGHTS,
+    WORK,
 )
-from .jit import address, inlined, kernel, parallel, serial
+from .jit import address, kernel, parallel, serial
 from .memory import Storage
 from .rows import index_of, packer, storer
 from .simd import STEP_ROWS, call
 from .steps import compute_step, list_rows, sum_blocks
+from .tables import byte_row, integer_row, integer_rows, integers, number_row, numbers
 from .turned import turned_filter
 from .valid import AS_STORED, BOTH, PRESENCE, VALUES, normalise_row, view_row
 
 
-@inlined
+@kernel
 def locate_source(plane, source, geometry, outer, outer_taps):
     """Where input plane `source` of output plane `plane` starts in `x`, or OUTSIDE_PLANE."""
     at = 0
@@ -92,7 +112,7 @@ def locate_source(plane, source, geometry, outer, outer_taps):
     return at
 
 
-@inlined
+@kernel
 def locate_target(plane, geometry, outer):
     """Where output plane `plane` starts in `y`."""
     at = 0
@@ -104,7 +124,7 @@ def locate_target(plane, geometry, outer):
     return at
 
 
-@inlined
+@kernel
 def locate_rows(first, needed, window, sources, n_sources, geometry, table):
     """Where input rows `first` to ``first + needed`` of every source start in `x`; False if one is of constants.
 
@@ -123,11 +143,24 @@ def locate_rows(first, needed, window, sources, n_sources, geometry, table):
 
 
 @kernel
-def filter_tile(
-    kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights, shifts, lines, line_weights, edges,
-    constants, normal, work, table, sources, raw_in, raw_out,
-):  # fmt: skip
+def filter_tile(kernels, x, y, task, thread, block, constants):
     """One task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
+    geometry, outer, outer_taps = (
+        integers(block, SIZES),
+        integers(block, OUTER),
+        integer_rows(block, OUTER_SOURCES),
+    )
+    terms, runs, weights = (
+        integer_rows(block, TERMS),
+        integer_rows(block, RUNS),
+        numbers(block, WEIGHTS, constants),
+    )
+    shifts, lines = integers(block, SHIFTS), integer_rows(block, LINES_OF_TAPS)
+    line_weights = numbers(block, LINE_WEIGHTS, constants)
+    edges, normal = integers(block, EDGES), numbers(block, NORMAL, constants)
+    work = number_row(block, WORK, thread, constants)
+    table, sources = integer_row(block, ROW_TABLES, thread), integer_row(block, SOURCE_TABLES, thread)
+    raw_in, raw_out = byte_row(block, RAW_IN, thread), byte_row(block, RAW_OUT, thread)
     tiles, strips = geometry[TILES], geometry[STRIPS]
     column = (task % tiles) * geometry[TILE]
     row = (task // tiles) % strips * geometry[STRIP]
@@ -159,9 +192,8 @@ def filter_tile(
                     last_term = terms.shape[0] if part or not geometry[SHARE_TERM] else geometry[SHARE_TERM]
                     call(kernels[STRIPE + part], (
                         x, table, q, min(geometry[STRIPE_ROWS], rows - q), column * geometry[INNER],
-                        columns * geometry[INNER],
-                        term, last_term, terms, runs, weights, shifts, lines, line_weights, edges, geometry,
-                        constants[0], normal, work, y, target + (i + q) * geometry[ROW_STRIDE_OUT],
+                        columns * geometry[INNER], term, last_term, terms, runs, weights, shifts, lines, line_weights,
+                        edges, geometry, constants[0], normal, work, y, target + (i + q) * geometry[ROW_STRIDE_OUT],
                     ))  # fmt: skip
             continue
         packed = max(packed, done)
@@ -179,21 +211,25 @@ def filter_tile(
                     )
                     call(kernels[VIEW], (work, at, wide * geometry[INNER], int(presence)))
             packed += 1
-        list_rows(done, geometry, table)
+        call(kernels[LIST], (done, geometry, table))
         if geometry[BLOCKS]:
-            summed = sum_blocks(kernels, summed, done, packed, wide * geometry[INNER], geometry, work, table)
+            call(
+                kernels[BLOCK_SUMS_OF],
+                (kernels, summed, done, packed, wide * geometry[INNER], geometry, work, table),
+            )
+            summed = packed // STEP_ROWS
         for first in range(0, columns, geometry[SEGMENT]):
             part = min(geometry[SEGMENT], columns - first)
             terms_of_sums = geometry[SHARE_TERM] if geometry[SHARE_TERM] else terms.shape[0]
-            compute_step(
+            call(kernels[STEP], (
                 kernels, geometry, terms, 0, terms_of_sums, runs, weights, shifts, line_weights, first, part, rows,
                 geometry[RESULT], work, table,
-            )  # fmt: skip
+            ))  # fmt: skip
             if geometry[SHARE_TERM]:
-                compute_step(
+                call(kernels[STEP], (
                     kernels, geometry, terms, geometry[SHARE_TERM], terms.shape[0], runs, weights, shifts, line_weights,
                     first, part, rows, geometry[SHARE], work, table,
-                )  # fmt: skip
+                ))  # fmt: skip
                 for q in range(rows):
                     here = q * geometry[RESULT_STRIDE]
                     call(kernels[NORMALISE], (
@@ -208,31 +244,17 @@ def filter_tile(
 
 
 @serial
-def run_serial(
-    tile, kernels, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
-    shifts, lines, line_weights, edges, constants, normal, work, tables, raw_in, raw_out,
-):  # fmt: skip
+def run_serial(tile, kernels, x, y, first, last, block, constants):
     """Tasks [first, last) on the calling thread."""
     for task in range(first, last):
-        call(tile, (
-            kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
-            shifts, lines, line_weights, edges, constants, normal, work[0], tables[0], tables[1], raw_in[0], raw_out[0],
-        ))  # fmt: skip
+        call(tile, (kernels, x, y, task, 0, block, constants))
 
 
 @parallel
-def run_parallel(
-    tile, kernels, x, y, first, last, geometry, outer, outer_taps, terms, runs, weights,
-    shifts, lines, line_weights, edges, constants, normal, work, tables, raw_in, raw_out,
-):  # fmt: skip
+def run_parallel(tile, kernels, x, y, first, last, block, constants):
     """Tasks [first, last) on Numba's threads; each thread owns one row of every workspace."""
     for task in prange(first, last):
-        thread = numba.get_thread_id()
-        call(tile, (
-            kernels, x, y, task, geometry, outer, outer_taps, terms, runs, weights,
-            shifts, lines, line_weights, edges, constants, normal, work[thread], tables[2 * thread],
-            tables[2 * thread + 1], raw_in[thread], raw_out[thread],
-        ))  # fmt: skip
+        call(tile, (kernels, x, y, task, numba.get_thread_id(), block, constants))
 
 
 @functools.cache
@@ -254,37 +276,37 @@ def kernel_addresses(
     """
     number = numba.from_dtype(compute)
     line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    memory, integers = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
+    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
     pairs, n = types.Array(types.int64, 2, "C"), types.int64
     at: list[Any] = [0] * KERNELS
     if packed:
-        at[DOWN] = address(correlate_runs, (line, integers, n, n, pairs, line, n, n, n, n, n, n))
-        at[LINES] = address(correlate_lines, (line, n, n, n, integers, line, n, n, n, n, n, n))
-        at[SQUARE] = address(correlate_square, (line, n, n, integers, line, n, n, n, n, n, n, n))
-        at[PACK] = address(packer(storage_in), (memory, n, n, n, n, integers, line, memory, line, n))
-        at[STORE] = address(storer(storage_out), (line, n, n, integers, line, memory, memory, n))
+        at[DOWN] = address(correlate_runs, (line, whole, n, n, pairs, line, n, n, n, n, n, n))
+        at[LINES] = address(correlate_lines, (line, n, n, n, whole, line, n, n, n, n, n, n))
+        at[SQUARE] = address(correlate_square, (line, n, n, whole, line, n, n, n, n, n, n, n))
+        at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
+        at[LIST] = address(list_rows, (n, whole, whole))
+        at[STEP] = address(
+            compute_step,
+            (whole, whole, pairs, n, n, pairs, line, whole, line, n, n, n, n, line, whole),
+        )
+        at[STORE] = address(storer(storage_out), (line, n, n, whole, line, memory, memory, n))
     if boxes:
-        at[BOX_DOWN] = address(box_runs, (line, integers, *[n] * 5, number, *[n] * 6))
+        at[BOX_DOWN] = address(box_runs, (line, whole, *[n] * 5, number, *[n] * 6))
         at[BOX_ALONG] = address(box_square, (line, *[n] * 5, number, *[n] * 6))
-        at[BLOCK_SUM] = address(sum_block, (line, integers, n, n, n))
+        at[BLOCK_SUM] = address(sum_block, (line, whole, n, n, n))
+        at[BLOCK_SUMS_OF] = address(sum_blocks, (whole, n, n, n, n, whole, line, whole))
     if packed and view:
         at[VIEW] = address(view_row, (line, n, n, n))
     if packed and share:
         at[NORMALISE] = address(normalise_row, (line, n, n, n, line))
-    # runs, weights, shifts, runs and weights of taps along rows, edges
-    program = (pairs, line, integers, pairs, line, integers)
     if direct:
         of_view = turned_filter if turned else stripe_filter
-        stripe = (memory, integers, *[n] * 6, pairs, *program, integers, line, line, line, memory, n)
+        # terms, runs, weights, shifts, lines and weights of taps along rows, edges
+        program = (pairs, pairs, line, whole, pairs, line, whole)
+        stripe = (memory, whole, *[n] * 6, *program, whole, line, line, line, memory, n)
         at[STRIPE] = address(of_view(storage_in, storage_out, VALUES if view == BOTH else view), stripe)
         if share:
             view = PRESENCE if view == BOTH else view
             at[STRIPE + 1] = address(of_view(storage_in, storage_out, view, share=True), stripe)
-    tile = address(
-        filter_tile,
-        (
-            integers, memory, memory, n, integers, integers, pairs, pairs, *program, table, line, line, integers,
-            integers, memory, memory,
-        ),
-    )  # fmt: skip
+    tile = address(filter_tile, (whole, memory, memory, n, n, whole, table))
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

@@ -70,14 +70,20 @@ def fill_constant(constants, count, work, target):
 def pack_edge(x, start, first, last, origin, storage, geometry, constants, work, target):
     """Columns [first, last) beyond the edges, from where the boundary says; a vector behind them is overwritten.
 
-    `target` is where column `origin` belongs.
+    `target` is where column `origin` belongs.  Boundaries turn or jump at the array's first and last column only, so
+    from two neighbours between these the next one follows without a division.
     """
     like = work[0]
-    inner = geometry[INNER]
+    inner, size = geometry[INNER], geometry[COLUMNS_IN]
     lanes = VECTOR_BYTES // work.itemsize
+    before, column = -1, -1
     for beyond in range(first, last):
         at = target + (beyond - origin) * inner
-        column = index_of(beyond, geometry[COLUMNS_IN], geometry[COLUMN_BOUNDARY])
+        step = column - before
+        if 0 < column < size - 1 and before >= 0 and step * step == 1:
+            before, column = column, column + step
+        else:
+            before, column = column, index_of(beyond, size, geometry[COLUMN_BOUNDARY])
         if column < 0:
             fill_constant(constants, inner, work, at)
         else:

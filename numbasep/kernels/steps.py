@@ -35,7 +35,7 @@ from .geometry import (
     TURNED,
     TURNED_BLOCKS,
 )
-from .jit import inlined
+from .jit import inlined, kernel
 from .simd import STEP_ROWS, VECTOR_BYTES, call, peek
 
 
@@ -97,7 +97,7 @@ def compute_rows(
         ))  # fmt: skip
 
 
-@inlined
+@kernel
 def compute_step(
     kernels, geometry, terms, first_term, last_term, runs, weights, shifts, line_weights, first, columns, rows,
     result, work, table,
@@ -128,7 +128,7 @@ def compute_step(
             )  # fmt: skip
 
 
-@inlined
+@kernel
 def list_rows(done, geometry, table):
     """Where the packed rows of the step at row `done` stand, and the sums of blocks of them."""
     window, blocks, sources = geometry[ROW_TAPS] + STEP_ROWS - 1, geometry[BLOCKS], geometry[SOURCES]
@@ -143,9 +143,9 @@ def list_rows(done, geometry, table):
             )
 
 
-@inlined
+@kernel
 def sum_blocks(kernels, summed, done, packed, count, geometry, work, table):
-    """Sums of the blocks of STEP_ROWS packed rows that have become whole; returns how many blocks there are now."""
+    """Sums of the blocks of STEP_ROWS packed rows that have become whole; `summed` of them are done."""
     window, blocks, sources = geometry[ROW_TAPS] + STEP_ROWS - 1, geometry[BLOCKS], geometry[SOURCES]
     summed = max(summed, done // STEP_ROWS)
     while (summed + 1) * STEP_ROWS <= packed:
@@ -156,4 +156,3 @@ def sum_blocks(kernels, summed, done, packed, count, geometry, work, table):
                 table[sources * window + source * blocks + block],
             ))  # fmt: skip
         summed += 1
-    return summed

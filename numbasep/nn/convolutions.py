@@ -45,9 +45,8 @@ def separable_conv2d(
 
     Parameters
     ----------
-    input : array_like of float16, float32 or float64, shape (batch, height, width, C) or (batch, C, height,
-    width)
-        In the order of `data_format`.
+    input : array_like of float16, float32 or float64
+        Shape (batch, height, width, C) or (batch, C, height, width), in the order of `data_format`.
     depthwise_filter : array_like of the same dtype, shape (kh, kw, C, M)
         M filters for each channel, in both data formats.
     pointwise_filter : array_like of the same dtype, shape (1, 1, C * M, K)
@@ -121,7 +120,7 @@ def separable_conv2d(
         if output is not None:
             check_output(problem, output)
         return on_gpu(problem, x, depthwise, pointwise, output)
-    route = depthwise_route(problem, depthwise, pointwise, method, threads.thread_count(workers))
+    route = depthwise_route(problem, depthwise, pointwise, method, threads.most())
     return apply(route, x, output, workers)
 
 
@@ -148,12 +147,11 @@ def depthwise_conv2d(
 
     Parameters
     ----------
-    input : array_like of float16, float32 or float64, shape (batch, height, width, C) or (batch, C, height,
-    width)
-        In the order of `data_format`.
+    input : array_like of float16, float32 or float64
+        Shape (batch, height, width, C) or (batch, C, height, width), in the order of `data_format`.
     filter : array_like of the same dtype, shape (kh, kw, C, M)
         M filters for each channel, in both data formats.
-    strides, padding, rate, name, data_format, dilations, output, method, workers, device
+    strides, padding, rate, name, data_format, dilations, output, method, workers, device : see `separable_conv2d`
         As in `separable_conv2d`.
 
     Returns
@@ -195,7 +193,7 @@ def depthwise_conv2d(
         if output is not None:
             check_output(problem, output)
         return on_gpu(problem, x, filters, None, output)
-    route = depthwise_route(problem, filters, None, method, threads.thread_count(workers))
+    route = depthwise_route(problem, filters, None, method, threads.most())
     return apply(route, x, output, workers)
 
 
@@ -222,9 +220,8 @@ def conv2d(
 
     Parameters
     ----------
-    input : array_like of float16, float32 or float64, shape (batch, height, width, C) or (batch, C, height,
-    width)
-        In the order of `data_format`.
+    input : array_like of float16, float32 or float64
+        Shape (batch, height, width, C) or (batch, C, height, width), in the order of `data_format`.
     filters : array_like of the same dtype, shape (kh, kw, C, K)
         In both data formats.
     strides : int or sequence of 1, 2 or 4 int
@@ -240,11 +237,13 @@ def conv2d(
     rtol : float, optional
         Allow a depthwise separable form whose certified relative error (`factorize_conv2d`) is at most this.
         None: only one that is equal within rounding.
-    output, workers, device
-        As in `separable_conv2d`.
+    output : ndarray, optional
+        Where to write, as in `separable_conv2d`.
     method : "auto", "direct" or "separable"
         "direct": windows unfolded into a matrix product, tile by tile; "separable": the depthwise separable
         form within `rtol`; "auto": that form if there is one and it is quicker.
+    workers, device : see `separable_conv2d`
+        As in `separable_conv2d`.
 
     Returns
     -------
@@ -282,9 +281,7 @@ def conv2d(
         dilations,
         data_format,
     )
-    return apply(
-        ordinary_route(problem, given, method, rtol, threads.thread_count(workers)), x, output, workers
-    )
+    return apply(ordinary_route(problem, given, method, rtol, threads.most()), x, output, workers)
 
 
 def on_gpu(

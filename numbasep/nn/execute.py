@@ -23,6 +23,10 @@ from .weights import padded_channels, write_tap_major
 Array = npt.NDArray[Any]
 Producer = Literal["dense", "spatial", "unfold"]
 
+GRADIENT_PARTS = (
+    32  # of the rows, each summed by itself: not as many as threads, so that bits do not depend on these
+)
+
 _NOTHING = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
 
 
@@ -87,21 +91,17 @@ def filter_gradient(problem: Convolution, x: Array, gradient: Array, workers: in
     """The gradient (kh, kw, C) to filters with multiplier 1, channels last, from that to the result."""
     rows = problem.batch * problem.rows.out_size
     shape = problem.rows.taps, problem.columns.taps, problem.channels
+    parts = max(1, min(rows, GRADIENT_PARTS))
     with threads.occupied():
         layout = _layout(problem, "dense", False, threads.thread_count(workers))
-        totals = np.zeros((layout.workers, math.prod(shape)))
-        work = np.empty(layout.workers * nn_gradient.COLUMNS * layout.lanes, problem.compute)
-        arguments = _line(x, problem.compute), _line(gradient, problem.compute), layout.table
+        totals = np.zeros((parts, math.prod(shape)))
+        work = np.empty(parts * nn_gradient.COLUMNS * layout.lanes, problem.compute)
+        arguments = _line(x, problem.compute), _line(gradient, problem.compute), layout.table, parts
         serial = layout.workers == 1
+        run = nn_gradient.filter_gradient_serial if serial else nn_gradient.filter_gradient_parallel
         with contextlib.nullcontext() if serial else threads.parallel_region(layout.workers):
             for batch in range(layout.batches):
-                bounds = batch * rows // layout.batches, (batch + 1) * rows // layout.batches
-                if serial:
-                    nn_gradient.filter_gradient_serial(*arguments, *bounds, totals.reshape(-1), work)
-                else:
-                    nn_gradient.filter_gradient_parallel(
-                        *arguments, *bounds, layout.workers, totals.reshape(-1), work
-                    )
+                run(*arguments, batch, layout.batches, rows, totals.reshape(-1), work)
     return np.asarray(totals.sum(axis=0).reshape(shape))
 
 

@@ -20,7 +20,18 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthwiseSeparable:
-    """Depthwise and pointwise filters that stand for the filters of an ordinary convolution."""
+    """Depthwise and pointwise filters that stand for the filters of an ordinary convolution.
+
+    Made by `factorize_conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> factors = nn.factorize_conv2d(np.ones((3, 3, 2, 4)))
+    >>> factors.depthwise.shape, factors.pointwise.shape, factors.exact
+    ((3, 3, 2, 1), (1, 1, 2, 4), True)
+    """
 
     depthwise: Array
     """(kh, kw, C, M), for `depthwise_conv2d` and `separable_conv2d`."""
@@ -46,7 +57,13 @@ class DepthwiseSeparable:
         return self.error <= _lossless(self.depthwise.dtype)
 
     def todense(self) -> Array:
-        """The filters (kh, kw, C, K) that the two stages compute together."""
+        """Multiply the stages out.
+
+        Returns
+        -------
+        ndarray, shape (kh, kw, C, K)
+            The filters that the two stages compute together.
+        """
         return _compose(self.depthwise, self.pointwise).astype(self.depthwise.dtype)
 
     def __str__(self) -> str:
@@ -69,9 +86,8 @@ def factorize_conv2d(
 
     Parameters
     ----------
-    filters : array_like of float16, float32 or float64, shape (height, width, input channels, output
-    channels)
-        As taken by `conv2d`.
+    filters : array_like of float16, float32 or float64
+        Shape (height, width, input channels, output channels), as taken by `conv2d`.
     rtol : float, optional
         Largest allowed `error`; None: 16 epsilons of the dtype, which changes nothing but rounding.
     channel_multiplier : int, optional
@@ -126,7 +142,7 @@ def factorize_conv2d(
             )
         return found
     limit = min(kh * kw, outputs)
-    return smallest(given, bases, tolerance, limit) or truncate(given, bases, limit)
+    return smallest(given, bases, tolerance, limit) or _unfactored(given, bases[1])
 
 
 def check_filters(filters: Array) -> Array:
@@ -181,6 +197,33 @@ def truncate(filters: Array, bases: tuple[Array, Array, Array], multiplier: int)
     rows = np.zeros((channels, multiplier, outputs), filters.dtype)
     rows[:, :kept] = vt[:, :kept] * root[:, :, None]
     pointwise = rows.reshape(1, 1, channels * multiplier, outputs)
+    return _measured(filters, depthwise, pointwise, s)
+
+
+def _unfactored(filters: Array, singular_values: Array) -> DepthwiseSeparable:
+    """The filters themselves, exactly: a depthwise filter for each tap, or for each output if these are fewer."""
+    kh, kw, channels, outputs = filters.shape
+    taps = kh * kw
+    if taps <= outputs:
+        depthwise = np.zeros((taps, channels, taps), filters.dtype)
+        depthwise[...] = np.eye(taps)[:, None]
+        rows = filters.reshape(taps, channels, outputs).transpose(1, 0, 2)
+    else:
+        depthwise = filters.copy()
+        rows = np.zeros((channels, outputs, outputs), filters.dtype)
+        rows[...] = np.eye(outputs)
+    multiplier = min(taps, outputs)
+    return _measured(
+        filters,
+        depthwise.reshape(kh, kw, channels, multiplier),
+        np.ascontiguousarray(rows).reshape(1, 1, channels * multiplier, outputs),
+        singular_values,
+    )
+
+
+def _measured(filters: Array, depthwise: Array, pointwise: Array, s: Array) -> DepthwiseSeparable:
+    """Factors with the error that they really make."""
+    kh, kw, channels, outputs = filters.shape
     exact = filters.astype(np.float64)
     norm = float(np.abs(exact).sum(axis=(0, 1, 2)).max()) or 1.0
     difference = np.abs(exact - _compose(depthwise, pointwise)).sum(axis=(0, 1, 2)).max()
@@ -191,7 +234,7 @@ def truncate(filters: Array, bases: tuple[Array, Array, Array], multiplier: int)
         float(difference) / norm,
         float(amplification) / norm,
         s,
-        (kh * kw * channels * outputs, channels * multiplier * (kh * kw + outputs)),
+        (kh * kw * channels * outputs, pointwise.shape[2] * (kh * kw + outputs)),
     )
 
 

@@ -48,7 +48,9 @@ def separable_conv2d_vjp(
     ----------
     gradient : array_like
         Of the loss to the result of `separable_conv2d`: of its shape and dtype.
-    input, depthwise_filter, pointwise_filter, strides, padding, rate, name, data_format, dilations, workers
+    input, depthwise_filter, pointwise_filter : array_like
+        What `separable_conv2d` was given.
+    strides, padding, rate, name, data_format, dilations, workers : see `separable_conv2d`
         The arguments of `separable_conv2d`.
 
     Returns
@@ -109,7 +111,9 @@ def depthwise_conv2d_vjp(
     ----------
     gradient : array_like
         Of the loss to the result of `depthwise_conv2d`: of its shape and dtype.
-    input, filter, strides, padding, rate, name, data_format, dilations, workers
+    input, filter : array_like
+        What `depthwise_conv2d` was given.
+    strides, padding, rate, name, data_format, dilations, workers : see `depthwise_conv2d`
         The arguments of `depthwise_conv2d`.
 
     Returns
@@ -159,7 +163,9 @@ def conv2d_vjp(
     ----------
     gradient : array_like
         Of the loss to the result of `conv2d`: of its shape and dtype.
-    input, filters, strides, padding, data_format, dilations, name, workers
+    input, filters : array_like
+        What `conv2d` was given.
+    strides, padding, data_format, dilations, name, workers : see `conv2d`
         The arguments of `conv2d`.
 
     Returns

@@ -23,7 +23,16 @@ __all__ = ["Candidate", "ConvolutionPlan", "plan_conv2d", "plan_depthwise_conv2d
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to compute the convolution."""
+    """One way to compute the convolution, as `ConvolutionPlan.candidates` lists them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> plan = nn.plan_conv2d((1, 8, 8, 2), np.ones((3, 3, 2, 4), np.float32), 1, "SAME")
+    >>> [candidate.method for candidate in plan.candidates if candidate.feasible]
+    ['direct', 'separable']
+    """
 
     method: str
     """"direct" or "separable"."""
@@ -41,7 +50,19 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvolutionPlan:
-    """A prepared convolution: call it on arrays of the shape and dtype it was made for."""
+    """A prepared convolution: call it on arrays of the shape and dtype it was made for.
+
+    Made by `plan_separable_conv2d`, `plan_depthwise_conv2d` and `plan_conv2d`; ``print`` shows every way with its
+    multiplications, time and error bound.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numbasep import nn
+    >>> plan = nn.plan_depthwise_conv2d((1, 8, 8, 2), np.ones((3, 3, 2, 1)), [1, 1, 1, 1], "VALID")
+    >>> plan(np.ones((1, 8, 8, 2))).shape
+    (1, 6, 6, 2)
+    """
 
     problem: Convolution
     """The request, validated."""
@@ -121,8 +142,9 @@ def plan_separable_conv2d(
     ----------
     shape : sequence of 4 int
         Of the input.
-    depthwise_filter, pointwise_filter, strides, padding, rate, name, data_format, dilations, method, workers,
-    device
+    depthwise_filter, pointwise_filter : array_like
+        The filters of `separable_conv2d`.
+    strides, padding, rate, name, data_format, dilations, method, workers, device : see `separable_conv2d`
         The arguments of `separable_conv2d`.
 
     Returns
@@ -172,7 +194,9 @@ def plan_depthwise_conv2d(
     ----------
     shape : sequence of 4 int
         Of the input.
-    filter, strides, padding, rate, name, data_format, dilations, method, workers, device
+    filter : array_like
+        The filters of `depthwise_conv2d`.
+    strides, padding, rate, name, data_format, dilations, method, workers, device : see `depthwise_conv2d`
         The arguments of `depthwise_conv2d`.
 
     Returns
@@ -225,7 +249,9 @@ def plan_conv2d(
     ----------
     shape : sequence of 4 int
         Of the input.
-    filters, strides, padding, data_format, dilations, name, rtol, method, workers, device
+    filters : array_like
+        The filters of `conv2d`.
+    strides, padding, data_format, dilations, name, rtol, method, workers, device : see `conv2d`
         The arguments of `conv2d`.
 
     Returns
@@ -250,10 +276,10 @@ def plan_conv2d(
     problem = _describe("conv2d", shape, (given,), strides, padding, None, dilations, data_format)
     check_options(method, workers, device)
     count = threads.thread_count(workers)
-    route = ordinary_route(problem, given, method, rtol, count)
+    route = ordinary_route(problem, given, method, rtol, threads.most())
     found = [_candidate(route, count)]
     if route.method == "separable":
-        found.append(_candidate(ordinary_route(problem, given, "direct", rtol, count), count))
+        found.append(_candidate(ordinary_route(problem, given, "direct", rtol, threads.most()), count))
     else:
         found.append(_other_ordinary(problem, given, rtol, count))
     return ConvolutionPlan(problem, tuple(found), route, workers)
@@ -283,10 +309,10 @@ def _depthwise_plan(
     problem: Convolution, filters: Array, pointwise: Array | None, method: str, workers: int | None
 ) -> ConvolutionPlan:
     count = threads.thread_count(workers)
-    route = depthwise_route(problem, filters, pointwise, method, count)
+    route = depthwise_route(problem, filters, pointwise, method, threads.most())
     other = "direct" if route.method == "separable" else "separable"
     try:
-        second = _candidate(depthwise_route(problem, filters, pointwise, other, count), count)
+        second = _candidate(depthwise_route(problem, filters, pointwise, other, threads.most()), count)
     except ValueError as error:
         second = _infeasible(other, str(error))
     return ConvolutionPlan(problem, (_candidate(route, count), second), route, workers)
@@ -294,7 +320,7 @@ def _depthwise_plan(
 
 def _other_ordinary(problem: Convolution, filters: Array, rtol: float | None, count: int) -> Candidate:
     try:
-        return _candidate(ordinary_route(problem, filters, "separable", rtol, count), count)
+        return _candidate(ordinary_route(problem, filters, "separable", rtol, threads.most()), count)
     except ValueError as error:
         return _infeasible("separable", str(error))
 

@@ -1,0 +1,115 @@
+"""Measures the constants that ship with the package: ``python -m benchmarks.reference``.
+
+Calibrates several times, on a machine that does nothing else, takes the median of every constant, and writes
+``numbasep/reference.py``.  With ``--show``, says how far the constants of the runs lie apart, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numbasep
+from numbasep import machine
+from numbasep.machine import Machine
+
+MODULE = Path(numbasep.__file__).parent / "reference.py"
+NAME = "reference (x86-64 with AVX-512, {threads} cores)"
+HEAD = '''"""The constants that ship, as plain numbers: written by ``python -m benchmarks.reference``, not by hand.
+
+`numbasep.machine` says what each of them is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+'''
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.reference", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--runs", type=int, default=7, help="calibrations, of which the median counts")
+    parser.add_argument("--show", action="store_true", help="only print how far the runs lie apart")
+    arguments = parser.parse_args(argv)
+    numbasep.calibrate(store=False)  # compiles
+    runs = []
+    for _ in range(arguments.runs):
+        measured = numbasep.calibrate(store=False)
+        assert isinstance(measured, Machine)
+        runs.append(measured)
+    fields = {field.name: [getattr(run, field.name) for run in runs] for field in dataclasses.fields(Machine)}
+    for name, values in fields.items():
+        print(f"{name:24s} {spread(values)}")
+    if not arguments.show:
+        MODULE.write_text(source(middle(runs)), encoding="utf-8")
+
+
+def middle(runs: Sequence[Machine]) -> Machine:
+    """The median of every constant."""
+    fields = {
+        field.name: median([getattr(run, field.name) for run in runs])
+        for field in dataclasses.fields(Machine)
+    }
+    threads = runs[0].threads
+    plain = {"name": NAME.format(threads=threads), "threads": threads, "fuses": runs[0].fuses}
+    return Machine(**(fields | plain))
+
+
+def median(values: Sequence[Any]) -> Any:
+    """Of numbers; of tuples, entry by entry."""
+    if isinstance(values[0], tuple):
+        made = [median(entries) for entries in zip(*values, strict=True)]
+        return machine.Steps(*made) if isinstance(values[0], machine.Steps) else tuple(made)
+    return values[0] if isinstance(values[0], str | bool) else statistics.median(values)
+
+
+def spread(values: Sequence[Any]) -> str:
+    """Largest over smallest of each number."""
+    if isinstance(values[0], tuple):
+        return "(" + " ".join(spread(entries) for entries in zip(*values, strict=True)) + ")"
+    if isinstance(values[0], str | bool):
+        return "-"
+    return f"{max(values) / min(values):.2f}"
+
+
+def source(found: Machine) -> str:
+    """The module that holds these constants."""
+    steps = ",\n".join(f"    {units._asdict()!r}" for units in _rounded(found.steps))
+    fields = {
+        field.name: _rounded(getattr(found, field.name))
+        for field in dataclasses.fields(Machine)
+        if field.name != "steps"
+    }
+    lines = ",\n".join(f"    {name!r}: {value!r}" for name, value in fields.items())
+    text = f"{HEAD}STEPS: tuple[dict[str, float], ...] = (\n{steps},\n)\n\nFIELDS: dict[str, Any] = {{\n{lines},\n}}\n"
+    return _formatted(text)
+
+
+def _formatted(text: str) -> str:
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--config", "line-length = 110", "-"],
+        input=text, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, tuple):
+        made = [_rounded(entry) for entry in value]
+        return machine.Steps(*made) if isinstance(value, machine.Steps) else tuple(made)
+    return float(f"{value:.3g}") if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Compiling ahead: the calls that between them need every kernel, and processes that share the work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..problem import check_dtype, integer
+from . import convolve, filters, gaussian, gaussian_derivatives
+
+Array = npt.NDArray[Any]
+
+SMALL, LARGE = (64, 64), (1024, 1024)  # filtered by one thread; by several, from `cost.PARALLEL_WORK` on
+_BINOMIAL = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
+_DENSE = np.arange(49.0).reshape(7, 7) % 5
+
+
+def _zeros(dtype: np.dtype[Any], shape: tuple[int, ...] = SMALL) -> Array:
+    return np.zeros(shape, dtype)
+
+
+def _separable(dtype: np.dtype[Any]) -> None:
+    from .. import nn
+
+    image = _zeros(dtype, (1, 16, 16, 8))
+    nn.separable_conv2d(image, np.ones((3, 3, 8, 1), dtype), np.ones((1, 1, 8, 16), dtype), [1] * 4, "SAME")
+
+
+CASES: dict[str, tuple[str, Callable[[np.dtype[Any]], Any]]] = {
+    "short separable kernels": ("biufc", lambda t: convolve.convolve(_zeros(t, LARGE), _BINOMIAL)),
+    "on one thread": ("biufc", lambda t: convolve.convolve(_zeros(t), _BINOMIAL)),
+    "dense kernels": ("biufc", lambda t: convolve.convolve(_zeros(t), _DENSE)),
+    "long boxes": ("biuf", lambda t: filters.uniform_filter(_zeros(t), 51)),
+    "strided columns": ("biufc", lambda t: convolve.convolve(_zeros(t, (512, 1024))[:, ::2], _BINOMIAL)),
+    "floating results": ("biu", lambda t: gaussian.gaussian_filter(_zeros(t), 2, output=np.float32)),
+    "long kernels, floating results": (
+        "biu",
+        lambda t: gaussian.gaussian_filter(_zeros(t), 8, output=np.float32),
+    ),
+    "saturated results": ("iu", lambda t: gaussian.gaussian_filter(_zeros(t), 2, cast="saturate")),
+    "gaps": ("f", lambda t: gaussian.gaussian_filter(_zeros(t), 2, nan_policy="omit")),
+    "gaps, long kernels": ("f", lambda t: gaussian.gaussian_filter(_zeros(t), 8, nan_policy="omit")),
+    "magnitudes": ("biuf", lambda t: gaussian_derivatives.gaussian_gradient_magnitude(_zeros(t), 2)),
+    "nn.separable_conv2d": ("f", _separable),
+}
+"""What is compiled for a type: kinds of types it applies to, and a call that needs it."""
+
+
+def warmup(dtypes: Any = ("uint8", "uint16", "float32", "float64"), *, processes: int | None = None) -> None:
+    """Compile, or load from the cache, the kernels that arrays of these types need.
+
+    Parameters
+    ----------
+    dtypes : sequence of dtype, optional
+        Types of the arrays that will be filtered.
+    processes : int, optional
+        Processes that compile at the same time; they hand machine code over through the cache on disk.
+        Default: one for each core, but one in all if there is no cache or little to compile.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unsupported type or a number of processes below 1.
+
+    Notes
+    -----
+    What is compiled is listed in ``numbasep.api.warming.CASES``: short, dense and long kernels, boxes, strided arrays,
+    floating and saturated results, gaps, on one thread and on several.  Whatever else is needed later is
+    compiled then.
+
+    Examples
+    --------
+    >>> import numbasep
+    >>> numbasep.warmup(["float32"], processes=1)
+    """
+    types = [check_dtype(np.dtype(dtype), "dtypes") for dtype in dtypes]
+    count = os.cpu_count() or 1 if processes is None else integer("processes", processes)
+    if count < 1:
+        raise ValueError(f"processes must be None or at least 1, got {processes!r}")
+    jobs = [(t.str, name) for t in types for name, (kinds, _) in CASES.items() if t.kind in kinds]
+    from ..kernels import jit
+
+    if count > 1 and jobs and jit.cache_directory() is not None:
+        first = [job for job in jobs if job[1] == "short separable kernels"]  # with what all others need, too
+        _run_processes(first, count)
+        _run_processes([job for job in jobs if job not in first], count)
+    run_jobs(jobs)
+
+
+def run_jobs(jobs: Sequence[tuple[str, str]]) -> None:
+    """Make the calls of pairs (type, name in CASES) in this process."""
+    for dtype, name in jobs:
+        CASES[name][1](np.dtype(dtype))
+
+
+def _run_processes(jobs: Sequence[tuple[str, str]], count: int) -> None:
+    """The same in new processes, in turns; whatever they fail to do is left to this one."""
+    program = (
+        "import sys; from numbasep.api import warming; warming.run_jobs([a.split('|') for a in sys.argv[1:]])"
+    )
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    shares = [share for share in (jobs[i::count] for i in range(count)) if share]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, *map("|".join, share)], env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        for share in shares
+    ]  # fmt: skip
+    try:
+        for process in running:
+            process.wait()
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()

@@ -1,0 +1,113 @@
+"""The constants that ship, as plain numbers: written by ``python -m benchmarks.reference``, not by hand.
+
+`numbasep.machine` says what each of them is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+STEPS: tuple[dict[str, float], ...] = (
+    {
+        "passes": 2e-05,
+        "packed": 1.7e-10,
+        "stored": 1e-12,
+        "converted": 1e-12,
+        "rows": 4.5e-08,
+        "edges": 1.2e-08,
+        "calls": 3.5e-07,
+        "column_taps": 1.5e-11,
+        "runs": 3.9e-11,
+        "line_taps": 6.5e-11,
+        "squares": 3.1e-10,
+        "square_taps": 1.3e-11,
+        "terms": 5e-11,
+        "row_boxes": 5.5e-10,
+        "column_boxes": 5.8e-10,
+        "fused": 3e-10,
+        "fused_rows": 2.1e-11,
+        "fused_columns": 2.6e-11,
+    },
+    {
+        "passes": 2.2e-05,
+        "packed": 1.2e-09,
+        "stored": 1e-12,
+        "converted": 1e-12,
+        "rows": 2.5e-08,
+        "edges": 1.1e-08,
+        "calls": 4.5e-07,
+        "column_taps": 3.1e-11,
+        "runs": 5.4e-11,
+        "line_taps": 1e-10,
+        "squares": 3.1e-10,
+        "square_taps": 3.1e-11,
+        "terms": 3e-10,
+        "row_boxes": 6e-10,
+        "column_boxes": 1.06e-09,
+        "fused": 6.2e-10,
+        "fused_rows": 6.1e-11,
+        "fused_columns": 3.1e-11,
+    },
+)
+
+FIELDS: dict[str, Any] = {
+    "name": "reference (x86-64 with AVX-512, 2 cores)",
+    "threads": 2,
+    "fuses": True,
+    "lanes": (16.0, 8.0),
+    "call_seconds": 1.5e-05,
+    "thread_seconds": 4e-05,
+    "recursion_seconds": (1.3e-09, 2.6e-09),
+    "check_call_seconds": 5e-06,
+    "check_seconds": (1.3e-10, 4e-10),
+    "copy_rate": (
+        (
+            (1000000.0, 200000000000.0),
+            (4000000.0, 45000000000.0),
+            (8000000.0, 22000000000.0),
+            (130000000.0, 19000000000.0),
+        ),
+        (
+            (1000000.0, 400000000000.0),
+            (4000000.0, 80000000000.0),
+            (8000000.0, 36000000000.0),
+            (130000000.0, 25000000000.0),
+        ),
+    ),
+    "stream_rate": (
+        (
+            (1000000.0, 500000000000.0),
+            (8000000.0, 200000000000.0),
+            (30000000.0, 90000000000.0),
+            (130000000.0, 60000000000.0),
+        ),
+        (
+            (1000000.0, 900000000000.0),
+            (8000000.0, 250000000000.0),
+            (30000000.0, 100000000000.0),
+            (130000000.0, 80000000000.0),
+        ),
+    ),
+    "fft_seconds": (
+        (
+            (4096, 1.1e-08),
+            (16384, 7.6e-09),
+            (65536, 7.1e-09),
+            (147456, 8e-09),
+            (262144, 9.2e-09),
+            (1048576, 1.5e-08),
+        ),
+        (
+            (4096, 1.6e-08),
+            (16384, 1.2e-08),
+            (65536, 1.25e-08),
+            (147456, 1.5e-08),
+            (262144, 1.7e-08),
+            (1048576, 2.7e-08),
+        ),
+    ),
+    "fft_pixel_seconds": 1.2e-09,
+    "fft_converted_seconds": 3.5e-09,
+    "fft_call_seconds": 6e-05,
+    "fft_thread_seconds": 0.0004,
+}

@@ -1,0 +1,210 @@
+"""A program: every family of CPU kernels on arrays that begin, or end, where a page starts that may not be touched.
+
+One element too far, read or written, ends the process.  The workspaces of the kernels are guarded, too.  Run by
+`test_bounds.py`; prints how many calls were checked, and which kernels they ran.
+"""
+
+# ruff: noqa: B023, T201 - every function made in a loop is called in the same round
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import mmap
+from typing import Any
+
+import numpy as np
+
+import numbasep as nsp
+from numbasep import nn
+from numbasep.backends import planes, recursive, threads
+from numbasep.kernels import nn_first, nn_last
+from numbasep.kernels import plane as drivers
+
+PAGE = mmap.PAGESIZE
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+rng = np.random.default_rng(0)
+seen: set[str] = set()
+checked = 0
+
+
+def guarded_bytes(nbytes: int, *, end: bool) -> np.ndarray:
+    """Bytes between two pages without access, next to the second or to the first."""
+    nbytes = int(nbytes)
+    pages = max(1, -(-nbytes // PAGE))
+    flat = np.frombuffer(mmap.mmap(-1, (pages + 2) * PAGE), np.uint8)  # keeps the mapping alive
+    for guard in (0, (pages + 1) * PAGE):
+        assert libc.mprotect(flat.ctypes.data + guard, PAGE, 0) == 0
+    start = PAGE + (pages * PAGE - nbytes if end else 0)
+    return flat[start : start + nbytes]
+
+
+def guarded(values: np.ndarray, *, end: bool) -> np.ndarray:
+    view = guarded_bytes(values.nbytes, end=end).view(values.dtype).reshape(values.shape)
+    view[...] = values
+    return view
+
+
+def spy() -> None:
+    """Note which kernels run."""
+    addresses = drivers.kernel_addresses
+    prepare = planes.prepare_pass
+
+    def noted(compute: Any, storage_in: Any, storage_out: Any, **flags: Any) -> Any:
+        seen.update(
+            f"{name}={flags[name]}"
+            for name in ("direct", "packed", "boxes", "view", "share")
+            if name in flags
+        )
+        seen.update((f"in {storage_in.dtype.char}", f"out {storage_out.dtype.char}", f"sums {compute.char}"))
+        return addresses(compute, storage_in, storage_out, **flags)
+
+    def streamed(*arguments: Any, **keywords: Any) -> Any:
+        made = prepare(*arguments, **keywords)
+        seen.add(f"stream={bool(made.geometry[planes.g.STREAM])}")
+        return made
+
+    drivers.kernel_addresses = noted
+    planes.prepare_pass = streamed
+    from numbasep.backends import cpu
+
+    cpu.prepare_pass = streamed
+    for module, name in ((nn_last, "last"), (nn_first, "first")):
+
+        def layer(compute: Any, producer: str, own: Any = module.kernel_addresses, name: str = name) -> Any:
+            seen.add(f"{producer} {name} {compute.char}")
+            return own(compute, producer)
+
+        module.kernel_addresses = layer
+    own = recursive.kernels.kernel_addresses
+
+    def recursions(dtype: Any) -> Any:
+        seen.add(f"recursive {np.dtype(dtype).char}")
+        return own(dtype)
+
+    recursive.kernels.kernel_addresses = recursions
+    planes.STREAM_BYTES = 4096
+    threads.aligned = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
+    threads._pool._take = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
+
+
+def check(call: Any, x: np.ndarray, out: np.ndarray) -> None:
+    """The same bits between guards as without."""
+    global checked
+    expected = call(x, np.zeros_like(out))
+    for end in (True, False):
+        got = call(guarded(x, end=end), guarded(out, end=end))
+        np.testing.assert_array_equal(got, expected)
+        checked += 1
+
+
+def samples(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    x = rng.random(shape) * 100
+    return (x + 1j * rng.random(shape) if dtype.startswith("c") else x).astype(dtype)
+
+
+def planes_of_any_width() -> None:
+    """Fused, packed, dense, boxes and normalised, on rows of 1 to 70 elements."""
+    small, long = np.outer([1, 2, 1], [1, 3, 3, 1]), np.outer(rng.random(9), rng.random(25))
+    for width, dtype in itertools.product(range(1, 71), ("f4", "f8", "u1")):
+        x = samples((5, width), dtype)
+        out, mode = np.zeros_like(x), ("reflect", "wrap", "mirror", "nearest", "constant")[width % 5]
+        check(lambda a, b, m=mode: nsp.convolve(a, small, b, m, 1.0, method="separable"), x, out)
+        check(lambda a, b, m=mode: nsp.convolve(a, long, b, m, 1.0, method="separable"), x, out)
+        check(lambda a, b, m=mode: nsp.correlate(a, DENSE, b, m, method="direct"), x, out)
+        check(lambda a, b, m=mode: nsp.uniform_filter(a, (7, 19), b, m), x, out)
+        if dtype != "u1":
+            gaps = np.where(x < 20, np.nan, x).astype(dtype)
+            for kernel in (small, long):
+                check(lambda a, b, k=kernel: nsp.convolve(a, k, b, nan_policy="omit"), gaps, out)
+
+
+DENSE = np.array([[1.0, -2, 3, 0.5], [0.3, 1, -1, 2], [2, 1, 0.1, -0.7]])
+DTYPES = ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16")
+SHAPES = ((1,), (67,), (2, 3), (33, 65), (18, 33, 3), (300, 1), (2, 3, 4, 5))
+
+
+def every_type_and_rank() -> None:
+    """All filters on all types, 1-D to 4-D, colour and complex numbers, resized and cast."""
+    for dtype, shape in itertools.product(DTYPES, SHAPES):
+        x = samples(shape, dtype)
+        out = np.zeros(shape, dtype)
+        filtered = tuple(range(min(2, len(shape))))
+        kernel = DENSE[: 3 if len(shape) > 1 else None] if len(filtered) == 2 else DENSE[0]
+        for cast in ("truncate", "saturate"):
+            check(lambda a, b, c=cast: nsp.convolve(a, kernel, b, "mirror", axes=filtered, cast=c), x, out)
+        check(lambda a, b: nsp.uniform_filter(a, 5, b, "wrap"), x, out)
+        if dtype not in "?":
+            check(lambda a, b: nsp.gaussian_filter(a, 1.3, output=b), x, out)
+        grown = np.zeros([n + 2 for n in shape], dtype)
+        check(lambda a, b: nsp.separable_convolve(a, [[1, 2, 1]] * a.ndim, output=b, mode="full"), x, grown)
+        wide = np.zeros(shape, "c16" if dtype.startswith("c") else "f8")
+        check(lambda a, b: nsp.gaussian_laplace(a, 0.7, b), x, wide)
+        if dtype in ("u1", "f4", "f8"):
+            real = np.zeros(shape, "f4" if dtype == "f4" else "f8")
+            check(lambda a, b: nsp.gaussian_gradient_magnitude(a, 1.0, b), x, real)
+            mask = rng.random(shape) < 0.2
+            check(lambda a, b, m=mask: nsp.gaussian_filter(a, 1.0, output=b, mask=m), x, real)
+            if len(shape) < 3:
+                kernel = rng.random((7,) * len(shape))
+                check(lambda a, b, k=kernel: nsp.convolve(a, k, b, method="fft", rtol=1e-3), x, real)
+
+
+def long_gaussians() -> None:
+    """Recursive filters."""
+    for dtype, shape in itertools.product(
+        ("f4", "f8", "u1"), ((90,), (70, 41), (41, 70), (3, 40, 37), (17, 64))
+    ):
+        x = samples(shape, dtype)
+        for mode in ("reflect", "constant"):
+            check(
+                lambda a, b, m=mode: nsp.gaussian_filter(a, 6, output=b, mode=m, rtol=1e-3),
+                x,
+                np.zeros_like(x),
+            )
+
+
+def layers() -> None:
+    """The convolutions over channels, and their gradients."""
+    global checked
+    sizes = ((1, 1, 1), (7, 9, 3), (5, 6, 17), (13, 15, 33), (4, 5, 64))
+    whole = np.outer([1, 2, 1], [1, 1]).reshape(3, 2, 1, 1)
+    for dtype, (h, w, c), m, layout in itertools.product(("f2", "f4", "f8"), sizes, (1, 2), ("NHWC", "NCHW")):
+        x = rng.random((2, h, w, c) if layout == "NHWC" else (2, c, h, w)).astype(dtype)
+        depth, point = rng.random((3, 2, c, m)).astype(dtype), rng.random((1, 1, c * m, 19)).astype(dtype)
+        apart = (whole * rng.random((1, 1, c, m))).astype(dtype)
+        same = (1, 1, 1, 1), "SAME"
+        calls = (
+            (lambda a, d, p: nn.separable_conv2d(a, d, p, *same, data_format=layout), (x, depth, point)),
+            (lambda a, d: nn.depthwise_conv2d(a, d, *same, data_format=layout), (x, depth)),
+            (
+                lambda a, d: nn.depthwise_conv2d(a, d, *same, data_format=layout, method="separable"),
+                (x, apart),
+            ),
+            (lambda a, d: nn.conv2d(a, d, *same, layout, method="direct"), (x, depth)),
+            (
+                lambda a, d, g: np.concatenate(
+                    [v.ravel() for v in nn.depthwise_conv2d_vjp(g, a, d, *same, data_format=layout)]
+                ),
+                (x, depth, nn.depthwise_conv2d(x, depth, *same, data_format=layout)),
+            ),
+        )
+        for (call, arrays), end in itertools.product(calls, (True, False)):
+            got = call(*(guarded(v, end=end) for v in arrays))
+            np.testing.assert_array_equal(got, call(*arrays))
+            checked += 1
+        arrays = {"separable_conv2d": (x, depth, point), "depthwise_conv2d": (x, depth), "conv2d": (x, depth)}
+        for name, end in itertools.product(arrays, (True, False)):
+            function, keywords = getattr(nn, name), {"data_format": layout}
+            expected = function(*arrays[name], *same, **keywords)
+            out = guarded(np.zeros_like(expected), end=end)
+            np.testing.assert_array_equal(function(*arrays[name], *same, output=out, **keywords), expected)
+            checked += 1
+
+
+if __name__ == "__main__":
+    spy()
+    for family in (planes_of_any_width, every_type_and_rank, long_gaussians, layers):
+        family()
+    print(checked, *sorted(seen), sep="\n")
