@@ -97,7 +97,7 @@ def direct_edges(
     is_left = np.arange(sources.size) < left.size  # the nearer end, if it has the element
     own, other = np.where(is_left, (from_first, from_last), (from_last, from_first))
     table = np.where(positions >= stop, OUTSIDE, np.where(own != OUTSIDE, own, other))
-    ends = [_ends(table[beyond & side], blocks * width) for side in (is_left, ~is_left)]
+    left_ends, right_ends = (_ends(table[beyond & side], blocks * width) for side in (is_left, ~is_left))
     n_terms = max(program.share_term, len(program.terms) - program.share_term)
     short = (
         SLIDES
@@ -107,7 +107,7 @@ def direct_edges(
         and -width <= first
         and (storage.dtype == compute or plain_window(planes.rows).taps <= MOST_CONVERSIONS)
     )
-    return Edges(table, left.size, blocks, *ends, short)
+    return Edges(table, left.size, blocks, left_ends, right_ends, short)
 
 
 def _sources(
