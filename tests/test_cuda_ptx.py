@@ -1,0 +1,186 @@
+"""The PTX of the kernels, run by an interpreter from the public functions down, against the oracle.
+
+Beyond the simulator, which runs Python twins of the words of `kernels.cuda_ptx`, this runs the words themselves, the
+packed parameters, and the tables in device memory; `ptx_machine` says what it complains about.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+from cuda_emulated import ELF, DeviceNumbers, EmulatedDriver, EmulatedLibrary
+from ptx_machine import Fault, Heap, Kernel
+
+import numbasep
+from numbasep import casting, nn
+from numbasep.api import build
+from numbasep.backends import cuda_arrays, cuda_compiler, cuda_driver
+from numbasep.kernels.cuda_words import SIMULATED
+
+MISSING = "the simulator compiles nothing" if SIMULATED else cuda_compiler.missing()
+pytestmark = [pytest.mark.cuda_compile, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
+
+MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
+rng = np.random.default_rng(7)
+_ptx: dict[Any, str] = {}
+
+
+@pytest.fixture(params=[(9, 0)], ids=["sm_90"])
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> EmulatedDriver:
+    """A driver that interprets; kernels are compiled once for the whole module."""
+    driver = EmulatedDriver(request.param)
+
+    def to_ptx(variant: Any, capability: tuple[int, int]) -> str:
+        if (variant, capability) not in _ptx:
+            _ptx[variant, capability] = compiled(variant, capability)
+        return _ptx[variant, capability]
+
+    compiled = cuda_compiler.to_ptx
+    monkeypatch.setattr("cuda.bindings.driver", driver)
+    monkeypatch.setattr(cuda_compiler, "to_ptx", to_ptx)
+    monkeypatch.setattr(cuda_compiler, "assemble", lambda ptx, *_: (ELF + ptx.encode(), ""))
+    monkeypatch.setenv("NUMBASEP_CACHE", "0")
+    monkeypatch.setitem(cuda_arrays.LIBRARIES, DeviceNumbers.__module__.partition(".")[0], EmulatedLibrary())
+    caches = (cuda_driver.device, cuda_driver.missing, cuda_driver.device_count)
+    build.plans.clear()
+    for cache in caches:
+        cache.cache_clear()
+    yield driver
+    for cache in caches:
+        cache.cache_clear()
+
+
+def samples(shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return rng.standard_normal(shape).astype(kind)
+    return rng.integers(0, min(int(np.iinfo(kind).max), 60000), shape).astype(kind)
+
+
+def check(gpu: EmulatedDriver, x: np.ndarray, weights: Any, mode: Any = "reflect", cval: float = 0.0, **options: Any) -> Any:
+    """Correlate from host memory, compare with the oracle within the plan's bound."""
+    weights = np.asarray(weights)
+    plan = numbasep.plan(
+        weights, x.shape, x.dtype, operation="correlate", mode=mode, cval=cval, device="cuda", **options
+    )
+    before = len(gpu.launches)
+    got = plan(x)
+    assert len(gpu.launches) > before
+    slack = plan.error_bound * oracle.norm(weights) * oracle.largest(x, cval)
+    oracle.assert_close(got, oracle.correlate(x, weights, mode, cval), slack)
+    return plan
+
+
+def separable(rows: int, columns: int, rank: int = 1) -> np.ndarray:
+    return sum(np.outer(rng.random(rows) + 0.1, rng.random(columns) + 0.1) for _ in range(rank))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode(gpu: EmulatedDriver, mode: str) -> None:
+    check(gpu, samples((13, 133)), separable(5, 7), mode, cval=1.5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_kernel_larger_than_the_image(gpu: EmulatedDriver, mode: str) -> None:
+    check(gpu, samples((3, 5)), separable(9, 13), mode, cval=-0.7, method="separable")
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_terms_and_the_footprint_of_nan(gpu: EmulatedDriver, rank: int) -> None:
+    x = samples((20, 140))
+    x[9, 70], x[3, 3] = np.nan, np.inf
+    plan = check(gpu, x, separable(5, 5, rank), method="separable")
+    assert plan.rank == rank
+
+
+@pytest.mark.parametrize("taps", [2, 4, 7, 11, 17, 25, 33])
+def test_tap_classes(gpu: EmulatedDriver, taps: int) -> None:
+    check(gpu, samples((40, 300)), separable(taps, taps), "mirror")
+
+
+@pytest.mark.parametrize("columns", [1, 31, 128, 131, 256, 388])
+def test_ragged_and_aligned_widths(gpu: EmulatedDriver, columns: int) -> None:
+    check(gpu, samples((40, columns)), separable(3, 5))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8", "uint16", "int16", "int32"])
+@pytest.mark.parametrize("columns", [133, 512])
+def test_storage_types(gpu: EmulatedDriver, dtype: str, columns: int) -> None:
+    weights = np.outer([1, 4, 6, 4, 1], [1, 2, 1])
+    check(gpu, samples((9, columns), dtype), weights / (64 if dtype[0] == "f" else 1), "constant", 3.0)
+
+
+def test_long_double_taps(gpu: EmulatedDriver) -> None:
+    check(gpu, samples((9, 100), "float64"), separable(25, 25))
+
+
+@pytest.mark.parametrize("cast", ["truncate", "saturate"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("output", ["uint8", "int8", "uint16", "float16", "bool", "int32", "int64", "uint64", "uint32"])
+def test_conversion_of_results(gpu: EmulatedDriver, output: str, dtype: str, cast: str) -> None:
+    x = samples((4, 30), dtype) * 300
+    if output != "uint64" or cast == "saturate":  # which C does not define beyond its range
+        x[:, -4:] = np.nan, np.inf, 1e30, -1e30
+    got = numbasep.correlate(x, np.array([[0.5]]), output=output, cast=cast, device="cuda")
+    expected = np.empty(x.shape, "uint8" if output == "bool" else output)
+    casting.store(x * x.dtype.type(0.5), expected, cast)
+    np.testing.assert_array_equal(got, expected != 0 if output == "bool" else expected)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4, 5])
+def test_channels_last(gpu: EmulatedDriver, channels: int) -> None:
+    check(gpu, samples((9, 45, channels)), separable(3, 5), axes=(0, 1))
+
+
+@pytest.mark.parametrize("taps", [(35, 3), (3, 150), (41, 41)])
+@pytest.mark.parametrize("mode", ["wrap", "constant"])
+def test_many_taps(gpu: EmulatedDriver, taps: tuple[int, int], mode: str) -> None:
+    check(gpu, samples((30, 140)), separable(*taps), mode, cval=0.5, method="separable")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "float64"])
+@pytest.mark.parametrize("mode", ["nearest", "constant"])
+def test_dense(gpu: EmulatedDriver, dtype: str, mode: str) -> None:
+    weights = rng.integers(-3, 4, (5, 6))
+    check(gpu, samples((20, 150), dtype), weights, mode, cval=2.0, method="direct")
+    check(gpu, samples((5, 6, 20), dtype), rng.integers(1, 4, (2, 3, 3)), mode, cval=2.0, method="direct")
+
+
+@pytest.mark.parametrize("mode", ["mirror", "constant"])
+def test_volumes(gpu: EmulatedDriver, mode: str) -> None:
+    x = samples((7, 6, 40))
+    taps = [rng.random(3), rng.random(5), rng.random(3)]
+    got = numbasep.separable_correlate(x, taps, mode=mode, cval=0.25, device="cuda")
+    expected = oracle.separable_correlate(x, taps, mode, 0.25)
+    oracle.assert_close(got, expected, 1e-5 * oracle.norm(oracle.outer(taps)) * oracle.largest(x, 0.25))
+
+
+@pytest.mark.parametrize("skew", [0, 4, 8, 16])
+@pytest.mark.parametrize("columns", [256, 301])
+def test_arrays_that_start_anywhere(gpu: EmulatedDriver, skew: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weights = samples((30, columns)), separable(5, 9)
+    monkeypatch.setattr(EmulatedLibrary, "skew", 20 - skew)
+    plan = numbasep.plan(weights, x.shape, x.dtype, operation="correlate", device="cuda")
+    got = plan(DeviceNumbers(gpu, x, skew))
+    expected = oracle.correlate(x, weights)
+    oracle.assert_close(got.get(), expected, plan.error_bound * oracle.norm(weights) * oracle.largest(x))
+
+
+def test_strips_of_a_tall_image(gpu: EmulatedDriver) -> None:
+    gpu._attributes["multiprocessors"] = 64
+    check(gpu, samples((150, 200)), separable(5, 3), "wrap")
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_channels(gpu: EmulatedDriver, dtype: str, data_format: str) -> None:
+    x = samples((2, 7, 50, 3) if data_format == "NHWC" else (2, 3, 7, 50), dtype)
+    depthwise, pointwise = samples((3, 2, 3, 2), dtype), samples((1, 1, 6, 40), dtype)
+    options = {"strides": [1] * 4, "padding": "SAME", "data_format": data_format}
+    got = nn.separable_conv2d(x, depthwise, pointwise, device="cuda", **options)
+    expected = nn.separable_conv2d(*(a.astype("f8") for a in (x, depthwise, pointwise)), **options)
+    tolerance = {"float16": 4e-3, "float32": 1e-6, "float64": 1e-14}[dtype] * np.abs(expected).max()
+    np.testing.assert_allclose(got, expected, atol=tolerance)
