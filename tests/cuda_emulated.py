@@ -72,9 +72,7 @@ class EmulatedDriver:
     def cuModuleLoadData(self, image: bytes) -> tuple[int, ptx_machine.Kernel]:
         return 0, ptx_machine.Kernel(image.removeprefix(ELF).rstrip(b"\0").decode())
 
-    def cuModuleGetFunction(
-        self, module: ptx_machine.Kernel, name: bytes
-    ) -> tuple[int, ptx_machine.Kernel]:
+    def cuModuleGetFunction(self, module: ptx_machine.Kernel, name: bytes) -> tuple[int, ptx_machine.Kernel]:
         assert module.name == name.decode()
         return 0, module
 

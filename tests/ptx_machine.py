@@ -26,7 +26,19 @@ KINDS = {
     **{f"{k}{8 << i}": np.dtype(f"{n}{1 << i}") for k, n in (("s", "i"), ("u", "u"), ("b", "u")) for i in range(4)},
     "f16": np.dtype("f2"), "f32": np.dtype("f4"), "f64": np.dtype("f8"), "pred": np.dtype(bool),
 }  # fmt: skip
-WIDTHS = {"pred": 0, "b8": 1, "b16": 2, "b32": 4, "b64": 8, "f32": 4, "f64": 8, "s32": 4, "u32": 4, "u64": 8, "s64": 8}
+WIDTHS = {
+    "pred": 0,
+    "b8": 1,
+    "b16": 2,
+    "b32": 4,
+    "b64": 8,
+    "f32": 4,
+    "f64": 8,
+    "s32": 4,
+    "u32": 4,
+    "u64": 8,
+    "s64": 8,
+}
 WIDTHS |= {"u16": 2, "s16": 2, "f16": 2}
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
@@ -34,7 +46,7 @@ COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 
-class Fault(RuntimeError):
+class DeviceFaultError(RuntimeError):
     """What hardware, or compute-sanitizer, would complain about, or silently get wrong."""
 
 
@@ -66,19 +78,25 @@ class Heap:
         """Bytes from the host's side."""
         start = address - HEAP_BASE
         if not self.allowed[start : start + nbytes].all():
-            raise Fault(f"the host touches {nbytes} bytes at {address:#x}, which are not allocated")
+            raise DeviceFaultError(
+                f"the host touches {nbytes} bytes at {address:#x}, which are not allocated"
+            )
         return self.bytes[start : start + nbytes]
 
     def places(self, addresses: np.ndarray, nbytes: int) -> np.ndarray:
         """Indices of all bytes of an access of the device, (threads, nbytes)."""
         if (addresses % np.uint64(nbytes)).any():
-            raise Fault(f"an access of {nbytes} bytes is not aligned: {[hex(a) for a in addresses[:4]]}")
+            raise DeviceFaultError(
+                f"an access of {nbytes} bytes is not aligned: {[hex(a) for a in addresses[:4]]}"
+            )
         at = addresses.view(np.int64) - HEAP_BASE
         if ((at < 0) | (at + nbytes > self.bytes.size)).any():
-            raise Fault(f"{nbytes} bytes beyond all memory: {[hex(a) for a in addresses[:4]]}")
+            raise DeviceFaultError(f"{nbytes} bytes beyond all memory: {[hex(a) for a in addresses[:4]]}")
         every = at[:, None] + np.arange(nbytes)
         if not self.allowed[every].all():
-            raise Fault(f"an access of {nbytes} bytes beyond every allocation: {[hex(a) for a in addresses[:4]]}")
+            raise DeviceFaultError(
+                f"an access of {nbytes} bytes beyond every allocation: {[hex(a) for a in addresses[:4]]}"
+            )
         return every
 
 
@@ -130,11 +148,13 @@ class Kernel:
     def launch(self, grid: int, block: tuple[int, int], values: list[bytes], heap: Heap) -> None:
         """Run on a heap; `values`: eight bytes a parameter."""
         if block[0] * block[1] > self.most_threads:
-            raise Fault(f"{block} threads, but compiled for {self.most_threads}")
+            raise DeviceFaultError(f"{block} threads, but compiled for {self.most_threads}")
         if self.shared_bytes > 48 << 10:
-            raise Fault(f"{self.shared_bytes} bytes of shared memory need an attribute that nobody sets")
+            raise DeviceFaultError(
+                f"{self.shared_bytes} bytes of shared memory need an attribute that nobody sets"
+            )
         if len(values) != len(self.parameters):
-            raise Fault(f"{len(values)} parameters for a kernel of {len(self.parameters)}")
+            raise DeviceFaultError(f"{len(values)} parameters for a kernel of {len(self.parameters)}")
         _Run(self, grid, block, values, heap).run()
 
 
@@ -195,7 +215,7 @@ class _Run:
                         self.pc[who] = at
                         break
         if self.pending:
-            raise Fault("a kernel ends with asynchronous copies on their way")
+            raise DeviceFaultError("a kernel ends with asynchronous copies on their way")
 
     def _release(self) -> None:
         """Let go the warps, or blocks, that have all arrived at a barrier."""
@@ -210,7 +230,7 @@ class _Run:
             self.barrier[free] = 0
             self.epoch[free] += 1
         if not moved:
-            raise Fault("deadlock at a barrier")
+            raise DeviceFaultError("deadlock at a barrier")
 
     def _step(self, instruction: tuple[Any, ...], at: int, who: np.ndarray) -> bool:
         """One instruction for some threads; whether they all go on with the next one."""
@@ -231,7 +251,7 @@ class _Run:
         if name in ("bar", "barrier"):
             assert chosen.size == who.size
             if opcode[1] == "warp" and int(operands[0], 0) & 0xFFFFFFFF != 0xFFFFFFFF:
-                raise Fault(f"a barrier of some lanes only: {operands}")
+                raise DeviceFaultError(f"a barrier of some lanes only: {operands}")
             self.barrier[who] = 1 if opcode[1] == "warp" else 2
             self.pc[who] = at + 1
             return False
@@ -247,7 +267,7 @@ class _Run:
             return self.special[operand][who].astype(dtype)
         if operand[0] == "%":
             raw = self.registers[operand][who]
-            if dtype == bool or raw.dtype == bool:
+            if dtype.kind == "b" or raw.dtype.kind == "b":
                 return raw
             unsigned = np.dtype(f"u{dtype.itemsize}")
             return raw.astype(unsigned).view(dtype) if raw.dtype != unsigned else raw.view(dtype)
@@ -258,7 +278,7 @@ class _Run:
         if operand in self.kernel.shared:
             return np.full(who.size, self.kernel.shared[operand], dtype)
         number = int(operand.rstrip("U"), 0)
-        if dtype == bool:
+        if dtype.kind == "b":
             return np.full(who.size, bool(number))
         bits = 8 * dtype.itemsize
         return np.full(who.size, number & ((1 << bits) - 1), f"u{dtype.itemsize}").view(dtype)
@@ -268,7 +288,7 @@ class _Run:
         kind, width = self.kernel.kind_of(register)
         dtype = np.dtype(bool) if kind == "pred" else np.dtype(f"u{width}")
         if kind != "pred":
-            if value.dtype == bool:
+            if value.dtype.kind == "b":
                 value = value.astype(dtype)
             if value.dtype.kind == "f":
                 value = value.view(f"u{value.dtype.itemsize}")
@@ -413,7 +433,9 @@ class _Run:
     def _selp(self, opcode: list[str], operands: list[str], who: np.ndarray) -> None:
         dtype = KINDS[opcode[-1]]
         a, b = (self._raw(o, who, dtype) for o in operands[1:3])
-        self._set(operands[0], who, np.where(self.registers[operands[3]][who], a, b).astype(dtype, copy=False))
+        self._set(
+            operands[0], who, np.where(self.registers[operands[3]][who], a, b).astype(dtype, copy=False)
+        )
 
     def _mov(self, opcode: list[str], operands: list[str], who: np.ndarray) -> None:
         dtype = KINDS[opcode[-1]]
@@ -469,7 +491,7 @@ class _Run:
         elif space == "shared":
             found = self.shared[self._in_shared(address, nbytes, who, write=False)]
         else:
-            raise Fault(f"a load from {space}")
+            raise DeviceFaultError(f"a load from {space}")
         values = np.ascontiguousarray(found).view(dtype)
         for i, name in enumerate(targets):
             self._set(name, who, np.ascontiguousarray(values[:, i]))
@@ -483,29 +505,33 @@ class _Run:
         if space == "global":
             places = self.heap.places(address, nbytes)
             if np.unique(places).size != places.size:
-                raise Fault("two threads write the same place at once")
+                raise DeviceFaultError("two threads write the same place at once")
             self.heap.bytes[places] = raw
         elif space == "shared":
             self.shared[self._in_shared(address, nbytes, who, write=True)] = raw
         else:
-            raise Fault(f"a store to {space}")
+            raise DeviceFaultError(f"a store to {space}")
 
     def _in_shared(self, address: np.ndarray, nbytes: int, who: np.ndarray, *, write: bool) -> np.ndarray:
         """Indices of the bytes of an access, after looking for races."""
         if (address % np.uint64(nbytes)).any():
-            raise Fault(f"an access of {nbytes} bytes of shared memory is not aligned: {address[:4]}")
+            raise DeviceFaultError(
+                f"an access of {nbytes} bytes of shared memory is not aligned: {address[:4]}"
+            )
         at = address.view(np.int64)
         if ((at < 0) | (at + nbytes > self.shared_size)).any():
-            raise Fault(f"beyond shared memory of {self.shared_size} bytes: {at[:4]}")
+            raise DeviceFaultError(f"beyond shared memory of {self.shared_size} bytes: {at[:4]}")
         every = (self.block[who] * self.shared_size + at)[:, None] + np.arange(nbytes)
         mine, now = who[:, None], self.epoch[who][:, None]
         foreign = (self.writer[every] != mine) & (self.writer[every] >= 0) & (self.written[every] >= now)
         if foreign.any():
-            raise Fault("shared memory that another lane wrote, without a barrier in between")
+            raise DeviceFaultError("shared memory that another lane wrote, without a barrier in between")
         if write:
             read = (self.reader[every] != mine) & (self.reader[every] != -1) & (self.when_read[every] >= now)
             if read.any():
-                raise Fault("shared memory is overwritten that another lane reads, without a barrier in between")
+                raise DeviceFaultError(
+                    "shared memory is overwritten that another lane reads, without a barrier in between"
+                )
             self.writer[every], self.written[every] = mine, now
         else:
             again = (self.when_read[every] == now) & (self.reader[every] != mine)
@@ -521,7 +547,7 @@ class _Run:
         else:
             nbytes = int(operands[2])
             if ("cg" in opcode) != (nbytes == 16):
-                raise Fault(f"cp.async of {nbytes} bytes as {opcode}")
+                raise DeviceFaultError(f"cp.async of {nbytes} bytes as {opcode}")
             source = self.heap.bytes[self.heap.places(self._address(operands[1], who), nbytes)]
             target = self._in_shared(self._address(operands[0], who), nbytes, who, write=True)
             self.shared[target] = 0xFF

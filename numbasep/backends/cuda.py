@@ -20,7 +20,8 @@ from ..kernels.cuda_words import SIMULATED
 from ..planner import Plan
 from . import cuda_driver
 from .cuda_arrays import DeviceArray, Library, describe, library_of
-from .cuda_program import INPUT, OUTPUT, Program, build_program
+from .cuda_launches import INPUT, OUTPUT, Program
+from .cuda_program import build_program
 from .cuda_simulator import SimulatedDevice
 
 Array = npt.NDArray[Any]

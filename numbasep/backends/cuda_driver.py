@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ..kernels.cuda_words import LANES, SIMULATED
 from . import cuda_compiler
 from .cuda_compiler import CudaUnavailableError
-from .cuda_program import Launch, Program, Slot
+from .cuda_launches import Launch, Program, Slot
 
 Array = npt.NDArray[Any]
 

@@ -17,7 +17,7 @@ from ..kernels import cuda_depthwise as kernels
 from ..kernels.cuda_words import LANES, SIMULATED, Storage
 from . import cuda
 from .cuda_arrays import describe, library_of
-from .cuda_program import INPUT, OUTPUT, Launch, Program, Slot
+from .cuda_launches import INPUT, OUTPUT, Launch, Program, Slot
 from .cuda_tables import storage_of
 
 Array = npt.NDArray[Any]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba import cuda
 
 from .cuda_compiler import FAMILIES
-from .cuda_program import Program, Slot
+from .cuda_launches import Program, Slot
 
 Array = npt.NDArray[Any]
 

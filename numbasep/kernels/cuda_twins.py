@@ -70,6 +70,13 @@ def from_sums(values, storage):
         return (whole != 0).astype(kept) if storage.code == "b1" else whole
 
 
+def source_place(table, position, first, size):
+    """See `cuda_ptx.source_place`."""
+    if 0 <= position < size:
+        return position
+    return table[position - min(first, 0) - (size if position > 0 else 0)]
+
+
 def ring_words(storage, ring, compute, depth, pitch):
     """See `cuda_ptx.ring_words`."""
     kept = ring.raw
