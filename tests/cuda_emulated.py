@@ -22,14 +22,16 @@ class EmulatedDriver:
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major",
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor",
         CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT="multiprocessors",
+        CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED="pools",
     )
 
     def __init__(self, capability: tuple[int, int] = (9, 0), multiprocessors: int = 2) -> None:
         self.heap = ptx_machine.Heap()
         self.launches: list[tuple[str, int, int]] = []
         self._attributes = {
-            "major": capability[0], "minor": capability[1], "multiprocessors": multiprocessors
+            "major": capability[0], "minor": capability[1], "multiprocessors": multiprocessors, "pools": 1
         }  # fmt: skip
+        self.takes_machine_code = self.takes_ptx = True
         self._context = 0
         self._stack: list[int] = []
 
@@ -69,7 +71,10 @@ class EmulatedDriver:
     def cuCtxSynchronize(self) -> tuple[int]:
         return (0,)
 
-    def cuModuleLoadData(self, image: bytes) -> tuple[int, ptx_machine.Kernel]:
+    def cuModuleLoadData(self, image: bytes) -> tuple[Any, ptx_machine.Kernel | None]:
+        if not (self.takes_machine_code if image.startswith(ELF) else self.takes_ptx):
+            return SimpleNamespace(name="CUDA_ERROR_INVALID_IMAGE"), None
+        assert image.startswith(ELF) or image.endswith(b"\0")
         return 0, ptx_machine.Kernel(image.removeprefix(ELF).rstrip(b"\0").decode())
 
     def cuModuleGetFunction(self, module: ptx_machine.Kernel, name: bytes) -> tuple[int, ptx_machine.Kernel]:

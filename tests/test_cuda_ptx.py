@@ -6,6 +6,7 @@ packed parameters, and the tables in device memory; `ptx_machine` says what it c
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import nn_oracle
@@ -13,6 +14,7 @@ import numpy as np
 import oracle
 import pytest
 from cuda_emulated import ELF, DeviceNumbers, EmulatedDriver, EmulatedLibrary
+from ptx_machine import DeviceFaultError
 
 import numbasep
 from numbasep import casting, nn
@@ -98,14 +100,14 @@ def test_terms_and_the_footprint_of_nan(gpu: EmulatedDriver, rank: int) -> None:
     assert plan.rank == rank
 
 
-@pytest.mark.parametrize("taps", [2, 4, 7, 11, 17, 25, 33])
+@pytest.mark.parametrize("taps", [4, 11, 17, 33])
 def test_tap_classes(gpu: EmulatedDriver, taps: int) -> None:
-    check(gpu, samples((40, 300)), separable(taps, taps), "mirror")
+    check(gpu, samples((12, 300)), separable(taps, taps), "mirror")
 
 
-@pytest.mark.parametrize("columns", [1, 31, 128, 131, 256, 388])
+@pytest.mark.parametrize("columns", [1, 31, 131, 388])
 def test_ragged_and_aligned_widths(gpu: EmulatedDriver, columns: int) -> None:
-    check(gpu, samples((40, columns)), separable(3, 5))
+    check(gpu, samples((11, columns)), separable(3, 5))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8", "uint16", "int16", "int32"])
@@ -120,10 +122,13 @@ def test_long_double_taps(gpu: EmulatedDriver) -> None:
 
 
 @pytest.mark.parametrize("cast", ["truncate", "saturate"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "output", ["uint8", "int8", "uint16", "float16", "bool", "int32", "int64", "uint64", "uint32"]
-)
+    ("dtype", "output"),
+    [
+        ("float32", "uint8"), ("float32", "float16"), ("float32", "int16"), ("float64", "bool"), ("float64", "int8"),
+        ("float64", "int32"), ("float64", "int64"), ("float64", "uint64"),
+    ],
+)  # fmt: skip
 def test_conversion_of_results(gpu: EmulatedDriver, output: str, dtype: str, cast: str) -> None:
     x = samples((4, 30), dtype) * 300
     if output != "uint64" or cast == "saturate":  # which C does not define beyond its range
@@ -134,7 +139,7 @@ def test_conversion_of_results(gpu: EmulatedDriver, output: str, dtype: str, cas
     np.testing.assert_array_equal(got, expected != 0 if output == "bool" else expected)
 
 
-@pytest.mark.parametrize("channels", [2, 3, 4, 5])
+@pytest.mark.parametrize("channels", [3, 5])
 def test_channels_last(gpu: EmulatedDriver, channels: int) -> None:
     x, weights = samples((9, 45, channels)), separable(3, 5)
     got = numbasep.correlate(x, weights, axes=(0, 1), device="cuda")
@@ -196,3 +201,56 @@ def test_channels(gpu: EmulatedDriver, dtype: str, data_format: str) -> None:
     expected = nn_oracle.separable(x, depthwise, pointwise)
     tolerance = {"float16": 4e-3, "float32": 1e-6, "float64": 1e-14}[dtype] * np.abs(expected).max()
     np.testing.assert_allclose(got, expected, atol=tolerance)
+
+
+def test_a_driver_that_takes_no_machine_code_compiles_ptx(gpu: EmulatedDriver) -> None:
+    gpu.takes_machine_code = False
+    check(gpu, samples((5, 40)), separable(3, 3))
+
+
+def test_a_driver_that_takes_nothing_is_named(gpu: EmulatedDriver) -> None:
+    gpu.takes_machine_code = gpu.takes_ptx = False
+    with pytest.raises(
+        cuda_compiler.CudaUnavailableError, match=r"driver knows CUDA 13\.0 .*numbasep\[cuda12\]"
+    ):
+        check(gpu, samples((5, 40)), separable(3, 3))
+
+
+def test_a_device_without_memory_pools(gpu: EmulatedDriver) -> None:
+    gpu._attributes["pools"] = 0
+    check(gpu, samples((5, 40)), separable(3, 3))
+
+
+def test_a_device_that_the_compiler_does_not_know(
+    gpu: EmulatedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a later generation than all that are known: PTX of the last one."""
+    gpu._attributes["major"], gpu.takes_machine_code = 31, False
+    monkeypatch.setattr(cuda_compiler, "architectures", lambda: ((8, 0), (9, 0)))
+    assert cuda_compiler.target_of((31, 0)) == (9, 0)
+    check(gpu, samples((5, 40)), separable(3, 3))
+
+
+# ------------------------------------------------------------------------------ the interpreter itself
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "complaint"),
+    [
+        (r"bar\.warp\.sync[^;]*;", "", "without a barrier"),
+        (r"cp\.async\.wait_group \d;", "cp.async.wait_group 3;", "another lane wrote|on their way"),
+        (r"ld\.shared\.v4\.f32(\s+\{[^}]*\}), \[(%\w+)\];", r"ld.shared.v4.f32\1, [\2+4];", "not aligned"),
+        (r"st\.global\.v4\.f32(\s+)\[(%\w+)\]", r"st.global.v4.f32\1[\2+1048576]", "beyond every allocation"),
+    ],
+)  # fmt: skip
+def test_wrong_code_is_found(
+    gpu: EmulatedDriver, pattern: str, replacement: str, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiled(ptx: str, *_: Any) -> tuple[bytes, str]:
+        changed = re.sub(pattern, replacement, ptx)
+        assert changed != ptx
+        return ELF + changed.encode(), ""
+
+    monkeypatch.setattr(cuda_compiler, "assemble", spoiled)
+    with pytest.raises(DeviceFaultError, match=complaint):
+        check(gpu, samples((9, 256)), separable(3, 3))
