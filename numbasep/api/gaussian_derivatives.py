@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from .. import execute
 from ..arrays import as_input, make_output
-from ..casting import store
 from ..dispatch import dispatched
 from ..problem import KernelShapeError, normalize_axes
 from .axiswise import copy_input
@@ -224,9 +223,9 @@ def gaussian_gradient_magnitude(
     total = magnitude(parts, whole=dtype.kind in "biu" and cast == "truncate", workers=workers)
     if output is None and total.dtype == dtype:
         return total
-    out = make_output(output, dtype, total.shape, x)
-    store(total, out, cast)
-    return out
+    from ..backends import elementwise
+
+    return elementwise.stored(total, output, dtype, x, cast)
 
 
 def magnitude_type(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -21,17 +21,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..kernels import cuda_columns, cuda_depthwise, cuda_lines, cuda_plane, jit
+from ..kernels import cuda_columns, cuda_depthwise, cuda_elementwise, cuda_lines, cuda_plane, jit
 
 Capability = tuple[int, int]
 
 FAMILIES: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     cuda_plane.PlaneVariant: (cuda_plane.plane_kernel, cuda_plane.plane_signature),
     cuda_columns.ColumnsVariant: (cuda_columns.columns_kernel, cuda_columns.columns_signature),
+    cuda_elementwise.ElementwiseVariant: (
+        cuda_elementwise.elementwise_kernel, cuda_elementwise.elementwise_signature
+    ),
     cuda_lines.LinesVariant: (cuda_lines.lines_kernel, cuda_lines.lines_signature),
     cuda_depthwise.DepthwiseVariant: (cuda_depthwise.depthwise_kernel, cuda_depthwise.depthwise_signature),
     cuda_depthwise.ProductVariant: (cuda_depthwise.product_kernel, cuda_depthwise.product_signature),
-}
+}  # fmt: skip
 """Variant type -> (the kernel of a variant, the types of its arguments)."""
 
 PACKAGES = (

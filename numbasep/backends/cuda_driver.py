@@ -228,6 +228,10 @@ class Device:
     def download(self, values: Array, address: int, stream: int) -> None:
         """Copy to a contiguous array, and wait for it."""
         check(self._driver.cuMemcpyDtoHAsync(values.ctypes.data, address, values.nbytes, stream))
+        self.wait(stream)
+
+    def wait(self, stream: int) -> None:
+        """Until a stream has nothing left to do."""
         check(self._driver.cuStreamSynchronize(stream))
 
     def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
@@ -292,7 +296,7 @@ class _Tables:
             packed[self._offsets[key] : self._offsets[key] + flat.size] = flat
         driver = device._driver
         self._address = int(check(driver.cuMemAlloc(packed.nbytes)))
-        weakref.finalize(self, _release, device, self._address)
+        weakref.finalize(self, release, device, self._address)
         check(driver.cuMemcpyHtoD(self._address, packed.ctypes.data, packed.nbytes))
         check(driver.cuCtxSynchronize())  # launches may be on a stream that waits for nothing
 
@@ -301,8 +305,8 @@ class _Tables:
         return self._address + self._offsets[id(table)]
 
 
-def _release(device: Device, address: int) -> None:
-    """Free tables, whatever context the thread that drops them is in; the driver waits for launches that read them."""
+def release(device: Device, address: int) -> None:
+    """Free memory in whatever context the calling thread is; the driver waits for launches that use it."""
     with contextlib.suppress(RuntimeError), device.current():  # at exit the driver may be gone
         device._driver.cuMemFree(address)
 

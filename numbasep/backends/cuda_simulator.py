@@ -39,6 +39,9 @@ class SimulatedDevice:
         return SimulatedProgram(program, code)
 
 
+simulated = SimulatedDevice()
+
+
 class SimulatedProgram:
     """A program whose kernels run in the simulator."""
 
@@ -61,9 +64,12 @@ class SimulatedProgram:
 
     def _bound(self, value: Any, addresses: dict[int, tuple[int, int]], raw: np.dtype[Any] | None) -> Any:
         if isinstance(value, Slot):
+            from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
             assert raw is not None
             address, nbytes = addresses[value.index]
-            return memory_at(address, nbytes).view(raw)
+            # The simulator copies NumPy arrays there and back, each argument for itself: not memory that two share.
+            return FakeCUDAArray(memory_at(address, nbytes).view(raw))
         if isinstance(value, tuple):
             return tuple(self._bound(item, addresses, None) for item in value)
         return self._number(value) if isinstance(value, float) else value

@@ -30,8 +30,8 @@ from .cuda_emission import (
 from .cuda_sums import accumulate_word, advance_word, line_word
 
 __all__ = [
-    "accumulate_word", "advance_word", "aligned", "commit", "line_word", "pointer_to", "read_word", "result_words",
-    "ring_words", "scalar_type", "source_place", "types", "warp_barrier",
+    "accumulate_word", "advance_word", "aligned", "commit", "line_word", "math_words", "pointer_to", "read_word",
+    "result_words", "ring_words", "scalar_type", "source_place", "types", "warp_barrier",
 ]  # fmt: skip
 
 
@@ -248,6 +248,31 @@ def result_words(result, compute, width):
         return types.void(y, types.int64, number), emit
 
     return SimpleNamespace(divided=divided, finite=finite, store=store, store_some=store_some, write=write)
+
+
+def math_words(compute):
+    """``truncated(value)``, towards zero, and ``root(value)``, both rounded once."""
+    number, letter = scalar_type(compute), {"f4": "f", "f8": "d"}[compute]
+    kind = f"f{8 * int(compute[1:])}"
+
+    @intrinsic
+    def truncated(typing_context, value):
+        def emit(context, builder, signature, arguments):
+            text = f"cvt.rzi.{kind}.{kind} $0, $1;"
+            return assembly(builder, text, f"={letter},{letter}", FLOATS[compute], arguments)
+
+        return number(number), emit
+
+    @intrinsic
+    def root(typing_context, value):
+        def emit(context, builder, signature, arguments):
+            return assembly(
+                builder, f"sqrt.rn.{kind} $0, $1;", f"={letter},{letter}", FLOATS[compute], arguments
+            )
+
+        return number(number), emit
+
+    return truncated, root
 
 
 def read_word(storage, compute):
