@@ -72,9 +72,12 @@ def elsewhere(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
         )
     if kind == "numpy":
         return function(*args, **kwargs)
-    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound = _signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
     return handler(kind, first)(public_name(function), dict(bound.arguments))
+
+
+_signature = functools.lru_cache(maxsize=256)(inspect.signature)
 
 
 def public_name(function: Callable[..., Any]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import ptx_machine
 
+from numbasep.backends import dlpack
 from numbasep.backends.cuda_arrays import Library
 
 ELF = b"\x7fELF"  # what machine code begins with
@@ -23,13 +25,15 @@ class EmulatedDriver:
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor",
         CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT="multiprocessors",
         CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED="pools",
+        CU_DEVICE_ATTRIBUTE_CLOCK_RATE="clock",
     )
 
     def __init__(self, capability: tuple[int, int] = (9, 0), multiprocessors: int = 2) -> None:
         self.heap = ptx_machine.Heap()
         self.launches: list[tuple[str, int, int]] = []
         self._attributes = {
-            "major": capability[0], "minor": capability[1], "multiprocessors": multiprocessors, "pools": 1
+            "major": capability[0], "minor": capability[1], "multiprocessors": multiprocessors,
+            "pools": 1, "clock": 1000,
         }  # fmt: skip
         self.takes_machine_code = self.takes_ptx = True
         self._context = 0
@@ -106,6 +110,30 @@ class EmulatedDriver:
         ctypes.memmove(target, self.heap.view(address, nbytes).tobytes(), nbytes)
         return (0,)
 
+    def cuMemsetD8Async(self, address: int, value: int, nbytes: int, stream: int) -> tuple[int]:
+        self.heap.view(address, nbytes)[:] = value
+        return (0,)
+
+    def cuEventCreate(self, flags: int) -> tuple[int, list[float]]:
+        return 0, [0.0]
+
+    def cuEventDestroy(self, event: list[float]) -> tuple[int]:
+        return (0,)
+
+    def cuEventRecord(self, event: list[float], stream: int) -> tuple[int]:
+        event[0] = time.perf_counter()
+        return (0,)
+
+    def cuEventSynchronize(self, event: list[float]) -> tuple[int]:
+        return (0,)
+
+    def cuEventElapsedTime(self, start: list[float], stop: list[float]) -> tuple[int, float]:
+        return 0, 1e3 * (stop[0] - start[0])
+
+    def cuMemcpyDtoDAsync(self, target: int, address: int, nbytes: int, stream: int) -> tuple[int]:
+        self.heap.view(target, nbytes)[:] = self.heap.view(address, nbytes).copy()
+        return (0,)
+
     def cuStreamSynchronize(self, stream: int) -> tuple[int]:
         return (0,)
 
@@ -139,6 +167,13 @@ class DeviceNumbers:
             "strides": None, "stream": 7,
         }  # fmt: skip
 
+    def __getitem__(self, number: int) -> DeviceNumbers:
+        rest = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        view = object.__new__(DeviceNumbers)
+        view.driver, view.shape, view.dtype = self.driver, self.shape[1:], self.dtype
+        view.address = self.address + number * rest
+        return view
+
     def get(self) -> np.ndarray:
         count = int(np.prod(self.shape)) * self.dtype.itemsize
         return self.driver.heap.view(self.address, count).view(self.dtype).reshape(self.shape).copy()
@@ -155,3 +190,26 @@ class EmulatedLibrary(Library):
 
     def to_host(self, array: DeviceNumbers) -> np.ndarray:
         return array.get()
+
+    def from_host(self, values: np.ndarray, like: DeviceNumbers) -> DeviceNumbers:
+        return DeviceNumbers(like.driver, values)
+
+    def copy(self, source: DeviceNumbers, target: DeviceNumbers) -> None:
+        source.driver.cuMemcpyDtoDAsync(target.address, source.address, source.get().nbytes, 0)
+
+
+class OnlyDLPack:
+    """An array of a library that has no CUDA array interface; `keeper` owns the memory."""
+
+    __module__ = "only_dlpack"
+
+    def __init__(self, capsule: Any, keeper: Any = None) -> None:
+        self.tensor = dlpack.read(SimpleNamespace(__dlpack__=lambda **_: capsule), "capsule")
+        self.keeper, self.streams = keeper, []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return dlpack.CUDA, 0
+
+    def __dlpack__(self, *, stream: int | None = None) -> Any:
+        self.streams.append(stream)
+        return dlpack.capsule(self.tensor.address, self.tensor.shape, self.tensor.dtype, 0, self)

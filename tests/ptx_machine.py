@@ -461,9 +461,10 @@ class _Run:
     def _cvt(self, opcode: list[str], operands: list[str], who: np.ndarray) -> None:
         target, source = KINDS[opcode[-2]], KINDS[opcode[-1]]
         value = self._raw(operands[1], who, source)
+        rounding = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
+        rule = next((rounding[o] for o in opcode if o in rounding), None)
         if source.kind == "f" and target.kind in "iu":
-            rounding = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
-            (rule,) = (rounding[o] for o in opcode if o in rounding)
+            assert rule is not None
             limits, whole = np.iinfo(target), rule(value).astype(np.longdouble)
             clipped = np.clip(np.nan_to_num(whole), limits.min, limits.max)
             found = np.array([int(v) for v in clipped], object).astype(target)
@@ -473,7 +474,7 @@ class _Run:
         else:
             assert "sat" not in opcode
             assert not {"rz", "rm", "rp"} & set(opcode)
-            self._set(operands[0], who, value.astype(target))
+            self._set(operands[0], who, (value if rule is None else rule(value)).astype(target))
 
     # ------------------------------------------------------------------ memory
 

@@ -22,13 +22,13 @@ def _library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def image(*shape: int) -> np.ndarray:
-    return rng.standard_normal(shape or (9, 20)).astype(np.float32)
+    return rng.standard_normal(shape or (6, 20)).astype(np.float32)
 
 
 @pytest.mark.parametrize("output", ["none", "dtype", "array"])
 def test_banks(output: str) -> None:
     x, kernels = image(), [rng.random((3, 5)), rng.random((3, 3)), np.ones((1, 2))]
-    given: Any = {"none": None, "dtype": np.float64, "array": OnDevice(np.zeros((3, 9, 20), "f4"))}[output]
+    given: Any = {"none": None, "dtype": np.float64, "array": OnDevice(np.zeros((3, 6, 20), "f4"))}[output]
     got = numbasep.filter_bank(OnDevice(x), [OnDevice(kernels[0]), *kernels[1:]], given, mode="wrap")
     assert type(got) is OnDevice
     assert (got is given) == (output == "array")
@@ -38,7 +38,7 @@ def test_banks(output: str) -> None:
 
 
 def test_a_bank_that_writes_over_its_input() -> None:
-    stack = np.zeros((2, 9, 20), np.float32)
+    stack = np.zeros((2, 6, 20), np.float32)
     stack[0] = x = image()
     kernels = [np.ones((3, 3)), np.ones((1, 3))]
     numbasep.filter_bank(OnDevice(stack[0]), kernels, OnDevice(stack))
@@ -46,15 +46,17 @@ def test_a_bank_that_writes_over_its_input() -> None:
     np.testing.assert_allclose(stack[1], ndimage.convolve(x, kernels[1]), atol=1e-5)
 
 
-@pytest.mark.parametrize("cast", ["truncate", "saturate"])
-@pytest.mark.parametrize("dtype", ["float32", "uint8", "float64"])
+@pytest.mark.parametrize(
+    ("dtype", "cast"),
+    [("float32", "truncate"), ("uint8", "truncate"), ("uint8", "saturate"), ("float64", "truncate")],
+)
 def test_gradient_magnitude(dtype: str, cast: str) -> None:
     x = (image() * 50 + 100).astype(dtype)
     got = numbasep.gaussian_gradient_magnitude(OnDevice(x), 1.0, mode=("mirror", "nearest"), cast=cast)
     expected = numbasep.gaussian_gradient_magnitude(x, 1.0, mode=("mirror", "nearest"), cast=cast)
     assert got.values.dtype == x.dtype
     np.testing.assert_allclose(got.values, expected, atol=0 if dtype == "uint8" else 1e-4)
-    target = OnDevice(np.zeros((9, 20), np.float16))
+    target = OnDevice(np.zeros((6, 20), np.float16))
     assert numbasep.gaussian_gradient_magnitude(OnDevice(x), 1.0, target) is target
     np.testing.assert_allclose(
         target.values, numbasep.gaussian_gradient_magnitude(x, 1.0, np.float16), atol=0.1
@@ -75,21 +77,23 @@ def test_derivatives_of_the_caller(name: str) -> None:
     np.testing.assert_allclose(
         got.values, getattr(numbasep, name)(x, derivative, np.float64, **arguments), atol=1e-5
     )
-    target = OnDevice(np.zeros((9, 20), np.float32))
+    target = OnDevice(np.zeros((6, 20), np.float32))
     assert getattr(numbasep, name)(OnDevice(x), derivative, target, **arguments) is target
     np.testing.assert_allclose(target.values, got.values, atol=1e-5)
     with pytest.raises(ValueError, match="derivative must return"):
-        getattr(numbasep, name)(OnDevice(x), lambda *_: OnDevice(np.zeros((9, 2), "f4")))
+        getattr(numbasep, name)(OnDevice(x), lambda *_: OnDevice(np.zeros((6, 2), "f4")))
 
 
-@pytest.mark.parametrize("where", ["on the device", "on the host", "integers", "none"])
-@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+@pytest.mark.parametrize(
+    ("where", "dtype"),
+    [("on the device", "uint8"), ("on the host", "float64"), ("integers", "float32"), ("none", "float32")],
+)
 def test_missing_samples(where: str, dtype: str) -> None:
     x = (image() * 50 + 100).astype(dtype)
     mask = np.zeros(x.shape, bool)
     mask[2:5, 3:9] = True
     if dtype != "uint8":
-        x[7, 15] = np.nan
+        x[5, 15] = np.nan
     given: Any = {"on the device": OnDevice(mask), "on the host": mask, "integers": OnDevice(mask * 7)}.get(
         where
     )
@@ -112,7 +116,7 @@ def test_nothing_is_left_of_a_large_gap() -> None:
 def test_nan_is_an_error_where_asked() -> None:
     x = image()
     numbasep.uniform_filter(OnDevice(x), 3, nan_policy="raise")
-    x[8, 19] = np.nan
+    x[5, 19] = np.nan
     with pytest.raises(ValueError, match="NaN and nan_policy='raise'"):
         numbasep.uniform_filter(OnDevice(x), 3, nan_policy="raise")
 

@@ -6,20 +6,24 @@ packed parameters, and the tables in device memory; `ptx_machine` says what it c
 
 from __future__ import annotations
 
+import gc
 import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nn_oracle
 import numpy as np
 import oracle
 import pytest
-from cuda_emulated import ELF, DeviceNumbers, EmulatedDriver, EmulatedLibrary
+from cuda_emulated import ELF, DeviceNumbers, EmulatedDriver, EmulatedLibrary, OnlyDLPack
 from ptx_machine import DeviceFaultError
 
 import numbasep
 from numbasep import casting, nn
-from numbasep.api import build
-from numbasep.backends import cuda_arrays, cuda_compiler, cuda_driver
+from numbasep.api import axiswise, build
+from numbasep.backends import cuda_arrays, cuda_compiler, cuda_driver, dlpack
 from numbasep.kernels.cuda_words import SIMULATED
 
 MISSING = "the simulator compiles nothing" if SIMULATED else cuda_compiler.missing()
@@ -48,6 +52,7 @@ def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Emul
     monkeypatch.setitem(cuda_arrays.LIBRARIES, DeviceNumbers.__module__.partition(".")[0], EmulatedLibrary())
     caches = (cuda_driver.device, cuda_driver.missing, cuda_driver.device_count)
     build.plans.clear()
+    axiswise.shortcuts.clear()
     for cache in caches:
         cache.cache_clear()
     yield driver
@@ -72,7 +77,7 @@ def check(
     )
     before = len(gpu.launches)
     got = plan(x)
-    assert len(gpu.launches) > before
+    assert len(gpu.launches) > before, "nothing ran"
     slack = plan.error_bound * oracle.norm(weights) * oracle.largest(x, cval)
     oracle.assert_close(got, oracle.correlate(x, weights, mode, cval), slack)
     return plan
@@ -229,6 +234,116 @@ def test_a_device_that_the_compiler_does_not_know(
     monkeypatch.setattr(cuda_compiler, "architectures", lambda: ((8, 0), (9, 0)))
     assert cuda_compiler.target_of((31, 0)) == (9, 0)
     check(gpu, samples((5, 40)), separable(3, 3))
+
+
+# ------------------------------------------------------------------------------ functions of several launches
+
+
+def test_banks_magnitudes_and_missing_samples(gpu: EmulatedDriver) -> None:
+    x = samples((9, 150))
+    kernels = [rng.random((3, 5)), rng.random((3, 3))]
+    bank = numbasep.filter_bank(DeviceNumbers(gpu, x), kernels, mode="wrap")
+    np.testing.assert_allclose(bank.get(), numbasep.filter_bank(x, kernels, mode="wrap"), atol=1e-5)
+    for output in (np.float32, np.uint8, np.float64):
+        got = numbasep.gaussian_gradient_magnitude(DeviceNumbers(gpu, x * 50), 1.0, output)
+        expected = numbasep.gaussian_gradient_magnitude(x * 50, 1.0, output)
+        np.testing.assert_allclose(got.get(), expected, atol=1e-4)
+    x[3, 40:60] = np.nan
+    mask = np.zeros(x.shape, bool)
+    mask[6:, 100:] = True
+    got = numbasep.uniform_filter(DeviceNumbers(gpu, x), 5, nan_policy="omit", mask=mask)
+    np.testing.assert_allclose(
+        got.get(), numbasep.uniform_filter(x, 5, nan_policy="omit", mask=mask), atol=1e-5
+    )
+    with pytest.raises(ValueError, match="NaN and nan_policy='raise'"):
+        numbasep.uniform_filter(DeviceNumbers(gpu, x), 5, nan_policy="raise")
+
+
+# ------------------------------------------------------------------------------ DLPack
+
+
+def exported(gpu: EmulatedDriver, values: np.ndarray) -> OnlyDLPack:
+    held = DeviceNumbers(gpu, values)
+    return OnlyDLPack(dlpack.capsule(held.address, held.shape, held.dtype, 0, held), held)
+
+
+@pytest.fixture
+def _library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library whose arrays know DLPack only, as JAX's."""
+    made = SimpleNamespace(from_dlpack=lambda array: OnlyDLPack(array.__dlpack__(), array))
+    monkeypatch.setitem(sys.modules, "only_dlpack", made)  # type: ignore[arg-type]
+
+
+def values_of(gpu: EmulatedDriver, array: OnlyDLPack) -> np.ndarray:
+    tensor = array.tensor
+    count = int(np.prod(tensor.shape)) * tensor.dtype.itemsize
+    return gpu.heap.view(tensor.address, count).view(tensor.dtype).reshape(tensor.shape).copy()
+
+
+@pytest.mark.usefixtures("_library")
+def test_arrays_that_know_only_dlpack(gpu: EmulatedDriver) -> None:
+    x, weights = samples((9, 150)), separable(3, 5).astype(np.float32)
+    given = exported(gpu, x)
+    got = numbasep.correlate(given, exported(gpu, weights), output=np.float64)
+    assert type(got) is OnlyDLPack
+    assert set(given.streams) == {dlpack.LEGACY_STREAM}
+    np.testing.assert_allclose(values_of(gpu, got), oracle.correlate(x, weights), atol=1e-4)
+    bank = numbasep.filter_bank(given, [np.ones((3, 3)), np.ones((1, 3))])
+    np.testing.assert_allclose(values_of(gpu, bank)[1], numbasep.uniform_filter1d(x, 3) * 3, atol=1e-5)
+    plan = numbasep.plan(weights, x.shape, x.dtype, operation="correlate", device="cuda")
+    np.testing.assert_allclose(values_of(gpu, plan(given)), oracle.correlate(x, weights), atol=1e-4)
+    with pytest.raises(ValueError, match="writeable"):
+        numbasep.correlate(given, weights, exported(gpu, x))
+
+
+@pytest.mark.usefixtures("_library")
+def test_results_live_as_long_as_somebody_holds_them(gpu: EmulatedDriver) -> None:
+    got = numbasep.uniform_filter(exported(gpu, samples((5, 40))), 3)
+    values_of(gpu, got)
+    address = got.tensor.address
+    del got
+    gc.collect()
+    with pytest.raises(DeviceFaultError):
+        gpu.heap.view(address, 4)
+
+
+def test_a_library_that_cannot_import_gets_memory_with_both_interfaces(gpu: EmulatedDriver) -> None:
+    x = samples((5, 40))
+    got = numbasep.uniform_filter(exported(gpu, x), 3)
+    assert got.__dlpack_device__() == (dlpack.CUDA, 0)
+    assert got.__cuda_array_interface__["shape"] == x.shape
+    again = OnlyDLPack(got.__dlpack__(stream=None), got)
+    np.testing.assert_allclose(values_of(gpu, again), numbasep.uniform_filter(x, 3), atol=1e-5)
+
+
+# ------------------------------------------------------------------------------ what runs on a GPU first
+
+
+def test_the_benchmark_runs_and_reports(
+    gpu: EmulatedDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of `benchmarks/gpu.py` but its sizes and repetitions; times are those of the interpreter."""
+    from benchmarks import gpu as benchmark
+
+    monkeypatch.setattr(benchmark, "REPEATS", 1)
+    monkeypatch.setattr(benchmark, "TERMS", (1, 3))
+    monkeypatch.setattr(benchmark, "ROTATED_BYTES", 1)
+    monkeypatch.setattr(benchmark.Gpu, "median_seconds", lambda _, work, *__: (work(0), 1e-3)[1])
+    monkeypatch.setattr(benchmark, "host_microseconds", lambda _: {"a prepared launch": 1.0})
+    device = benchmark.Gpu()
+    with device.device.current():
+        rows = benchmark.run(device, (64,), (3, 9), 0.0, tmp_path)
+    assert {row.case for row in rows} >= {"separable", "dense", "volume", "separable uint8"}
+    assert all(
+        row.error is None or row.error < (2e-2 if row.dtype[:4] in ("uint", "floa") else 0) for row in rows
+    )
+    assert all(
+        row.error < 1e-6 for row in rows if row.dtype in ("float32", "float64") and row.error is not None
+    )
+    text = (tmp_path / "gpu.md").read_text()
+    assert "emulated" in text
+    assert "host time of a prepared launch" in text
+    assert (tmp_path / "gpu.json").stat().st_size > 1000
 
 
 # ------------------------------------------------------------------------------ the interpreter itself

@@ -7,6 +7,7 @@ the same code as ever; where a plan would run on the stand-in, it runs on the ar
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -50,9 +51,7 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
     if "." in name and name not in CHANNELS:
         raise ValueError(f"{name} runs on the CPU only: pass it a NumPy array, without device='cuda'")
     _require()
-    module, _, short = f"numbasep.{name}".rpartition(".")
-    function = getattr(importlib.import_module(module), short)
-    function = getattr(function, "__wrapped__", function)
+    function = _undispatched(name)
     if name in CHANNELS:
         from . import cuda_nn
 
@@ -68,6 +67,14 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
     with stand_ins.session():
         result = _with_stand_ins(name, function, keywords, first, library)
     return library.finished(result, array)
+
+
+@functools.cache
+def _undispatched(name: str) -> Any:
+    """A public function as it is for NumPy arrays."""
+    module, _, short = f"numbasep.{name}".rpartition(".")
+    function = getattr(importlib.import_module(module), short)
+    return getattr(function, "__wrapped__", function)
 
 
 def _with_stand_ins(name: str, function: Any, keywords: dict[str, Any], first: str, library: Library) -> Any:

@@ -35,13 +35,10 @@ class DeviceArray(NamedTuple):
     """Whether it may be written to."""
     stream: int
     """On which its contents are ready, as far as it says; 0: the default stream."""
+    nbytes: int
+    """Bytes of the elements."""
     keeper: Any = None
     """What keeps the memory, where that is not the array itself."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the elements."""
-        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def describe(array: Any, name: str) -> DeviceArray:
@@ -57,29 +54,32 @@ def describe(array: Any, name: str) -> DeviceArray:
     interface = getattr(array, "__cuda_array_interface__", None)
     if interface is None:
         tensor = dlpack.read(array, name)
-        dtype = _dtype(tensor.dtype.str, name)
-        contiguous = tensor.strides is None or _is_contiguous(tensor.shape, tensor.strides, dtype.itemsize)
-        return DeviceArray(tensor.address, tensor.shape, dtype, contiguous, True, 0, tensor.capsule)
-    dtype = _dtype(interface["typestr"], name)
+        shape, dtype, contiguous, nbytes = _layout(tensor.shape, tensor.dtype.str, tensor.strides, name)
+        return DeviceArray(tensor.address, shape, dtype, contiguous, False, 0, nbytes, tensor.capsule)
+    shape, dtype, contiguous, nbytes = _layout(
+        interface["shape"], interface["typestr"], interface.get("strides"), name
+    )
     address, read_only = interface["data"]
-    shape = tuple(interface["shape"])
-    strides = interface.get("strides")
-    if (address or 0) % dtype.itemsize:
+    address = int(address or 0)
+    if address % dtype.itemsize:
         raise ValueError(
             f"{name} must start at a multiple of its {dtype.itemsize} bytes, got address {address:#x}"
         )
     return DeviceArray(
-        int(address or 0), shape, dtype, strides is None or _is_contiguous(shape, strides, dtype.itemsize),
-        not read_only, int(interface.get("stream") or 0),
-    )  # fmt: skip
+        address, shape, dtype, contiguous, not read_only, int(interface.get("stream") or 0), nbytes
+    )
 
 
-@functools.lru_cache(maxsize=256)
-def _dtype(typestr: str, name: str) -> np.dtype[Any]:
+@functools.lru_cache(maxsize=1024)
+def _layout(
+    shape: tuple[int, ...], typestr: str, strides: tuple[int, ...] | None, name: str
+) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
+    """(shape, type, whether in C order without gaps, bytes); remembered, as calls repeat."""
     dtype = check_dtype(np.dtype(typestr), name)
     if not dtype.isnative:
         raise TypeError(f"{name} must be in native byte order, got {dtype}")
-    return dtype
+    contiguous = strides is None or _is_contiguous(shape, strides, dtype.itemsize)
+    return tuple(shape), dtype, contiguous, math.prod(shape) * dtype.itemsize
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:

@@ -36,11 +36,11 @@ REFUSALS = {
 
 def check(status: tuple[Any, ...]) -> Any:
     """Results of a driver call, or an error that says what the driver says."""
+    code = status[0]
+    if not code:  # CUDA_SUCCESS; at every launch, so without more ado
+        return status[1] if len(status) == 2 else status[1:]
     from cuda.bindings import driver
 
-    code, *results = status
-    if code == driver.CUresult.CUDA_SUCCESS:
-        return results[0] if len(results) == 1 else tuple(results)
     if code == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
         raise MemoryError("the GPU has not enough free memory for this call")
     raise RuntimeError(f"CUDA driver: {code.name}")
@@ -104,11 +104,10 @@ def device(ordinal: int) -> Device:
 
 def device_of(address: int) -> Device:
     """The GPU whose memory an address belongs to."""
-    from cuda.bindings import driver
-
-    require()
     if device_count() == 1:
         return device(0)
+    from cuda.bindings import driver
+
     attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     return device(int(check(driver.cuPointerGetAttribute(attribute, address))))
 
@@ -116,6 +115,7 @@ def device_of(address: int) -> Device:
 @functools.cache
 def device_count() -> int:
     """How many GPUs there are."""
+    require()
     from cuda.bindings import driver
 
     return int(check(driver.cuDeviceGetCount()))
