@@ -1,12 +1,15 @@
 /* A CUDA driver without a GPU, in the memory of the host: for the calls that numbasep makes through cuda-bindings.
 
    Launching copies the array that the first parameter points to over that of the second one, as far as both go: so
-   what comes back tells that pointers, sizes and parameters went through the bindings as they were meant. */
+   what comes back tells that pointers, sizes and parameters went through the bindings as they were meant.  Within
+   "device memory" no more than MOST bytes are moved or set: nobody looks at the rest, and it need not exist. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MOST 65536
 
 typedef uint64_t address;
 
@@ -72,11 +75,11 @@ int cuMemcpyDtoHAsync(void *target, address source, size_t bytes, void *stream) 
     return 0;
 }
 int cuMemcpyDtoDAsync(address target, address source, size_t bytes, void *stream) {
-    memmove((void *)target, (void *)source, bytes);
+    memmove((void *)target, (void *)source, bytes < MOST ? bytes : MOST);
     return 0;
 }
 int cuMemsetD8Async(address target, unsigned char value, size_t bytes, void *stream) {
-    memset((void *)target, value, bytes);
+    memset((void *)target, value, bytes < MOST ? bytes : MOST);
     return 0;
 }
 int cuStreamSynchronize(void *stream) { return 0; }
@@ -90,7 +93,7 @@ int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned 
     if (!current || !function || !x || y != 1 || z != 1 || bx != 32 || !by || bz != 1 || shared || extra) return 1;
     address source = *(address *)parameters[0], target = *(address *)parameters[1];
     size_t bytes = size_of(source) < size_of(target) ? size_of(source) : size_of(target);
-    memmove((void *)target, (void *)source, bytes < 65536 ? bytes : 65536);
+    memmove((void *)target, (void *)source, bytes < MOST ? bytes : MOST);
     launched++;
     return 0;
 }

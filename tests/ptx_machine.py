@@ -505,9 +505,9 @@ class _Run:
         raw = values.view(np.uint8)
         if space == "global":
             places = self.heap.places(address, nbytes)
-            if np.unique(places).size != places.size:
-                raise DeviceFaultError("two threads write the same place at once")
             self.heap.bytes[places] = raw
+            if (self.heap.bytes[places] != raw).any():
+                raise DeviceFaultError("two threads write different values to one place at once")
         elif space == "shared":
             self.shared[self._in_shared(address, nbytes, who, write=True)] = raw
         else:
