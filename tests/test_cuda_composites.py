@@ -63,6 +63,17 @@ def test_gradient_magnitude(dtype: str, cast: str) -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_laplacians_with_a_mode_for_each_axis(dtype: str) -> None:
+    x = (image() * 300).astype(dtype)
+    got = numbasep.gaussian_laplace(OnDevice(x), 1.0, mode=("mirror", "wrap"))
+    expected = numbasep.gaussian_laplace(x, 1.0, mode=("mirror", "wrap"))
+    np.testing.assert_allclose(got.values, expected, atol=0 if dtype == "int16" else 1e-2)
+    target = OnDevice(np.zeros(x.shape, dtype))
+    assert numbasep.gaussian_laplace(OnDevice(x), 1.0, target, mode=("mirror", "wrap")) is target
+    np.testing.assert_array_equal(target.values, got.values)
+
+
 @pytest.mark.parametrize("name", ["generic_gradient_magnitude", "generic_laplace"])
 def test_derivatives_of_the_caller(name: str) -> None:
     x, seen = image(), []

@@ -79,6 +79,17 @@ def _real(*dtypes: np.dtype[Any]) -> None:
 # --------------------------------------------------------------------------- what `elementwise` has, too
 
 
+def add(behind: Held, total: Array, piece: Array) -> Array:
+    """See `elementwise.add`; integers as far as double precision holds them."""
+    _real(total.dtype)
+    if total.dtype.kind in "iu" and total.dtype.itemsize == 8:
+        raise ValueError(f"sums of several filters of {total.dtype} samples are taken on the CPU only")
+    single = total.dtype.kind == "f" and total.dtype.itemsize < 8
+    number = np.dtype(np.float32 if single else np.float64)
+    launch("add", ("add",), number, behind.library, _held(piece).array, behind.array, other=behind.array)
+    return total
+
+
 def add_square(total: Array | None, piece: Array, behind: Held, *, whole: bool, root: bool) -> Array:
     """See `elementwise.add_square`."""
     _real(piece.dtype)

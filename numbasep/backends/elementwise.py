@@ -21,6 +21,15 @@ Array = npt.NDArray[Any]
 PARALLEL_ELEMENTS = 1 << 17  # below this a thread costs more than it brings
 
 
+def add(total: Array, part: Array) -> Array:
+    """``total + part`` in the memory of `total`, both of one shape and type."""
+    if (behind := held(total)) is not None:
+        from . import cuda_elementwise
+
+        return cuda_elementwise.add(behind, total, part)
+    return np.add(total, part, out=total)
+
+
 def add_square(total: Array | None, part: Array, *, whole: bool, root: bool, workers: int | None) -> Array:
     """``total + part ** 2``, or its root, in the memory of `total`, or of `part` if that is None.
 
@@ -164,7 +173,10 @@ def stored(values: Array, output: Any, dtype: np.dtype[Any], like: Array, cast: 
 
         return cuda_elementwise.stored(behind, values, output, dtype, cast)
     out = make_output(output, dtype, values.shape, like)
-    store(values, out, cast)
+    if values.dtype == dtype:
+        out[...] = values
+    else:
+        store(values, out, cast)
     return out
 
 
