@@ -19,9 +19,10 @@ import numbasep
 from numbasep import machine
 from numbasep.machine import Machine
 
-from . import calm, regret
+from . import calm
 
 MODULE = Path(numbasep.__file__).parent / "reference.py"
+CALM = 1.15  # how many times slower than usual a probe may be, before and behind a calibration
 NAME = "reference (x86-64 with AVX-512, {threads} cores)"
 HEAD = '''"""The constants that ship, as plain numbers: written by ``python -m benchmarks.reference``, not by hand.
 
@@ -63,14 +64,17 @@ def calm_runs(count: int, patience: float) -> list[Machine]:
     runs: list[Machine] = []
     stop = time.perf_counter() + patience
     while len(runs) < count and time.perf_counter() < stop:
-        before = max(probe.slowness() for probe in probes)
-        if before > regret.CALM:
+        if not _is_calm(probes):
             continue
         measured = numbasep.calibrate(store=False)
         assert isinstance(measured, Machine)
-        if max(probe.slowness() for probe in probes) <= regret.CALM:
+        if _is_calm(probes):
             runs.append(measured)
     return runs
+
+
+def _is_calm(probes: Sequence[calm.Probe]) -> bool:
+    return all(statistics.median(probe.slowness() for _ in range(9)) <= CALM for probe in probes)
 
 
 def middle(runs: Sequence[Machine]) -> Machine:
