@@ -22,7 +22,7 @@ from ptx_machine import DeviceFaultError
 
 import numbasep
 from numbasep import casting, nn
-from numbasep.api import axiswise, build
+from numbasep.api import build, shortcuts
 from numbasep.backends import cuda_arrays, cuda_compiler, cuda_driver, dlpack
 from numbasep.kernels.cuda_words import SIMULATED
 
@@ -52,7 +52,7 @@ def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Emul
     monkeypatch.setitem(cuda_arrays.LIBRARIES, DeviceNumbers.__module__.partition(".")[0], EmulatedLibrary())
     caches = (cuda_driver.device, cuda_driver.missing, cuda_driver.device_count)
     build.plans.clear()
-    axiswise.shortcuts.clear()
+    shortcuts.shortcuts.clear()
     for cache in caches:
         cache.cache_clear()
     yield driver
