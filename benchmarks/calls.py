@@ -147,13 +147,14 @@ def single_axes(cube: int, repeat: int) -> str:
     x = common.image(cube, cube, cube)
     out = np.empty_like(x)
     flat = (x.reshape(64, -1), out.reshape(64, -1))
-    nothing = numbasep.plan(np.ones((1, 1)), (cube * cube, cube), np.float32)
+    rows_of = (cube * cube // 16, cube * 16)
+    nothing = numbasep.plan(np.ones((1, 1)), rows_of, np.float32)
     rows = []
     for taps in (3, 5, 9):
         weights = common.gaussian_taps(taps)
         calls: Calls = {
             "copy": lambda: _copy(*flat),
-            "one tap": lambda: nothing(x.reshape(-1, cube), out.reshape(-1, cube)),
+            "one tap": lambda: nothing(x.reshape(rows_of), out.reshape(rows_of)),
         }
         for axis in range(3):
             calls[f"axis {axis}"] = lambda a=axis, w=weights: numbasep.correlate1d(x, w, a, out)
@@ -265,10 +266,9 @@ def threads_pay(repeat: int) -> str:
             x = common.image(side, side)
             out = np.empty_like(x)
             calls: Calls = {}
-            for name, limit in (("one", 1 << 60), ("all", 0)):
-                planes.PARALLEL_WORK = limit
-                # a tolerance of its own makes a plan of its own
-                plan = numbasep.plan(common.gaussian(taps), x.shape, x.dtype, rtol=1e-9 * (1 + (limit > 0)))
+            planes.PARALLEL_WORK = 0
+            for name, workers in (("one", 1), ("all", None)):
+                plan = numbasep.plan(common.gaussian(taps), x.shape, x.dtype, workers=workers)
                 plan(x, out)
                 calls[name] = lambda p=plan, x=x, out=out: p(x, out)
             planes.PARALLEL_WORK = PARALLEL_WORK
@@ -312,19 +312,13 @@ def starts() -> str:
         with tempfile.TemporaryDirectory() as cache:
             runs = [_started(call, cache) for _ in range(4)]
         rows.append((name, runs[0][1], min(run[1] for run in runs[1:]), min(run[0] for run in runs)))
-    warm = []
-    for processes in (1, os.cpu_count() or 1):
-        with tempfile.TemporaryDirectory() as cache:
-            warm.append(_started(f"numbasep.warmup(['float32'], processes={processes})", cache)[1])
     heads = (
         "first call of a process",
         "nothing compiled, s",
         "compiled before, s",
         "import, s beyond NumPy and Numba",
     )
-    cores = os.cpu_count()
-    words = f"`warmup(['float32'])`, nothing compiled: {warm[0]:.1f} s in one process, {warm[1]:.1f} s in {cores}."
-    return f"{table(heads, rows)}\n\n{words}"
+    return table(heads, rows)
 
 
 def _started(call: str, cache: str) -> tuple[float, float]:
@@ -358,22 +352,38 @@ def main(arguments: list[str] | None = None) -> None:
         "New outputs": lambda: new_outputs(options.side, options.repeat),
         "Start of a process": starts,
     }
-    where, versions = peers.machine(), libraries.versions()
-    words = sys.argv[1:] if arguments is None else arguments
-    parts = [
-        "# What surrounds the kernels",
-        f"{where['cpu']}, {where['cores']} cores, {where['system']}, Python {where['python']}; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
-        f"`{' '.join(['python -m benchmarks.calls', *words])}`, medians of calls in turns, float32 unless stated.",
-    ]  # fmt: skip
+    kept = _sections_of(options.write) if options.write and options.only else {}
+    measured = {}
     for title, section in sections.items():
         if options.only and options.only.lower() not in title.lower():
             continue
-        parts.append(f"## {title}\n\n{section()}")
-        sys.stdout.write(parts[-1] + "\n\n")
+        measured[title] = section()
+        sys.stdout.write(f"## {title}\n\n{measured[title]}\n\n")
         sys.stdout.flush()
     if options.write:
-        options.write.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        merged = {title: (kept | measured)[title] for title in sections if title in kept | measured}
+        body = [f"## {title}\n\n{text}" for title, text in merged.items()]
+        options.write.write_text("\n\n".join([_preface(options), *body]) + "\n", encoding="utf-8")
+
+
+def _preface(options: argparse.Namespace) -> str:
+    where, versions = peers.machine(), libraries.versions()
+    return "\n\n".join([
+        "# What surrounds the kernels",
+        f"{where['cpu']}, {where['cores']} cores, {where['system']}, Python {where['python']}; "
+        + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+        f"`python -m benchmarks.calls --write {options.write}`, or a section at a time with `--only TITLE`; medians of "
+        f"{options.repeat} calls in turns, images {options.side}x{options.side}, volumes {options.cube}^3, float32 "
+        "unless stated.",
+    ])  # fmt: skip
+
+
+def _sections_of(path: Path) -> dict[str, str]:
+    """Return the sections of a file that was written before."""
+    if not path.exists():
+        return {}
+    parts = path.read_text(encoding="utf-8").split("\n## ")[1:]
+    return {part.split("\n", 1)[0]: part.split("\n", 1)[1].strip() for part in parts}
 
 
 if __name__ == "__main__":

@@ -1,21 +1,24 @@
 """The GPU against its own memory and arithmetic, and against other libraries.
 
-    python benchmarks/gpu.py            # prints, and writes benchmarks/results/gpu.json and gpu.md
-    python benchmarks/gpu.py --quick    # small images only
+    python -m benchmarks.gpu                 # prints, and writes benchmarks/results/gpu.json and gpu.md
+    python -m benchmarks.gpu --quick         # images up to 2048 only
+    python -m benchmarks.gpu --minutes 8     # other libraries are left out once so much time is gone
 
-Every filter is timed by events, on rotating buffers that together exceed the second-level cache, with random data;
-its result is first compared with a float64 sum.  The floor of a filter is the larger of two times: reading its input
-and writing its output once at the copy rate measured in the same run, and its multiply-adds at the device's peak.
+Needs a GPU and the extra ``cuda``; CuPy, PyTorch and cuCIM take part where they are installed.  Everything is timed by
+events on the default stream, on rotating buffers that together exceed the second-level cache, with random data; results
+are first compared with a float64 sum.  The floor of a filter is the larger of two times: reading its input and writing
+its output once at the copy rate measured in the same run, and its multiply-adds at the device's peak.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
+import math
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,211 +26,293 @@ import numpy as np
 
 import numbasep
 
+from .gpu_libraries import ROTATED_BYTES, TAPS, kernel_of, peers
+from .gpu_report import Row, report, versions
+
 RESULTS = Path(__file__).parent / "results"
 SIDES = (512, 1024, 2048, 4096, 8192, 16384)
-TAPS = (3, 5, 9, 13, 17, 33, 65)
-ROTATED_BYTES = 256 << 20
+TERMS = (1, 2, 3)
+COPIED_BYTES = 1 << 30
 REPEATS = 20
+LANES = 128
+"""float32 multiply-adds of a multiprocessor in a cycle, from compute capability 8.6 on; 64 before."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One filter of one library."""
+class Gpu:
+    """The first GPU, its memory and its clock, by the driver alone."""
 
-    case: str
-    library: str
-    side: int
-    taps: int
-    terms: int
-    dtype: str
-    microseconds: float
-    floor: float
-    error: float
+    def __init__(self) -> None:
+        from numbasep.backends import cuda_driver
 
+        lacking = cuda_driver.missing()
+        if lacking is not None:
+            sys.exit(f"benchmarks/gpu.py needs a GPU: {lacking}")
+        self.check, self.device = cuda_driver.check, cuda_driver.device(0)
+        self.driver = self.device._driver
+        attribute = self.driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_CLOCK_RATE
+        clock = self.device._attribute(attribute) * 1e3
+        lanes = LANES if self.device.capability >= (8, 6) else LANES // 2
+        self.peak = self.device.multiprocessors * lanes * clock
+        self._events = [self.check(self.driver.cuEventCreate(0)) for _ in range(2)]
 
-def torch_or_exit() -> Any:
-    """PyTorch allocates the arrays and times by events; without it, or without a GPU, there is nothing to measure."""
-    from numbasep.backends import cuda_driver
+    def median_seconds(self, work: Callable[[int], Any], repeats: int = REPEATS) -> float:
+        """Median time of ``work(i)``, after three runs to warm up."""
+        start, stop = self._events
+        times = []
+        for i in range(-3, repeats):
+            self.check(self.driver.cuEventRecord(start, 0))
+            work(i + 3)
+            self.check(self.driver.cuEventRecord(stop, 0))
+            self.check(self.driver.cuEventSynchronize(stop))
+            if i >= 0:
+                times.append(self.check(self.driver.cuEventElapsedTime(start, stop)) * 1e-3)
+        return float(np.median(times))
 
-    lacking = cuda_driver.missing()
-    if lacking is not None:
-        sys.exit(f"benchmarks/gpu.py needs a GPU: {lacking}")
-    try:
-        import torch
-    except ModuleNotFoundError:
-        sys.exit("benchmarks/gpu.py needs PyTorch, for arrays and events: python -m pip install torch")
-    return torch
+    def random(self, nbytes: int, dtype: np.dtype[Any]) -> int:
+        """Address of memory with random numbers: one block of them, again and again."""
+        block = min(nbytes, 16 << 20)
+        generator, count = np.random.default_rng(5), -(-block // dtype.itemsize)
+        values = generator.random(count) * (200 if dtype.kind in "iu" else 1)
+        address = self.device.allocate(nbytes, 0)
+        self.device.upload(address, values.astype(dtype).view(np.uint8)[:block], 0)
+        for start in range(block, nbytes, block):
+            self.device.copy(address + start, address, min(block, nbytes - start), 0)
+        return address
 
+    def download(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        """Memory as a NumPy array."""
+        values = np.empty(shape, dtype)
+        self.device.download(values, address, 0)
+        return values
 
-def seconds(torch: Any, work: Callable[[int], Any]) -> float:
-    """Median time of ``work(i)``, by events, after three runs to warm up."""
-    for i in range(3):
-        work(i)
-    times = []
-    for i in range(REPEATS):
-        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        work(i)
-        stop.record()
-        stop.synchronize()
-        times.append(start.elapsed_time(stop) * 1e-3)
-    return float(np.median(times))
-
-
-def copy_rate(torch: Any) -> float:
-    """Bytes a second, read and written, of a copy of one GiB."""
-    source = torch.rand(1 << 28, device="cuda")
-    target = torch.empty_like(source)
-    return 2 * source.nbytes / seconds(torch, lambda _: target.copy_(source))
-
-
-def peak_rate(torch: Any) -> float:
-    """Multiply-adds a second in float32: lanes times clock."""
-    properties = torch.cuda.get_device_properties(0)
-    clock = getattr(properties, "clock_rate", 1_980_000) * 1e3
-    return properties.multi_processor_count * 128 * clock
+    def free(self, addresses: Sequence[int]) -> None:
+        """Give memory back."""
+        for address in addresses:
+            self.device.free(address, 0)
 
 
-def kernel_of(taps: int, terms: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column taps of each term, smooth and of decreasing weight: (terms, taps) twice."""
-    x = np.linspace(-1, 1, taps)
-    base = np.exp(-3 * x**2)
-    base /= base.sum()
-    rows = np.array([base * (1 + 0.3 * x) ** t for t in range(terms)])
-    return rows, rows[:, ::-1].copy()
+def copy_rate(gpu: Gpu, nbytes: int = COPIED_BYTES) -> float:
+    """Bytes a second, read and written, of the driver's copy."""
+    source, target = gpu.random(nbytes, np.dtype("f4")), gpu.device.allocate(nbytes, 0)
+    seconds = gpu.median_seconds(lambda _: gpu.device.copy(target, source, nbytes, 0))
+    gpu.free([source, target])
+    return 2 * nbytes / seconds
 
 
-def filters(
-    torch: Any, shape: tuple[int, ...], rows: np.ndarray, columns: np.ndarray
-) -> Iterator[tuple[str, Callable[[Any, Any], Any]]]:
-    """(library, ``run(x, y)``) for everything that is installed and computes the same thing."""
-    dense = np.einsum("ti,tj->ij", rows, columns)
-    plan = numbasep.plan(dense, shape, np.float32, operation="correlate", method="separable", device="cuda")
-    yield "numbasep", plan
-    weights = [
-        (
-            torch.tensor(r, dtype=torch.float32, device="cuda").reshape(1, 1, -1, 1),
-            torch.tensor(c, dtype=torch.float32, device="cuda").reshape(1, 1, 1, -1),
-        )
-        for r, c in zip(rows, columns, strict=True)
-    ]
-    half = rows.shape[1] // 2
-
-    def torch_passes(x: Any, _: Any) -> Any:
-        padded = torch.nn.functional.pad(x[None, None], (half,) * 4, mode="reflect")
-        convolve = torch.nn.functional.conv2d
-        return sum(convolve(convolve(padded, r), c) for r, c in weights)[0, 0]
-
-    yield "torch conv2d, two passes", torch_passes
-    if len(rows) == 1:
-        yield from cupy_filters(rows[0], columns[0])
+# --------------------------------------------------------------------------- numbasep
 
 
-def cupy_filters(row: np.ndarray, column: np.ndarray) -> Iterator[tuple[str, Callable[[Any, Any], Any]]]:
-    """CuPy and cuCIM, where they are."""
-    try:
-        import cupy
-        from cupyx.scipy import ndimage
-    except ImportError:
-        return
-    taps = cupy.asarray(row, cupy.float32), cupy.asarray(column, cupy.float32)
+def measure_plan(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, terms: int, rate: float) -> Row:
+    """One plan on memory of the device."""
+    from numbasep.backends.cuda import prepared_program
+    from numbasep.backends.cuda_launches import INPUT, OUTPUT
 
-    def cupy_passes(x: Any, y: Any) -> Any:
-        a = cupy.from_dlpack(x)
-        return ndimage.correlate1d(ndimage.correlate1d(a, taps[0], 0), taps[1], 1, output=cupy.from_dlpack(y))
+    problem = plan.problem
+    sizes = (
+        math.prod(problem.shape) * problem.input_dtype.itemsize,
+        problem.pixels * problem.output_dtype.itemsize,
+    )
+    count = max(2, -(-ROTATED_BYTES // sum(sizes)))
+    program = prepared_program(plan, gpu.device)
+    inputs = [gpu.random(sizes[0], problem.input_dtype) for _ in range(count)]
+    outputs = [gpu.device.allocate(sizes[1], 0) for _ in range(count)]
+    scratch = {slot: (gpu.device.allocate(n, 0), n) for slot, n in program.scratch.items()}
 
-    yield "CuPy correlate1d, two passes", cupy_passes
-    try:
-        from cucim.skimage._vendored import ndimage as cucim
-    except ImportError:
-        return
+    def run(i: int) -> None:
+        places = {INPUT: (inputs[i % count], sizes[0]), OUTPUT: (outputs[i % count], sizes[1]), **scratch}
+        program(places, 0)
 
-    def cucim_passes(x: Any, _: Any) -> Any:
-        a = cupy.from_dlpack(x)
-        return cucim.correlate1d(cucim.correlate1d(a, taps[0], 0), taps[1], 1)
+    gpu.device.fill(outputs[0], sizes[1], 0)
+    run(0)
+    error = error_of(gpu, plan, inputs[0], outputs[0])
+    seconds = gpu.median_seconds(run)
+    gpu.free([*inputs, *outputs, *(address for address, _ in scratch.values())])
+    operations = plan.choice.chosen.operations * problem.pixels
+    peak = gpu.peak / (2 if problem.compute_dtype.itemsize == 8 else 1)
+    floor = max(sum(sizes) / rate, operations / peak)
+    return Row(
+        case,
+        "numbasep",
+        problem.shape,
+        taps,
+        terms,
+        str(problem.input_dtype),
+        seconds * 1e6,
+        floor * 1e6,
+        error,
+    )
 
-    yield "cuCIM correlate1d, two passes", cucim_passes
 
-
-def reference(corner: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """The float64 sum over a corner, without the part that the cut spoils."""
+def error_of(gpu: Gpu, plan: numbasep.Plan, source: int, target: int) -> float | None:
+    """Largest difference to a float64 sum over the first rows, relative to the kernel's norm; 2-D arrays only."""
     from scipy import ndimage
 
-    total = sum(
-        ndimage.correlate1d(ndimage.correlate1d(corner.astype(float), r, 0), c, 1)
-        for r, c in zip(rows, columns, strict=True)
+    problem = plan.problem
+    if len(problem.shape) != 2:
+        return None
+    weights = plan.kernel.weights.reshape(
+        [w.taps for w in problem.windows] + [1] * (2 - len(problem.windows))
     )
-    reach = rows.shape[1]
-    return total[reach:-reach, reach:-reach]
+    if len(problem.windows) == 1 and problem.windows[0].axis == 1:
+        weights = weights.T
+    rows, reach = min(problem.shape[0], 128), max(weights.shape)
+    inside = slice(None, rows if rows == problem.shape[0] else max(rows - reach, 1))
+    x = gpu.download(source, (rows, problem.shape[1]), problem.input_dtype).astype(float)[:, : 256 + reach]
+    got = gpu.download(target, (rows, problem.shape[1]), problem.output_dtype)[inside, :256].astype(float)
+    origin = [(n - 1) // 2 - n // 2 for n in weights.shape]
+    expected = ndimage.correlate(x, weights, mode="reflect", origin=origin)[inside, : got.shape[1]]
+    if problem.output_dtype.kind in "iu":
+        expected = np.trunc(expected + 1e-9)
+    wide = problem.shape[1] <= 256
+    columns = got.shape[1] if wide else got.shape[1] - reach
+    return float(np.abs(got - expected)[:, : max(columns, 1)].max() / np.abs(weights).sum())
 
 
-def measure(torch: Any, side: int, taps: int, terms: int, rate: float, peak: float) -> Iterator[Row]:
-    """All libraries on one problem."""
-    count = max(3, -(-ROTATED_BYTES // (8 * side * side)))
-    inputs = [torch.rand(side, side, device="cuda") for _ in range(count)]
-    outputs = [torch.full_like(inputs[0], float("nan")) for _ in range(count)]
+def plane_plan(side: int, taps: int, terms: int) -> numbasep.Plan:
+    """A float32 image and a kernel of that many taps and terms."""
     rows, columns = kernel_of(taps, terms)
-    floor = max(8 * side**2 / rate, 2 * taps * terms * side**2 / peak)
-    edge = min(side, 256)
-    for library, run in filters(torch, (side, side), rows, columns):
-        got = run(inputs[0], outputs[0])
-        got = got.get() if hasattr(got, "get") else got.cpu().numpy()
-        expected = reference(inputs[0][:edge, :edge].cpu().numpy(), rows, columns)
-        error = float(np.abs(got[taps : edge - taps, taps : edge - taps] - expected).max())
-        elapsed = seconds(torch, lambda i, run=run: run(inputs[i % count], outputs[i % count]))
-        yield Row("separable", library, side, taps, terms, "float32", elapsed * 1e6, floor * 1e6, error)
+    dense = np.einsum("ti,tj->ij", rows, columns)
+    return numbasep.plan(
+        dense, (side, side), np.float32, operation="correlate", method="separable", device="cuda"
+    )
 
 
-def table(found: list[Row], header: dict[str, Any]) -> str:
-    """The measurements as Markdown."""
-    lines = [", ".join(f"{name} {value}" for name, value in header.items()), ""]
-    lines += ["| side | taps | terms | library | us | floor us | times the floor | largest error |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
-    for row in found:
-        lines.append(
-            f"| {row.side} | {row.taps} | {row.terms} | {row.library} | {row.microseconds:.4g} | {row.floor:.4g} | "
-            f"{row.microseconds / row.floor:.2f} | {row.error:.1e} |"
+def other_plans(largest: int) -> Iterator[tuple[str, numbasep.Plan, int]]:
+    """Other types, shapes and kernel families: (case, plan, taps)."""
+    side = min(8192, largest)
+    make = numbasep.plan
+    common: dict[str, Any] = {"operation": "correlate", "device": "cuda"}
+    nine = np.outer(*(kernel_of(9, 1)[0][0],) * 2)
+    for dtype in ("uint8", "uint16", "float16", "float64"):
+        yield f"separable {dtype}", make(nine, (side, side), dtype, method="separable", **common), 9
+    ragged = make(nine, (side - 3, side - 5), np.float32, method="separable", **common)
+    yield "separable, ragged rows", ragged, 9
+    for n in (3, 5, 11):
+        dense = np.random.default_rng(n).random((n, n))
+        yield "dense", make(dense, (side, side), np.float32, method="direct", **common), n
+    along = np.random.default_rng(1).random((1, 129))
+    yield "129 taps along rows", make(along, (side, side), np.float32, method="separable", **common), 129
+    yield "129 taps down columns", make(along.T, (side, side), np.float32, method="separable", **common), 129
+    edge = max(16, round(side ** (2 / 3)))
+    five = kernel_of(5, 1)[0][0]
+    volume = five[:, None, None] * five[:, None] * five
+    yield "volume", make(volume, (edge,) * 3, np.float32, method="separable", **common), 5
+
+
+def measure_peers(gpu: Gpu, sides: Sequence[int], floors: dict[Any, float], deadline: float) -> Iterator[Row]:
+    """Every library on every image that there is time for, the sizes in turn, the most telling taps first."""
+    for name, (make, takes) in peers().items():
+        order = [t for t in (9, 17, 33, 3, 5, 13, 65) if t in takes]
+        for taps in order:
+            for side in sides:
+                if time.monotonic() > deadline:
+                    print(f"{name}: no time left for {taps} taps at {side}", flush=True)
+                    continue
+                try:
+                    elapsed = gpu.median_seconds(make(side, taps), REPEATS // 2)
+                except (MemoryError, RuntimeError) as error:
+                    print(f"{name}: {taps} taps at {side}: {error}", flush=True)
+                    continue
+                floor = floors[side, taps]
+                yield Row("separable", name, (side, side), taps, 1, "float32", elapsed * 1e6, floor, None)
+
+
+# --------------------------------------------------------------------------- host time
+
+
+def host_microseconds(gpu: Gpu, calls: int = 2000) -> dict[str, float]:
+    """Host time of a repeated call: of the launch alone, and of a plan on arrays of the libraries that are there."""
+    from numbasep.backends.cuda import prepared_program
+    from numbasep.backends.cuda_launches import INPUT, OUTPUT
+
+    plan = plane_plan(64, 9, 1)
+    program = prepared_program(plan, gpu.device)
+    nbytes = 64 * 64 * 4
+    places = {slot: (gpu.random(nbytes, np.dtype("f4")), nbytes) for slot in (INPUT, OUTPUT)}
+    found = {"a prepared launch": microseconds(gpu, lambda: program(places, 0), calls)}
+    gpu.free([address for address, _ in places.values()])
+    for library in ("torch", "cupy"):
+        try:
+            module = __import__(library)
+            if library == "torch":
+                x, y = (module.rand(64, 64, device="cuda") for _ in range(2))
+            else:
+                x, y = (module.random.rand(64, 64, dtype=module.float32) for _ in range(2))
+        except (ImportError, RuntimeError, AssertionError):
+            continue
+        found[f"plan(x, y), {library}"] = microseconds(gpu, lambda x=x, y=y: plan(x, y), calls)  # type: ignore[misc]
+        found[f"gaussian_filter(x, 1), {library}"] = microseconds(
+            gpu, lambda x=x: numbasep.gaussian_filter(x, 1.0), calls // 4
+        )  # type: ignore[misc]
+    return found
+
+
+def microseconds(gpu: Gpu, work: Callable[[], Any], calls: int) -> float:
+    """Least mean host time over five series, each waited for: the queue is never full."""
+    work()
+    best, series = math.inf, max(1, calls // 50)
+    for _ in range(series):
+        gpu.device.wait(0)
+        start = time.perf_counter()
+        for _ in range(50):
+            work()
+        best = min(best, (time.perf_counter() - start) / 50)
+    gpu.device.wait(0)
+    return best * 1e6
+
+
+def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, folder: Path) -> list[Row]:
+    """Measure everything, print, and write `gpu.json` and `gpu.md` into a folder after each part."""
+    from numbasep.backends import cuda_compiler
+
+    rate = copy_rate(gpu, min(COPIED_BYTES, 16 * max(sides) ** 2))
+    header: dict[str, Any] = {
+        "device": gpu.device.name, "driver for CUDA": gpu.device.driver_release,
+        "compilers of CUDA": cuda_compiler.release(), "copy TB/s": round(rate / 1e12, 4), **versions(),
+    }  # fmt: skip
+    rows: list[Row] = []
+    host = host_microseconds(gpu)
+
+    def add(row: Row) -> None:
+        rows.append(row)
+        print(
+            f"{'x'.join(map(str, row.shape)):>16s} {row.taps:4d} taps {row.terms} terms {row.dtype:8s} {row.case:24s} "
+            f"{row.library:26s} {row.microseconds:10.1f} us {row.microseconds / row.floor:6.2f} x floor",
+            flush=True,
         )
-    return "\n".join(lines) + "\n"
+
+    def write() -> None:
+        folder.mkdir(exist_ok=True)
+        content = {"header": header, "host": host, "rows": [asdict(row) for row in rows]}
+        (folder / "gpu.json").write_text(json.dumps(content, indent=1) + "\n")
+        (folder / "gpu.md").write_text(report(header, rows, host))
+
+    for side in sides:
+        for n in taps:
+            for terms in (t for t in TERMS if t <= max(1, n // 2)):  # more is as many as the kernel has rows
+                add(measure_plan(gpu, "separable", plane_plan(side, n, terms), n, terms, rate))
+        write()
+    for case, plan, n in other_plans(max(sides)):
+        add(measure_plan(gpu, case, plan, n, 1, rate))
+    write()
+    floors = {(r.shape[0], r.taps): r.floor for r in rows if r.case == "separable" and r.terms == 1}
+    for row in measure_peers(gpu, sides, floors, deadline):
+        add(row)
+    write()
+    print(report(header, rows, host).split("\n\n| case")[0])
+    return rows
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="images up to 2048 only")
+    parser.add_argument("--minutes", type=float, default=8.0, help="after which other libraries are left out")
     arguments = parser.parse_args()
-    torch = torch_or_exit()
-    rate, peak = copy_rate(torch), peak_rate(torch)
-    from cuda.bindings import driver
-
-    from numbasep.backends.cuda_driver import check
-
-    header = {
-        "device": torch.cuda.get_device_name(0),
-        "driver": check(driver.cuDriverGetVersion()),
-        "copy TB/s": round(rate / 1e12, 3),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numbasep": numbasep.__version__,
-    }
-    found: list[Row] = []
-    for side in SIDES:
-        if arguments.quick and side > 2048:
-            continue
-        for taps in TAPS:
-            for terms in (1, 2, 3):
-                for row in measure(torch, side, taps, terms, rate, peak):
-                    found.append(row)
-                    print(
-                        f"{row.side:6d} {row.taps:3d} taps {row.terms} terms  {row.library:32s} "
-                        f"{row.microseconds:10.1f} us  {row.microseconds / row.floor:6.2f} x floor  "
-                        f"error {row.error:.1e}",
-                        flush=True,
-                    )
-    RESULTS.mkdir(exist_ok=True)
-    content = {"header": header, "rows": [asdict(row) for row in found]}
-    (RESULTS / "gpu.json").write_text(json.dumps(content, indent=1) + "\n")
-    (RESULTS / "gpu.md").write_text(table(found, header))
+    deadline = time.monotonic() + 60 * arguments.minutes
+    gpu = Gpu()
+    with gpu.device.current():
+        run(gpu, SIDES[:3] if arguments.quick else SIDES, TAPS, deadline, RESULTS)
 
 
 if __name__ == "__main__":

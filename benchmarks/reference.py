@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import statistics
+import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,10 @@ import numbasep
 from numbasep import machine
 from numbasep.machine import Machine
 
+from . import calm
+
 MODULE = Path(numbasep.__file__).parent / "reference.py"
+CALM = 1.15  # how many times slower than usual a probe may be, before and behind a calibration
 NAME = "reference (x86-64 with AVX-512, {threads} cores)"
 HEAD = '''"""The constants that ship, as plain numbers: written by ``python -m benchmarks.reference``, not by hand.
 
@@ -37,19 +42,39 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.reference", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--runs", type=int, default=7, help="calibrations, of which the median counts")
+    parser.add_argument("--patience", type=float, default=600.0, help="seconds to wait for calm moments")
     parser.add_argument("--show", action="store_true", help="only print how far the runs lie apart")
     arguments = parser.parse_args(argv)
-    numbasep.calibrate(store=False)  # compiles
-    runs = []
-    for _ in range(arguments.runs):
-        measured = numbasep.calibrate(store=False)
-        assert isinstance(measured, Machine)
-        runs.append(measured)
+    runs = calm_runs(arguments.runs, arguments.patience)
+    if not runs:
+        raise SystemExit("the machine was never calm: nothing is written")
+    print(f"{len(runs)} calm runs")
     fields = {field.name: [getattr(run, field.name) for run in runs] for field in dataclasses.fields(Machine)}
     for name, values in fields.items():
         print(f"{name:24s} {spread(values)}")
     if not arguments.show:
         MODULE.write_text(source(middle(runs)), encoding="utf-8")
+
+
+def calm_runs(count: int, patience: float) -> list[Machine]:
+    """Calibrations at moments when neither one thread nor all were slower than usual, before and behind."""
+    warnings.simplefilter("ignore", RuntimeWarning)  # of a busy machine: the probes say more
+    numbasep.calibrate(store=False)  # compiles
+    probes = calm.Probe(1), calm.Probe(None)
+    runs: list[Machine] = []
+    stop = time.perf_counter() + patience
+    while len(runs) < count and time.perf_counter() < stop:
+        if not _is_calm(probes):
+            continue
+        measured = numbasep.calibrate(store=False)
+        assert isinstance(measured, Machine)
+        if _is_calm(probes):
+            runs.append(measured)
+    return runs
+
+
+def _is_calm(probes: Sequence[calm.Probe]) -> bool:
+    return all(statistics.median(probe.slowness() for _ in range(9)) <= CALM for probe in probes)
 
 
 def middle(runs: Sequence[Machine]) -> Machine:

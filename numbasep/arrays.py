@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,34 @@ class OutputError(ValueError, RuntimeError):
     """An unusable `output`: a ValueError, and the RuntimeError that SciPy raises."""
 
 
+DLPACK_GPU = {2, 13}
+"""Device types of DLPack that CUDA kernels can read: memory of a device, and managed memory."""
+
+
+def on_gpu(array: Any) -> bool:
+    """Whether an array lies on a GPU, by its CUDA array interface or by what DLPack says of it.
+
+    Examples
+    --------
+    >>> on_gpu(np.zeros(3)), on_gpu([1, 2, 3])
+    (False, False)
+    """
+    if isinstance(array, (np.ndarray, list, tuple, int, float, str, np.dtype, type, type(None))):
+        return False
+    if (
+        getattr(array, "is_cuda", False) is True
+    ):  # PyTorch, whose interface raises where gradients are required
+        return True
+    if hasattr(array, "__cuda_array_interface__"):
+        return True
+    where = getattr(array, "__dlpack_device__", None)
+    return where is not None and int(where()[0]) in DLPACK_GPU
+
+
 def as_input(input: npt.ArrayLike) -> Array:
     """`input` as an ndarray of a supported type; masks and subclasses are dropped."""
+    if not isinstance(input, np.ndarray) and hasattr(input, "__dlpack__") and not hasattr(input, "__array__"):
+        input = np.from_dlpack(cast(Any, input))
     array = np.asarray(input)
     check_dtype(array.dtype, "input")
     return array

@@ -41,9 +41,9 @@ PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 LEAST = 1e-14  # seconds of a step that proved to cost nothing
 DISTURBED = 6.0  # a memory this many times slower than the reference is another process
 MOST_START = 2e-4  # seconds beyond which the start of threads was disturbed
-FASTEST = 0.05  # of its share on the reference that a step takes at least: less was noise
+FASTEST = 0.3  # of its share on the reference that a step takes at least: less was noise
 REFITS = 8
-PRIOR = 0.5  # weight of the reference beside that of a sample which is 3 % off: 6
+PRIOR = 2.0  # weight of the reference beside that of a sample which is 3 % off: 6
 
 
 def calibrate(*, store: bool = True, device: str | None = None) -> Machine | Accelerator:
@@ -182,6 +182,7 @@ def _samples() -> Iterator[tuple[str, NDArray[np.float64]]]:
     for rows, columns in ((45, 3), (3, 45), (45, 45)):
         yield "separable", np.ones((rows, columns))
     yield "direct", trials.product(3, 3, 3)
+    yield "direct", trials.product(9, 1, 1)  # packs nine planes for nine products
     yield "separable", trials.product(3, 3, 3)
     yield "separable", trials.product(5, 5, 5) + np.pad([[[9.0]]], 2)
 

@@ -8,7 +8,7 @@ first argument                              handler
 ==========================================  ==================================================================
 `dask.array.Array`                          ``numbasep.adapters.dask_array.call(name, arguments)``
 `xarray.DataArray`                          ``numbasep.adapters.data_array.call(name, arguments)``
-has ``__cuda_array_interface__``            ``numbasep.backends.cuda.call(name, arguments)``
+on a GPU (`arrays.on_gpu`)                  ``numbasep.backends.cuda.call(name, arguments)``
 NumPy array and ``device="cuda"``           the same; the result is a NumPy array
 ==========================================  ==================================================================
 
@@ -28,6 +28,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import numpy as np
+
+from .arrays import on_gpu
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -70,9 +72,12 @@ def elsewhere(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
         )
     if kind == "numpy":
         return function(*args, **kwargs)
-    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound = _signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
     return handler(kind, first)(public_name(function), dict(bound.arguments))
+
+
+_signature = functools.lru_cache(maxsize=256)(inspect.signature)
 
 
 def public_name(function: Callable[..., Any]) -> str:
@@ -99,7 +104,7 @@ def kind_of(array: Any) -> str:
         raise TypeError(
             "input must be an array, got a Dataset: apply the function to its variables, Dataset.map"
         )
-    return "cuda" if hasattr(array, "__cuda_array_interface__") else "numpy"
+    return "cuda" if on_gpu(array) else "numpy"
 
 
 def handler(kind: str, array: Any) -> Callable[[str, dict[str, Any]], Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import as_input, has_whole_strides, is_direct_target, make_output, result_dtype
+from .arrays import as_input, has_whole_strides, is_direct_target, make_output, on_gpu, result_dtype
 from .casting import store
 from .planner import Plan
 from .problem import Problem
@@ -31,7 +31,7 @@ def run_plan(plan: Plan, input: npt.ArrayLike, output: Any = None) -> Array:
     ValueError
         If the shape or dtype differ from the plan's, or `output` cannot hold the result.
     """
-    if hasattr(input, "__cuda_array_interface__"):
+    if on_gpu(input):
         from .backends import cuda
 
         filtered: Array = cuda.run_plan(plan, input, output)

@@ -18,7 +18,8 @@ import numbasep
 from numbasep import accelerator, planner, routes_cuda
 from numbasep.backends import cuda_driver
 from numbasep.backends.cuda_compiler import CudaUnavailableError
-from numbasep.backends.cuda_program import Launch, Slot, build_program
+from numbasep.backends.cuda_launches import Launch, Slot
+from numbasep.backends.cuda_program import build_program
 from numbasep.backends.cuda_tables import column_table, continued, pieces_of
 from numbasep.boundary import Boundary
 from numbasep.kernels.cuda_words import SIMULATED
@@ -93,6 +94,15 @@ def test_images_and_arrays_of_any_size() -> None:
     assert starts.dtype == np.int64
     assert starts.max() == 2 * 40_000**2  # elements, beyond 32 bits in bytes
     assert big.arguments[2].dtype == np.int64
+
+
+def test_tables_do_not_grow_with_the_array() -> None:
+    """One line of ten billion samples: what lies beyond its ends is all that is written down."""
+    for taps in (9, 65):
+        (launch,) = launches((10_000_000_000,), (taps,))
+        assert sum(a.nbytes for a in launch.arguments if isinstance(a, np.ndarray)) < 1 << 14
+    (tall,) = launches((10_000_000_000, 4), (3, 3))
+    assert sum(a.nbytes for a in tall.arguments if isinstance(a, np.ndarray)) < 1 << 14
 
 
 def test_tasks_fill_the_device_without_filtering_rows_twice() -> None:

@@ -16,6 +16,7 @@ from numbasep.backends import cuda_compiler
 from numbasep.kernels.cuda_classes import TAP_CLASSES
 from numbasep.kernels.cuda_columns import ColumnsVariant
 from numbasep.kernels.cuda_depthwise import DepthwiseVariant, ProductVariant
+from numbasep.kernels.cuda_elementwise import ElementwiseVariant
 from numbasep.kernels.cuda_lines import LinesVariant
 from numbasep.kernels.cuda_plane import PlaneVariant
 from numbasep.kernels.cuda_words import SIMULATED, Storage
@@ -65,6 +66,16 @@ OTHERS = {
     "depthwise, float64": (DepthwiseVariant(Storage("f8"), Storage("f8"), "f8", True), 64),
     "product": (ProductVariant(Storage("f4"), Storage("f4"), Storage("f4"), "f4"), 128),
     "product, float64": (ProductVariant(Storage("f8"), Storage("f8"), Storage("f8"), "f8"), 128),
+    "magnitude": (ElementwiseVariant("add", *(Storage("f4"),) * 3, "f4", ("square", "add", "root")), 64),
+    "missing samples, float64": (
+        ElementwiseVariant("split", Storage("f8"), Storage("b1"), Storage("f8"), "f8", ("omit", "masked")),
+        64,
+    ),
+    "normalise": (ElementwiseVariant("normalise", *(Storage("f4"),) * 3, "f4"), 64),
+    "convert to float16": (
+        ElementwiseVariant("convert", Storage("f4"), Storage("f4"), Storage("f2"), "f4"),
+        64,
+    ),
     "lines, float64": (LinesVariant(Storage("f8"), Storage("f8"), "f8"), 160),
 }
 
@@ -90,6 +101,51 @@ def test_registers_and_local_memory(variant: Any, budget: int, capability: tuple
     assert sum(map(int, re.findall(r"\.shared .*\[(\d+)\]", ptx))) <= 48 << 10
     threads, blocks = variant.launch_bounds
     assert used.registers * threads * blocks <= 65536
+
+
+LATER = [(10, 0), (12, 0)]
+FAMILIES = [
+    "uint8, 9 taps",
+    "masked, 33 taps, 3 terms",
+    "columns, float64",
+    "lines",
+    "depthwise, float64",
+    "product",
+    "magnitude",
+]
+
+
+@pytest.mark.parametrize("capability", LATER, ids=lambda c: "sm_{}{}".format(*c))
+@pytest.mark.parametrize("name", FAMILIES)
+def test_later_devices(name: str, capability: tuple[int, int]) -> None:
+    """One of each family for Blackwell, whose compiler is another one: the same budgets, no local memory."""
+    if capability not in cuda_compiler.architectures():
+        pytest.skip("the compiler does not know it")
+    variant, budget = OTHERS[name]
+    _, log = cuda_compiler.assemble(cuda_compiler.to_ptx(variant, capability), capability, FORBIDDEN)
+    used = cuda_compiler.resources(log)
+    assert (used.stack, used.spills) == (0, 0), log
+    assert 0 < used.registers <= budget, log
+
+
+@pytest.mark.parametrize("capability", [*CAPABILITIES, LATER[0]], ids=lambda c: "sm_{}{}".format(*c))
+@pytest.mark.parametrize("name", FAMILIES)
+def test_ptx_is_of_the_version_that_it_says(name: str, capability: tuple[int, int]) -> None:
+    """Drivers for CUDA 12 compile it: ptxas refuses what is newer than the version in the first line."""
+    program = cuda_compiler.find_tool("ptxas")
+    if program is None or capability not in cuda_compiler.architectures():
+        pytest.skip("ptxas is not installed, or does not know the device")
+    ptx = cuda_compiler.portable_ptx(cuda_compiler.to_ptx(OTHERS[name][0], capability), capability)
+    assert f".version {'8.6' if capability > (9, 0) else '8.0'}\n" in ptx
+    image, log = cuda_compiler._by_ptxas(program, ptx, "sm_{}{}".format(*capability), ())
+    assert image is not None, log
+
+
+def test_devices_that_the_compiler_does_not_know() -> None:
+    latest = cuda_compiler.architectures()[-1]
+    assert cuda_compiler.target_of((9, 0)) == (9, 0)
+    assert cuda_compiler.target_of((latest[0], latest[1] + 1)) == latest
+    assert cuda_compiler.target_of((latest[0] + 7, 0)) == latest
 
 
 def test_every_class_has_a_budget() -> None:

@@ -104,6 +104,41 @@ def test_other_libraries_keep_their_arrays(library: str) -> None:
     )
 
 
+def test_functions_of_several_launches() -> None:
+    torch = pytest.importorskip("torch")
+    x = samples((200, 333), "float32")
+    on_device = torch.as_tensor(x, device="cuda")
+    kernels = [rng.random((3, 5)), rng.random((9, 9))]
+    bank = numbasep.filter_bank(on_device, kernels)
+    np.testing.assert_allclose(bank.cpu().numpy(), numbasep.filter_bank(x, kernels), atol=1e-4)
+    length = numbasep.gaussian_gradient_magnitude(on_device, 2.0)
+    np.testing.assert_allclose(length.cpu().numpy(), numbasep.gaussian_gradient_magnitude(x, 2.0), atol=1e-5)
+    x[50:60, 100:120] = np.nan
+    mask = np.zeros(x.shape, bool)
+    mask[150:, 300:] = True
+    filled = numbasep.uniform_filter(torch.as_tensor(x, device="cuda"), 5, nan_policy="omit", mask=mask)
+    expected = numbasep.uniform_filter(x, 5, nan_policy="omit", mask=mask)
+    np.testing.assert_allclose(filled.cpu().numpy(), expected, atol=1e-5)
+
+
+def test_arrays_of_jax() -> None:
+    jax = pytest.importorskip("jax")
+    x = samples((130, 260), "float32")
+    filtered = numbasep.gaussian_filter(jax.device_put(x, jax.devices("gpu")[0]), 2.0)
+    assert isinstance(filtered, jax.Array)
+    np.testing.assert_allclose(np.asarray(filtered), numbasep.gaussian_filter(x, 2.0), atol=1e-5)
+
+
+def test_the_second_gpu() -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    x = samples((130, 260), "float32")
+    filtered = numbasep.gaussian_filter(torch.as_tensor(x, device="cuda:1"), 2.0)
+    assert filtered.device.index == 1
+    np.testing.assert_allclose(filtered.cpu().numpy(), numbasep.gaussian_filter(x, 2.0), atol=1e-5)
+
+
 def test_streams_of_pytorch() -> None:
     torch = pytest.importorskip("torch")
     stream = torch.cuda.Stream()

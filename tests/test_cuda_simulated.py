@@ -13,12 +13,12 @@ import nn_oracle
 import numpy as np
 import oracle
 import pytest
+from cuda_on_device import OnDevice, OnDeviceLibrary
 from scipy import ndimage
 
 import numbasep
 from numbasep import casting, nn
 from numbasep.api.build import Taps, term_plan
-from numbasep.backends.cuda_arrays import Library
 from numbasep.problem import Options
 
 pytestmark = pytest.mark.cudasim
@@ -265,49 +265,6 @@ def test_missing_samples_of_host_arrays() -> None:
 # ------------------------------------------------------------------------------ arrays of other libraries
 
 
-class OnDevice:
-    """An array of another library: NumPy memory behind the CUDA array interface, as the simulator has it."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values
-
-    def reshape(self, *shape: Any) -> OnDevice:
-        return OnDevice(self.values.reshape(*shape))
-
-    def __matmul__(self, other: OnDevice) -> OnDevice:
-        return OnDevice(np.matmul(self.values, other.values))
-
-    @property
-    def T(self) -> OnDevice:
-        return OnDevice(self.values.T)
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        return {**self.values.__array_interface__, "stream": 7}
-
-
-class OnDeviceLibrary(Library):
-    """Makes them, and writes down on which stream."""
-
-    def stream(self, array: OnDevice) -> int:
-        return array.__cuda_array_interface__["stream"]
-
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype, like: OnDevice) -> OnDevice:
-        return OnDevice(np.empty(shape, dtype))
-
-    def contiguous(self, array: OnDevice) -> OnDevice:
-        return OnDevice(np.ascontiguousarray(array.values))
-
-    def copy(self, source: OnDevice, target: OnDevice) -> None:
-        target.values[...] = source.values
-
-    def to_host(self, array: OnDevice) -> np.ndarray:
-        return array.values
-
-    def as_type(self, array: OnDevice, dtype: np.dtype) -> OnDevice:
-        return OnDevice(array.values.astype(dtype))
-
-
 @pytest.fixture
 def _library(monkeypatch: pytest.MonkeyPatch) -> None:
     from numbasep.backends import cuda_arrays
@@ -366,14 +323,18 @@ def test_unaligned_memory(offset: int) -> None:
 @pytest.mark.usefixtures("_library")
 def test_what_arrays_on_the_device_refuse() -> None:
     x = OnDevice(samples((4, 5)))
-    with pytest.raises(ValueError, match="nan_policy and mask"):
-        numbasep.gaussian_filter(x, 1.0, nan_policy="omit")
     with pytest.raises(ValueError, match="output shape"):
         numbasep.gaussian_filter(x, 1.0, output=OnDevice(np.zeros((5, 5), "f4")))
     with pytest.raises(ValueError, match="complex kernels"):
         numbasep.convolve(x, np.array([[1, 1j]]))
     with pytest.raises(ValueError, match="CPU only"):
-        numbasep.gaussian_gradient_magnitude(x, 1.0)
+        numbasep.gaussian_gradient_magnitude(OnDevice(samples((4, 5), "complex64")), 1.0)
+    with pytest.raises(TypeError, match="mask must be boolean"):
+        numbasep.gaussian_filter(x, 1.0, mask=OnDevice(np.zeros((4, 5))))
+    with pytest.raises(ValueError, match="mask must have the shape"):
+        numbasep.gaussian_filter(x, 1.0, mask=np.zeros((4, 4), bool))
+    with pytest.raises(ValueError, match="floating output"):
+        numbasep.generic_laplace(x, numbasep.sobel, output=np.int32)
     x.requires_grad = True  # type: ignore[attr-defined]
     with pytest.raises(TypeError, match="detach"):
         numbasep.gaussian_filter(x, 1.0)

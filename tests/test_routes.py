@@ -289,7 +289,7 @@ def test_more_threads_and_single_precision_cost_no_more(name):
 
 
 def test_a_small_image_pays_the_call_and_a_thin_kernel_the_memory():
-    tiny = only("direct", problem((8, 8), (3, 3)), facts((3, 3)))
+    tiny = only("direct", problem((4, 4), (3, 3)), facts((3, 3)))
     assert tiny.seconds == pytest.approx(MACHINE.call_seconds, rel=0.2)
     thin = only("direct", problem((4096, 4096), (1, 1)), facts((1, 1)))
     units = MACHINE.steps[0]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import make_output, result_dtype
+from ..backends import stand_ins
 from ..casting import store
 from .build import Taps
 
@@ -40,6 +41,10 @@ def axis_sum(taps: Mapping[int, Array], modes: Mapping[int, object]) -> list[Ter
 def copy_input(x: Array, output: Any) -> Array:
     """What a filter without any axis does: a copy in the type of the output."""
     dtype = result_dtype(output, x.dtype, complex_result=x.dtype.kind == "c")
+    if stand_ins.held(x) is not None:
+        from ..backends import elementwise
+
+        return elementwise.stored(x, output, dtype, x, "truncate")
     out = make_output(output, dtype, x.shape, x)
     if dtype.kind in "biu" and x.dtype.kind == "f":
         store(x.astype(np.float64), out)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import OutputError, as_input, result_dtype
+from ..backends import stand_ins
 from ..dispatch import dispatched
 from ..problem import KernelShapeError, make_windows, normalize_axes
 from .bodies import filter_dense, make_options
@@ -92,12 +93,12 @@ def filter_bank(
         )
     is_complex = "c" in (x.dtype.kind, *(kernel.dtype.kind for kernel in bank))
     dtype = result_dtype(output, x.dtype, complex_result=is_complex)
-    out = _stack(output, dtype, (len(bank), *shapes.pop()))
+    out = _stack(output, dtype, (len(bank), *shapes.pop()), x)
     source = x.copy() if np.may_share_memory(x, out) else x
     options = make_options(method, rtol, workers, device, cast)
     for number, kernel in enumerate(bank):
         filter_dense(
-            source, kernel, out[number, ...], mode, cval, origin, named, flip=flip, options=options,
+            source, kernel, stand_ins.part(out, number), mode, cval, origin, named, flip=flip, options=options,
             nan_policy=nan_policy, mask=mask,
         )  # fmt: skip
     return out
@@ -118,9 +119,10 @@ def _result_shape(
     return tuple(result)
 
 
-def _stack(output: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+def _stack(output: Any, dtype: np.dtype[Any], shape: tuple[int, ...], like: Array) -> Array:
     if not isinstance(output, np.ndarray):
-        return np.empty(shape, dtype)
+        behind = stand_ins.held(like)
+        return np.empty(shape, dtype) if behind is None else behind.empty(shape, dtype)
     if output.shape != shape:
         raise OutputError(f"output shape not correct: expected {shape}, got {output.shape}")
     if not output.flags.writeable:

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import execute
-from ..arrays import as_input, make_output
-from ..casting import store
+from ..arrays import as_input
 from ..dispatch import dispatched
 from ..problem import KernelShapeError, normalize_axes
 from .axiswise import copy_input
@@ -120,6 +119,8 @@ def gaussian_laplace(
         remember = functools.partial(shortcuts.keep, key)
         return filter_gaussian(x, terms, filtered, output, cval, remember=remember, **shared)
     # SciPy's definition, which these cases can tell apart: the sum of results, each with the mode of its axis
+    from ..backends import elementwise
+
     part_type = magnitude_type(x.dtype, dtype) if dtype.kind in "biu" and cast != "truncate" else dtype
     total: Array | None = None
     for a in filtered:
@@ -127,14 +128,9 @@ def gaussian_laplace(
         part = filter_gaussian(
             x, [gaussian_term(same, {a.axis: 2}, x.dtype, part_type, cast)], same, part_type, cval, **shared
         )
-        total = part if total is None else np.add(total, part, out=total)
+        total = part if total is None else elementwise.add(total, part)
     assert total is not None
-    out = make_output(output, dtype, total.shape, x)
-    if part_type == dtype:
-        out[...] = total
-    else:
-        store(total, out, cast)
-    return out
+    return elementwise.stored(total, output, dtype, x, cast)
 
 
 @dispatched
@@ -224,9 +220,9 @@ def gaussian_gradient_magnitude(
     total = magnitude(parts, whole=dtype.kind in "biu" and cast == "truncate", workers=workers)
     if output is None and total.dtype == dtype:
         return total
-    out = make_output(output, dtype, total.shape, x)
-    store(total, out, cast)
-    return out
+    from ..backends import elementwise
+
+    return elementwise.stored(total, output, dtype, x, cast)
 
 
 def magnitude_type(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any]) -> np.dtype[Any]:

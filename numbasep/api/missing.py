@@ -16,8 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import execute
-from ..arrays import make_output
-from ..casting import store
 from ..planner import Plan
 from ..problem import NAN_POLICIES
 
@@ -83,8 +81,11 @@ def filter_missing(
     ValueError
         For a NaN with ``nan_policy="raise"``, and for a kernel that sums to zero: it cannot be normalised.
     """
-    if nan_policy == "raise" and x.dtype.kind in "fc" and x.size and np.isnan(x.min()):
-        raise ValueError(f"input holds {int(np.isnan(x).sum())} NaN and nan_policy='raise'")
+    if nan_policy == "raise" and x.dtype.kind in "fc":
+        from ..backends import elementwise
+
+        if count := elementwise.nan_count(x):
+            raise ValueError(f"input holds {count} NaN and nan_policy='raise'")
     omit = nan_policy == "omit" and x.dtype.kind in "fc"
     plan = make_plan(x.dtype, dtype, cval)
     if not omit and mask is None:
@@ -95,7 +96,7 @@ def filter_missing(
     problem = plan.problem
     least = LEAST_WEIGHT[problem.real_dtype.itemsize]
     vanishes = abs(weight) <= 1e-9 * l1
-    if x.dtype.kind != "c" and not vanishes:
+    if x.dtype.kind != "c" and not vanishes and problem.device != "cuda":
         with _missing_as_nan(x, mask, problem.real_dtype, omit=omit, workers=problem.workers) as marked:
             fused = plan if marked is None else make_plan(marked.dtype, dtype, cval)
             if marked is not None and execute.can_leave_out(fused):
@@ -114,6 +115,4 @@ def filter_missing(
     values = elementwise.normalise(total, share, complex(weight), least, workers=problem.workers)
     if output is None and values.dtype == dtype:
         return values
-    out = make_output(output, dtype, values.shape, x)
-    store(values, out, cast)
-    return out
+    return elementwise.stored(values, output, dtype, x, cast)

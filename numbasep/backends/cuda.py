@@ -1,56 +1,38 @@
 """The CUDA backend: plans run on the GPU, on arrays that are there already or are taken there and back.
 
-CuPy, PyTorch and Numba arrays stay on their device and on their stream and give results of their own type.  Their
-public function runs on a stand-in, a NumPy array of the same shape and type without memory, so that arguments are
-checked and plans are made by the same code as ever; where a plan would run on the stand-in, it runs on the array.
+Arrays of CuPy, PyTorch, Numba and other libraries stay on their device and on their stream and give results of their
+own type.  Their public function runs on a stand-in (`stand_ins`), so that arguments are checked and plans are made by
+the same code as ever; where a plan would run on the stand-in, it runs on the array.
 """
 
 from __future__ import annotations
 
-import contextvars
+import functools
 import importlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import make_output
+from ..arrays import make_output, on_gpu
 from ..kernels.cuda_words import SIMULATED
 from ..planner import Plan
-from . import cuda_driver
+from . import cuda_driver, stand_ins
 from .cuda_arrays import DeviceArray, Library, describe, library_of
-from .cuda_program import INPUT, OUTPUT, Program, build_program
-from .cuda_simulator import SimulatedDevice
+from .cuda_elementwise import device_of, generic
+from .cuda_launches import INPUT, OUTPUT, Program
+from .cuda_program import build_program
+from .cuda_simulator import simulated
 
 Array = npt.NDArray[Any]
 Addresses = dict[int, tuple[int, int]]
 
-UNSUPPORTED = {
-    "filter_bank", "gaussian_gradient_magnitude", "generic_gradient_magnitude", "generic_laplace",
-}  # fmt: skip
-"""Functions that combine several results on the host."""
 CHANNELS = {"nn.depthwise_conv2d", "nn.separable_conv2d"}
 """Functions of `numbasep.nn` that run on the GPU, too."""
-
-_simulated = SimulatedDevice()
-
-
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    """The arrays of a call whose function sees stand-ins."""
-
-    stand_in: Array
-    """What the function sees as its input."""
-    array: Any
-    """The input."""
-    view: DeviceArray
-    """Where it is."""
-    output: Any
-    """The array to write to, or None."""
-
-
-_bound: contextvars.ContextVar[_Bound | None] = contextvars.ContextVar("numbasep_cuda_call", default=None)
+GENERIC = {"generic_gradient_magnitude", "generic_laplace"}
+"""Functions that call one of the caller's with the array itself."""
+HANDED_ON = {"method": "auto", "rtol": None, "workers": None, "cast": "truncate"}
+"""Their keywords that the caller's function gets where they are not these."""
 
 
 # --------------------------------------------------------------------------- the two ways in
@@ -66,43 +48,86 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
     ValueError
         The function, or one of its arguments, works on the CPU only.
     """
-    if name in UNSUPPORTED or ("." in name and name not in CHANNELS):
+    if "." in name and name not in CHANNELS:
         raise ValueError(f"{name} runs on the CPU only: pass it a NumPy array, without device='cuda'")
     _require()
-    module, _, short = f"numbasep.{name}".rpartition(".")
-    function = getattr(importlib.import_module(module), short)
-    function = getattr(function, "__wrapped__", function)
+    function = _undispatched(name)
     if name in CHANNELS:
         from . import cuda_nn
 
         return cuda_nn.call(function, arguments)
     first = next(iter(arguments))
     array = arguments[first]
-    on_device = hasattr(array, "__cuda_array_interface__")
-    given = {key: _on_host(value) if key != first else value for key, value in arguments.items()}
+    stay = (first, "mask", "output")
+    given = {key: value if key in stay else _on_host(value) for key, value in arguments.items()}
     keywords = {**given.pop("kwargs", {}), **given, "device": "cuda"}
-    if not on_device:
-        return function(**keywords)
-    if arguments.get("nan_policy", "propagate") != "propagate" or arguments.get("mask") is not None:
-        raise ValueError("nan_policy and mask work on NumPy arrays only, got an array on the GPU")
+    if not on_gpu(array):
+        return function(**{key: _on_host(value) for key, value in keywords.items()})
+    library = library_of(array)
+    with stand_ins.session():
+        result = _with_stand_ins(name, function, keywords, first, library)
+    return library.finished(result, array)
+
+
+@functools.cache
+def _undispatched(name: str) -> Any:
+    """A public function as it is for NumPy arrays."""
+    module, _, short = f"numbasep.{name}".rpartition(".")
+    function = getattr(importlib.import_module(module), short)
+    return getattr(function, "__wrapped__", function)
+
+
+def _with_stand_ins(name: str, function: Any, keywords: dict[str, Any], first: str, library: Library) -> Any:
+    """The result of a function that sees stand-ins for what is on the GPU, as an array of the library."""
+    array, output = keywords[first], keywords.get("output")
     view = describe(array, first)
-    stand_in = np.broadcast_to(np.zeros((), view.dtype), view.shape)
-    output = arguments.get("output")
-    target = output if hasattr(output, "__cuda_array_interface__") else None
-    keywords[first] = stand_in
-    if "output" in keywords:
-        keywords["output"] = output if target is None else describe(target, "output").dtype
-    token = _bound.set(_Bound(stand_in, array, view, target))
-    try:
-        return function(**keywords)
-    finally:
-        _bound.reset(token)
+    if on_gpu(output):
+        target = describe(output, "output")
+        if not target.writeable:
+            raise ValueError("output must be writeable, got a read-only array")
+        if name == "filter_bank" and _overlap(target, view):
+            copied = library.empty(view.shape, view.dtype, array)
+            library.copy(array, copied)
+            array = copied
+        keywords["output"] = stand_ins.hold(output, target.shape, target.dtype, library_of(output))
+    keywords[first] = stand_ins.hold(array, view.shape, view.dtype, library)
+    if keywords.get("mask") is not None:
+        keywords["mask"] = _mask(keywords["mask"], view, array, library)
+    result = _generic(name, keywords, first) if name in GENERIC else function(**keywords)
+    behind = stand_ins.held(result)
+    if behind is None:
+        raise ValueError(f"{name} with these arguments works on NumPy arrays only, got an array on the GPU")
+    return behind.array
+
+
+def _generic(name: str, keywords: dict[str, Any], first: str) -> Any:
+    if keywords["mask"] is not None or keywords["nan_policy"] != "propagate":
+        raise ValueError(f"nan_policy and mask of {name} work on NumPy arrays only, got an array on the GPU")
+    shared = {key: keywords[key] for key, default in HANDED_ON.items() if keywords[key] != default}
+    return generic(name, keywords[first], keywords, shared)
+
+
+def _mask(mask: Any, view: DeviceArray, array: Any, library: Library) -> Any:
+    """A stand-in for a mask, which is taken to the GPU if it is not there."""
+    if not on_gpu(mask):
+        mask = np.asarray(mask)
+        if mask.dtype.kind not in "biu" or mask.shape != view.shape:
+            return mask  # what is wrong with it, `api.missing.check_missing` says
+        mask = library.from_host(np.ascontiguousarray(mask != 0), array)
+    described = describe(mask, "mask")
+    if described.dtype.kind not in "biu":
+        raise TypeError(f"mask must be boolean, True where a sample is left out, got dtype {described.dtype}")
+    return stand_ins.hold(mask, described.shape, np.dtype(bool), library)
 
 
 def _on_host(value: Any) -> Any:
-    """Weights and the like that are on the GPU, as NumPy arrays; the output stays where it is."""
-    if hasattr(value, "__cuda_array_interface__"):
+    """Weights and the like that are on the GPU, as NumPy arrays."""
+    if on_gpu(value):
         return library_of(value).to_host(value)
+    if isinstance(value, (list, tuple)) and any(map(on_gpu, value)):
+        return [_on_host(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _on_host(item) for key, item in value.items()}
     return value
 
 
@@ -125,18 +150,24 @@ def run_plan(plan: Plan, array: Any, output: Any) -> Any:
             f"input must have shape {problem.shape} and dtype {problem.input_dtype} as planned, "
             f"got {view.shape} and {view.dtype}"
         )
-    if output is not None and not hasattr(output, "__cuda_array_interface__"):
+    if output is not None and not on_gpu(output):
         raise TypeError(f"output must be an array of the device, got {type(output).__name__}")
-    return _on_device(plan, array, view, output)
+    library = library_of(array)
+    return library.finished(_on_device(plan, array, view, output, library), array)
 
 
 def filter_array(plan: Plan, x: Array, output: Any) -> Any:
     """Run a plan on the GPU: on the array that `x` stands for, or on `x` itself, there and back."""
     _require()
-    bound = _bound.get()
-    if bound is not None and x is bound.stand_in:
-        return _on_device(plan, bound.array, bound.view, bound.output)
-    return _there_and_back(plan, x, output)
+    behind = stand_ins.held(x)
+    if behind is None:
+        return _there_and_back(plan, x, output)
+    view, target = describe(behind.array, "input"), stand_ins.held(output)
+    if target is not None:
+        _on_device(plan, behind.array, view, target.array, behind.library)
+        return output
+    made = _on_device(plan, behind.array, view, None, behind.library)
+    return stand_ins.hold(made, plan.problem.out_shape, plan.problem.output_dtype, behind.library)
 
 
 def _require() -> None:
@@ -154,7 +185,7 @@ def _there_and_back(plan: Plan, x: Array, output: Any) -> Array:
         return out
     source = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
     target = np.empty(problem.out_shape, problem.output_dtype)
-    device = _simulated if SIMULATED else cuda_driver.device(0)
+    device = simulated if SIMULATED else cuda_driver.device(0)
     _transfer_and_run(device, prepared_program(plan, device), {INPUT: source}, OUTPUT, target)
     out[...] = target
     return out
@@ -163,7 +194,7 @@ def _there_and_back(plan: Plan, x: Array, output: Any) -> Array:
 def run_program(program: Program, code: str, given: dict[int, Array], slot: int, result: Array) -> None:
     """Run launches on host arrays; `code`: the type of sums, `slot`: the argument that is `result` afterwards."""
     _require()
-    device = _simulated if SIMULATED else cuda_driver.device(0)
+    device = simulated if SIMULATED else cuda_driver.device(0)
     _transfer_and_run(device, device.prepare(program, code), given, slot, result)
 
 
@@ -192,8 +223,7 @@ def _transfer_and_run(device: Any, program: Any, given: dict[int, Array], slot: 
 # --------------------------------------------------------------------------- arrays of the device
 
 
-def _on_device(plan: Plan, array: Any, view: DeviceArray, output: Any) -> Any:
-    library = library_of(array)
+def _on_device(plan: Plan, array: Any, view: DeviceArray, output: Any, library: Library) -> Any:
     target, written = _target(plan, array, view, output, library)
     if plan.problem.pixels:
         source, read = array, view
@@ -233,11 +263,6 @@ def _target(
             return output, view
     made = library.empty(problem.out_shape, problem.output_dtype, array)
     return made, describe(made, "output")
-
-
-def device_of(address: int) -> Any:
-    """The device whose memory an address belongs to, or the simulator."""
-    return _simulated if SIMULATED else cuda_driver.device_of(address)
 
 
 def _overlap(a: DeviceArray, b: DeviceArray) -> bool:

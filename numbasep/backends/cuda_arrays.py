@@ -12,12 +12,16 @@ import sys
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ..problem import check_dtype
+from . import cuda_driver, dlpack
+
+Array = npt.NDArray[Any]
 
 
 class DeviceArray(NamedTuple):
-    """What a ``__cuda_array_interface__`` says."""
+    """What a ``__cuda_array_interface__`` says, or a DLPack capsule."""
 
     address: int
     """Of the first element."""
@@ -31,11 +35,10 @@ class DeviceArray(NamedTuple):
     """Whether it may be written to."""
     stream: int
     """On which its contents are ready, as far as it says; 0: the default stream."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the elements."""
-        return math.prod(self.shape) * self.dtype.itemsize
+    nbytes: int
+    """Bytes of the elements."""
+    keeper: Any = None
+    """What keeps the memory, where that is not the array itself."""
 
 
 def describe(array: Any, name: str) -> DeviceArray:
@@ -48,23 +51,35 @@ def describe(array: Any, name: str) -> DeviceArray:
     """
     if getattr(array, "requires_grad", False):
         raise TypeError(f"{name} requires a gradient, which filters do not propagate: pass {name}.detach()")
-    interface = array.__cuda_array_interface__
-    dtype = _dtype(interface["typestr"], name)
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if interface is None:
+        tensor = dlpack.read(array, name)
+        shape, dtype, contiguous, nbytes = _layout(tensor.shape, tensor.dtype.str, tensor.strides, name)
+        return DeviceArray(tensor.address, shape, dtype, contiguous, False, 0, nbytes, tensor.capsule)
+    shape, dtype, contiguous, nbytes = _layout(
+        interface["shape"], interface["typestr"], interface.get("strides"), name
+    )
     address, read_only = interface["data"]
-    shape = tuple(interface["shape"])
-    strides = interface.get("strides")
+    address = int(address or 0)
+    if address % dtype.itemsize:
+        raise ValueError(
+            f"{name} must start at a multiple of its {dtype.itemsize} bytes, got address {address:#x}"
+        )
     return DeviceArray(
-        int(address or 0), shape, dtype, strides is None or _is_contiguous(shape, strides, dtype.itemsize),
-        not read_only, int(interface.get("stream") or 0),
-    )  # fmt: skip
+        address, shape, dtype, contiguous, not read_only, int(interface.get("stream") or 0), nbytes
+    )
 
 
-@functools.lru_cache(maxsize=256)
-def _dtype(typestr: str, name: str) -> np.dtype[Any]:
+@functools.lru_cache(maxsize=1024)
+def _layout(
+    shape: tuple[int, ...], typestr: str, strides: tuple[int, ...] | None, name: str
+) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
+    """(shape, type, whether in C order without gaps, bytes); remembered, as calls repeat."""
     dtype = check_dtype(np.dtype(typestr), name)
     if not dtype.isnative:
         raise TypeError(f"{name} must be in native byte order, got {dtype}")
-    return dtype
+    contiguous = strides is None or _is_contiguous(shape, strides, dtype.itemsize)
+    return tuple(shape), dtype, contiguous, math.prod(shape) * dtype.itemsize
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
@@ -94,7 +109,15 @@ class Library:
         """A new array on the device of `like`."""
         from numba import cuda
 
-        return cuda.device_array(shape, dtype)
+        stream = getattr(like, "stream", 0)
+        with cuda.gpus[cuda_driver.device_of(describe(like, "input").address).ordinal]:
+            return cuda.device_array(shape, dtype, stream=stream)
+
+    def from_host(self, values: Array, like: Any) -> Any:
+        """A copy of a host array on the device of `like`."""
+        made = self.empty(values.shape, values.dtype, like)
+        made.copy_to_device(np.ascontiguousarray(values))
+        return made
 
     def contiguous(self, array: Any) -> Any:
         """`array` in C order."""
@@ -111,6 +134,10 @@ class Library:
         """A NumPy array of the same values."""
         return array.copy_to_host()
 
+    def finished(self, result: Any, like: Any) -> Any:
+        """What a caller who gave `like` gets for `result`."""
+        return result
+
 
 class CuPy(Library):
     """Arrays of CuPy."""
@@ -118,14 +145,19 @@ class CuPy(Library):
     has_product = True
 
     def stream(self, array: Any) -> int:
-        """CuPy's current stream."""
-        return int(sys.modules["cupy"].cuda.get_current_stream().ptr)
+        """CuPy's current stream of the array's device."""
+        return int(sys.modules["cupy"].cuda.get_current_stream(array.device.id).ptr)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
         """From CuPy's memory pool."""
         cupy = sys.modules["cupy"]
         with like.device:
             return cupy.empty(shape, dtype)
+
+    def from_host(self, values: Array, like: Any) -> Any:
+        """By CuPy's copy."""
+        with like.device:
+            return sys.modules["cupy"].asarray(values)
 
     def contiguous(self, array: Any) -> Any:
         """By CuPy's copy."""
@@ -158,6 +190,10 @@ class Torch(Library):
         torch = sys.modules["torch"]
         return torch.empty(shape, dtype=getattr(torch, dtype.name), device=like.device)
 
+    def from_host(self, values: Array, like: Any) -> Any:
+        """By PyTorch's copy."""
+        return sys.modules["torch"].tensor(values, device=like.device)
+
     def contiguous(self, array: Any) -> Any:
         """By PyTorch's copy."""
         return array.contiguous()
@@ -171,13 +207,16 @@ class Torch(Library):
         return array.detach().cpu().numpy()
 
 
-LIBRARIES: dict[str, Library] = {"cupy": CuPy(), "torch": Torch()}
-"""By the package that a type comes from; all others are taken for Numba's."""
+NUMBA = Library()
+LIBRARIES: dict[str, Library] = {"cupy": CuPy(), "torch": Torch(), "numba": NUMBA, "numba_cuda": NUMBA}
+"""By the package that a type comes from."""
 
 
 def library_of(array: Any) -> Library:
-    """The library of an array."""
-    return LIBRARIES.get(type(array).__module__.partition(".")[0], NUMBA)
+    """The library of an array; `cuda_foreign` for all that are not known by name."""
+    library = LIBRARIES.get(type(array).__module__.partition(".")[0])
+    if library is not None:
+        return library
+    from .cuda_foreign import Foreign
 
-
-NUMBA = Library()
+    return LIBRARIES.setdefault("numbasep", Foreign())

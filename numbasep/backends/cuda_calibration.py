@@ -12,7 +12,7 @@ from ..accelerator import REFERENCE, Accelerator
 from ..planner import Plan
 from . import cuda_driver
 from .cuda import prepared_program
-from .cuda_program import INPUT, OUTPUT
+from .cuda_launches import INPUT, OUTPUT
 
 COPIED_BYTES = 1 << 30
 TRANSFERRED_BYTES = 1 << 28

@@ -21,17 +21,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..kernels import cuda_columns, cuda_depthwise, cuda_lines, cuda_plane, jit
+from ..kernels import cuda_columns, cuda_depthwise, cuda_elementwise, cuda_lines, cuda_plane, jit
 
 Capability = tuple[int, int]
 
 FAMILIES: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     cuda_plane.PlaneVariant: (cuda_plane.plane_kernel, cuda_plane.plane_signature),
     cuda_columns.ColumnsVariant: (cuda_columns.columns_kernel, cuda_columns.columns_signature),
+    cuda_elementwise.ElementwiseVariant: (
+        cuda_elementwise.elementwise_kernel, cuda_elementwise.elementwise_signature
+    ),
     cuda_lines.LinesVariant: (cuda_lines.lines_kernel, cuda_lines.lines_signature),
     cuda_depthwise.DepthwiseVariant: (cuda_depthwise.depthwise_kernel, cuda_depthwise.depthwise_signature),
     cuda_depthwise.ProductVariant: (cuda_depthwise.product_kernel, cuda_depthwise.product_signature),
-}
+}  # fmt: skip
 """Variant type -> (the kernel of a variant, the types of its arguments)."""
 
 PACKAGES = (
@@ -45,6 +48,10 @@ PACKAGES = (
 )
 REPORT = ("-v", "-warn-spills", "-warn-lmem-usage")
 """Options of ptxas that make it tell what a kernel needs."""
+LEAST_PTX = (((9, 0), "8.0"), ((10, 0), "8.6"), ((12, 0), "8.7"))
+"""Up to which compute capability which version of PTX is enough, none of them before CUDA 12."""
+ELF, PTX_END = b"\x7fELF", b"\n\0"
+"""How machine code begins, and how PTX ends: with the zero that the driver looks for."""
 TOO_OLD = "Unsupported .version"  # says a ptxas that is older than the NVVM that wrote the PTX
 
 
@@ -54,12 +61,12 @@ class CudaUnavailableError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """Machine code of one kernel."""
+    """One kernel as the driver loads it."""
 
     name: str
     """Of the entry point."""
     image: bytes
-    """A cubin."""
+    """A cubin, or PTX that the driver compiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,38 @@ def to_ptx(variant: Any, capability: Capability) -> str:
     return ptx
 
 
+@functools.cache
+def architectures() -> tuple[Capability, ...]:
+    """Compute capabilities that the compiler knows, rising."""
+    from cuda.bindings import nvrtc
+
+    numbers = nvrtc.nvrtcGetSupportedArchs()[-1]
+    return tuple(sorted(divmod(int(number), 10) for number in numbers))
+
+
+def release() -> str:
+    """Release of the compiler libraries, such as "13.0"."""
+    from cuda.bindings import nvrtc
+
+    _, major, minor = nvrtc.nvrtcVersion()
+    return f"{major}.{minor}"
+
+
+def target_of(capability: Capability) -> Capability:
+    """What to compile for: the device's capability, or the latest before it that the compiler knows."""
+    return max((known for known in architectures() if known <= capability), default=capability)
+
+
+def portable_ptx(ptx: str, capability: Capability) -> str:
+    """PTX for the oldest drivers that know the device.
+
+    NVVM stamps its own release on what it writes, and drivers refuse a later one than theirs.  The kernels use nothing
+    that is newer than `LEAST_PTX`, which ``tests/test_cuda_compile.py`` lets ptxas confirm.
+    """
+    least = next((version for known, version in LEAST_PTX if capability <= known), None)
+    return re.sub(r"(?m)^\.version .*$", f".version {least}", ptx) if least else ptx
+
+
 def entry_name(ptx: str) -> str:
     """Name of the kernel in its PTX."""
     found = re.search(r"\.entry\s+([\w$]+)", ptx)
@@ -164,8 +203,8 @@ def _by_nvjitlink(ptx: str, arch: str, options: Sequence[str]) -> tuple[bytes, s
 def find_tool(name: str) -> str | None:
     """A program of the CUDA toolkit: in the wheels of this environment, or on the path."""
     for folder in sys.path:
-        for release in ("cu13", "cu12"):
-            program = Path(folder, "nvidia", release, "bin", name)
+        for package in ("cu13", "cuda_nvcc"):  # wheels for CUDA 13, and for CUDA 12
+            program = Path(folder, "nvidia", package, "bin", name)
             if program.is_file():
                 return str(program)
     return shutil.which(name)
@@ -218,26 +257,30 @@ def _depends_on() -> str:
     return digest.hexdigest()
 
 
-def cached_path(variant: Any, capability: Capability) -> Path | None:
-    """File of a kernel's machine code; None where caching is off."""
+def cached_path(variant: Any, capability: Capability, *, portable: bool = False) -> Path | None:
+    """File of a kernel's machine code, or of its PTX; None where caching is off."""
     if os.environ.get("NUMBASEP_CACHE", "1") == "0":
         return None
-    key = f"{_depends_on()} {variant!r} {capability}"
+    key = f"{_depends_on()} {variant!r} {capability} {portable}"
     return jit.cache_root() / "cuda" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.cubin"
 
 
-def compiled(variant: Any, capability: Capability) -> Binary:
-    """Machine code of a kernel: from the cache, or compiled and kept there."""
-    path = cached_path(variant, capability)
+def compiled(variant: Any, capability: Capability, *, portable: bool = False) -> Binary:
+    """A kernel from the cache, or compiled and kept there: machine code, or PTX for the driver to compile."""
+    path = cached_path(variant, capability, portable=portable)
     if path is not None:
         try:
             name, _, image = path.read_bytes().partition(b"\0")
-            if image.startswith(b"\x7fELF"):
+            if image.startswith(ELF) or (portable and image.endswith(PTX_END)):
                 return Binary(name.decode(), image)
         except OSError:
             pass
-    ptx = to_ptx(variant, capability)
-    image, _ = assemble(ptx, capability)
+    target = target_of(capability)
+    ptx = to_ptx(variant, target)
+    if portable:
+        image = portable_ptx(ptx, target).rstrip("\0\n ").encode() + PTX_END
+    else:
+        image, _ = assemble(ptx, target)
     binary = Binary(entry_name(ptx), image)
     if path is not None:
         _keep(path, binary)

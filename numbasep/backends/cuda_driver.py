@@ -21,21 +21,26 @@ import numpy.typing as npt
 from ..kernels.cuda_words import LANES, SIMULATED
 from . import cuda_compiler
 from .cuda_compiler import CudaUnavailableError
-from .cuda_program import Launch, Program, Slot
+from .cuda_launches import Launch, Program, Slot
 
 Array = npt.NDArray[Any]
 
 LEAST_CAPABILITY = (8, 0)  # asynchronous copies into shared memory
 TABLE_ALIGNMENT = 256
+REFUSALS = {
+    "CUDA_ERROR_INVALID_IMAGE", "CUDA_ERROR_INVALID_SOURCE", "CUDA_ERROR_NO_BINARY_FOR_GPU", "CUDA_ERROR_INVALID_PTX",
+    "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "CUDA_ERROR_JIT_COMPILER_NOT_FOUND", "CUDA_ERROR_NOT_SUPPORTED",
+}  # fmt: skip
+"""What a driver says of code that was made for another device, or by a toolkit that is newer than it."""
 
 
 def check(status: tuple[Any, ...]) -> Any:
     """Results of a driver call, or an error that says what the driver says."""
+    code = status[0]
+    if not code:  # CUDA_SUCCESS; at every launch, so without more ado
+        return status[1] if len(status) == 2 else status[1:]
     from cuda.bindings import driver
 
-    code, *results = status
-    if code == driver.CUresult.CUDA_SUCCESS:
-        return results[0] if len(results) == 1 else tuple(results)
     if code == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
         raise MemoryError("the GPU has not enough free memory for this call")
     raise RuntimeError(f"CUDA driver: {code.name}")
@@ -73,7 +78,11 @@ def state() -> str:
     for ordinal in range(device_count()):
         try:
             one = device(ordinal)
-            names.append("{} (compute capability {}.{})".format(one.name, *one.capability))
+            names.append(
+                "{} (compute capability {}.{}, driver for CUDA {})".format(
+                    one.name, *one.capability, one.driver_release
+                )
+            )
         except CudaUnavailableError as error:
             names.append(f"no: {error}")
     return ", ".join(names)
@@ -95,11 +104,10 @@ def device(ordinal: int) -> Device:
 
 def device_of(address: int) -> Device:
     """The GPU whose memory an address belongs to."""
-    from cuda.bindings import driver
-
-    require()
     if device_count() == 1:
         return device(0)
+    from cuda.bindings import driver
+
     attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     return device(int(check(driver.cuPointerGetAttribute(attribute, address))))
 
@@ -107,6 +115,7 @@ def device_of(address: int) -> Device:
 @functools.cache
 def device_count() -> int:
     """How many GPUs there are."""
+    require()
     from cuda.bindings import driver
 
     return int(check(driver.cuDeviceGetCount()))
@@ -137,6 +146,10 @@ class Device:
                 f"{self.name} has compute capability {self.capability[0]}.{self.capability[1]}; "
                 f"{LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]} or later is needed"
             )
+        major, minor = divmod(int(check(driver.cuDriverGetVersion())), 1000)
+        self.driver_release = f"{major}.{minor // 10}"
+        self._takes_machine_code = cuda_compiler.target_of(self.capability)[0] == self.capability[0]
+        self._pools = self._attribute(attribute.CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)
         self._kernels: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
@@ -164,11 +177,29 @@ class Device:
         """The loaded kernel of a variant."""
         with self._lock:
             if variant not in self._kernels:
-                binary = cuda_compiler.compiled(variant, self.capability)
-                module = check(self._driver.cuModuleLoadData(binary.image))
-                function = check(self._driver.cuModuleGetFunction(module, binary.name.encode()))
-                self._kernels[variant] = (function, module)
+                self._kernels[variant] = self._load(variant)
             return self._kernels[variant][0]
+
+    def _load(self, variant: Any) -> tuple[Any, Any]:
+        """(kernel, module): machine code, or PTX if the driver does not take what our assembler makes.
+
+        A driver takes machine code of its own major release and earlier ones, and PTX of any that it knows.
+        """
+        driver, said = self._driver, []
+        for portable in (False, True) if self._takes_machine_code else (True,):
+            binary = cuda_compiler.compiled(variant, self.capability, portable=portable)
+            code, module = driver.cuModuleLoadData(binary.image)
+            if code == driver.CUresult.CUDA_SUCCESS:
+                self._takes_machine_code = not portable
+                return check(driver.cuModuleGetFunction(module, binary.name.encode())), module
+            if code.name not in REFUSALS:
+                check((code,))
+            said.append(code.name)
+        raise CudaUnavailableError(
+            f"the driver knows CUDA {self.driver_release} and refuses what the compilers of CUDA "
+            f"{cuda_compiler.release()} make for {self.name} ({', '.join(said)}): update the driver, or "
+            'python -m pip install "numbasep[cuda12]"'
+        )
 
     def prepare(self, program: Program, code: str) -> DeviceProgram:
         """Bind a program to this device; `code`: the type of sums."""
@@ -179,11 +210,16 @@ class Device:
 
     def allocate(self, nbytes: int, stream: int) -> int:
         """Memory that is ready in the order of a stream."""
+        if not self._pools:
+            return int(check(self._driver.cuMemAlloc(max(nbytes, 1))))
         return int(check(self._driver.cuMemAllocAsync(max(nbytes, 1), stream)))
 
     def free(self, address: int, stream: int) -> None:
         """Give memory back when the stream has come here."""
-        check(self._driver.cuMemFreeAsync(address, stream))
+        if self._pools:
+            check(self._driver.cuMemFreeAsync(address, stream))
+        else:
+            check(self._driver.cuMemFree(address))
 
     def upload(self, address: int, values: Array, stream: int) -> None:
         """Copy a contiguous array to the device."""
@@ -192,6 +228,10 @@ class Device:
     def download(self, values: Array, address: int, stream: int) -> None:
         """Copy to a contiguous array, and wait for it."""
         check(self._driver.cuMemcpyDtoHAsync(values.ctypes.data, address, values.nbytes, stream))
+        self.wait(stream)
+
+    def wait(self, stream: int) -> None:
+        """Until a stream has nothing left to do."""
         check(self._driver.cuStreamSynchronize(stream))
 
     def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
@@ -256,13 +296,19 @@ class _Tables:
             packed[self._offsets[key] : self._offsets[key] + flat.size] = flat
         driver = device._driver
         self._address = int(check(driver.cuMemAlloc(packed.nbytes)))
-        weakref.finalize(self, driver.cuMemFree, self._address)
+        weakref.finalize(self, release, device, self._address)
         check(driver.cuMemcpyHtoD(self._address, packed.ctypes.data, packed.nbytes))
         check(driver.cuCtxSynchronize())  # launches may be on a stream that waits for nothing
 
     def address(self, table: Array) -> int:
         """Where a table is."""
         return self._address + self._offsets[id(table)]
+
+
+def release(device: Device, address: int) -> None:
+    """Free memory in whatever context the calling thread is; the driver waits for launches that use it."""
+    with contextlib.suppress(RuntimeError), device.current():  # at exit the driver may be gone
+        device._driver.cuMemFree(address)
 
 
 class PackedLaunch:

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import on_gpu
 from ..kernels import cuda_depthwise as kernels
 from ..kernels.cuda_words import LANES, SIMULATED, Storage
 from . import cuda
 from .cuda_arrays import describe, library_of
-from .cuda_program import INPUT, OUTPUT, Launch, Program, Slot
+from .cuda_elementwise import device_of
+from .cuda_launches import INPUT, OUTPUT, Launch, Program, Slot
 from .cuda_tables import storage_of
 
 Array = npt.NDArray[Any]
@@ -102,13 +104,13 @@ def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     if arguments.get("method", "auto") != "auto":
         raise ValueError(f"method must be 'auto' on the GPU, got {arguments['method']!r}")
     first = next(iter(arguments))
-    if not hasattr(arguments[first], "__cuda_array_interface__"):
+    if not on_gpu(arguments[first]):
         return function(**keywords)
     stand_ins = {}
     for name in (first, *FILTER_NAMES):
         if name not in arguments:
             continue
-        if not hasattr(arguments[name], "__cuda_array_interface__"):
+        if not on_gpu(arguments[name]):
             raise ValueError(f"{name} must be on the GPU, as input is, got {type(arguments[name]).__name__}")
         view = describe(arguments[name], name)
         keywords[name] = np.broadcast_to(np.zeros((), view.dtype), view.shape)
@@ -117,9 +119,10 @@ def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         raise ValueError("output must be None for arrays on the GPU")
     token = _stand_ins.set(stand_ins)
     try:
-        return function(**keywords)
+        result = function(**keywords)
     finally:
         _stand_ins.reset(token)
+    return library_of(arguments[first]).finished(result, arguments[first])
 
 
 def run(problem: Any, x: Array, depthwise: Array, pointwise: Array | None, output: Array | None) -> Any:
@@ -167,7 +170,7 @@ def _on_device(problem: Any, x: Any, depthwise: Any, pointwise: Any) -> Any:
         arrays[BETWEEN] = library.empty((count,), problem.compute, x)
     if problem.pixels:
         views = {slot: describe(a, "input") for slot, a in arrays.items()}
-        device = cuda.device_of(views[INPUT].address)
+        device = device_of(views[INPUT].address)
         target = BETWEEN if theirs else OUTPUT
         program = _prepared(problem, device, pointwise=pointwise is not None and not theirs, target=target)
         program({slot: (v.address, v.nbytes) for slot, v in views.items()}, library.stream(x))

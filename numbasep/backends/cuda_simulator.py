@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba import cuda
 
 from .cuda_compiler import FAMILIES
-from .cuda_program import Program, Slot
+from .cuda_launches import Program, Slot
 
 Array = npt.NDArray[Any]
 
@@ -37,6 +37,9 @@ class SimulatedDevice:
     def prepare(self, program: Program, code: str) -> SimulatedProgram:
         """Bind a program; `code`: the type of sums."""
         return SimulatedProgram(program, code)
+
+
+simulated = SimulatedDevice()
 
 
 class SimulatedProgram:
@@ -61,9 +64,12 @@ class SimulatedProgram:
 
     def _bound(self, value: Any, addresses: dict[int, tuple[int, int]], raw: np.dtype[Any] | None) -> Any:
         if isinstance(value, Slot):
+            from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
             assert raw is not None
             address, nbytes = addresses[value.index]
-            return memory_at(address, nbytes).view(raw)
+            # The simulator copies NumPy arrays there and back, each argument for itself: not memory that two share.
+            return FakeCUDAArray(memory_at(address, nbytes).view(raw))
         if isinstance(value, tuple):
             return tuple(self._bound(item, addresses, None) for item in value)
         return self._number(value) if isinstance(value, float) else value

@@ -169,7 +169,18 @@ def column_table(window: Window, first: int, count: int, step: int) -> Array:
     spread = np.where(positions == OUTSIDE, OUTSIDE, positions * step)[:, None] + np.arange(step)
     spread[positions == OUTSIDE] = OUTSIDE
     skipped = first - start * step
-    return spread.ravel()[skipped : skipped + count].astype(np.int32)
+    return spread.ravel()[skipped : skipped + count]
+
+
+def beyond_table(window: Window, first: int, stop: int, step: int) -> Array:
+    """What `column_table` says of the elements from `first` to `stop` that lie before the axis, and after it.
+
+    Never empty; its size is that of the kernel and of a tile, whatever the size of the axis.
+    """
+    size = window.size * step
+    before = column_table(window, first, max(0, -first), step)
+    after = column_table(window, size, max(0, stop - size), step)
+    return np.concatenate([before, after]) if before.size + after.size else np.zeros(1, np.int64)
 
 
 def row_axis(source: Operand, target: Operand, along: Window | None, down: Window | None) -> RowAxis:

@@ -9,13 +9,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import make_output
+from ..casting import store
 from ..kernels import magnitude, missing
 from ..kernels.simd import VECTOR_BYTES
 from . import threads
+from .stand_ins import held
 
 Array = npt.NDArray[Any]
 
 PARALLEL_ELEMENTS = 1 << 17  # below this a thread costs more than it brings
+
+
+def add(total: Array, part: Array) -> Array:
+    """``total + part`` in the memory of `total`, both of one shape and type."""
+    if (behind := held(total)) is not None:
+        from . import cuda_elementwise
+
+        return cuda_elementwise.add(behind, total, part)
+    return np.add(total, part, out=total)
 
 
 def add_square(total: Array | None, part: Array, *, whole: bool, root: bool, workers: int | None) -> Array:
@@ -34,6 +46,10 @@ def add_square(total: Array | None, part: Array, *, whole: bool, root: bool, wor
     workers : int or None
         Threads.
     """
+    if (behind := held(part)) is not None:
+        from . import cuda_elementwise
+
+        return cuda_elementwise.add_square(total, part, behind, whole=whole, root=root)
     target = part if total is None else total
     if part.dtype.kind == "c" or not _same_order(target, part):
         return _add_square_numpy(total, part, target, root=root)
@@ -61,7 +77,7 @@ def _add_square_numpy(total: Array | None, part: Array, target: Array, *, root: 
 def split_missing(
     x: Array, mask: Array | None, number: np.dtype[Any], *, omit: bool, workers: int | None
 ) -> tuple[Array, Array, int]:
-    """Valid samples, 1 on the valid ones, both with 0 for the missing ones, and how many these are.
+    """Valid samples, 1 on the valid ones, both with 0 for the missing ones, and how many these are (-1: not counted).
 
     Parameters
     ----------
@@ -76,6 +92,10 @@ def split_missing(
     workers : int or None
         Threads.
     """
+    if (behind := held(x)) is not None:
+        from . import cuda_elementwise
+
+        return cuda_elementwise.split_missing(behind, x, mask, number, omit=omit)
     real = np.dtype(np.float32 if number.char in "fF" else np.float64)
     if x.dtype.kind == "c":
         gone = np.isnan(x) & omit if mask is None else (np.isnan(x) & omit) | mask
@@ -126,6 +146,10 @@ def missing_marked(
 
 def normalise(total: Array, share: Array, weight: complex, least: float, *, workers: int | None) -> Array:
     """``total / (share / weight)`` in the memory of `total`; NaN where the quotient is at most `least`."""
+    if (behind := held(total)) is not None:
+        from . import cuda_elementwise
+
+        return cuda_elementwise.normalise(behind, total, share, weight.real, least)
     if total.dtype != share.dtype or total.dtype.kind == "c" or not _same_order(total, share):
         with np.errstate(divide="ignore", invalid="ignore"):
             part = share / (weight if share.dtype.kind == "c" else weight.real)
@@ -140,3 +164,26 @@ def normalise(total: Array, share: Array, weight: complex, least: float, *, work
         with threads.parallel_region(count):
             missing.normalise_parallel(*arguments)
     return total
+
+
+def stored(values: Array, output: Any, dtype: np.dtype[Any], like: Array, cast: str) -> Array:
+    """Values as `dtype`: in `output` if that is an array, or in a new one in the memory order of `like`."""
+    if (behind := held(values)) is not None:
+        from . import cuda_elementwise
+
+        return cuda_elementwise.stored(behind, values, output, dtype, cast)
+    out = make_output(output, dtype, values.shape, like)
+    if values.dtype == dtype:
+        out[...] = values
+    else:
+        store(values, out, cast)
+    return out
+
+
+def nan_count(x: Array) -> int:
+    """How many samples are NaN; 1 for any number of them on a GPU."""
+    if (behind := held(x)) is not None:
+        from . import cuda_elementwise
+
+        return int(cuda_elementwise.has_nan(behind, x))
+    return int(np.isnan(x).sum()) if x.size and np.isnan(x.min()) else 0

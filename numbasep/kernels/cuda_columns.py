@@ -56,8 +56,8 @@ def columns_signature(variant: ColumnsVariant):
     """Numba types of the arguments of `columns_kernel`."""
     types, pointer, number = words.types, words.pointer_to, words.scalar_type(variant.compute)
     integers, numbers = types.CPointer(types.int64), types.CPointer(number)
-    arrays = (pointer(variant.storage), pointer(variant.result), integers, types.CPointer(types.int32))
-    return (*arrays, *(integers,) * 3, numbers, numbers, *(types.int64,) * 8, number)
+    arrays = (pointer(variant.storage), pointer(variant.result))
+    return (*arrays, *(integers,) * 5, numbers, numbers, *(types.int64,) * 8, number)
 
 
 def columns_kernel(variant: ColumnsVariant):
@@ -104,10 +104,10 @@ def columns_kernel(variant: ColumnsVariant):
             source = sources[plane_number * source_count + tap]
             if SHIFTED:
                 shift = pieces[piece + SHIFT]
-                c0 = np.int64(places[column + shift])
-                c1 = np.int64(places[min(column + LANES, last) + shift])
-                c2 = np.int64(places[min(column + 2 * LANES, last) + shift])
-                c3 = np.int64(places[min(column + 3 * LANES, last) + shift])
+                c0 = places[column + shift]
+                c1 = places[min(column + LANES, last) + shift]
+                c2 = places[min(column + 2 * LANES, last) + shift]
+                c3 = places[min(column + 3 * LANES, last) + shift]
             else:
                 c0 = np.int64(column)
                 c1 = np.int64(min(column + LANES, last))

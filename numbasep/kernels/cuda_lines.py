@@ -63,7 +63,7 @@ def lines_signature(variant: LinesVariant):
     """Numba types of the arguments of `lines_kernel`."""
     types, pointer, number = words.types, words.pointer_to, words.scalar_type(variant.compute)
     integers = types.CPointer(types.int64)
-    arrays = (pointer(variant.storage), pointer(variant.result), types.CPointer(types.int32))
+    arrays = (pointer(variant.storage), pointer(variant.result), integers)
     return (*arrays, integers, integers, types.CPointer(number), *(types.int64,) * 8, number, number)
 
 
@@ -73,7 +73,7 @@ def lines_kernel(variant: LinesVariant):
     Arguments of the kernel, all distances in elements:
 
     x, y : input and output, lines one after another
-    places : the input column that each column of the continued line shows, or OUTSIDE
+    beyond : the element that each position before and after the line shows, or OUTSIDE (`words.source_place`)
     segments : (segment_count + 1,), where the pieces of each segment begin
     pieces, weights : (pieces, PIECE), and the taps
     first_in, first_out : where the first line starts in `x` and in `y`
@@ -86,7 +86,7 @@ def lines_kernel(variant: LinesVariant):
     byte = np.uint8
     MEMORY, PER_WARP, SUMS = variant.warps * variant.ring_bytes + 16, ROWS * PITCH, ROWS * WIDTH
     kept = Storage(variant.compute)
-    aligned, warp_barrier = words.aligned, words.warp_barrier
+    aligned, warp_barrier, source_place = words.aligned, words.warp_barrier, words.source_place
     ring = words.ring_words(variant.storage, kept, variant.compute, 2, PITCH)
     copy_one, put, commit, wait = ring.copy_one, ring.put, words.commit, ring.wait
     sixteen, four, one = (words.line_word(variant.compute, n, ROWS, WIDTH, PITCH) for n in LENGTHS)
@@ -94,7 +94,7 @@ def lines_kernel(variant: LinesVariant):
     write = results.write
 
     def plane(
-        x, y, places, segments, pieces, weights, segment_count, first_in, first_out, lines, tiles, columns_in,
+        x, y, beyond, segments, pieces, weights, segment_count, first_in, first_out, lines, tiles, columns_in,
         columns_out, shift, cval, divisor,
     ):  # fmt: skip
         lane = np.int64(cuda.threadIdx.x)
@@ -113,14 +113,15 @@ def lines_kernel(variant: LinesVariant):
             begin, end = segments[segment], segments[segment + 1]
             if begin == end:
                 continue
-            ahead = column + segment * SEGMENT
-            left = ahead + shift
+            left = column + segment * SEGMENT + shift
             whole = left >= 0 and left + PITCH <= columns_in
             warp_barrier()
             for r in range(ROWS):
                 start = first_in + min(line + r, lines - 1) * columns_in
                 for i in range(lane, PITCH, LANES):
-                    place = left + i if whole else np.int64(places[ahead + i])
+                    place = left + i
+                    if not whole:
+                        place = source_place(beyond, place, shift, columns_in)
                     if place < 0:
                         put(memory, slots + r * PITCH + i, cval)
                     else:

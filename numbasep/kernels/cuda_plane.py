@@ -119,15 +119,9 @@ def plane_signature(variant: PlaneVariant):
     taps = types.UniTuple(number, variant.taps * variant.terms)
     masks = types.UniTuple(types.int64, variant.terms)
     integers = types.CPointer(types.int64)
-    pointers = (
-        pointer(variant.storage),
-        pointer(variant.result),
-        integers,
-        types.CPointer(types.int32),
-        integers,
-    )
+    pointers = (pointer(variant.storage), pointer(variant.result), *(integers,) * 3)
     dense = (types.CPointer(types.int32), types.CPointer(number), types.int64)
-    return (*pointers, *(types.int64,) * 10, number, number, taps, taps, masks, masks, *dense)
+    return (*pointers, *(types.int64,) * 13, number, number, taps, taps, masks, masks, *dense)
 
 
 def plane_kernel(variant: PlaneVariant):
@@ -136,12 +130,13 @@ def plane_kernel(variant: PlaneVariant):
     Arguments of the kernel, all distances in elements:
 
     x, y : input and output
-    offsets : where each row of the continued input starts; OUTSIDE beyond a constant boundary
-    places : the input column that each column of the continued input shows, or OUTSIDE; if `variant.along`
+    beyond_rows, beyond_columns : the row, or element of a row, that each position before and after the input's own
+        shows, or OUTSIDE (`words.source_place`)
     planes : (planes, 2), where each plane starts in `x` and in `y`
     plane_count, tiles, strips : how many tasks there are
     strip_rows, rows, columns : rows of a task; rows and columns of a plane of the output
     source_columns, shift : columns of the input; input column under element 0 of a ring row for output column 0
+    source_rows, row_shift, pitch_in : rows of the input; input row under tap 0 for output row 0; input row length
     aligned_in, pitch_out : whether chunks may be copied whole; output row length, negative if not aligned
     cval, divisor : beyond a constant boundary; of all sums, at the end
     line_taps, column_taps, line_masks, column_masks : term by term
@@ -156,6 +151,7 @@ def plane_kernel(variant: PlaneVariant):
     number = np.dtype(variant.compute).type
     byte = np.uint8
     aligned, commit, warp_barrier = words.aligned, words.commit, words.warp_barrier
+    source_place = words.source_place
     ring = words.ring_words(variant.storage, variant.ring, variant.compute, variant.depth, variant.pitch)
     copy_row, copy_one, put, wait = ring.copy_row, ring.copy_one, ring.put, ring.wait
     advance = words.advance_word(variant)
@@ -164,8 +160,9 @@ def plane_kernel(variant: PlaneVariant):
     write, read = results.write, words.read_word(variant.storage, variant.compute)
 
     def plane(
-        x, y, offsets, places, planes, plane_count, tiles, strips, strip_rows, rows, columns, source_columns, shift,
-        aligned_in, pitch_out, cval, divisor, line_taps, column_taps, line_masks, column_masks,
+        x, y, beyond_rows, beyond_columns, planes, plane_count, tiles, strips, strip_rows, rows, columns,
+        source_columns, shift, source_rows, row_shift, pitch_in, aligned_in, pitch_out, cval, divisor,
+        line_taps, column_taps, line_masks, column_masks,
         dense_places, dense_weights, dense_count,
     ):  # fmt: skip
         lane = np.int64(cuda.threadIdx.x)
@@ -195,13 +192,17 @@ def plane_kernel(variant: PlaneVariant):
                 wait()
                 warp_barrier()
             if ahead < last_row + HALO:
-                start = offsets[ahead]
+                start = source_place(beyond_rows, ahead + row_shift, row_shift, source_rows) * pitch_in
                 slot = slots + (ahead & (DEPTH - 1)) * PITCH
                 if whole and start >= 0:
                     copy_row(memory, slot, x, source + start + left, lane)
                 else:
                     for i in range(lane, PITCH, LANES):
-                        place = np.int64(places[column + i]) if ALONG else min(column + i, source_columns - 1)
+                        place = left + i
+                        if ALONG:
+                            place = source_place(beyond_columns, place, shift, source_columns)
+                        else:
+                            place = min(place, source_columns - 1)
                         if start < 0 or place < 0:
                             put(memory, slot + i, cval)
                         else:
@@ -222,10 +223,12 @@ def plane_kernel(variant: PlaneVariant):
                 for v in range(min(WIDTH, columns - mine)):
                     total = number(0)
                     for j in range(dense_count):
-                        start = offsets[row + dense_places[2 * j]]
+                        at_row = row + dense_places[2 * j] + row_shift
+                        start = source_place(beyond_rows, at_row, row_shift, source_rows) * pitch_in
                         place = mine + v
                         if ALONG:
-                            place = np.int64(places[mine + v + LEAD + STEP * dense_places[2 * j + 1]])
+                            place += shift + LEAD + STEP * dense_places[2 * j + 1]
+                            place = source_place(beyond_columns, place, shift, source_columns)
                         value = cval
                         if start >= 0 and place >= 0:
                             value = read(x, source + start + place)

@@ -37,7 +37,7 @@ def _decoded(raw, storage):
     """Numbers as they lie in memory, as NumPy numbers."""
     if storage.code == "f2":
         return raw.view(np.float16)
-    return raw != 0 if storage.code == "b1" else raw
+    return raw.astype(bool) if storage.code == "b1" else raw
 
 
 def to_sums(raw, storage, compute):
@@ -68,6 +68,13 @@ def from_sums(values, storage):
             wide = [int(v) if abs(v) < -least else least for v in values.tolist()]
             whole = np.array(wide, f"i{bits // 8}").astype(kept)
         return (whole != 0).astype(kept) if storage.code == "b1" else whole
+
+
+def source_place(table, position, first, size):
+    """See `cuda_ptx.source_place`."""
+    if 0 <= position < size:
+        return position
+    return table[position - min(first, 0) - (size if position > 0 else 0)]
 
 
 def ring_words(storage, ring, compute, depth, pitch):
@@ -151,6 +158,16 @@ def result_words(result, compute, width):
         y[index] = from_sums(np.array([value], compute), result)[0]
 
     return SimpleNamespace(divided=divided, finite=finite, store=store, store_some=store_some, write=write)
+
+
+def math_words(compute):
+    """See `cuda_ptx.math_words`."""
+
+    def root(value):
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(value)
+
+    return np.trunc, root
 
 
 def read_word(storage, compute):

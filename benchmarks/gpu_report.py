@@ -1,0 +1,98 @@
+"""What `benchmarks.gpu` measured, beside what it should be."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numbasep
+
+
+@dataclass(frozen=True)
+class Row:
+    """One filter of one library."""
+
+    case: str
+    library: str
+    shape: tuple[int, ...]
+    taps: int
+    terms: int
+    dtype: str
+    microseconds: float
+    floor: float
+    error: float | None
+
+
+def targets(rows: Sequence[Row], host: dict[str, float]) -> list[tuple[str, str, bool]]:
+    """(target, what was measured, whether it is met), for those that were measured."""
+    ours = {
+        (r.shape[0], r.taps, r.terms): r for r in rows if r.library == "numbasep" and r.case == "separable"
+    }
+    found = []
+    wanted = [(16384, taps, 1, 1 / 0.85) for taps in (3, 5, 9, 13, 17)]
+    wanted += [(16384, 9, 3, 1 / 0.75), (16384, 33, 1, 1.5)]
+    for side, taps, terms, factor in wanted:
+        if (row := ours.get((side, taps, terms))) is not None:
+            times = row.microseconds / row.floor
+            text = f"{side}x{side}, {taps} taps, r = {terms}: at most {factor:.2f} x the floor"
+            found.append((text, f"{times:.2f}", times <= factor))
+    for name, factor in (("CuPy gaussian_filter", 3), ("cuCIM gaussian", 3), ("torch conv2d, two passes", 2)):
+        ratios = {
+            (row.shape[0], row.taps): row.microseconds / ours[row.shape[0], row.taps, 1].microseconds
+            for row in rows
+            if row.library == name and row.shape[0] >= 512
+        }
+        if ratios:
+            worst = min(ratios, key=lambda key: ratios[key])
+            text = f"{factor} x {name} at every size from 512 up"
+            found.append(
+                (text, f"{ratios[worst]:.2f} at {worst[0]}, {worst[1]} taps", ratios[worst] >= factor)
+            )
+    for name, value in host.items():
+        if name.startswith(("plan", "a prepared")):
+            found.append((f"host time of {name}: under 10 us", f"{value:.2f} us", value < 10))
+    return found
+
+
+def report(header: dict[str, Any], rows: Sequence[Row], host: dict[str, float]) -> str:
+    """The measurements as Markdown."""
+    lines = [", ".join(f"{name} {value}" for name, value in header.items()) + ".", ""]
+    lines += ["| target | measured | met |", "|---|---|---|"]
+    lines += [f"| {a} | {b} | {'yes' if met else 'no'} |" for a, b, met in targets(rows, host)]
+    lines += ["", "| host time | us |", "|---|---|"]
+    lines += [f"| {name} | {value:.2f} |" for name, value in host.items()]
+    lines += [
+        "",
+        "| case | shape | type | taps | terms | library | us | floor us | times the floor | error |",
+    ]
+    lines += ["|" + "---|" * 10]
+    for row in rows:
+        shape, error = "x".join(map(str, row.shape)), "" if row.error is None else f"{row.error:.1e}"
+        lines.append(
+            f"| {row.case} | {shape} | {row.dtype} | {row.taps} | {row.terms} | {row.library} | "
+            f"{row.microseconds:.4g} | {row.floor:.4g} | {row.microseconds / row.floor:.2f} | {error} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """Of what takes part."""
+    found = {"Python": platform.python_version(), "numbasep": numbasep.__version__}
+    for name in (
+        "numba",
+        "numba-cuda",
+        "cuda-bindings",
+        "numpy",
+        "torch",
+        "cupy-cuda13x",
+        "cupy-cuda12x",
+        "cucim-cu13",
+    ):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
