@@ -233,7 +233,8 @@ def prepare_pass(
     edges = None
     if not program.share_term or storage_out == storage_of(compute):
         edges = direct_edges(planes, program, storage_in, compute, constants, views)
-    packed = edges is None or row_window.boundary == Boundary.CONSTANT
+    missing = any((table.offsets_in == g.OUTSIDE_PLANE).any() for table in tables)
+    packed = edges is None or row_window.boundary == Boundary.CONSTANT or missing
     ring_rows = (row_window.taps + STEP_ROWS - 1) * len(sources)
     period = constants.shape[1] - 1
     kept = item * (ring_rows + 2 * STEP_ROWS) if packed else storage_in.dtype.itemsize * ring_rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ class _Builder:
         """The taps along a row from `taps` on, cut into lines of those `inner` elements apart."""
         shifts = np.array(self.shifts[taps:], np.int64)
         starts = np.flatnonzero(np.diff(shifts, prepend=-1 - self.inner) != self.inner)
-        for start, stop in zip(starts, [*starts[1:], shifts.size], strict=True):
+        for start, stop in pairwise([*starts, shifts.size]):
             self.lines.append([0, int(shifts[start]), int(stop - start), taps + int(start)])
 
     def term(self, runs: int, taps: int, source_row: int = 0, *, rows: bool = True) -> None:
