@@ -12,6 +12,7 @@ from ..arrays import make_output, result_dtype
 from ..backends import stand_ins
 from ..casting import store
 from .build import Taps
+from .missing import check_missing, refuse_nan
 
 Array = npt.NDArray[Any]
 
@@ -38,8 +39,12 @@ def axis_sum(taps: Mapping[int, Array], modes: Mapping[int, object]) -> list[Ter
     return [{a: centred(taps[b] if a == b else delta, modes[a], taps[a].size) for a in taps} for b in taps]
 
 
-def copy_input(x: Array, output: Any) -> Array:
+def copy_input(
+    x: Array, output: Any, cast: str = "truncate", nan_policy: str = "propagate", mask: Any = None
+) -> Array:
     """What a filter without any axis does: a copy in the type of the output."""
+    check_missing(nan_policy, mask, x.shape)
+    refuse_nan(x, nan_policy)
     dtype = result_dtype(output, x.dtype, complex_result=x.dtype.kind == "c")
     if stand_ins.held(x) is not None:
         from ..backends import elementwise
@@ -47,9 +52,13 @@ def copy_input(x: Array, output: Any) -> Array:
         return elementwise.stored(x, output, dtype, x, "truncate")
     out = make_output(output, dtype, x.shape, x)
     if dtype.kind in "biu" and x.dtype.kind == "f":
-        store(x.astype(np.float64), out)
+        store(x.astype(np.float64), out, cast)
+    elif dtype.kind in "iu" and x.dtype.kind in "iu" and cast == "saturate":
+        own, kept = np.iinfo(x.dtype), np.iinfo(dtype)
+        np.copyto(out, x.clip(max(own.min, kept.min), min(own.max, kept.max)), casting="unsafe")
     else:
-        np.copyto(out, x, casting="unsafe")
+        with np.errstate(over="ignore"):
+            np.copyto(out, x, casting="unsafe")
     return out
 
 

@@ -201,7 +201,7 @@ def laplace(
     modes = by_axis(named, per_axis("mode", mode, len(named)))
     options = make_options(method, rtol, workers, device, cast)
     if not named:
-        return copy_input(x, output)
+        return copy_input(x, output, options.cast, nan_policy, mask)
     second = np.array([1.0, -2.0, 1.0])
     return filter_terms(
         x, axis_sum(dict.fromkeys(named, second), modes), output, modes, cval, options=options,

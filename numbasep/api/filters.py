@@ -312,7 +312,7 @@ def uniform_filter(
         raise ValueError(f"size must not be negative, got {size!r}")
     options = make_options(method, rtol, workers, device, cast)
     if not filtered:
-        return copy_input(x, output)
+        return copy_input(x, output, options.cast, nan_policy, mask)
     return filter_terms(
         x, [{a: _box(sizes[a], origins[a], modes[a]) for a in filtered}], output,
         {a: modes[a] for a in filtered}, cval, options=options, nan_policy=nan_policy, mask=mask,

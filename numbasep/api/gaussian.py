@@ -267,7 +267,7 @@ def gaussian_filter1d(
     if not axes and degree:
         raise ValueError(f"sigma must be positive for a derivative, got sigma={sigma!r} with order={order!r}")
     if not axes:
-        return copy_input(x, output)
+        return copy_input(x, output, options.cast, nan_policy, mask)
     term = gaussian_term(axes, {named[0]: degree}, x.dtype, output_type(output, x), cast)
     return filter_gaussian(
         x, [term], axes, output, cval, options=options, nan_policy=nan_policy, mask=mask,
@@ -360,7 +360,7 @@ def gaussian_filter(
     filtered = gaussian_axes(named, sigma, mode, truncate, radius, spacing)
     options = make_options(*shared)
     if not filtered:
-        return copy_input(x, output)
+        return copy_input(x, output, options.cast, nan_policy, mask)
     term = gaussian_term(filtered, orders, x.dtype, output_type(output, x), cast)
     return filter_gaussian(
         x, [term], filtered, output, cval, options=options, nan_policy=nan_policy, mask=mask,

@@ -108,7 +108,7 @@ def gaussian_laplace(
     filtered = _derivative_axes(x, sigma, mode, axes, spacing, kwargs)
     options = make_options(method, rtol, workers, device, cast)
     if filtered is None:
-        return copy_input(x, output)
+        return copy_input(x, output, options.cast, nan_policy, mask)
     dtype = output_type(output, x)
     shared: dict[str, Any] = {
         "options": options, "nan_policy": nan_policy, "mask": mask, "operation": "gaussian_laplace",
@@ -196,7 +196,7 @@ def gaussian_gradient_magnitude(
     filtered = _derivative_axes(x, sigma, mode, axes, spacing, kwargs)
     options = make_options(method, rtol, workers, device, cast)
     if filtered is None:
-        return copy_input(x, output)
+        return copy_input(x, output, options.cast, nan_policy, mask)
     is_complex = x.dtype.kind == "c"
     dtype = output_type(output, x)
     check_cval(cval, complex_data=is_complex)

@@ -119,7 +119,7 @@ def generic_laplace(
         input, derivative2, output, mode, cval, extra_arguments, extra_keywords, axes, shared
     )
     if not calls:
-        return copy_input(x, out)
+        return copy_input(x, out, cast, nan_policy, mask)
     calls[0](out)
     for call in calls[1:]:
         out += call(out.dtype)
@@ -193,7 +193,7 @@ def generic_gradient_magnitude(
         input, derivative, output, mode, cval, extra_arguments, extra_keywords, axes, shared
     )
     if not calls:
-        return copy_input(x, out)
+        return copy_input(x, out, cast, nan_policy, mask)
     calls[0](out)
     np.multiply(out, out, out=out)
     for call in calls[1:]:

@@ -40,6 +40,15 @@ def check_missing(nan_policy: str, mask: Any, shape: tuple[int, ...]) -> Array |
     return array.astype(bool, copy=False)
 
 
+def refuse_nan(x: Array, nan_policy: str) -> None:
+    """ValueError for a NaN, masked or not, with ``nan_policy="raise"``."""
+    if nan_policy == "raise" and x.dtype.kind in "fc":
+        from ..backends import elementwise
+
+        if count := elementwise.nan_count(x):
+            raise ValueError(f"input holds {count} NaN and nan_policy='raise'")
+
+
 def _missing_as_nan(
     x: Array, mask: Array | None, number: np.dtype[Any], *, omit: bool, workers: int | None
 ) -> AbstractContextManager[Array | None]:
@@ -81,11 +90,7 @@ def filter_missing(
     ValueError
         For a NaN with ``nan_policy="raise"``, and for a kernel that sums to zero: it cannot be normalised.
     """
-    if nan_policy == "raise" and x.dtype.kind in "fc":
-        from ..backends import elementwise
-
-        if count := elementwise.nan_count(x):
-            raise ValueError(f"input holds {count} NaN and nan_policy='raise'")
+    refuse_nan(x, nan_policy)
     omit = nan_policy == "omit" and x.dtype.kind in "fc"
     plan = make_plan(x.dtype, dtype, cval)
     if not omit and mask is None:

@@ -111,9 +111,8 @@ def _correlate_halves(
         else:
             _launch(operator, problem, (form, "imag"), imaginary, divisor, x, y.imag)
         return
-    turned = None if imaginary is None else np.empty_like(y)  # before anything is written
-    launch = _launch(operator, problem, (form, "real"), real, divisor, x, y)
-    if turned is None:
+    if imaginary is None:
+        launch = _launch(operator, problem, (form, "real"), real, divisor, x, y)
         first = launch.steps[0][0]
         if (
             len(launch.steps) == 1
@@ -123,10 +122,14 @@ def _correlate_halves(
             and y.flags.c_contiguous
         ):
             operator.small[form] = first.run_small
-    else:
-        _launch(operator, problem, (form, "imag"), imaginary, divisor, x, turned)
-        np.subtract(y.real, turned.imag, out=y.real)
-        np.add(y.imag, turned.real, out=y.imag)
+        return
+    # four sums, each in the type that they are computed in, before any are subtracted
+    turned = np.empty_like(y, dtype=problem.compute_dtype)
+    total = y if y.dtype == turned.dtype else np.empty_like(turned)
+    _launch(operator, problem, (form, "real"), real, divisor, x, total)
+    _launch(operator, problem, (form, "imag"), imaginary, divisor, x, turned)
+    np.subtract(total.real, turned.imag, out=y.real, casting="same_kind")
+    np.add(total.imag, turned.real, out=y.imag, casting="same_kind")
 
 
 def _launch(

@@ -55,22 +55,22 @@ def correlate(
         The exact results are known to be integers: round to them before storing.
     """
     order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
-    _check_memory(problem, workers)
-    work = _Work(problem, tiling(problem), tuple(order), weights)
+    tiles = tiling(problem)
+    # A transform is the task of one thread: split between several it would be grouped into vectors differently, and
+    # some versions of scipy.fft round these differently.
+    count = min(workers, tiles.tiles)
+    _check_memory(problem, count)
+    work = _Work(problem, tiles, tuple(order), weights)
     source, target = x.transpose(order), out.transpose(order)
     origins = itertools.product(*(range(work.tiling.counts[axis]) for axis in order))
-    if work.tiling.tiles < workers:
-        for tile in origins:
-            _filter_tile(work, source, target, tile, workers, integers)
-        return
-    _run_threads(workers, lambda tile: _filter_tile(work, source, target, tile, 1, integers), origins)
+    _run_threads(count, lambda tile: _filter_tile(work, source, target, tile, integers), origins)
 
 
 def _check_memory(problem: Problem, workers: int) -> None:
     """Raise MemoryError before anything is written, not in a tile in the middle."""
     tiles = tiling(problem)
     batch = max(BATCH_POINTS, tiles.points)
-    nbytes = transform_bytes(problem, batch, tiles.points, min(workers, tiles.tiles))
+    nbytes = transform_bytes(problem, batch, tiles.points, workers)
     threads.check_memory(nbytes, workers - 1)
 
 
@@ -125,21 +125,19 @@ class _Work:
         self.spectra = tuple(spectrum.reshape(shape) for spectrum in spectra)
 
 
-def _filter_tile(
-    work: _Work, source: Array, target: Array, tile: tuple[int, ...], workers: int, integers: bool
-) -> None:
+def _filter_tile(work: _Work, source: Array, target: Array, tile: tuple[int, ...], integers: bool) -> None:
     """Gather, transform, multiply, transform back, store."""
     starts, stops = _extent(work, target.shape, tile)
     block = _gather(work, source, starts, stops)
     region = target[tuple(slice(a, b) for a, b in zip(starts, stops, strict=True))]
     kept = tuple(slice(0, b - a) for a, b in zip(starts, stops, strict=True))
     if work.compute.kind == "c":
-        spectrum = scipy.fft.fftn(block, axes=work.axes, workers=workers)
+        spectrum = scipy.fft.fftn(block, axes=work.axes)
         spectrum *= work.spectra[0]
-        result = _invert(spectrum, work.axes, kept, workers)
+        result = _invert(spectrum, work.axes, kept)
         store(_rounded(result, integers), region, work.problem.cast)
         return
-    spectrum = scipy.fft.rfftn(block, axes=work.axes, workers=workers)
+    spectrum = scipy.fft.rfftn(block, axes=work.axes)
     *others, last = work.axes
     parts = [region]
     if target.dtype.kind == "c":
@@ -147,15 +145,15 @@ def _filter_tile(
         region.imag = 0
     for part, factor in zip(parts, work.spectra, strict=False):
         product = np.multiply(spectrum, factor, out=spectrum if factor is work.spectra[-1] else None)
-        product = _invert(product, others, kept, workers)
-        result = scipy.fft.irfft(product, work.lengths[-1], last, overwrite_x=True, workers=workers)
+        product = _invert(product, others, kept)
+        result = scipy.fft.irfft(product, work.lengths[-1], last, overwrite_x=True)
         store(_rounded(_keep(result, last, kept), integers), part, work.problem.cast)
 
 
-def _invert(spectrum: Array, axes: Sequence[int], kept: tuple[slice, ...], workers: int) -> Array:
+def _invert(spectrum: Array, axes: Sequence[int], kept: tuple[slice, ...]) -> Array:
     """Transform back along `axes`, dropping after each what is no output: the rest has less to do."""
     for axis in axes:
-        spectrum = scipy.fft.ifft(spectrum, axis=axis, overwrite_x=True, workers=workers)
+        spectrum = scipy.fft.ifft(spectrum, axis=axis, overwrite_x=True)
         spectrum = _keep(spectrum, axis, kept)
     return spectrum
 
