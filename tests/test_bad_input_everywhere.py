@@ -132,43 +132,118 @@ def test_own_arguments(case: str) -> None:
 
 IMAGE, DEPTHWISE = np.ones((1, 6, 7, 3)), np.ones((3, 3, 3, 2))
 POINTWISE, ORDINARY = np.ones((1, 1, 6, 4)), np.ones((3, 3, 3, 4))
-RIGHT: dict[str, tuple[Any, ...]] = {
-    "separable_conv2d": (IMAGE, DEPTHWISE, POINTWISE, (1, 1, 1, 1), "SAME"),
-    "depthwise_conv2d": (IMAGE, DEPTHWISE, (1, 1, 1, 1), "SAME"),
-    "conv2d": (IMAGE, ORDINARY, (1, 1, 1, 1), "SAME"),
+NAMES: dict[str, tuple[str, ...]] = {
+    "separable_conv2d": ("input", "filter", "pointwise_filter", "strides", "padding"),
+    "depthwise_conv2d": ("input", "filter", "strides", "padding"),
+    "conv2d": ("input", "filter", "strides", "padding"),
 }
-POSITION = {
-    name: {"input": 0, "filter": 1, "strides": len(a) - 2, "padding": len(a) - 1} for name, a in RIGHT.items()
+VALUES: dict[str, dict[str, Any]] = {
+    "separable_conv2d": {"filter": DEPTHWISE, "pointwise_filter": POINTWISE},
+    "depthwise_conv2d": {"filter": DEPTHWISE},
+    "conv2d": {"filter": ORDINARY},
 }
-WRONG: dict[str, tuple[str, Any, str]] = {
-    "input of three dimensions": ("input", IMAGE[0], "input"),
-    "input of objects": ("input", IMAGE.astype(object), "input"),
-    "input of integers": ("input", IMAGE.astype(int), "input"),
-    "input of other channels": ("input", np.ones((1, 6, 7, 5)), "channels"),
-    "filter of three dimensions": ("filter", np.ones((3, 3, 3)), "filter"),
-    "empty filter": ("filter", np.ones((0, 3, 3, 2)), "filter"),
-    "strides over batches": ("strides", (2, 1, 1, 1), "strides"),
-    "strides of zero": ("strides", (1, 0, 0, 1), "strides"),
-    "strides of five": ("strides", (1, 1, 1, 1, 1), "strides"),
-    "strides that are text": ("strides", "one", "strides"),
-    "unknown padding": ("padding", "FULL", "padding"),
-    "padding of channels": ("padding", [[0, 0], [1, 1], [1, 1], [1, 1]], "padding"),
-    "unknown data_format": ("data_format", "CHWN", "data_format"),
-    "dilations of zero": ("dilations", (0, 0), "dilation"),
-    "no workers": ("workers", 0, "workers"),
-    "unknown device": ("device", "tpu", "device"),
+CHANNELS = {"separable_conv2d": 4, "depthwise_conv2d": 6, "conv2d": 4}
+RIGHT: dict[str, dict[str, Any]] = {}
+"""Arguments of a right call of every function, in order."""
+for _name, _names in NAMES.items():
+    _given = {"input": IMAGE, **VALUES[_name], "strides": (1, 1, 1, 1), "padding": "SAME"}
+    RIGHT[_name] = {key: _given[key] for key in _names}
+    RIGHT[f"{_name}_vjp"] = {"gradient": np.ones((1, 6, 7, CHANNELS[_name])), **RIGHT[_name]}
+    RIGHT[f"plan_{_name}"] = RIGHT[_name] | {"input": IMAGE.shape}
+RIGHT["factorize_conv2d"] = {"filter": ORDINARY}
+METHODS = tuple(name for name in RIGHT if "vjp" not in name and "factorize" not in name)
+ALL_BUT_FACTORS = tuple(name for name in RIGHT if name != "factorize_conv2d")
+ARRAYS = tuple(name for name in ALL_BUT_FACTORS if "plan" not in name)
+PLANS = tuple(name for name in RIGHT if "plan" in name)
+GRADIENTS = tuple(name for name in RIGHT if "vjp" in name)
+RESULTS = ("Candidate", "ConvolutionPlan", "DepthwiseSeparable")
+
+WRONG: dict[str, tuple[tuple[str, ...], str, Any, str]] = {
+    "input of three dimensions": (ARRAYS, "input", IMAGE[0], "input"),
+    "input of objects": (ARRAYS, "input", IMAGE.astype(object), "input"),
+    "input of integers": (ARRAYS, "input", IMAGE.astype(int), "input"),
+    "input of other channels": (ARRAYS, "input", np.ones((1, 6, 7, 5)), "channels"),
+    "input of another type": (ARRAYS, "input", IMAGE.astype(np.float32), "dtype"),
+    "shape of three": (PLANS, "input", (6, 7, 3), "input"),
+    "shape with a negative size": (PLANS, "input", (1, -6, 7, 3), "shape"),
+    "shape that is text": (PLANS, "input", "1673", "shape"),
+    "shape of other channels": (PLANS, "input", (1, 6, 7, 5), "channels"),
+    "filter of three dimensions": (tuple(RIGHT), "filter", np.ones((3, 3, 3)), "filter"),
+    "filter of objects": (tuple(RIGHT), "filter", DEPTHWISE.astype(object), "filter"),
+    "filter of integers": (tuple(RIGHT), "filter", DEPTHWISE.astype(int), "filter"),
+    "empty filter": (tuple(RIGHT), "filter", np.ones((0, 3, 3, 2)), "filter"),
+    "strides over batches": (ALL_BUT_FACTORS, "strides", (2, 1, 1, 1), "strides"),
+    "strides of zero": (ALL_BUT_FACTORS, "strides", (1, 0, 0, 1), "strides"),
+    "strides of five": (ALL_BUT_FACTORS, "strides", (1, 1, 1, 1, 1), "strides"),
+    "strides that are text": (ALL_BUT_FACTORS, "strides", "one", "strides"),
+    "unknown padding": (ALL_BUT_FACTORS, "padding", "FULL", "padding"),
+    "padding of channels": (ALL_BUT_FACTORS, "padding", [[0, 0], [1, 1], [1, 1], [1, 1]], "padding"),
+    "unknown data_format": (ALL_BUT_FACTORS, "data_format", "CHWN", "data_format"),
+    "dilations of zero": (ALL_BUT_FACTORS, "dilations", (0, 0), "dilation"),
+    "no workers": (ALL_BUT_FACTORS, "workers", 0, "workers"),
+    "workers that are true": (ALL_BUT_FACTORS, "workers", True, "workers"),
+    "unknown device": (METHODS, "device", "tpu", "device"),
+    "unknown method": (METHODS, "method", "fft", "method"),
+    "gradient of another shape": (GRADIENTS, "gradient", np.ones((1, 6, 7, 9)), "gradient"),
+    "gradient of another type": (GRADIENTS, "gradient", np.ones((1, 6, 7, 4), np.float32), "gradient"),
+    "filter with NaN": (("factorize_conv2d",), "filter", ORDINARY * np.nan, "filter"),
+    "rtol below zero": (("factorize_conv2d", "conv2d", "plan_conv2d"), "rtol", -1.0, "rtol"),
+    "rtol that is text": (("factorize_conv2d", "conv2d", "plan_conv2d"), "rtol", "small", "rtol"),
+    "no channel_multiplier": (("factorize_conv2d",), "channel_multiplier", 0, "channel_multiplier"),
+    "channel_multiplier of two and a half": (
+        ("factorize_conv2d",),
+        "channel_multiplier",
+        2.5,
+        "channel_multiplier",
+    ),
+    "output of another shape": (tuple(NAMES), "output", np.full((1, 6, 7, 9), 7.0), "output"),
+    "output of another type": (tuple(NAMES), "output", np.full((1, 6, 7, 9), 7.0, np.float32), "output"),
+    "output that is a list": (tuple(NAMES), "output", [], "output"),
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
+def test_every_function_over_channels_is_in_the_table() -> None:
+    assert {*RIGHT, *RESULTS} == set(nn.__all__)
+    assert {name for names, *_ in WRONG.values() for name in names} == set(RIGHT)
+
+
 @pytest.mark.parametrize("name", RIGHT)
-def test_convolutions_over_channels(name: str, case: str) -> None:
-    argument, value, word = WRONG[case]
-    arguments, options = list(RIGHT[name]), {}
-    if argument in POSITION[name]:
-        arguments[POSITION[name][argument]] = value
+def test_right_arguments_over_channels(name: str) -> None:
+    getattr(nn, name)(*RIGHT[name].values())
+
+
+@pytest.mark.parametrize(("case", "name"), [(case, name) for case, row in WRONG.items() for name in row[0]])
+def test_wrong_arguments_over_channels(case: str, name: str) -> None:
+    _, argument, value, word = WRONG[case]
+    arguments, options = dict(RIGHT[name]), {}
+    if argument in arguments:
+        arguments[argument] = value
     else:
         options[argument] = value
+    output = options.get("output")
+    if output is None and name in NAMES:
+        output = options["output"] = np.full((1, 6, 7, CHANNELS[name]), 7.0)
+    before = [np.array(v, copy=True) for v in arguments.values() if isinstance(v, np.ndarray)]
     with pytest.raises((ValueError, TypeError)) as caught:
-        getattr(nn, name)(*arguments, **options)
+        getattr(nn, name)(*arguments.values(), **options)
     assert word in str(caught.value), caught.value
+    for array, copy in zip([v for v in arguments.values() if isinstance(v, np.ndarray)], before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+    if isinstance(output, np.ndarray):
+        np.testing.assert_array_equal(output, 7.0, err_msg="output was written to")
+
+
+def test_a_plan_refuses_other_arrays() -> None:
+    plan = nn.plan_conv2d(IMAGE.shape, ORDINARY, 1, "SAME")
+    out = np.full((1, 6, 7, 4), 7.0)
+    for wrong in (IMAGE[0], IMAGE.astype(np.float32), IMAGE.astype(object), np.ones((1, 6, 7, 4))):
+        with pytest.raises((ValueError, TypeError), match="input"):
+            plan(wrong, out)
+    np.testing.assert_array_equal(out, 7.0)
+    for name, given in RIGHT.items():
+        if name in NAMES:
+            shape = (1, 6, 7, CHANNELS[name])
+            target = np.full(shape, 7.0)
+            target.flags.writeable = False
+            with pytest.raises((ValueError, TypeError), match="output"):
+                getattr(nn, name)(*given.values(), output=target)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..backends import threads
 from . import cost
 from .convolutions import apply, check_options
-from .problem import Convolution, Operation, describe
+from .problem import DTYPES, Convolution, Operation, describe
 from .rounding import error_bound
 from .routes import Route, depthwise_route, ordinary_route
 
@@ -299,6 +299,10 @@ def _describe(
         isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size >= 0 for size in shape
     ):
         raise ValueError(f"shape must be a sequence of sizes, got {shape!r}")
+    if filters[0].dtype.newbyteorder("=").name not in DTYPES:  # before it stands for the input's, too
+        raise ValueError(
+            f"filter must be {', '.join(DTYPES[:2])} or {DTYPES[2]}, got dtype {filters[0].dtype}"
+        )
     dtypes = (filters[0].dtype, *(item.dtype for item in filters))
     shapes = tuple(item.shape for item in filters)
     sizes = tuple(int(size) for size in shape)
