@@ -81,13 +81,17 @@ def test_small_images_word_by_word(mode, taps, packed, turned):
     np.testing.assert_array_equal(direct, turned(numbasep.separable_correlate, x, kernels, mode=mode))
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "f2"])
+TYPES_AND_MODES = [("f4", mode) for mode in MODES] + [
+    (dtype, mode) for dtype in ("f8", "u1", "f2") for mode in ("mirror", "constant")
+]
+
+
+@pytest.mark.parametrize(("dtype", "mode"), TYPES_AND_MODES)
 def test_bits_equal_those_of_packed_rows(mode, dtype, packed, turned):
     rng = np.random.default_rng(3)
     for taps in TAPS:
         kernels = kernel_pair(taps)
-        for shape in SHAPES[:3]:
+        for shape in SHAPES[:2]:
             if mode == "valid" and any(t > n for t, n in zip(taps, shape, strict=True)):
                 continue
             x = (rng.random(shape) * 200).astype(dtype)
