@@ -62,27 +62,51 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 # for the first of them, runs all that were selected, and each test here takes its outcome from there.
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 OUTCOMES = "NUMBASEP_SIMULATED_OUTCOMES"  # where the simulator's process writes them
+SIMULATED_BEFORE = os.environ.get(
+    "NUMBASEP_SIMULATED_BEFORE"
+)  # where a run before this one did, of the same tests
 _outcomes: dict[str, tuple[str, str]] = {}
+
+
+def _read_outcomes(report: Path) -> None:
+    for line in report.read_text().splitlines() if report.exists() else ():
+        nodeid, outcome, text = json.loads(line)
+        if outcome != "passed" or nodeid not in _outcomes:
+            _outcomes[nodeid] = (outcome, text)
 
 
 def _simulate(session: pytest.Session) -> None:
     tests = [item.nodeid for item in session.items if "cudasim" in item.keywords]
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "outcomes")
-        environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", OUTCOMES: str(report)}
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "cudasim", *tests]
-        done = subprocess.run(
-            command, cwd=session.config.rootpath, env=environment, capture_output=True, text=True, check=False
-        )
-        lines = report.read_text().splitlines() if report.exists() else []
-    for line in lines:
-        nodeid, outcome, text = json.loads(line)
-        if outcome != "passed" or nodeid not in _outcomes:
-            _outcomes[nodeid] = (outcome, text)
+    ended = ""
+    if SIMULATED_BEFORE:
+        _read_outcomes(Path(SIMULATED_BEFORE))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder, "outcomes")
+            environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", OUTCOMES: str(report)}
+            command = [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                "-m",
+                "cudasim",
+                *tests,
+            ]
+            done = subprocess.run(
+                command,
+                cwd=session.config.rootpath,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            ended = f"{done.stdout}{done.stderr}"
+            _read_outcomes(report)
     for nodeid in tests:
-        _outcomes.setdefault(
-            nodeid, ("failed", f"the simulator's process ended early\n{done.stdout}{done.stderr}")
-        )
+        _outcomes.setdefault(nodeid, ("failed", f"the simulator's process ended early\n{ended}"))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
