@@ -264,9 +264,9 @@ def kernel_addresses(
     storage_out: Storage,
     *,
     direct: bool,
-    turned: bool,
     packed: bool,
     boxes: bool,
+    turned: bool = False,
     view: int = AS_STORED,
     share: bool = False,
 ) -> tuple[Any, Any]:
