@@ -142,7 +142,10 @@ def _dense_pass(shape: _Pass, taps: int, runs: int, machine: Machine, which: int
 
 
 def _is_fused(shape: _Pass, groups: Sequence[Sequence[_Part]], machine: Machine, which: int) -> bool:
-    """Whether the pass reads the array itself, as `backends.edges` decides."""
+    """Whether `kernels.fused` filters the pass, as `backends.edges` decides.
+
+    Other separable passes are priced as packed ones, also where `kernels.turned` is up to 1.3 times faster.
+    """
     reach = (shape.column_taps - 1) * shape.inner
     return (
         machine.fuses

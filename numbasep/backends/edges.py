@@ -23,7 +23,6 @@ from .program import Program
 
 MOST_BOX_ROWS = 40  # equal row taps up to which summing them one by one is still cheaper than packing
 MOST_SPAN = 512  # elements that the taps along a row span: their turned sums stay in a first-level cache
-MOST_SLIDES = 16  # taps along a row, less one, up to which those of two vectors are slid into place
 MOST_CONVERSIONS = 17  # row taps up to which each row is converted for every stripe of fewer rows
 FIRST, LAST = 1, 2  # ends of a row
 
@@ -103,7 +102,7 @@ def direct_edges(
         SLIDES
         and n_terms == 1
         and blocks <= 1
-        and span <= min(width, MOST_SLIDES * inner)
+        and span <= width  # two vectors hold what one slides to
         and -width <= first
         and (storage.dtype == compute or plain_window(planes.rows).taps <= MOST_CONVERSIONS)
     )
@@ -124,7 +123,7 @@ def _places(
 ) -> npt.NDArray[np.int64]:
     """Where elements stand among the sums of the first or the last columns; OUTSIDE where they do not.
 
-    Blocks that would reach beyond the row are moved into it, as `kernels.fused` does.
+    Blocks that would reach beyond the row are moved into it, as `kernels.turned` does.
     """
     depth = sources if end == FIRST else elements - 1 - sources
     block = depth // width

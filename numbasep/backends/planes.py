@@ -251,15 +251,8 @@ def prepare_pass(
     streams = _streams(planes, n_planes, dtype_out, compute) and not (edges and program.share_term)
     gather = max(1, 512 // inner)
     places, work_elements = _workspace(
-        planes,
-        program,
-        tile,
-        ring_rows if packed else 0,
-        len(sources),
-        VECTOR_BYTES // item,
-        edges,
-        packed=packed,
-    )
+        planes, program, tile, ring_rows if packed else 0, len(sources), VECTOR_BYTES // item, edges, packed=packed
+    )  # fmt: skip
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {
         g.ROWS_IN: rows.size_in, g.ROWS_OUT: rows.size_out, g.ROW_FIRST: row_window.first,

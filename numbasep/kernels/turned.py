@@ -195,9 +195,7 @@ def turned_filter(
         sides = (geometry[LEFT_ENDS] if start < 0 else 0) | (geometry[RIGHT_ENDS] if stop > size else 0)
         end, last_end = (0 if sides & 1 else blocks), (2 * blocks if sides & 2 else blocks)
         adjacent = blocks * lanes <= size  # so are the blocks of an end
-        position = base = (
-            start  # next element whose turned sums are wanted; and the one whose sums stand first
-        )
+        position = base = start  # the next element to be turned; the one whose sums stand first
         width = lanes  # of the next vector: rows are brought to alignment first
         if straight:
             width = -misalignment(y, target * item_out) % (lanes * item_out) // item_out
@@ -264,16 +262,8 @@ def turned_filter(
                     at = turned + (start + summed - base) * lanes
                     for _ in range(inner):
                         total = sum_columns(
-                            work,
-                            at,
-                            turned_stride,
-                            inner * lanes,
-                            term_first,
-                            term_stop,
-                            terms,
-                            lines,
-                            line_weights,
-                        )
+                            work, at, turned_stride, inner * lanes, term_first, term_stop, terms, lines, line_weights
+                        )  # fmt: skip
                         write_spread(work, at, inner * lanes, total)
                         at += lanes
                     summed += group

@@ -16,9 +16,8 @@ from .blocks import BlockWords, pack_items
 from .simd import VECTOR_BYTES, Block, Vector, lanes, pointer_to, span, word
 from .stripes import STRIPE_ROWS, emit_sweep
 
-TURNS = VECTOR_BYTES >= 32 or bool(
-    config.DISABLE_JIT
-)  # whether a turn in registers costs less than packing rows
+# whether a turn in registers costs less than packing rows
+TURNS = VECTOR_BYTES >= 32 or bool(config.DISABLE_JIT)
 
 _sweep, _stripe, _column = BlockWords(STRIPE_ROWS, 1), BlockWords(0, 1), BlockWords(1, 1)
 write_rows, write_spread, push_column = _sweep.write_adjacent, _sweep.write, _sweep.push_adjacent
