@@ -39,6 +39,7 @@ LARGE_SIDES = (1024, 2048, 4096)  # of images that leave it
 TILES = (64, 128, 256, 384, 512, 1024)  # sides of transforms
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 LEAST = 1e-14  # seconds of a step that proved to cost nothing
+FILLED = 1.0  # beyond the edges: such rows are packed
 DISTURBED = 6.0  # a memory this many times slower than the reference is another process
 MOST_START = 2e-4  # seconds beyond which the start of threads was disturbed
 FASTEST = 0.3  # of its share on the reference that a step takes at least: less was noise
@@ -170,21 +171,25 @@ def _measure(threads: int) -> Machine:
 # ----------------------------------------------------------------------------- direct and separable
 
 
-def _samples() -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Kernels, each with the route to take, that tell all steps apart."""
+def _samples() -> Iterator[tuple[str, NDArray[np.float64], float]]:
+    """Kernels, each with the route to take and what lies beyond the edges, that tell all steps apart."""
     for rows, columns in ((1, 1), (3, 3), (7, 7), (15, 15), (5, 41)):
-        yield "direct", trials.dense(rows, columns)
-    yield "direct", np.diag(np.linspace(1, 2, 24))
+        yield "direct", trials.dense(rows, columns), 0.0
+    yield "direct", np.diag(np.linspace(1, 2, 24)), 0.0
     for rows, columns in ((3, 3), (15, 3), (5, 9), (41, 2), (33, 33), (3, 41), (41, 19)):
-        yield "separable", trials.product(rows, columns)
+        yield "separable", trials.product(rows, columns), 0.0
     for rows, columns in ((3, 3), (9, 5), (9, 9), (25, 25)):
-        yield "separable", trials.two_terms(rows, columns)
+        yield "separable", trials.two_terms(rows, columns), 0.0
+    for rows, columns in ((3, 3), (33, 33), (3, 41), (41, 5)):
+        yield "separable", trials.product(rows, columns), FILLED
+    for rows, columns in ((3, 3), (9, 9), (25, 25)):
+        yield "separable", trials.two_terms(rows, columns), FILLED
     for rows, columns in ((45, 3), (3, 45), (45, 45)):
-        yield "separable", np.ones((rows, columns))
-    yield "direct", trials.product(3, 3, 3)
-    yield "direct", trials.product(9, 1, 1)  # packs nine planes for nine products
-    yield "separable", trials.product(3, 3, 3)
-    yield "separable", trials.product(5, 5, 5) + np.pad([[[9.0]]], 2)
+        yield "separable", np.ones((rows, columns)), FILLED
+    yield "direct", trials.product(3, 3, 3), 0.0
+    yield "direct", trials.product(9, 1, 1), 0.0  # packs nine planes for nine products
+    yield "separable", trials.product(3, 3, 3), 0.0
+    yield "separable", trials.product(5, 5, 5) + np.pad([[[9.0]]], 2), 0.0
 
 
 def _steps(dtype: np.dtype[Any], machine: Machine) -> Steps:
@@ -195,12 +200,12 @@ def _steps(dtype: np.dtype[Any], machine: Machine) -> Steps:
     """
     rows, times = [], []
     types = (dtype, np.dtype(np.uint8)) if dtype == np.float32 else (dtype,)
-    for shape, stored, (method, weights) in itertools.product(SHAPES, types, _samples()):
+    for shape, stored, (method, weights, cval) in itertools.product(SHAPES, types, _samples()):
         if weights.ndim > 2:
             shape = (round(math.prod(shape) ** (1 / 3)),) * 3
         if shape[-1] > WIDE and weights.size > SMALL_KERNEL:
             continue
-        planned = trials.plan_call(shape, weights, stored, 1, method)
+        planned = trials.plan_call(shape, weights, stored, 1, method, cval)
         _, steps = trials.facts_and_steps(planned, machine)
         x, out = np.ones(shape, stored), np.ones(shape, stored)
         rows.append(steps)

@@ -1,31 +1,26 @@
 """What a call takes: the steps that the backend will take, counted, times the seconds that one takes.
 
-The counts follow the CPU backend: which pass packs its rows and which reads the array itself, what is summed as a box,
-what is shared between terms.  They are linear in the measured constants, so these can be fitted to a few timed calls.
+`passes` counts those of one pass.  Counts are linear in the measured constants, so these can be fitted to a few timed
+calls.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from operator import add, mul
-from typing import Any, NamedTuple
+from operator import mul
+from typing import Any
 
 from numbasep import overlap
+from numbasep.boundary import Boundary
 from numbasep.facts import FormFacts, KernelFacts, RecursionFacts
 from numbasep.machine import Machine, Steps
+from numbasep.passes import STEP_ROWS, Part, Pass, dense_pass, plus, separable_pass
 from numbasep.problem import Problem
 
 PARALLEL_WORK = 4_000_000  # element operations of a pass from which it is spread over threads
 SLAB_BYTES = 4 << 20  # intermediates of volumes
-BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the packed kernel computes at a time
-STRIPE_ROWS = 8  # what the fused kernel computes at a time
-STEP_ROWS = 16  # rows of a step: also the fewest equal taps that are summed as a box
-BOX_OPERATIONS = 6  # of such a box
-SQUARE_TAPS = 6  # taps along rows from which these are transposed
+BOX_OPERATIONS = 6  # of equal taps that are summed as a box
 LINE_INNER = 16  # adjacent unfiltered numbers from which a single filtered axis runs down columns
-MOST_CONVERSIONS = 17  # row taps up to which the fused kernel converts integers
-MOST_BOX_ROWS = 40  # equal row taps up to which the fused kernel sums them one by one
 
 
 def thread_count(problem: Problem, machine: Machine) -> int:
@@ -47,44 +42,7 @@ def bytes_per_pixel(problem: Problem) -> float:
 # ------------------------------------------------------------------------------------- geometry
 
 
-class _Part(NamedTuple):
-    """A separable term in one pass."""
-
-    rows: int
-    """Non-zero taps down the rows."""
-    row_runs: int
-    """Runs of adjacent ones."""
-    row_box: bool
-    """Whether they are equal and adjacent."""
-    columns: int
-    """Non-zero taps along the columns."""
-    column_box: bool
-    """Whether these are equal and adjacent."""
-
-
-class _Pass(NamedTuple):
-    """The sizes of one pass of the plane driver."""
-
-    planes: int
-    rows: int
-    row_taps: int
-    width: int
-    """Numbers of a row of output."""
-    column_taps: int
-    inner: int
-    """Numbers from one column to the next."""
-    sources: int
-    """Input planes of an output plane."""
-    stored: bool
-    """Whether both arrays hold numbers of the compute type; otherwise they are converted."""
-
-    @property
-    def numbers(self) -> int:
-        """Numbers of output."""
-        return self.planes * self.rows * self.width
-
-
-def _plane(problem: Problem) -> _Pass:
+def _plane(problem: Problem) -> Pass:
     """The last two filtered axes of a contiguous array as rows and columns."""
     windows = problem.windows
     taken = {window.axis for window in windows[-2:]}
@@ -93,13 +51,14 @@ def _plane(problem: Problem) -> _Pass:
     stored = problem.input_dtype.kind in "fc" and problem.output_dtype.kind in "fc"
     sources = math.prod(window.taps for window in windows[:-2])
     last = windows[-1]
+    filled = problem.cval != 0 and last.boundary == Boundary.CONSTANT
     planes = problem.pixels * parts // max(last.out_size * inner, 1)
     if len(windows) == 1 and inner >= LINE_INNER:
-        return _Pass(planes, last.out_size, last.taps, inner, 1, 1, 1, stored)
+        return Pass(planes, last.out_size, last.taps, inner, 1, 1, 1, stored)
     width = last.out_size * inner
     if len(windows) > 1:
         rows = windows[-2]
-        return _Pass(
+        return Pass(
             planes // max(rows.out_size, 1),
             rows.out_size,
             rows.taps,
@@ -108,96 +67,11 @@ def _plane(problem: Problem) -> _Pass:
             inner,
             sources,
             stored,
+            filled,
         )
     others = [n for axis, n in enumerate(problem.out_shape[: last.axis]) if axis not in taken and n > 1]
     count = others[-1] if others else 1
-    return _Pass(planes // max(count, 1), count, 1, width, last.taps, inner, 1, stored)
-
-
-def _blocks(size: int, block: int) -> int:
-    return -(-size // block) * block
-
-
-# ------------------------------------------------------------------------------------- passes
-
-
-def _packed(shape: _Pass) -> Steps:
-    """What every pass takes that packs its rows first."""
-    rows = shape.planes * shape.sources * (shape.rows + shape.row_taps - 1)
-    read = rows * (shape.width + (shape.column_taps - 1) * shape.inner)
-    return Steps(
-        packed=read,
-        stored=shape.numbers,
-        converted=0 if shape.stored else read + shape.numbers,
-        rows=rows + shape.planes * shape.rows,
-        edges=rows * (shape.column_taps - 1),
-    )
-
-
-def _dense_pass(shape: _Pass, taps: int, runs: int, machine: Machine, which: int) -> Steps:
-    block = BLOCK_VECTORS * int(machine.lanes[which])
-    blocks = shape.planes * _blocks(shape.rows, BLOCK_ROWS) * _blocks(shape.width, block)
-    calls = shape.planes * -(-shape.rows // STEP_ROWS)
-    return _plus(_packed(shape), Steps(calls=calls, column_taps=blocks * taps, runs=blocks * runs))
-
-
-def _is_fused(shape: _Pass, groups: Sequence[Sequence[_Part]], machine: Machine, which: int) -> bool:
-    """Whether `kernels.fused` filters the pass, as `backends.edges` decides.
-
-    Other separable passes are priced as packed ones, also where `kernels.turned` is up to 1.3 times faster.
-    """
-    reach = (shape.column_taps - 1) * shape.inner
-    return (
-        machine.fuses
-        and len(groups) == shape.sources == 1
-        and reach <= machine.lanes[which] <= shape.width
-        and (shape.stored or shape.row_taps <= MOST_CONVERSIONS)
-        and not (groups[0][0].row_box and shape.row_taps > MOST_BOX_ROWS)
-    )
-
-
-def _separable_pass(shape: _Pass, groups: Sequence[Sequence[_Part]], machine: Machine, which: int) -> Steps:
-    """One pass of separable terms; those of a group share their taps along the columns, and that work."""
-    lanes = int(machine.lanes[which])
-    if _is_fused(shape, groups, machine, which):
-        (group,) = groups
-        taps, columns = sum(part.rows for part in group), group[0].columns
-        stripes = shape.planes * _blocks(shape.rows, STRIPE_ROWS) * _blocks(shape.width, lanes)
-        served = stripes * (taps + STRIPE_ROWS - 1) / STRIPE_ROWS
-        return Steps(
-            fused=stripes, fused_rows=stripes * taps, fused_columns=stripes * columns if columns > 1 else 0,
-            converted=0 if shape.stored else served + shape.numbers,
-        )  # fmt: skip
-    numbers, block = shape.numbers, BLOCK_VECTORS * lanes
-    rows, steps = shape.planes * _blocks(shape.rows, BLOCK_ROWS), shape.planes * -(-shape.rows // STEP_ROWS)
-    calls = column_taps = runs = line_taps = squares = square_taps = row_boxes = column_boxes = 0
-    for group in groups:
-        columns, along = group[0].columns, group[0].columns > 1
-        down = len(group) > 1 or group[0].rows > 1 or not along
-        calls += along + down
-        wide = shape.width + ((shape.column_taps - 1) * shape.inner if along else 0)
-        for part in group if down else ():
-            if part.row_box and part.rows >= STEP_ROWS:
-                row_boxes += _blocks(wide, block)
-            else:
-                column_taps += _blocks(wide, block) * part.rows
-                runs += _blocks(wide, block) * part.row_runs
-        if not along:
-            continue
-        if group[0].column_box and columns >= STEP_ROWS:
-            column_boxes += 1
-        elif columns >= SQUARE_TAPS:
-            squares, square_taps = squares + 1, square_taps + columns
-        else:
-            line_taps += columns
-    return _plus(
-        _packed(shape),
-        Steps(
-            calls=steps * calls, column_taps=rows * column_taps, runs=rows * runs, line_taps=numbers * line_taps,
-            squares=numbers * squares, square_taps=numbers * square_taps, terms=numbers * (len(groups) - 1),
-            row_boxes=rows * row_boxes, column_boxes=numbers * column_boxes,
-        ),
-    )  # fmt: skip
+    return Pass(planes // max(count, 1), count, 1, width, last.taps, inner, 1, stored, filled)
 
 
 def column_groups(form: FormFacts) -> list[list[int]]:
@@ -215,13 +89,6 @@ def column_groups(form: FormFacts) -> list[list[int]]:
     return list(groups.values())
 
 
-def _plus(a: Steps, b: Steps) -> Steps:
-    return Steps._make(map(add, a, b))
-
-
-# ------------------------------------------------------------------------------------- filters
-
-
 def direct_steps(problem: Problem, facts: KernelFacts, machine: Machine) -> Steps:
     """Steps of summation over the non-zero weights."""
     if not problem.windows or not problem.pixels:
@@ -229,7 +96,9 @@ def direct_steps(problem: Problem, facts: KernelFacts, machine: Machine) -> Step
     shape = _plane(problem)._replace(sources=facts.planes)
     taps = facts.size if problem.footprint == "window" else facts.nonzeros
     runs = facts.runs if shape.row_taps > 1 else taps
-    return _dense_pass(shape, taps, runs, machine, precision(problem))
+    if shape.column_taps == 1:  # one column of taps is a separable term
+        return separable_pass(shape, ((Part(taps, runs, False, 1, False),),), machine, precision(problem))
+    return dense_pass(shape, taps, runs, machine, precision(problem))
 
 
 def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
@@ -246,7 +115,7 @@ def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
         window = problem.windows[axis]
         made = {(groups[t], form.groups[t][axis]): t for t in range(form.rank)}
         for t in made.values():
-            lines = _Pass(
+            lines = Pass(
                 1,
                 window.out_size,
                 window.taps,
@@ -256,28 +125,29 @@ def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
                 1,
                 shape.stored or axis > 0,
             )
-            part = _Part(form.factors[t][axis], form.runs[t][axis], form.boxes[t][axis], 1, False)
-            total = _plus(total, _separable_pass(lines, ((part,),), machine, which))
+            part = Part(form.factors[t][axis], form.runs[t][axis], form.boxes[t][axis], 1, False)
+            total = plus(total, separable_pass(lines, ((part,),), machine, which))
         each = problem.pixels // window.out_size * len(made) * problem.real_dtype.itemsize
         thickness = max(1, min(window.out_size, max(SLAB_BYTES // max(each, 1), window.taps)))
         slabs = -(-window.out_size // thickness)
         total = total._replace(passes=total.passes + slabs * (len(made) + 1) - 1)
         groups = [(groups[t], form.groups[t][axis]) for t in range(form.rank)]
     parts = [[_part(problem, form, t, shape) for t in group] for group in column_groups(form)]
-    last = _Pass(
+    last = Pass(
         shape.planes, shape.rows, shape.row_taps, shape.width, shape.column_taps, shape.inner,
         len(set(groups)) if outer > 0 else 1, shape.stored or outer > 0,
+        shape.filled,
     )  # fmt: skip
-    return _plus(total, _separable_pass(last, parts, machine, which))
+    return plus(total, separable_pass(last, parts, machine, which))
 
 
-def _part(problem: Problem, form: FormFacts, t: int, shape: _Pass) -> _Part:
+def _part(problem: Problem, form: FormFacts, t: int, shape: Pass) -> Part:
     taps, runs, boxes = form.factors[t], form.runs[t], form.boxes[t]
     if len(problem.windows) > 1:
-        return _Part(taps[-2], runs[-2], boxes[-2], taps[-1], boxes[-1])
+        return Part(taps[-2], runs[-2], boxes[-2], taps[-1], boxes[-1])
     if shape.row_taps > 1 or shape.column_taps == 1:
-        return _Part(taps[-1], runs[-1], boxes[-1], 1, False)
-    return _Part(1, 1, False, taps[-1], boxes[-1])
+        return Part(taps[-1], runs[-1], boxes[-1], 1, False)
+    return Part(1, 1, False, taps[-1], boxes[-1])
 
 
 def number_parts(problem: Problem, facts: KernelFacts) -> int:
@@ -299,7 +169,7 @@ def steps_seconds(
     threads = thread_count(problem, machine)
     if problem.pixels * (operations + 4) < PARALLEL_WORK:
         threads = 1
-    fused = steps.fused > 0 and not steps.packed
+    fused = steps.fused + steps.turned > 0 and not steps.packed
     spread = one / threads + machine.copy_seconds(moved, threads, fused=fused)
     if threads > 1:
         fixed += machine.thread_seconds * halves * (steps.passes + 1)

@@ -27,7 +27,7 @@ from numbasep import reference
 Table = tuple[tuple[float, float], ...]
 T = TypeVar("T")
 
-FORMAT = 2  # of the calibration file
+FORMAT = 3  # of the calibration file
 DIRECTORY_VARIABLE = "NUMBASEP_CACHE_DIR"
 
 
@@ -70,6 +70,16 @@ class Steps(NamedTuple):
     """Their multiply-adds down columns."""
     fused_columns: float = 0.0
     """Their multiply-adds along rows."""
+    stripes: float = 0.0
+    """Stripes of rows that are filtered turned, straight from the array."""
+    turned: float = 0.0
+    """Numbers of output of these: they are turned back."""
+    turned_sums: float = 0.0
+    """Numbers of sums that are turned before."""
+    turned_rows: float = 0.0
+    """Multiply-adds of these sums."""
+    turned_columns: float = 0.0
+    """Multiply-adds between the turns."""
 
 
 @dataclass(frozen=True, slots=True)

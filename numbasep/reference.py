@@ -27,6 +27,11 @@ STEPS: tuple[dict[str, float], ...] = (
         "fused": 3e-10,
         "fused_rows": 2.1e-11,
         "fused_columns": 2.6e-11,
+        "stripes": 3e-07,
+        "turned": 1.5e-10,
+        "turned_sums": 2e-10,
+        "turned_rows": 1.4e-11,
+        "turned_columns": 1.4e-11,
     },
     {
         "passes": 2.2e-05,
@@ -47,6 +52,11 @@ STEPS: tuple[dict[str, float], ...] = (
         "fused": 6.2e-10,
         "fused_rows": 6.1e-11,
         "fused_columns": 3.1e-11,
+        "stripes": 3e-07,
+        "turned": 2.5e-10,
+        "turned_sums": 3e-10,
+        "turned_rows": 2.8e-11,
+        "turned_columns": 2.8e-11,
     },
 )
 

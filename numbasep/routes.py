@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from numbasep import cost, overlap, rounding, workspace
+from numbasep import cost, overlap, passes, rounding, workspace
 from numbasep.cost import (
     bytes_per_pixel,
     check_seconds,
@@ -164,7 +164,7 @@ def _pass_operations(form: FormFacts, t: int, axis: int) -> int:
     if not form.factors[t]:
         return 0
     taps, box = form.factors[t][axis], form.boxes[t][axis]
-    if box and taps >= cost.STEP_ROWS:
+    if box and taps >= passes.STEP_ROWS:
         return cost.BOX_OPERATIONS
     return taps if taps > 1 else 0
 

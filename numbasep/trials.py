@@ -65,16 +65,17 @@ def prepared(
 
 
 def plan_call(
-    shape: tuple[int, ...], weights: NDArray[Any], dtype: np.dtype[Any], workers: int, method: str
-) -> Plan:
-    """A plan for one route, its form chosen by the constants that ship."""
+    shape: tuple[int, ...], weights: NDArray[Any], dtype: np.dtype[Any], workers: int, method: str,
+    cval: float = 0.0,
+) -> Plan:  # fmt: skip
+    """A plan for one route, its form chosen by the constants that ship; beyond the edges is `cval` if not zero."""
     axes = tuple(range(weights.ndim))
     problem = make_problem(
         shape,
         dtype,
         dtype,
-        make_windows(shape, axes, weights.shape, "reflect", 0, flip=False),
-        cval=0.0,
+        make_windows(shape, axes, weights.shape, "constant" if cval else "reflect", 0, flip=False),
+        cval=cval,
         footprint="support",
         options=Options(method=method, workers=workers, rtol=1e-3),
         operation="correlate",

@@ -293,8 +293,8 @@ def test_a_small_image_pays_the_call_and_a_thin_kernel_the_memory():
     assert tiny.seconds == pytest.approx(MACHINE.call_seconds, rel=0.2)
     thin = only("direct", problem((4096, 4096), (1, 1)), facts((1, 1)))
     units = MACHINE.steps[0]
-    each = units.packed + units.stored + units.column_taps + units.runs
-    assert thin.seconds == pytest.approx(MACHINE.copy_seconds(2**27, 2) + each * 2**23, rel=0.1)
+    each = units.fused + units.fused_rows
+    assert thin.seconds == pytest.approx(MACHINE.copy_seconds(2**27, 2, fused=True) + each * 2**23, rel=0.1)
 
 
 def test_scattered_weights_cost_more_than_a_block():

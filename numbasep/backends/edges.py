@@ -18,12 +18,10 @@ from ..kernels.simd import VECTOR_BYTES
 from ..kernels.stripes import SLIDES
 from ..kernels.turned_words import TURNS
 from ..kernels.valid import AS_STORED
+from ..passes import MOST_BOX_ROWS, MOST_CONVERSIONS, MOST_SPAN
 from .layout import Planes, plain_window
 from .program import Program
 
-MOST_BOX_ROWS = 40  # equal row taps up to which summing them one by one is still cheaper than packing
-MOST_SPAN = 512  # elements that the taps along a row span: their turned sums stay in a first-level cache
-MOST_CONVERSIONS = 17  # row taps up to which each row is converted for every stripe of fewer rows
 FIRST, LAST = 1, 2  # ends of a row
 
 

@@ -1,0 +1,179 @@
+"""What one pass over an array takes, counted in steps: which kernel filters it, and how often that does what.
+
+The counts follow the CPU backend: `backends.edges` decides as `direct_kernel` does, `backends.program` groups terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import add
+from typing import NamedTuple
+
+from numbasep.machine import Machine, Steps
+
+BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the packed kernel computes at a time
+STRIPE_ROWS = 8  # what the kernels compute at a time that read the array itself
+STEP_ROWS = 16  # rows of a step: also the fewest equal taps that are summed as a box
+SQUARE_TAPS = 6  # taps along rows from which these are transposed
+MOST_CONVERSIONS = 17  # row taps up to which the fused kernel converts each row for every stripe
+MOST_BOX_ROWS = 40  # row taps up to which kernels sum boxes tap by tap, straight from the array
+MOST_SPAN = 512  # numbers that taps along rows span of which the turned sums stay in cache
+TURNING_LANES = 8  # of a float32 vector that makes turning sums cheaper than packing rows
+
+
+class Part(NamedTuple):
+    """A separable term in one pass."""
+
+    rows: int
+    """Non-zero taps down the rows."""
+    row_runs: int
+    """Runs of adjacent ones."""
+    row_box: bool
+    """Whether they are equal and adjacent."""
+    columns: int
+    """Non-zero taps along the columns."""
+    column_box: bool
+    """Whether these are equal and adjacent."""
+
+
+class Pass(NamedTuple):
+    """The sizes of one pass of the plane driver."""
+
+    planes: int
+    rows: int
+    row_taps: int
+    width: int
+    """Numbers of a row of output."""
+    column_taps: int
+    inner: int
+    """Numbers from one column to the next."""
+    sources: int
+    """Input planes of an output plane."""
+    stored: bool
+    """Whether both arrays hold numbers of the compute type; otherwise they are converted."""
+    filled: bool = False
+    """Whether rows are continued by a number that is not zero."""
+
+    @property
+    def numbers(self) -> int:
+        """Numbers of output."""
+        return self.planes * self.rows * self.width
+
+
+def _packed(shape: Pass) -> Steps:
+    """What every pass takes that packs its rows first."""
+    rows = shape.planes * shape.sources * (shape.rows + shape.row_taps - 1)
+    read = rows * (shape.width + (shape.column_taps - 1) * shape.inner)
+    return Steps(
+        packed=read,
+        stored=shape.numbers,
+        converted=0 if shape.stored else read + shape.numbers,
+        rows=rows + shape.planes * shape.rows,
+        edges=rows * (shape.column_taps - 1),
+    )
+
+
+def dense_pass(shape: Pass, taps: int, runs: int, machine: Machine, which: int) -> Steps:
+    """One pass of weights without structure, in `runs` runs of adjacent taps down the rows."""
+    block = BLOCK_VECTORS * int(machine.lanes[which])
+    blocks = shape.planes * _blocks(shape.rows, BLOCK_ROWS) * _blocks(shape.width, block)
+    calls = shape.planes * -(-shape.rows // STEP_ROWS)
+    return plus(_packed(shape), Steps(calls=calls, column_taps=blocks * taps, runs=blocks * runs))
+
+
+def direct_kernel(shape: Pass, groups: Sequence[Sequence[Part]], machine: Machine, which: int) -> str:
+    """The module of `kernels` that filters a separable pass straight from the array, as `backends.edges` decides."""
+    lanes, reach = machine.lanes[which], (shape.column_taps - 1) * shape.inner
+    boxes = any(_is_box(part.row_box, part.rows) or _is_box(part.column_box, part.columns)
+                for group in groups for part in group)  # fmt: skip
+    if shape.filled or lanes > shape.width or reach > MOST_SPAN or (boxes and shape.row_taps > MOST_BOX_ROWS):
+        return ""
+    short = reach <= lanes and (shape.stored or shape.row_taps <= MOST_CONVERSIONS)
+    if machine.fuses and len(groups) == 1 and short:
+        return "fused"
+    return "turned" if machine.lanes[0] >= TURNING_LANES else ""
+
+
+def _is_box(equal: bool, taps: int) -> bool:
+    return equal and taps >= STEP_ROWS
+
+
+def _fused_pass(shape: Pass, group: Sequence[Part], lanes: int) -> Steps:
+    """One pass of terms that share their few taps along the columns, straight from the array."""
+    taps, columns = sum(part.rows for part in group), group[0].columns
+    stripes = shape.planes * _blocks(shape.rows, STRIPE_ROWS) * _blocks(shape.width, lanes)
+    served = stripes * (taps + STRIPE_ROWS - 1) / STRIPE_ROWS
+    return Steps(
+        fused=stripes, fused_rows=stripes * taps, fused_columns=stripes * columns if columns > 1 else 0,
+        converted=0 if shape.stored else served + shape.numbers,
+    )  # fmt: skip
+
+
+def _turned_pass(shape: Pass, groups: Sequence[Sequence[Part]], lanes: int) -> Steps:
+    """One pass of any terms straight from the array: a stripe has as many rows as a vector has lanes."""
+    stripes = shape.planes * -(-shape.rows // lanes)
+    width = _blocks(shape.width, lanes)
+    sums = stripes * lanes * (width + lanes)  # vectors are moved to alignment
+    numbers = stripes * lanes * width
+    # a run begins with as many rows as a stripe has: like one more tap
+    taps = sum(part.rows + part.row_runs for group in groups for part in group)
+    served = sums * (taps + len(groups) * (STRIPE_ROWS - 1)) / STRIPE_ROWS
+    return Steps(
+        stripes=stripes, turned=numbers, turned_sums=sums * len(groups), turned_rows=sums * taps,
+        turned_columns=numbers * sum(group[0].columns + 1 for group in groups),
+        converted=0 if shape.stored else served + shape.numbers,
+    )  # fmt: skip
+
+
+def separable_pass(shape: Pass, groups: Sequence[Sequence[Part]], machine: Machine, which: int) -> Steps:
+    """One pass of separable terms; those of a group share their taps along the columns, and that work."""
+    lanes = int(machine.lanes[which])
+    match direct_kernel(shape, groups, machine, which):
+        case "fused":
+            return _fused_pass(shape, groups[0], lanes)
+        case "turned":
+            return _turned_pass(shape, groups, lanes)
+    return _packed_pass(shape, groups, lanes)
+
+
+def _packed_pass(shape: Pass, groups: Sequence[Sequence[Part]], lanes: int) -> Steps:
+    """The same on rows that are packed first."""
+    numbers, block = shape.numbers, BLOCK_VECTORS * lanes
+    rows, steps = shape.planes * _blocks(shape.rows, BLOCK_ROWS), shape.planes * -(-shape.rows // STEP_ROWS)
+    calls = column_taps = runs = line_taps = squares = square_taps = row_boxes = column_boxes = 0
+    for group in groups:
+        columns, along = group[0].columns, group[0].columns > 1
+        down = len(group) > 1 or group[0].rows > 1 or not along
+        calls += along + down
+        wide = shape.width + ((shape.column_taps - 1) * shape.inner if along else 0)
+        for part in group if down else ():
+            if _is_box(part.row_box, part.rows):
+                row_boxes += _blocks(wide, block)
+            else:
+                column_taps += _blocks(wide, block) * part.rows
+                runs += _blocks(wide, block) * part.row_runs
+        if not along:
+            continue
+        if _is_box(group[0].column_box, columns):
+            column_boxes += 1
+        elif columns >= SQUARE_TAPS:
+            squares, square_taps = squares + 1, square_taps + columns
+        else:
+            line_taps += columns
+    return plus(
+        _packed(shape),
+        Steps(
+            calls=steps * calls, column_taps=rows * column_taps, runs=rows * runs, line_taps=numbers * line_taps,
+            squares=numbers * squares, square_taps=numbers * square_taps, terms=numbers * (len(groups) - 1),
+            row_boxes=rows * row_boxes, column_boxes=numbers * column_boxes,
+        ),
+    )  # fmt: skip
+
+
+def plus(a: Steps, b: Steps) -> Steps:
+    """Steps of two passes together."""
+    return Steps._make(map(add, a, b))
+
+
+def _blocks(size: int, block: int) -> int:
+    return -(-size // block) * block
