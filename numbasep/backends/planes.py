@@ -29,6 +29,7 @@ from .program import Program
 Array = npt.NDArray[Any]
 
 STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
+PAGE_BYTES = 4096  # processors foresee the next line of a row only where no other row shares its page
 TURNED_COLUMNS = 128  # of turned sums besides those that the taps span: they are moved back once in so many
 SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
 TASKS_PER_THREAD = 4
@@ -251,7 +252,8 @@ def prepare_pass(
     streams = _streams(planes, n_planes, dtype_out, compute) and not (edges and program.share_term)
     gather = max(1, 512 // inner)
     places, work_elements = _workspace(
-        planes, program, tile, ring_rows if packed else 0, len(sources), VECTOR_BYTES // item, edges, packed=packed
+        planes, program, tile, ring_rows if packed else 0, len(sources), VECTOR_BYTES // item, edges,
+        item_in=storage_in.dtype.itemsize, packed=packed,
     )  # fmt: skip
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {
@@ -297,11 +299,11 @@ def prepare_pass(
 
 def _workspace(
     planes: Planes, program: Program, tile: int, ring_rows: int, sources: int, line: int, edges: Edges | None,
-    *, packed: bool,
+    *, item_in: int, packed: bool,
 ) -> tuple[dict[int, int], int]:  # fmt: skip
     """Where everything stands in a thread's workspace, named as in `kernels.geometry`, and the elements of it all.
 
-    `line` is a vector's lanes.
+    `line` is a vector's lanes, `item_in` the bytes of an element of the input.
     """
     taps, inner = plain_window(planes.columns).taps, planes.inner
     window = plain_window(planes.rows).taps + STEP_ROWS - 1
@@ -331,12 +333,14 @@ def _workspace(
     }  # fmt: skip
     if edges is None:
         return places, at
+    stripe = STRIPE_ROWS if edges.short else line
+    short_rows = planes.columns.size_in * inner * item_in < PAGE_BYTES
     columns = 2 * ((taps - 1 + STRIPE_ROWS) * inner + line) + TURNED_COLUMNS
     terms, square = max(program.share_term, len(program.terms) - program.share_term), line * line
     places |= {
         g.SUMS: at, g.ENDS: at + square + line, g.END_BLOCKS: edges.blocks, g.EDGE_LAST: edges.last,
         g.LEFT_ENDS: edges.left, g.RIGHT_ENDS: edges.right, g.TURNED_WIDTH: columns,
-        g.STRIPE_ROWS: STRIPE_ROWS if edges.short else line,
+        g.STRIPE_ROWS: stripe, g.AHEAD: stripe * planes.rows.stride_in if short_rows else 0,
         g.TURNED_SUMS: at + square + line + 2 * terms * max(edges.blocks, 1) * square + square,
     }  # fmt: skip
     return places, places[g.TURNED_SUMS] + (terms * (columns + line) + line) * line

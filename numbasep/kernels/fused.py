@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 from .geometry import (
+    AHEAD,
     COLUMN_FIRST,
     COLUMN_TAPS,
     COLUMNS_IN,
@@ -18,6 +19,7 @@ from .geometry import (
     FIRST_RUN,
     INNER,
     ROW_STRIDE_OUT,
+    ROW_TAPS,
     RUN_LENGTH,
     RUN_ROW,
     RUN_STOP,
@@ -30,6 +32,7 @@ from .memory import Storage, misalignment
 from .simd import VECTOR_BYTES, peek
 from .stripes import (
     STRIPE_ROWS,
+    ask_for_rows,
     divide_stripe,
     fma_stripe,
     mix_stripes,
@@ -107,30 +110,34 @@ def stripe_filter(
         plain = geometry[COLUMN_TAPS] == 1
         ends = geometry[ENDS]  # in memory: registers are for the stripes of the main loop
         end = STRIPE_ROWS * lanes
-        if first + reach < 0 or first + count + reach + 2 * lanes > size:
+        stream = geometry[STREAM] and geometry[ROW_STRIDE_OUT] % lanes == 0
+        head = 0  # elements until rows are aligned
+        if stream:
+            head = -misalignment(y, target * item) % (lanes * item) // item
+        stop = head + -(-(count - head) // lanes) * lanes if plain else count + reach + 2 * lanes
+        if first + reach < 0 or first + stop > size:
             for side in range(2):
                 far = sum_rows(
                     x, table, row, side * (size - lanes), first_run, last_run, runs, weights, storage_in, like
                 )
                 save_stripe(work, ends + side * end, far)
-        stream = geometry[STREAM] and geometry[ROW_STRIDE_OUT] % lanes == 0
-        head = 0  # elements until rows are aligned
-        if stream:
-            head = -misalignment(y, target * item) % (lanes * item) // item
         width = min(head, count) if head else lanes
         near = zero_stripe(like)
+        soon = row + geometry[ROW_TAPS] - 1  # the first row that the stripe before has not read
         done = 0
-        ready = False  # whether `near` belongs to the next output vector
+        ready = plain  # whether `near` belongs to the next output vector, or none does
         while done < count:
-            column = first + done + reach + (lanes if ready else 0)
+            column = first + done + reach + (lanes if ready and not plain else 0)
             if column < 0:
                 far = mix_stripes(work, ends, edges, column - reach)
             elif column + lanes > size:
                 far = mix_stripes(work, ends, edges, geometry[EDGE_LAST] + column - (size - lanes))
             else:
                 far = sum_rows(x, table, row, column, first_run, last_run, runs, weights, storage_in, like)
+                if geometry[AHEAD]:
+                    ask_for_rows(x, table, soon, STRIPE_ROWS, geometry[AHEAD] + column, storage_in)
             if ready:
-                total = near if plain else sum_columns(near, far, tap, shifts, line_weights, like)
+                total = far if plain else sum_columns(near, far, tap, shifts, line_weights, like)
                 part = min(width, count - done)
                 at = target + done
                 if share:
@@ -148,7 +155,7 @@ def stripe_filter(
                     else:
                         write_stripe(y, at, geometry[ROW_STRIDE_OUT], rows, storage_out, total)
                 done += part
-                ready = part == lanes
+                ready = plain or part == lanes
                 width = lanes
             else:
                 ready = True

@@ -41,6 +41,7 @@ are ordinary planes.  All distances count elements, not bytes.
     GATHER,  # columns of a strided row that are gathered at once
     DIRECT,  # 1: rows that lie in the array are filtered from there (`fused`, `turned`), not packed
     STRIPE_ROWS,  # as many output rows at a time
+    AHEAD,  # elements from a row to the one that the next stripe reads in its place; 0: processors foresee it
     SUMS,  # where a stripe's sums down the rows stand in the workspace, one vector of columns at a time
     TURNED_SUMS,  # where such sums stand column by column, after a vector's worth of slack
     TURNED_WIDTH,  # as many columns of each term
@@ -56,7 +57,7 @@ are ordinary planes.  All distances count elements, not bytes.
     SHARE_TERM,  # first term of the share that finished sums are divided by; 0: there is none
     SHARE,  # where the rows of that share start
     GEOMETRY,  # number of entries
-) = range(49)
+) = range(50)
 
 # kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
 (

@@ -15,6 +15,7 @@ from numba import types
 from numba.core import cgutils, config
 
 from .blocks import BlockWords, items_of, pack_items
+from .jit import inlined
 from .memory import (
     _decode_vector,
     _encode_vector,
@@ -25,6 +26,7 @@ from .memory import (
     _masked_store,
     _memory,
     _store_first_twin,
+    prefetch,
 )
 from .simd import (
     LLVM_TYPES,
@@ -66,6 +68,13 @@ def _table_vector(
     pointer = _memory(context, builder, memory, builder.add(start, offset), storage.element, kind)
     raw = builder.load(pointer, align=1)
     return emit_view(builder, _decode_vector(builder, storage, raw, context.get_value_type(vector)), view)
+
+
+@inlined
+def ask_for_rows(memory, table, first, count, offset, storage):
+    """Ask for one cache line of each of `count` rows, `offset` elements from where the table says."""
+    for row in range(first, first + count):
+        prefetch(memory, table[row] + offset, storage)
 
 
 def emit_sweep(

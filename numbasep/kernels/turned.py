@@ -11,6 +11,7 @@ import functools
 from typing import Any
 
 from .geometry import (
+    AHEAD,
     COLUMN_FIRST,
     COLUMN_TAPS,
     COLUMNS_IN,
@@ -24,6 +25,7 @@ from .geometry import (
     LEFT_ENDS,
     RIGHT_ENDS,
     ROW_STRIDE_OUT,
+    ROW_TAPS,
     RUN_LENGTH,
     RUN_ROW,
     RUN_SHIFT,
@@ -39,6 +41,7 @@ from .memory import Storage, misalignment
 from .simd import VECTOR_BYTES, load, peek, store
 from .stripes import (
     STRIPE_ROWS,
+    ask_for_rows,
     divide_stripe,
     fma_stripe,
     normalise_stripe,
@@ -200,6 +203,7 @@ def turned_filter(
         if straight:
             width = -misalignment(y, target * item_out) % (lanes * item_out) // item_out
             width = width if width else lanes
+        soon = row + geometry[ROW_TAPS] - 1  # the first row that the stripe before has not read
         done = summed = 0  # output elements; finished sums replace the turned ones under their first taps
         while done < count:
             part = min(width, count - done)
@@ -246,6 +250,8 @@ def turned_filter(
                             column = max(column, 0)
                         known = position - column
                         position = column + lanes
+                        if geometry[AHEAD]:
+                            ask_for_rows(x, table, soon, lanes, geometry[AHEAD] + column, storage_in)
                     for term in range(term_first, term_stop):
                         sum_rows(
                             x, table, row, rows, column, terms, term, runs, weights, storage_in, work, sums
