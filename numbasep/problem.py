@@ -80,7 +80,9 @@ class Options:
             rtol = _real("rtol", self.rtol)
             if not 0 <= rtol < 1:
                 raise ValueError(f"rtol must be None or a number in [0, 1), got {self.rtol!r}")
-        if self.workers is not None and integer("workers", self.workers) < 1:
+        if self.workers is not None and (
+            isinstance(self.workers, bool) or integer("workers", self.workers) < 1
+        ):
             raise ValueError(f"workers must be None or a positive integer, got {self.workers!r}")
 
 

@@ -1,7 +1,7 @@
 """What every filter must return, written to be read and believed, not to be fast.
 
-Nothing here imports numbasep.  Each function says the definition: one shifted copy of the continued array
-for each weight, times that weight, added up in float64, complex128, or Python integers.  `test_oracle.py`
+Nothing here imports numbasep.  Each function says the definition: the continued array as each weight sees it,
+times that weight, added up in float64, complex128, or Python integers.  `test_oracle.py`
 compares this module with SciPy; everything else is compared with this module.
 """
 
@@ -107,6 +107,8 @@ def correlate(
             axes, weights.shape, per_axis(mode, len(axes)), per_axis(origin, len(axes)), strict=True
         )
     ]
+    for axis, taps, (first, count, m) in zip(axes, weights.shape, places, strict=True):
+        x = shifted(x, axis, first, count + taps - 1 if count else 0, m, cval)
     shape = list(x.shape)
     for axis, (_, count, _) in zip(axes, places, strict=True):
         shape[axis] = count
@@ -115,10 +117,10 @@ def correlate(
         for k in itertools.product(*map(range, weights.shape)):
             if weights[k] == 0 and not every_tap:
                 continue
-            sample = x
-            for axis, tap, (first, count, m) in zip(axes, k, places, strict=True):
-                sample = shifted(sample, axis, first + tap, count, m, cval)
-            total = total + weights[k] * sample
+            under = [slice(None)] * x.ndim
+            for axis, tap, (_, count, _) in zip(axes, k, places, strict=True):
+                under[axis] = slice(tap, tap + count)
+            total = total + weights[k] * x[tuple(under)]
     return total
 
 

@@ -106,6 +106,28 @@ def shapes(
     )
 
 
+def long_shapes() -> st.SearchStrategy[tuple[int, ...]]:
+    """Rows of many vectors, more of them than a stripe or a step has: planes, colour images, short volumes, lines."""
+    rows, columns = (
+        st.sampled_from([17, 24, 31, 50, 66, 73]),
+        st.sampled_from([64, 69, 97, 128, 331, 512, 700]),
+    )
+    return st.one_of(
+        st.tuples(rows, columns),
+        st.tuples(rows, columns),
+        st.tuples(st.integers(64, 80), st.integers(512, 700)),
+        st.tuples(rows, st.integers(64, 240), st.just(3)),
+        st.tuples(st.integers(2, 4), rows, st.integers(64, 150)),
+        st.tuples(st.integers(64, 40_000)),
+    )
+
+
+def long_taps(count: int) -> st.SearchStrategy[tuple[int, ...]]:
+    """Kernels of up to 80 taps along an axis, and 1600 in all."""
+    each = st.one_of(st.integers(1, 20), st.integers(17, 80))
+    return st.tuples(*[each] * count).filter(lambda taps: np.prod(taps) <= 1600)
+
+
 # --------------------------------------------------------------------------- kernels
 
 
@@ -128,7 +150,13 @@ def kernel(kind: str, taps: tuple[int, ...], seed: int) -> np.ndarray:
         return rng.random(taps) + 0.1
     if kind == "complex":
         return rng.normal(size=taps) + 1j * rng.normal(size=taps)
-    terms = {"separable": 1, "integer separable": 1, "two terms": 2, "integer two terms": 2}[kind]
+    terms = {
+        "separable": 1,
+        "integer separable": 1,
+        "two terms": 2,
+        "integer two terms": 2,
+        "three terms": 3,
+    }[kind]
     total = np.zeros(taps, int if "integer" in kind else float)
     for _ in range(terms):
         product = np.ones(())

@@ -114,6 +114,23 @@ def test_every_filter_is_in_the_table() -> None:
     assert {name for name in nsp.__all__ if name not in others} == set(FILTERS)
 
 
+@pytest.mark.parametrize("name", [name for name in FILTERS if not name.startswith("generic")])
+def test_true_is_no_number_of_workers(name: str) -> None:
+    """Nor after the same call with 1, which equals True: calls are remembered by their arguments."""
+    arguments, _ = FILTERS[name]
+    refuse(name, arguments, {"workers": True}, "workers")
+    for _ in range(2):
+        getattr(nsp, name)(X, *arguments, workers=1)
+    refuse(name, arguments, {"workers": True}, "workers")
+
+
+def test_equal_numbers_of_another_type_are_refused_after_those_that_are_allowed() -> None:
+    wrong = np.float32(1)
+    for _ in range(2):
+        nsp.convolve1d(X, [1, 2, 1], axis=1, output=np.zeros((4, 5)))
+        refuse("convolve1d", ([1, 2, 1],), {"axis": wrong}, "axis")
+
+
 @pytest.mark.parametrize("case", EVERYWHERE)
 @pytest.mark.parametrize("name", FILTERS)
 def test_keywords_of_every_filter(name: str, case: str) -> None:

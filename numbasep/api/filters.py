@@ -31,7 +31,9 @@ def _filter_line(
     input: npt.ArrayLike, weights: npt.ArrayLike, axis: int, output: Any, mode: Any, cval: Any, origin: Any,
     *, flip: bool, shared: tuple[Any, ...], nan_policy: str, mask: Any,
 ) -> Array:  # fmt: skip
-    key = shortcuts.key((axis, mode, cval, origin, flip, shared, nan_policy), input, output, mask, weights)
+    operation = "convolve1d" if flip else "correlate1d"
+    arguments = (operation, axis, mode, cval, origin, *shared, nan_policy)
+    key = shortcuts.key(arguments, input, output, mask, weights)
     if (plan := shortcuts.find(key)) is not None:
         return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
@@ -39,8 +41,7 @@ def _filter_line(
     taps = as_taps(weights, "weights", origin, mode, flip=flip)
     return filter_terms(
         x, [{axis: taps}], output, {axis: mode}, cval, options=make_options(*shared), nan_policy=nan_policy,
-        mask=mask, operation="convolve1d" if flip else "correlate1d",
-        remember=functools.partial(shortcuts.keep, key),
+        mask=mask, operation=operation, remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
@@ -224,7 +225,7 @@ def uniform_filter1d(
     array([4, 3, 4, 1, 4, 6, 6, 3])
     """
     shared = (method, rtol, workers, device, cast)
-    arguments = ("uniform_filter1d", size, axis, mode, cval, origin, shared, nan_policy)
+    arguments = ("uniform_filter1d", size, axis, mode, cval, origin, *shared, nan_policy)
     key = shortcuts.key(arguments, input, output, mask)
     if (plan := shortcuts.find(key)) is not None:
         return execute.filter_array(plan, np.asarray(input), output)
@@ -296,7 +297,7 @@ def uniform_filter(
     array([0.33333333, 1.        , 2.        , 2.66666667])
     """
     shared = (method, rtol, workers, device, cast)
-    arguments = ("uniform_filter", size, mode, cval, origin, axes, shared, nan_policy)
+    arguments = ("uniform_filter", size, mode, cval, origin, axes, *shared, nan_policy)
     key = shortcuts.key(arguments, input, output, mask)
     if (plan := shortcuts.find(key)) is not None:
         return execute.filter_array(plan, np.asarray(input), output)

@@ -253,7 +253,7 @@ def gaussian_filter1d(
         truncate,
         radius,
         spacing,
-        shared,
+        *shared,
         nan_policy,
     )
     key = shortcuts.key(arguments, input, output, mask)
@@ -348,7 +348,7 @@ def gaussian_filter(
         radius,
         axes,
         spacing,
-        shared,
+        *shared,
         nan_policy,
     )
     key = shortcuts.key(arguments, input, output, mask)

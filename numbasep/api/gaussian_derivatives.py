@@ -100,7 +100,7 @@ def gaussian_laplace(
     array([1.99, 1.99])
     """
     choices = (method, rtol, workers, device, nan_policy, cast)
-    arguments = ("gaussian_laplace", sigma, mode, cval, axes, spacing, tuple(kwargs.items()), choices)
+    arguments = ("gaussian_laplace", sigma, mode, cval, axes, spacing, tuple(kwargs.items()), *choices)
     key = shortcuts.key(arguments, input, output, mask)
     if (plan := shortcuts.find(key)) is not None:
         return execute.filter_array(plan, np.asarray(input), output)
@@ -203,7 +203,7 @@ def gaussian_gradient_magnitude(
     number = magnitude_type(x.dtype, dtype)
 
     shared = (method, rtol, workers, device, nan_policy, cast)
-    arguments = ("gradient", sigma, mode, cval, axes, spacing, tuple(kwargs.items()), number, shared)
+    arguments = ("gradient", sigma, mode, cval, axes, spacing, tuple(kwargs.items()), number.char, *shared)
 
     def derivative(a: GaussianAxis) -> Array:
         key = shortcuts.key((*arguments, a.axis), x, None, mask)

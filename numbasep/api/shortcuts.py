@@ -9,6 +9,9 @@ import numpy as np
 from .. import machine
 from ..planner import Plan
 
+PLAIN = frozenset({str, type(None), int, float, complex, tuple, np.int64, np.float64})
+"""Types of arguments that calls are known by: of others, some equal a number (True == 1) but are not allowed for it."""
+
 
 class Shortcuts:
     """Plans by the arguments of a call: a repeated call skips everything but running."""
@@ -21,7 +24,7 @@ class Shortcuts:
 
     def key(self, arguments: tuple[Any, ...], input: Any, output: Any, mask: Any, weights: Any = None) -> Any:
         """What a call is known by; None for one that is not remembered."""
-        if type(input) is not np.ndarray or mask is not None:
+        if type(input) is not np.ndarray or mask is not None or not PLAIN.issuperset(map(type, arguments)):
             return None
         kind = None
         if output is not None:

@@ -180,7 +180,10 @@ def singular_bases(filters: Array) -> tuple[Array, Array, Array]:
     """Batched decomposition of the (kh * kw, K) matrix of every input channel, in float64."""
     kh, kw, channels, outputs = filters.shape
     matrices = filters.astype(np.float64).transpose(2, 0, 1, 3).reshape(channels, kh * kw, outputs)
-    u, s, vt = np.linalg.svd(matrices, full_matrices=False)
+    _, s, vt = np.linalg.svd(matrices, full_matrices=False)
+    # LAPACK's vectors may be some twenty epsilons off: projected on what the matrix itself spans, products are not.
+    u, _ = np.linalg.qr(matrices @ vt.transpose(0, 2, 1))
+    vt = u.transpose(0, 2, 1) @ matrices / np.where(s > 0, s, 1.0)[:, :, None]
     return u, s, vt
 
 
