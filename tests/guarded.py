@@ -17,7 +17,9 @@ import numpy as np
 
 import numbasep as nsp
 from numbasep import nn
-from numbasep.backends import planes, recursive, threads
+from numbasep.api import build
+from numbasep.api.shortcuts import shortcuts
+from numbasep.backends import planes, recursive, staging, threads
 from numbasep.kernels import nn_first, nn_last
 from numbasep.kernels import plane as drivers
 
@@ -54,7 +56,7 @@ def spy() -> None:
     def noted(compute: Any, storage_in: Any, storage_out: Any, **flags: Any) -> Any:
         seen.update(
             f"{name}={flags[name]}"
-            for name in ("direct", "packed", "boxes", "view", "share")
+            for name in ("direct", "turned", "packed", "boxes", "view", "share")
             if name in flags
         )
         seen.update((f"in {storage_in.dtype.char}", f"out {storage_out.dtype.char}", f"sums {compute.char}"))
@@ -84,6 +86,14 @@ def spy() -> None:
         return own(dtype)
 
     recursive.kernels.kernel_addresses = recursions
+    for name in ("gatherer", "scatterer"):
+        mover = getattr(staging.strided, name)
+
+        def moved(*kinds: Any, own: Any = mover, name: str = name) -> Any:
+            seen.add(f"{name} {''.join(kind.dtype.char for kind in kinds)}")
+            return own(*kinds)
+
+        setattr(staging.strided, name, moved)
     planes.STREAM_BYTES = 4096
     threads.aligned = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
     threads._pool._take = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
@@ -109,7 +119,7 @@ def planes_of_any_width() -> None:
     small, long = np.outer([1, 2, 1], [1, 3, 3, 1]), np.outer(rng.random(9), rng.random(25))
     for width, dtype in itertools.product(range(1, 71), ("f4", "f8", "u1")):
         x = samples((5, width), dtype)
-        out, mode = np.zeros_like(x), ("reflect", "wrap", "mirror", "nearest", "constant")[width % 5]
+        out, mode = np.zeros_like(x), MODES[width % 5]
         check(lambda a, b, m=mode: nsp.convolve(a, small, b, m, 1.0, method="separable"), x, out)
         check(lambda a, b, m=mode: nsp.convolve(a, long, b, m, 1.0, method="separable"), x, out)
         check(lambda a, b, m=mode: nsp.correlate(a, DENSE, b, m, method="direct"), x, out)
@@ -120,6 +130,7 @@ def planes_of_any_width() -> None:
                 check(lambda a, b, k=kernel: nsp.convolve(a, k, b, nan_policy="omit"), gaps, out)
 
 
+MODES = ("reflect", "wrap", "mirror", "nearest", "constant")
 DENSE = np.array([[1.0, -2, 3, 0.5], [0.3, 1, -1, 2], [2, 1, 0.1, -0.7]])
 DTYPES = ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16")
 SHAPES = ((1,), (67,), (2, 3), (33, 65), (18, 33, 3), (300, 1), (2, 3, 4, 5))
@@ -149,6 +160,37 @@ def every_type_and_rank() -> None:
             if len(shape) < 3:
                 kernel = rng.random((7,) * len(shape))
                 check(lambda a, b, k=kernel: nsp.convolve(a, k, b, method="fft", rtol=1e-3), x, real)
+
+
+def strided_columns() -> None:
+    """Every second, third or fourth column, and mirrored columns: straight from the array, and by way of slabs."""
+    small, long = np.outer([1, 2, 1], [1, 3, 3, 1]), np.outer(rng.random(9), rng.random(25))
+    for least in (1 << 60, 1):
+        staging.LEAST = least
+        build.plans.clear()
+        shortcuts.clear()
+        sizes = ((1, 2), (2, 3), (7, 4), (16, 2), (33, 4), (70, 3), (41, 2))
+        for (width, step), dtype in itertools.product(sizes, DTYPES[1:]):
+            x = samples((19, step * (width - 1) + 1), dtype)
+            out, mode = np.zeros_like(x), MODES[width % 5]
+            for kernel in (small, long) if dtype in ("f4", "f8") else (small,):
+                check(lambda a, b, k=kernel: nsp.convolve(a[:, ::step], k, b[:, ::step], mode, 1.0), x, out)
+                check(lambda a, b, k=kernel: nsp.convolve(a[:, ::-1], k, b[:, ::-1], mode, 1.0), x, out)
+                check(lambda a, b, k=kernel: nsp.convolve(a[:, ::-1], k, b, mode, 1.0), x, out)
+
+
+def terms_straight_from_the_array() -> None:
+    """Sums of long terms, by stripes of more rows than there are and of fewer, in every mode."""
+    for (rows, width), dtype in itertools.product(((3, 40), (17, 64), (33, 97), (50, 150)), DTYPES[1:12]):
+        x = samples((rows, width), dtype)
+        for terms, mode in zip((1, 2, 3, 2, 1), MODES, strict=True):
+            kernel = rng.random((19, terms)) @ rng.random((terms, 33))
+            for result in {dtype, "f4" if dtype == "f4" else "f8"}:
+                check(
+                    lambda a, b, k=kernel, m=mode: nsp.convolve(a, k, b, m, 0.0, method="separable"),
+                    x,
+                    np.zeros((rows, width), result),
+                )
 
 
 def long_gaussians() -> None:
@@ -207,6 +249,9 @@ def layers() -> None:
 
 if __name__ == "__main__":
     spy()
-    for family in (planes_of_any_width, every_type_and_rank, long_gaussians, layers):
+    for family in (
+        planes_of_any_width, terms_straight_from_the_array, every_type_and_rank, long_gaussians, layers,
+        strided_columns,
+    ):  # fmt: skip
         family()
     print(checked, *sorted(seen), sep="\n")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+PATIENCE = float(os.environ.get("NUMBASEP_TEST_PATIENCE", "300"))  # seconds
 
 
-def run_program(source: str | Path, *arguments: str, timeout: float = 300, **environment: str) -> Any:
+def run_program(source: str | Path, *arguments: str, timeout: float = PATIENCE, **environment: str) -> Any:
     """Run Python source, or a file of it; one that hangs raises `subprocess.TimeoutExpired`."""
     return subprocess.run(
         [sys.executable, "-P", *(["-c", source] if isinstance(source, str) else [str(source)]), *arguments],
@@ -23,7 +24,9 @@ def run_program(source: str | Path, *arguments: str, timeout: float = 300, **env
     )
 
 
-def assert_succeeds(source: str | Path, *arguments: str, timeout: float = 300, **environment: str) -> str:
+def assert_succeeds(
+    source: str | Path, *arguments: str, timeout: float = PATIENCE, **environment: str
+) -> str:
     """Run Python source that must end by itself and with exit code 0; its output."""
     __tracebackhide__ = True
     done = run_program(source, *arguments, timeout=timeout, **environment)

@@ -1,4 +1,9 @@
-"""No read and no write outside the arrays: guard pages, canaries, and Numba's own check of every index."""
+"""No read and no write outside the arrays: guard pages round them, and canaries between their elements.
+
+Kernels read and write vectors at addresses that they compute, which ``NUMBA_BOUNDSCHECK=1`` does not see; it checks
+arrays that are indexed, here tables.  So pages that may not be touched are the check of compiled kernels, and the tests
+marked `jitoff` (``NUMBA_DISABLE_JIT=1``) that of their indices: there each access is a slice that must be inside.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +19,12 @@ import numbasep as nsp
 
 PROGRAM = Path(__file__).parent / "guarded.py"
 FAMILIES = {
-    "direct=True", "direct=False", "packed=True", "packed=False", "boxes=True", "boxes=False", "view=0", "view=1",
-    "view=2", "view=3", "share=True", "share=False", "stream=True", "stream=False", "sums f", "sums d", "recursive f",
-    "recursive d", *(f"{way} {code}" for way in ("in", "out") for code in "bBhHiIlLefd"),
+    "direct=True", "direct=False", "turned=True", "turned=False", "packed=True", "packed=False", "boxes=True",
+    "boxes=False", "view=0", "view=1", "view=2", "view=3", "share=True", "share=False", "stream=True", "stream=False",
+    "sums f", "sums d", "recursive f", "recursive d",
+    *(f"{way} {code}" for way in ("in", "out") for code in "bBhHiIlLefd"),
+    *(f"gatherer {code}{'f' if code in 'bBhHef' else 'd'}" for code in "bBhHiIlLefd"),
+    *(f"scatterer {code}" for code in "BHIL"),
     *(f"{p} {d} {c}" for p in ("dense", "spatial", "unfold") for d in ("first", "last") for c in "fd"),
 }  # fmt: skip
 """What `guarded.py` must have run: how rows reach the sums, types of the array, of the result, of the sums."""

@@ -142,3 +142,10 @@ def test_workspaces_that_are_kept_are_bounded() -> None:
     (launch,) = plan.kernel.launches.values()
     for step, _, _ in launch.steps:
         assert len(step.spare) * step.workspace <= planes.SPARE_BYTES
+
+
+def test_remembered_calls_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(shortcuts), "LIMIT", 8)
+    for i in range(30):
+        nsp.convolve1d(X, TAPS, mode="constant", cval=float(i))
+        assert len(shortcuts._plans) <= 8

@@ -45,14 +45,14 @@ calls = [
 ]
 expected = [call(workers=1) for call in calls]
 
-def is_right(i):
+def is_right(i, **options):
     i %= len(calls)
-    return bool(np.array_equal(calls[i](), expected[i]))
+    return bool(np.array_equal(calls[i](**options), expected[i]))
 """
 FOUR_THREADS = """
 import concurrent.futures
 def work(first):
-    return all(is_right(first + i) for i in range(500))
+    return all(is_right(first + i, workers=(None, 2)[i % 2]) for i in range(500))  # None: a share, perhaps 1
 with concurrent.futures.ThreadPoolExecutor(4) as pool:
     assert all(pool.map(work, range(4)))
 nsp.convolve(np.ones((2000, 500), "f4"), np.ones((3, 3)), workers=2)
@@ -257,11 +257,15 @@ def test_setting_is_restored_after_an_error(monkeypatch: pytest.MonkeyPatch) -> 
         raise KeyboardInterrupt
 
     nsp.convolve(X, W)
-    monkeypatch.setattr(planes.drivers, "run_parallel", interrupted)
-    with nsp.num_threads(2), pytest.raises(KeyboardInterrupt):
-        nsp.convolve(X, W)
-    monkeypatch.undo()
-    assert (during, numba.get_num_threads()) == ([2], before)
+    numba.set_num_threads(1)  # other than that of the call
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(planes.drivers, "run_parallel", interrupted)
+            with nsp.num_threads(2), pytest.raises(KeyboardInterrupt):
+                nsp.convolve(X, W)
+        assert (during, numba.get_num_threads()) == ([2], 1)
+    finally:
+        numba.set_num_threads(before)
     assert not threads._busy
     np.testing.assert_array_equal(nsp.convolve(X, W), nsp.convolve(X, W, workers=1))
 

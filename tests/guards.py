@@ -1,0 +1,258 @@
+"""What keeps numbasep from crashing, hanging and lying, taken away piece by piece: each time a test must fail.
+
+A guard is a few words of the source.  In a copy of the project they are replaced by what would stand there without
+the guard, and the tests that are there for it run in that copy; with the guard they pass, without it they must not.
+
+``python -m tests.guards --write benchmarks/results/guards.md`` tries all of them, in about ten minutes, and writes the
+table; ``python -m tests.guards fork`` those with "fork" in their name.  `test_guards.py` runs the quick ones.
+"""
+
+# ruff: noqa: T201 - a command line prints
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+COPIED = ("numbasep", "tests", "benchmarks", "pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PATIENCE = 40  # seconds that a test gives a process which may hang; see `processes`
+LIMIT = 400  # seconds for the tests of one guard
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A guard, what stands in its place without it, and the tests that must notice."""
+
+    name: str
+    """What it prevents."""
+    file: str
+    """Of the package."""
+    words: str
+    """The guard: found once in the file."""
+    without: str
+    """What replaces it."""
+    tests: str
+    """Arguments of pytest."""
+    quick: bool = False
+    """Whether CI tries it, too."""
+
+
+GUARDS = (
+    Guard("threads: two at once abort in the layer workqueue", "backends/threads.py",
+          'if numba.threading_layer() in ("omp", "tbb") else _lock', "if True else _lock",
+          "tests/test_threads.py::test_four_threads_of_500_calls[workqueue]"),
+    Guard("threads: callers side by side take all cores each", "backends/threads.py",
+          "return max(1, setting // (others + 1)) if others > 0 else setting", "return setting",
+          "tests/test_threads.py -k share_the_cores", quick=True),
+    Guard("threads: the caller's setting is lost", "backends/threads.py",
+          "        finally:\n            set_(before)", "        finally:\n            pass",
+          "tests/test_threads.py -k restored or left_alone", quick=True),
+    Guard("fork: GNU OpenMP ends or hangs a child", "backends/threads.py",
+          "_serial = _serial or (_launched() and not _survives_fork())", "_serial = False",
+          "tests/test_threads.py::test_fork_after_parallel_calls[omp]"),
+    Guard("fork: a lock that another thread held", "forks.py",
+          "    in_children(lock._at_fork_reinit)\n", "",
+          "tests/test_threads.py -k holds_every_lock"),
+    Guard("fork: while Numba compiles in another thread", "kernels/jit.py",
+          "forks.delay_forks(global_compiler_lock)", "str(global_compiler_lock)",
+          "tests/test_threads.py -k holds_every_lock"),
+    Guard("cache: one bit of a file is wrong", "kernels/jit.py",
+          "if hashlib.sha256(content).digest() == checksum else None", "if content else None",
+          "tests/test_cache.py -k damaged"),
+    Guard("cache: no directory can be made", "kernels/jit.py",
+          "    except (OSError, RuntimeError) as error:\n        _warn(",
+          "    except ZeroDivisionError as error:\n        _warn(",
+          "tests/test_cache.py -k unusable_directory", quick=True),
+    Guard("cache: the disk is full", "kernels/jit.py",
+          "            super().save_overload(sig, data)\n        except Exception:",
+          "            super().save_overload(sig, data)\n        except ZeroDivisionError:",
+          "tests/test_cache.py -k full_disk"),
+    Guard("cache: deleted while running", "kernels/jit.py",
+          "directory.mkdir(mode=0o700, parents=True, exist_ok=True)", "str(directory)",
+          "tests/test_cache.py -k deleted_while_running"),
+    Guard("cache: a source file was edited", "kernels/jit.py",
+          "            digest.update(path.read_bytes())\n", "",
+          "tests/test_cache.py -k edited_source"),
+    Guard("cache: kernels of several processes under one name", "kernels/jit.py",
+          "        function.__name__ += suffix\n        function.__qualname__ = "
+          'function.__qualname__.replace(".<locals>.", "_") + suffix\n', "",
+          "tests/test_cache_across_processes.py"),
+    Guard("security: everybody may put machine code there", "kernels/jit.py",
+          "            _check_owner(directory)\n", "",
+          "tests/test_cache.py -k others_control", quick=True),
+    Guard("security: a malformed file of measurements", "machine.py",
+          "        RecursionError,\n    ) as error:", "    ) as error:",
+          "tests/test_measure.py -k hostile", quick=True),
+    Guard("security: wisdom with times that are none", "measure.py",
+          "if not all(isinstance(t, float) and 0 < t < math.inf for t in times.values()):", "if False:",
+          "tests/test_measure.py -k broken_wisdom", quick=True),
+    Guard("signals: a long call runs in one piece", "backends/planes.py",
+          "BATCH_WORK // (strip * tile * column_work)", "(1 << 60)",
+          "tests/test_signals.py -k test_batches_give"),
+    Guard("signals: Ctrl-C while LLVM compiles", "kernels/jit.py",
+          "        with _interrupts_wait():\n            return compile_now(signature)",
+          "        return compile_now(signature)",
+          "tests/test_signals.py -k interrupt_of_the_compiler"),
+    Guard("memory: too little for all tiles of a transform", "backends/fft.py",
+          "    _check_memory(problem, count)\n", "",
+          "tests/test_memory.py -k shortage"),
+    Guard("memory: slabs as large as the array", "backends/staging.py",
+          "thick = min(long, max(most // max(position, 1), 4 * halo, 1))", "thick = long",
+          "tests/test_memory.py -k slabs_take_turns"),
+    Guard("memory: plans are kept for ever", "api/shortcuts.py",
+          "        if len(self._plans) >= self.LIMIT:\n            self._plans.clear()\n", "",
+          "tests/test_repeats.py -k remembered_calls", quick=True),
+    Guard("memory: the workspace of a plan is understated", "workspace.py",
+          "return itemsize * (4 * batch * threads) + 40 * points + (64 << 10)", "return 0",
+          "tests/test_memory.py -k stay_within_the_stated"),
+    Guard("values: NaN and infinity spread in transforms", "execute.py",
+          "    if not choice.chosen.needs_finite or plan.problem.integer_data:\n", "    if True:\n",
+          "tests/test_values.py -k footprint"),
+    Guard("values: a spike beside the bound of transforms", "rounding.py",
+          "return (transforms * levels * ROUNDINGS_PER_LEVEL + 4) * u", "return u / 4",
+          "tests/test_values.py -k spike"),
+    Guard("values: sums of float64 numbers in float32", "problem.py",
+          'single = input_dtype.char in _SMALL | {"f", "F"} and output_dtype.char in _SMALL | {"f", "F"}',
+          "single = True",
+          "tests/test_values.py -k any_scale"),
+    Guard("bounds: rows shorter than a vector", "backends/edges.py",
+          "        and elements >= width\n", "",
+          "tests/test_bounds.py -k guard_pages"),
+    Guard("input: True is taken for 1 after a call with 1", "api/shortcuts.py",
+          " or not PLAIN.issuperset(map(type, arguments))", "",
+          "tests/test_bad_input_everywhere.py -k no_number_of_workers", quick=True),
+    Guard("input: the output is written while the input is read", "arrays.py",
+          " and not np.may_share_memory(output, input)", "",
+          "tests/test_api_convolve.py -k overlapping_output"),
+    Guard("bits: the route depends on who else is filtering", "nn/planning.py",
+          "    route = ordinary_route(problem, given, method, rtol, threads.most())\n",
+          "    route = ordinary_route(problem, given, method, rtol, count)\n",
+          "tests/test_same_bits.py -k who_else", quick=True),
+)  # fmt: skip
+
+
+# --------------------------------------------------------------------------- running
+
+
+@contextlib.contextmanager
+def copied() -> Iterator[Path]:
+    """The project in a directory of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__"))
+            elif source.exists():
+                shutil.copy(source, folder)
+        yield Path(folder)
+
+
+def outcome(folder: Path, tests: str) -> tuple[bool | None, str]:
+    """Whether the tests passed (None: nothing ran), and the last thing that pytest said about a failure."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *_words(tests)]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBASEP_TEST_PATIENCE": str(PATIENCE)}
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        text, _ = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        return False, "hangs"
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # children that hang, too
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    if process.returncode == 0:
+        passed = re.search(r"\d+ passed", text)
+        return (True if passed else None), "passes" if passed else "skipped"
+    if process.returncode == 5:
+        return None, "no such test"
+    return False, _reason(text, process.returncode)
+
+
+def _words(tests: str) -> list[str]:
+    paths, _, expression = tests.partition(" -k ")
+    return [*paths.split(), *(["-k", expression] if expression else [])]
+
+
+def _reason(text: str, code: int) -> str:
+    """Why a test failed, in one line."""
+    if code < 0:
+        return f"the process is ended by {signal.Signals(-code).name}"
+    raised = re.findall(r"^E +(\S.*)$", text, re.MULTILINE)
+    if raised and "TimeoutExpired" in raised[0]:
+        return "hangs"
+    return raised[0][:110] if raised else (text.strip().splitlines() or ["no output"])[-1][:110]
+
+
+def without(folder: Path, guard: Guard) -> tuple[bool | None, str]:
+    """The outcome with one guard taken away, for that time."""
+    path = folder / "numbasep" / guard.file
+    source = path.read_text(encoding="utf-8")
+    path.write_text(source.replace(guard.words, guard.without), encoding="utf-8")
+    try:
+        return outcome(folder, guard.tests)
+    finally:
+        path.write_text(source, encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try guards, print and perhaps write the table; 1 if a test did not notice."""
+    parser = argparse.ArgumentParser(prog="python -m tests.guards", description=__doc__)
+    parser.add_argument("named", nargs="?", default="", help="guards whose name holds this")
+    parser.add_argument("--write", type=Path, help="file for the table")
+    options = parser.parse_args(arguments)
+    chosen = [guard for guard in GUARDS if options.named in guard.name]
+    rows, unnoticed = [], 0
+    with copied() as folder:
+        for guard in chosen:
+            started = time.perf_counter()
+            before, why = outcome(folder, guard.tests)
+            after, reason = without(folder, guard) if before else (before, why)
+            noticed = before is True and after is False
+            unnoticed += not noticed and before is not None
+            verdict = "fails" if noticed else "could not run" if before is None else "NOT NOTICED"
+            print(f"{verdict}: {guard.name} ({time.perf_counter() - started:.0f} s): {reason}", flush=True)
+            rows.append((guard, verdict, reason.replace("|", "\\|")))
+    if options.write:
+        options.write.write_text(table(rows), encoding="utf-8")
+    return unnoticed > 0
+
+
+def table(rows: Sequence[tuple[Guard, str, str]]) -> str:
+    """Markdown."""
+    import numba
+    import numpy as np
+
+    lines = [
+        "# Tests without the guards that they are for",
+        "",
+        "Written by `python -m tests.guards --write benchmarks/results/guards.md`: each guard is taken out of a",
+        "copy of the source, and the tests that are there for it, which pass with the guard, run without it.",
+        f"Python {platform.python_version()}, Numba {numba.__version__}, NumPy {np.__version__}.",
+        "",
+        "| what the guard prevents | in `numbasep/` | tests | without the guard |",
+        "|---|---|---|---|",
+    ]
+    for guard, verdict, reason in rows:
+        tests = guard.tests.replace("tests/", "")
+        lines.append(f"| {guard.name} | `{guard.file}` | `{tests}` | {verdict}: `{reason}` |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
