@@ -216,16 +216,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("named", nargs="?", default="", help="guards whose name holds this")
     parser.add_argument("--write", type=Path, help="file for the table")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have jobs in the background ignore it
     chosen = [guard for guard in GUARDS if options.named in guard.name]
     rows, unnoticed = [], 0
     with copied() as folder:
         for guard in chosen:
             started = time.perf_counter()
             before, why = outcome(folder, guard.tests)
-            after, reason = without(folder, guard) if before else (before, why)
+            after, reason = without(folder, guard) if before else (None, why)
             noticed = before is True and after is False
             unnoticed += not noticed and before is not None
             verdict = "fails" if noticed else "could not run" if before is None else "NOT NOTICED"
+            verdict = "FAILS WITH THE GUARD, TOO" if before is False else verdict
             print(f"{verdict}: {guard.name} ({time.perf_counter() - started:.0f} s): {reason}", flush=True)
             rows.append((guard, verdict, reason.replace("|", "\\|")))
     if options.write:

@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("factor",),
     ("facts", "machine", "reference", "accelerator", "operators"),
     ("overlap", "rounding", "workspace"),
+    ("passes",),
     ("cost",),
     ("routes",),
     ("routes_cuda",),
@@ -42,7 +43,7 @@ UPWARD = {
 }
 
 # The pure part: what is planned, and how, is testable without a compiler, an array library or a device.
-PURE = {name for layer in LAYERS[:8] for name in layer} - {"kernels"}
+PURE = {name for layer in LAYERS[:9] for name in layer} - {"kernels"}
 NOT_IN_PURE = {"numba", "llvmlite", "scipy", "dask", "xarray", "skimage", "matplotlib", "cupy", "cv2"}
 OPTIONAL = {
     "dask",

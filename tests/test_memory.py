@@ -124,6 +124,8 @@ calls = {
     "volume": (volume, lambda out: nsp.convolve(volume, np.ones((9, 9, 9)), out, method="separable", workers=1)),
     "complex": (turned, lambda out: nsp.convolve(turned, rng_kernel + 1j, out, method="direct", workers=1)),
     "fft": (image, lambda out: nsp.convolve(image, rng_kernel, out, method="fft", rtol=1e-3, workers=1)),
+    "fft on two threads": (image, lambda out: nsp.convolve(
+        image, rng_kernel, out, method="fft", rtol=1e-3, workers=2)),
     "magnitude": (image, lambda out: nsp.gaussian_gradient_magnitude(image, 3, out, workers=1)),
     "swapped": (image, lambda out: nsp.convolve(image, rng_kernel, out, workers=1)),
     "overlapping": (None, lambda out: nsp.convolve(out, rng_kernel, out, workers=1)),
