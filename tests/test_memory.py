@@ -67,15 +67,15 @@ def test_calls_stay_within_the_stated_workspace(
 
 
 def test_slabs_take_turns() -> None:
-    """A volume that is twice as deep needs no more memory."""
+    """A volume that is four times as deep needs no more memory."""
     kernel = np.ones((5, 5, 5, 3))
-    for depth in (40, 80):
+    for depth in (80, 320):
         plan = nsp.plan(kernel, (depth, 60, 60, 4), "float32", method="separable", mode="wrap", workers=1)
         plan(np.ones((depth, 60, 60, 4), np.float32))
         (launch,) = plan.kernel.launches.values()
-        if depth == 40:
+        if depth == 80:
             before = launch.workspace
-    assert launch.workspace <= 1.1 * before + (8 << 20)
+    assert launch.workspace <= before < plan.problem.pixels * 4
     assert len(launch.scratch) == 2
 
 
@@ -165,7 +165,7 @@ for name, (x, call) in calls.items():
             break
         failures += 1
         assert (out == 7).all(), f"{name}: output touched with {spare} bytes to spare"
-        spare = int(1.7 * spare) + (128 << 10)
+        spare = int((1.1 if "two" in name else 1.7) * spare) + (128 << 10)  # one of two is soon past
         assert spare < 1 << 30
     assert np.array_equal(out, first), name + ": result"
     print(name, failures)
