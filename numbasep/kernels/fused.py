@@ -51,7 +51,7 @@ from .valid import AS_STORED, CLOSE, LEAST, WEIGHT
 @functools.cache
 def row_summer(view: int) -> Any:
     """The pass down the rows for one stripe of columns that lie inside the array."""
-    open_window, push_row, _ = window_words(view)
+    open_window, push_row, _, _ = window_words(view)
 
     @inlined
     def sum_rows(x, table, row, column, first_run, last_run, runs, weights, storage, like):

@@ -85,21 +85,56 @@ def emit_sweep(
     sums, rows = items_of(builder, total), items_of(builder, window)
     for k in range(STRIPE_ROWS):
         rows = [*rows[1:], newest(k)]
-        here = builder.add(at, ir.Constant(at.type, k))
-        weight = builder.load(pointer_to(context, builder, kind, weights, here, rows[0].type.element))
-        weight = spread(builder, weight, rows[0].type.count)
-        sums = [fused(builder, weight, row, old) for row, old in zip(rows, sums, strict=True)]
+        sums = _weigh(context, builder, kind, weights, at, k, rows, sums)
     blocks = [pack_items(builder, total.type, items) for items in (sums, rows)]
     return context.make_tuple(builder, pair, blocks)
 
 
-def window_words(view: int) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+def emit_tail(
+    context: Any, builder: Any, kind: Any, total: Any, window: Any, weights: Any, at: Any, count: Any,
+    newest: Callable[[int], Any],
+) -> Any:  # fmt: skip
+    """As `emit_sweep` for the last taps, less than STRIPE_ROWS: what is left in the window is lost."""
+    sums, rows = items_of(builder, total), items_of(builder, window)
+    finished = builder.append_basic_block("tail.finished")
+    ways = []
+    for k in range(STRIPE_ROWS - 1):
+        following = builder.append_basic_block(f"tail.{k}")
+        ways.append((builder.block, sums))
+        builder.cbranch(builder.icmp_signed(">", count, ir.Constant(count.type, k)), following, finished)
+        builder.position_at_end(following)
+        rows = [*rows[1:], newest(k)]
+        sums = _weigh(context, builder, kind, weights, at, k, rows, sums)
+    ways.append((builder.block, sums))
+    builder.branch(finished)
+    builder.position_at_end(finished)
+    merged = []
+    for row, first in enumerate(sums):
+        phi = builder.phi(first.type)
+        for block, items in ways:
+            phi.add_incoming(items[row], block)
+        merged.append(phi)
+    return pack_items(builder, total.type, merged)
+
+
+def _weigh(
+    context: Any, builder: Any, kind: Any, weights: Any, at: Any, k: int, rows: list[Any], sums: list[Any]
+) -> list[Any]:
+    """`sums` plus `rows` times ``weights[at + k]``."""
+    here = builder.add(at, ir.Constant(at.type, k))
+    weight = builder.load(pointer_to(context, builder, kind, weights, here, rows[0].type.element))
+    weight = spread(builder, weight, rows[0].type.count)
+    return [fused(builder, weight, row, old) for row, old in zip(rows, sums, strict=True)]
+
+
+def window_words(view: int) -> tuple[Callable[..., Any], ...]:
     """The words that read windows of STRIPE_ROWS rows, for one way of seeing the array.
 
     Row r starts at element ``table[first + r]``.  ``open(memory, table, first, offset, storage, like)`` leaves the
     first row undefined: it is pushed out.  ``push(window, memory, table, row, offset, storage)`` drops the first row.
     ``sweep(total, window, memory, table, row, offset, storage, weights, at)`` pushes STRIPE_ROWS rows and adds to
-    `total` what each window weighs; no register is moved.
+    `total` what each window weighs; no register is moved.  ``tail(..., count)`` does so for `count` rows, fewer than
+    STRIPE_ROWS, and returns the total only.
     """
 
     def read(memory: np.ndarray, at: int, storage: Any, like: Any) -> np.ndarray:
@@ -125,6 +160,15 @@ def window_words(view: int) -> tuple[Callable[..., Any], Callable[..., Any], Cal
             window = push_twin(window, memory, table, row + k, offset, storage)
             total = (span(weights, at + k, 1)[0] * window + total).astype(total.dtype)
         return total, window
+
+    def tail_twin(
+        total: np.ndarray, window: np.ndarray, memory: np.ndarray, table: np.ndarray, row: int, offset: int,
+        storage: Any, weights: np.ndarray, at: int, count: int,
+    ) -> np.ndarray:  # fmt: skip
+        for k in range(count):
+            window = push_twin(window, memory, table, row + k, offset, storage)
+            total = (span(weights, at + k, 1)[0] * window + total).astype(total.dtype)
+        return total
 
     def emit_open(
         typingctx: Any, memory: Any, table: Any, first: Any, offset: Any, storage: Any, like: Any
@@ -168,7 +212,25 @@ def window_words(view: int) -> tuple[Callable[..., Any], Callable[..., Any], Cal
             total, window, memory, table, types.intp, types.intp, storage, weights, types.intp
         ), codegen
 
-    return word(open_twin)(emit_open), word(push_twin)(emit_push), word(sweep_twin)(emit_rows)
+    def emit_last(
+        typingctx: Any, total: Any, window: Any, memory: Any, table: Any, row: Any, offset: Any, storage: Any,
+        weights: Any, at: Any, count: Any,
+    ) -> Any:  # fmt: skip
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            shifted = total(*sig.args[2:7])
+
+            def newest(k: int) -> Any:
+                return _table_vector(context, builder, shifted, args[2:7], k, window.vector, view)
+
+            return emit_tail(context, builder, weights, args[0], args[1], args[7], args[8], args[9], newest)
+
+        whole = types.intp
+        return total(total, window, memory, table, whole, whole, storage, weights, whole, whole), codegen
+
+    return (
+        word(open_twin)(emit_open), word(push_twin)(emit_push), word(sweep_twin)(emit_rows),
+        word(tail_twin)(emit_last),
+    )  # fmt: skip
 
 
 # --------------------------------------------------------------------------- lanes of two stripes

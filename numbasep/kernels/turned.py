@@ -38,12 +38,11 @@ from .geometry import (
 )
 from .jit import inlined, kernel, named
 from .memory import Storage, misalignment
-from .simd import VECTOR_BYTES, load, peek, store
+from .simd import VECTOR_BYTES, load, store
 from .stripes import (
     STRIPE_ROWS,
     ask_for_rows,
     divide_stripe,
-    fma_stripe,
     normalise_stripe,
     stream_stripe,
     window_words,
@@ -53,9 +52,9 @@ from .stripes import (
 )
 from .turned_words import (
     open_columns,
-    push_column,
     read_stripe,
     sweep_columns,
+    tail_columns,
     turn_stripe,
     write_column,
     write_columns,
@@ -69,7 +68,7 @@ from .valid import AS_STORED, CLOSE, LEAST, WEIGHT
 @functools.cache
 def row_summer(view: int) -> Any:
     """The pass down the rows for one vector of columns that lie inside the array."""
-    open_window, push_row, sweep_rows = window_words(view)
+    open_window, _, sweep_rows, tail_rows = window_words(view)
 
     @inlined
     def sum_rows(x, table, row, rows, column, terms, term, runs, weights, storage, work, sums):
@@ -89,10 +88,10 @@ def row_summer(view: int) -> Any:
                         total, window, x, table, newest, column, storage, weights, weight + k
                     )
                     k += STRIPE_ROWS
-                while k < length:
-                    window = push_row(window, x, table, first + k + STRIPE_ROWS - 1, column, storage)
-                    total = fma_stripe(peek(weights, weight + k), window, total)
-                    k += 1
+                newest = first + k + STRIPE_ROWS - 1
+                total = tail_rows(
+                    total, window, x, table, newest, column, storage, weights, weight + k, length - k
+                )
             write_rows(work, sums + part * lanes, total)
 
     return sum_rows
@@ -117,11 +116,7 @@ def sum_columns(work, at, turned_stride, step, term_first, term_stop, terms, lin
                 total, window = sweep_columns(total, window, work, newest, step, line_weights, weight + k)
                 newest += STRIPE_ROWS * step
                 k += STRIPE_ROWS
-            while k < length:
-                window = push_column(window, work, newest)
-                total = fma_stripe(peek(line_weights, weight + k), window, total)
-                newest += step
-                k += 1
+            total = tail_columns(total, window, work, newest, step, line_weights, weight + k, length - k)
         at += turned_stride
     return total
 

@@ -14,7 +14,7 @@ from numba.core import config
 
 from .blocks import BlockWords, pack_items
 from .simd import VECTOR_BYTES, Block, Vector, lanes, pointer_to, span, word
-from .stripes import STRIPE_ROWS, emit_sweep
+from .stripes import STRIPE_ROWS, emit_sweep, emit_tail
 
 # whether a turn in registers costs less than packing rows
 TURNS = VECTOR_BYTES >= 32 or bool(config.DISABLE_JIT)
@@ -81,3 +81,31 @@ def sweep_columns(
         return emit_sweep(context, builder, pair, weights, args[0], args[1], args[5], args[6], newest)
 
     return pair(total, window, work, types.intp, types.intp, weights, types.intp), codegen
+
+
+def _tail_twin(
+    total: np.ndarray, window: np.ndarray, work: np.ndarray, at: int, step: int, weights: np.ndarray, tap: int,
+    count: int,
+) -> np.ndarray:  # fmt: skip
+    for k in range(count):
+        window = _push_twin(window, work, at + k * step)
+        total = (span(weights, tap + k, 1)[0] * window + total).astype(total.dtype)
+    return total
+
+
+@word(_tail_twin)
+def tail_columns(
+    typingctx: Any, total: Any, window: Any, work: Any, at: Any, step: Any, weights: Any, tap: Any, count: Any
+) -> Any:
+    """As `sweep_columns` for the last `count` taps, fewer than STRIPE_ROWS."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        shifted = total(*sig.args[2:5])
+
+        def newest(k: int) -> Any:
+            return _column_vector(context, builder, shifted, args[2:5], k, window.vector)
+
+        return emit_tail(context, builder, weights, args[0], args[1], args[5], args[6], args[7], newest)
+
+    whole = types.intp
+    return total(total, window, work, whole, whole, weights, whole, whole), codegen
