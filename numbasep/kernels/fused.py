@@ -20,10 +20,7 @@ from .geometry import (
     INNER,
     ROW_STRIDE_OUT,
     ROW_TAPS,
-    RUN_LENGTH,
-    RUN_ROW,
     RUN_STOP,
-    RUN_WEIGHTS,
     STREAM,
     TAP_START,
 )
@@ -40,31 +37,12 @@ from .stripes import (
     save_stripe,
     slide_stripe,
     stream_stripe,
-    window_words,
     write_first,
     write_stripe,
     zero_stripe,
 )
+from .sums import row_summer
 from .valid import AS_STORED, CLOSE, LEAST, WEIGHT
-
-
-@functools.cache
-def row_summer(view: int) -> Any:
-    """The pass down the rows for one stripe of columns that lie inside the array."""
-    open_window, push_row, _, _ = window_words(view)
-
-    @inlined
-    def sum_rows(x, table, row, column, first_run, last_run, runs, weights, storage, like):
-        total = zero_stripe(like)
-        for run in range(first_run, last_run):
-            first, weight = row + runs[run, RUN_ROW], runs[run, RUN_WEIGHTS]
-            window = open_window(x, table, first, column, storage, like)
-            for k in range(runs[run, RUN_LENGTH]):
-                window = push_row(window, x, table, first + k + STRIPE_ROWS - 1, column, storage)
-                total = fma_stripe(peek(weights, weight + k), window, total)
-        return total
-
-    return sum_rows
 
 
 @inlined

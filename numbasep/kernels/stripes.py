@@ -131,7 +131,7 @@ def window_words(view: int) -> tuple[Callable[..., Any], ...]:
     """The words that read windows of STRIPE_ROWS rows, for one way of seeing the array.
 
     Row r starts at element ``table[first + r]``.  ``open(memory, table, first, offset, storage, like)`` leaves the
-    first row undefined: it is pushed out.  ``push(window, memory, table, row, offset, storage)`` drops the first row.
+    first row undefined: it is pushed out.
     ``sweep(total, window, memory, table, row, offset, storage, weights, at)`` pushes STRIPE_ROWS rows and adds to
     `total` what each window weighs; no register is moved.  ``tail(..., count)`` does so for `count` rows, fewer than
     STRIPE_ROWS, and returns the total only.
@@ -184,16 +184,6 @@ def window_words(view: int) -> tuple[Callable[..., Any], ...]:
 
         return block(memory, table, types.intp, types.intp, storage, like), codegen
 
-    def emit_push(
-        typingctx: Any, window: Any, memory: Any, table: Any, row: Any, offset: Any, storage: Any
-    ) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            shifted = sig.return_type(*sig.args[1:])
-            newest = _table_vector(context, builder, shifted, args[1:], 0, window.vector, view)
-            return pack_items(builder, args[0].type, [*items_of(builder, args[0])[1:], newest])
-
-        return window(window, memory, table, types.intp, types.intp, storage), codegen
-
     def emit_rows(
         typingctx: Any, total: Any, window: Any, memory: Any, table: Any, row: Any, offset: Any, storage: Any,
         weights: Any, at: Any,
@@ -228,8 +218,7 @@ def window_words(view: int) -> tuple[Callable[..., Any], ...]:
         return total(total, window, memory, table, whole, whole, storage, weights, whole, whole), codegen
 
     return (
-        word(open_twin)(emit_open), word(push_twin)(emit_push), word(sweep_twin)(emit_rows),
-        word(tail_twin)(emit_last),
+        word(open_twin)(emit_open), word(sweep_twin)(emit_rows), word(tail_twin)(emit_last),
     )  # fmt: skip
 
 

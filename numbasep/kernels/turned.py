@@ -27,7 +27,6 @@ from .geometry import (
     ROW_STRIDE_OUT,
     ROW_TAPS,
     RUN_LENGTH,
-    RUN_ROW,
     RUN_SHIFT,
     RUN_STOP,
     RUN_WEIGHTS,
@@ -45,11 +44,11 @@ from .stripes import (
     divide_stripe,
     normalise_stripe,
     stream_stripe,
-    window_words,
     write_first,
     write_stripe,
     zero_stripe,
 )
+from .sums import row_summer
 from .turned_words import (
     open_columns,
     read_stripe,
@@ -63,38 +62,6 @@ from .turned_words import (
     zero_column,
 )
 from .valid import AS_STORED, CLOSE, LEAST, WEIGHT
-
-
-@functools.cache
-def row_summer(view: int) -> Any:
-    """The pass down the rows for one vector of columns that lie inside the array."""
-    open_window, _, sweep_rows, tail_rows = window_words(view)
-
-    @inlined
-    def sum_rows(x, table, row, rows, column, terms, term, runs, weights, storage, work, sums):
-        """`rows` rows of sums, rounded up to whole sweeps, at ``work[sums:]``."""
-        lanes = VECTOR_BYTES // work.itemsize
-        like = work[0]
-        for part in range(0, rows, STRIPE_ROWS):
-            total = zero_stripe(like)
-            for run in range(terms[term, FIRST_RUN], terms[term, RUN_STOP]):
-                first, weight = row + part + runs[run, RUN_ROW], runs[run, RUN_WEIGHTS]
-                length = runs[run, RUN_LENGTH]
-                window = open_window(x, table, first, column, storage, like)
-                k = 0
-                while k + STRIPE_ROWS <= length:
-                    newest = first + k + STRIPE_ROWS - 1
-                    total, window = sweep_rows(
-                        total, window, x, table, newest, column, storage, weights, weight + k
-                    )
-                    k += STRIPE_ROWS
-                newest = first + k + STRIPE_ROWS - 1
-                total = tail_rows(
-                    total, window, x, table, newest, column, storage, weights, weight + k, length - k
-                )
-            write_rows(work, sums + part * lanes, total)
-
-    return sum_rows
 
 
 @inlined
@@ -248,9 +215,12 @@ def turned_filter(
                         if geometry[AHEAD]:
                             ask_for_rows(x, table, soon, lanes, geometry[AHEAD] + column, storage_in)
                     for term in range(term_first, term_stop):
-                        sum_rows(
-                            x, table, row, rows, column, terms, term, runs, weights, storage_in, work, sums
-                        )
+                        for q in range(0, rows, STRIPE_ROWS):
+                            total = sum_rows(
+                                x, table, row + q, column, terms[term, FIRST_RUN], terms[term, RUN_STOP], runs,
+                                weights, storage_in, work[0],
+                            )  # fmt: skip
+                            write_rows(work, sums + q * lanes, total)
                         if not plain and not known:
                             write_columns(work, into, turn_stripe(read_stripe(work, sums)))
                         elif not plain:

@@ -20,7 +20,7 @@ from .stripes import STRIPE_ROWS, emit_sweep, emit_tail
 TURNS = VECTOR_BYTES >= 32 or bool(config.DISABLE_JIT)
 
 _sweep, _stripe, _column = BlockWords(STRIPE_ROWS, 1), BlockWords(0, 1), BlockWords(1, 1)
-write_rows, write_spread, push_column = _sweep.write_adjacent, _sweep.write, _sweep.push_adjacent
+write_rows, write_spread = _sweep.write_adjacent, _sweep.write
 read_stripe, write_columns, turn_stripe = _stripe.read_adjacent, _stripe.write_adjacent, _stripe.transpose
 zero_column, write_column = _column.zero, _column.write_adjacent
 
