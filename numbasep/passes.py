@@ -16,7 +16,8 @@ STRIPE_ROWS = 8  # what the kernels compute at a time that read the array itself
 STEP_ROWS = 16  # rows of a step: also the fewest equal taps that are summed as a box
 SQUARE_TAPS = 6  # taps along rows from which these are transposed
 MOST_CONVERSIONS = 17  # row taps up to which the fused kernel converts each row for every stripe
-MOST_BOX_ROWS = 40  # row taps up to which kernels sum boxes tap by tap, straight from the array
+MOST_BOX_ROWS = 40  # row taps up to which boxes are summed tap by tap, straight from the array
+LEAST_BOXED = 1 << 19  # numbers of a plane from which more are summed as boxes: packing rows then costs less
 MOST_SPAN = 512  # numbers that taps along rows span of which the turned sums stay in cache
 TURNING_LANES = 8  # of a float32 vector that makes turning sums cheaper than packing rows
 
@@ -86,12 +87,18 @@ def direct_kernel(shape: Pass, groups: Sequence[Sequence[Part]], machine: Machin
     lanes, reach = machine.lanes[which], (shape.column_taps - 1) * shape.inner
     boxes = any(_is_box(part.row_box, part.rows) or _is_box(part.column_box, part.columns)
                 for group in groups for part in group)  # fmt: skip
-    if shape.filled or lanes > shape.width or reach > MOST_SPAN or (boxes and shape.row_taps > MOST_BOX_ROWS):
+    boxed = boxes and pays_as_boxes(shape.row_taps, shape.rows * shape.width)
+    if shape.filled or lanes > shape.width or reach > MOST_SPAN or boxed:
         return ""
     short = reach <= lanes and (shape.stored or shape.row_taps <= MOST_CONVERSIONS)
     if machine.fuses and len(groups) == 1 and short:
         return "fused"
     return "turned" if machine.lanes[0] >= TURNING_LANES else ""
+
+
+def pays_as_boxes(row_taps: int, numbers: int) -> bool:
+    """Whether equal taps of a pass are summed as boxes, on packed rows, if a plane has so many `numbers` of output."""
+    return row_taps > MOST_BOX_ROWS and numbers >= LEAST_BOXED
 
 
 def _is_box(equal: bool, taps: int) -> bool:

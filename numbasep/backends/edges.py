@@ -18,7 +18,7 @@ from ..kernels.simd import VECTOR_BYTES
 from ..kernels.stripes import SLIDES
 from ..kernels.turned_words import TURNS
 from ..kernels.valid import AS_STORED
-from ..passes import MOST_BOX_ROWS, MOST_CONVERSIONS, MOST_SPAN
+from ..passes import MOST_CONVERSIONS, MOST_SPAN, pays_as_boxes
 from .layout import Planes, plain_window
 from .program import Program
 
@@ -66,7 +66,8 @@ def direct_edges(
     width = VECTOR_BYTES // compute.itemsize
     elements, first = columns.size_in * inner, window.first * inner
     span = (window.taps - 1) * inner
-    box = program.boxes and plain_window(planes.rows).taps > MOST_BOX_ROWS
+    numbers = planes.rows.size_out * columns.size_out * inner
+    box = program.boxes and pays_as_boxes(plain_window(planes.rows).taps, numbers)
     fits = (
         (TURNS or SLIDES)
         and program.separable
