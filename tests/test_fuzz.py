@@ -2,7 +2,7 @@
 
 The tolerance is what the plans that were run certify, no more: `differential.certified`.  A short fixed run is part of
 the suite; ``HYPOTHESIS_PROFILE=long python -m pytest tests/test_fuzz.py tests/test_fuzz_channels.py`` draws 10,000 new
-calls of each.
+calls of each, and ``python -m tests.fuzz`` writes down what came of it.
 """
 
 from __future__ import annotations
