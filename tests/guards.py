@@ -234,12 +234,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{verdict}: {guard.name} ({time.perf_counter() - started:.0f} s): {reason}", flush=True)
             rows.append((guard, verdict, reason.replace("|", "\\|")))
     if options.write:
-        options.write.write_text(table(rows), encoding="utf-8")
+        before = options.write.read_text(encoding="utf-8") if options.named and options.write.exists() else ""
+        options.write.write_text(table(rows, before), encoding="utf-8")
     return unnoticed > 0
 
 
-def table(rows: Sequence[tuple[Guard, str, str]]) -> str:
-    """Markdown."""
+def table(rows: Sequence[tuple[Guard, str, str]], before: str = "") -> str:
+    """Markdown; guards that were not tried keep the rows of the table before."""
     import numba
     import numpy as np
 
@@ -253,9 +254,11 @@ def table(rows: Sequence[tuple[Guard, str, str]]) -> str:
         "| what the guard prevents | in `numbasep/` | tests | without the guard |",
         "|---|---|---|---|",
     ]
+    known = {line.split(" | ")[0][2:]: line for line in before.splitlines() if line.startswith("| ")}
     for guard, verdict, reason in rows:
         tests = guard.tests.replace("tests/", "")
-        lines.append(f"| {guard.name} | `{guard.file}` | `{tests}` | {verdict}: `{reason}` |")
+        known[guard.name] = f"| {guard.name} | `{guard.file}` | `{tests}` | {verdict}: `{reason}` |"
+    lines += [known[guard.name] for guard in GUARDS if guard.name in known]
     return "\n".join([*lines, ""])
 
 

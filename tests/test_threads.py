@@ -102,7 +102,7 @@ if child == 0:
     os._exit(0 if np.array_equal(nsp.convolve(x, w, method="direct", workers=2), one) else 3)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
-# Every lock of numbasep held by another thread at the moment of the fork, and those of Numba for half a second.
+# Every lock of numbasep held by another thread at the moment of the fork, and those of Numba for a while.
 LOCKED = """
 import os, signal, threading, time
 from numba.core.compiler_lock import global_compiler_lock
@@ -113,13 +113,20 @@ from numbasep.nn import routes
 kept = [measure._lock, build.plans._lock, build.kernels._lock, fft._spectra._lock, routes._lock,
         threads._lock, threads._pool._lock]
 held, forked = threading.Event(), threading.Event()
+compiling = threading.Event()
+def compile_on():
+    with global_compiler_lock:
+        compiling.set()
+        time.sleep(1)
 def hold():
-    with threads._starting, global_compiler_lock:
+    with threads._starting:
         for lock in kept: lock.acquire()
         held.set()
         time.sleep(0.5)
     forked.wait()
     for lock in kept: lock.release()
+threading.Thread(target=compile_on).start()
+compiling.wait()
 holder = threading.Thread(target=hold)
 holder.start()
 held.wait()
