@@ -1,7 +1,7 @@
 """Which passes are filtered straight from the array, and where they find the columns beyond its edges.
 
-Those columns are found among the sums down the rows: a boundary repeats columns, so the pass down the rows gives the
-same numbers there, bit for bit, as on rows that were extended first.
+For separable terms they are among the sums down the rows: a boundary repeats columns, so the pass down the rows gives
+the same numbers there, bit for bit, as on rows that were extended first.  Dense kernels are given copies of the ends.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boundary import OUTSIDE, source_index
+from ..kernels.dense_words import DENSE_ROWS
 from ..kernels.memory import Storage
 from ..kernels.simd import VECTOR_BYTES
 from ..kernels.stripes import SLIDES
@@ -22,6 +23,8 @@ from ..passes import MOST_CONVERSIONS, MOST_SPAN, pays_as_boxes
 from .layout import Planes, plain_window
 from .program import Program
 
+MOST_WAYS = 10  # rows that may meet in one set of a first-level cache, for dense kernels
+CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
 FIRST, LAST = 1, 2  # ends of a row
 
 
@@ -41,6 +44,58 @@ class Edges:
     """And those right of it."""
     short: bool
     """Whether `kernels.fused` filters the pass, not `kernels.turned`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ends:
+    """Elements beyond the edges of a row by their sources in the row, for dense kernels."""
+
+    table: npt.NDArray[np.int64]
+    """From the first element read to the start of the row, then from its end on; OUTSIDE for the boundary's value."""
+    last: int
+    """Where the part behind the row begins."""
+    width: int
+    """Elements that kernels copy of each row, of both ends together."""
+
+
+def dense_ends(planes: Planes, storage: Storage, compute: np.dtype[Any]) -> Ends | None:
+    """What the kernel of a dense pass has to know of rows that it reads from the array; None if it has to pack them.
+
+    Parameters
+    ----------
+    planes : Planes
+        Roles of the axes.
+    storage : Storage
+        How the input lies in memory.
+    compute : numpy.dtype
+        float32 or float64.
+    """
+    columns, inner, window = planes.columns, planes.inner, plain_window(planes.columns)
+    lanes, size = VECTOR_BYTES // compute.itemsize, columns.size_in * inner
+    first, span = window.first * inner, (window.taps - 1) * inner
+    if (
+        storage != Storage(f"f{compute.itemsize}")
+        or columns.stride_in != inner
+        or size < lanes
+        or span > MOST_SPAN
+        or _most_ways(planes, compute.itemsize) > MOST_WAYS
+    ):
+        return None
+    stop = max(size, first + columns.size_out * inner + span) + 2 * lanes + span
+    positions = np.concatenate([np.arange(first, 0), np.arange(size, stop)])
+    left = lanes + span - first if first < 0 else 0
+    right = max(stop - (size - lanes - span), 0)
+    table = _sources(positions, size, inner, int(window.boundary))
+    return Ends(table, max(-first, 0), left + right)
+
+
+def _most_ways(planes: Planes, item: int) -> int:
+    """The most rows of a block's window that meet in a set of a first-level cache: more than it has ways are slow."""
+    rows = np.arange(DENSE_ROWS + plain_window(planes.rows).taps - 1)
+    span = (plain_window(planes.columns).taps - 1) * planes.inner * item
+    lines = rows * planes.rows.stride_in * item // CACHE_LINE
+    touched = lines[:, None] + np.arange(2 + span // CACHE_LINE)
+    return int(np.bincount(touched.reshape(-1) % CACHE_SETS).max())
 
 
 def direct_edges(

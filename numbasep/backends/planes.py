@@ -12,27 +12,25 @@ import numpy.typing as npt
 
 from ..boundary import Boundary
 from ..cost import PARALLEL_WORK
+from ..kernels import dense
 from ..kernels import geometry as g
 from ..kernels import plane as drivers
-from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
+from ..kernels.dense_words import DENSE_ROWS
 from ..kernels.memory import Storage
-from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS, VECTOR_BYTES
-from ..kernels.stripes import STRIPE_ROWS
+from ..kernels.simd import STEP_ROWS, VECTOR_BYTES
 from ..kernels.tables import make_block
 from ..kernels.valid import AS_STORED
-from ..workspace import CACHE_BYTES
 from . import threads
-from .edges import Edges, direct_edges
+from .edges import dense_ends, direct_edges
 from .layout import OuterAxis, Planes, outer_table, plain_window
 from .program import Program
+from .tiles import dense_workspace, round_up, strip_rows, tile_columns, workspace
 
 Array = npt.NDArray[Any]
 
 STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
-PAGE_BYTES = 4096  # processors foresee the next line of a row only where no other row shares its page
-TURNED_COLUMNS = 128  # of turned sums besides those that the taps span: they are moved back once in so many
-SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
-TASKS_PER_THREAD = 4
+RING_STEPS = 3  # further steps of packed rows of a dense pass, before rows are moved to the start
+FETCH_BYTES = 1 << 20  # inputs from here on are fetched ahead of dense passes
 SPARE_BYTES = 512 << 10  # a pass keeps workspaces of together up to so many bytes
 BATCH_WORK = 1 << 31  # element operations of a thread, under a second, between two looks for signals (Ctrl-C)
 
@@ -172,10 +170,6 @@ class PlanePass:
             run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), scratch[0], self.constants)
 
 
-def _round_up(n: int, step: int) -> int:
-    return -(-n // step) * step
-
-
 def prepare_pass(
     planes: Planes,
     sources: Sequence[tuple[int, ...]],
@@ -231,30 +225,47 @@ def prepare_pass(
 
     item = compute.itemsize
     storage_in, storage_out = storage_of(dtype_in), storage_of(dtype_out, cast)
-    edges = None
-    if not program.share_term or storage_out == storage_of(compute):
+    edges, is_dense = None, program.dense and views == AS_STORED
+    ends = dense_ends(planes, storage_in, compute) if is_dense else None
+    if not is_dense and (not program.share_term or storage_out == storage_of(compute)):
         edges = direct_edges(planes, program, storage_in, compute, constants, views)
     missing = any((table.offsets_in == g.OUTSIDE_PLANE).any() for table in tables)
-    packed = edges is None or row_window.boundary == Boundary.CONSTANT or missing
+    packed = (edges is None and ends is None) or row_window.boundary == Boundary.CONSTANT or missing
     ring_rows = (row_window.taps + STEP_ROWS - 1) * len(sources)
     period = constants.shape[1] - 1
     kept = item * (ring_rows + 2 * STEP_ROWS) if packed else storage_in.dtype.itemsize * ring_rows
-    tile = _tile_columns(columns.size_out, column_window.taps, inner, kept, period)
+    tile = tile_columns(columns.size_out, column_window.taps, inner, kept, period)
     column_work = inner * (program.operations + 4)
-    tile = min(tile, _round_up(BATCH_WORK // (STEP_ROWS * column_work) + 1, 64 * period))
+    tile = min(tile, round_up(BATCH_WORK // (STEP_ROWS * column_work) + 1, 64 * period))
     tiles = max(1, -(-columns.size_out // tile))
     work = n_planes * rows.size_out * columns.size_out * column_work
     count = threads.thread_count(workers) if work >= PARALLEL_WORK else 1
-    strip = _strip_rows(rows.size_out, row_window.taps, count, n_planes * tiles)
-    strip = min(strip, _round_up(BATCH_WORK // (tile * column_work) + 1, STEP_ROWS))
+    step = DENSE_ROWS if is_dense else STEP_ROWS
+    strip = strip_rows(rows.size_out, row_window.taps, count, n_planes * tiles, step)
+    strip = min(strip, round_up(BATCH_WORK // (tile * column_work) + 1, step))
     strips = max(1, -(-rows.size_out // strip))
 
     streams = _streams(planes, n_planes, dtype_out, compute) and not (edges and program.share_term)
     gather = max(1, 512 // inner)
-    places, work_elements = _workspace(
-        planes, program, tile, ring_rows if packed else 0, len(sources), VECTOR_BYTES // item, edges,
-        item_in=storage_in.dtype.itemsize, packed=packed,
-    )  # fmt: skip
+    lanes, scattered = VECTOR_BYTES // item, columns.stride_out != inner
+    if is_dense:
+        spare = 0 if ends else RING_STEPS * STEP_ROWS
+        places, work_elements = dense_workspace(
+            planes, tile, row_window.taps + STEP_ROWS - 1 + spare, len(sources), lanes, ends, scattered=scattered
+        )  # fmt: skip
+        large = n_planes * rows.size_in * columns.size_in * inner * dtype_in.itemsize >= FETCH_BYTES
+        places[g.FETCHED] = storage_in.dtype.itemsize if large and columns.stride_in == inner else 0
+        kernels = dense.kernel_addresses(compute, storage_in, storage_out, scattered=scattered)
+    else:
+        places, work_elements = workspace(
+            planes, program, tile, ring_rows if packed else 0, len(sources), lanes, edges, item_in=storage_in.dtype.itemsize,
+            packed=packed,
+        )  # fmt: skip
+        kernels = drivers.kernel_addresses(
+            compute, storage_in, storage_out, direct=edges is not None, packed=packed, view=views,
+            turned=edges is not None and not edges.short, boxes=packed and program.boxes,
+            share=program.share_term > 0,
+        )  # fmt: skip
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {
         g.ROWS_IN: rows.size_in, g.ROWS_OUT: rows.size_out, g.ROW_FIRST: row_window.first,
@@ -266,15 +277,11 @@ def prepare_pass(
         g.INNER: inner, g.STREAM: int(streams), g.VIEWS: views,
         g.STRIP: strip, g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.SOURCES: len(sources),
         g.OUTER_AXES: len(tables), g.GATHER: gather, g.SHARE_TERM: program.share_term,
-        g.DIRECT: int(edges is not None), **places,
+        g.DIRECT: int(edges is not None or ends is not None), **places,
     }.items():  # fmt: skip
         geometry[name] = value
-    tasks = n_planes * strips * tiles
-    kernels = drivers.kernel_addresses(
-        compute, storage_in, storage_out, direct=edges is not None, turned=edges is not None and not edges.short,
-        packed=packed, boxes=packed and program.boxes, view=views, share=program.share_term > 0,
-    )  # fmt: skip
-    work_bytes = _round_up(work_elements * item, VECTOR_BYTES)
+    tasks, beyond = n_planes * strips * tiles, edges or ends
+    work_bytes = round_up(work_elements * item, VECTOR_BYTES)
     batch = count * max(1, BATCH_WORK // (strip * tile * column_work))
     return PlanePass(
         kernels=kernels,
@@ -282,7 +289,7 @@ def prepare_pass(
         geometry=geometry,
         outer=_pack_outer(tables),
         outer_taps=outer_taps,
-        edges=edges.table if edges else np.zeros(0, np.int64),
+        edges=beyond.table if beyond else np.zeros(0, np.int64),
         constants=constants.astype(compute),
         normal=np.array(normal, compute),
         tasks=tasks,
@@ -292,93 +299,9 @@ def prepare_pass(
         raw_in=gather * inner * storage_in.dtype.itemsize,
         raw_out=gather * inner * storage_out.dtype.itemsize,
         work_bytes=work_bytes,
-        table_bytes=_round_up(8 * geometry[g.TABLES], VECTOR_BYTES),
+        table_bytes=round_up(8 * geometry[g.TABLES], VECTOR_BYTES),
         spare=[],
     )
-
-
-def _workspace(
-    planes: Planes, program: Program, tile: int, ring_rows: int, sources: int, line: int, edges: Edges | None,
-    *, item_in: int, packed: bool,
-) -> tuple[dict[int, int], int]:  # fmt: skip
-    """Where everything stands in a thread's workspace, named as in `kernels.geometry`, and the elements of it all.
-
-    `line` is a vector's lanes, `item_in` the bytes of an element of the input.
-    """
-    taps, inner = plain_window(planes.columns).taps, planes.inner
-    window = plain_window(planes.rows).taps + STEP_ROWS - 1
-    block = line * max(BLOCK_COLUMNS, LINE_COLUMNS)
-    slack = (taps - 1) * inner + 2 * block + (STEP_ROWS * inner if program.boxes else 0)
-    ring_stride = _skew(_round_up(tile * inner + slack, block), line)
-    segment = _segment_columns(tile, taps, inner)
-    scratch_stride = _skew(_round_up(segment * inner + slack, block), line)
-    result_stride = _skew(_round_up(segment * inner, block) + block, line)
-    blocks = window // STEP_ROWS if program.boxes else 0
-    sizes = {
-        g.RING: ring_rows * ring_stride,
-        g.SCRATCH: STEP_ROWS * scratch_stride,
-        g.TURNED: 0 if taps < SQUARE_TAPS else scratch_stride * line,
-        g.TURNED_BLOCKS: scratch_stride * line // STEP_ROWS + inner * line if program.boxes else 0,
-        g.RESULT: STEP_ROWS * result_stride + line,
-        g.SHARE: STEP_ROWS * result_stride + line if program.share_term else 0,
-        g.BLOCK_SUMS: sources * blocks * ring_stride,
-    }
-    places, at = {}, 0
-    for name, size in sizes.items():
-        places[name] = at
-        at += _round_up(size, line) if packed else 0
-    places |= {
-        g.RING_STRIDE: ring_stride, g.SCRATCH_STRIDE: scratch_stride, g.RESULT_STRIDE: result_stride,
-        g.SEGMENT: segment, g.BLOCKS: blocks, g.TABLES: (window + blocks) * sources + blocks + 2 * STEP_ROWS,
-    }  # fmt: skip
-    if edges is None:
-        return places, at
-    stripe = STRIPE_ROWS if edges.short else line
-    short_rows = planes.columns.size_in * inner * item_in < PAGE_BYTES
-    columns = 2 * ((taps - 1 + STRIPE_ROWS) * inner + line) + TURNED_COLUMNS
-    terms, square = max(program.share_term, len(program.terms) - program.share_term), line * line
-    places |= {
-        g.SUMS: at, g.ENDS: at + square + line, g.END_BLOCKS: edges.blocks, g.EDGE_LAST: edges.last,
-        g.LEFT_ENDS: edges.left, g.RIGHT_ENDS: edges.right, g.TURNED_WIDTH: columns,
-        g.STRIPE_ROWS: stripe, g.AHEAD: stripe * planes.rows.stride_in if short_rows else 0,
-        g.TURNED_SUMS: at + square + line + 2 * terms * max(edges.blocks, 1) * square + square,
-    }  # fmt: skip
-    return places, places[g.TURNED_SUMS] + (terms * (columns + line) + line) * line
-
-
-def _skew(stride: int, line: int) -> int:
-    """An odd number of vectors: rows then never share their cache sets."""
-    return stride if stride // line % 2 else stride + line
-
-
-def _tile_columns(columns: int, taps: int, inner: int, kept: int, period: int) -> int:
-    """Columns of a task: as many as the cache holds at `kept` bytes each, but far more than the halo."""
-    fitting = CACHE_BYTES // (inner * kept) - taps + 1
-    tile = max(fitting, 4 * taps, 512 // inner)
-    if columns <= tile + tile // 4:
-        return max(columns, 1)
-    tiles = -(-columns // tile)
-    return _round_up(-(-columns // tiles), 64 * period)
-
-
-def _segment_columns(tile: int, taps: int, inner: int) -> int:
-    """Columns computed at a time: few enough for the first-level cache, far more than the halo between passes."""
-    wanted = max(SEGMENT_ELEMENTS // inner, 12 * taps)
-    return tile if tile <= wanted + wanted // 2 else _round_up(wanted, 64)
-
-
-def _strip_rows(rows: int, taps: int, count: int, other_tasks: int) -> int:
-    """Rows of a task: enough tasks for the threads, few enough that the rows above a strip are not packed often."""
-    if count == 1:
-        return max(rows, 1)
-    wanted = -(-TASKS_PER_THREAD * count // other_tasks)
-    return max(
-        _round_up(-(-rows // wanted), STEP_ROWS), min(_round_up(4 * taps, STEP_ROWS), _half(rows, count))
-    )
-
-
-def _half(rows: int, count: int) -> int:
-    return _round_up(-(-rows // count), STEP_ROWS) or STEP_ROWS
 
 
 def _streams(planes: Planes, n_planes: int, dtype_out: np.dtype[Any], compute: np.dtype[Any]) -> bool:

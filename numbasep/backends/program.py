@@ -73,6 +73,15 @@ class Program:
         return True
 
     @property
+    def dense(self) -> bool:
+        """Whether it is one term of runs in several columns, which `kernels.dense` sums in one pass."""
+        if len(self.terms) > 1 or self.share_term:
+            return False
+        (term,) = self.terms
+        shifts = self.runs[term[g.RUN_START] : term[g.RUN_STOP], g.RUN_SHIFT]
+        return bool(term[g.TAP_START] == term[g.TAP_STOP] and shifts.size and (shifts != shifts[0]).any())
+
+    @property
     def boxes(self) -> bool:
         """Whether a pass sums equal taps as a box."""
         return bool(self.terms[:, [g.ROW_BOX, g.COLUMN_BOX]].any())

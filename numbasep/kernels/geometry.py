@@ -39,7 +39,7 @@ are ordinary planes.  All distances count elements, not bytes.
     RESULT_STRIDE,
     TABLES,  # length of the row table
     GATHER,  # columns of a strided row that are gathered at once
-    DIRECT,  # 1: rows that lie in the array are filtered from there (`fused`, `turned`), not packed
+    DIRECT,  # 1: rows that lie in the array are filtered from there (`fused`, `turned`, `dense`), not packed
     STRIPE_ROWS,  # as many output rows at a time
     AHEAD,  # elements from a row to the one that the next stripe reads in its place; 0: processors foresee it
     SUMS,  # where a stripe's sums down the rows stand in the workspace, one vector of columns at a time
@@ -56,8 +56,11 @@ are ordinary planes.  All distances count elements, not bytes.
     VIEWS,  # how the input is seen (`valid`)
     SHARE_TERM,  # first term of the share that finished sums are divided by; 0: there is none
     SHARE,  # where the rows of that share start
+    RING_ROWS,  # packed rows of each source that there is room for, in passes of dense kernels
+    FETCHED,  # bytes of an element of the rows that a dense pass fetches ahead; 0: none are
+    ENDS_STRIDE,  # elements at ENDS for what a row's window needs there of it and beyond its edges
     GEOMETRY,  # number of entries
-) = range(50)
+) = range(53)
 
 # kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
 (

@@ -31,8 +31,20 @@ def make_block(arrays: Sequence[np.ndarray]) -> Any:
     return block.reshape(-1)
 
 
-def _table(context: Any, builder: Any, block_type: Any, block: Any, entry: Any, row: Any, kind: Any) -> Any:
-    """Table `entry` of a block as an array; of a two-dimensional one asked for as a line, its row `row`."""
+def _table(
+    context: Any,
+    builder: Any,
+    block_type: Any,
+    block: Any,
+    entry: Any,
+    row: Any,
+    kind: Any,
+    stored: Any = None,
+) -> Any:
+    """Table `entry` of a block as an array; of a two-dimensional one asked for as a line, its row `row`.
+
+    Its elements are `stored` as those of `kind` unless told otherwise.
+    """
     data = context.make_array(block_type)(context, builder, block).data
     whole = ir.IntType(64)
 
@@ -40,7 +52,7 @@ def _table(context: Any, builder: Any, block_type: Any, block: Any, entry: Any, 
         at = builder.add(builder.mul(entry, whole(ENTRY)), whole(field))
         return builder.load(builder.gep(data, [at]))
 
-    item = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+    item = context.get_abi_sizeof(context.get_data_type(stored or kind.dtype))
     columns, size = number(COLUMNS), whole(item)
     address = builder.add(number(ADDRESS), builder.mul(row, builder.mul(columns, size)))
     shape, strides = [columns], [size]
@@ -117,5 +129,16 @@ def number_row(typingctx: Any, block: Any, entry: Any, row: Any, like: Any) -> A
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _table(context, builder, sig.args[0], *args[:3], kind)
+
+    return kind(block, types.intp, types.intp, like), codegen
+
+
+@word(lambda block, entry, row, _: block[entry][row].view(np.uint8))
+def number_bytes(typingctx: Any, block: Any, entry: Any, row: Any, like: Any) -> Any:
+    """The memory of such a row as flat bytes; their number is not told."""
+    kind = types.Array(types.uint8, 1, "C")
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _table(context, builder, sig.args[0], *args[:3], kind, like.dtype)
 
     return kind(block, types.intp, types.intp, like), codegen

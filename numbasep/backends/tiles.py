@@ -1,0 +1,130 @@
+"""How a pass is cut into tasks, and where everything stands in the workspace of a thread.  Plain integers only."""
+
+from __future__ import annotations
+
+from ..kernels import geometry as g
+from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
+from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS
+from ..kernels.stripes import STRIPE_ROWS
+from ..workspace import CACHE_BYTES
+from .edges import Edges, Ends
+from .layout import Planes, plain_window
+from .program import Program
+
+PAGE_BYTES = 4096  # processors foresee the next line of a row only where no other row shares its page
+TURNED_COLUMNS = 128  # of turned sums besides those that the taps span: they are moved back once in so many
+SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
+TASKS_PER_THREAD = 4
+
+
+def round_up(n: int, step: int) -> int:
+    """The next multiple of `step`."""
+    return -(-n // step) * step
+
+
+def workspace(
+    planes: Planes, program: Program, tile: int, ring_rows: int, sources: int, line: int, edges: Edges | None,
+    *, item_in: int, packed: bool,
+) -> tuple[dict[int, int], int]:  # fmt: skip
+    """Where everything stands in a thread's workspace, named as in `kernels.geometry`, and the elements of it all.
+
+    `line` is a vector's lanes, `item_in` the bytes of an element of the input.
+    """
+    taps, inner = plain_window(planes.columns).taps, planes.inner
+    window = plain_window(planes.rows).taps + STEP_ROWS - 1
+    block = line * max(BLOCK_COLUMNS, LINE_COLUMNS)
+    slack = (taps - 1) * inner + 2 * block + (STEP_ROWS * inner if program.boxes else 0)
+    ring_stride = _skew(round_up(tile * inner + slack, block), line)
+    segment = _segment_columns(tile, taps, inner)
+    scratch_stride = _skew(round_up(segment * inner + slack, block), line)
+    result_stride = _skew(round_up(segment * inner, block) + block, line)
+    blocks = window // STEP_ROWS if program.boxes else 0
+    sizes = {
+        g.RING: ring_rows * ring_stride,
+        g.SCRATCH: STEP_ROWS * scratch_stride,
+        g.TURNED: 0 if taps < SQUARE_TAPS else scratch_stride * line,
+        g.TURNED_BLOCKS: scratch_stride * line // STEP_ROWS + inner * line if program.boxes else 0,
+        g.RESULT: STEP_ROWS * result_stride + line,
+        g.SHARE: STEP_ROWS * result_stride + line if program.share_term else 0,
+        g.BLOCK_SUMS: sources * blocks * ring_stride,
+    }
+    places, at = {}, 0
+    for name, size in sizes.items():
+        places[name] = at
+        at += round_up(size, line) if packed else 0
+    places |= {
+        g.RING_STRIDE: ring_stride, g.SCRATCH_STRIDE: scratch_stride, g.RESULT_STRIDE: result_stride,
+        g.SEGMENT: segment, g.BLOCKS: blocks, g.TABLES: (window + blocks) * sources + blocks + 2 * STEP_ROWS,
+    }  # fmt: skip
+    if edges is None:
+        return places, at
+    stripe = STRIPE_ROWS if edges.short else line
+    short_rows = planes.columns.size_in * inner * item_in < PAGE_BYTES
+    columns = 2 * ((taps - 1 + STRIPE_ROWS) * inner + line) + TURNED_COLUMNS
+    terms, square = max(program.share_term, len(program.terms) - program.share_term), line * line
+    places |= {
+        g.SUMS: at, g.ENDS: at + square + line, g.END_BLOCKS: edges.blocks, g.EDGE_LAST: edges.last,
+        g.LEFT_ENDS: edges.left, g.RIGHT_ENDS: edges.right, g.TURNED_WIDTH: columns,
+        g.STRIPE_ROWS: stripe, g.AHEAD: stripe * planes.rows.stride_in if short_rows else 0,
+        g.TURNED_SUMS: at + square + line + 2 * terms * max(edges.blocks, 1) * square + square,
+    }  # fmt: skip
+    return places, places[g.TURNED_SUMS] + (terms * (columns + line) + line) * line
+
+
+def dense_workspace(
+    planes: Planes, tile: int, ring_rows: int, sources: int, line: int, ends: Ends | None, *, scattered: bool
+) -> tuple[dict[int, int], int]:
+    """As `workspace`, for a pass of a dense kernel whose sources have `ring_rows` packed rows each."""
+    taps, inner = plain_window(planes.columns).taps, planes.inner
+    window = plain_window(planes.rows).taps + STEP_ROWS - 1
+    ring_stride = _skew(round_up((tile + taps - 1) * inner + 2 * line, line), line)
+    segment = _segment_columns(tile, taps, inner)
+    result_stride = _skew(round_up(segment * inner + line, line), line)
+    ends_stride = _skew(round_up(ends.width + line, line), line) if ends else 0
+    sizes = {
+        g.RING: ring_rows * sources * ring_stride + line,
+        g.ENDS: window * sources * ends_stride + line,
+        g.RESULT: STEP_ROWS * result_stride if scattered else 0,
+    }
+    places, at = {}, 0
+    for name, size in sizes.items():
+        places[name] = at
+        at += round_up(size, line)
+    places |= {
+        g.RING_STRIDE: ring_stride, g.RING_ROWS: ring_rows, g.ENDS_STRIDE: ends_stride, g.SEGMENT: segment,
+        g.RESULT_STRIDE: result_stride, g.TABLES: 2 * window * sources, g.EDGE_LAST: ends.last if ends else 0,
+    }  # fmt: skip
+    return places, at
+
+
+def _skew(stride: int, line: int) -> int:
+    """An odd number of vectors: rows then never share their cache sets."""
+    return stride if stride // line % 2 else stride + line
+
+
+def tile_columns(columns: int, taps: int, inner: int, kept: int, period: int) -> int:
+    """Columns of a task: as many as the cache holds at `kept` bytes each, but far more than the halo."""
+    fitting = CACHE_BYTES // (inner * kept) - taps + 1
+    tile = max(fitting, 4 * taps, 512 // inner)
+    if columns <= tile + tile // 4:
+        return max(columns, 1)
+    tiles = -(-columns // tile)
+    return round_up(-(-columns // tiles), 64 * period)
+
+
+def _segment_columns(tile: int, taps: int, inner: int) -> int:
+    """Columns computed at a time: few enough for the first-level cache, far more than the halo between passes."""
+    wanted = max(SEGMENT_ELEMENTS // inner, 12 * taps)
+    return tile if tile <= wanted + wanted // 2 else round_up(wanted, 64)
+
+
+def strip_rows(rows: int, taps: int, count: int, other_tasks: int, step: int) -> int:
+    """Rows of a task: enough tasks for the threads, few enough that the rows above a strip are not packed often.
+
+    Whole steps of the driver, `step` rows each.
+    """
+    if count == 1:
+        return max(rows, 1)
+    wanted = -(-TASKS_PER_THREAD * count // other_tasks)
+    half = round_up(-(-rows // count), step) or step
+    return max(round_up(-(-rows // wanted), step), min(round_up(4 * taps, step), half))

@@ -1,0 +1,308 @@
+"""Dense kernels: sums of runs of taps, from the array itself or from packed rows, to finished rows of any storage.
+
+Rows that lie one behind the other are read where they are, and only what a window needs beyond the edges of a row is
+copied.  Rows at the upper and lower boundary, and those of other storages, are packed first (`rows`), never in a ring:
+the rows of a run have one distance.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.core import config
+
+from .dense_words import DENSE_ROWS, add_run, fetch_rows, zero_dense
+from .geometry import (
+    COLUMN_FIRST,
+    COLUMN_STRIDE_OUT,
+    COLUMN_TAPS,
+    COLUMNS_IN,
+    COLUMNS_OUT,
+    DIRECT,
+    EDGE_LAST,
+    EDGES,
+    ENDS,
+    ENDS_STRIDE,
+    FETCHED,
+    INNER,
+    KERNELS,
+    OUTER,
+    OUTER_SOURCES,
+    OUTSIDE_PLANE,
+    PACK,
+    RAW_IN,
+    RAW_OUT,
+    RESULT,
+    RESULT_STRIDE,
+    RING,
+    RING_ROWS,
+    RING_STRIDE,
+    ROW_FIRST,
+    ROW_STRIDE_IN,
+    ROW_STRIDE_OUT,
+    ROW_TABLES,
+    ROW_TAPS,
+    ROWS_IN,
+    ROWS_OUT,
+    RUN_LENGTH,
+    RUN_ROW,
+    RUN_SHIFT,
+    RUN_WEIGHTS,
+    RUNS,
+    SEGMENT,
+    SIZES,
+    SOURCE_TABLES,
+    SOURCES,
+    STORE,
+    STREAM,
+    STRIP,
+    STRIPE,
+    STRIPS,
+    TILE,
+    TILES,
+    WEIGHTS,
+    WORK,
+)
+from .jit import address, inlined, kernel, named
+from .memory import Storage, copy_element, load_as, misalignment
+from .plane import locate_source, locate_target
+from .rows import packer, storer
+from .simd import STEP_ROWS, VECTOR_BYTES, call, load, poke, store
+from .stripes import divide_stripe, stream_stripe, write_first, write_stripe
+from .tables import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
+
+EVERYWHERE = 1 << 62  # elements that packed rows have on each side, as far as a window is concerned
+
+
+@inlined
+def extend_row(x, source, first, stop, storage, geometry, edges, constants, work, ends, target):
+    """Elements [first, stop) of a row that starts at `source`, also beyond its edges, to `work[target]`.
+
+    `edges` tells where those are found: from the window's reach left of the array on, and behind its last column.  Up
+    to one vector beyond `stop` is overwritten.
+    """
+    lanes, period = VECTOR_BYTES // constants.itemsize, constants.size - 1
+    size, reach = geometry[COLUMNS_IN] * geometry[INNER], geometry[COLUMN_FIRST] * geometry[INNER]
+    at, target = first, target - first
+    while at < stop:
+        if 0 <= at < size:
+            at = min(at, size - lanes)  # what is there twice is the same
+            store(work, target + at, load_as(x, source + at, storage, constants[0]))
+            at += lanes
+        else:
+            found = edges[at - reach] if at < 0 else edges[geometry[EDGE_LAST] + at - size]
+            if found < 0:
+                poke(work, target + at, constants[1 + (at - reach) % period])
+            else:
+                copy_element(x, source + found, ends, target + at, storage)
+            at += 1
+
+
+@functools.cache
+def dense_filter(storage_in: Storage, storage_out: Storage, *, scattered: bool) -> Any:
+    """The kernel from rows of compute numbers to one kind of storage, or to the result rows of the workspace."""
+    item = storage_out.dtype.itemsize
+
+    @kernel
+    @named(f"{storage_in.suffix}{storage_out.suffix}{'_scattered' * scattered}")
+    def filter_dense(
+        x, table, rows, stride, low, high, first, count, runs, weights, edges, geometry, constants, work, ends, y,
+        target, array, ahead,
+    ):  # fmt: skip
+        """`count` elements from `first` on of up to DENSE_ROWS output rows.
+
+        Element 0 of row k of the window of row 0 is element ``table[k]`` of `x`, `stride` behind that of the row
+        before; elements [low, high) may be read.  Element `first` of output row 0 is element `target` of `y`.  `ends`
+        are the bytes of `work`.  What the next rows will need is fetched from byte `ahead` of `array` on.
+        """
+        like = constants[0]
+        lanes = VECTOR_BYTES // constants.itemsize
+        stride_out = geometry[RESULT_STRIDE] if scattered else geometry[ROW_STRIDE_OUT]
+        origin = first + geometry[COLUMN_FIRST] * geometry[INNER]  # what lies under the first tap
+        span = (geometry[COLUMN_TAPS] - 1) * geometry[INNER]
+        window = geometry[ROW_TAPS] + STEP_ROWS - 1
+        copied = window * geometry[SOURCES]  # of the table: where copied rows start
+        left = lanes + span - origin if origin < low else 0  # elements copied of each row, at the left
+        right = max(high - lanes - span + 1, origin)  # and at the right from here on
+        stop = origin + count + span if origin + count > right else right
+        for source in range(geometry[SOURCES] if left or stop > right else 0):
+            for k in range(DENSE_ROWS + geometry[ROW_TAPS] - 1):
+                here = table[source * window + k]
+                at = geometry[ENDS] + (source * window + k) * geometry[ENDS_STRIDE]
+                table[copied + source * window + k] = at
+                for side in range(2):
+                    start, end = (right, stop) if side else (origin, origin + left)
+                    extend_row(
+                        x,
+                        here,
+                        start,
+                        end,
+                        storage_in,
+                        geometry,
+                        edges,
+                        constants,
+                        work,
+                        ends,
+                        at + side * left,
+                    )
+        aligned = geometry[STREAM] and stride_out % lanes == 0
+        width = lanes
+        if aligned:
+            width = -misalignment(y, target * item) % (lanes * item) // item
+            width = width if width else lanes
+        done = 0
+        while done < count:
+            column = origin + done
+            memory, base, step, offset = x, 0, stride, column
+            if column < low:
+                memory, base, step, offset = ends, copied, geometry[ENDS_STRIDE], done
+            elif column + span + lanes > high:
+                memory, base, step, offset = ends, copied, geometry[ENDS_STRIDE], left + column - right
+            if geometry[FETCHED]:
+                fetch_rows(
+                    array, ahead + done * geometry[FETCHED], geometry[ROW_STRIDE_IN] * geometry[FETCHED]
+                )
+            total = zero_dense(like)
+            for run in range(runs.shape[0]):
+                start = table[base + runs[run, RUN_ROW]] + offset + runs[run, RUN_SHIFT]
+                total = add_run(
+                    total, memory, start, step, storage_in, weights, runs[run, RUN_WEIGHTS], runs[run, RUN_LENGTH]
+                )  # fmt: skip
+            if constants[0] != 1 and not scattered:
+                total = divide_stripe(total, constants[0])
+            part = min(width, count - done)
+            if part < lanes:
+                write_first(y, target + done, stride_out, rows, part, storage_out, total)
+            elif aligned:
+                stream_stripe(y, target + done, stride_out, rows, storage_out, total)
+            else:
+                write_stripe(y, target + done, stride_out, rows, storage_out, total)
+            done += part
+            width = lanes
+
+    return filter_dense
+
+
+@inlined
+def are_inside(first, needed, sources, n_sources, geometry):
+    """Whether rows [first, first + needed) of every source lie in the array."""
+    for source in range(n_sources):
+        if sources[source] == OUTSIDE_PLANE:
+            return False
+    return first >= 0 and first + needed <= geometry[ROWS_IN]
+
+
+@inlined
+def move_rows(work, target, source, count, stride):
+    """`count` packed rows to the place of earlier ones."""
+    for at in range(0, count * stride, VECTOR_BYTES // work.itemsize):
+        store(work, target + at, load(work, source + at))
+
+
+@kernel
+def filter_dense_tile(kernels, x, y, task, thread, block, constants):
+    """One task, as `plane.filter_tile`: a strip of rows by a tile of columns of one output plane."""
+    geometry, outer, outer_taps = (
+        integers(block, SIZES),
+        integers(block, OUTER),
+        integer_rows(block, OUTER_SOURCES),
+    )
+    runs, weights = integer_rows(block, RUNS), numbers(block, WEIGHTS, constants)
+    edges, work = integers(block, EDGES), number_row(block, WORK, thread, constants)
+    ends = number_bytes(block, WORK, thread, constants)
+    table, sources = integer_row(block, ROW_TABLES, thread), integer_row(block, SOURCE_TABLES, thread)
+    raw_in, raw_out = byte_row(block, RAW_IN, thread), byte_row(block, RAW_OUT, thread)
+    tiles, strips, inner = geometry[TILES], geometry[STRIPS], geometry[INNER]
+    column = (task % tiles) * geometry[TILE]
+    row = (task // tiles) % strips * geometry[STRIP]
+    plane = task // (tiles * strips)
+    columns = min(geometry[TILE], geometry[COLUMNS_OUT] - column)
+    last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
+    n_sources = geometry[SOURCES]
+    for source in range(n_sources):
+        sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
+    target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
+
+    needed = geometry[ROW_TAPS] + DENSE_ROWS - 1  # rows under the windows of a block of rows
+    pitch = geometry[ROW_TAPS] + STEP_ROWS - 1  # of the table, from one source to the next
+    capacity, stride = geometry[RING_ROWS], geometry[RING_STRIDE]
+    first_column = column + geometry[COLUMN_FIRST]
+    wide = columns + geometry[COLUMN_TAPS] - 1
+    first_row = row + geometry[ROW_FIRST]
+    base = packed = 0  # packed rows at hand, counted from first_row
+    for i in range(row, last_row, DENSE_ROWS):
+        done = i - row
+        rows = min(DENSE_ROWS, last_row - i)
+        memory, step, low, high = ends, stride, -EVERYWHERE, EVERYWHERE
+        if geometry[DIRECT] and are_inside(first_row + done, needed, sources, n_sources, geometry):
+            memory, step, low, high = x, geometry[ROW_STRIDE_IN], 0, geometry[COLUMNS_IN] * inner
+            for source in range(n_sources):
+                for k in range(needed):
+                    table[source * pitch + k] = sources[source] + (first_row + done + k) * step
+        else:
+            packed = max(packed, done)
+            if packed == done or done + needed - base > capacity:
+                for source in range(n_sources):
+                    at = geometry[RING] + source * capacity * stride
+                    move_rows(work, at, at + (done - base) * stride, packed - done, stride)
+                base = done
+            while packed < done + needed - DENSE_ROWS + rows:
+                for source in range(n_sources):
+                    at = geometry[RING] + (source * capacity + packed - base) * stride
+                    call(kernels[PACK], (
+                        x, sources[source], first_row + packed, first_column, wide, geometry, constants[source],
+                        raw_in, work, at,
+                    ))  # fmt: skip
+                packed += 1
+            for source in range(n_sources):
+                for k in range(needed):
+                    at = geometry[RING] + (source * capacity + done - base + k) * stride
+                    table[source * pitch + k] = at - first_column * inner
+        ahead = sources[n_sources - 1] + (first_row + done + needed) * geometry[ROW_STRIDE_IN]
+        ahead += first_column * inner
+        at = target + i * geometry[ROW_STRIDE_OUT]
+        if not kernels[STORE]:
+            call(kernels[STRIPE], (
+                memory, table, rows, step, low, high, column * inner, columns * inner, runs, weights, edges, geometry,
+                constants[0], work, ends, y, at, x, ahead * geometry[FETCHED],
+            ))  # fmt: skip
+            continue
+        for first in range(0, columns, geometry[SEGMENT]):
+            part = min(geometry[SEGMENT], columns - first)
+            call(kernels[STRIPE], (
+                memory, table, rows, step, low, high, (column + first) * inner, part * inner, runs, weights, edges,
+                geometry, constants[0], work, ends, ends, geometry[RESULT], x,
+                (ahead + first * inner) * geometry[FETCHED],
+            ))  # fmt: skip
+            for q in range(rows):
+                call(kernels[STORE], (
+                    work, geometry[RESULT] + q * geometry[RESULT_STRIDE], part, geometry, constants[0], raw_out, y,
+                    at + q * geometry[ROW_STRIDE_OUT] + first * geometry[COLUMN_STRIDE_OUT],
+                ))  # fmt: skip
+
+
+@functools.cache
+def kernel_addresses(
+    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, *, scattered: bool
+) -> tuple[Any, Any]:
+    """What the drivers call: `filter_dense_tile`, and the kernels that it calls in turn.
+
+    Columns that are not adjacent in the output are `scattered`.
+    """
+    number = numba.from_dtype(compute)
+    line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
+    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
+    pairs, n = types.Array(types.int64, 2, "C"), types.int64
+    own = Storage(f"f{compute.itemsize}")
+    at: list[Any] = [0] * KERNELS
+    at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
+    if scattered:
+        at[STORE] = address(storer(storage_out), (line, n, n, whole, line, memory, memory, n))
+    stripe = (memory, whole, *[n] * 6, pairs, line, whole, whole, line, line, memory, memory, n, memory, n)
+    at[STRIPE] = address(dense_filter(own, own if scattered else storage_out, scattered=scattered), stripe)
+    tile = address(filter_dense_tile, (whole, memory, memory, n, n, whole, table))
+    return tile, at if config.DISABLE_JIT else np.array(at, np.int64)
