@@ -20,7 +20,7 @@ from numbasep import nn
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
 from numbasep.backends import planes, recursive, staging, threads
-from numbasep.kernels import nn_first, nn_last
+from numbasep.kernels import dense, nn_first, nn_last
 from numbasep.kernels import plane as drivers
 
 PAGE = mmap.PAGESIZE
@@ -62,12 +62,21 @@ def spy() -> None:
         seen.update((f"in {storage_in.dtype.char}", f"out {storage_out.dtype.char}", f"sums {compute.char}"))
         return addresses(compute, storage_in, storage_out, **flags)
 
+    dense_addresses = dense.kernel_addresses
+
+    def noted_dense(compute: Any, storage_in: Any, storage_out: Any, **flags: Any) -> Any:
+        seen.add(f"dense stored={flags['stored']}")
+        seen.update((f"in {storage_in.dtype.char}", f"out {storage_out.dtype.char}", f"sums {compute.char}"))
+        return dense_addresses(compute, storage_in, storage_out, **flags)
+
     def streamed(*arguments: Any, **keywords: Any) -> Any:
         made = prepare(*arguments, **keywords)
         seen.add(f"stream={bool(made.geometry[planes.g.STREAM])}")
+        if made.program.dense and not made.geometry[planes.g.VIEWS]:
+            seen.add(f"dense direct={bool(made.geometry[planes.g.DIRECT])}")
         return made
 
-    drivers.kernel_addresses = noted
+    drivers.kernel_addresses, dense.kernel_addresses = noted, noted_dense
     planes.prepare_pass = streamed
     from numbasep.backends import cpu
 
@@ -132,6 +141,29 @@ def planes_of_any_width() -> None:
 
 MODES = ("reflect", "wrap", "mirror", "nearest", "constant")
 DENSE = np.array([[1.0, -2, 3, 0.5], [0.3, 1, -1, 2], [2, 1, 0.1, -0.7]])
+
+
+def dense_blocks() -> None:
+    """Dense kernels on rows that are read from the array: their windows reach every edge of it."""
+    long = rng.random((3, 19))
+    heights, widths = (14, 17, 44), (8, 16, 17, 32, 50, 67)
+    for height, width, dtype in itertools.product(heights, widths, ("f4", "f8")):
+        x = samples((height, width), dtype)
+        mode = MODES[(width + height) % 5]
+        for kernel in (DENSE, DENSE.T, long):
+            out = np.zeros_like(x)
+            check(lambda a, b, k=kernel: nsp.correlate(a, k, b, mode, 1.0, method="direct"), x, out)
+            if width >= 19:
+                valid = np.zeros([n - k + 1 for n, k in zip(x.shape, kernel.shape, strict=True)], dtype)
+                check(lambda a, b, k=kernel: nsp.correlate(a, k, b, "valid", method="direct"), x, valid)
+        apart = np.zeros((height, 2 * width), dtype)
+        check(lambda a, b: (nsp.correlate(a, DENSE, b[:, ::2], method="direct"), b)[1], x, apart)
+    for shape in ((9, 17, 40), (3, 20, 16)):
+        kernel = rng.random((3, 3, 4))
+        x = samples(shape, "f4")
+        check(lambda a, b: nsp.correlate(a, kernel, b, method="direct"), x, np.zeros_like(x))
+
+
 DTYPES = ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16")
 SHAPES = ((1,), (67,), (2, 3), (33, 65), (18, 33, 3), (300, 1), (2, 3, 4, 5))
 

@@ -247,19 +247,20 @@ def prepare_pass(
 
     streams = _streams(planes, n_planes, dtype_out, compute) and not (edges and program.share_term)
     gather = max(1, 512 // inner)
-    lanes, scattered = VECTOR_BYTES // item, columns.stride_out != inner
+    lanes = VECTOR_BYTES // item
+    stored = columns.stride_out != inner or storage_out != storage_of(compute)
     if is_dense:
         spare = 0 if ends else RING_STEPS * STEP_ROWS
         places, work_elements = dense_workspace(
-            planes, tile, row_window.taps + STEP_ROWS - 1 + spare, len(sources), lanes, ends, scattered=scattered
+            planes, tile, row_window.taps + STEP_ROWS - 1 + spare, len(sources), lanes, ends, stored=stored
         )  # fmt: skip
         large = n_planes * rows.size_in * columns.size_in * inner * dtype_in.itemsize >= FETCH_BYTES
         places[g.FETCHED] = storage_in.dtype.itemsize if large and columns.stride_in == inner else 0
-        kernels = dense.kernel_addresses(compute, storage_in, storage_out, scattered=scattered)
+        kernels = dense.kernel_addresses(compute, storage_in, storage_out, stored=stored)
     else:
         places, work_elements = workspace(
-            planes, program, tile, ring_rows if packed else 0, len(sources), lanes, edges, item_in=storage_in.dtype.itemsize,
-            packed=packed,
+            planes, program, tile, ring_rows if packed else 0, len(sources), lanes, edges,
+            item_in=storage_in.dtype.itemsize, packed=packed,
         )  # fmt: skip
         kernels = drivers.kernel_addresses(
             compute, storage_in, storage_out, direct=edges is not None, packed=packed, view=views,

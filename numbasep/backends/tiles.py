@@ -72,7 +72,7 @@ def workspace(
 
 
 def dense_workspace(
-    planes: Planes, tile: int, ring_rows: int, sources: int, line: int, ends: Ends | None, *, scattered: bool
+    planes: Planes, tile: int, ring_rows: int, sources: int, line: int, ends: Ends | None, *, stored: bool
 ) -> tuple[dict[int, int], int]:
     """As `workspace`, for a pass of a dense kernel whose sources have `ring_rows` packed rows each."""
     taps, inner = plain_window(planes.columns).taps, planes.inner
@@ -84,7 +84,7 @@ def dense_workspace(
     sizes = {
         g.RING: ring_rows * sources * ring_stride + line,
         g.ENDS: window * sources * ends_stride + line,
-        g.RESULT: STEP_ROWS * result_stride if scattered else 0,
+        g.RESULT: STEP_ROWS * result_stride if stored else 0,
     }
     places, at = {}, 0
     for name, size in sizes.items():

@@ -103,12 +103,12 @@ def extend_row(x, source, first, stop, storage, geometry, edges, constants, work
 
 
 @functools.cache
-def dense_filter(storage_in: Storage, storage_out: Storage, *, scattered: bool) -> Any:
-    """The kernel from rows of compute numbers to one kind of storage, or to the result rows of the workspace."""
-    item = storage_out.dtype.itemsize
+def dense_filter(storage: Storage, *, stored: bool) -> Any:
+    """The kernel from rows of compute numbers to rows of such; to those of the workspace if they are `stored` later."""
+    item = storage.dtype.itemsize
 
     @kernel
-    @named(f"{storage_in.suffix}{storage_out.suffix}{'_scattered' * scattered}")
+    @named(f"{storage.suffix}{'_stored' * stored}")
     def filter_dense(
         x, table, rows, stride, low, high, first, count, runs, weights, edges, geometry, constants, work, ends, y,
         target, array, ahead,
@@ -121,7 +121,7 @@ def dense_filter(storage_in: Storage, storage_out: Storage, *, scattered: bool) 
         """
         like = constants[0]
         lanes = VECTOR_BYTES // constants.itemsize
-        stride_out = geometry[RESULT_STRIDE] if scattered else geometry[ROW_STRIDE_OUT]
+        stride_out = geometry[RESULT_STRIDE] if stored else geometry[ROW_STRIDE_OUT]
         origin = first + geometry[COLUMN_FIRST] * geometry[INNER]  # what lies under the first tap
         span = (geometry[COLUMN_TAPS] - 1) * geometry[INNER]
         window = geometry[ROW_TAPS] + STEP_ROWS - 1
@@ -137,18 +137,8 @@ def dense_filter(storage_in: Storage, storage_out: Storage, *, scattered: bool) 
                 for side in range(2):
                     start, end = (right, stop) if side else (origin, origin + left)
                     extend_row(
-                        x,
-                        here,
-                        start,
-                        end,
-                        storage_in,
-                        geometry,
-                        edges,
-                        constants,
-                        work,
-                        ends,
-                        at + side * left,
-                    )
+                        x, here, start, end, storage, geometry, edges, constants, work, ends, at + side * left
+                    )  # fmt: skip
         aligned = geometry[STREAM] and stride_out % lanes == 0
         width = lanes
         if aligned:
@@ -170,17 +160,17 @@ def dense_filter(storage_in: Storage, storage_out: Storage, *, scattered: bool) 
             for run in range(runs.shape[0]):
                 start = table[base + runs[run, RUN_ROW]] + offset + runs[run, RUN_SHIFT]
                 total = add_run(
-                    total, memory, start, step, storage_in, weights, runs[run, RUN_WEIGHTS], runs[run, RUN_LENGTH]
+                    total, memory, start, step, storage, weights, runs[run, RUN_WEIGHTS], runs[run, RUN_LENGTH]
                 )  # fmt: skip
-            if constants[0] != 1 and not scattered:
+            if constants[0] != 1 and not stored:
                 total = divide_stripe(total, constants[0])
             part = min(width, count - done)
             if part < lanes:
-                write_first(y, target + done, stride_out, rows, part, storage_out, total)
+                write_first(y, target + done, stride_out, rows, part, storage, total)
             elif aligned:
-                stream_stripe(y, target + done, stride_out, rows, storage_out, total)
+                stream_stripe(y, target + done, stride_out, rows, storage, total)
             else:
-                write_stripe(y, target + done, stride_out, rows, storage_out, total)
+                write_stripe(y, target + done, stride_out, rows, storage, total)
             done += part
             width = lanes
 
@@ -287,22 +277,21 @@ def filter_dense_tile(kernels, x, y, task, thread, block, constants):
 
 @functools.cache
 def kernel_addresses(
-    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, *, scattered: bool
+    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, *, stored: bool
 ) -> tuple[Any, Any]:
     """What the drivers call: `filter_dense_tile`, and the kernels that it calls in turn.
 
-    Columns that are not adjacent in the output are `scattered`.
+    Results that are no adjacent compute numbers are `stored` by a kernel of their own, as those of all packed passes.
     """
     number = numba.from_dtype(compute)
     line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
     memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
     pairs, n = types.Array(types.int64, 2, "C"), types.int64
-    own = Storage(f"f{compute.itemsize}")
     at: list[Any] = [0] * KERNELS
     at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
-    if scattered:
+    if stored:
         at[STORE] = address(storer(storage_out), (line, n, n, whole, line, memory, memory, n))
     stripe = (memory, whole, *[n] * 6, pairs, line, whole, whole, line, line, memory, memory, n, memory, n)
-    at[STRIPE] = address(dense_filter(own, own if scattered else storage_out, scattered=scattered), stripe)
+    at[STRIPE] = address(dense_filter(Storage(f"f{compute.itemsize}"), stored=stored), stripe)
     tile = address(filter_dense_tile, (whole, memory, memory, n, n, whole, table))
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)
