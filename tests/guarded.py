@@ -282,7 +282,7 @@ def layers() -> None:
 if __name__ == "__main__":
     spy()
     for family in (
-        planes_of_any_width, terms_straight_from_the_array, every_type_and_rank, long_gaussians, layers,
+        planes_of_any_width, dense_blocks, terms_straight_from_the_array, every_type_and_rank, long_gaussians, layers,
         strided_columns,
     ):  # fmt: skip
         family()

@@ -21,7 +21,8 @@ PROGRAM = Path(__file__).parent / "guarded.py"
 FAMILIES = {
     "direct=True", "direct=False", "turned=True", "turned=False", "packed=True", "packed=False", "boxes=True",
     "boxes=False", "view=0", "view=1", "view=2", "view=3", "share=True", "share=False", "stream=True", "stream=False",
-    "dense direct=True", "dense direct=False", "dense stored=True", "dense stored=False", "sums f", "sums d", "recursive f", "recursive d",
+    "dense direct=True", "dense direct=False", "dense stored=True", "dense stored=False", "sums f", "sums d",
+    "recursive f", "recursive d",
     *(f"{way} {code}" for way in ("in", "out") for code in "bBhHiIlLefd"),
     *(f"gatherer {code}{'f' if code in 'bBhHef' else 'd'}" for code in "bBhHiIlLefd"),
     *(f"scatterer {code}" for code in "BHIL"),

@@ -234,6 +234,8 @@ def prepare_pass(
     ring_rows = (row_window.taps + STEP_ROWS - 1) * len(sources)
     period = constants.shape[1] - 1
     kept = item * (ring_rows + 2 * STEP_ROWS) if packed else storage_in.dtype.itemsize * ring_rows
+    spare = RING_STEPS * STEP_ROWS if is_dense and not ends else 0
+    kept += item * spare * len(sources)
     tile = tile_columns(columns.size_out, column_window.taps, inner, kept, period)
     column_work = inner * (program.operations + 4)
     tile = min(tile, round_up(BATCH_WORK // (STEP_ROWS * column_work) + 1, 64 * period))
@@ -250,7 +252,6 @@ def prepare_pass(
     lanes = VECTOR_BYTES // item
     stored = columns.stride_out != inner or storage_out != storage_of(compute)
     if is_dense:
-        spare = 0 if ends else RING_STEPS * STEP_ROWS
         places, work_elements = dense_workspace(
             planes, tile, row_window.taps + STEP_ROWS - 1 + spare, len(sources), lanes, ends, stored=stored
         )  # fmt: skip
