@@ -104,6 +104,35 @@ def clear_column(work, target, target_stride, n_terms):
         write_column(work, target + term * target_stride, zero_column(work[0]))
 
 
+@inlined
+def repeat_columns(work, position, size, into, turned_stride, n_terms, sides, origin, edges, geometry):
+    """The columns of all terms from `position` on that stand among those of the ends, to ``work[into]``.
+
+    Returns how many these are: none where they have to be summed.
+    """
+    lanes = VECTOR_BYTES // work.itemsize
+    ends, width = geometry[ENDS], geometry[END_BLOCKS] * lanes
+    ends_stride = 2 * width * lanes
+    if position < 0 or position >= size:
+        found = edges[position - origin if position < 0 else geometry[EDGE_LAST] + position - (size - lanes)]
+        if found < 0:
+            clear_column(work, into, turned_stride, n_terms)
+        else:
+            move_columns(work, ends + found * lanes, ends_stride, into, turned_stride, 1, n_terms)
+        return 1
+    if width > size:  # blocks of an end overlap
+        return 0
+    if sides & 1 and position + lanes <= width:
+        move_columns(work, ends + position * lanes, ends_stride, into, turned_stride, lanes, n_terms)
+        return lanes
+    if sides & 2 and position >= size - width:
+        columns = min(lanes, size - position)
+        found = ends + (2 * width + position - size) * lanes
+        move_columns(work, found, ends_stride, into, turned_stride, columns, n_terms)
+        return columns
+    return 0
+
+
 @functools.cache
 def turned_filter(
     storage_in: Storage, storage_out: Storage, view: int = AS_STORED, *, share: bool = False
@@ -114,6 +143,15 @@ def turned_filter(
     """
     item_in, item_out = storage_in.dtype.itemsize, storage_out.dtype.itemsize
     sum_rows = row_summer(view)
+
+    @inlined
+    def sum_vector(x, table, row, rows, column, first_run, last_run, runs, weights, work, sums):
+        """`rows` rows of sums at `column`, rounded up to whole stripes, at ``work[sums:]``."""
+        for q in range(0, rows, STRIPE_ROWS):
+            total = sum_rows(
+                x, table, row + q, column, first_run, last_run, runs, weights, storage_in, work[0]
+            )
+            write_rows(work, sums + q * (VECTOR_BYTES // work.itemsize), total)
 
     @inlined
     def finish(y, at, stride, rows, part, stream, total, divisor, normal):
@@ -159,7 +197,6 @@ def turned_filter(
         plain = n_terms == 1 and span == 0 and start >= 0 and stop <= size  # nothing to do along the columns
         sides = (geometry[LEFT_ENDS] if start < 0 else 0) | (geometry[RIGHT_ENDS] if stop > size else 0)
         end, last_end = (0 if sides & 1 else blocks), (2 * blocks if sides & 2 else blocks)
-        adjacent = blocks * lanes <= size  # so are the blocks of an end
         position = base = start  # the next element to be turned; the one whose sums stand first
         width = lanes  # of the next vector: rows are brought to alignment first
         if straight:
@@ -186,26 +223,13 @@ def turned_filter(
                         column = min(end * lanes, size - lanes) if end < blocks else after
                         into, stride = ends + end * square, ends_stride
                         end += 1
-                    elif position < 0 or position >= size:
-                        last = geometry[EDGE_LAST] + position - (size - lanes)
-                        found = edges[position - origin if position < 0 else last]
-                        if found < 0:
-                            clear_column(work, into, stride, n_terms)
-                        else:
-                            move_columns(work, ends + found * lanes, ends_stride, into, stride, 1, n_terms)
-                        position += 1
-                        continue
-                    elif adjacent and sides & 1 and position + lanes <= blocks * lanes:
-                        move_columns(work, ends + position * lanes, ends_stride, into, stride, lanes, n_terms)
-                        position += lanes
-                        continue
-                    elif adjacent and sides & 2 and position >= size - blocks * lanes:
-                        found = ends + (2 * blocks * lanes + position - size) * lanes
-                        columns = min(lanes, size - position)
-                        move_columns(work, found, ends_stride, into, stride, columns, n_terms)
-                        position += columns
-                        continue
                     else:
+                        repeated = repeat_columns(
+                            work, position, size, into, stride, n_terms, sides, origin, edges, geometry
+                        )
+                        if repeated:
+                            position += repeated
+                            continue
                         column = min(position, size - lanes)
                         if column == position and not plain:  # loads are aligned from the second on
                             column -= misalignment(x, (table[row] + column) * item_in) // item_in % lanes
@@ -215,12 +239,10 @@ def turned_filter(
                         if geometry[AHEAD]:
                             ask_for_rows(x, table, soon, lanes, geometry[AHEAD] + column, storage_in)
                     for term in range(term_first, term_stop):
-                        for q in range(0, rows, STRIPE_ROWS):
-                            total = sum_rows(
-                                x, table, row + q, column, terms[term, FIRST_RUN], terms[term, RUN_STOP], runs,
-                                weights, storage_in, work[0],
-                            )  # fmt: skip
-                            write_rows(work, sums + q * lanes, total)
+                        sum_vector(
+                            x, table, row, rows, column, terms[term, FIRST_RUN], terms[term, RUN_STOP], runs, weights,
+                            work, sums,
+                        )  # fmt: skip
                         if not plain and not known:
                             write_columns(work, into, turn_stripe(read_stripe(work, sums)))
                         elif not plain:
