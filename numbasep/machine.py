@@ -52,6 +52,12 @@ class Steps(NamedTuple):
     """Multiply-adds down columns of packed rows."""
     runs: float = 0.0
     """Runs of such taps that begin."""
+    dense: float = 0.0
+    """Numbers of output of kernels without structure."""
+    dense_taps: float = 0.0
+    """Their multiply-adds."""
+    dense_runs: float = 0.0
+    """Runs of their taps down columns that begin."""
     line_taps: float = 0.0
     """Multiply-adds along rows, of few taps."""
     squares: float = 0.0

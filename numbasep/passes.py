@@ -5,6 +5,8 @@ The counts follow the CPU backend: `backends.edges` decides as `direct_kernel` d
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
 from collections.abc import Sequence
 from operator import add
 from typing import NamedTuple
@@ -12,7 +14,11 @@ from typing import NamedTuple
 from numbasep.machine import Machine, Steps
 
 BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the packed kernel computes at a time
+DENSE_ROWS = 14  # what the dense kernel computes at a time, with 32 registers
+MOST_WAYS = 10  # rows that may meet in one set of a first-level cache: more, and dense kernels pack them
+CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
 STRIPE_ROWS = 8  # what the kernels compute at a time that read the array itself
+RUN_TAPS = 4  # as many more taps down rows take as long as a further run, which begins with rows of its own
 STEP_ROWS = 16  # rows of a step: also the fewest equal taps that are summed as a box
 SQUARE_TAPS = 6  # taps along rows from which these are transposed
 MOST_CONVERSIONS = 17  # row taps up to which the fused kernel converts each row for every stripe
@@ -76,10 +82,27 @@ def _packed(shape: Pass) -> Steps:
 
 def dense_pass(shape: Pass, taps: int, runs: int, machine: Machine, which: int) -> Steps:
     """One pass of weights without structure, in `runs` runs of adjacent taps down the rows."""
-    block = BLOCK_VECTORS * int(machine.lanes[which])
-    blocks = shape.planes * _blocks(shape.rows, BLOCK_ROWS) * _blocks(shape.width, block)
-    calls = shape.planes * -(-shape.rows // STEP_ROWS)
-    return plus(_packed(shape), Steps(calls=calls, column_taps=blocks * taps, runs=blocks * runs))
+    lanes, height = int(machine.lanes[which]), DENSE_ROWS if machine.fuses else DENSE_ROWS // 2
+    blocks = shape.planes * -(-shape.rows // height)
+    numbers = blocks * height * _blocks(shape.width, lanes)
+    dense = Steps(calls=blocks, dense=numbers, dense_taps=numbers * taps, dense_runs=numbers * runs)
+    span, item = (shape.column_taps - 1) * shape.inner, 4 << which
+    ways = rows_in_a_set(height + shape.row_taps - 1, (shape.width + span) * item, span * item)
+    if not shape.stored or shape.width < lanes or span > MOST_SPAN or ways > MOST_WAYS:
+        return plus(_packed(shape), dense)
+    rows = blocks * shape.sources * (height + shape.row_taps - 1)
+    return plus(Steps(rows=rows, edges=rows * span), dense)
+
+
+@functools.lru_cache(maxsize=256)
+def rows_in_a_set(rows: int, pitch: int, span: int) -> int:
+    """The most of `rows`, `pitch` bytes apart, whose next `span` bytes meet in one set of a first-level cache."""
+    lines = 2 + span // CACHE_LINE
+    return max(
+        Counter(
+            (row * pitch // CACHE_LINE + line) % CACHE_SETS for row in range(rows) for line in range(lines)
+        ).values()
+    )
 
 
 def direct_kernel(shape: Pass, groups: Sequence[Sequence[Part]], machine: Machine, which: int) -> str:
@@ -107,7 +130,8 @@ def _is_box(equal: bool, taps: int) -> bool:
 
 def _fused_pass(shape: Pass, group: Sequence[Part], lanes: int) -> Steps:
     """One pass of terms that share their few taps along the columns, straight from the array."""
-    taps, columns = sum(part.rows for part in group), group[0].columns
+    columns, runs = group[0].columns, sum(part.row_runs for part in group)
+    taps = sum(part.rows for part in group) + RUN_TAPS * (runs - 1)
     stripes = shape.planes * _blocks(shape.rows, STRIPE_ROWS) * _blocks(shape.width, lanes)
     served = stripes * (taps + STRIPE_ROWS - 1) / STRIPE_ROWS
     return Steps(
@@ -122,7 +146,6 @@ def _turned_pass(shape: Pass, groups: Sequence[Sequence[Part]], lanes: int) -> S
     width = _blocks(shape.width, lanes)
     sums = stripes * lanes * (width + lanes)  # vectors are moved to alignment
     numbers = stripes * lanes * width
-    # a run begins with as many rows as a stripe has: like one more tap
     taps = sum(part.rows + part.row_runs for group in groups for part in group)
     served = sums * (taps + len(groups) * (STRIPE_ROWS - 1)) / STRIPE_ROWS
     return Steps(

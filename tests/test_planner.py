@@ -101,7 +101,7 @@ def test_the_machine_decides():
     f = facts((9, 9))
     assert decide(p, f).chosen.method == "direct"
     tables = tuple(((1e3, 1e-12), (1e7, 1e-12)) for _ in range(2))
-    slow = tuple(units._replace(column_taps=1e-8) for units in MACHINE.steps)
+    slow = tuple(units._replace(dense_taps=1e-8) for units in MACHINE.steps)
     odd = dataclasses.replace(MACHINE, fft_seconds=tables, fft_pixel_seconds=1e-12, steps=slow)
     assert (
         choose(

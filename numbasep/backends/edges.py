@@ -19,12 +19,10 @@ from ..kernels.simd import VECTOR_BYTES
 from ..kernels.stripes import SLIDES
 from ..kernels.turned_words import TURNS
 from ..kernels.valid import AS_STORED
-from ..passes import MOST_CONVERSIONS, MOST_SPAN, pays_as_boxes
+from ..passes import MOST_CONVERSIONS, MOST_SPAN, MOST_WAYS, pays_as_boxes, rows_in_a_set
 from .layout import Planes, plain_window
 from .program import Program
 
-MOST_WAYS = 10  # rows that may meet in one set of a first-level cache, for dense kernels
-CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
 FIRST, LAST = 1, 2  # ends of a row
 
 
@@ -72,13 +70,14 @@ def dense_ends(planes: Planes, storage: Storage, compute: np.dtype[Any]) -> Ends
     """
     columns, inner, window = planes.columns, planes.inner, plain_window(planes.columns)
     lanes, size = VECTOR_BYTES // compute.itemsize, columns.size_in * inner
-    first, span = window.first * inner, (window.taps - 1) * inner
+    first, span, item = window.first * inner, (window.taps - 1) * inner, compute.itemsize
+    rows = DENSE_ROWS + plain_window(planes.rows).taps - 1
     if (
-        storage != Storage(f"f{compute.itemsize}")
+        storage != Storage(f"f{item}")
         or columns.stride_in != inner
         or size < lanes
         or span > MOST_SPAN
-        or _most_ways(planes, compute.itemsize) > MOST_WAYS
+        or rows_in_a_set(rows, planes.rows.stride_in * item, span * item) > MOST_WAYS
     ):
         return None
     stop = max(size, first + columns.size_out * inner + span) + 2 * lanes + span
@@ -87,15 +86,6 @@ def dense_ends(planes: Planes, storage: Storage, compute: np.dtype[Any]) -> Ends
     right = max(stop - (size - lanes - span), 0)
     table = _sources(positions, size, inner, int(window.boundary))
     return Ends(table, max(-first, 0), left + right)
-
-
-def _most_ways(planes: Planes, item: int) -> int:
-    """The most rows of a block's window that meet in a set of a first-level cache: more than it has ways are slow."""
-    rows = np.arange(DENSE_ROWS + plain_window(planes.rows).taps - 1)
-    span = (plain_window(planes.columns).taps - 1) * planes.inner * item
-    lines = rows * planes.rows.stride_in * item // CACHE_LINE
-    touched = lines[:, None] + np.arange(2 + span // CACHE_LINE)
-    return int(np.bincount(touched.reshape(-1) % CACHE_SETS).max())
 
 
 def direct_edges(
