@@ -1,6 +1,6 @@
 """Measures the constants that ship with the package: ``python -m benchmarks.reference``.
 
-Calibrates several times, on a machine that does nothing else, takes the median of every constant, and writes
+Calibrates several times, with times of undisturbed moments, takes the median of every constant, and writes
 ``numbasep/reference.py``.  With ``--show``, says how far the constants of the runs lie apart, and writes nothing.
 """
 
@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import statistics
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numbasep
-from numbasep import machine
+from numbasep import machine, trials
 from numbasep.machine import Machine
 
 from . import calm
 
 MODULE = Path(numbasep.__file__).parent / "reference.py"
-CALM = 1.15  # how many times slower than usual a probe may be, before and behind a calibration
+SAMPLES = 7  # undisturbed ones of each call, or fewer ...
+PATIENCE = 0.5  # ... after so many seconds
 NAME = "reference (x86-64 with AVX-512, {threads} cores)"
 HEAD = '''"""The constants that ship, as plain numbers: written by ``python -m benchmarks.reference``, not by hand.
 
@@ -42,39 +44,58 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.reference", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--runs", type=int, default=7, help="calibrations, of which the median counts")
-    parser.add_argument("--patience", type=float, default=600.0, help="seconds to wait for calm moments")
+    parser.add_argument(
+        "--patience", type=float, default=600.0, help="seconds after which no further one begins"
+    )
+    parser.add_argument(
+        "--only", nargs="*", help="write these constants, leave the others as they are: steps, for example"
+    )
     parser.add_argument("--show", action="store_true", help="only print how far the runs lie apart")
     arguments = parser.parse_args(argv)
     runs = calm_runs(arguments.runs, arguments.patience)
     if not runs:
-        raise SystemExit("the machine was never calm: nothing is written")
-    print(f"{len(runs)} calm runs")
+        raise SystemExit("no run: nothing is written")
+    print(f"{len(runs)} runs")
     fields = {field.name: [getattr(run, field.name) for run in runs] for field in dataclasses.fields(Machine)}
     for name, values in fields.items():
         print(f"{name:24s} {spread(values)}")
     if not arguments.show:
-        MODULE.write_text(source(middle(runs)), encoding="utf-8")
+        found = middle(runs)
+        if arguments.only:
+            named = {name: getattr(found, name) for name in arguments.only}
+            found = dataclasses.replace(machine.REFERENCE, **named)
+        MODULE.write_text(source(found), encoding="utf-8")
 
 
 def calm_runs(count: int, patience: float) -> list[Machine]:
-    """Calibrations at moments when neither one thread nor all were slower than usual, before and behind."""
-    warnings.simplefilter("ignore", RuntimeWarning)  # of a busy machine: the probes say more
+    """Calibrations whose times are those of undisturbed moments, as `calm` finds them."""
+    warnings.simplefilter("ignore", RuntimeWarning)  # of a busy machine: the probe says more
     numbasep.calibrate(store=False)  # compiles
-    probes = calm.Probe(1), calm.Probe(None)
+    probe = calm.Probe(1)
+    probe.clock = time.perf_counter  # calls on all threads are timed, too
+    usual, trials.seconds = trials.seconds, functools.partial(undisturbed, probe)
     runs: list[Machine] = []
     stop = time.perf_counter() + patience
-    while len(runs) < count and time.perf_counter() < stop:
-        if not _is_calm(probes):
-            continue
-        measured = numbasep.calibrate(store=False)
-        assert isinstance(measured, Machine)
-        if _is_calm(probes):
+    try:
+        while len(runs) < count and time.perf_counter() < stop:
+            measured = numbasep.calibrate(store=False)
+            assert isinstance(measured, Machine)
             runs.append(measured)
+    finally:
+        trials.seconds = usual
     return runs
 
 
-def _is_calm(probes: Sequence[calm.Probe]) -> bool:
-    return all(statistics.median(probe.slowness() for _ in range(9)) <= CALM for probe in probes)
+def undisturbed(probe: calm.Probe, call: Callable[[], Any]) -> float:
+    """Median seconds of `call` over moments at which the probe before took as long as the one behind, by its pace."""
+    call()  # compiles
+    stop = time.perf_counter() + PATIENCE
+    samples: list[float] = []
+    while len(samples) < SAMPLES and (time.perf_counter() < stop or not samples):
+        taken = probe.time(call, warm=True)
+        if taken is not None:
+            samples.append(taken[0])
+    return statistics.median(samples)
 
 
 def middle(runs: Sequence[Machine]) -> Machine:
