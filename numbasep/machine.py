@@ -77,7 +77,7 @@ class Steps(NamedTuple):
     fused_columns: float = 0.0
     """Their multiply-adds along rows."""
     stripes: float = 0.0
-    """Stripes of rows that are filtered turned, straight from the array."""
+    """Stripes of rows that are filtered straight from the array, for each term that is turned once more."""
     turned: float = 0.0
     """Numbers of output of these: they are turned back."""
     turned_sums: float = 0.0

@@ -135,6 +135,7 @@ def _fused_pass(shape: Pass, group: Sequence[Part], lanes: int) -> Steps:
     stripes = shape.planes * _blocks(shape.rows, STRIPE_ROWS) * _blocks(shape.width, lanes)
     served = stripes * (taps + STRIPE_ROWS - 1) / STRIPE_ROWS
     return Steps(
+        stripes=shape.planes * -(-shape.rows // STRIPE_ROWS),
         fused=stripes, fused_rows=stripes * taps, fused_columns=stripes * columns if columns > 1 else 0,
         converted=0 if shape.stored else served + shape.numbers,
     )  # fmt: skip
@@ -144,12 +145,15 @@ def _turned_pass(shape: Pass, groups: Sequence[Sequence[Part]], lanes: int) -> S
     """One pass of any terms straight from the array: a stripe has as many rows as a vector has lanes."""
     stripes = shape.planes * -(-shape.rows // lanes)
     width = _blocks(shape.width, lanes)
-    sums = stripes * lanes * (width + lanes)  # vectors are moved to alignment
+    reach = _blocks((shape.column_taps - 1) * shape.inner, lanes)
+    sums = (
+        stripes * lanes * (width + lanes + reach)
+    )  # vectors are moved to alignment, and both ends come first
     numbers = stripes * lanes * width
     taps = sum(part.rows + part.row_runs for group in groups for part in group)
     served = sums * (taps + len(groups) * (STRIPE_ROWS - 1)) / STRIPE_ROWS
     return Steps(
-        stripes=stripes, turned=numbers, turned_sums=sums * len(groups), turned_rows=sums * taps,
+        stripes=stripes * (1 + len(groups)), turned=numbers, turned_sums=sums * len(groups), turned_rows=sums * taps,
         turned_columns=numbers * sum(group[0].columns + 1 for group in groups),
         converted=0 if shape.stored else served + shape.numbers,
     )  # fmt: skip
