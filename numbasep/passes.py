@@ -87,7 +87,7 @@ def dense_pass(shape: Pass, taps: int, runs: int, machine: Machine, which: int) 
     numbers = blocks * height * _blocks(shape.width, lanes)
     dense = Steps(calls=blocks, dense=numbers, dense_taps=numbers * taps, dense_runs=numbers * runs)
     span, item = (shape.column_taps - 1) * shape.inner, 4 << which
-    ways = rows_in_a_set(height + shape.row_taps - 1, (shape.width + span) * item, span * item)
+    ways = rows_in_a_set(height + shape.row_taps - 1, shape.width * item, span * item)
     if not shape.stored or shape.width < lanes or span > MOST_SPAN or ways > MOST_WAYS:
         return plus(_packed(shape), dense)
     rows = blocks * shape.sources * (height + shape.row_taps - 1)
