@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # also for the subprocesses that tests start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # tests, and processes that inherit it, interrupt calls
 
 
 # With NUMBA_DISABLE_JIT=1 each word of the kernels is a NumPy slice: slow, but an index out of bounds is an
