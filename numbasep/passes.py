@@ -146,9 +146,8 @@ def _turned_pass(shape: Pass, groups: Sequence[Sequence[Part]], lanes: int) -> S
     stripes = shape.planes * -(-shape.rows // lanes)
     width = _blocks(shape.width, lanes)
     reach = _blocks((shape.column_taps - 1) * shape.inner, lanes)
-    sums = (
-        stripes * lanes * (width + lanes + reach)
-    )  # vectors are moved to alignment, and both ends come first
+    # loads are moved to alignment, and the ends are summed before the rest
+    sums = stripes * lanes * (width + lanes + reach)
     numbers = stripes * lanes * width
     taps = sum(part.rows + part.row_runs for group in groups for part in group)
     served = sums * (taps + len(groups) * (STRIPE_ROWS - 1)) / STRIPE_ROWS
