@@ -11,6 +11,7 @@ from .edges import Edges, Ends
 from .layout import Planes, plain_window
 from .program import Program
 
+AHEAD_BYTES = 256  # how far ahead of the fused kernel rows are asked for that no earlier stripe has read
 PAGE_BYTES = 4096  # processors foresee the next line of a row only where no other row shares its page
 TURNED_COLUMNS = 128  # of turned sums besides those that the taps span: they are moved back once in so many
 SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
@@ -59,13 +60,15 @@ def workspace(
     if edges is None:
         return places, at
     stripe = STRIPE_ROWS if edges.short else line
-    short_rows = planes.columns.size_in * inner * item_in < PAGE_BYTES
+    ahead = AHEAD_BYTES // item_in if edges.short else 0
+    if planes.columns.size_in * inner * item_in < PAGE_BYTES:
+        ahead = stripe * planes.rows.stride_in
     columns = 2 * ((taps - 1 + STRIPE_ROWS) * inner + line) + TURNED_COLUMNS
     terms, square = max(program.share_term, len(program.terms) - program.share_term), line * line
     places |= {
         g.SUMS: at, g.ENDS: at + square + line, g.END_BLOCKS: edges.blocks, g.EDGE_LAST: edges.last,
         g.LEFT_ENDS: edges.left, g.RIGHT_ENDS: edges.right, g.TURNED_WIDTH: columns,
-        g.STRIPE_ROWS: stripe, g.AHEAD: stripe * planes.rows.stride_in if short_rows else 0,
+        g.STRIPE_ROWS: stripe, g.AHEAD: ahead,
         g.TURNED_SUMS: at + square + line + 2 * terms * max(edges.blocks, 1) * square + square,
     }  # fmt: skip
     return places, places[g.TURNED_SUMS] + (terms * (columns + line) + line) * line

@@ -16,10 +16,14 @@ from .geometry import (
     COLUMNS_IN,
     EDGE_LAST,
     ENDS,
+    FIRST_LINE,
     FIRST_RUN,
     INNER,
+    LAST_LINE,
     ROW_STRIDE_OUT,
     ROW_TAPS,
+    RUN_LENGTH,
+    RUN_SHIFT,
     RUN_STOP,
     STREAM,
     TAP_START,
@@ -37,6 +41,7 @@ from .stripes import (
     save_stripe,
     slide_stripe,
     stream_stripe,
+    sum_adjacent,
     write_first,
     write_stripe,
     zero_stripe,
@@ -46,8 +51,10 @@ from .valid import AS_STORED, CLOSE, LEAST, WEIGHT
 
 
 @inlined
-def sum_columns(near, far, tap, shifts, line_weights, like):
-    """The pass along the columns; `shifts[tap:]` ends with a negative number."""
+def sum_columns(near, far, tap, adjacent, shifts, line_weights, like):
+    """The pass along the columns: `adjacent` taps, or by `shifts[tap:]`, which ends with a negative number."""
+    if adjacent:
+        return sum_adjacent(near, far, line_weights, tap, adjacent)
     shift = peek(shifts, tap)
     total = zero_stripe(like)
     while shift >= 0:  # a loop of unknown length is not unrolled: its stripes would not fit the registers
@@ -86,6 +93,9 @@ def stripe_filter(
         reach = geometry[COLUMN_FIRST] * geometry[INNER]  # from an output element to the first that it reads
         first_run, last_run, tap = terms[term, FIRST_RUN], terms[term, RUN_STOP], terms[term, TAP_START]
         plain = geometry[COLUMN_TAPS] == 1
+        line, adjacent = terms[term, FIRST_LINE], 0
+        if geometry[INNER] == 1 and terms[term, LAST_LINE] == line + 1 and lines[line, RUN_SHIFT] == 0:
+            adjacent = lines[line, RUN_LENGTH]
         ends = geometry[ENDS]  # in memory: registers are for the stripes of the main loop
         end = STRIPE_ROWS * lanes
         stream = geometry[STREAM] and geometry[ROW_STRIDE_OUT] % lanes == 0
@@ -115,7 +125,7 @@ def stripe_filter(
                 if geometry[AHEAD]:
                     ask_for_rows(x, table, soon, STRIPE_ROWS, geometry[AHEAD] + column, storage_in)
             if ready:
-                total = far if plain else sum_columns(near, far, tap, shifts, line_weights, like)
+                total = far if plain else sum_columns(near, far, tap, adjacent, shifts, line_weights, like)
                 part = min(width, count - done)
                 at = target + done
                 if share:

@@ -41,7 +41,7 @@ are ordinary planes.  All distances count elements, not bytes.
     GATHER,  # columns of a strided row that are gathered at once
     DIRECT,  # 1: rows that lie in the array are filtered from there (`fused`, `turned`, `dense`), not packed
     STRIPE_ROWS,  # as many output rows at a time
-    AHEAD,  # elements from a row to the one that the next stripe reads in its place; 0: processors foresee it
+    AHEAD,  # elements from what a stripe reads to what it asks for before it is due; 0: nothing
     SUMS,  # where a stripe's sums down the rows stand in the workspace, one vector of columns at a time
     TURNED_SUMS,  # where such sums stand column by column, after a vector's worth of slack
     TURNED_WIDTH,  # as many columns of each term

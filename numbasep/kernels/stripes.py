@@ -95,16 +95,29 @@ def emit_tail(
     newest: Callable[[int], Any],
 ) -> Any:  # fmt: skip
     """As `emit_sweep` for the last taps, less than STRIPE_ROWS: what is left in the window is lost."""
-    sums, rows = items_of(builder, total), items_of(builder, window)
-    finished = builder.append_basic_block("tail.finished")
+    window = items_of(builder, window)
+
+    def rows(k: int) -> list[Any]:
+        window[:] = [*window[1:], newest(k)]
+        return window
+
+    return _add_some(context, builder, kind, total, weights, at, count, STRIPE_ROWS - 1, rows)
+
+
+def _add_some(
+    context: Any, builder: Any, kind: Any, total: Any, weights: Any, at: Any, count: Any, most: int,
+    rows: Callable[[int], list[Any]],
+) -> Any:  # fmt: skip
+    """`total` plus what the first `count` of at most `most` taps weigh; `rows` emits what lies under one."""
+    sums = items_of(builder, total)
+    finished = builder.append_basic_block("taps.finished")
     ways = []
-    for k in range(STRIPE_ROWS - 1):
-        following = builder.append_basic_block(f"tail.{k}")
+    for k in range(most):
+        following = builder.append_basic_block(f"tap.{k}")
         ways.append((builder.block, sums))
         builder.cbranch(builder.icmp_signed(">", count, ir.Constant(count.type, k)), following, finished)
         builder.position_at_end(following)
-        rows = [*rows[1:], newest(k)]
-        sums = _weigh(context, builder, kind, weights, at, k, rows, sums)
+        sums = _weigh(context, builder, kind, weights, at, k, rows(k), sums)
     ways.append((builder.block, sums))
     builder.branch(finished)
     builder.position_at_end(finished)
@@ -262,6 +275,49 @@ def slide_stripe(typingctx: Any, near: Any, far: Any, shift: Any) -> Any:
         return pack_items(builder, one.type, [_permute(builder, a, index, b) for a, b in pairs])
 
     return near(near, far, types.intp), codegen
+
+
+def _align(builder: Any, near: Any, far: Any, shift: int) -> Any:
+    """The vector that starts `shift` lanes behind the start of `near`; `far` follows it.
+
+    By assembly: for shuffles of floats LLVM chooses permutes, which take a table and a copy of an operand.
+    """
+    binding.initialize_native_asmparser()
+    kind = ir.FunctionType(near.type, [near.type, far.type])
+    letter = "d" if near.type.element == ir.FloatType() else "q"
+    return builder.asm(kind, f"valign{letter} $${shift}, $1, $2, $0", "=v,v,v", (near, far), False)
+
+
+def _adjacent_twin(
+    near: np.ndarray, far: np.ndarray, weights: np.ndarray, at: int, count: int
+) -> np.ndarray:
+    both, total = np.concatenate([near, far], axis=1), np.zeros_like(near)
+    for k in range(count):
+        total = (span(weights, at + k, 1)[0] * both[:, k : k + near.shape[1]] + total).astype(near.dtype)
+    return total
+
+
+@word(_adjacent_twin)
+def sum_adjacent(typingctx: Any, near: Any, far: Any, weights: Any, at: Any, count: Any) -> Any:
+    """What `count` taps weigh that lie side by side along the columns, no more than a vector and one.
+
+    The first lies on the columns of `near`, which `far` follows.  As distances are known to the compiler, its
+    instructions need neither tables nor copies.
+    """
+    lanes = near.vector.lanes
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pairs = list(zip(items_of(builder, args[0]), items_of(builder, args[1]), strict=True))
+
+        def rows(k: int) -> list[Any]:
+            if k in (0, lanes):
+                return [pair[k > 0] for pair in pairs]
+            return [_align(builder, *pair, k) for pair in pairs]
+
+        zero = ir.Constant(args[0].type, None)
+        return _add_some(context, builder, weights, zero, args[2], args[3], args[4], lanes + 1, rows)
+
+    return near(near, far, weights, types.intp, types.intp), codegen
 
 
 def _mix_twin(work: np.ndarray, ends: int, table: np.ndarray, at: int) -> np.ndarray:
