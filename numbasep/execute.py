@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -32,9 +33,7 @@ def run_plan(plan: Plan, input: npt.ArrayLike, output: Any = None) -> Array:
         If the shape or dtype differ from the plan's, or `output` cannot hold the result.
     """
     if on_gpu(input):
-        from .backends import cuda
-
-        filtered: Array = cuda.run_plan(plan, input, output)
+        filtered: Array = _gpu_backend().run_plan(plan, input, output)
         return filtered
     x = as_input(input)
     problem = plan.problem
@@ -70,9 +69,7 @@ def filter_array(plan: Plan, x: Array, output: Any, normal: Normal = None) -> Ar
             small(x, out)
             return out
     if problem.device == "cuda":
-        from .backends import cuda
-
-        filtered: Array = cuda.filter_array(plan, x, output)
+        filtered: Array = _gpu_backend().filter_array(plan, x, output)
         return filtered
     out = make_output(output, problem.output_dtype, problem.out_shape, x)
     if not problem.pixels:
@@ -90,6 +87,14 @@ def filter_array(plan: Plan, x: Array, output: Any, normal: Normal = None) -> Ar
     if target is not out:
         out[...] = target
     return out
+
+
+@functools.cache
+def _gpu_backend() -> Any:
+    """Imported when it is needed, and asked for once: an import statement takes a microsecond of every call."""
+    from .backends import cuda
+
+    return cuda
 
 
 def _is_plain_target(output: Any, problem: Problem, x: Array) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -197,6 +198,14 @@ def _fastest(candidates: list[Candidate]) -> Candidate:
     return min(near, key=lambda c: (c.method == "fft", c.needs_finite, c.operations))
 
 
+@functools.cache
+def _executor() -> Callable[[Plan, Any, Any], NDArray[Any]]:
+    """What runs plans, imported at the first run: this module decides, and knows of no arrays."""
+    from numbasep import execute
+
+    return execute.run_plan
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A filter, decided and ready to run on any number of arrays of one shape and type.
@@ -246,9 +255,7 @@ class Plan:
         ValueError
             If `input` has another shape or dtype than planned, or `output` cannot hold the result.
         """
-        from numbasep import execute
-
-        result: NDArray[Any] = execute.run_plan(self, input, output)
+        result: NDArray[Any] = _executor()(self, input, output)
         return result
 
     def verify(self) -> float | None:

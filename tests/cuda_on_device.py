@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numbasep.backends.cuda_arrays import Library
+from numbasep.backends.cuda_arrays import DeviceArray, Library
 
 
 class OnDevice:
@@ -36,7 +36,7 @@ class OnDevice:
 class OnDeviceLibrary(Library):
     """Makes them, and writes down on which stream."""
 
-    def stream(self, array: OnDevice) -> int:
+    def stream(self, array: OnDevice, view: DeviceArray) -> int:
         return array.__cuda_array_interface__["stream"]
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype, like: OnDevice) -> OnDevice:

@@ -20,8 +20,10 @@ import numbasep as nsp
 from numbasep import nn
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
-from numbasep.backends import planes, recursive, staging, threads
+from numbasep.backends import prepare as preparing
+from numbasep.backends import recursive, staging, threads
 from numbasep.kernels import dense, nn_first, nn_last
+from numbasep.kernels import geometry as g
 from numbasep.kernels import plane as drivers
 
 EVERYTHING = "--all" in sys.argv  # otherwise fewer sizes
@@ -53,7 +55,7 @@ def guarded(values: np.ndarray, *, end: bool) -> np.ndarray:
 def spy() -> None:
     """Note which kernels run."""
     addresses = drivers.kernel_addresses
-    prepare = planes.prepare_pass
+    prepare = preparing.prepare_pass
 
     def noted(compute: Any, storage_in: Any, storage_out: Any, **flags: Any) -> Any:
         seen.update(
@@ -73,13 +75,13 @@ def spy() -> None:
 
     def streamed(*arguments: Any, **keywords: Any) -> Any:
         made = prepare(*arguments, **keywords)
-        seen.add(f"stream={bool(made.geometry[planes.g.STREAM])}")
-        if made.program.dense and not made.geometry[planes.g.VIEWS]:
-            seen.add(f"dense direct={bool(made.geometry[planes.g.DIRECT])}")
+        seen.add(f"stream={bool(made.geometry[g.STREAM])}")
+        if made.program.dense and not made.geometry[g.VIEWS]:
+            seen.add(f"dense direct={bool(made.geometry[g.DIRECT])}")
         return made
 
     drivers.kernel_addresses, dense.kernel_addresses = noted, noted_dense
-    planes.prepare_pass = streamed
+    preparing.prepare_pass = streamed
     from numbasep.backends import cpu
 
     cpu.prepare_pass = streamed
@@ -105,7 +107,7 @@ def spy() -> None:
             return own(*kinds)
 
         setattr(staging.strided, name, moved)
-    planes.STREAM_BYTES = 4096
+    preparing.STREAM_BYTES = 4096
     threads.aligned = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
     threads._pool._take = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
 

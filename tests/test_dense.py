@@ -8,7 +8,7 @@ import pytest
 import numbasep
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
-from numbasep.backends import edges, planes
+from numbasep.backends import edges, prepare
 from tests import oracle
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant", "valid", "full")
@@ -28,7 +28,7 @@ def packed(monkeypatch):
     def run(*args, **keywords):
         forget_plans()
         with monkeypatch.context() as patch:
-            patch.setattr(planes, "dense_ends", lambda *_: None)
+            patch.setattr(prepare, "dense_ends", lambda *_: None)
             result = numbasep.correlate(*args, method="direct", **keywords)
         forget_plans()
         return result
@@ -47,7 +47,7 @@ def image(shape, dtype, seed=1):
 def test_which_rows_are_read_from_the_array(monkeypatch):
     seen = []
     found = edges.dense_ends
-    monkeypatch.setattr(planes, "dense_ends", lambda *args: seen.append(found(*args)) or seen[-1])
+    monkeypatch.setattr(prepare, "dense_ends", lambda *args: seen.append(found(*args)) or seen[-1])
     for x, kernel, direct in (
         (np.ones((40, 50), np.float32), dense((3, 3)), True),
         (np.ones((40, 50), np.uint8), dense((3, 3)), False),  # converted once, not for every tap
@@ -126,9 +126,9 @@ def test_rows_written_past_the_caches(monkeypatch, threads):
     expected = numbasep.correlate(x, kernel, method="direct")
     forget_plans()
     with monkeypatch.context() as patch:
-        patch.setattr(planes, "STREAM_BYTES", 1)
-        patch.setattr(planes, "PARALLEL_WORK", 1)
-        patch.setattr(planes, "FETCH_BYTES", 1)
+        patch.setattr(prepare, "STREAM_BYTES", 1)
+        patch.setattr(prepare, "PARALLEL_WORK", 1)
+        patch.setattr(prepare, "FETCH_BYTES", 1)
         for shift in (0, 3):  # aligned rows, and rows to be aligned
             memory = np.zeros((203, 528), np.float32)
             out = memory[:, shift : shift + 517]

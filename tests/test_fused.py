@@ -56,7 +56,7 @@ def test_terms_of_any_length_do_run_directly(monkeypatch):
     seen = []
     found = edges.direct_edges
     monkeypatch.setattr(
-        "numbasep.backends.planes.direct_edges", lambda *args: seen.append(found(*args)) or seen[-1]
+        "numbasep.backends.prepare.direct_edges", lambda *args: seen.append(found(*args)) or seen[-1]
     )
     forget_plans()
     numbasep.gaussian_filter(np.ones((40, 50), np.float32), 1)

@@ -24,7 +24,8 @@ from ..problem import Problem, Window
 from ..workspace import SLAB_BYTES
 from . import staging, threads
 from .layout import Axis, OuterAxis, Planes, arrange, array_axes, restrict
-from .planes import PlanePass, flat_memory, prepare_pass
+from .planes import PlanePass, flat_memory
+from .prepare import prepare_pass
 from .program import PlaneTerm, PlaneWeights, build_program
 from .slots import INPUT, OUTPUT, Slot, parts_of, resized
 

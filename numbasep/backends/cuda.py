@@ -139,7 +139,6 @@ def run_plan(plan: Plan, array: Any, output: Any) -> Any:
     ValueError
         The plan was made for the CPU, or for another shape or dtype.
     """
-    _require()
     problem, view = plan.problem, describe(array, "input")
     if problem.device != "cuda":
         raise ValueError(
@@ -232,13 +231,12 @@ def _on_device(plan: Plan, array: Any, view: DeviceArray, output: Any, library: 
             read = describe(source, "input")
         addresses = {INPUT: (read.address, read.nbytes), OUTPUT: (written.address, written.nbytes)}
         program = prepared_program(plan, device_of(read.address))
-        scratch = {
-            slot: library.empty((n,), np.dtype(np.uint8), array) for slot, n in program.scratch.items()
-        }
-        for slot, buffer in scratch.items():
-            place = describe(buffer, "workspace")
+        scratch = []  # held until all is enqueued
+        for slot, nbytes in program.scratch.items():
+            scratch.append(library.empty((nbytes,), np.dtype(np.uint8), array))
+            place = describe(scratch[-1], "workspace")
             addresses[slot] = place.address, place.nbytes
-        program(addresses, library.stream(array))
+        program(addresses, library.stream(array, view))
     if output is None:
         return target
     if target is not output and plan.problem.pixels:

@@ -101,9 +101,9 @@ class Library:
         """`array` with elements of another type; for libraries with products."""
         return array.astype(dtype, copy=False)
 
-    def stream(self, array: Any) -> int:
-        """The stream that `array` is ready on."""
-        return describe(array, "input").stream
+    def stream(self, array: Any, view: DeviceArray) -> int:
+        """The stream that `array` is ready on; `view` describes it."""
+        return view.stream
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
         """A new array on the device of `like`."""
@@ -144,7 +144,7 @@ class CuPy(Library):
 
     has_product = True
 
-    def stream(self, array: Any) -> int:
+    def stream(self, array: Any, view: DeviceArray) -> int:
         """CuPy's current stream of the array's device."""
         return int(sys.modules["cupy"].cuda.get_current_stream(array.device.id).ptr)
 
@@ -181,7 +181,7 @@ class Torch(Library):
         """By PyTorch's conversion."""
         return array.to(getattr(sys.modules["torch"], dtype.name))
 
-    def stream(self, array: Any) -> int:
+    def stream(self, array: Any, view: DeviceArray) -> int:
         """PyTorch's current stream of the tensor's device."""
         return int(sys.modules["torch"].cuda.current_stream(array.device).cuda_stream)
 

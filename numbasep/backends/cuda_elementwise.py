@@ -66,7 +66,9 @@ def launch(
         storage_of(views[OUTPUT].dtype, saturate=saturate), number.str[1:], options,
     )  # fmt: skip
     program = _prepared(device_of(views[INPUT].address), variant, count, a, b)
-    program({slot: (view.address, view.nbytes) for slot, view in views.items()}, library.stream(x))
+    program(
+        {slot: (view.address, view.nbytes) for slot, view in views.items()}, library.stream(x, views[INPUT])
+    )
 
 
 def _real(*dtypes: np.dtype[Any]) -> None:

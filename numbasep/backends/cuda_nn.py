@@ -173,7 +173,7 @@ def _on_device(problem: Any, x: Any, depthwise: Any, pointwise: Any) -> Any:
         device = device_of(views[INPUT].address)
         target = BETWEEN if theirs else OUTPUT
         program = _prepared(problem, device, pointwise=pointwise is not None and not theirs, target=target)
-        program({slot: (v.address, v.nbytes) for slot, v in views.items()}, library.stream(x))
+        program({slot: (v.address, v.nbytes) for slot, v in views.items()}, library.stream(x, views[INPUT]))
     if not theirs:
         return arrays[OUTPUT]
     weights = library.as_type(pointwise, problem.compute).reshape(-1, problem.out_channels)

@@ -288,9 +288,7 @@ def _align(builder: Any, near: Any, far: Any, shift: int) -> Any:
     return builder.asm(kind, f"valign{letter} $${shift}, $1, $2, $0", "=v,v,v", (near, far), False)
 
 
-def _adjacent_twin(
-    near: np.ndarray, far: np.ndarray, weights: np.ndarray, at: int, count: int
-) -> np.ndarray:
+def _adjacent_twin(near: np.ndarray, far: np.ndarray, weights: np.ndarray, at: int, count: int) -> np.ndarray:
     both, total = np.concatenate([near, far], axis=1), np.zeros_like(near)
     for k in range(count):
         total = (span(weights, at + k, 1)[0] * both[:, k : k + near.shape[1]] + total).astype(near.dtype)
