@@ -71,7 +71,8 @@ def workspace(
         g.STRIPE_ROWS: stripe, g.AHEAD: ahead,
         g.TURNED_SUMS: at + square + line + 2 * terms * max(edges.blocks, 1) * square + square,
     }  # fmt: skip
-    return places, places[g.TURNED_SUMS] + (terms * (columns + line) + line) * line
+    places[g.KEPT] = places[g.TURNED_SUMS] + (terms * (columns + line) + line) * line
+    return places, places[g.KEPT] + square
 
 
 def dense_workspace(
@@ -88,6 +89,7 @@ def dense_workspace(
         g.RING: ring_rows * sources * ring_stride + line,
         g.ENDS: window * sources * ends_stride + line,
         g.RESULT: STEP_ROWS * result_stride if stored else 0,
+        g.KEPT: STEP_ROWS * line,
     }
     places, at = {}, 0
     for name, size in sizes.items():

@@ -29,6 +29,7 @@ from .geometry import (
     ENDS_STRIDE,
     FETCHED,
     INNER,
+    KEPT,
     KERNELS,
     OUTER,
     OUTER_SOURCES,
@@ -72,7 +73,8 @@ from .memory import Storage, copy_element, load_as, misalignment
 from .plane import locate_source, locate_target
 from .rows import packer, storer
 from .simd import STEP_ROWS, VECTOR_BYTES, call, load, poke, store
-from .stripes import divide_stripe, stream_stripe, write_first, write_stripe
+from .streams import close_rows, open_rows, stream_rows
+from .stripes import SLIDES, divide_stripe, stream_stripe, write_first, write_stripe
 from .tables import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
 
 EVERYWHERE = 1 << 62  # elements that packed rows have on each side, as far as a window is concerned
@@ -140,6 +142,7 @@ def dense_filter(storage: Storage, *, stored: bool) -> Any:
                         x, here, start, end, storage, geometry, edges, constants, work, ends, at + side * left
                     )  # fmt: skip
         aligned = geometry[STREAM] and stride_out % lanes == 0
+        ragged = SLIDES and not stored and geometry[STREAM] and not aligned  # no two rows start alike
         width = lanes
         if aligned:
             width = -misalignment(y, target * item) % (lanes * item) // item
@@ -169,10 +172,17 @@ def dense_filter(storage: Storage, *, stored: bool) -> Any:
                 write_first(y, target + done, stride_out, rows, part, storage, total)
             elif aligned:
                 stream_stripe(y, target + done, stride_out, rows, storage, total)
+            elif ragged and done:
+                stream_rows(y, target + done, stride_out, rows, storage, total, work, geometry[KEPT])
+            elif ragged:
+                open_rows(y, target + done, stride_out, rows, storage, total, work, geometry[KEPT])
             else:
                 write_stripe(y, target + done, stride_out, rows, storage, total)
             done += part
             width = lanes
+        if ragged and count >= lanes:
+            at = target + count - count % lanes
+            close_rows(y, at, stride_out, rows, storage, work, geometry[KEPT])
 
     return filter_dense
 

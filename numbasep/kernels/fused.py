@@ -19,6 +19,7 @@ from .geometry import (
     FIRST_LINE,
     FIRST_RUN,
     INNER,
+    KEPT,
     LAST_LINE,
     ROW_STRIDE_OUT,
     ROW_TAPS,
@@ -31,7 +32,9 @@ from .geometry import (
 from .jit import inlined, kernel, named
 from .memory import Storage, misalignment
 from .simd import VECTOR_BYTES, peek
+from .streams import close_rows, open_rows, stream_rows
 from .stripes import (
+    SLIDES,
     STRIPE_ROWS,
     ask_for_rows,
     divide_stripe,
@@ -99,6 +102,7 @@ def stripe_filter(
         ends = geometry[ENDS]  # in memory: registers are for the stripes of the main loop
         end = STRIPE_ROWS * lanes
         stream = geometry[STREAM] and geometry[ROW_STRIDE_OUT] % lanes == 0
+        ragged = SLIDES and geometry[STREAM] and not stream  # no two rows start alike
         head = 0  # elements until rows are aligned
         if stream:
             head = -misalignment(y, target * item) % (lanes * item) // item
@@ -140,6 +144,14 @@ def stripe_filter(
                         write_first(y, at, geometry[ROW_STRIDE_OUT], rows, part, storage_out, total)
                     elif stream:
                         stream_stripe(y, at, geometry[ROW_STRIDE_OUT], rows, storage_out, total)
+                    elif ragged and done:
+                        stream_rows(
+                            y, at, geometry[ROW_STRIDE_OUT], rows, storage_out, total, work, geometry[KEPT]
+                        )
+                    elif ragged:
+                        open_rows(
+                            y, at, geometry[ROW_STRIDE_OUT], rows, storage_out, total, work, geometry[KEPT]
+                        )
                     else:
                         write_stripe(y, at, geometry[ROW_STRIDE_OUT], rows, storage_out, total)
                 done += part
@@ -148,5 +160,8 @@ def stripe_filter(
             else:
                 ready = True
             near = far
+        if ragged and count >= lanes:
+            at = target + count - count % lanes
+            close_rows(y, at, geometry[ROW_STRIDE_OUT], rows, storage_out, work, geometry[KEPT])
 
     return filter_stripe

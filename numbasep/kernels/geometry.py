@@ -58,9 +58,10 @@ are ordinary planes.  All distances count elements, not bytes.
     SHARE,  # where the rows of that share start
     RING_ROWS,  # packed rows of each source that there is room for, in passes of dense kernels
     FETCHED,  # bytes of an element of the rows that a dense pass fetches ahead; 0: none are
+    KEPT,  # where the last vectors of a stripe's rows stand, whose rest is still to be written (`streams`)
     ENDS_STRIDE,  # elements at ENDS for what a row's window needs there of it and beyond its edges
     GEOMETRY,  # number of entries
-) = range(53)
+) = range(54)
 
 # kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
 (

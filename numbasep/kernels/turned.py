@@ -21,6 +21,7 @@ from .geometry import (
     FIRST_LINE,
     FIRST_RUN,
     INNER,
+    KEPT,
     LAST_LINE,
     LEFT_ENDS,
     RIGHT_ENDS,
@@ -38,7 +39,9 @@ from .geometry import (
 from .jit import inlined, kernel, named
 from .memory import Storage, misalignment
 from .simd import VECTOR_BYTES, load, store
+from .streams import close_rows, open_rows, stream_rows
 from .stripes import (
+    SLIDES,
     STRIPE_ROWS,
     ask_for_rows,
     divide_stripe,
@@ -154,8 +157,8 @@ def turned_filter(
             write_rows(work, sums + q * (VECTOR_BYTES // work.itemsize), total)
 
     @inlined
-    def finish(y, at, stride, rows, part, stream, total, divisor, normal):
-        """Write `part` columns of a finished stripe."""
+    def finish(y, at, stride, rows, part, stream, ragged, total, divisor, normal, work, kept):
+        """Write `part` columns of a finished stripe; `ragged`: 0, or 1 for the first vector of a row, 2 for others."""
         if share:
             normalise_stripe(
                 y, at, stride, rows, part, storage_out, total, normal[WEIGHT], normal[LEAST], normal[CLOSE]
@@ -167,6 +170,10 @@ def turned_filter(
                 write_first(y, at, stride, rows, part, storage_out, total)
             elif stream:
                 stream_stripe(y, at, stride, rows, storage_out, total)
+            elif ragged == 2:
+                stream_rows(y, at, stride, rows, storage_out, total, work, kept)
+            elif ragged:
+                open_rows(y, at, stride, rows, storage_out, total, work, kept)
             else:
                 write_stripe(y, at, stride, rows, storage_out, total)
 
@@ -193,6 +200,7 @@ def turned_filter(
         turned_stride, ends_stride = (geometry[TURNED_WIDTH] + lanes) * lanes, 2 * blocks * square
         straight = geometry[ROW_STRIDE_OUT] % lanes == 0  # all rows are aligned where one is
         stream = geometry[STREAM] and straight
+        ragged = 1 if SLIDES and geometry[STREAM] and not straight else 0  # no two rows start alike
         start, stop = first + origin, first + count + origin + span  # of the elements that are read
         plain = n_terms == 1 and span == 0 and start >= 0 and stop <= size  # nothing to do along the columns
         sides = (geometry[LEFT_ENDS] if start < 0 else 0) | (geometry[RIGHT_ENDS] if stop > size else 0)
@@ -265,9 +273,14 @@ def turned_filter(
             else:
                 stripe = turn_stripe(read_stripe(work, turned + (start + done - base) * lanes))
             finish(
-                y, target + done, geometry[ROW_STRIDE_OUT], rows, part, stream, stripe, constants[0], normal
-            )
+                y, target + done, geometry[ROW_STRIDE_OUT], rows, part, stream, ragged, stripe, constants[0], normal,
+                work, geometry[KEPT],
+            )  # fmt: skip
             done += part
             width = lanes
+            ragged = 2 if ragged else 0
+        if ragged and count >= lanes:
+            at = target + count - count % lanes
+            close_rows(y, at, geometry[ROW_STRIDE_OUT], rows, storage_out, work, geometry[KEPT])
 
     return filter_turned

@@ -1,0 +1,150 @@
+"""Words that write stripes past the caches where rows do not start at vector boundaries, each somewhere else.
+
+Whole lines of the memory are written, made of the end of a row's last vector and the start of its next one, so the
+last vector is kept in a workspace.  Rows begin with `open_rows`, go on with `stream_rows` for every further whole
+vector, and end with `close_rows`.  Only where `stripes.SLIDES`; where vectors are converted to be stored, no code is
+made, as such rows are not streamed.  See `simd` for the rules of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from .blocks import items_of
+from .memory import _mask, _masked_store, _memory
+from .simd import VECTOR_BYTES, Vector, pointer_to, word
+from .stripes import _counting, _index_type, _permute, _row_offset, _whole_twin, _write_rows
+
+_ADDRESS = ir.IntType(64)
+_ROWS = 16  # the most rows of a stripe
+
+
+def _as_computed(storage: Any, number: Any) -> bool:
+    return storage.element == number and not storage.storage.swapped
+
+
+def _kept_pointer(
+    context: Any, builder: Any, sig: Any, args: Any, kind: Any, row: int, position: int = -2
+) -> Any:
+    """Where the last vector of a row stands: `work` and its offset are arguments `position` and the next."""
+    at = builder.add(args[position + 1], ir.Constant(args[position + 1].type, row * kind.count))
+    return pointer_to(context, builder, sig.args[position], args[position], at, kind)
+
+
+class _Row:
+    """The address of a row's next element, and how it lies to the lines of the memory."""
+
+    def __init__(self, context: Any, builder: Any, sig: Any, args: Any, vector: Any, row: int) -> None:
+        memory, offset, stride = args[:3]
+        self.pointer = _memory(
+            context, builder, memory, _row_offset(builder, offset, stride, row), sig.args[4].element, vector
+        )
+        self._builder, self._vector = builder, vector
+        self._address = builder.ptrtoint(self.pointer, _ADDRESS)
+        self._ahead = builder.and_(builder.neg(self._address), ir.Constant(_ADDRESS, VECTOR_BYTES - 1))
+
+    def elements_ahead(self, item: int) -> Any:
+        """How many elements stand before the next line."""
+        return self._builder.lshr(self._ahead, ir.Constant(_ADDRESS, item.bit_length() - 1))
+
+    def lanes_ahead(self, counting: Any, kind: Any) -> Any:
+        """The lanes from there on, of two adjacent vectors: entries of `counting` are as long as elements."""
+        number = self._builder.ptrtoint(counting, _ADDRESS)
+        pointer = self._builder.inttoptr(self._builder.add(number, self._ahead), kind.as_pointer())
+        return self._builder.load(pointer, align=kind.element.width // 8)
+
+    def line_before(self) -> Any:
+        """Pointer to the last line that begins before the next element."""
+        one, mask = ir.Constant(_ADDRESS, 1), ir.Constant(_ADDRESS, -VECTOR_BYTES)
+        start = self._builder.and_(self._builder.sub(self._address, one), mask)
+        return self._builder.inttoptr(start, self._vector.as_pointer())
+
+
+def _write_twin(
+    memory: np.ndarray, offset: int, stride: int, rows: int, storage: Any, stripe: np.ndarray, *_: Any
+) -> None:
+    _whole_twin(memory, offset, stride, rows, storage, stripe)
+
+
+@word(_write_twin)
+def open_rows(
+    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, stripe: Any, work: Any,
+    kept: Any,
+) -> Any:  # fmt: skip
+    """Write what the first vectors hold of lines that began before them; keep the vectors at ``work[kept]``."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        item = storage.element.bitwidth // 8
+
+        def write(row: int, vector: Any) -> None:
+            here = _Row(context, builder, sig, args, vector.type, row)
+            mask = _mask(builder, here.elements_ahead(item), vector.type.count)
+            _masked_store(builder, vector, here.pointer, mask)
+            builder.store(vector, _kept_pointer(context, builder, sig, args, vector.type, row), align=item)
+
+        if _as_computed(storage, work.dtype):
+            _write_rows(builder, args[3], items_of(builder, args[5]), write)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(memory, whole, whole, whole, storage, stripe, work, whole), codegen
+
+
+@word(_write_twin)
+def stream_rows(
+    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, stripe: Any, work: Any,
+    kept: Any,
+) -> Any:  # fmt: skip
+    """Write the line of each row that began in the kept vector, past the caches; keep the new vectors."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        item, counting = storage.element.bitwidth // 8, _counting(builder, stripe.vector)
+        index_type = _index_type(stripe.vector)
+        nontemporal = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+
+        def write(row: int, vector: Any) -> None:
+            here = _Row(context, builder, sig, args, vector.type, row)
+            place = _kept_pointer(context, builder, sig, args, vector.type, row)
+            last = builder.load(place, align=item)
+            line = _permute(builder, last, here.lanes_ahead(counting, index_type), vector)
+            builder.store(vector, place, align=item)
+            builder.store(line, here.line_before(), align=VECTOR_BYTES).set_metadata(
+                "nontemporal", nontemporal
+            )
+
+        if _as_computed(storage, work.dtype):
+            _write_rows(builder, args[3], items_of(builder, args[5]), write)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(memory, whole, whole, whole, storage, stripe, work, whole), codegen
+
+
+@word(lambda *_: None)
+def close_rows(
+    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, work: Any, kept: Any
+) -> Any:
+    """Write what is left of the kept vectors, which end before element `offset`."""
+    vector = Vector(work.dtype)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind, item = context.get_value_type(vector), storage.element.bitwidth // 8
+        counting = _counting(builder, vector)
+
+        def write(row: int, _: Any) -> None:
+            here = _Row(context, builder, sig, args, kind, row)
+            last = builder.load(_kept_pointer(context, builder, sig, args, kind, row), align=item)
+            rest = _permute(builder, last, here.lanes_ahead(counting, _index_type(vector)), last)
+            count = builder.sub(ir.Constant(_ADDRESS, kind.count), here.elements_ahead(item))
+            _masked_store(builder, rest, here.line_before(), _mask(builder, count, kind.count))
+
+        if _as_computed(storage, work.dtype):
+            _write_rows(builder, args[3], [None] * _ROWS, write)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(memory, whole, whole, whole, storage, work, whole), codegen
