@@ -62,6 +62,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
+# ------------------------------------------------------------------------------ compiling ahead
+# Most of a first run is compiling, on one core. A process on another compiles what many tests need, and they find it
+# in the cache on disk; whatever it has not done yet, tests compile as ever.
+MANY = 3000  # tests from which that pays
+TYPES = "complex128 complex64 uint64 int64 uint32 int32 int8 int16 float16 uint16 float64 uint8 float32".split()
+_ahead: list[subprocess.Popen[bytes]] = []
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    compiles = os.environ.get("NUMBA_DISABLE_JIT") != "1" and not SIMULATED
+    if compiles and len(session.items) >= MANY and (os.cpu_count() or 1) > 1:
+        program = f"import os, numbasep; os.nice(5); numbasep.warmup({TYPES}, processes=1)"
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        _ahead.append(subprocess.Popen([sys.executable, "-c", program], **quiet))
+
+
+def pytest_unconfigure() -> None:
+    for process in _ahead:
+        process.kill()
+        process.wait()
+    _ahead.clear()
+
+
 # ------------------------------------------------------------------------------ the CUDA simulator
 # Numba decides at import whether it simulates, so tests marked `cudasim` run in a process of their own: it is started
 # for the first of them, runs all that were selected, and each test here takes its outcome from there.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import calls, common, libraries, peers, plots, tables
+from benchmarks import bench_planner, calls, common, libraries, peers, plots, tables
 
 FOLDER = Path(common.__file__).parent
 PREFIXES = ("time_", "track_", "peakmem_")
@@ -55,6 +55,7 @@ def cached(cls: type) -> tuple[Any, ...]:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "SIDE", 96)
     monkeypatch.setattr(common, "CUBE", 24)
+    monkeypatch.setattr(bench_planner.Zoo, "KERNELS", 3)
 
 
 @pytest.mark.parametrize(("cls", "method", "values"), bodies())
