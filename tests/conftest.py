@@ -66,7 +66,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 # Most of a first run is compiling, on one core. A process on another compiles what many tests need, and they find it
 # in the cache on disk; whatever it has not done yet, tests compile as ever.
 MANY = 3000  # tests from which that pays
-TYPES = "complex128 complex64 uint64 int64 uint32 int32 int8 int16 float16 uint16 float64 uint8 float32".split()
+TYPES = [
+    "complex128", "complex64", "uint64", "int64", "uint32", "int32", "int8", "int16", "float16", "uint16", "float64",
+    "uint8", "float32",
+]  # fmt: skip
 _ahead: list[subprocess.Popen[bytes]] = []
 
 
