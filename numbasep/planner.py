@@ -191,16 +191,11 @@ def _by_time(candidate: Candidate) -> tuple[bool, float]:
 
 
 def _fastest(candidates: list[Candidate]) -> Candidate:
-    """The fastest; on a near tie no transforms, then one that takes any data, then the simplest."""
+    """The fastest; on a near tie one that takes any data, then the one of fewest operations, not transforms."""
     feasible = [candidate for candidate in candidates if candidate.feasible]
     least = min(candidate.seconds for candidate in feasible)
     near = [candidate for candidate in feasible if GAIN * candidate.seconds <= least]
-    return min(near, key=lambda c: (c.method == "fft", c.needs_finite, _pieces(c), c.operations))
-
-
-def _pieces(candidate: Candidate) -> int:
-    """How many things are added up: one separable term, one dense kernel, or several terms, which round more."""
-    return 0 if candidate.rank == 1 else 1 if candidate.method == "direct" else 2
+    return min(near, key=lambda c: (c.method == "fft", c.needs_finite, c.operations))
 
 
 @functools.cache
