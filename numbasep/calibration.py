@@ -183,7 +183,7 @@ def _samples() -> Iterator[tuple[str, NDArray[np.float64], float]]:
     yield "direct", np.diag(np.linspace(1, 2, 24)), 0.0
     for rows, columns in ((3, 3), (15, 3), (5, 9), (41, 2), (33, 33), (3, 41), (41, 19)):
         yield "separable", trials.product(rows, columns), 0.0
-    for rows, columns in ((3, 3), (9, 5), (9, 9), (25, 25)):
+    for rows, columns in ((3, 3), (5, 5), (7, 7), (9, 5), (9, 9), (7, 13), (25, 25)):
         yield "separable", trials.two_terms(rows, columns), 0.0
     for rows, columns in ((3, 3), (33, 33), (3, 41), (41, 5)):
         yield "separable", trials.product(rows, columns), FILLED
