@@ -24,6 +24,7 @@ SQUARE_TAPS = 6  # taps along rows from which these are transposed
 MOST_CONVERSIONS = 17  # row taps up to which the fused kernel converts each row for every stripe
 MOST_BOX_ROWS = 40  # row taps up to which boxes are summed tap by tap, straight from the array
 LEAST_BOXED = 1 << 19  # numbers of a plane from which more are summed as boxes: packing rows then costs less
+MOST_TERMS = 8  # separable terms that the fused kernel sums: their vectors stay in the first-level cache
 MOST_SPAN = 512  # numbers that taps along rows span of which the turned sums stay in cache
 TURNING_LANES = 8  # of a float32 vector that makes turning sums cheaper than packing rows
 
@@ -114,7 +115,7 @@ def direct_kernel(shape: Pass, groups: Sequence[Sequence[Part]], machine: Machin
     if shape.filled or lanes > shape.width or reach > MOST_SPAN or boxed:
         return ""
     short = reach <= lanes and (shape.stored or shape.row_taps <= MOST_CONVERSIONS)
-    if machine.fuses and len(groups) == 1 and short:
+    if machine.fuses and len(groups) <= MOST_TERMS and short:
         return "fused"
     return "turned" if machine.lanes[0] >= TURNING_LANES else ""
 
@@ -128,15 +129,15 @@ def _is_box(equal: bool, taps: int) -> bool:
     return equal and taps >= STEP_ROWS
 
 
-def _fused_pass(shape: Pass, group: Sequence[Part], lanes: int) -> Steps:
-    """One pass of terms that share their few taps along the columns, straight from the array."""
-    columns, runs = group[0].columns, sum(part.row_runs for part in group)
-    taps = sum(part.rows for part in group) + RUN_TAPS * (runs - 1)
+def _fused_pass(shape: Pass, groups: Sequence[Sequence[Part]], lanes: int) -> Steps:
+    """One pass of terms of few taps along the columns, straight from the array."""
+    columns, parts = sum(group[0].columns for group in groups), [part for group in groups for part in group]
+    taps = sum(part.rows for part in parts) + RUN_TAPS * (sum(part.row_runs for part in parts) - len(groups))
     stripes = shape.planes * _blocks(shape.rows, STRIPE_ROWS) * _blocks(shape.width, lanes)
-    served = stripes * (taps + STRIPE_ROWS - 1) / STRIPE_ROWS
+    served = stripes * (taps + len(groups) * (STRIPE_ROWS - 1)) / STRIPE_ROWS
     return Steps(
         stripes=shape.planes * -(-shape.rows // STRIPE_ROWS),
-        fused=stripes, fused_rows=stripes * taps, fused_columns=stripes * columns if columns > 1 else 0,
+        fused=stripes * len(groups), fused_rows=stripes * taps, fused_columns=stripes * columns if columns > 1 else 0,
         converted=0 if shape.stored else served + shape.numbers,
     )  # fmt: skip
 
@@ -163,7 +164,7 @@ def separable_pass(shape: Pass, groups: Sequence[Sequence[Part]], machine: Machi
     lanes = int(machine.lanes[which])
     match direct_kernel(shape, groups, machine, which):
         case "fused":
-            return _fused_pass(shape, groups[0], lanes)
+            return _fused_pass(shape, groups, lanes)
         case "turned":
             return _turned_pass(shape, groups, lanes)
     return _packed_pass(shape, groups, lanes)

@@ -110,6 +110,29 @@ def test_sums_of_terms_agree_with_the_oracle(mode, inner, turned):
         np.testing.assert_allclose(result, expected, rtol=1e-11)
 
 
+@pytest.mark.skipif(not (edges.SLIDES and edges.TURNS), reason="needs AVX-512, or plain Python")
+@pytest.mark.parametrize(("dtype", "mode"), TYPES_AND_MODES)
+def test_several_short_terms_in_one_pass(monkeypatch, mode, dtype, turned):
+    seen, found = [], edges.direct_edges
+    monkeypatch.setattr(
+        "numbasep.backends.prepare.direct_edges", lambda *args: seen.append(found(*args)) or seen[-1]
+    )
+    rng = np.random.default_rng(29)
+    for rank, taps, inner in ((2, (5, 5), 1), (3, (9, 9), 1), (2, (7, 8), 1), (2, (6, 5), 2), (3, (17, 9), 1)):
+        kernel = rng.random((taps[0], rank)) @ rng.random((rank, taps[1]))
+        kernel[:, taps[1] // 2] *= taps != (7, 8)  # taps along a row need not be adjacent
+        for shape in ((24, 41), (3, 16), (9, 130)):
+            if mode == "valid" and any(t > n for t, n in zip(taps, shape, strict=True)):
+                continue
+            x = (rng.random((*shape, inner)) * 200).astype(dtype)
+            call = {"output": np.float64, "mode": mode, "method": "separable", "axes": (0, 1)}
+            result = numbasep.correlate(x, kernel, **call)
+            expected = oracle.correlate(x.astype(float), kernel[:, :, None], mode=mode)
+            np.testing.assert_allclose(result, expected, rtol=1e-10, err_msg=str((rank, taps, shape)))
+            np.testing.assert_array_equal(result, turned(numbasep.correlate, x, kernel, **call))
+    assert any(edge is not None and edge.several for edge in seen)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_every_size_agrees_with_the_oracle(mode):
     rng = np.random.default_rng(5)

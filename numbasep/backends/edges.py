@@ -19,7 +19,7 @@ from ..kernels.simd import VECTOR_BYTES
 from ..kernels.stripes import SLIDES
 from ..kernels.turned_words import TURNS
 from ..kernels.valid import AS_STORED
-from ..passes import MOST_CONVERSIONS, MOST_SPAN, MOST_WAYS, pays_as_boxes, rows_in_a_set
+from ..passes import MOST_CONVERSIONS, MOST_SPAN, MOST_TERMS, MOST_WAYS, pays_as_boxes, rows_in_a_set
 from .layout import Planes, plain_window
 from .program import Program
 
@@ -42,6 +42,8 @@ class Edges:
     """And those right of it."""
     short: bool
     """Whether `kernels.fused` filters the pass, not `kernels.turned`."""
+    several: bool = False
+    """Whether it does so for several terms at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,13 +146,13 @@ def direct_edges(
     n_terms = max(program.share_term, len(program.terms) - program.share_term)
     short = (
         SLIDES
-        and n_terms == 1
+        and n_terms <= MOST_TERMS
         and blocks <= 1
         and span <= width  # two vectors hold what one slides to
         and -width <= first
         and (storage.dtype == compute or plain_window(planes.rows).taps <= MOST_CONVERSIONS)
     )
-    return Edges(table, left.size, blocks, left_ends, right_ends, short)
+    return Edges(table, left.size, blocks, left_ends, right_ends, short, short and n_terms > 1)
 
 
 def _sources(

@@ -262,7 +262,7 @@ def _kernels(p: _Pass, rows: _Rows) -> tuple[Any, Any]:
     return drivers.kernel_addresses(
         p.compute, p.storage_in, p.storage_out, direct=rows.edges is not None, packed=rows.packed, view=p.views,
         turned=rows.edges is not None and not rows.edges.short, boxes=rows.packed and p.program.boxes,
-        share=p.program.share_term > 0,
+        share=p.program.share_term > 0, several=rows.edges is not None and rows.edges.several,
     )  # fmt: skip
 
 

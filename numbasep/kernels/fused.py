@@ -1,4 +1,4 @@
-"""Both passes of one short separable term in registers: rows of the input in, finished rows out, nothing between.
+"""Both passes of short separable terms in registers: rows of the input in, finished rows out, nothing between.
 
 Such kernels are bound by memory, so nothing is packed, stored between the passes or read back: sums down the rows of
 two adjacent vectors hold every shifted vector that the pass along the columns wants.
@@ -28,6 +28,7 @@ from .geometry import (
     RUN_STOP,
     STREAM,
     TAP_START,
+    TURNED_SUMS,
 )
 from .jit import inlined, kernel, named
 from .memory import Storage, misalignment
@@ -36,15 +37,17 @@ from .streams import close_rows, open_rows, stream_rows
 from .stripes import (
     SLIDES,
     STRIPE_ROWS,
+    add_adjacent,
+    add_stripes,
     ask_for_rows,
     divide_stripe,
     fma_stripe,
+    kept_stripe,
     mix_stripes,
     normalise_stripe,
     save_stripe,
     slide_stripe,
     stream_stripe,
-    sum_adjacent,
     write_first,
     write_stripe,
     zero_stripe,
@@ -54,12 +57,11 @@ from .valid import AS_STORED, CLOSE, LEAST, WEIGHT
 
 
 @inlined
-def sum_columns(near, far, tap, adjacent, shifts, line_weights, like):
+def add_columns(total, near, far, tap, adjacent, shifts, line_weights):
     """The pass along the columns: `adjacent` taps, or by `shifts[tap:]`, which ends with a negative number."""
     if adjacent:
-        return sum_adjacent(near, far, line_weights, tap, adjacent)
+        return add_adjacent(total, near, far, line_weights, tap, adjacent)
     shift = peek(shifts, tap)
-    total = zero_stripe(like)
     while shift >= 0:  # a loop of unknown length is not unrolled: its stripes would not fit the registers
         total = fma_stripe(peek(line_weights, tap), slide_stripe(near, far, shift), total)
         tap += 1
@@ -67,24 +69,39 @@ def sum_columns(near, far, tap, adjacent, shifts, line_weights, like):
     return total
 
 
+@inlined
+def count_adjacent(terms, term, lines, geometry):
+    """How many taps along the columns a term has, if they lie side by side from the first column on; otherwise 0."""
+    line = terms[term, FIRST_LINE]
+    if geometry[INNER] == 1 and terms[term, LAST_LINE] == line + 1 and lines[line, RUN_SHIFT] == 0:
+        return lines[line, RUN_LENGTH]
+    return 0
+
+
 @functools.cache
 def stripe_filter(
-    storage_in: Storage, storage_out: Storage, view: int = AS_STORED, *, share: bool = False
+    storage_in: Storage,
+    storage_out: Storage,
+    view: int = AS_STORED,
+    *,
+    share: bool = False,
+    several: bool = False,
 ) -> Any:
     """The kernel from one kind of storage to another.
 
-    With `share` it divides the sums that are in `y` by those it computes, as `valid` says.
+    With `share` it divides the sums that are in `y` by those it computes, as `valid` says.  With `several` it sums
+    all terms; what each summed for the vector before then stands in the workspace, not in registers.
     """
     item = storage_out.dtype.itemsize
     sum_rows = row_summer(view)
 
     @kernel
-    @named(f"{storage_in.suffix}{storage_out.suffix}_{view}{'_share' * share}")
+    @named(f"{storage_in.suffix}{storage_out.suffix}_{view}{'_share' * share}{'_several' * several}")
     def filter_stripe(
         x, table, row, rows, first, count, term, last_term, terms, runs, weights, shifts, lines, line_weights, edges,
         geometry, constants, normal, work, y, target,
     ):  # fmt: skip
-        """`count` elements from `first` on of up to STRIPE_ROWS output rows, of one term.
+        """`count` elements from `first` on of up to STRIPE_ROWS output rows, of the first term or of all.
 
         Window row k of output row r starts at element ``table[row + r + k]`` of `x`, and element `first` of output row
         0 at element `target` of `y`.  `edges` lists, from the window's reach left of the array on, which of the first
@@ -96,9 +113,7 @@ def stripe_filter(
         reach = geometry[COLUMN_FIRST] * geometry[INNER]  # from an output element to the first that it reads
         first_run, last_run, tap = terms[term, FIRST_RUN], terms[term, RUN_STOP], terms[term, TAP_START]
         plain = geometry[COLUMN_TAPS] == 1
-        line, adjacent = terms[term, FIRST_LINE], 0
-        if geometry[INNER] == 1 and terms[term, LAST_LINE] == line + 1 and lines[line, RUN_SHIFT] == 0:
-            adjacent = lines[line, RUN_LENGTH]
+        adjacent = count_adjacent(terms, term, lines, geometry)
         ends = geometry[ENDS]  # in memory: registers are for the stripes of the main loop
         end = STRIPE_ROWS * lanes
         stream = geometry[STREAM] and geometry[ROW_STRIDE_OUT] % lanes == 0
@@ -108,11 +123,13 @@ def stripe_filter(
             head = -misalignment(y, target * item) % (lanes * item) // item
         stop = head + -(-(count - head) // lanes) * lanes if plain else count + reach + 2 * lanes
         if first + reach < 0 or first + stop > size:
-            for side in range(2):
+            for part in range(2 * (last_term - term if several else 1)):
+                column, number = part % 2 * (size - lanes), term + part // 2
                 far = sum_rows(
-                    x, table, row, side * (size - lanes), first_run, last_run, runs, weights, storage_in, like
-                )
-                save_stripe(work, ends + side * end, far)
+                    x, table, row, column, terms[number, FIRST_RUN], terms[number, RUN_STOP], runs, weights, storage_in,
+                    like,
+                )  # fmt: skip
+                save_stripe(work, ends + part * end, far)
         width = min(head, count) if head else lanes
         near = zero_stripe(like)
         soon = row + geometry[ROW_TAPS] - 1  # the first row that the stripe before has not read
@@ -120,16 +137,43 @@ def stripe_filter(
         ready = plain  # whether `near` belongs to the next output vector, or none does
         while done < count:
             column = first + done + reach + (lanes if ready and not plain else 0)
-            if column < 0:
-                far = mix_stripes(work, ends, edges, column - reach)
-            elif column + lanes > size:
-                far = mix_stripes(work, ends, edges, geometry[EDGE_LAST] + column - (size - lanes))
+            inside = column >= 0 and column + lanes <= size
+            mixed = column - reach if column < 0 else geometry[EDGE_LAST] + column - (size - lanes)
+            if geometry[AHEAD] and inside:
+                ask_for_rows(x, table, soon, STRIPE_ROWS, geometry[AHEAD] + column, storage_in)
+            total = zero_stripe(like)
+            if several:
+                for number in range(term, last_term):
+                    if inside:
+                        far = sum_rows(
+                            x, table, row, column, terms[number, FIRST_RUN], terms[number, RUN_STOP], runs, weights,
+                            storage_in, like,
+                        )  # fmt: skip
+                    else:
+                        far = mix_stripes(work, ends + 2 * (number - term) * end, edges, mixed)
+                    place = geometry[TURNED_SUMS] + (number - term) * end
+                    if plain:
+                        total = add_stripes(total, far)
+                    elif ready:
+                        near = kept_stripe(work, place)
+                        adjacent = count_adjacent(terms, number, lines, geometry)
+                        total = add_columns(
+                            total, near, far, terms[number, TAP_START], adjacent, shifts, line_weights
+                        )
+                    save_stripe(work, place, far)
             else:
-                far = sum_rows(x, table, row, column, first_run, last_run, runs, weights, storage_in, like)
-                if geometry[AHEAD]:
-                    ask_for_rows(x, table, soon, STRIPE_ROWS, geometry[AHEAD] + column, storage_in)
+                if inside:
+                    far = sum_rows(
+                        x, table, row, column, first_run, last_run, runs, weights, storage_in, like
+                    )
+                else:
+                    far = mix_stripes(work, ends, edges, mixed)
+                if plain:
+                    total = far
+                elif ready:
+                    total = add_columns(total, near, far, tap, adjacent, shifts, line_weights)
+                near = far
             if ready:
-                total = far if plain else sum_columns(near, far, tap, adjacent, shifts, line_weights, like)
                 part = min(width, count - done)
                 at = target + done
                 if share:
@@ -159,7 +203,6 @@ def stripe_filter(
                 width = lanes
             else:
                 ready = True
-            near = far
         if ragged and count >= lanes:
             at = target + count - count % lanes
             close_rows(y, at, geometry[ROW_STRIDE_OUT], rows, storage_out, work, geometry[KEPT])

@@ -43,7 +43,7 @@ are ordinary planes.  All distances count elements, not bytes.
     STRIPE_ROWS,  # as many output rows at a time
     AHEAD,  # elements from what a stripe reads to what it asks for before it is due; 0: nothing
     SUMS,  # where a stripe's sums down the rows stand in the workspace, one vector of columns at a time
-    TURNED_SUMS,  # where such sums stand column by column, after a vector's worth of slack
+    TURNED_SUMS,  # where such sums stand column by column, after a vector's worth of slack; in `fused`, as summed
     TURNED_WIDTH,  # as many columns of each term
     ENDS,  # where the turned sums of a stripe's first and last columns stand
     END_BLOCKS,  # vectors of each end

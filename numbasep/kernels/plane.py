@@ -269,6 +269,7 @@ def kernel_addresses(
     turned: bool = False,
     view: int = AS_STORED,
     share: bool = False,
+    several: bool = False,
 ) -> tuple[Any, Any]:
     """What the drivers call: `filter_tile`, and the kernels that it calls in turn.
 
@@ -300,7 +301,7 @@ def kernel_addresses(
     if packed and share:
         at[NORMALISE] = address(normalise_row, (line, n, n, n, line))
     if direct:
-        of_view = turned_filter if turned else stripe_filter
+        of_view = turned_filter if turned else functools.partial(stripe_filter, several=several)
         # terms, runs, weights, shifts, lines and weights of taps along rows, edges
         program = (pairs, pairs, line, whole, pairs, line, whole)
         stripe = (memory, whole, *[n] * 6, *program, whole, line, line, line, memory, n)

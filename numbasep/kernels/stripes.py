@@ -50,7 +50,8 @@ SLIDES = bool(config.DISABLE_JIT) or (
 )  # whether one instruction takes any vector out of two adjacent ones
 
 _words = BlockWords(STRIPE_ROWS, 1)
-zero_stripe, fma_stripe, save_stripe = _words.zero, _words.fma, _words.write_adjacent
+zero_stripe, add_stripes, fma_stripe = _words.zero, _words.add, _words.fma
+save_stripe, kept_stripe = _words.write_adjacent, _words.read_adjacent
 
 
 # --------------------------------------------------------------------------- reading
@@ -288,16 +289,18 @@ def _align(builder: Any, near: Any, far: Any, shift: int) -> Any:
     return builder.asm(kind, f"valign{letter} $${shift}, $1, $2, $0", "=v,v,v", (near, far), False)
 
 
-def _adjacent_twin(near: np.ndarray, far: np.ndarray, weights: np.ndarray, at: int, count: int) -> np.ndarray:
-    both, total = np.concatenate([near, far], axis=1), np.zeros_like(near)
+def _adjacent_twin(
+    total: np.ndarray, near: np.ndarray, far: np.ndarray, weights: np.ndarray, at: int, count: int
+) -> np.ndarray:
+    both = np.concatenate([near, far], axis=1)
     for k in range(count):
         total = (span(weights, at + k, 1)[0] * both[:, k : k + near.shape[1]] + total).astype(near.dtype)
     return total
 
 
 @word(_adjacent_twin)
-def sum_adjacent(typingctx: Any, near: Any, far: Any, weights: Any, at: Any, count: Any) -> Any:
-    """What `count` taps weigh that lie side by side along the columns, no more than a vector and one.
+def add_adjacent(typingctx: Any, total: Any, near: Any, far: Any, weights: Any, at: Any, count: Any) -> Any:
+    """`total` plus what `count` taps weigh that lie side by side along the columns, no more than a vector and one.
 
     The first lies on the columns of `near`, which `far` follows.  As distances are known to the compiler, its
     instructions need neither tables nor copies.
@@ -305,17 +308,16 @@ def sum_adjacent(typingctx: Any, near: Any, far: Any, weights: Any, at: Any, cou
     lanes = near.vector.lanes
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pairs = list(zip(items_of(builder, args[0]), items_of(builder, args[1]), strict=True))
+        pairs = list(zip(items_of(builder, args[1]), items_of(builder, args[2]), strict=True))
 
         def rows(k: int) -> list[Any]:
             if k in (0, lanes):
                 return [pair[k > 0] for pair in pairs]
             return [_align(builder, *pair, k) for pair in pairs]
 
-        zero = ir.Constant(args[0].type, None)
-        return _add_some(context, builder, weights, zero, args[2], args[3], args[4], lanes + 1, rows)
+        return _add_some(context, builder, weights, args[0], args[3], args[4], args[5], lanes + 1, rows)
 
-    return near(near, far, weights, types.intp, types.intp), codegen
+    return total(total, near, far, weights, types.intp, types.intp), codegen
 
 
 def _mix_twin(work: np.ndarray, ends: int, table: np.ndarray, at: int) -> np.ndarray:
