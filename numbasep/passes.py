@@ -24,7 +24,8 @@ SQUARE_TAPS = 6  # taps along rows from which these are transposed
 MOST_CONVERSIONS = 17  # row taps up to which the fused kernel converts each row for every stripe
 MOST_BOX_ROWS = 40  # row taps up to which boxes are summed tap by tap, straight from the array
 LEAST_BOXED = 1 << 19  # numbers of a plane from which more are summed as boxes: packing rows then costs less
-MOST_TERMS = 8  # separable terms that the fused kernel sums: their vectors stay in the first-level cache
+MOST_TERMS = 8  # separable terms that the fused kernel sums: their vectors stay in the first-level cache ...
+SEVERAL = 2  # ... and that while they span no more than this part of a vector: then turned sums are faster
 MOST_SPAN = 512  # numbers that taps along rows span of which the turned sums stay in cache
 TURNING_LANES = 8  # of a float32 vector that makes turning sums cheaper than packing rows
 
@@ -114,7 +115,8 @@ def direct_kernel(shape: Pass, groups: Sequence[Sequence[Part]], machine: Machin
     boxed = boxes and pays_as_boxes(shape.row_taps, shape.rows * shape.width)
     if shape.filled or lanes > shape.width or reach > MOST_SPAN or boxed:
         return ""
-    short = reach <= lanes and (shape.stored or shape.row_taps <= MOST_CONVERSIONS)
+    span = lanes if len(groups) == 1 else lanes // SEVERAL
+    short = reach <= span and (shape.stored or shape.row_taps <= MOST_CONVERSIONS)
     if machine.fuses and len(groups) <= MOST_TERMS and short:
         return "fused"
     return "turned" if machine.lanes[0] >= TURNING_LANES else ""

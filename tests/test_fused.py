@@ -118,7 +118,13 @@ def test_several_short_terms_in_one_pass(monkeypatch, mode, dtype, turned):
         "numbasep.backends.prepare.direct_edges", lambda *args: seen.append(found(*args)) or seen[-1]
     )
     rng = np.random.default_rng(29)
-    for rank, taps, inner in ((2, (5, 5), 1), (3, (9, 9), 1), (2, (7, 8), 1), (2, (6, 5), 2), (3, (17, 9), 1)):
+    for rank, taps, inner in (
+        (2, (5, 5), 1),
+        (3, (9, 9), 1),
+        (2, (7, 8), 1),
+        (2, (6, 5), 2),
+        (3, (17, 9), 1),
+    ):
         kernel = rng.random((taps[0], rank)) @ rng.random((rank, taps[1]))
         kernel[:, taps[1] // 2] *= taps != (7, 8)  # taps along a row need not be adjacent
         for shape in ((24, 41), (3, 16), (9, 130)):

@@ -19,7 +19,7 @@ from ..kernels.simd import VECTOR_BYTES
 from ..kernels.stripes import SLIDES
 from ..kernels.turned_words import TURNS
 from ..kernels.valid import AS_STORED
-from ..passes import MOST_CONVERSIONS, MOST_SPAN, MOST_TERMS, MOST_WAYS, pays_as_boxes, rows_in_a_set
+from ..passes import MOST_CONVERSIONS, MOST_SPAN, MOST_TERMS, MOST_WAYS, SEVERAL, pays_as_boxes, rows_in_a_set
 from .layout import Planes, plain_window
 from .program import Program
 
@@ -148,7 +148,7 @@ def direct_edges(
         SLIDES
         and n_terms <= MOST_TERMS
         and blocks <= 1
-        and span <= width  # two vectors hold what one slides to
+        and span <= (width if n_terms == 1 else width // SEVERAL)  # two vectors hold what one slides to
         and -width <= first
         and (storage.dtype == compute or plain_window(planes.rows).taps <= MOST_CONVERSIONS)
     )

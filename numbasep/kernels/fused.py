@@ -26,6 +26,7 @@ from .geometry import (
     RUN_LENGTH,
     RUN_SHIFT,
     RUN_STOP,
+    RUN_WEIGHTS,
     STREAM,
     TAP_START,
     TURNED_SUMS,
@@ -57,25 +58,22 @@ from .valid import AS_STORED, CLOSE, LEAST, WEIGHT
 
 
 @inlined
-def add_columns(total, near, far, tap, adjacent, shifts, line_weights):
-    """The pass along the columns: `adjacent` taps, or by `shifts[tap:]`, which ends with a negative number."""
-    if adjacent:
-        return add_adjacent(total, near, far, line_weights, tap, adjacent)
-    shift = peek(shifts, tap)
-    while shift >= 0:  # a loop of unknown length is not unrolled: its stripes would not fit the registers
-        total = fma_stripe(peek(line_weights, tap), slide_stripe(near, far, shift), total)
-        tap += 1
+def add_columns(total, near, far, terms, term, shifts, lines, line_weights, inner):
+    """The pass of a term along the columns."""
+    if inner == 1:
+        for line in range(terms[term, FIRST_LINE], terms[term, LAST_LINE]):
+            total = add_adjacent(
+                total, near, far, line_weights, lines[line, RUN_WEIGHTS], lines[line, RUN_SHIFT],
+                lines[line, RUN_LENGTH],
+            )  # fmt: skip
+    else:
+        tap = terms[term, TAP_START]
         shift = peek(shifts, tap)
+        while shift >= 0:  # a loop of unknown length is not unrolled: its stripes would not fit the registers
+            total = fma_stripe(peek(line_weights, tap), slide_stripe(near, far, shift), total)
+            tap += 1
+            shift = peek(shifts, tap)
     return total
-
-
-@inlined
-def count_adjacent(terms, term, lines, geometry):
-    """How many taps along the columns a term has, if they lie side by side from the first column on; otherwise 0."""
-    line = terms[term, FIRST_LINE]
-    if geometry[INNER] == 1 and terms[term, LAST_LINE] == line + 1 and lines[line, RUN_SHIFT] == 0:
-        return lines[line, RUN_LENGTH]
-    return 0
 
 
 @functools.cache
@@ -109,11 +107,11 @@ def stripe_filter(
         """
         like = constants[0]
         lanes = VECTOR_BYTES // constants.itemsize
-        size = geometry[COLUMNS_IN] * geometry[INNER]
-        reach = geometry[COLUMN_FIRST] * geometry[INNER]  # from an output element to the first that it reads
-        first_run, last_run, tap = terms[term, FIRST_RUN], terms[term, RUN_STOP], terms[term, TAP_START]
+        inner = geometry[INNER]
+        size = geometry[COLUMNS_IN] * inner
+        reach = geometry[COLUMN_FIRST] * inner  # from an output element to the first that it reads
+        first_run, last_run = terms[term, FIRST_RUN], terms[term, RUN_STOP]
         plain = geometry[COLUMN_TAPS] == 1
-        adjacent = count_adjacent(terms, term, lines, geometry)
         ends = geometry[ENDS]  # in memory: registers are for the stripes of the main loop
         end = STRIPE_ROWS * lanes
         stream = geometry[STREAM] and geometry[ROW_STRIDE_OUT] % lanes == 0
@@ -155,10 +153,16 @@ def stripe_filter(
                     if plain:
                         total = add_stripes(total, far)
                     elif ready:
-                        near = kept_stripe(work, place)
-                        adjacent = count_adjacent(terms, number, lines, geometry)
                         total = add_columns(
-                            total, near, far, terms[number, TAP_START], adjacent, shifts, line_weights
+                            total,
+                            kept_stripe(work, place),
+                            far,
+                            terms,
+                            number,
+                            shifts,
+                            lines,
+                            line_weights,
+                            inner,
                         )
                     save_stripe(work, place, far)
             else:
@@ -171,7 +175,7 @@ def stripe_filter(
                 if plain:
                     total = far
                 elif ready:
-                    total = add_columns(total, near, far, tap, adjacent, shifts, line_weights)
+                    total = add_columns(total, near, far, terms, term, shifts, lines, line_weights, inner)
                 near = far
             if ready:
                 part = min(width, count - done)

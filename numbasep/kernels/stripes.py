@@ -96,39 +96,28 @@ def emit_tail(
     newest: Callable[[int], Any],
 ) -> Any:  # fmt: skip
     """As `emit_sweep` for the last taps, less than STRIPE_ROWS: what is left in the window is lost."""
-    window = items_of(builder, window)
-
-    def rows(k: int) -> list[Any]:
-        window[:] = [*window[1:], newest(k)]
-        return window
-
-    return _add_some(context, builder, kind, total, weights, at, count, STRIPE_ROWS - 1, rows)
-
-
-def _add_some(
-    context: Any, builder: Any, kind: Any, total: Any, weights: Any, at: Any, count: Any, most: int,
-    rows: Callable[[int], list[Any]],
-) -> Any:  # fmt: skip
-    """`total` plus what the first `count` of at most `most` taps weigh; `rows` emits what lies under one."""
-    sums = items_of(builder, total)
-    finished = builder.append_basic_block("taps.finished")
+    sums, rows = items_of(builder, total), items_of(builder, window)
+    finished = builder.append_basic_block("tail.finished")
     ways = []
-    for k in range(most):
-        following = builder.append_basic_block(f"tap.{k}")
+    for k in range(STRIPE_ROWS - 1):
+        following = builder.append_basic_block(f"tail.{k}")
         ways.append((builder.block, sums))
         builder.cbranch(builder.icmp_signed(">", count, ir.Constant(count.type, k)), following, finished)
         builder.position_at_end(following)
-        sums = _weigh(context, builder, kind, weights, at, k, rows(k), sums)
+        rows = [*rows[1:], newest(k)]
+        sums = _weigh(context, builder, kind, weights, at, k, rows, sums)
     ways.append((builder.block, sums))
     builder.branch(finished)
     builder.position_at_end(finished)
-    merged = []
-    for row, first in enumerate(sums):
-        phi = builder.phi(first.type)
-        for block, items in ways:
-            phi.add_incoming(items[row], block)
-        merged.append(phi)
-    return pack_items(builder, total.type, merged)
+    return pack_items(builder, total.type, [_merged(builder, ways, row) for row in range(STRIPE_ROWS)])
+
+
+def _merged(builder: Any, ways: list[tuple[Any, list[Any]]], row: int) -> Any:
+    """The vector of a row that comes from one of several blocks."""
+    phi = builder.phi(ways[0][1][row].type)
+    for block, items in ways:
+        phi.add_incoming(items[row], block)
+    return phi
 
 
 def _weigh(
@@ -290,34 +279,54 @@ def _align(builder: Any, near: Any, far: Any, shift: int) -> Any:
 
 
 def _adjacent_twin(
-    total: np.ndarray, near: np.ndarray, far: np.ndarray, weights: np.ndarray, at: int, count: int
+    total: np.ndarray, near: np.ndarray, far: np.ndarray, weights: np.ndarray, at: int, first: int, count: int
 ) -> np.ndarray:
     both = np.concatenate([near, far], axis=1)
     for k in range(count):
-        total = (span(weights, at + k, 1)[0] * both[:, k : k + near.shape[1]] + total).astype(near.dtype)
+        shifted = both[:, first + k : first + k + near.shape[1]]
+        total = (span(weights, at + k, 1)[0] * shifted + total).astype(near.dtype)
     return total
 
 
 @word(_adjacent_twin)
-def add_adjacent(typingctx: Any, total: Any, near: Any, far: Any, weights: Any, at: Any, count: Any) -> Any:
-    """`total` plus what `count` taps weigh that lie side by side along the columns, no more than a vector and one.
+def add_adjacent(
+    typingctx: Any, total: Any, near: Any, far: Any, weights: Any, at: Any, first: Any, count: Any
+) -> Any:  # fmt: skip
+    """`total` plus what `count` taps weigh, at least one, that lie side by side along the columns.
 
-    The first lies on the columns of `near`, which `far` follows.  As distances are known to the compiler, its
-    instructions need neither tables nor copies.
+    The first lies on the columns that start `first` behind those of `near`, which `far` follows, the last no further
+    than on `far`.  As distances are known to the compiler, its instructions need neither tables nor copies.
     """
     lanes = near.vector.lanes
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pairs = list(zip(items_of(builder, args[1]), items_of(builder, args[2]), strict=True))
 
-        def rows(k: int) -> list[Any]:
-            if k in (0, lanes):
-                return [pair[k > 0] for pair in pairs]
-            return [_align(builder, *pair, k) for pair in pairs]
+        table, at, first, count = args[3:]
+        at, stop = builder.sub(at, first), builder.add(first, count)
+        start, finished = items_of(builder, args[0]), builder.append_basic_block("taps.finished")
+        blocks = [builder.append_basic_block(f"tap.{k}") for k in range(lanes + 1)]
+        entry, ways = builder.block, []
+        switch = builder.switch(first, blocks[0])
+        for k, block in enumerate(blocks):
+            if k:
+                switch.add_case(ir.Constant(first.type, k), block)
+            builder.position_at_end(block)
+            came = [(entry, start), *ways[-1:]]
+            sums = [_merged(builder, came, row) for row in range(len(start))]
+            shifted = [pair[k > 0] if k in (0, lanes) else _align(builder, *pair, k) for pair in pairs]
+            sums = _weigh(context, builder, weights, table, at, k, shifted, sums)
+            ways.append((builder.block, sums))
+            if k < lanes:
+                more = builder.icmp_signed(">", stop, ir.Constant(stop.type, k + 1))
+                builder.cbranch(more, blocks[k + 1], finished)
+            else:
+                builder.branch(finished)
+        builder.position_at_end(finished)
+        return pack_items(builder, args[0].type, [_merged(builder, ways, row) for row in range(len(start))])
 
-        return _add_some(context, builder, weights, args[0], args[3], args[4], args[5], lanes + 1, rows)
-
-    return total(total, near, far, weights, types.intp, types.intp), codegen
+    whole = types.intp
+    return total(total, near, far, weights, whole, whole, whole), codegen
 
 
 def _mix_twin(work: np.ndarray, ends: int, table: np.ndarray, at: int) -> np.ndarray:
