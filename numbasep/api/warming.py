@@ -19,6 +19,7 @@ Array = npt.NDArray[Any]
 
 SMALL, LARGE = (64, 64), (1024, 1024)  # filtered by one thread; by several, from `cost.PARALLEL_WORK` on
 _BINOMIAL = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
+_TWO = np.add(*(np.outer(np.arange(1.0, 6.0) ** n, np.arange(2.0, 7.0) ** n) for n in (1, 2)))
 _DENSE = np.arange(49.0).reshape(7, 7) % 5
 
 
@@ -36,7 +37,8 @@ def _separable(dtype: np.dtype[Any]) -> None:
 CASES: dict[str, tuple[str, Callable[[np.dtype[Any]], Any]]] = {
     "short separable kernels": ("biufc", lambda t: convolve.convolve(_zeros(t, LARGE), _BINOMIAL)),
     "on one thread": ("biufc", lambda t: convolve.convolve(_zeros(t), _BINOMIAL)),
-    "dense kernels": ("biufc", lambda t: convolve.convolve(_zeros(t), _DENSE)),
+    "dense kernels": ("biufc", lambda t: convolve.convolve(_zeros(t), _DENSE, method="direct")),
+    "sums of short kernels": ("biufc", lambda t: convolve.convolve(_zeros(t), _TWO, method="separable")),
     "long boxes": ("biuf", lambda t: filters.uniform_filter(_zeros(t), 51)),
     "strided columns": ("biufc", lambda t: convolve.convolve(_zeros(t, (512, 1024))[:, ::2], _BINOMIAL)),
     "floating results": ("biu", lambda t: gaussian.gaussian_filter(_zeros(t), 2, output=np.float32)),
