@@ -32,12 +32,8 @@ from numbasep.planner import Plan, choose
 from numbasep.problem import DEVICES, Options, make_problem, make_windows
 
 BUSY = 0.6  # load a processor above which measurements mislead
-SHAPES = (
-    (64, 64),
-    (256, 256),
-    (512, 512),
-    (96, 4096),
-)  # of images in the caches; of the last, not all rows are
+# of images in the caches; of the last, not all rows are
+SHAPES = ((64, 64), (256, 256), (512, 512), (96, 4096))
 WIDE = 1024  # rows from here on are filtered ...
 SMALL_KERNEL = 49  # ... with kernels up to this size, for the sake of time
 LARGE_SIDES = (1024, 2048, 4096)  # of images that leave it

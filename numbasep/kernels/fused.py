@@ -33,21 +33,19 @@ from .geometry import (
 )
 from .jit import inlined, kernel, named
 from .memory import Storage, misalignment
+from .shifts import add_adjacent, mix_stripes, slide_stripe
 from .simd import VECTOR_BYTES, peek
 from .streams import close_rows, open_rows, stream_rows
 from .stripes import (
     SLIDES,
     STRIPE_ROWS,
-    add_adjacent,
     add_stripes,
     ask_for_rows,
     divide_stripe,
     fma_stripe,
     kept_stripe,
-    mix_stripes,
     normalise_stripe,
     save_stripe,
-    slide_stripe,
     stream_stripe,
     write_first,
     write_stripe,

@@ -8,6 +8,7 @@ made, as such rows are not streamed.  See `simd` for the rules of the vocabulary
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from numba import types
 
 from .blocks import items_of
 from .memory import _mask, _masked_store, _memory
+from .shifts import counting, index_type, permute
 from .simd import VECTOR_BYTES, Vector, pointer_to, word
-from .stripes import _counting, _index_type, _permute, _row_offset, _whole_twin, _write_rows
+from .stripes import _row_offset, _whole_twin, _write_rows
 
 _ADDRESS = ir.IntType(64)
 _ROWS = 16  # the most rows of a stripe
@@ -51,9 +53,10 @@ class _Row:
         """How many elements stand before the next line."""
         return self._builder.lshr(self._ahead, ir.Constant(_ADDRESS, item.bit_length() - 1))
 
-    def lanes_ahead(self, counting: Any, kind: Any) -> Any:
+    def lanes_ahead(self, vector: Vector) -> Any:
         """The lanes from there on, of two adjacent vectors: entries of `counting` are as long as elements."""
-        number = self._builder.ptrtoint(counting, _ADDRESS)
+        kind = index_type(vector)
+        number = self._builder.ptrtoint(counting(self._builder, vector), _ADDRESS)
         pointer = self._builder.inttoptr(self._builder.add(number, self._ahead), kind.as_pointer())
         return self._builder.load(pointer, align=kind.element.width // 8)
 
@@ -70,58 +73,50 @@ def _write_twin(
     _whole_twin(memory, offset, stride, rows, storage, stripe)
 
 
-@word(_write_twin)
-def open_rows(
-    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, stripe: Any, work: Any,
-    kept: Any,
-) -> Any:  # fmt: skip
-    """Write what the first vectors hold of lines that began before them; keep the vectors at ``work[kept]``."""
+def _row_word(write: Callable[..., None]) -> Callable[..., Any]:
+    """The word ``(memory, offset, stride, rows, storage, stripe, work, kept)`` that calls `write` for each row."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        item = storage.element.bitwidth // 8
+    def emit(
+        typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, stripe: Any, work: Any,
+        kept: Any,
+    ) -> Any:  # fmt: skip
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            item = storage.element.bitwidth // 8
 
-        def write(row: int, vector: Any) -> None:
-            here = _Row(context, builder, sig, args, vector.type, row)
-            mask = _mask(builder, here.elements_ahead(item), vector.type.count)
-            _masked_store(builder, vector, here.pointer, mask)
-            builder.store(vector, _kept_pointer(context, builder, sig, args, vector.type, row), align=item)
+            def write_row(row: int, vector: Any) -> None:
+                here = _Row(context, builder, sig, args, vector.type, row)
+                place = _kept_pointer(context, builder, sig, args, vector.type, row)
+                write(builder, here, vector, place, item, stripe.vector)
+                builder.store(vector, place, align=item)
 
-        if _as_computed(storage, work.dtype):
-            _write_rows(builder, args[3], items_of(builder, args[5]), write)
-        return context.get_dummy_value()
+            if _as_computed(storage, work.dtype):
+                _write_rows(builder, args[3], items_of(builder, args[5]), write_row)
+            return context.get_dummy_value()
 
-    whole = types.intp
-    return types.void(memory, whole, whole, whole, storage, stripe, work, whole), codegen
+        whole = types.intp
+        return types.void(memory, whole, whole, whole, storage, stripe, work, whole), codegen
+
+    return word(_write_twin)(emit)
 
 
-@word(_write_twin)
-def stream_rows(
-    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, stripe: Any, work: Any,
-    kept: Any,
-) -> Any:  # fmt: skip
-    """Write the line of each row that began in the kept vector, past the caches; keep the new vectors."""
+def _open_row(builder: Any, here: _Row, vector: Any, place: Any, item: int, kind: Vector) -> None:
+    """Write what the first vector holds of a line that began before it."""
+    _masked_store(builder, vector, here.pointer, _mask(builder, here.elements_ahead(item), kind.lanes))
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        item, counting = storage.element.bitwidth // 8, _counting(builder, stripe.vector)
-        index_type = _index_type(stripe.vector)
-        nontemporal = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
 
-        def write(row: int, vector: Any) -> None:
-            here = _Row(context, builder, sig, args, vector.type, row)
-            place = _kept_pointer(context, builder, sig, args, vector.type, row)
-            last = builder.load(place, align=item)
-            line = _permute(builder, last, here.lanes_ahead(counting, index_type), vector)
-            builder.store(vector, place, align=item)
-            builder.store(line, here.line_before(), align=VECTOR_BYTES).set_metadata(
-                "nontemporal", nontemporal
-            )
+def _stream_row(builder: Any, here: _Row, vector: Any, place: Any, item: int, kind: Vector) -> None:
+    """Write the line that began in the kept vector, past the caches."""
+    last = builder.load(place, align=item)
+    line = permute(builder, last, here.lanes_ahead(kind), vector)
+    nontemporal = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+    stored = builder.store(line, here.line_before(), align=VECTOR_BYTES)
+    stored.set_metadata("nontemporal", nontemporal)
 
-        if _as_computed(storage, work.dtype):
-            _write_rows(builder, args[3], items_of(builder, args[5]), write)
-        return context.get_dummy_value()
 
-    whole = types.intp
-    return types.void(memory, whole, whole, whole, storage, stripe, work, whole), codegen
+open_rows, stream_rows = (
+    _row_word(_open_row),
+    _row_word(_stream_row),
+)  # both keep the vectors at ``work[kept]``
 
 
 @word(lambda *_: None)
@@ -133,12 +128,11 @@ def close_rows(
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind, item = context.get_value_type(vector), storage.element.bitwidth // 8
-        counting = _counting(builder, vector)
 
         def write(row: int, _: Any) -> None:
             here = _Row(context, builder, sig, args, kind, row)
             last = builder.load(_kept_pointer(context, builder, sig, args, kind, row), align=item)
-            rest = _permute(builder, last, here.lanes_ahead(counting, _index_type(vector)), last)
+            rest = permute(builder, last, here.lanes_ahead(vector), last)
             count = builder.sub(ir.Constant(_ADDRESS, kind.count), here.elements_ahead(item))
             _masked_store(builder, rest, here.line_before(), _mask(builder, count, kind.count))
 

@@ -33,9 +33,7 @@ from .simd import (
     VECTOR_BYTES,
     Block,
     Vector,
-    call_intrinsic,
     fused,
-    lanes,
     pointer_to,
     span,
     spread,
@@ -86,7 +84,7 @@ def emit_sweep(
     sums, rows = items_of(builder, total), items_of(builder, window)
     for k in range(STRIPE_ROWS):
         rows = [*rows[1:], newest(k)]
-        sums = _weigh(context, builder, kind, weights, at, k, rows, sums)
+        sums = weigh(context, builder, kind, weights, at, k, rows, sums)
     blocks = [pack_items(builder, total.type, items) for items in (sums, rows)]
     return context.make_tuple(builder, pair, blocks)
 
@@ -105,14 +103,14 @@ def emit_tail(
         builder.cbranch(builder.icmp_signed(">", count, ir.Constant(count.type, k)), following, finished)
         builder.position_at_end(following)
         rows = [*rows[1:], newest(k)]
-        sums = _weigh(context, builder, kind, weights, at, k, rows, sums)
+        sums = weigh(context, builder, kind, weights, at, k, rows, sums)
     ways.append((builder.block, sums))
     builder.branch(finished)
     builder.position_at_end(finished)
-    return pack_items(builder, total.type, [_merged(builder, ways, row) for row in range(STRIPE_ROWS)])
+    return pack_items(builder, total.type, [merged(builder, ways, row) for row in range(STRIPE_ROWS)])
 
 
-def _merged(builder: Any, ways: list[tuple[Any, list[Any]]], row: int) -> Any:
+def merged(builder: Any, ways: list[tuple[Any, list[Any]]], row: int) -> Any:
     """The vector of a row that comes from one of several blocks."""
     phi = builder.phi(ways[0][1][row].type)
     for block, items in ways:
@@ -120,7 +118,7 @@ def _merged(builder: Any, ways: list[tuple[Any, list[Any]]], row: int) -> Any:
     return phi
 
 
-def _weigh(
+def weigh(
     context: Any, builder: Any, kind: Any, weights: Any, at: Any, k: int, rows: list[Any], sums: list[Any]
 ) -> list[Any]:
     """`sums` plus `rows` times ``weights[at + k]``."""
@@ -225,143 +223,7 @@ def window_words(view: int) -> tuple[Callable[..., Any], ...]:
     )  # fmt: skip
 
 
-# --------------------------------------------------------------------------- lanes of two stripes
-
-
-def _permute(builder: Any, near: Any, index: Any, far: Any) -> Any:
-    """Lanes of a pair of vectors, by number."""
-    kind = "ps" if near.type.element == ir.FloatType() else "pd"
-    return call_intrinsic(builder, f"llvm.x86.avx512.vpermi2var.{kind}.512", near.type, near, index, far)
-
-
-def _index_type(vector: Vector) -> Any:
-    return ir.VectorType(ir.IntType(vector.dtype.bitwidth), vector.lanes)
-
-
-def _counting(builder: Any, vector: Vector) -> Any:
-    """Pointer to 0, 1, 2, ... in the code's constants."""
-    kind = ir.ArrayType(ir.IntType(vector.dtype.bitwidth), 3 * vector.lanes)
-    name = f"numbasep.counting.{vector.dtype.bitwidth}"
-    if name not in builder.module.globals:
-        numbers = ir.GlobalVariable(builder.module, kind, name)
-        numbers.initializer = ir.Constant(kind, list(range(kind.count)))
-        numbers.global_constant = True
-        numbers.linkage = "internal"
-        numbers.align = VECTOR_BYTES
-    return builder.module.globals[name]
-
-
-@word(lambda near, far, shift: np.concatenate([near, far], axis=1)[:, shift : shift + near.shape[1]])
-def slide_stripe(typingctx: Any, near: Any, far: Any, shift: Any) -> Any:
-    """The stripe that starts `shift` columns, at most a vector, behind the start of `near`; `far` follows it."""
-    vector = near.vector
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        one, other, distance = args
-        first = builder.gep(_counting(builder, vector), [ir.Constant(ir.IntType(32), 0), distance])
-        pointer = builder.bitcast(first, _index_type(vector).as_pointer())
-        index = builder.load(pointer, align=vector.dtype.bitwidth // 8)
-        pairs = zip(items_of(builder, one), items_of(builder, other), strict=True)
-        return pack_items(builder, one.type, [_permute(builder, a, index, b) for a, b in pairs])
-
-    return near(near, far, types.intp), codegen
-
-
-def _align(builder: Any, near: Any, far: Any, shift: int) -> Any:
-    """The vector that starts `shift` lanes behind the start of `near`; `far` follows it.
-
-    By assembly: for shuffles of floats LLVM chooses permutes, which take a table and a copy of an operand.
-    """
-    binding.initialize_native_asmparser()
-    kind = ir.FunctionType(near.type, [near.type, far.type])
-    letter = "d" if near.type.element == ir.FloatType() else "q"
-    return builder.asm(kind, f"valign{letter} $${shift}, $1, $2, $0", "=v,v,v", (near, far), False)
-
-
-def _adjacent_twin(
-    total: np.ndarray, near: np.ndarray, far: np.ndarray, weights: np.ndarray, at: int, first: int, count: int
-) -> np.ndarray:
-    both = np.concatenate([near, far], axis=1)
-    for k in range(count):
-        shifted = both[:, first + k : first + k + near.shape[1]]
-        total = (span(weights, at + k, 1)[0] * shifted + total).astype(near.dtype)
-    return total
-
-
-@word(_adjacent_twin)
-def add_adjacent(
-    typingctx: Any, total: Any, near: Any, far: Any, weights: Any, at: Any, first: Any, count: Any
-) -> Any:  # fmt: skip
-    """`total` plus what `count` taps weigh, at least one, that lie side by side along the columns.
-
-    The first lies on the columns that start `first` behind those of `near`, which `far` follows, the last no further
-    than on `far`.  As distances are known to the compiler, its instructions need neither tables nor copies.
-    """
-    lanes = near.vector.lanes
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pairs = list(zip(items_of(builder, args[1]), items_of(builder, args[2]), strict=True))
-
-        table, at, first, count = args[3:]
-        at, stop = builder.sub(at, first), builder.add(first, count)
-        start, finished = items_of(builder, args[0]), builder.append_basic_block("taps.finished")
-        blocks = [builder.append_basic_block(f"tap.{k}") for k in range(lanes + 1)]
-        entry, ways = builder.block, []
-        switch = builder.switch(first, blocks[0])
-        for k, block in enumerate(blocks):
-            if k:
-                switch.add_case(ir.Constant(first.type, k), block)
-            builder.position_at_end(block)
-            came = [(entry, start), *ways[-1:]]
-            sums = [_merged(builder, came, row) for row in range(len(start))]
-            shifted = [pair[k > 0] if k in (0, lanes) else _align(builder, *pair, k) for pair in pairs]
-            sums = _weigh(context, builder, weights, table, at, k, shifted, sums)
-            ways.append((builder.block, sums))
-            if k < lanes:
-                more = builder.icmp_signed(">", stop, ir.Constant(stop.type, k + 1))
-                builder.cbranch(more, blocks[k + 1], finished)
-            else:
-                builder.branch(finished)
-        builder.position_at_end(finished)
-        return pack_items(builder, args[0].type, [_merged(builder, ways, row) for row in range(len(start))])
-
-    whole = types.intp
-    return total(total, near, far, weights, whole, whole, whole), codegen
-
-
-def _mix_twin(work: np.ndarray, ends: int, table: np.ndarray, at: int) -> np.ndarray:
-    n = lanes(work.dtype)
-    index = span(table, at, n)
-    both = np.hstack(span(work, ends, 2 * STRIPE_ROWS * n).reshape(2, STRIPE_ROWS, n))
-    return np.where(index >= 0, both[:, np.maximum(index, 0)], 0).astype(work.dtype)
-
-
-@word(_mix_twin)
-def mix_stripes(typingctx: Any, work: Any, ends: Any, table: Any, at: Any) -> Any:
-    """Columns of the two stripes at `work[ends]`, by their numbers in ``table[at:]``; zero where that is negative."""
-    block = Block(work.dtype, STRIPE_ROWS, 1)
-    vector = block.vector
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        wide = ir.VectorType(ir.IntType(64), vector.lanes)
-        pointer = pointer_to(context, builder, sig.args[2], args[2], args[3], wide)
-        index = builder.load(pointer, align=8)
-        inside = builder.icmp_signed(">=", index, ir.Constant(wide, [0] * vector.lanes))
-        if _index_type(vector) != wide:
-            index = builder.trunc(index, _index_type(vector))
-        kind = context.get_value_type(block)
-        zero = ir.Constant(kind.element, [0.0] * vector.lanes)
-        first = pointer_to(context, builder, sig.args[0], args[0], args[1], kind.element)
-        mixed = []
-        for row in range(STRIPE_ROWS):
-            pair = []
-            for side in range(2):
-                at = builder.gep(first, [ir.Constant(ir.IntType(32), side * STRIPE_ROWS + row)])
-                pair.append(builder.load(at, align=vector.dtype.bitwidth // 8))
-            mixed.append(builder.select(inside, _permute(builder, pair[0], index, pair[1]), zero))
-        return pack_items(builder, kind, mixed)
-
-    return block(work, types.intp, table, types.intp), codegen
+# --------------------------------------------------------------------------- writing
 
 
 @word(lambda stripe, divisor: stripe / divisor)
@@ -375,9 +237,6 @@ def divide_stripe(typingctx: Any, stripe: Any, divisor: Any) -> Any:
         )
 
     return stripe(stripe, divisor), codegen
-
-
-# --------------------------------------------------------------------------- writing
 
 
 def _write_rows(builder: Any, rows: Any, vectors: list[Any], write: Callable[[int, Any], None]) -> None:
