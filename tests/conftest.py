@@ -75,6 +75,7 @@ _ahead: list[subprocess.Popen[bytes]] = []
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     compiles = os.environ.get("NUMBA_DISABLE_JIT") != "1" and not SIMULATED
+    compiles &= "PYTEST_XDIST_WORKER" not in os.environ  # several processes compile as they are
     if compiles and len(session.items) >= MANY and (os.cpu_count() or 1) > 1:
         program = f"import os, numbasep; os.nice(5); numbasep.warmup({TYPES}, processes=1)"
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

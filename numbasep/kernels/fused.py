@@ -34,12 +34,11 @@ from .geometry import (
 from .jit import inlined, kernel, named
 from .memory import Storage, misalignment
 from .shifts import add_adjacent, mix_stripes, slide_stripe
-from .simd import VECTOR_BYTES, peek
+from .simd import LINE_BYTES, VECTOR_BYTES, peek
 from .streams import close_rows, open_rows, stream_rows
 from .stripes import (
     SLIDES,
     STRIPE_ROWS,
-    add_stripes,
     ask_for_rows,
     divide_stripe,
     fma_stripe,
@@ -47,6 +46,7 @@ from .stripes import (
     normalise_stripe,
     save_stripe,
     stream_stripe,
+    stripe_if,
     write_first,
     write_stripe,
     zero_stripe,
@@ -56,19 +56,20 @@ from .valid import AS_STORED, CLOSE, LEAST, WEIGHT
 
 
 @inlined
-def add_columns(total, near, far, terms, term, shifts, lines, line_weights, inner):
-    """The pass of a term along the columns."""
+def add_columns(total, near, far, terms, term, shifts, lines, line_weights, inner, start):
+    """The pass of a term along the columns; output columns begin `start` behind those of `near`."""
     if inner == 1:
         for line in range(terms[term, FIRST_LINE], terms[term, LAST_LINE]):
             total = add_adjacent(
-                total, near, far, line_weights, lines[line, RUN_WEIGHTS], lines[line, RUN_SHIFT],
+                total, near, far, line_weights, lines[line, RUN_WEIGHTS],
+                start + lines[line, RUN_SHIFT],
                 lines[line, RUN_LENGTH],
             )  # fmt: skip
     else:
         tap = terms[term, TAP_START]
         shift = peek(shifts, tap)
         while shift >= 0:  # a loop of unknown length is not unrolled: its stripes would not fit the registers
-            total = fma_stripe(peek(line_weights, tap), slide_stripe(near, far, shift), total)
+            total = fma_stripe(peek(line_weights, tap), slide_stripe(near, far, start + shift), total)
             tap += 1
             shift = peek(shifts, tap)
     return total
@@ -89,6 +90,7 @@ def stripe_filter(
     all terms; what each summed for the vector before then stands in the workspace, not in registers.
     """
     item = storage_out.dtype.itemsize
+    line = LINE_BYTES // storage_in.dtype.itemsize  # elements; those of a stripe may be less
     sum_rows = row_summer(view)
 
     @kernel
@@ -110,6 +112,7 @@ def stripe_filter(
         reach = geometry[COLUMN_FIRST] * inner  # from an output element to the first that it reads
         first_run, last_run = terms[term, FIRST_RUN], terms[term, RUN_STOP]
         plain = geometry[COLUMN_TAPS] == 1
+        start = lanes if plain else 0
         ends = geometry[ENDS]  # in memory: registers are for the stripes of the main loop
         end = STRIPE_ROWS * lanes
         stream = geometry[STREAM] and geometry[ROW_STRIDE_OUT] % lanes == 0
@@ -135,10 +138,10 @@ def stripe_filter(
             column = first + done + reach + (lanes if ready and not plain else 0)
             inside = column >= 0 and column + lanes <= size
             mixed = column - reach if column < 0 else geometry[EDGE_LAST] + column - (size - lanes)
-            if geometry[AHEAD] and inside:
+            if geometry[AHEAD] and inside and column & (line - 1) < lanes:
                 ask_for_rows(x, table, soon, STRIPE_ROWS, geometry[AHEAD] + column, storage_in)
-            total = zero_stripe(like)
             if several:
+                total = zero_stripe(like)
                 for number in range(term, last_term):
                     if inside:
                         far = sum_rows(
@@ -148,20 +151,11 @@ def stripe_filter(
                     else:
                         far = mix_stripes(work, ends + 2 * (number - term) * end, edges, mixed)
                     place = geometry[TURNED_SUMS] + (number - term) * end
-                    if plain:
-                        total = add_stripes(total, far)
-                    elif ready:
+                    if ready:
                         total = add_columns(
-                            total,
-                            kept_stripe(work, place),
-                            far,
-                            terms,
-                            number,
-                            shifts,
-                            lines,
-                            line_weights,
-                            inner,
-                        )
+                            total, kept_stripe(work, place), far, terms, number, shifts, lines, line_weights, inner,
+                            start,
+                        )  # fmt: skip
                     save_stripe(work, place, far)
             else:
                 if inside:
@@ -170,10 +164,9 @@ def stripe_filter(
                     )
                 else:
                     far = mix_stripes(work, ends, edges, mixed)
-                if plain:
-                    total = far
-                elif ready:
-                    total = add_columns(total, near, far, terms, term, shifts, lines, line_weights, inner)
+                total = stripe_if(plain, far)
+                if ready and not plain:
+                    total = add_columns(total, near, far, terms, term, shifts, lines, line_weights, inner, 0)
                 near = far
             if ready:
                 part = min(width, count - done)

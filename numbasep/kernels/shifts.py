@@ -13,7 +13,7 @@ from numba import types
 
 from .blocks import items_of, pack_items
 from .simd import VECTOR_BYTES, Block, Vector, call_intrinsic, lanes, pointer_to, span, word
-from .stripes import STRIPE_ROWS, merged, weigh
+from .stripes import STRIPE_ROWS, merged, spread_weight, weigh
 
 
 def permute(builder: Any, near: Any, index: Any, far: Any) -> Any:
@@ -56,15 +56,18 @@ def slide_stripe(typingctx: Any, near: Any, far: Any, shift: Any) -> Any:
     return near(near, far, types.intp), codegen
 
 
-def _align(builder: Any, near: Any, far: Any, shift: int) -> Any:
-    """The vector that starts `shift` lanes behind the start of `near`; `far` follows it.
+def _add_aligned(builder: Any, near: Any, far: Any, shift: int, weight: Any, total: Any) -> Any:
+    """`total` plus `weight` times the vector that starts `shift` lanes behind the start of `near`; `far` follows it.
 
-    By assembly: for shuffles of floats LLVM chooses permutes, which take a table and a copy of an operand.
+    By assembly: for shuffles of floats LLVM chooses permutes, which take a table and a copy of an operand, and sums
+    that are phis at the ends of many blocks it copies before it adds to them.
     """
     binding.initialize_native_asmparser()
-    kind = ir.FunctionType(near.type, [near.type, far.type])
-    letter = "d" if near.type.element == ir.FloatType() else "q"
-    return builder.asm(kind, f"valign{letter} $${shift}, $1, $2, $0", "=v,v,v", (near, far), False)
+    kind = ir.FunctionType(ir.LiteralStructType([near.type] * 2), [near.type] * 4)
+    word, number = ("d", "ps") if near.type.element == ir.FloatType() else ("q", "pd")
+    text = f"valign{word} $${shift}, $3, $4, $1\n\tvfmadd231{number} $5, $1, $0"
+    both = builder.asm(kind, text, "=v,=&v,0,v,v,v", (total, near, far, weight), False)
+    return builder.extract_value(both, 0)
 
 
 def _adjacent_twin(
@@ -103,8 +106,14 @@ def add_adjacent(
             builder.position_at_end(block)
             came = [(entry, start), *ways[-1:]]
             sums = [merged(builder, came, row) for row in range(len(start))]
-            shifted = [pair[k > 0] if k in (0, lanes) else _align(builder, *pair, k) for pair in pairs]
-            sums = weigh(context, builder, weights, table, at, k, shifted, sums)
+            if k in (0, lanes):
+                sums = weigh(context, builder, weights, table, at, k, [pair[k > 0] for pair in pairs], sums)
+            else:
+                weight = spread_weight(context, builder, weights, table, at, k, near.vector.lanes)
+                sums = [
+                    _add_aligned(builder, *pair, k, weight, old)
+                    for pair, old in zip(pairs, sums, strict=True)
+                ]
             ways.append((builder.block, sums))
             if k < lanes:
                 more = builder.icmp_signed(">", stop, ir.Constant(stop.type, k + 1))

@@ -30,6 +30,7 @@ def _host_vector_bytes() -> int:
 
 
 VECTOR_BYTES = _host_vector_bytes()
+LINE_BYTES = 64  # of the memory
 REGISTERS = 32 if VECTOR_BYTES in (16, 64) else 16
 LANES32 = VECTOR_BYTES // 4
 LANES64 = VECTOR_BYTES // 8

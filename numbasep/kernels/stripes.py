@@ -118,13 +118,18 @@ def merged(builder: Any, ways: list[tuple[Any, list[Any]]], row: int) -> Any:
     return phi
 
 
+def spread_weight(context: Any, builder: Any, kind: Any, weights: Any, at: Any, k: int, lanes: int) -> Any:
+    """``weights[at + k]`` in every lane."""
+    here = builder.add(at, ir.Constant(at.type, k))
+    weight = builder.load(pointer_to(context, builder, kind, weights, here, LLVM_TYPES[kind.dtype]))
+    return spread(builder, weight, lanes)
+
+
 def weigh(
     context: Any, builder: Any, kind: Any, weights: Any, at: Any, k: int, rows: list[Any], sums: list[Any]
 ) -> list[Any]:
     """`sums` plus `rows` times ``weights[at + k]``."""
-    here = builder.add(at, ir.Constant(at.type, k))
-    weight = builder.load(pointer_to(context, builder, kind, weights, here, rows[0].type.element))
-    weight = spread(builder, weight, rows[0].type.count)
+    weight = spread_weight(context, builder, kind, weights, at, k, rows[0].type.count)
     return [fused(builder, weight, row, old) for row, old in zip(rows, sums, strict=True)]
 
 
@@ -237,6 +242,20 @@ def divide_stripe(typingctx: Any, stripe: Any, divisor: Any) -> Any:
         )
 
     return stripe(stripe, divisor), codegen
+
+
+@word(lambda condition, stripe: stripe if condition else np.zeros_like(stripe))
+def stripe_if(typingctx: Any, condition: Any, stripe: Any) -> Any:
+    """The stripe, or zeros; without a branch, at whose end LLVM would copy it."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        one = builder.trunc(args[0], ir.IntType(1)) if args[0].type != ir.IntType(1) else args[0]
+        mask = spread(builder, one, stripe.vector.lanes)
+        vectors = items_of(builder, args[1])
+        zero = ir.Constant(vectors[0].type, [0.0] * stripe.vector.lanes)
+        return pack_items(builder, args[1].type, [builder.select(mask, v, zero) for v in vectors])
+
+    return stripe(types.boolean, stripe), codegen
 
 
 def _write_rows(builder: Any, rows: Any, vectors: list[Any], write: Callable[[int, Any], None]) -> None:
