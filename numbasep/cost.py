@@ -98,7 +98,20 @@ def direct_steps(problem: Problem, facts: KernelFacts, machine: Machine) -> Step
     runs = facts.runs if shape.row_taps > 1 else taps
     if shape.column_taps == 1:  # one column of taps is a separable term
         return separable_pass(shape, ((Part(taps, runs, False, 1, False),),), machine, precision(problem))
-    return dense_pass(shape, taps, runs, machine, precision(problem))
+    return dense_pass(shape, *folded_taps(problem, facts, taps, runs), machine, precision(problem))
+
+
+def folded_taps(problem: Problem, facts: KernelFacts, taps: int, runs: int) -> tuple[int, int, bool]:
+    """Taps and runs that direct summation goes through, and whether each weighs two columns at once."""
+    if facts.folded is None:
+        return taps, runs, False
+    if problem.footprint != "window":
+        return *facts.folded, True
+    columns = facts.shape[-1]
+    taps, runs = (
+        count // columns * -(-columns // 2) for count in (facts.size, facts.size // facts.shape[-2])
+    )
+    return taps, runs, True
 
 
 def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:

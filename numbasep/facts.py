@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GIVEN = "given"  # name of a form that the caller handed over term by term
+FOLDED_COLUMNS = 4  # columns with weights from which direct summation adds them to their mirror images
 NO_CANCELLATION = 1e-6  # amplification beyond 1 that can be rounding
 
 
@@ -125,6 +126,8 @@ class KernelFacts:
     """Sum of the magnitudes of the weights."""
     forms: tuple[FormFacts, ...]
     """Sums of separable terms; the first, if any, is the plain factorization."""
+    folded: tuple[int, int] | None = None
+    """Non-zero weights and runs in the first half of the columns, if the others mirror these or their negatives."""
     recursion: RecursionFacts | None = None
     """A recursive filter close to the kernel, looked for only where a tolerance allows it."""
 
@@ -167,7 +170,21 @@ def kernel_facts(weights: NDArray[Any], forms: Sequence[FormLike] = ()) -> Kerne
         complex=is_complex,
         l1=float(np.abs(weights).sum(dtype=np.float64)),
         forms=tuple(_form_facts(form) for form in forms),
+        folded=_folded(weights, nonzero),
     )
+
+
+def _folded(weights: NDArray[Any], nonzero: NDArray[np.bool_]) -> tuple[int, int] | None:
+    if weights.ndim < 2 or weights.dtype.kind == "c":
+        return None
+    columns = np.flatnonzero(nonzero.any(axis=tuple(range(weights.ndim - 1))))
+    mirrored = weights[..., ::-1]
+    if columns.size < FOLDED_COLUMNS or not (
+        np.array_equal(weights, mirrored) or np.array_equal(weights, -mirrored)
+    ):
+        return None
+    half = nonzero[..., : -(-weights.shape[-1] // 2)]
+    return int(np.count_nonzero(half)), _count_runs(half)
 
 
 def term_facts(

@@ -18,6 +18,7 @@ DENSE_ROWS = 14  # what the dense kernel computes at a time, with 32 registers
 MOST_WAYS = 10  # rows that may meet in one set of a first-level cache: more, and dense kernels pack them
 CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
 STRIPE_ROWS = 8  # what the kernels compute at a time that read the array itself
+FOLDED_RUNS = 2.4  # as many runs one takes that weighs two columns
 RUN_TAPS = 4  # as many more taps down rows take as long as a further run, which begins with rows of its own
 STEP_ROWS = 16  # rows of a step: also the fewest equal taps that are summed as a box
 SQUARE_TAPS = 6  # taps along rows from which these are transposed
@@ -82,11 +83,13 @@ def _packed(shape: Pass) -> Steps:
     )
 
 
-def dense_pass(shape: Pass, taps: int, runs: int, machine: Machine, which: int) -> Steps:
-    """One pass of weights without structure, in `runs` runs of adjacent taps down the rows."""
+def dense_pass(shape: Pass, taps: float, runs: float, folded: bool, machine: Machine, which: int) -> Steps:
+    """One pass of weights without structure, in `runs` runs of adjacent taps down the rows, `folded` or not."""
     lanes, height = int(machine.lanes[which]), DENSE_ROWS if machine.fuses else DENSE_ROWS // 2
     blocks = shape.planes * -(-shape.rows // height)
     numbers = blocks * height * _blocks(shape.width, lanes)
+    if folded:  # every row of a run is read twice and added up, for all rows of a block
+        taps, runs = taps * (1 + 1 / height), runs * FOLDED_RUNS
     dense = Steps(calls=blocks, dense=numbers, dense_taps=numbers * taps, dense_runs=numbers * runs)
     span, item = (shape.column_taps - 1) * shape.inner, 4 << which
     ways = rows_in_a_set(height + shape.row_taps - 1, shape.width * item, span * item)

@@ -101,7 +101,7 @@ def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Can
             True,
             seconds=cost.steps_seconds(problem, facts, steps, taps, machine),
             operations=taps * number_parts(problem, facts),
-            executed=taps * number_parts(problem, facts),
+            executed=cost.folded_taps(problem, facts, taps, 0)[0] * number_parts(problem, facts),
             bytes=bytes_per_pixel(problem),
             error_bound=rounding.direct_bound(problem, facts),
             exact=rounding.direct_is_exact(problem, facts),

@@ -24,7 +24,7 @@ from . import threads
 from .edges import Edges, Ends, dense_ends, direct_edges
 from .layout import OuterAxis, Planes, outer_table, plain_window
 from .planes import SPARE_BYTES, PlanePass, storage_of
-from .program import Program
+from .program import Program, fold_columns
 from .tiles import dense_workspace, round_up, strip_rows, tile_columns, workspace
 
 Array = npt.NDArray[Any]
@@ -60,6 +60,12 @@ class _Pass:
     def dense(self) -> bool:
         """Whether the kernels of `kernels.dense` run it."""
         return self.program.dense and self.views == AS_STORED
+
+    @cached_property
+    def executed(self) -> Program:
+        """The tables that kernels walk."""
+        span = (plain_window(self.planes.columns).taps - 1) * self.planes.inner
+        return fold_columns(self.program, span) if self.dense else self.program
 
     @property
     def converted(self) -> bool:
@@ -167,6 +173,7 @@ def prepare_pass(
     )  # fmt: skip
     missing = any((table.offsets_in == g.OUTSIDE_PLANE).any() for table in tables)
     rows = _find_rows(wanted, constants, missing=missing)
+    program = wanted.executed
     parts = _divide(wanted, rows, constants.shape[1] - 1, workers)
     places, work_elements = _place(wanted, rows, parts.tile)
     gather = max(1, 512 // planes.inner)
@@ -175,6 +182,7 @@ def prepare_pass(
         **_sizes(planes), g.STREAM: int(_streams(wanted, rows)), g.VIEWS: views, g.SOURCES: len(sources),
         g.STRIP: parts.strip, g.STRIPS: parts.strips, g.TILE: parts.tile, g.TILES: parts.tiles,
         g.OUTER_AXES: len(tables), g.GATHER: gather, g.SHARE_TERM: program.share_term,
+        g.FOLD: program.fold,
         g.DIRECT: int(rows.edges is not None or rows.ends is not None), **places,
     }.items():  # fmt: skip
         geometry[name] = value
@@ -258,7 +266,9 @@ def _place(p: _Pass, rows: _Rows, tile: int) -> tuple[dict[int, int], int]:
 def _kernels(p: _Pass, rows: _Rows) -> tuple[Any, Any]:
     """Addresses of what the drivers call."""
     if p.dense:
-        return dense.kernel_addresses(p.compute, p.storage_in, p.storage_out, stored=p.stored)
+        return dense.kernel_addresses(
+            p.compute, p.storage_in, p.storage_out, stored=p.stored, folded=p.executed.fold != 0
+        )
     return drivers.kernel_addresses(
         p.compute, p.storage_in, p.storage_out, direct=rows.edges is not None, packed=rows.packed, view=p.views,
         turned=rows.edges is not None and not rows.edges.short, boxes=rows.packed and p.program.boxes,

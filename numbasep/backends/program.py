@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..facts import FOLDED_COLUMNS
 from ..kernels import geometry as g
 from ..kernels.simd import STEP_ROWS
 from ..operators import Factor, window_factor
@@ -62,6 +63,8 @@ class Program:
     """Weights of the taps along a row."""
     share_term: int = 0
     """First term of the share of weights that finished sums are divided by; 0: there is none."""
+    fold: int = 0
+    """1 or -1: runs of a dense program also weigh their mirror images along the columns, or the negatives of these."""
 
     @property
     def separable(self) -> bool:
@@ -96,6 +99,48 @@ class Program:
         return int(self.weights.size + line_taps.sum() - long_runs - long_lines + boxes)
 
 
+def fold_columns(program: Program, span: int) -> Program:
+    """The program in half as many runs if it is dense, and even or odd along the columns; else itself.
+
+    An even kernel weighs ``x[c + i] + x[c - i]``, an odd one ``x[c + i] - x[c - i]``: sums that serve all rows of a
+    block.  Taps on the axis of symmetry are halved, which is exact, and weigh twice what stands there.
+
+    Parameters
+    ----------
+    program : Program
+        The tables of any program.
+    span : int
+        Elements from the first column of its window to the last.
+    """
+    runs, weights = program.runs, program.weights
+    columns = np.unique(runs[:, g.RUN_SHIFT])
+    if not program.dense or columns.size < FOLDED_COLUMNS:
+        return program
+    mirrored = runs.copy()
+    mirrored[:, g.RUN_SHIFT] = span - runs[:, g.RUN_SHIFT]
+    fields = [g.RUN_SHIFT, g.RUN_ROW, g.RUN_LENGTH]
+    order, twins = (np.lexsort(table[:, fields].T) for table in (runs, mirrored))
+    if (runs[order][:, fields] != mirrored[twins][:, fields]).any():
+        return program
+    taps, opposite = _weights_of(runs[order], weights), _weights_of(runs[twins], weights)
+    fold = 1 if np.array_equal(taps, opposite) else -1 if np.array_equal(taps, -opposite) else 0
+    if not fold:
+        return program
+    halved = weights.copy()
+    kept = runs[2 * runs[:, g.RUN_SHIFT] <= span].copy()
+    kept[:, g.RUN_MIRROR] = span - 2 * kept[:, g.RUN_SHIFT]
+    for run in kept[kept[:, g.RUN_MIRROR] == 0]:
+        halved[run[g.RUN_WEIGHTS] :][: run[g.RUN_LENGTH]] *= 0.5
+    terms = program.terms.copy()
+    terms[0, [g.RUN_STOP]] = len(kept)
+    return replace(program, terms=terms, runs=kept, weights=halved, fold=fold)
+
+
+def _weights_of(runs: Array, weights: Array) -> Array:
+    """The taps of runs, one after the other."""
+    return np.concatenate([weights[run[g.RUN_WEIGHTS] :][: run[g.RUN_LENGTH]] for run in runs])
+
+
 def _is_box(weights: Sequence[float] | Array) -> bool:
     return len(weights) >= BOX_TAPS and bool(np.all(np.asarray(weights) == weights[0]))
 
@@ -128,7 +173,7 @@ class _Builder:
         """Taps at rising row positions, cut into runs of adjacent ones."""
         for run in np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1):
             row = source * self.window + int(run[0])
-            self.runs.append([row, column * self.inner, run.size, len(self.weights)])
+            self.runs.append([row, column * self.inner, run.size, len(self.weights), 0])
             self.weights += taps[run].tolist()
 
     def lines_of_taps(self, taps: int) -> None:
@@ -136,7 +181,7 @@ class _Builder:
         shifts = np.array(self.shifts[taps:], np.int64)
         starts = np.flatnonzero(np.diff(shifts, prepend=-1 - self.inner) != self.inner)
         for start, stop in pairwise([*starts, shifts.size]):
-            self.lines.append([0, int(shifts[start]), int(stop - start), taps + int(start)])
+            self.lines.append([0, int(shifts[start]), int(stop - start), taps + int(start), 0])
 
     def term(self, runs: int, taps: int, source_row: int = 0, *, rows: bool = True) -> None:
         """Close a term that began with `runs` runs, of use to all kernels if `rows`, and `taps` line taps."""

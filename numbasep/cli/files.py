@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,12 +152,18 @@ def read_kernel(path: Path) -> Array:
 
 def read_array(path: Path) -> Array:
     """Return the whole array in a file."""
-    source = open_source(path)
-    return source.read((slice(None),) * len(source.shape))
+    with open_source(path) as source:
+        return source.read((slice(None),) * len(source.shape))
 
 
-def open_source(path: Path) -> InMemory | Mapped | Chunked:
-    """The array in a file, read later and in parts where the format allows."""
+@contextmanager
+def open_source(path: Path) -> Iterator[InMemory | Mapped | Chunked]:
+    """The array in a file, read within the block and in parts where the format allows."""
+    with ExitStack() as opened:
+        yield _open(path, opened)
+
+
+def _open(path: Path, opened: ExitStack) -> InMemory | Mapped | Chunked:
     suffix = kind(path)
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))
@@ -170,7 +176,7 @@ def open_source(path: Path) -> InMemory | Mapped | Chunked:
     if suffix == ".zarr":
         return _open_zarr(path)
     if suffix in TIFF:
-        return _open_tiff(path)
+        return _open_tiff(path, opened)
     with _library("PIL.Image", "Pillow").open(path) as image:
         if image.mode in ("P", "PA", "CMYK", "YCbCr", "1"):
             image = image.convert("RGB" if image.mode != "1" else "L")
@@ -187,7 +193,7 @@ def _open_zarr(path: Path) -> Chunked:
     return Chunked(opened)
 
 
-def _open_tiff(path: Path) -> InMemory | Mapped | Chunked:
+def _open_tiff(path: Path, opened: ExitStack) -> InMemory | Mapped | Chunked:
     tifffile = _library("tifffile", "tifffile")
     with tifffile.TiffFile(path) as tiff:
         series = tiff.series[0]
@@ -201,6 +207,7 @@ def _open_tiff(path: Path) -> InMemory | Mapped | Chunked:
         except ModuleNotFoundError:
             return InMemory(series.asarray(), axes)
     store = tifffile.imread(path, aszarr=True, level=0)
+    opened.callback(store.close)
     return Chunked(zarr.open_array(store, mode="r"), axes)
 
 

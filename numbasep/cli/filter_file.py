@@ -18,11 +18,15 @@ DEFAULT_SHARE = 0.25
 
 def run(arguments: argparse.Namespace) -> None:
     """Filter a file into another."""
+    files.check_target(arguments.output, overwrite=arguments.overwrite)
+    with files.open_source(arguments.input) as source:
+        _filter(arguments, source)
+
+
+def _filter(arguments: argparse.Namespace, source: Any) -> None:
     from ..adapters import out_of_core
     from ..adapters.request import make_request
 
-    files.check_target(arguments.output, overwrite=arguments.overwrite)
-    source = files.open_source(arguments.input)
     name, keywords = which_filter(arguments, source.axes, len(source.shape))
     keywords |= shared_options(arguments)
     keywords["output"] = arguments.dtype or source.dtype

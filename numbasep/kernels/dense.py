@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 from numba.core import config
 
-from .dense_words import DENSE_ROWS, add_run, fetch_rows, zero_dense
+from .dense_words import DENSE_ROWS, add_folded_run, add_run, fetch_rows, zero_dense
 from .geometry import (
     COLUMN_FIRST,
     COLUMN_STRIDE_OUT,
@@ -28,6 +28,7 @@ from .geometry import (
     ENDS,
     ENDS_STRIDE,
     FETCHED,
+    FOLD,
     INNER,
     KEPT,
     KERNELS,
@@ -50,6 +51,7 @@ from .geometry import (
     ROWS_IN,
     ROWS_OUT,
     RUN_LENGTH,
+    RUN_MIRROR,
     RUN_ROW,
     RUN_SHIFT,
     RUN_WEIGHTS,
@@ -105,12 +107,15 @@ def extend_row(x, source, first, stop, storage, geometry, edges, constants, work
 
 
 @functools.cache
-def dense_filter(storage: Storage, *, stored: bool) -> Any:
-    """The kernel from rows of compute numbers to rows of such; to those of the workspace if they are `stored` later."""
+def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
+    """The kernel from rows of compute numbers to rows of such; to those of the workspace if they are `stored` later.
+
+    If `folded`, runs weigh sums or differences of a column and its mirror image.
+    """
     item = storage.dtype.itemsize
 
     @kernel
-    @named(f"{storage.suffix}{'_stored' * stored}")
+    @named(f"{storage.suffix}{'_stored' * stored}{'_folded' * folded}")
     def filter_dense(
         x, table, rows, stride, low, high, first, count, runs, weights, edges, geometry, constants, work, ends, y,
         target, array, ahead,
@@ -162,9 +167,15 @@ def dense_filter(storage: Storage, *, stored: bool) -> Any:
             total = zero_dense(like)
             for run in range(runs.shape[0]):
                 start = table[base + runs[run, RUN_ROW]] + offset + runs[run, RUN_SHIFT]
-                total = add_run(
-                    total, memory, start, step, storage, weights, runs[run, RUN_WEIGHTS], runs[run, RUN_LENGTH]
-                )  # fmt: skip
+                if folded:
+                    total = add_folded_run(
+                        total, memory, start, step, storage, weights, runs[run, RUN_WEIGHTS], runs[run, RUN_LENGTH],
+                        runs[run, RUN_MIRROR], geometry[FOLD],
+                    )  # fmt: skip
+                else:
+                    total = add_run(
+                        total, memory, start, step, storage, weights, runs[run, RUN_WEIGHTS], runs[run, RUN_LENGTH]
+                    )  # fmt: skip
             if constants[0] != 1 and not stored:
                 total = divide_stripe(total, constants[0])
             part = min(width, count - done)
@@ -287,7 +298,7 @@ def filter_dense_tile(kernels, x, y, task, thread, block, constants):
 
 @functools.cache
 def kernel_addresses(
-    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, *, stored: bool
+    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, *, stored: bool, folded: bool
 ) -> tuple[Any, Any]:
     """What the drivers call: `filter_dense_tile`, and the kernels that it calls in turn.
 
@@ -302,6 +313,6 @@ def kernel_addresses(
     if stored:
         at[STORE] = address(storer(storage_out), (line, n, n, whole, line, memory, memory, n))
     stripe = (memory, whole, *[n] * 6, pairs, line, whole, whole, line, line, memory, memory, n, memory, n)
-    at[STRIPE] = address(dense_filter(Storage(f"f{compute.itemsize}"), stored=stored), stripe)
+    at[STRIPE] = address(dense_filter(Storage(f"f{compute.itemsize}"), stored=stored, folded=folded), stripe)
     tile = address(filter_dense_tile, (whole, memory, memory, n, n, whole, table))
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

@@ -25,19 +25,33 @@ zero_dense = BlockWords(DENSE_ROWS, 1).zero
 
 
 class _Rows:
-    """Emits loads of the rows of a run, one after the other."""
+    """Emits loads of the rows of a run, one after the other.
 
-    def __init__(self, builder: Any, first: Any, stride: Any, kind: Any) -> None:
+    With a `mirror`, what stands so many elements further is added to each, times `sign`.
+    """
+
+    def __init__(
+        self, builder: Any, first: Any, stride: Any, kind: Any, mirror: Any = None, sign: Any = None
+    ) -> None:
         self.builder, self.stride, self.kind = builder, stride, kind
         self.pointer, self.step = first, 0
+        self.mirror, self.sign = mirror, sign
 
     def read(self) -> Any:
         """The vector of the next row."""
-        at = self.builder.bitcast(self._next(), self.kind.as_pointer())
+        here = self._next()
+        row = self._load(here)
+        if self.mirror is not None:
+            row = fused(self.builder, self.sign, self._load(self.builder.gep(here, [self.mirror])), row)
         self.step += 1
         if self.step == ROWS_OF_POINTER:
             self.restart()
-        return self.builder.load(at, align=VECTOR_BYTES // self.kind.count)
+        return row
+
+    def _load(self, at: Any) -> Any:
+        return self.builder.load(
+            self.builder.bitcast(at, self.kind.as_pointer()), align=VECTOR_BYTES // self.kind.count
+        )
 
     def restart(self) -> None:
         """Count from the next row on.
@@ -80,6 +94,41 @@ def add_run(
         return _emit_run(builder, args[0], _Rows(builder, first, args[3], kind), weight_at, args[7])
 
     signature = total(total, memory, types.intp, types.intp, storage, weights, types.intp, types.intp)
+    return signature, codegen
+
+
+def _add_folded_twin(
+    total: np.ndarray, memory: np.ndarray, start: int, stride: int, storage: Any, weights: np.ndarray, at: int,
+    length: int, mirror: int, fold: int,
+) -> np.ndarray:  # fmt: skip
+    for tap in range(length):
+        weight = span(weights, at + tap, 1)[0]
+        starts = [start + (row + tap) * stride for row in range(DENSE_ROWS)]
+        near, far = (
+            np.stack([_load_as_twin(memory, here + beyond, storage, weight) for here in starts])
+            for beyond in (0, mirror)
+        )
+        total = (weight * (near + weight.dtype.type(fold) * far) + total).astype(total.dtype)
+    return total
+
+
+@word(_add_folded_twin)
+def add_folded_run(
+    typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any, length: Any,
+    mirror: Any, fold: Any,
+) -> Any:  # fmt: skip
+    """As `add_run`, of rows to which is added what stands `mirror` elements further, times `fold`, 1 or -1."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = args[0].type.element
+        first = _memory(context, builder, args[1], args[2], storage.element, LLVM_TYPES[storage.element])
+        weight_at = pointer_to(context, builder, sig.args[5], args[5], args[6], kind.element)
+        sign = spread(builder, builder.sitofp(args[9], kind.element), kind.count)
+        rows = _Rows(builder, first, args[3], kind, args[8], sign)
+        return _emit_run(builder, args[0], rows, weight_at, args[7])
+
+    whole = types.intp
+    signature = total(total, memory, whole, whole, storage, weights, whole, whole, whole, whole)
     return signature, codegen
 
 

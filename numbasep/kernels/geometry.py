@@ -59,9 +59,10 @@ are ordinary planes.  All distances count elements, not bytes.
     RING_ROWS,  # packed rows of each source that there is room for, in passes of dense kernels
     FETCHED,  # bytes of an element of the rows that a dense pass fetches ahead; 0: none are
     KEPT,  # where the last vectors of a stripe's rows stand, whose rest is still to be written (`streams`)
+    FOLD,  # 1 or -1: columns are added to their mirror images, or subtracted from them, before taps weigh them
     ENDS_STRIDE,  # elements at ENDS for what a row's window needs there of it and beyond its edges
     GEOMETRY,  # number of entries
-) = range(54)
+) = range(55)
 
 # kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
 (
@@ -121,7 +122,8 @@ are ordinary planes.  All distances count elements, not bytes.
 ) = range(11)
 
 # runs[run, ...]: consecutive taps down one column of the window; lines[line, ...]: along a row, without RUN_ROW
-RUN_ROW, RUN_SHIFT, RUN_LENGTH, RUN_WEIGHTS, RUN = range(5)
+# RUN_MIRROR: elements from there to the column that has the same taps, or their negatives, in folded programs
+RUN_ROW, RUN_SHIFT, RUN_LENGTH, RUN_WEIGHTS, RUN_MIRROR, RUN = range(6)
 
 # outer[OUTER_ENTRIES * axis + ...]: where the tables of an outer axis stand in the same array
 OUTER_SIZE, OUTER_TAPS, OUTER_IN, OUTER_OUT, OUTER_ENTRIES = range(5)
