@@ -16,9 +16,9 @@ from numbasep.facts import FormFacts, KernelFacts, RecursionFacts
 from numbasep.machine import Machine, Steps
 from numbasep.passes import STEP_ROWS, Part, Pass, dense_pass, plus, separable_pass
 from numbasep.problem import Problem
+from numbasep.workspace import SLAB_BYTES
 
 PARALLEL_WORK = 4_000_000  # element operations of a pass from which it is spread over threads
-SLAB_BYTES = 4 << 20  # intermediates of volumes
 BOX_OPERATIONS = 6  # of equal taps that are summed as a box
 LINE_INNER = 16  # adjacent unfiltered numbers from which a single filtered axis runs down columns
 

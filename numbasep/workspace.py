@@ -10,7 +10,9 @@ import math
 from numbasep.problem import Problem
 
 CACHE_BYTES = 768 << 10  # packed rows of a task: they stay in a second-level cache
-SLAB_BYTES = 4 << 20  # an intermediate of a volume: fits a shared cache beside input and output
+SLAB_BYTES = (
+    16 << 20
+)  # an intermediate of a volume: thick, as the planes around it are read again, yet cached
 STEP_ROWS = 16  # output rows that a task computes at a time
 MOST_INNER = 512  # elements of a column; more are columns themselves
 

@@ -362,6 +362,7 @@ class _Preparation:
             origins=(source.origin, target.origin), dtype_in=source.dtype, dtype_out=target.dtype,
             compute=self._real, constants=self._constants(source, len(sources), final),
             cast=self.problem.cast, workers=self.workers, views=views, normal=self.normal or (),
+            read_next=not final,
         )  # fmt: skip
         self.launch.steps.append((prepared, source.index, target.index))
 

@@ -133,6 +133,7 @@ def prepare_pass(
     workers: int | None,
     views: int = AS_STORED,
     normal: Sequence[float] = (),
+    read_next: bool = False,
 ) -> PlanePass:
     """Choose tiles, strips and threads for one program on one layout.
 
@@ -160,6 +161,8 @@ def prepare_pass(
         How the input is seen (`kernels.valid`).
     normal : sequence of float, optional
         What a normalised convolution divides by: sum of the weights, least share that counts, rounding of the share.
+    read_next : bool, optional
+        Whether the output is an intermediate that the next pass reads.
     """
     tables = [outer_table(axis) for axis in planes.outer]
     tables.append(OuterAxis(np.array([[origins[0]]]), np.array([origins[1]])))
@@ -179,7 +182,7 @@ def prepare_pass(
     gather = max(1, 512 // planes.inner)
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {
-        **_sizes(planes), g.STREAM: int(_streams(wanted, rows)), g.VIEWS: views, g.SOURCES: len(sources),
+        **_sizes(planes), g.STREAM: int(not read_next and _streams(wanted, rows)), g.VIEWS: views, g.SOURCES: len(sources),
         g.STRIP: parts.strip, g.STRIPS: parts.strips, g.TILE: parts.tile, g.TILES: parts.tiles,
         g.OUTER_AXES: len(tables), g.GATHER: gather, g.SHARE_TERM: program.share_term,
         g.FOLD: program.fold,

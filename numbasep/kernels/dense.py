@@ -72,7 +72,7 @@ from .geometry import (
 )
 from .jit import address, inlined, kernel, named
 from .memory import Storage, copy_element, load_as, misalignment
-from .plane import locate_source, locate_target
+from .places import locate_source, locate_target
 from .rows import packer, storer
 from .simd import STEP_ROWS, VECTOR_BYTES, call, load, poke, store
 from .streams import close_rows, open_rows, stream_rows

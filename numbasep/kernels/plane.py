@@ -17,6 +17,7 @@ from numba.core import config
 
 from .boxes import box_runs, box_square, sum_block
 from .correlate import correlate_lines, correlate_runs, correlate_square
+from .direct import filter_direct_tile
 from .fused import stripe_filter
 from .geometry import (
     BLOCK_SUM,
@@ -40,14 +41,7 @@ from .geometry import (
     NORMAL,
     NORMALISE,
     OUTER,
-    OUTER_AXES,
-    OUTER_ENTRIES,
-    OUTER_IN,
-    OUTER_OUT,
-    OUTER_SIZE,
     OUTER_SOURCES,
-    OUTER_TAPS,
-    OUTSIDE_PLANE,
     PACK,
     RAW_IN,
     RAW_OUT,
@@ -55,13 +49,10 @@ from .geometry import (
     RESULT_STRIDE,
     RING,
     RING_STRIDE,
-    ROW_BOUNDARY,
     ROW_FIRST,
-    ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
     ROW_TABLES,
     ROW_TAPS,
-    ROWS_IN,
     ROWS_OUT,
     RUNS,
     SEGMENT,
@@ -88,58 +79,13 @@ from .geometry import (
 )
 from .jit import address, kernel, parallel, serial
 from .memory import Storage
-from .rows import index_of, packer, storer
+from .places import locate_rows, locate_source, locate_target
+from .rows import packer, storer
 from .simd import STEP_ROWS, call
 from .steps import compute_step, list_rows, sum_blocks
 from .tables import byte_row, integer_row, integer_rows, integers, number_row, numbers
 from .turned import turned_filter
 from .valid import AS_STORED, BOTH, PRESENCE, VALUES, normalise_row, view_row
-
-
-@kernel
-def locate_source(plane, source, geometry, outer, outer_taps):
-    """Where input plane `source` of output plane `plane` starts in `x`, or OUTSIDE_PLANE."""
-    at = 0
-    for axis in range(geometry[OUTER_AXES] - 1, -1, -1):
-        entry = OUTER_ENTRIES * axis
-        size, taps = outer[entry + OUTER_SIZE], outer[entry + OUTER_TAPS]
-        position = plane % size
-        plane //= size
-        distance = outer[outer[entry + OUTER_IN] + position * taps + outer_taps[source, axis]]
-        if distance == OUTSIDE_PLANE:
-            return OUTSIDE_PLANE
-        at += distance
-    return at
-
-
-@kernel
-def locate_target(plane, geometry, outer):
-    """Where output plane `plane` starts in `y`."""
-    at = 0
-    for axis in range(geometry[OUTER_AXES] - 1, -1, -1):
-        entry = OUTER_ENTRIES * axis
-        size = outer[entry + OUTER_SIZE]
-        at += outer[outer[entry + OUTER_OUT] + plane % size]
-        plane //= size
-    return at
-
-
-@kernel
-def locate_rows(first, needed, window, sources, n_sources, geometry, table):
-    """Where input rows `first` to ``first + needed`` of every source start in `x`; False if one is of constants.
-
-    The rest of a source's `window` rows, for output rows beyond the last, repeats a row.
-    """
-    for source in range(n_sources):
-        if sources[source] == OUTSIDE_PLANE:
-            return False
-    for k in range(window):
-        row = index_of(first + min(k, needed - 1), geometry[ROWS_IN], geometry[ROW_BOUNDARY])
-        if row < 0:
-            return False
-        for source in range(n_sources):
-            table[source * window + k] = sources[source] + row * geometry[ROW_STRIDE_IN]
-    return True
 
 
 @kernel
@@ -309,5 +255,5 @@ def kernel_addresses(
         if share:
             view = PRESENCE if view == BOTH else view
             at[STRIPE + 1] = address(of_view(storage_in, storage_out, view, share=True), stripe)
-    tile = address(filter_tile, (whole, memory, memory, n, n, whole, table))
+    tile = address(filter_tile if packed else filter_direct_tile, (whole, memory, memory, n, n, whole, table))
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

@@ -1,0 +1,64 @@
+"""Where planes and rows of an array stand that a task reads and writes."""
+
+from __future__ import annotations
+
+from .geometry import (
+    OUTER_AXES,
+    OUTER_ENTRIES,
+    OUTER_IN,
+    OUTER_OUT,
+    OUTER_SIZE,
+    OUTER_TAPS,
+    OUTSIDE_PLANE,
+    ROW_BOUNDARY,
+    ROW_STRIDE_IN,
+    ROWS_IN,
+)
+from .jit import kernel
+from .rows import index_of
+
+
+@kernel
+def locate_source(plane, source, geometry, outer, outer_taps):
+    """Where input plane `source` of output plane `plane` starts in `x`, or OUTSIDE_PLANE."""
+    at = 0
+    for axis in range(geometry[OUTER_AXES] - 1, -1, -1):
+        entry = OUTER_ENTRIES * axis
+        size, taps = outer[entry + OUTER_SIZE], outer[entry + OUTER_TAPS]
+        position = plane % size
+        plane //= size
+        distance = outer[outer[entry + OUTER_IN] + position * taps + outer_taps[source, axis]]
+        if distance == OUTSIDE_PLANE:
+            return OUTSIDE_PLANE
+        at += distance
+    return at
+
+
+@kernel
+def locate_target(plane, geometry, outer):
+    """Where output plane `plane` starts in `y`."""
+    at = 0
+    for axis in range(geometry[OUTER_AXES] - 1, -1, -1):
+        entry = OUTER_ENTRIES * axis
+        size = outer[entry + OUTER_SIZE]
+        at += outer[outer[entry + OUTER_OUT] + plane % size]
+        plane //= size
+    return at
+
+
+@kernel
+def locate_rows(first, needed, window, sources, n_sources, geometry, table):
+    """Where input rows `first` to ``first + needed`` of every source start in `x`; False if one is of constants.
+
+    The rest of a source's `window` rows, for output rows beyond the last, repeats a row.
+    """
+    for source in range(n_sources):
+        if sources[source] == OUTSIDE_PLANE:
+            return False
+    for k in range(window):
+        row = index_of(first + min(k, needed - 1), geometry[ROWS_IN], geometry[ROW_BOUNDARY])
+        if row < 0:
+            return False
+        for source in range(n_sources):
+            table[source * window + k] = sources[source] + row * geometry[ROW_STRIDE_IN]
+    return True
