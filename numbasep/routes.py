@@ -95,13 +95,14 @@ def _direct_taps(problem: Problem, facts: KernelFacts) -> int:
 
 def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
     steps, taps = cost.direct_steps(problem, facts, machine), _direct_taps(problem, facts)
+    folded = cost.folded_taps(problem, facts, taps, 0)[0]
     return (
         Candidate(
             "direct",
             True,
             seconds=cost.steps_seconds(problem, facts, steps, taps, machine),
-            operations=taps * number_parts(problem, facts),
-            executed=cost.folded_taps(problem, facts, taps, 0)[0] * number_parts(problem, facts),
+            operations=folded * number_parts(problem, facts),
+            executed=folded * number_parts(problem, facts),
             bytes=bytes_per_pixel(problem),
             error_bound=rounding.direct_bound(problem, facts),
             exact=rounding.direct_is_exact(problem, facts),

@@ -182,7 +182,8 @@ def prepare_pass(
     gather = max(1, 512 // planes.inner)
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {
-        **_sizes(planes), g.STREAM: int(not read_next and _streams(wanted, rows)), g.VIEWS: views, g.SOURCES: len(sources),
+        **_sizes(planes), g.VIEWS: views, g.SOURCES: len(sources),
+        g.STREAM: int(not read_next and _streams(wanted, rows)),
         g.STRIP: parts.strip, g.STRIPS: parts.strips, g.TILE: parts.tile, g.TILES: parts.tiles,
         g.OUTER_AXES: len(tables), g.GATHER: gather, g.SHARE_TERM: program.share_term,
         g.FOLD: program.fold,
