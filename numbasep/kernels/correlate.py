@@ -9,9 +9,10 @@ from __future__ import annotations
 from .blocks import BlockWords
 from .geometry import RUN_LENGTH, RUN_ROW, RUN_SHIFT, RUN_WEIGHTS
 from .jit import kernel
-from .simd import BLOCK_COLUMNS, BLOCK_ROWS, REGISTERS, VECTOR_BYTES, peek
+from .simd import BLOCK_COLUMNS, BLOCK_ROWS, LANES64, REGISTERS, VECTOR_BYTES, peek
 
-TURNED_COLUMNS = 8 if REGISTERS == 32 else 4  # columns of a transpose that share the vectors they load
+# Columns of a transpose that share the vectors they load, no more than there are in a square of any type.
+TURNED_COLUMNS = min(8 if REGISTERS == 32 else 4, LANES64)
 SQUARE_TAPS = 6  # from here on a pass along rows is cheaper on their transpose
 LINE_COLUMNS = 8 if REGISTERS == 32 else 4  # vectors of one row that share every weight they load
 

@@ -16,6 +16,7 @@ from numba.core.datamodel.models import OpaqueModel
 from numba.core.imputils import lower_constant
 from numba.extending import register_model, typeof_impl
 
+from .halves import narrow, widen
 from .simd import (
     LLVM_TYPES,
     VECTOR_BYTES,
@@ -250,9 +251,8 @@ def _decode_vector(builder: Any, storage: Any, raw: Any, to: Any) -> Any:
         bits = ir.VectorType(ir.IntType(element.bitwidth), count)
         raw = builder.bitcast(_byte_swap(builder, builder.bitcast(raw, bits)), raw.type)
     if storage.half:
-        single = ir.VectorType(ir.FloatType(), count)
-        wide = builder.fpext(builder.bitcast(raw, ir.VectorType(ir.HalfType(), count)), single)
-        return wide if to == single else builder.fpext(wide, to)
+        wide = widen(builder, raw)
+        return wide if to == wide.type else builder.fpext(wide, to)
     if isinstance(element, types.Integer):
         return (builder.sitofp if element.signed else builder.uitofp)(raw, to)
     if raw.type == to:
@@ -348,9 +348,7 @@ def _encode_vector(builder: Any, storage: Any, number: Any) -> Any:
     """A vector of compute numbers as elements of the storage type."""
     element, count = storage.element, number.type.count
     if storage.half:
-        number = _single_to_odd(builder, number)
-        halves = builder.fptrunc(number, ir.VectorType(ir.HalfType(), count))
-        return builder.bitcast(halves, ir.VectorType(ir.IntType(16), count))
+        return narrow(builder, _single_to_odd(builder, number))
     if isinstance(element, types.Integer):
         return (_saturate if storage.storage.saturate else _truncate)(builder, element, number)
     to = ir.VectorType(LLVM_TYPES[element], count)

@@ -21,15 +21,22 @@ from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, register_model
 
 
-def _host_vector_bytes() -> int:
-    """Width of the widest vector register that the host's Numba target will use."""
+def _host_features() -> frozenset[str]:
+    """What the host's Numba target will use."""
     named = config.CPU_FEATURES
     features = named.split(",") if named else [k for k, on in binding.get_host_cpu_features().items() if on]
-    names = {feature.lstrip("+") for feature in features if not feature.startswith("-")}
+    return frozenset(feature.lstrip("+") for feature in features if not feature.startswith("-"))
+
+
+def _host_vector_bytes(names: frozenset[str]) -> int:
+    """Width of the widest vector register among it."""
     return 64 if {"avx512f", "avx512vl", "avx512bw", "avx512dq"} <= names else 32 if "avx2" in names else 16
 
 
-VECTOR_BYTES = _host_vector_bytes()
+_FEATURES, _X86 = _host_features(), binding.get_default_triple().startswith("x86_64")
+VECTOR_BYTES = _host_vector_bytes(_FEATURES)
+FUSES = not _X86 or "fma" in _FEATURES  # otherwise LLVM would call a function for every number
+HALVES = not _X86 or "f16c" in _FEATURES  # whether there are instructions for float16
 LINE_BYTES = 64  # of the memory
 REGISTERS = 32 if VECTOR_BYTES in (16, 64) else 16
 LANES32 = VECTOR_BYTES // 4
@@ -133,7 +140,9 @@ def suffix(vector: Any) -> str:
 
 
 def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """`a * b + c`, rounded once."""
+    """`a * b + c`, rounded once where the processor can."""
+    if not FUSES:
+        return builder.fadd(builder.fmul(a, b), c)
     return call_intrinsic(builder, f"llvm.fma.{suffix(a.type)}", a.type, a, b, c)
 
 

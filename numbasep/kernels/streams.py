@@ -19,14 +19,15 @@ from .blocks import items_of
 from .memory import _mask, _masked_store, _memory
 from .shifts import counting, index_type, permute
 from .simd import VECTOR_BYTES, Vector, pointer_to, word
-from .stripes import _row_offset, _whole_twin, _write_rows
+from .stripes import SLIDES, _row_offset, _whole_twin, _write_rows
 
 _ADDRESS = ir.IntType(64)
 _ROWS = 16  # the most rows of a stripe
 
 
-def _as_computed(storage: Any, number: Any) -> bool:
-    return storage.element == number and not storage.storage.swapped
+def _has_code(storage: Any, number: Any) -> bool:
+    """Whether rows of this storage are ever streamed; kernels hold the words' calls where they are not, too."""
+    return SLIDES and storage.element == number and not storage.storage.swapped
 
 
 def _kept_pointer(
@@ -89,7 +90,7 @@ def _row_word(write: Callable[..., None]) -> Callable[..., Any]:
                 write(builder, here, vector, place, item, stripe.vector)
                 builder.store(vector, place, align=item)
 
-            if _as_computed(storage, work.dtype):
+            if _has_code(storage, work.dtype):
                 _write_rows(builder, args[3], items_of(builder, args[5]), write_row)
             return context.get_dummy_value()
 
@@ -136,7 +137,7 @@ def close_rows(
             count = builder.sub(ir.Constant(_ADDRESS, kind.count), here.elements_ahead(item))
             _masked_store(builder, rest, here.line_before(), _mask(builder, count, kind.count))
 
-        if _as_computed(storage, work.dtype):
+        if _has_code(storage, work.dtype):
             _write_rows(builder, args[3], [None] * _ROWS, write)
         return context.get_dummy_value()
 
