@@ -45,7 +45,7 @@ def halves() -> None:
     one = np.ones((1, 1))
     every = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(256, 256)
     np.testing.assert_array_equal(numbasep.correlate(every, one), every)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         near = np.concatenate(
             [np.nextafter(every.astype(np.float32), np.float32(to)).reshape(-1) for to in (-np.inf, np.inf)]
             + [(every[:, 1:].astype(np.float32) / 2 + every[:, :-1].astype(np.float32) / 2).reshape(-1)]

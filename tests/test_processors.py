@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from llvmlite import binding
 
-OLD = "+64bit,+cmov,+cx16,+fxsr,+mmx,+popcnt,+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3"
 PROCESSORS = {
-    "haswell": (32, f"{OLD},+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+fsgsbase,+lzcnt,+movbe,+pclmul,+xsave"),
-    "nehalem": (16, OLD),  # neither fused multiply-adds nor float16
+    "haswell": (32, "+sse4.2,+popcnt,+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe"),
+    "generic": (16, ""),  # neither fused multiply-adds nor float16
 }
 
 

@@ -22,10 +22,15 @@ from numba.extending import intrinsic, register_model
 
 
 def _host_features() -> frozenset[str]:
-    """What the host's Numba target will use."""
-    named = config.CPU_FEATURES
-    features = named.split(",") if named else [k for k, on in binding.get_host_cpu_features().items() if on]
-    return frozenset(feature.lstrip("+") for feature in features if not feature.startswith("-"))
+    """What the host's Numba target will use, by the rules of `numba.core.codegen`."""
+    if config.CPU_FEATURES is not None:  # empty for a generic processor
+        named = config.CPU_FEATURES.split(",")
+        return frozenset(feature.lstrip("+") for feature in named if not feature.startswith("-"))
+    try:
+        found = binding.get_host_cpu_features()
+    except RuntimeError:
+        return frozenset()
+    return frozenset(name for name, on in found.items() if on and (config.ENABLE_AVX or name[:3] != "avx"))
 
 
 def _host_vector_bytes(names: frozenset[str]) -> int:
