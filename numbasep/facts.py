@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 GIVEN = "given"  # name of a form that the caller handed over term by term
-FOLDED_COLUMNS = 4  # columns with weights from which direct summation adds them to their mirror images
+FOLDED_COLUMNS = (
+    6  # columns with weights from which adding them to their mirror images makes direct summation faster
+)
 NO_CANCELLATION = 1e-6  # amplification beyond 1 that can be rounding
 
 

@@ -115,7 +115,12 @@ def _simulate(session: pytest.Session) -> None:
     else:
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder, "outcomes")
-            environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", OUTCOMES: str(report)}
+            environment = {
+                **os.environ,
+                "NUMBA_ENABLE_CUDASIM": "1",
+                OUTCOMES: str(report),
+                "PYTEST_ADDOPTS": "",
+            }
             command = [
                 sys.executable,
                 "-m",

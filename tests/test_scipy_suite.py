@@ -55,7 +55,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "PYTHONPATH": os.pathsep.join(p for p in paths if p),
         "NUMBASEP_SCIPY_REPORT": str(folder / "report.json"),
     }
-    environment.pop("SCIPY_ARRAY_API", None)
+    for name in ("SCIPY_ARRAY_API", "PYTEST_ADDOPTS"):
+        environment.pop(name, None)
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert (folder / "report.json").exists(), done.stdout[-3000:] + done.stderr[-3000:]
     result: dict[str, Any] = json.loads((folder / "report.json").read_text())
