@@ -134,7 +134,8 @@ def set_num_threads(n: int) -> None:
     Examples
     --------
     >>> import numbasep
-    >>> numbasep.set_num_threads(1)
+    >>> with numbasep.num_threads(1):  # what is set in such a block ends with it
+    ...     numbasep.set_num_threads(1)
     """
     count = integer("n", n)
     if not 1 <= count <= config.NUMBA_NUM_THREADS:
