@@ -38,6 +38,10 @@ CASES: dict[str, tuple[str, Callable[[np.dtype[Any]], Any]]] = {
     "short separable kernels": ("biufc", lambda t: convolve.convolve(_zeros(t, LARGE), _BINOMIAL)),
     "on one thread": ("biufc", lambda t: convolve.convolve(_zeros(t), _BINOMIAL)),
     "dense kernels": ("biufc", lambda t: convolve.convolve(_zeros(t), _DENSE, method="direct")),
+    "even dense kernels": (
+        "biufc",
+        lambda t: convolve.convolve(_zeros(t), _DENSE + _DENSE[:, ::-1], method="direct"),
+    ),
     "sums of short kernels": ("biufc", lambda t: convolve.convolve(_zeros(t), _TWO, method="separable")),
     "long boxes": ("biuf", lambda t: filters.uniform_filter(_zeros(t), 51)),
     "strided columns": ("biufc", lambda t: convolve.convolve(_zeros(t, (512, 1024))[:, ::2], _BINOMIAL)),

@@ -132,7 +132,7 @@ def fold_columns(program: Program, span: int) -> Program:
     for run in kept[kept[:, g.RUN_MIRROR] == 0]:
         halved[run[g.RUN_WEIGHTS] :][: run[g.RUN_LENGTH]] *= 0.5
     terms = program.terms.copy()
-    terms[0, [g.RUN_STOP]] = len(kept)
+    terms[0, g.RUN_STOP] = len(kept)
     return replace(program, terms=terms, runs=kept, weights=halved, fold=fold)
 
 

@@ -48,7 +48,7 @@ SLIDES = bool(config.DISABLE_JIT) or (
 )  # whether one instruction takes any vector out of two adjacent ones
 
 _words = BlockWords(STRIPE_ROWS, 1)
-zero_stripe, add_stripes, fma_stripe = _words.zero, _words.add, _words.fma
+zero_stripe, fma_stripe = _words.zero, _words.fma
 save_stripe, kept_stripe = _words.write_adjacent, _words.read_adjacent
 
 
