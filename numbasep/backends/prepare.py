@@ -32,6 +32,9 @@ Array = npt.NDArray[Any]
 STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
 RING_STEPS = 3  # further steps of packed rows of a dense pass, before rows are moved to the start
 FETCH_BYTES = 1 << 20  # inputs from here on are fetched ahead of dense passes
+WRITTEN_OUT = (
+    1 << 16
+)  # elements from which on loops over few taps are written out, which compiles kernels of their own
 BATCH_WORK = 1 << 31  # element operations of a thread, under a second, between two looks for signals (Ctrl-C)
 
 
@@ -273,11 +276,21 @@ def _kernels(p: _Pass, rows: _Rows) -> tuple[Any, Any]:
         return dense.kernel_addresses(
             p.compute, p.storage_in, p.storage_out, stored=p.stored, folded=p.executed.fold != 0
         )
+    edges = rows.edges
     return drivers.kernel_addresses(
-        p.compute, p.storage_in, p.storage_out, direct=rows.edges is not None, packed=rows.packed, view=p.views,
-        turned=rows.edges is not None and not rows.edges.short, boxes=rows.packed and p.program.boxes,
-        share=p.program.share_term > 0, several=rows.edges is not None and rows.edges.several,
+        p.compute, p.storage_in, p.storage_out, direct=edges is not None, packed=rows.packed, view=p.views,
+        turned=edges is not None and not edges.short, boxes=rows.packed and p.program.boxes,
+        share=p.program.share_term > 0, several=edges is not None and edges.several,
+        square=_square(p) if edges is not None and edges.short else None,
     )  # fmt: skip
+
+
+def _square(p: _Pass) -> tuple[int, int] | None:
+    """For `kernels.sweeps`: how many taps there are along both axes, and the distance of those along the columns."""
+    inner = p.planes.inner
+    elements = p.count * p.planes.rows.size_out * p.planes.columns.size_out * inner
+    taps = p.program.square(inner) if elements >= WRITTEN_OUT else 0
+    return (taps, inner) if taps else None
 
 
 def _sizes(planes: Planes) -> dict[int, int]:

@@ -45,6 +45,9 @@ class PlaneWeights:
     """Whether zero weights touch nothing."""
 
 
+SQUARES = range(3, 18, 2)  # taps of kernels whose loops `kernels.sweeps` writes out: one machine code for each
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """The tables of `kernels.plane`; see `kernels.geometry` for their columns."""
@@ -74,6 +77,16 @@ class Program:
             if not shifts.size or (shifts != shifts[0]).any():
                 return False
         return True
+
+    def square(self, inner: int) -> int:
+        """Its taps along either axis if it is one term of as many along both, adjacent and few (SQUARES); else 0."""
+        if len(self.terms) > 1:
+            return 0
+        (term,) = self.terms
+        runs, shifts = self.runs[term[g.FIRST_RUN] : term[g.RUN_STOP]], self.shifts[term[g.TAP_START] : -1]
+        taps = shifts.size
+        same = len(runs) == 1 and runs[0, g.RUN_LENGTH] == taps
+        return taps if taps in SQUARES and same and (shifts == np.arange(taps) * inner).all() else 0
 
     @property
     def dense(self) -> bool:

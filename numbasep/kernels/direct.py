@@ -88,5 +88,5 @@ def filter_direct_tile(kernels, x, y, task, thread, block, constants):
                 call(kernels[STRIPE + part], (
                     x, table, q, min(stripe, rows - q), column * geometry[INNER], count, term, last_term, terms, runs,
                     weights, shifts, lines, line_weights, edges, geometry, constants[0], normal, work, y,
-                    target + (i + q) * geometry[ROW_STRIDE_OUT],
+                    target + (i + q) * geometry[ROW_STRIDE_OUT], kernels,
                 ))  # fmt: skip

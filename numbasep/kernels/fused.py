@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from .finish import stripe_finisher
 from .geometry import (
     AHEAD,
     COLUMN_FIRST,
@@ -24,35 +25,32 @@ from .geometry import (
     ROW_STRIDE_OUT,
     ROW_TAPS,
     RUN_LENGTH,
+    RUN_ROW,
     RUN_SHIFT,
     RUN_STOP,
     RUN_WEIGHTS,
     STREAM,
+    SWEEP,
     TAP_START,
     TURNED_SUMS,
 )
 from .jit import inlined, kernel, named
 from .memory import Storage, misalignment
 from .shifts import add_adjacent, mix_stripes, slide_stripe
-from .simd import LINE_BYTES, VECTOR_BYTES, peek
-from .streams import close_rows, open_rows, stream_rows
+from .simd import LINE_BYTES, VECTOR_BYTES, call, peek
+from .streams import close_rows
 from .stripes import (
     SLIDES,
     STRIPE_ROWS,
     ask_for_rows,
-    divide_stripe,
     fma_stripe,
     kept_stripe,
-    normalise_stripe,
     save_stripe,
-    stream_stripe,
     stripe_if,
-    write_first,
-    write_stripe,
     zero_stripe,
 )
 from .sums import row_summer
-from .valid import AS_STORED, CLOSE, LEAST, WEIGHT
+from .valid import AS_STORED
 
 
 @inlined
@@ -90,20 +88,22 @@ def stripe_filter(
     all terms; what each summed for the vector before then stands in the workspace, not in registers.
     """
     item = storage_out.dtype.itemsize
-    line = LINE_BYTES // storage_in.dtype.itemsize  # elements; those of a stripe may be less
+    per_line = LINE_BYTES // storage_in.dtype.itemsize  # elements; those of a stripe may be less
     sum_rows = row_summer(view)
+    finish = stripe_finisher(storage_out, share=share)
 
     @kernel
     @named(f"{storage_in.suffix}{storage_out.suffix}_{view}{'_share' * share}{'_several' * several}")
     def filter_stripe(
         x, table, row, rows, first, count, term, last_term, terms, runs, weights, shifts, lines, line_weights, edges,
-        geometry, constants, normal, work, y, target,
+        geometry, constants, normal, work, y, target, kernels,
     ):  # fmt: skip
         """`count` elements from `first` on of up to STRIPE_ROWS output rows, of the first term or of all.
 
         Window row k of output row r starts at element ``table[row + r + k]`` of `x`, and element `first` of output row
         0 at element `target` of `y`.  `edges` lists, from the window's reach left of the array on, which of the first
-        and the last vector's lanes stands where; taps reach no further than a vector.
+        and the last vector's lanes stands where; taps reach no further than a vector.  Where all is regular,
+        ``kernels[SWEEP]`` does the work, if there is one.
         """
         like = constants[0]
         lanes = VECTOR_BYTES // constants.itemsize
@@ -112,11 +112,11 @@ def stripe_filter(
         reach = geometry[COLUMN_FIRST] * inner  # from an output element to the first that it reads
         first_run, last_run = terms[term, FIRST_RUN], terms[term, RUN_STOP]
         plain = geometry[COLUMN_TAPS] == 1
-        start = lanes if plain else 0
+        behind = 0 if plain else lanes  # from the columns under the first taps to those that are summed
         ends = geometry[ENDS]  # in memory: registers are for the stripes of the main loop
         end = STRIPE_ROWS * lanes
         stream = geometry[STREAM] and geometry[ROW_STRIDE_OUT] % lanes == 0
-        ragged = SLIDES and geometry[STREAM] and not stream  # no two rows start alike
+        ragged = 1 if SLIDES and geometry[STREAM] and not stream else 0  # no two rows start alike
         head = 0  # elements until rows are aligned
         if stream:
             head = -misalignment(y, target * item) % (lanes * item) // item
@@ -134,11 +134,24 @@ def stripe_filter(
         soon = row + geometry[ROW_TAPS] - 1  # the first row that the stripe before has not read
         done = 0
         ready = plain  # whether `near` belongs to the next output vector, or none does
+        sweeps = kernels[SWEEP] and rows == STRIPE_ROWS
         while done < count:
-            column = first + done + reach + (lanes if ready and not plain else 0)
+            column = first + done + reach + (behind if ready else 0)
+            if sweeps and ready and column >= 0 and width == lanes and ragged != 1:
+                vectors = min(count - done, size - column) // lanes
+                if vectors > 0:
+                    save_stripe(work, geometry[TURNED_SUMS], near)
+                    call(kernels[SWEEP], (
+                        x, table, row + runs[first_run, RUN_ROW], column, vectors, weights,
+                        runs[first_run, RUN_WEIGHTS], line_weights, terms[term, TAP_START], soon, geometry, like,
+                        stream, ragged, normal, work, y, target + done,
+                    ))  # fmt: skip
+                    near = kept_stripe(work, geometry[TURNED_SUMS])
+                    done += vectors * lanes
+                    continue
             inside = column >= 0 and column + lanes <= size
             mixed = column - reach if column < 0 else geometry[EDGE_LAST] + column - (size - lanes)
-            if geometry[AHEAD] and inside and column & (line - 1) < lanes:
+            if geometry[AHEAD] and inside and column & (per_line - 1) < lanes:
                 ask_for_rows(x, table, soon, STRIPE_ROWS, geometry[AHEAD] + column, storage_in)
             if several:
                 total = zero_stripe(like)
@@ -154,7 +167,7 @@ def stripe_filter(
                     if ready:
                         total = add_columns(
                             total, kept_stripe(work, place), far, terms, number, shifts, lines, line_weights, inner,
-                            start,
+                            lanes - behind,
                         )  # fmt: skip
                     save_stripe(work, place, far)
             else:
@@ -170,32 +183,14 @@ def stripe_filter(
                 near = far
             if ready:
                 part = min(width, count - done)
-                at = target + done
-                if share:
-                    normalise_stripe(
-                        y, at, geometry[ROW_STRIDE_OUT], rows, part, storage_out, total, normal[WEIGHT],
-                        normal[LEAST], normal[CLOSE],
-                    )  # fmt: skip
-                else:
-                    if constants[0] != 1:
-                        total = divide_stripe(total, constants[0])
-                    if part < lanes:
-                        write_first(y, at, geometry[ROW_STRIDE_OUT], rows, part, storage_out, total)
-                    elif stream:
-                        stream_stripe(y, at, geometry[ROW_STRIDE_OUT], rows, storage_out, total)
-                    elif ragged and done:
-                        stream_rows(
-                            y, at, geometry[ROW_STRIDE_OUT], rows, storage_out, total, work, geometry[KEPT]
-                        )
-                    elif ragged:
-                        open_rows(
-                            y, at, geometry[ROW_STRIDE_OUT], rows, storage_out, total, work, geometry[KEPT]
-                        )
-                    else:
-                        write_stripe(y, at, geometry[ROW_STRIDE_OUT], rows, storage_out, total)
+                finish(
+                    y, target + done, geometry[ROW_STRIDE_OUT], rows, part, stream, ragged, total, like, normal, work,
+                    geometry[KEPT],
+                )  # fmt: skip
                 done += part
                 ready = plain or part == lanes
                 width = lanes
+                ragged = 2 if ragged else 0
             else:
                 ready = True
         if ragged and count >= lanes:

@@ -81,8 +81,9 @@ are ordinary planes.  All distances count elements, not bytes.
     STEP,  # all terms of a program on packed rows
     LIST,  # where these stand
     BLOCK_SUMS_OF,  # all sums of blocks of them that are due
+    SWEEP,  # what STRIPE leaves to it (`sweeps`)
     KERNELS,
-) = range(16)
+) = range(17)
 
 # Tables of a pass in one block (`tables`); behind NORMAL, one row for each thread
 (

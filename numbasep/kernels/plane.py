@@ -69,6 +69,7 @@ from .geometry import (
     STRIPE,
     STRIPE_ROWS,
     STRIPS,
+    SWEEP,
     TERMS,
     TILE,
     TILES,
@@ -83,6 +84,7 @@ from .places import locate_rows, locate_source, locate_target
 from .rows import packer, storer
 from .simd import STEP_ROWS, call
 from .steps import compute_step, list_rows, sum_blocks
+from .sweeps import sweep
 from .tables import byte_row, integer_row, integer_rows, integers, number_row, numbers
 from .turned import turned_filter
 from .valid import AS_STORED, BOTH, PRESENCE, VALUES, normalise_row, view_row
@@ -140,6 +142,7 @@ def filter_tile(kernels, x, y, task, thread, block, constants):
                         x, table, q, min(geometry[STRIPE_ROWS], rows - q), column * geometry[INNER],
                         columns * geometry[INNER], term, last_term, terms, runs, weights, shifts, lines, line_weights,
                         edges, geometry, constants[0], normal, work, y, target + (i + q) * geometry[ROW_STRIDE_OUT],
+                        kernels,
                     ))  # fmt: skip
             continue
         packed = max(packed, done)
@@ -216,6 +219,7 @@ def kernel_addresses(
     view: int = AS_STORED,
     share: bool = False,
     several: bool = False,
+    square: tuple[int, int] | None = None,
 ) -> tuple[Any, Any]:
     """What the drivers call: `filter_tile`, and the kernels that it calls in turn.
 
@@ -250,8 +254,12 @@ def kernel_addresses(
         of_view = turned_filter if turned else functools.partial(stripe_filter, several=several)
         # terms, runs, weights, shifts, lines and weights of taps along rows, edges
         program = (pairs, pairs, line, whole, pairs, line, whole)
-        stripe = (memory, whole, *[n] * 6, *program, whole, line, line, line, memory, n)
-        at[STRIPE] = address(of_view(storage_in, storage_out, VALUES if view == BOTH else view), stripe)
+        stripe = (memory, whole, *[n] * 6, *program, whole, line, line, line, memory, n, whole)
+        values = VALUES if view == BOTH else view
+        at[STRIPE] = address(of_view(storage_in, storage_out, values), stripe)
+        if square:
+            arrays = (memory, whole, n, n, n, line, n, line, n, n, whole, number, n, n, line, line, memory, n)
+            at[SWEEP] = address(sweep(storage_in, storage_out, values, *square), arrays)
         if share:
             view = PRESENCE if view == BOTH else view
             at[STRIPE + 1] = address(of_view(storage_in, storage_out, view, share=True), stripe)

@@ -5,6 +5,8 @@ Only where `stripes.SLIDES`.  See `simd` for the rules of the vocabulary.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,8 @@ from numba import types
 
 from .blocks import items_of, pack_items
 from .simd import VECTOR_BYTES, Block, Vector, call_intrinsic, lanes, pointer_to, span, word
-from .stripes import STRIPE_ROWS, merged, spread_weight, weigh
+from .stripes import STRIPE_ROWS
+from .windows import merged, spread_weight, weigh
 
 
 def permute(builder: Any, near: Any, index: Any, far: Any) -> Any:
@@ -70,6 +73,13 @@ def _add_aligned(builder: Any, near: Any, far: Any, shift: int, weight: Any, tot
     return builder.extract_value(both, 0)
 
 
+def _add_shifted(builder: Any, weight: Any, shift: int, pairs: list[Any], sums: list[Any]) -> list[Any]:
+    """`sums`, if there are any, plus `weight` times what starts `shift` lanes behind the start of a pair of vectors."""
+    if shift in (0, weight.type.count):
+        return weigh(builder, weight, [pair[shift > 0] for pair in pairs], sums)
+    return [_add_aligned(builder, *pair, shift, weight, old) for pair, old in zip(pairs, sums, strict=True)]
+
+
 def _adjacent_twin(
     total: np.ndarray, near: np.ndarray, far: np.ndarray, weights: np.ndarray, at: int, first: int, count: int
 ) -> np.ndarray:
@@ -106,14 +116,8 @@ def add_adjacent(
             builder.position_at_end(block)
             came = [(entry, start), *ways[-1:]]
             sums = [merged(builder, came, row) for row in range(len(start))]
-            if k in (0, lanes):
-                sums = weigh(context, builder, weights, table, at, k, [pair[k > 0] for pair in pairs], sums)
-            else:
-                weight = spread_weight(context, builder, weights, table, at, k, near.vector.lanes)
-                sums = [
-                    _add_aligned(builder, *pair, k, weight, old)
-                    for pair, old in zip(pairs, sums, strict=True)
-                ]
+            weight = spread_weight(context, builder, weights, table, at, k, lanes)
+            sums = _add_shifted(builder, weight, k, pairs, sums)
             ways.append((builder.block, sums))
             if k < lanes:
                 more = builder.icmp_signed(">", stop, ir.Constant(stop.type, k + 1))
@@ -125,6 +129,33 @@ def add_adjacent(
 
     whole = types.intp
     return total(total, near, far, weights, whole, whole, whole), codegen
+
+
+@functools.cache
+def weigh_columns_word(taps: int, step: int) -> Callable[..., Any]:
+    """The word ``(near, far, weights, at)``: what `taps` taps weigh, `step` columns apart.
+
+    The first lies on the columns of `near`, which `far` follows, the last no further than on `far`.
+    """
+
+    def twin(near: np.ndarray, far: np.ndarray, weights: np.ndarray, at: int) -> np.ndarray:
+        total = np.zeros_like(near)
+        for k in range(taps):
+            total = _adjacent_twin(total, near, far, weights, at + k, k * step, 1)
+        return total
+
+    def emit(typingctx: Any, near: Any, far: Any, weights: Any, at: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            pairs = list(zip(items_of(builder, args[0]), items_of(builder, args[1]), strict=True))
+            sums: list[Any] = []
+            for k in range(taps):
+                weight = spread_weight(context, builder, weights, *args[2:], k, near.vector.lanes)
+                sums = _add_shifted(builder, weight, k * step, pairs, sums)
+            return pack_items(builder, args[0].type, sums)
+
+        return near(near, far, weights, types.intp), codegen
+
+    return word(twin)(emit)
 
 
 def _mix_twin(work: np.ndarray, ends: int, table: np.ndarray, at: int) -> np.ndarray:

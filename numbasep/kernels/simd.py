@@ -124,6 +124,16 @@ def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, offset: 
     return builder.bitcast(builder.gep(data, [offset]), to.as_pointer())
 
 
+def opaque(builder: Any, pointer: Any) -> Any:
+    """The same pointer, of which LLVM forgets how it was made.
+
+    Else it makes a pointer of its own for each of the rows that a loop reads, and counts them all along.
+    """
+    binding.initialize_native_asmparser()
+    kind = ir.FunctionType(pointer.type, [pointer.type])
+    return builder.asm(kind, "", "=r,0", (pointer,), False)
+
+
 def call_intrinsic(builder: Any, name: str, result: Any, *args: Any) -> Any:
     """Call an LLVM intrinsic by its full name."""
     signature = ir.FunctionType(result, [arg.type for arg in args])

@@ -7,7 +7,8 @@ from typing import Any
 
 from .geometry import RUN_LENGTH, RUN_ROW, RUN_WEIGHTS
 from .jit import inlined
-from .stripes import STRIPE_ROWS, window_words, zero_stripe
+from .stripes import STRIPE_ROWS, zero_stripe
+from .windows import window_words
 
 
 @functools.cache

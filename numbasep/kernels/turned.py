@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from .finish import stripe_finisher
 from .geometry import (
     AHEAD,
     COLUMN_FIRST,
@@ -39,18 +40,8 @@ from .geometry import (
 from .jit import inlined, kernel, named
 from .memory import Storage, misalignment
 from .simd import VECTOR_BYTES, load, store
-from .streams import close_rows, open_rows, stream_rows
-from .stripes import (
-    SLIDES,
-    STRIPE_ROWS,
-    ask_for_rows,
-    divide_stripe,
-    normalise_stripe,
-    stream_stripe,
-    write_first,
-    write_stripe,
-    zero_stripe,
-)
+from .streams import close_rows
+from .stripes import SLIDES, STRIPE_ROWS, ask_for_rows, zero_stripe
 from .sums import row_summer
 from .turned_words import (
     open_columns,
@@ -64,7 +55,7 @@ from .turned_words import (
     write_spread,
     zero_column,
 )
-from .valid import AS_STORED, CLOSE, LEAST, WEIGHT
+from .valid import AS_STORED
 
 
 @inlined
@@ -156,32 +147,13 @@ def turned_filter(
             )
             write_rows(work, sums + q * (VECTOR_BYTES // work.itemsize), total)
 
-    @inlined
-    def finish(y, at, stride, rows, part, stream, ragged, total, divisor, normal, work, kept):
-        """Write `part` columns of a finished stripe; `ragged`: 0, or 1 for the first vector of a row, 2 for others."""
-        if share:
-            normalise_stripe(
-                y, at, stride, rows, part, storage_out, total, normal[WEIGHT], normal[LEAST], normal[CLOSE]
-            )
-        else:
-            if divisor != 1:
-                total = divide_stripe(total, divisor)
-            if part < VECTOR_BYTES // normal.itemsize:
-                write_first(y, at, stride, rows, part, storage_out, total)
-            elif stream:
-                stream_stripe(y, at, stride, rows, storage_out, total)
-            elif ragged == 2:
-                stream_rows(y, at, stride, rows, storage_out, total, work, kept)
-            elif ragged:
-                open_rows(y, at, stride, rows, storage_out, total, work, kept)
-            else:
-                write_stripe(y, at, stride, rows, storage_out, total)
+    finish = stripe_finisher(storage_out, share=share)
 
     @kernel
     @named(f"{storage_in.suffix}{storage_out.suffix}_{view}{'_share' * share}")
     def filter_turned(
         x, table, row, rows, first, count, term_first, term_stop, terms, runs, weights, shifts, lines, line_weights,
-        edges, geometry, constants, normal, work, y, target,
+        edges, geometry, constants, normal, work, y, target, kernels,
     ):  # fmt: skip
         """`count` elements from `first` on of up to a vector's worth of output rows.
 

@@ -14,7 +14,8 @@ from numba.core import config
 
 from .blocks import BlockWords, pack_items
 from .simd import VECTOR_BYTES, Block, Vector, lanes, pointer_to, span, word
-from .stripes import STRIPE_ROWS, emit_sweep, emit_tail
+from .stripes import STRIPE_ROWS
+from .windows import emit_sweep, emit_tail
 
 # whether a turn in registers costs less than packing rows
 TURNS = VECTOR_BYTES >= 32 or bool(config.DISABLE_JIT)

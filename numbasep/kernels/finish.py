@@ -1,0 +1,41 @@
+"""What becomes of finished sums: how kernels that filter straight from the array write a stripe of them."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from .jit import inlined
+from .memory import Storage
+from .simd import VECTOR_BYTES
+from .streams import open_rows, stream_rows
+from .stripes import divide_stripe, normalise_stripe, stream_stripe, write_first, write_stripe
+from .valid import CLOSE, LEAST, WEIGHT
+
+
+@functools.cache
+def stripe_finisher(storage: Storage, *, share: bool) -> Any:
+    """The function that writes to one kind of storage; with `share`, the quotient of what is there and the stripe."""
+
+    @inlined
+    def finish(y, at, stride, rows, part, stream, ragged, total, divisor, normal, work, kept):
+        """Write `part` columns of a finished stripe; `ragged`: 0, or 1 for the first vector of a row, 2 for others."""
+        if share:
+            normalise_stripe(
+                y, at, stride, rows, part, storage, total, normal[WEIGHT], normal[LEAST], normal[CLOSE]
+            )
+        else:
+            if divisor != 1:
+                total = divide_stripe(total, divisor)
+            if part < VECTOR_BYTES // normal.itemsize:
+                write_first(y, at, stride, rows, part, storage, total)
+            elif stream:
+                stream_stripe(y, at, stride, rows, storage, total)
+            elif ragged == 2:
+                stream_rows(y, at, stride, rows, storage, total, work, kept)
+            elif ragged:
+                open_rows(y, at, stride, rows, storage, total, work, kept)
+            else:
+                write_stripe(y, at, stride, rows, storage, total)
+
+    return finish
