@@ -18,6 +18,7 @@ from . import convolve, filters, gaussian, gaussian_derivatives
 Array = npt.NDArray[Any]
 
 SMALL, LARGE = (64, 64), (1024, 1024)  # filtered by one thread; by several, from `cost.PARALLEL_WORK` on
+WRITTEN_OUT = (256, 256)  # from here on inner loops over few taps are written out
 _BINOMIAL = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
 _TWO = np.add(*(np.outer(np.arange(1.0, 6.0) ** n, np.arange(2.0, 7.0) ** n) for n in (1, 2)))
 _DENSE = np.arange(49.0).reshape(7, 7) % 5
@@ -25,6 +26,12 @@ _DENSE = np.arange(49.0).reshape(7, 7) % 5
 
 def _zeros(dtype: np.dtype[Any], shape: tuple[int, ...] = SMALL) -> Array:
     return np.zeros(shape, dtype)
+
+
+def _few_taps(dtype: np.dtype[Any]) -> None:
+    for taps in range(3, 18, 2):
+        weights = np.arange(1.0, taps + 1)
+        convolve.convolve(_zeros(dtype, WRITTEN_OUT), np.outer(weights, weights), method="separable")
 
 
 def _separable(dtype: np.dtype[Any]) -> None:
@@ -36,6 +43,7 @@ def _separable(dtype: np.dtype[Any]) -> None:
 
 CASES: dict[str, tuple[str, Callable[[np.dtype[Any]], Any]]] = {
     "short separable kernels": ("biufc", lambda t: convolve.convolve(_zeros(t, LARGE), _BINOMIAL)),
+    "few taps": ("biufc", _few_taps),
     "on one thread": ("biufc", lambda t: convolve.convolve(_zeros(t), _BINOMIAL)),
     "dense kernels": ("biufc", lambda t: convolve.convolve(_zeros(t), _DENSE, method="direct")),
     "even dense kernels": (

@@ -45,7 +45,9 @@ class PlaneWeights:
     """Whether zero weights touch nothing."""
 
 
-SQUARES = range(3, 18, 2)  # taps of kernels whose loops `kernels.sweeps` writes out: one machine code for each
+SQUARES = range(
+    3, 18, 2
+)  # taps of kernels whose loops `kernels.sweeps` writes out: one machine code for each
 
 
 @dataclass(frozen=True, slots=True, eq=False)

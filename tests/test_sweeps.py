@@ -1,0 +1,171 @@
+"""Inner loops with their taps written out: the same results as by the loops over any number of taps, to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import numbasep
+from numbasep.api import build
+from numbasep.api.shortcuts import shortcuts
+from numbasep.backends import prepare
+from numbasep.backends.program import SQUARES
+from numbasep.kernels import plane
+from numbasep.kernels.simd import VECTOR_BYTES
+from numbasep.kernels.stripes import SLIDES
+from tests import oracle
+
+pytestmark = pytest.mark.skipif(not SLIDES, reason="no instruction takes a vector out of two adjacent ones")
+
+MODES = ("reflect", "mirror", "nearest", "wrap", "constant", "valid", "full")
+TYPES = ("float32", "float64", "uint8", "int16", "uint16", "float16")
+
+
+def image(shape, dtype, seed=1):
+    return (np.random.default_rng(seed).random(shape) * 200).astype(dtype)
+
+
+def kernel(taps, seed=0):
+    return np.outer(*np.random.default_rng(seed).uniform(0.1, 1, (2, taps))) / taps**2
+
+
+def assert_right(result, x, weights, cast="truncate", **options):
+    """Within the rounding of sums in the compute type."""
+    eps = np.finfo(np.float64 if x.dtype == np.float64 else np.float32).eps
+    slack = 4 * max(weights.shape) * eps * oracle.largest(x) * oracle.norm(weights)
+    oracle.assert_close(result, oracle.correlate(x.astype(np.float64), weights, **options), slack, cast)
+
+
+@pytest.fixture
+def sweeps(monkeypatch):
+    """Kernels of few taps are written out for the smallest array, or not at all; what was is told apart by calls."""
+    asked = []
+
+    def noted(*arguments, **options):
+        asked.append(options["square"])
+        return whole(*arguments, **options)
+
+    whole = plane.kernel_addresses
+    monkeypatch.setattr(prepare.drivers, "kernel_addresses", noted)
+
+    def start(*, written_out):
+        monkeypatch.setattr(prepare, "WRITTEN_OUT", 1 if written_out else 1 << 62)
+        asked.clear()
+        build.plans.clear()
+        shortcuts.clear()
+        return asked
+
+    yield start
+    build.plans.clear()
+    shortcuts.clear()
+
+
+def both(sweeps, call):
+    """What a call gives with loops written out, and without."""
+    asked = sweeps(written_out=True)
+    one = call()
+    assert any(asked)
+    asked = sweeps(written_out=False)
+    other = call()
+    assert not any(asked)
+    return one, other
+
+
+@pytest.mark.jitoff
+@pytest.mark.parametrize("taps", [3, 5])
+@pytest.mark.parametrize("mode", ["reflect", "constant"])
+def test_small_images_word_by_word(sweeps, taps, mode):
+    x, weights = image((19, 61), np.float32), kernel(taps)
+    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, method="separable"))
+    np.testing.assert_array_equal(one, other)
+    assert_right(one, x, weights, mode=mode)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("taps", SQUARES)
+def test_every_number_of_taps(sweeps, taps, dtype):
+    if (taps - 1) * np.dtype(np.float64 if dtype == "float64" else np.float32).itemsize > VECTOR_BYTES:
+        pytest.skip("reaches beyond a vector")
+    x, weights = image((29, 150), dtype), kernel(taps)
+    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, method="separable"))
+    np.testing.assert_array_equal(one, other)
+    assert_right(one, x, weights)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", [(8, 16), (9, 47), (33, 64), (40, 129)])
+def test_every_boundary(sweeps, shape, mode):
+    x, weights = image(shape, np.float32), kernel(5)
+    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, cval=0.0, method="separable"))
+    np.testing.assert_array_equal(one, other)
+    assert_right(one, x, weights, mode=mode)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_colour(sweeps, channels, dtype):
+    x, weights = image((24, 70, channels), dtype), kernel(3)
+    one, other = both(
+        sweeps, lambda: numbasep.correlate(x, weights, axes=(0, 1), mode="mirror", method="separable")
+    )
+    np.testing.assert_array_equal(one, other)
+    for channel in range(channels):
+        assert_right(one[..., channel], x[..., channel], weights, mode="mirror")
+
+
+def test_complex(sweeps):
+    x = image((24, 70), np.float32) + 1j * image((24, 70), np.float32, 2)
+    one, other = both(sweeps, lambda: numbasep.correlate(x, kernel(3), method="separable"))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("origin", [(-1, 1), (1, -2), (0, 2)])
+def test_shifted_windows(sweeps, origin):
+    x, weights = image((24, 90), np.float32), kernel(5)
+    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, origin=origin, method="separable"))
+    np.testing.assert_array_equal(one, other)
+    assert_right(one, x, weights, origin=origin)
+
+
+@pytest.mark.parametrize("cast", ["truncate", "saturate"])
+def test_casts_and_divisors(sweeps, cast):
+    x, weights = image((24, 90), np.uint8), np.outer([1, 2, 1], [1, 2, 1]) / 12
+    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, cast=cast, method="separable"))
+    np.testing.assert_array_equal(one, other)
+    assert_right(one, x, weights, cast)
+
+
+@pytest.mark.parametrize("columns", [2048, 2049, 2071])
+@pytest.mark.parametrize("shift", [0, 1, 7])
+def test_outputs_past_the_caches(sweeps, columns, shift):
+    x, rows = image((1100, columns), np.float32), 1100
+    target = np.zeros(rows * columns + 16, np.float32)
+    results = []
+    for written_out in (True, False):
+        sweeps(written_out=written_out)
+        target[:] = -1
+        output = target[shift : shift + rows * columns].reshape(rows, columns)
+        numbasep.correlate(x, kernel(3), output=output, method="separable")
+        assert (target[:shift] == -1).all() and (target[shift + rows * columns :] == -1).all()
+        results.append(output.copy())
+    np.testing.assert_array_equal(*results)
+
+
+def test_gaps_and_other_kernels_are_left_to_the_loops(sweeps):
+    x = image((24, 90), np.float32)
+    for weights in (
+        kernel(4),
+        np.outer([1, 0, -1], [1, 2, 1]),
+        np.outer([1, 2, 1], [1, 2, 3, 2, 1]),
+        kernel(19),
+    ):
+        asked = sweeps(written_out=True)
+        result = numbasep.correlate(x, weights, method="separable")
+        assert not any(asked)
+        assert_right(result, x, weights)
+
+
+def test_small_arrays_compile_no_kernels_of_their_own():
+    x = image((64, 64), np.float32)
+    assert x.size < prepare.WRITTEN_OUT
+    assert_right(numbasep.correlate(x, kernel(3)), x, kernel(3))
