@@ -59,6 +59,11 @@ class _Pass:
     views: int
     """How the input is seen (`kernels.valid`)."""
 
+    @property
+    def elements(self) -> int:
+        """Of the output."""
+        return self.count * self.planes.rows.size_out * self.planes.columns.size_out * self.planes.inner
+
     @cached_property
     def dense(self) -> bool:
         """Whether the kernels of `kernels.dense` run it."""
@@ -274,7 +279,12 @@ def _kernels(p: _Pass, rows: _Rows) -> tuple[Any, Any]:
     """Addresses of what the drivers call."""
     if p.dense:
         return dense.kernel_addresses(
-            p.compute, p.storage_in, p.storage_out, stored=p.stored, folded=p.executed.fold != 0
+            p.compute,
+            p.storage_in,
+            p.storage_out,
+            stored=p.stored,
+            folded=p.executed.fold != 0,
+            taps=p.executed.columns(p.planes.inner) if p.sources == 1 and p.elements >= WRITTEN_OUT else 0,
         )
     edges = rows.edges
     return drivers.kernel_addresses(
@@ -288,8 +298,7 @@ def _kernels(p: _Pass, rows: _Rows) -> tuple[Any, Any]:
 def _square(p: _Pass) -> tuple[int, int] | None:
     """For `kernels.sweeps`: how many taps there are along both axes, and the distance of those along the columns."""
     inner = p.planes.inner
-    elements = p.count * p.planes.rows.size_out * p.planes.columns.size_out * inner
-    taps = p.program.square(inner) if elements >= WRITTEN_OUT else 0
+    taps = p.program.square(inner) if p.elements >= WRITTEN_OUT else 0
     return (taps, inner) if taps else None
 
 
@@ -309,8 +318,7 @@ def _sizes(planes: Planes) -> dict[int, int]:
 
 def _streams(p: _Pass, rows: _Rows) -> bool:
     """Whether rows of the output are written past the caches: large, adjacent, stored as computed, not read again."""
-    elements = p.count * p.planes.rows.size_out * p.planes.columns.size_out * p.planes.inner
-    large = elements * p.compute.itemsize >= STREAM_BYTES
+    large = p.elements * p.compute.itemsize >= STREAM_BYTES
     return large and not p.stored and not (rows.edges and p.program.share_term)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..facts import FOLDED_COLUMNS
 from ..kernels import geometry as g
+from ..kernels.dense_words import MOST_WRITTEN_OUT
 from ..kernels.simd import STEP_ROWS
 from ..operators import Factor, window_factor
 
@@ -89,6 +90,15 @@ class Program:
         taps = shifts.size
         same = len(runs) == 1 and runs[0, g.RUN_LENGTH] == taps
         return taps if taps in SQUARES and same and (shifts == np.arange(taps) * inner).all() else 0
+
+    def columns(self, inner: int) -> int:
+        """The taps of each of its runs if these are adjacent columns of the same rows, and few; else 0."""
+        runs = self.runs[self.terms[0, g.RUN_START] : self.terms[0, g.RUN_STOP]]
+        taps, number = int(runs[0, g.RUN_LENGTH]), np.arange(len(runs))
+        regular = runs[0] + np.stack([0 * number, inner * number, 0 * number, taps * number, 0 * number], 1)
+        if self.fold:
+            regular[:, g.RUN_MIRROR] -= 2 * inner * number
+        return taps if 1 < taps <= MOST_WRITTEN_OUT and (runs == regular).all() else 0
 
     @property
     def dense(self) -> bool:

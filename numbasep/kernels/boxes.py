@@ -21,9 +21,9 @@ from .correlate import fma_square, read_adjacent, read_square, transpose, write_
 from .jit import inlined, kernel
 from .simd import (
     STEP_ROWS,
-    VECTOR_BYTES,
     Block,
     add,
+    lanes_of,
     load,
     pointer_to,
     span,
@@ -176,7 +176,7 @@ def box_runs(
     Output row r sums ``table[first + row + r]`` and the rows after it, from `offset` on.  `table[parts:]` is scratch.
     """
     like = work[0]
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     listed = list_middle(table, parts, first, row + STEP_ROWS - 1, row + length, blocks, blocks_from)
     for j in range(0, count, lanes):
         middle = load(work, table[parts] + offset + j)
@@ -190,7 +190,7 @@ def box_runs(
 @kernel
 def sum_block(work, table, first, count, target):
     """The sum of STEP_ROWS packed rows of `count` numbers."""
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     for j in range(0, count, lanes):
         total = load(work, table[first] + j)
         for row in range(1, STEP_ROWS):
@@ -219,7 +219,7 @@ def box_square(
     Works on the transpose of the rows at `work[turned]`, as `correlate_square`; sums of blocks at `work[blocks]`.
     """
     like = work[0]
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     spacing = inner * lanes  # from one sample to the next
     group = STEP_ROWS * inner
     ready = 0  # columns that are transposed

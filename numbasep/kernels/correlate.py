@@ -9,7 +9,7 @@ from __future__ import annotations
 from .blocks import BlockWords
 from .geometry import RUN_LENGTH, RUN_ROW, RUN_SHIFT, RUN_WEIGHTS
 from .jit import kernel
-from .simd import BLOCK_COLUMNS, BLOCK_ROWS, LANES64, REGISTERS, VECTOR_BYTES, peek
+from .simd import BLOCK_COLUMNS, BLOCK_ROWS, LANES64, REGISTERS, lanes_of, peek
 
 # Columns of a transpose that share the vectors they load, no more than there are in a square of any type.
 TURNED_COLUMNS = min(8 if REGISTERS == 32 else 4, LANES64)
@@ -38,7 +38,7 @@ def correlate_runs(work, table, rows, offset, runs, weights, start, stop, count,
     RUN_SHIFT elements.  A row that is loaded serves BLOCK_ROWS output rows; whole blocks are computed.
     """
     like = work[0]
-    width = BLOCK_COLUMNS * (VECTOR_BYTES // work.itemsize)
+    width = BLOCK_COLUMNS * lanes_of(work)
     for row in range(0, rows, BLOCK_ROWS):
         for j in range(0, count, width):
             at = target + row * stride + j
@@ -59,7 +59,7 @@ def correlate_lines(
 ):
     """`rows` output rows of `count` numbers: taps `start` to `stop` along the packed rows from `source` on."""
     like = work[0]
-    width = LINE_COLUMNS * (VECTOR_BYTES // work.itemsize)
+    width = LINE_COLUMNS * lanes_of(work)
     for row in range(rows):
         here, there = source + row * source_stride, target + row * stride
         for j in range(0, count, width):
@@ -80,7 +80,7 @@ def correlate_square(
     `work[turned]`, where a vector holds one column of all rows, every load is aligned.
     """
     like = work[0]
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     reach = peek(shifts, stop - 1)
     shift = peek(shifts, start)
     adjacent = reach - shift == stop - start - 1

@@ -16,6 +16,7 @@ from numba import types
 from numba.core import config
 
 from .dense_words import DENSE_ROWS, add_folded_run, add_run, fetch_rows, zero_dense
+from .finish import stripe_finisher
 from .geometry import (
     COLUMN_FIRST,
     COLUMN_STRIDE_OUT,
@@ -65,6 +66,7 @@ from .geometry import (
     STRIP,
     STRIPE,
     STRIPS,
+    SWEEP,
     TILE,
     TILES,
     WEIGHTS,
@@ -74,9 +76,10 @@ from .jit import address, inlined, kernel, named
 from .memory import Storage, copy_element, load_as, misalignment
 from .places import locate_source, locate_target
 from .rows import packer, storer
-from .simd import STEP_ROWS, VECTOR_BYTES, call, load, poke, store
-from .streams import close_rows, open_rows, stream_rows
-from .stripes import SLIDES, divide_stripe, stream_stripe, write_first, write_stripe
+from .simd import STEP_ROWS, call, lanes_of, load, poke, store
+from .streams import close_rows
+from .stripes import SLIDES
+from .sweeps import dense_sweep
 from .tables import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
 
 EVERYWHERE = 1 << 62  # elements that packed rows have on each side, as far as a window is concerned
@@ -89,7 +92,7 @@ def extend_row(x, source, first, stop, storage, geometry, edges, constants, work
     `edges` tells where those are found: from the window's reach left of the array on, and behind its last column.  Up
     to one vector beyond `stop` is overwritten.
     """
-    lanes, period = VECTOR_BYTES // constants.itemsize, constants.size - 1
+    lanes, period = lanes_of(constants), constants.size - 1
     size, reach = geometry[COLUMNS_IN] * geometry[INNER], geometry[COLUMN_FIRST] * geometry[INNER]
     at, target = first, target - first
     while at < stop:
@@ -113,21 +116,23 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
     If `folded`, runs weigh sums or differences of a column and its mirror image.
     """
     item = storage.dtype.itemsize
+    finish = stripe_finisher(storage, share=False)
 
     @kernel
     @named(f"{storage.suffix}{'_stored' * stored}{'_folded' * folded}")
     def filter_dense(
         x, table, rows, stride, low, high, first, count, runs, weights, edges, geometry, constants, work, ends, y,
-        target, array, ahead,
+        target, array, ahead, kernels,
     ):  # fmt: skip
         """`count` elements from `first` on of up to DENSE_ROWS output rows.
 
         Element 0 of row k of the window of row 0 is element ``table[k]`` of `x`, `stride` behind that of the row
         before; elements [low, high) may be read.  Element `first` of output row 0 is element `target` of `y`.  `ends`
-        are the bytes of `work`.  What the next rows will need is fetched from byte `ahead` of `array` on.
+        are the bytes of `work`.  What the next rows will need is fetched from byte `ahead` of `array` on.  Where all is
+        regular, ``kernels[SWEEP]`` does the work, if there is one.
         """
         like = constants[0]
-        lanes = VECTOR_BYTES // constants.itemsize
+        lanes = lanes_of(constants)
         stride_out = geometry[RESULT_STRIDE] if stored else geometry[ROW_STRIDE_OUT]
         origin = first + geometry[COLUMN_FIRST] * geometry[INNER]  # what lies under the first tap
         span = (geometry[COLUMN_TAPS] - 1) * geometry[INNER]
@@ -147,7 +152,11 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
                         x, here, start, end, storage, geometry, edges, constants, work, ends, at + side * left
                     )  # fmt: skip
         aligned = geometry[STREAM] and stride_out % lanes == 0
-        ragged = SLIDES and not stored and geometry[STREAM] and not aligned  # no two rows start alike
+        ragged = (
+            1 if SLIDES and not stored and geometry[STREAM] and not aligned else 0
+        )  # no two rows start alike
+        divisor = like / like if stored else like  # what is stored later is divided then
+        sweeps = kernels[SWEEP] and rows == DENSE_ROWS
         width = lanes
         if aligned:
             width = -misalignment(y, target * item) % (lanes * item) // item
@@ -156,6 +165,15 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
         while done < count:
             column = origin + done
             memory, base, step, offset = x, 0, stride, column
+            if sweeps and column >= low and width == lanes and ragged != 1:
+                vectors = min(count - done, high - span - column) // lanes
+                if vectors > 0:
+                    call(kernels[SWEEP], (
+                        x, table[runs[0, RUN_ROW]] + column, stride, vectors, runs, weights, geometry, divisor,
+                        aligned, ragged, work, y, target + done, stride_out, array, ahead + done * geometry[FETCHED],
+                    ))  # fmt: skip
+                    done += vectors * lanes
+                    continue
             if column < low:
                 memory, base, step, offset = ends, copied, geometry[ENDS_STRIDE], done
             elif column + span + lanes > high:
@@ -176,21 +194,24 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
                     total = add_run(
                         total, memory, start, step, storage, weights, runs[run, RUN_WEIGHTS], runs[run, RUN_LENGTH]
                     )  # fmt: skip
-            if constants[0] != 1 and not stored:
-                total = divide_stripe(total, constants[0])
             part = min(width, count - done)
-            if part < lanes:
-                write_first(y, target + done, stride_out, rows, part, storage, total)
-            elif aligned:
-                stream_stripe(y, target + done, stride_out, rows, storage, total)
-            elif ragged and done:
-                stream_rows(y, target + done, stride_out, rows, storage, total, work, geometry[KEPT])
-            elif ragged:
-                open_rows(y, target + done, stride_out, rows, storage, total, work, geometry[KEPT])
-            else:
-                write_stripe(y, target + done, stride_out, rows, storage, total)
+            finish(
+                y,
+                target + done,
+                stride_out,
+                rows,
+                part,
+                aligned,
+                ragged,
+                total,
+                divisor,
+                work,
+                work,
+                geometry[KEPT],
+            )
             done += part
             width = lanes
+            ragged = 2 if ragged else 0
         if ragged and count >= lanes:
             at = target + count - count % lanes
             close_rows(y, at, stride_out, rows, storage, work, geometry[KEPT])
@@ -210,7 +231,7 @@ def are_inside(first, needed, sources, n_sources, geometry):
 @inlined
 def move_rows(work, target, source, count, stride):
     """`count` packed rows to the place of earlier ones."""
-    for at in range(0, count * stride, VECTOR_BYTES // work.itemsize):
+    for at in range(0, count * stride, lanes_of(work)):
         store(work, target + at, load(work, source + at))
 
 
@@ -279,7 +300,7 @@ def filter_dense_tile(kernels, x, y, task, thread, block, constants):
         if not kernels[STORE]:
             call(kernels[STRIPE], (
                 memory, table, rows, step, low, high, column * inner, columns * inner, runs, weights, edges, geometry,
-                constants[0], work, ends, y, at, x, ahead * geometry[FETCHED],
+                constants[0], work, ends, y, at, x, ahead * geometry[FETCHED], kernels,
             ))  # fmt: skip
             continue
         for first in range(0, columns, geometry[SEGMENT]):
@@ -287,7 +308,7 @@ def filter_dense_tile(kernels, x, y, task, thread, block, constants):
             call(kernels[STRIPE], (
                 memory, table, rows, step, low, high, (column + first) * inner, part * inner, runs, weights, edges,
                 geometry, constants[0], work, ends, ends, geometry[RESULT], x,
-                (ahead + first * inner) * geometry[FETCHED],
+                (ahead + first * inner) * geometry[FETCHED], kernels,
             ))  # fmt: skip
             for q in range(rows):
                 call(kernels[STORE], (
@@ -298,11 +319,18 @@ def filter_dense_tile(kernels, x, y, task, thread, block, constants):
 
 @functools.cache
 def kernel_addresses(
-    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, *, stored: bool, folded: bool
+    compute: np.dtype[Any],
+    storage_in: Storage,
+    storage_out: Storage,
+    *,
+    stored: bool,
+    folded: bool,
+    taps: int = 0,
 ) -> tuple[Any, Any]:
     """What the drivers call: `filter_dense_tile`, and the kernels that it calls in turn.
 
     Results that are no adjacent compute numbers are `stored` by a kernel of their own, as those of all packed passes.
+    With `taps`, the loops over columns of so many are written out.
     """
     number = numba.from_dtype(compute)
     line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
@@ -312,7 +340,27 @@ def kernel_addresses(
     at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
     if stored:
         at[STORE] = address(storer(storage_out), (line, n, n, whole, line, memory, memory, n))
-    stripe = (memory, whole, *[n] * 6, pairs, line, whole, whole, line, line, memory, memory, n, memory, n)
-    at[STRIPE] = address(dense_filter(Storage(f"f{compute.itemsize}"), stored=stored, folded=folded), stripe)
+    stripe = (
+        memory,
+        whole,
+        *[n] * 6,
+        pairs,
+        line,
+        whole,
+        whole,
+        line,
+        line,
+        memory,
+        memory,
+        n,
+        memory,
+        n,
+        whole,
+    )
+    rows = Storage(f"f{compute.itemsize}")
+    at[STRIPE] = address(dense_filter(rows, stored=stored, folded=folded), stripe)
+    if taps:
+        arrays = (memory, n, n, n, pairs, line, whole, number, n, n, line, memory, n, n, memory, n)
+        at[SWEEP] = address(dense_sweep(rows, taps, folded=folded), arrays)
     tile = address(filter_dense_tile, (whole, memory, memory, n, n, whole, table))
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

@@ -5,6 +5,8 @@ See `simd` for the rules of the vocabulary.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,10 @@ from .simd import LLVM_TYPES, REGISTERS, VECTOR_BYTES, fused, pointer_to, span, 
 # 16 loads touch two lines of the cache, so the fewer there are, the better; and as many chains of sums hide latencies.
 DENSE_ROWS = 14 if REGISTERS == 32 else 7
 ROWS_OF_POINTER = 4  # an address and multiples of one stride reach as many rows
+
+MOST_WRITTEN_OUT = (
+    REGISTERS - DENSE_ROWS - 3
+)  # taps of a column whose weights fit the registers beside sums and a row
 
 zero_dense = BlockWords(DENSE_ROWS, 1).zero
 
@@ -130,6 +136,50 @@ def add_folded_run(
     whole = types.intp
     signature = total(total, memory, whole, whole, storage, weights, whole, whole, whole, whole)
     return signature, codegen
+
+
+@functools.cache
+def column_word(taps: int, *, folded: bool) -> Callable[..., Any]:
+    """The word ``(total, memory, start, stride, storage, weights, at, mirror, fold)``: `add_run` of so many taps.
+
+    If `folded` it is `add_folded_run`.  A row is weighed by all taps before the next is read, so that their weights
+    stand in registers, but no window.
+    """
+
+    def twin(
+        total: np.ndarray, memory: np.ndarray, start: int, stride: int, storage: Any, weights: np.ndarray, at: int,
+        mirror: int, fold: int,
+    ) -> np.ndarray:  # fmt: skip
+        if folded:
+            return _add_folded_twin(total, memory, start, stride, storage, weights, at, taps, mirror, fold)
+        return _add_run_twin(total, memory, start, stride, storage, weights, at, taps)
+
+    def emit(
+        typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any,
+        mirror: Any, fold: Any,
+    ) -> Any:  # fmt: skip
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = args[0].type.element
+            first = _memory(context, builder, args[1], args[2], storage.element, LLVM_TYPES[storage.element])
+            weight_at = pointer_to(context, builder, weights, args[5], args[6], kind.element)
+            mirrored = ()
+            if folded:
+                mirrored = (args[7], spread(builder, builder.sitofp(args[8], kind.element), kind.count))
+            rows = _Rows(builder, first, args[3], kind, *mirrored)
+            index = args[6].type
+            numbers = [builder.load(builder.gep(weight_at, [index(tap)])) for tap in range(taps)]
+            spreads = [spread(builder, number, kind.count) for number in numbers]
+            sums = items_of(builder, args[0])
+            for k in range(DENSE_ROWS + taps - 1):
+                row = rows.read()
+                for tap in range(max(0, k - DENSE_ROWS + 1), min(taps, k + 1)):
+                    sums[k - tap] = fused(builder, spreads[tap], row, sums[k - tap])
+            return pack_items(builder, args[0].type, sums)
+
+        whole = types.intp
+        return total(total, memory, whole, whole, storage, weights, whole, whole, whole), codegen
+
+    return word(twin)(emit)
 
 
 def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .jit import inlined
 from .memory import Storage
-from .simd import VECTOR_BYTES
+from .simd import lanes_of
 from .streams import open_rows, stream_rows
 from .stripes import divide_stripe, normalise_stripe, stream_stripe, write_first, write_stripe
 from .valid import CLOSE, LEAST, WEIGHT
@@ -27,7 +27,7 @@ def stripe_finisher(storage: Storage, *, share: bool) -> Any:
         else:
             if divisor != 1:
                 total = divide_stripe(total, divisor)
-            if part < VECTOR_BYTES // normal.itemsize:
+            if part < lanes_of(work):
                 write_first(y, at, stride, rows, part, storage, total)
             elif stream:
                 stream_stripe(y, at, stride, rows, storage, total)

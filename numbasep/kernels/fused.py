@@ -37,7 +37,7 @@ from .geometry import (
 from .jit import inlined, kernel, named
 from .memory import Storage, misalignment
 from .shifts import add_adjacent, mix_stripes, slide_stripe
-from .simd import LINE_BYTES, VECTOR_BYTES, call, peek
+from .simd import LINE_BYTES, call, lanes_of, peek
 from .streams import close_rows
 from .stripes import (
     SLIDES,
@@ -106,7 +106,7 @@ def stripe_filter(
         ``kernels[SWEEP]`` does the work, if there is one.
         """
         like = constants[0]
-        lanes = VECTOR_BYTES // constants.itemsize
+        lanes = lanes_of(constants)
         inner = geometry[INNER]
         size = geometry[COLUMNS_IN] * inner
         reach = geometry[COLUMN_FIRST] * inner  # from an output element to the first that it reads

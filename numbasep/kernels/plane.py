@@ -84,7 +84,7 @@ from .places import locate_rows, locate_source, locate_target
 from .rows import packer, storer
 from .simd import STEP_ROWS, call
 from .steps import compute_step, list_rows, sum_blocks
-from .sweeps import sweep
+from .sweeps import separable_sweep
 from .tables import byte_row, integer_row, integer_rows, integers, number_row, numbers
 from .turned import turned_filter
 from .valid import AS_STORED, BOTH, PRESENCE, VALUES, normalise_row, view_row
@@ -259,7 +259,7 @@ def kernel_addresses(
         at[STRIPE] = address(of_view(storage_in, storage_out, values), stripe)
         if square:
             arrays = (memory, whole, n, n, n, line, n, line, n, n, whole, number, n, n, line, line, memory, n)
-            at[SWEEP] = address(sweep(storage_in, storage_out, values, *square), arrays)
+            at[SWEEP] = address(separable_sweep(storage_in, storage_out, values, *square), arrays)
         if share:
             view = PRESENCE if view == BOTH else view
             at[STRIPE + 1] = address(of_view(storage_in, storage_out, view, share=True), stripe)

@@ -15,7 +15,7 @@ from numba import prange, types
 
 from .correlate import read_square, transpose, write_square
 from .jit import address, inlined, kernel, parallel, serial
-from .simd import VECTOR_BYTES, add, call, fma, load, peek, poke, splat, store
+from .simd import add, call, fma, lanes_of, load, peek, poke, splat, store
 
 OUTER, SIZE, INNER, OUT, MARGIN, LOW, HIGH, SIDE, GEOMETRY = range(9)
 """Entries of `geometry`: sizes in numbers; the range of positions that rise by one from one to the next; how many
@@ -27,7 +27,7 @@ COEFFICIENTS = 13
 @kernel
 def forwards(work, count, margin, results, c):
     """``y[n] = centre x[n] + sum_{k>0} h(k) x[n-k]`` for `count` vectors from `margin` on, from rest."""
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     like = work[0]
     ar, ai, br, bi, cr, ci = splat(c[0]), splat(c[1]), splat(c[2]), splat(c[3]), splat(c[4]), splat(c[5])
     an, bn, cn = splat(-c[1]), splat(-c[3]), splat(-c[5])
@@ -49,7 +49,7 @@ def forwards(work, count, margin, results, c):
 @kernel
 def backwards(work, count, margin, results, c):
     """Adds ``sum_{k>0} h(k) x[n+k]`` to the results."""
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     like = work[0]
     ar, ai, br, bi, cr, ci = splat(c[0]), splat(c[1]), splat(c[2]), splat(c[3]), splat(c[4]), splat(c[5])
     an, bn, cn = splat(-c[1]), splat(-c[3]), splat(-c[5])
@@ -92,7 +92,7 @@ def scatter(work, results, first, last, y, starts, stride):
 @kernel
 def filter_lines(ahead, back, x, y, task, geometry, positions, coefficients, cval, work, starts):
     """One task: `starts` is a workspace of two rows, where the lines begin in `x` and in `y`."""
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     outer, size, inner = geometry[OUTER], geometry[SIZE], geometry[INNER]
     count, margin = geometry[OUT], geometry[MARGIN]
     low, high = geometry[LOW], geometry[HIGH]

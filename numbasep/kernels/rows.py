@@ -37,7 +37,7 @@ from .memory import (
     store_first,
     stream,
 )
-from .simd import STEP_ROWS, VECTOR_BYTES, div, load, poke, splat, store
+from .simd import STEP_ROWS, VECTOR_BYTES, div, lanes_of, load, poke, splat, store
 
 index_of = kernel(source_index)  # called rarely: inlined, it would cost compile time only
 
@@ -49,7 +49,7 @@ def convert_span(x, source, count, ahead, storage, work, target):
     `ahead` is the distance to the elements that will be wanted soon.
     """
     like = work[0]
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     whole = count - count % lanes
     for j in range(0, whole, lanes):
         prefetch(x, source + ahead + j, storage)
@@ -75,7 +75,7 @@ def pack_edge(x, start, first, last, origin, storage, geometry, constants, work,
     """
     like = work[0]
     inner, size = geometry[INNER], geometry[COLUMNS_IN]
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     before, column = -1, -1
     for beyond in range(first, last):
         at = target + (beyond - origin) * inner
@@ -137,7 +137,7 @@ def pack_row_of(storage, x, plane, row, first, columns, geometry, constants, raw
 @inlined
 def store_span(work, source, count, y, target, storage):
     """`count` compute numbers as adjacent elements from `y[target]` on; nothing beyond them is written."""
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     whole = count - count % lanes
     for j in range(0, whole, lanes):
         store_as(y, target + j, storage, load(work, source + j))
@@ -168,7 +168,7 @@ def store_row_of(storage, work, source, columns, geometry, constants, raw, y, st
     inner, stride = geometry[INNER], geometry[COLUMN_STRIDE_OUT]
     if constants[0] != 1:
         divisor = splat(constants[0])
-        for j in range(0, columns * inner, VECTOR_BYTES // work.itemsize):
+        for j in range(0, columns * inner, lanes_of(work)):
             store(work, source + j, div(load(work, source + j), divisor))
     if geometry[STREAM]:
         stream_span(work, source, columns * inner, y, start, storage)

@@ -210,6 +210,16 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     return types.void(array, types.intp, value), codegen
 
 
+@word(lambda array: lanes(array.dtype))
+def lanes_of(typingctx: Any, array: Any) -> Any:
+    """Numbers of the array's type in one vector; a constant to LLVM, which `array.itemsize` is not."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return context.get_constant(types.intp, Vector(array.dtype).lanes)
+
+    return types.intp(array), codegen
+
+
 @word(lambda array, offset: span(array, offset, 1)[0])
 def peek(typingctx: Any, array: Any, offset: Any) -> Any:
     """`array[offset]` without Python's wrap-around of negative positions."""

@@ -36,7 +36,7 @@ from .geometry import (
     TURNED_BLOCKS,
 )
 from .jit import inlined, kernel
-from .simd import STEP_ROWS, VECTOR_BYTES, call, peek
+from .simd import STEP_ROWS, call, lanes_of, peek
 
 
 @inlined
@@ -47,7 +47,7 @@ def compute_columns(
     start, stop = terms[term, TAP_START], terms[term, TAP_STOP]
     source, source_stride = geometry[SCRATCH], geometry[SCRATCH_STRIDE]
     stride = geometry[RESULT_STRIDE]
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     done = 0
     if terms[term, RUN_START] == terms[term, RUN_STOP]:
         source, source_stride = table[terms[term, SOURCE_ROW]] + offset, geometry[RING_STRIDE]

@@ -26,7 +26,7 @@ from .memory import (
     store_as,
     store_first,
 )
-from .simd import LLVM_TYPES, VECTOR_BYTES, Vector, call, lanes, splat, word
+from .simd import LLVM_TYPES, Vector, call, lanes, lanes_of, splat, word
 
 STRIDES = (-1, 2, 3, 4)  # fetched by whole vectors
 COLUMNS, INNER, STRIDE, SIZES = range(4)  # sizes[...] of the rows that are moved
@@ -75,7 +75,7 @@ def gatherer(storage: Storage, compute: Storage) -> Any:
         """One row from element `start` of `x` to element `target` of `y`; constants if it is OUTSIDE_PLANE."""
         columns, inner, stride = sizes[COLUMNS], sizes[INNER], sizes[STRIDE]
         like = constants[0]
-        width = VECTOR_BYTES // constants.itemsize
+        width = lanes_of(constants)
         if start == OUTSIDE_PLANE:
             for j in range(columns * inner):
                 store_first(y, target + j, 1, compute, splat(constants[j % constants.size]))

@@ -1,4 +1,4 @@
-"""The inner loop of `fused` with its loops over taps written out, for kernels of few taps along both axes.
+"""The inner loops of `fused` and `dense` with their loops over taps written out.
 
 One machine code for each number of taps: none of its instructions is spent on finding out what to do next, which for 3
 taps is half of them.
@@ -9,18 +9,30 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from .dense_words import DENSE_ROWS, column_word, fetch_rows, zero_dense
 from .finish import stripe_finisher
-from .geometry import AHEAD, KEPT, ROW_STRIDE_OUT, TURNED_SUMS
+from .geometry import (
+    AHEAD,
+    FETCHED,
+    FOLD,
+    INNER,
+    KEPT,
+    ROW_STRIDE_IN,
+    ROW_STRIDE_OUT,
+    RUN_MIRROR,
+    RUN_SHIFT,
+    TURNED_SUMS,
+)
 from .jit import kernel, named
 from .memory import Storage
 from .shifts import weigh_columns_word
-from .simd import LINE_BYTES, VECTOR_BYTES
+from .simd import LINE_BYTES, lanes_of
 from .stripes import STRIPE_ROWS, ask_for_rows, kept_stripe, save_stripe
 from .windows import weigh_rows_word
 
 
 @functools.cache
-def sweep(storage_in: Storage, storage_out: Storage, view: int, taps: int, step: int) -> Any:
+def separable_sweep(storage_in: Storage, storage_out: Storage, view: int, taps: int, step: int) -> Any:
     """The kernel for `taps` adjacent taps along both axes, those along the columns `step` elements apart."""
     per_line = LINE_BYTES // storage_in.dtype.itemsize  # elements; those of a stripe may be less
     weigh_rows, weigh_columns = weigh_rows_word(view, taps), weigh_columns_word(taps, step)
@@ -37,7 +49,7 @@ def sweep(storage_in: Storage, storage_out: Storage, view: int, taps: int, step:
         Sums of the vector under their first taps stand at TURNED_SUMS, where those of the last one are left; the next
         to be summed starts `column` elements behind ``table[first]`` in the first row.
         """
-        lanes = VECTOR_BYTES // work.itemsize
+        lanes = lanes_of(work)
         ahead, stride, kept = geometry[AHEAD], geometry[ROW_STRIDE_OUT], geometry[KEPT]
         near = kept_stripe(work, geometry[TURNED_SUMS])
         for at in range(target, target + vectors * lanes, lanes):
@@ -51,3 +63,41 @@ def sweep(storage_in: Storage, storage_out: Storage, view: int, taps: int, step:
         save_stripe(work, geometry[TURNED_SUMS], near)
 
     return sweep_stripe
+
+
+@functools.cache
+def dense_sweep(storage: Storage, taps: int, *, folded: bool) -> Any:
+    """The kernel for columns of `taps` taps each, from rows of compute numbers to such; `folded` as in `dense`."""
+    add_column = column_word(taps, folded=folded)
+    finish = stripe_finisher(storage, share=False)
+
+    @kernel
+    @named(f"{storage.suffix}_{taps}{'_folded' * folded}")
+    def sweep_dense(
+        x, start, step, vectors, runs, weights, geometry, divisor, stream, ragged, work, y, target, stride, array,
+        ahead,
+    ):  # fmt: skip
+        """So many `vectors` of DENSE_ROWS rows from element `target` of `y` on; rows there are `stride` apart.
+
+        The first tap of the first row lies on element `start` of `x`; rows there are `step` apart.  Runs stand in
+        adjacent columns of the same rows, their weights one behind the other.
+        """
+        lanes = lanes_of(work)
+        columns, inner, kept = runs.shape[0], geometry[INNER], geometry[KEPT]
+        fetched, pitch = geometry[FETCHED], geometry[ROW_STRIDE_IN] * geometry[FETCHED]
+        start += runs[0, RUN_SHIFT]
+        mirror, fold = runs[0, RUN_MIRROR], geometry[FOLD]
+        for done in range(0, vectors * lanes, lanes):
+            if fetched:
+                fetch_rows(array, ahead + done * fetched, pitch)
+            total = zero_dense(divisor)
+            for column in range(columns):
+                total = add_column(
+                    total, x, start + done + column * inner, step, storage, weights, column * taps,
+                    mirror - 2 * column * inner, fold,
+                )  # fmt: skip
+            finish(
+                y, target + done, stride, DENSE_ROWS, lanes, stream, ragged, total, divisor, work, work, kept
+            )
+
+    return sweep_dense

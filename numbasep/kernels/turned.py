@@ -39,7 +39,7 @@ from .geometry import (
 )
 from .jit import inlined, kernel, named
 from .memory import Storage, misalignment
-from .simd import VECTOR_BYTES, load, store
+from .simd import lanes_of, load, store
 from .streams import close_rows
 from .stripes import SLIDES, STRIPE_ROWS, ask_for_rows, zero_stripe
 from .sums import row_summer
@@ -64,7 +64,7 @@ def sum_columns(work, at, turned_stride, step, term_first, term_stop, terms, lin
 
     The turned sums under the first tap stand at ``work[at]``, those of the next term `turned_stride` further.
     """
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     total = zero_stripe(work[0])
     for term in range(term_first, term_stop):
         for run in range(terms[term, FIRST_LINE], terms[term, LAST_LINE]):
@@ -85,7 +85,7 @@ def sum_columns(work, at, turned_stride, step, term_first, term_stop, terms, lin
 @inlined
 def move_columns(work, source, source_stride, target, target_stride, count, n_terms):
     """`count` columns of the turned sums of all terms, perhaps to an overlapping place before them."""
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     for term in range(n_terms):
         for at in range(0, count * lanes, lanes):
             store(work, target + term * target_stride + at, load(work, source + term * source_stride + at))
@@ -104,7 +104,7 @@ def repeat_columns(work, position, size, into, turned_stride, n_terms, sides, or
 
     Returns how many these are: none where they have to be summed.
     """
-    lanes = VECTOR_BYTES // work.itemsize
+    lanes = lanes_of(work)
     ends, width = geometry[ENDS], geometry[END_BLOCKS] * lanes
     ends_stride = 2 * width * lanes
     if position < 0 or position >= size:
@@ -145,7 +145,7 @@ def turned_filter(
             total = sum_rows(
                 x, table, row + q, column, first_run, last_run, runs, weights, storage_in, work[0]
             )
-            write_rows(work, sums + q * (VECTOR_BYTES // work.itemsize), total)
+            write_rows(work, sums + q * lanes_of(work), total)
 
     finish = stripe_finisher(storage_out, share=share)
 
@@ -161,7 +161,7 @@ def turned_filter(
         0 at element `target` of `y`.  `edges` lists where among the sums of a row's ends, END_BLOCKS vectors each,
         columns beyond the edges are found: from the window's reach left of the array on; negative ones are zero.
         """
-        lanes = VECTOR_BYTES // work.itemsize
+        lanes = lanes_of(work)
         square = lanes * lanes
         inner = geometry[INNER]
         size, group = geometry[COLUMNS_IN] * inner, STRIPE_ROWS * inner

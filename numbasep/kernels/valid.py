@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir
 
 from .jit import kernel
-from .simd import VECTOR_BYTES, call_intrinsic, load, spread, store, suffix, word
+from .simd import call_intrinsic, lanes_of, load, spread, store, suffix, word
 
 AS_STORED, VALUES, PRESENCE, BOTH = range(
     4
@@ -125,7 +125,7 @@ def normalised(typingctx: Any, total: Any, share: Any, weight: Any, least: Any, 
 @kernel
 def view_row(work, at, count, presence):
     """Whole vectors of a packed row of `count` numbers: their values or, if `presence`, their presence."""
-    for j in range(at, at + count, VECTOR_BYTES // work.itemsize):
+    for j in range(at, at + count, lanes_of(work)):
         row = load(work, j)
         store(work, j, presence_of(row) if presence else values_of(row))
 
@@ -134,6 +134,6 @@ def view_row(work, at, count, presence):
 def normalise_row(work, total, share, count, normal):
     """Whole vectors of `count` sums at `work[total]`, divided by the share at `work[share]`."""
     weight, least, close = normal[WEIGHT], normal[LEAST], normal[CLOSE]
-    for j in range(0, count, VECTOR_BYTES // work.itemsize):
+    for j in range(0, count, lanes_of(work)):
         sums = normalised(load(work, total + j), load(work, share + j), weight, least, close)
         store(work, total + j, sums)
