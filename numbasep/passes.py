@@ -15,7 +15,7 @@ from numbasep.machine import Machine, Steps
 
 BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the packed kernel computes at a time
 DENSE_ROWS = 14  # what the dense kernel computes at a time, with 32 registers
-MOST_WAYS = 10  # rows that may meet in one set of a first-level cache: more, and dense kernels pack them
+MOST_WAYS = 12  # rows that may meet in one set of a first-level cache: more, and dense kernels pack them
 CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
 STRIPE_ROWS = 8  # what the kernels compute at a time that read the array itself
 FOLDED_RUNS = 3.2  # as many runs one takes that weighs two columns

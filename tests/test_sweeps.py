@@ -10,12 +10,13 @@ from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
 from numbasep.backends import prepare
 from numbasep.backends.program import SQUARES
-from numbasep.kernels import plane
+from numbasep.kernels import dense, plane
+from numbasep.kernels.dense_words import FEW_TAPS, MOST_WRITTEN_OUT
 from numbasep.kernels.simd import VECTOR_BYTES
 from numbasep.kernels.stripes import SLIDES
 from tests import oracle
 
-pytestmark = pytest.mark.skipif(not SLIDES, reason="no instruction takes a vector out of two adjacent ones")
+slides = pytest.mark.skipif(not SLIDES, reason="no instruction takes a vector out of two adjacent ones")
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant", "valid", "full")
 TYPES = ("float32", "float64", "uint8", "int16", "uint16", "float16")
@@ -38,15 +39,18 @@ def assert_right(result, x, weights, cast="truncate", **options):
 
 @pytest.fixture
 def sweeps(monkeypatch):
-    """Kernels of few taps are written out for the smallest array, or not at all; what was is told apart by calls."""
+    """Kernels of few taps are written out for the smallest array, or not at all; returns what passes asked for."""
     asked = []
 
-    def noted(*arguments, **options):
-        asked.append(options["square"])
-        return whole(*arguments, **options)
+    def noted(whole, name):
+        def addresses(*arguments, **options):
+            asked.append(options[name])
+            return whole(*arguments, **options)
 
-    whole = plane.kernel_addresses
-    monkeypatch.setattr(prepare.drivers, "kernel_addresses", noted)
+        return addresses
+
+    monkeypatch.setattr(prepare.drivers, "kernel_addresses", noted(plane.kernel_addresses, "square"))
+    monkeypatch.setattr(prepare.dense, "kernel_addresses", noted(dense.kernel_addresses, "taps"))
 
     def start(*, written_out):
         monkeypatch.setattr(prepare, "WRITTEN_OUT", 1 if written_out else 1 << 62)
@@ -71,6 +75,7 @@ def both(sweeps, call):
     return one, other
 
 
+@slides
 @pytest.mark.jitoff
 @pytest.mark.parametrize("taps", [3, 5])
 @pytest.mark.parametrize("mode", ["reflect", "constant"])
@@ -81,6 +86,7 @@ def test_small_images_word_by_word(sweeps, taps, mode):
     assert_right(one, x, weights, mode=mode)
 
 
+@slides
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("taps", SQUARES)
 def test_every_number_of_taps(sweeps, taps, dtype):
@@ -92,6 +98,7 @@ def test_every_number_of_taps(sweeps, taps, dtype):
     assert_right(one, x, weights)
 
 
+@slides
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shape", [(8, 16), (9, 47), (33, 64), (40, 129)])
 def test_every_boundary(sweeps, shape, mode):
@@ -101,6 +108,7 @@ def test_every_boundary(sweeps, shape, mode):
     assert_right(one, x, weights, mode=mode)
 
 
+@slides
 @pytest.mark.parametrize("channels", [2, 3, 4])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_colour(sweeps, channels, dtype):
@@ -113,12 +121,14 @@ def test_colour(sweeps, channels, dtype):
         assert_right(one[..., channel], x[..., channel], weights, mode="mirror")
 
 
+@slides
 def test_complex(sweeps):
     x = image((24, 70), np.float32) + 1j * image((24, 70), np.float32, 2)
     one, other = both(sweeps, lambda: numbasep.correlate(x, kernel(3), method="separable"))
     np.testing.assert_array_equal(one, other)
 
 
+@slides
 @pytest.mark.parametrize("origin", [(-1, 1), (1, -2), (0, 2)])
 def test_shifted_windows(sweeps, origin):
     x, weights = image((24, 90), np.float32), kernel(5)
@@ -127,6 +137,7 @@ def test_shifted_windows(sweeps, origin):
     assert_right(one, x, weights, origin=origin)
 
 
+@slides
 @pytest.mark.parametrize("cast", ["truncate", "saturate"])
 def test_casts_and_divisors(sweeps, cast):
     x, weights = image((24, 90), np.uint8), np.outer([1, 2, 1], [1, 2, 1]) / 12
@@ -135,6 +146,7 @@ def test_casts_and_divisors(sweeps, cast):
     assert_right(one, x, weights, cast)
 
 
+@slides
 @pytest.mark.parametrize("columns", [2048, 2049, 2071])
 @pytest.mark.parametrize("shift", [0, 1, 7])
 def test_outputs_past_the_caches(sweeps, columns, shift):
@@ -146,7 +158,8 @@ def test_outputs_past_the_caches(sweeps, columns, shift):
         target[:] = -1
         output = target[shift : shift + rows * columns].reshape(rows, columns)
         numbasep.correlate(x, kernel(3), output=output, method="separable")
-        assert (target[:shift] == -1).all() and (target[shift + rows * columns :] == -1).all()
+        assert (target[:shift] == -1).all()
+        assert (target[shift + rows * columns :] == -1).all()
         results.append(output.copy())
     np.testing.assert_array_equal(*results)
 
@@ -169,3 +182,83 @@ def test_small_arrays_compile_no_kernels_of_their_own():
     x = image((64, 64), np.float32)
     assert x.size < prepare.WRITTEN_OUT
     assert_right(numbasep.correlate(x, kernel(3)), x, kernel(3))
+
+
+def weights_of(taps, kind, seed=2):
+    """Taps without structure, or even or odd along the columns."""
+    weights = np.random.default_rng(seed).standard_normal(taps)
+    return weights + {"any": 0, "even": 1, "odd": -1}[kind] * weights[:, ::-1]
+
+
+@pytest.mark.jitoff
+@pytest.mark.parametrize("taps", [(3, 3), (2, 9)])
+def test_small_dense_images_word_by_word(sweeps, taps):
+    x, weights = image((19, 61), np.float32), weights_of(taps, "even")
+    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, method="direct"))
+    np.testing.assert_array_equal(one, other)
+    assert_right(one, x, weights)
+
+
+@pytest.mark.parametrize("kind", ["any", "even", "odd"])
+@pytest.mark.parametrize("taps", range(2, MOST_WRITTEN_OUT + 1))
+def test_every_number_of_rows(sweeps, taps, kind):
+    x, weights = image((45, 150), np.float32), weights_of((taps, 7), kind)
+    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, method="direct"))
+    np.testing.assert_array_equal(one, other)
+    assert_right(one, x, weights)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", [(9, 16), (17, 47), (33, 64), (40, 129)])
+@pytest.mark.parametrize("taps", [(3, 3), (7, 5), (9, 9)])
+def test_every_boundary_of_dense_kernels(sweeps, taps, shape, mode):
+    x, weights = image(shape, np.float32), weights_of(taps, "any")
+    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, cval=2.5, method="direct"))
+    np.testing.assert_array_equal(one, other)
+    assert_right(one, x, weights, mode=mode, cval=2.5)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_types_and_colours_of_dense_kernels(sweeps, dtype, channels):
+    x, weights = image((30, 70, channels), dtype), weights_of((5, 5), "any") / 10
+    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, axes=(0, 1), method="direct"))
+    np.testing.assert_array_equal(one, other)
+    for channel in range(channels):
+        assert_right(one[..., channel], x[..., channel], weights)
+
+
+@pytest.mark.parametrize("columns", [2048, 2049, 2071])
+@pytest.mark.parametrize("shift", [0, 1, 7])
+def test_dense_outputs_past_the_caches(sweeps, columns, shift):
+    x, rows, weights = image((1100, columns), np.float32), 1100, weights_of((3, 3), "any")
+    target = np.zeros(rows * columns + 16, np.float32)
+    results = []
+    for written_out in (True, False):
+        sweeps(written_out=written_out)
+        target[:] = -1
+        output = target[shift : shift + rows * columns].reshape(rows, columns)
+        numbasep.correlate(x, weights, output=output, method="direct")
+        assert (target[:shift] == -1).all()
+        assert (target[shift + rows * columns :] == -1).all()
+        results.append(output.copy())
+    np.testing.assert_array_equal(*results)
+
+
+def test_sparse_columns_are_left_to_the_loops(sweeps):
+    x, weights = image((30, 70), np.float32), weights_of((5, 5), "any")
+    weights[2, 2] = 0
+    asked = sweeps(written_out=True)
+    result = numbasep.correlate(x, weights, method="direct")
+    assert not any(asked)
+    assert_right(result, x, weights)
+
+
+def test_few_taps_need_few_rows(sweeps):
+    """Columns of few taps are filtered in blocks of their own height, whether or not their rows share cache sets."""
+    assert FEW_TAPS <= MOST_WRITTEN_OUT
+    for taps in (3, 9):
+        x, weights = image((70, 1024), np.float32), weights_of((taps, taps), "any")
+        one, other = both(sweeps, lambda x=x, w=weights: numbasep.correlate(x, w, method="direct"))
+        np.testing.assert_array_equal(one, other)
+        assert_right(one, x, weights)

@@ -19,7 +19,15 @@ from ..kernels.simd import VECTOR_BYTES
 from ..kernels.stripes import SLIDES
 from ..kernels.turned_words import TURNS
 from ..kernels.valid import AS_STORED
-from ..passes import MOST_CONVERSIONS, MOST_SPAN, MOST_TERMS, MOST_WAYS, SEVERAL, pays_as_boxes, rows_in_a_set
+from ..passes import (
+    MOST_CONVERSIONS,
+    MOST_SPAN,
+    MOST_TERMS,
+    MOST_WAYS,
+    SEVERAL,
+    pays_as_boxes,
+    rows_in_a_set,
+)
 from .layout import Planes, plain_window
 from .program import Program
 
@@ -58,7 +66,7 @@ class Ends:
     """Elements that kernels copy of each row, of both ends together."""
 
 
-def dense_ends(planes: Planes, storage: Storage, compute: np.dtype[Any]) -> Ends | None:
+def dense_ends(planes: Planes, storage: Storage, compute: np.dtype[Any], height: int) -> Ends | None:
     """What the kernel of a dense pass has to know of rows that it reads from the array; None if it has to pack them.
 
     Parameters
@@ -69,17 +77,19 @@ def dense_ends(planes: Planes, storage: Storage, compute: np.dtype[Any]) -> Ends
         How the input lies in memory.
     compute : numpy.dtype
         float32 or float64.
+    height : int
+        Rows of output that it computes at a time.
     """
     columns, inner, window = planes.columns, planes.inner, plain_window(planes.columns)
     lanes, size = VECTOR_BYTES // compute.itemsize, columns.size_in * inner
     first, span, item = window.first * inner, (window.taps - 1) * inner, compute.itemsize
-    rows = DENSE_ROWS + plain_window(planes.rows).taps - 1
+    rows = height + plain_window(planes.rows).taps - 1
     if (
         storage != Storage(f"f{item}")
         or columns.stride_in != inner
         or size < lanes
         or span > MOST_SPAN
-        or rows_in_a_set(rows, planes.rows.stride_in * item, span * item) > MOST_WAYS
+        or (height == DENSE_ROWS and rows_in_a_set(rows, planes.rows.stride_in * item, span * item) > MOST_WAYS)
     ):
         return None
     stop = max(size, first + columns.size_out * inner + span) + 2 * lanes + span

@@ -16,7 +16,7 @@ from ..cost import PARALLEL_WORK
 from ..kernels import dense
 from ..kernels import geometry as g
 from ..kernels import plane as drivers
-from ..kernels.dense_words import DENSE_ROWS
+from ..kernels.dense_words import DENSE_ROWS, FEW_ROWS, FEW_TAPS
 from ..kernels.memory import Storage
 from ..kernels.simd import STEP_ROWS, VECTOR_BYTES
 from ..kernels.valid import AS_STORED
@@ -74,6 +74,17 @@ class _Pass:
         """The tables that kernels walk."""
         span = (plain_window(self.planes.columns).taps - 1) * self.planes.inner
         return fold_columns(self.program, span) if self.dense else self.program
+
+    @cached_property
+    def written_out(self) -> int:
+        """For `kernels.sweeps.dense_sweep`: the taps of each column, all alike; 0 where loops are not written out."""
+        regular = self.sources == 1 and self.elements >= WRITTEN_OUT
+        return self.executed.columns(self.planes.inner) if regular else 0
+
+    @property
+    def height(self) -> int:
+        """Rows of output that a dense kernel computes at a time."""
+        return FEW_ROWS if 0 < self.written_out <= FEW_TAPS else DENSE_ROWS
 
     @property
     def converted(self) -> bool:
@@ -227,7 +238,7 @@ def _find_rows(p: _Pass, constants: Array, *, missing: bool) -> _Rows:
     edges: Edges | None = None
     ends: Ends | None = None
     if p.dense:
-        ends = dense_ends(p.planes, p.storage_in, p.compute)
+        ends = dense_ends(p.planes, p.storage_in, p.compute, p.height)
     elif not p.program.share_term or not p.converted:
         edges = direct_edges(p.planes, p.program, p.storage_in, p.compute, constants, p.views)
     beyond = plain_window(p.planes.rows).boundary == Boundary.CONSTANT or missing
@@ -251,7 +262,7 @@ def _divide(p: _Pass, rows: _Rows, period: int, workers: int | None) -> _Tasks:
     tiles = max(1, -(-along.size_out // tile))
     serial = p.count * down.size_out * along.size_out * p.work < PARALLEL_WORK
     count = 1 if serial else threads.thread_count(workers)
-    step = DENSE_ROWS if p.dense else STEP_ROWS
+    step = p.height if p.dense else STEP_ROWS
     strip = strip_rows(down.size_out, plain_window(down).taps, count, p.count * tiles, step)
     strip = min(strip, round_up(BATCH_WORK // (tile * p.work) + 1, step))
     return _Tasks(tile, tiles, strip, max(1, -(-down.size_out // strip)), count, serial)
@@ -271,6 +282,7 @@ def _place(p: _Pass, rows: _Rows, tile: int) -> tuple[dict[int, int], int]:
     )
     down, along, inner = p.planes.rows, p.planes.columns, p.planes.inner
     large = p.count * down.size_in * along.size_in * inner * item_in >= FETCH_BYTES
+    places[g.STRIPE_ROWS] = p.height
     places[g.FETCHED] = item_in if large and along.stride_in == inner else 0
     return places, elements
 
@@ -284,7 +296,8 @@ def _kernels(p: _Pass, rows: _Rows) -> tuple[Any, Any]:
             p.storage_out,
             stored=p.stored,
             folded=p.executed.fold != 0,
-            taps=p.executed.columns(p.planes.inner) if p.sources == 1 and p.elements >= WRITTEN_OUT else 0,
+            taps=p.written_out,
+            height=p.height,
         )
     edges = rows.edges
     return drivers.kernel_addresses(

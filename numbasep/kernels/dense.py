@@ -15,8 +15,8 @@ import numpy as np
 from numba import types
 from numba.core import config
 
-from .dense_words import DENSE_ROWS, add_folded_run, add_run, fetch_rows, zero_dense
-from .finish import stripe_finisher
+from .dense_words import DENSE_ROWS, add_folded_run, add_run, fetch_word, zero_dense
+from .finish import ALIGNED_VECTORS, stripe_finisher
 from .geometry import (
     COLUMN_FIRST,
     COLUMN_STRIDE_OUT,
@@ -65,6 +65,7 @@ from .geometry import (
     STREAM,
     STRIP,
     STRIPE,
+    STRIPE_ROWS,
     STRIPS,
     SWEEP,
     TILE,
@@ -76,36 +77,45 @@ from .jit import address, inlined, kernel, named
 from .memory import Storage, copy_element, load_as, misalignment
 from .places import locate_source, locate_target
 from .rows import packer, storer
-from .simd import STEP_ROWS, call, lanes_of, load, poke, store
+from .simd import STEP_ROWS, call, lanes_of, load, peek, poke, store
 from .streams import close_rows
 from .stripes import SLIDES
 from .sweeps import dense_sweep
 from .tables import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
 
+fetch_rows = fetch_word(DENSE_ROWS)
+
 EVERYWHERE = 1 << 62  # elements that packed rows have on each side, as far as a window is concerned
 
 
 @inlined
-def extend_row(x, source, first, stop, storage, geometry, edges, constants, work, ends, target):
-    """Elements [first, stop) of a row that starts at `source`, also beyond its edges, to `work[target]`.
+def extend_rows(x, table, row, copied, rows, first, stop, storage, geometry, edges, constants, work, ends, ahead):
+    """Elements [first, stop) of `rows` rows, also beyond their edges, `ahead` behind where their copies start.
 
-    `edges` tells where those are found: from the window's reach left of the array on, and behind its last column.  Up
-    to one vector beyond `stop` is overwritten.
+    Row k starts at element ``table[row + k]`` of `x`, its copy at ``table[copied + k]`` of the workspace.  `edges`
+    tells where elements beyond the edges are found: from the window's reach left of the array on, and behind its last
+    column.  Up to one vector beyond `stop` is overwritten.
     """
     lanes, period = lanes_of(constants), constants.size - 1
     size, reach = geometry[COLUMNS_IN] * geometry[INNER], geometry[COLUMN_FIRST] * geometry[INNER]
-    at, target = first, target - first
-    while at < stop:
+    at, ahead = first, ahead - first
+    while at < stop:  # rows within: where an element comes from is found once for all
         if 0 <= at < size:
             at = min(at, size - lanes)  # what is there twice is the same
-            store(work, target + at, load_as(x, source + at, storage, constants[0]))
+            for k in range(rows):
+                store(work, peek(table, copied + k) + ahead + at, load_as(
+                    x, peek(table, row + k) + at, storage, constants[0]
+                ))  # fmt: skip
             at += lanes
         else:
             found = edges[at - reach] if at < 0 else edges[geometry[EDGE_LAST] + at - size]
-            if found < 0:
-                poke(work, target + at, constants[1 + (at - reach) % period])
-            else:
-                copy_element(x, source + found, ends, target + at, storage)
+            beyond = constants[1 + (at - reach) % period] if found < 0 else constants[0]
+            for k in range(rows):
+                target = peek(table, copied + k) + ahead + at
+                if found < 0:
+                    poke(work, target, beyond)
+                else:
+                    copy_element(x, peek(table, row + k) + found, ends, target, storage)
             at += 1
 
 
@@ -141,43 +151,44 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
         left = lanes + span - origin if origin < low else 0  # elements copied of each row, at the left
         right = max(high - lanes - span + 1, origin)  # and at the right from here on
         stop = origin + count + span if origin + count > right else right
+        needed = rows + geometry[ROW_TAPS] - 1
         for source in range(geometry[SOURCES] if left or stop > right else 0):
-            for k in range(DENSE_ROWS + geometry[ROW_TAPS] - 1):
-                here = table[source * window + k]
-                at = geometry[ENDS] + (source * window + k) * geometry[ENDS_STRIDE]
-                table[copied + source * window + k] = at
-                for side in range(2):
-                    start, end = (right, stop) if side else (origin, origin + left)
-                    extend_row(
-                        x, here, start, end, storage, geometry, edges, constants, work, ends, at + side * left
-                    )  # fmt: skip
-        aligned = geometry[STREAM] and stride_out % lanes == 0
-        ragged = (
-            1 if SLIDES and not stored and geometry[STREAM] and not aligned else 0
-        )  # no two rows start alike
+            here = source * window
+            for k in range(here, here + needed):
+                table[copied + k] = geometry[ENDS] + k * geometry[ENDS_STRIDE]
+            for side in range(2):
+                start, end = (right, stop) if side else (origin, origin + left)
+                extend_rows(
+                    x, table, here, copied + here, needed, start, end, storage, geometry, edges, constants, work, ends,
+                    side * left,
+                )  # fmt: skip
+        straight = stride_out % lanes == 0  # all rows are aligned where one is
+        stream = geometry[STREAM] and straight
+        ragged = 1 if SLIDES and not stored and geometry[STREAM] and not straight else 0  # no two rows start alike
         divisor = like / like if stored else like  # what is stored later is divided then
-        sweeps = kernels[SWEEP] and rows == DENSE_ROWS
+        sweeps = kernels[SWEEP] and rows == geometry[STRIPE_ROWS]
         width = lanes
-        if aligned:
+        if stream or (straight and count >= ALIGNED_VECTORS * lanes):
             width = -misalignment(y, target * item) % (lanes * item) // item
             width = width if width else lanes
         done = 0
         while done < count:
             column = origin + done
-            memory, base, step, offset = x, 0, stride, column
-            if sweeps and column >= low and width == lanes and ragged != 1:
-                vectors = min(count - done, high - span - column) // lanes
-                if vectors > 0:
-                    call(kernels[SWEEP], (
-                        x, table[runs[0, RUN_ROW]] + column, stride, vectors, runs, weights, geometry, divisor,
-                        aligned, ragged, work, y, target + done, stride_out, array, ahead + done * geometry[FETCHED],
-                    ))  # fmt: skip
-                    done += vectors * lanes
-                    continue
+            memory, base, step, offset, room = x, 0, stride, column, high - span - column
             if column < low:
-                memory, base, step, offset = ends, copied, geometry[ENDS_STRIDE], done
-            elif column + span + lanes > high:
-                memory, base, step, offset = ends, copied, geometry[ENDS_STRIDE], left + column - right
+                memory, base, step, offset, room = ends, copied, geometry[ENDS_STRIDE], done, lanes
+            elif room < lanes:
+                memory, base, step, offset, room = (
+                    ends, copied, geometry[ENDS_STRIDE], left + column - right, lanes,
+                )  # fmt: skip
+            vectors = min(count - done, room) // lanes
+            if sweeps and vectors > 0 and width == lanes and ragged != 1:
+                call(kernels[SWEEP], (
+                    memory, table[base + runs[0, RUN_ROW]] + offset, step, vectors, runs, weights, geometry, divisor,
+                    stream, ragged, work, y, target + done, stride_out, array, ahead + done * geometry[FETCHED],
+                ))  # fmt: skip
+                done += vectors * lanes
+                continue
             if geometry[FETCHED]:
                 fetch_rows(
                     array, ahead + done * geometry[FETCHED], geometry[ROW_STRIDE_IN] * geometry[FETCHED]
@@ -196,18 +207,7 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
                     )  # fmt: skip
             part = min(width, count - done)
             finish(
-                y,
-                target + done,
-                stride_out,
-                rows,
-                part,
-                aligned,
-                ragged,
-                total,
-                divisor,
-                work,
-                work,
-                geometry[KEPT],
+                y, target + done, stride_out, rows, part, stream, ragged, total, divisor, work, work, geometry[KEPT]
             )
             done += part
             width = lanes
@@ -266,9 +266,9 @@ def filter_dense_tile(kernels, x, y, task, thread, block, constants):
     wide = columns + geometry[COLUMN_TAPS] - 1
     first_row = row + geometry[ROW_FIRST]
     base = packed = 0  # packed rows at hand, counted from first_row
-    for i in range(row, last_row, DENSE_ROWS):
+    for i in range(row, last_row, geometry[STRIPE_ROWS]):
         done = i - row
-        rows = min(DENSE_ROWS, last_row - i)
+        rows = min(geometry[STRIPE_ROWS], last_row - i)
         memory, step, low, high = ends, stride, -EVERYWHERE, EVERYWHERE
         if geometry[DIRECT] and are_inside(first_row + done, needed, sources, n_sources, geometry):
             memory, step, low, high = x, geometry[ROW_STRIDE_IN], 0, geometry[COLUMNS_IN] * inner
@@ -282,7 +282,7 @@ def filter_dense_tile(kernels, x, y, task, thread, block, constants):
                     at = geometry[RING] + source * capacity * stride
                     move_rows(work, at, at + (done - base) * stride, packed - done, stride)
                 base = done
-            while packed < done + needed - DENSE_ROWS + rows:
+            while packed < done + geometry[ROW_TAPS] - 1 + rows:
                 for source in range(n_sources):
                     at = geometry[RING] + (source * capacity + packed - base) * stride
                     call(kernels[PACK], (
@@ -319,18 +319,13 @@ def filter_dense_tile(kernels, x, y, task, thread, block, constants):
 
 @functools.cache
 def kernel_addresses(
-    compute: np.dtype[Any],
-    storage_in: Storage,
-    storage_out: Storage,
-    *,
-    stored: bool,
-    folded: bool,
-    taps: int = 0,
-) -> tuple[Any, Any]:
+    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, *, stored: bool, folded: bool, taps: int = 0,
+    height: int = DENSE_ROWS,
+) -> tuple[Any, Any]:  # fmt: skip
     """What the drivers call: `filter_dense_tile`, and the kernels that it calls in turn.
 
     Results that are no adjacent compute numbers are `stored` by a kernel of their own, as those of all packed passes.
-    With `taps`, the loops over columns of so many are written out.
+    With `taps`, the loops over columns of so many are written out, for blocks of `height` rows.
     """
     number = numba.from_dtype(compute)
     line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
@@ -340,27 +335,12 @@ def kernel_addresses(
     at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
     if stored:
         at[STORE] = address(storer(storage_out), (line, n, n, whole, line, memory, memory, n))
-    stripe = (
-        memory,
-        whole,
-        *[n] * 6,
-        pairs,
-        line,
-        whole,
-        whole,
-        line,
-        line,
-        memory,
-        memory,
-        n,
-        memory,
-        n,
-        whole,
-    )
+    program = (pairs, line, whole, whole, line, line)  # runs, weights, edges, geometry, constants, workspace
+    stripe = (memory, whole, *[n] * 6, *program, memory, memory, n, memory, n, whole)
     rows = Storage(f"f{compute.itemsize}")
     at[STRIPE] = address(dense_filter(rows, stored=stored, folded=folded), stripe)
     if taps:
         arrays = (memory, n, n, n, pairs, line, whole, number, n, n, line, memory, n, n, memory, n)
-        at[SWEEP] = address(dense_sweep(rows, taps, folded=folded), arrays)
+        at[SWEEP] = address(dense_sweep(rows, taps, height, folded=folded), arrays)
     tile = address(filter_dense_tile, (whole, memory, memory, n, n, whole, table))
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

@@ -23,9 +23,11 @@ from .simd import LLVM_TYPES, REGISTERS, VECTOR_BYTES, fused, pointer_to, span, 
 DENSE_ROWS = 14 if REGISTERS == 32 else 7
 ROWS_OF_POINTER = 4  # an address and multiples of one stride reach as many rows
 
+FEW_ROWS = min(8, DENSE_ROWS)  # as many where columns have few taps: fewer rows share a set of the cache
+FEW_TAPS = 7 if REGISTERS == 32 else 0  # the most taps of such columns
 MOST_WRITTEN_OUT = (
     REGISTERS - DENSE_ROWS - 3
-)  # taps of a column whose weights fit the registers beside sums and a row
+)  # the most taps whose weights fit the registers beside sums and a row
 
 zero_dense = BlockWords(DENSE_ROWS, 1).zero
 
@@ -78,7 +80,7 @@ def _add_run_twin(
 ) -> np.ndarray:  # fmt: skip
     for tap in range(length):
         weight = span(weights, at + tap, 1)[0]
-        starts = [start + (row + tap) * stride for row in range(DENSE_ROWS)]
+        starts = [start + (row + tap) * stride for row in range(len(total))]
         rows = [_load_as_twin(memory, here, storage, weight) for here in starts]
         total = (weight * np.stack(rows) + total).astype(total.dtype)
     return total
@@ -109,7 +111,7 @@ def _add_folded_twin(
 ) -> np.ndarray:  # fmt: skip
     for tap in range(length):
         weight = span(weights, at + tap, 1)[0]
-        starts = [start + (row + tap) * stride for row in range(DENSE_ROWS)]
+        starts = [start + (row + tap) * stride for row in range(len(total))]
         near, far = (
             np.stack([_load_as_twin(memory, here + beyond, storage, weight) for here in starts])
             for beyond in (0, mirror)
@@ -139,11 +141,11 @@ def add_folded_run(
 
 
 @functools.cache
-def column_word(taps: int, *, folded: bool) -> Callable[..., Any]:
-    """The word ``(total, memory, start, stride, storage, weights, at, mirror, fold)``: `add_run` of so many taps.
+def column_words(taps: int, height: int, *, folded: bool) -> tuple[Callable[..., Any], ...]:
+    """Zeros, and the word ``(total, memory, start, stride, storage, weights, at, mirror, fold)``.
 
-    If `folded` it is `add_folded_run`.  A row is weighed by all taps before the next is read, so that their weights
-    stand in registers, but no window.
+    That is `add_run` of so many taps to blocks of `height` rows; if `folded`, `add_folded_run`.  A row is weighed by
+    all taps before the next is read, so that their weights stand in registers, but no window.
     """
 
     def twin(
@@ -170,16 +172,16 @@ def column_word(taps: int, *, folded: bool) -> Callable[..., Any]:
             numbers = [builder.load(builder.gep(weight_at, [index(tap)])) for tap in range(taps)]
             spreads = [spread(builder, number, kind.count) for number in numbers]
             sums = items_of(builder, args[0])
-            for k in range(DENSE_ROWS + taps - 1):
+            for k in range(height + taps - 1):
                 row = rows.read()
-                for tap in range(max(0, k - DENSE_ROWS + 1), min(taps, k + 1)):
+                for tap in range(max(0, k - height + 1), min(taps, k + 1)):
                     sums[k - tap] = fused(builder, spreads[tap], row, sums[k - tap])
             return pack_items(builder, args[0].type, sums)
 
         whole = types.intp
         return total(total, memory, whole, whole, storage, weights, whole, whole, whole), codegen
 
-    return word(twin)(emit)
+    return BlockWords(height, 1).zero, word(twin)(emit)
 
 
 def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) -> Any:
@@ -230,18 +232,24 @@ def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) 
     return pack_items(builder, block.type, result)
 
 
-@word(_prefetch_twin)
-def fetch_rows(typingctx: Any, memory: Any, at: Any, stride: Any) -> Any:
-    """Ask the second-level cache for DENSE_ROWS lines, `stride` bytes apart; any place is harmless."""
+@functools.cache
+def fetch_word(height: int) -> Callable[..., Any]:
+    """The word ``(memory, at, stride)``: ask the second-level cache for `height` lines, `stride` bytes apart.
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = pointer_to(context, builder, sig.args[0], args[0], args[1], ir.IntType(8))
-        numbers = [ir.Constant(ir.IntType(32), value) for value in (0, 2, 1)]
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, *[n.type for n in numbers]])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        for row in range(DENSE_ROWS):
-            step = builder.mul(args[2], ir.Constant(args[2].type, row))
-            builder.call(function, [builder.gep(pointer, [step]), *numbers])
-        return context.get_dummy_value()
+    Any place is harmless.
+    """
 
-    return types.void(memory, types.intp, types.intp), codegen
+    def emit(typingctx: Any, memory: Any, at: Any, stride: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            pointer = pointer_to(context, builder, sig.args[0], args[0], args[1], ir.IntType(8))
+            numbers = [ir.Constant(ir.IntType(32), value) for value in (0, 2, 1)]
+            kind = ir.FunctionType(ir.VoidType(), [pointer.type, *[n.type for n in numbers]])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            for row in range(height):
+                step = builder.mul(args[2], ir.Constant(args[2].type, row))
+                builder.call(function, [builder.gep(pointer, [step]), *numbers])
+            return context.get_dummy_value()
+
+        return types.void(memory, types.intp, types.intp), codegen
+
+    return word(_prefetch_twin)(emit)

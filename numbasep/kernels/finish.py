@@ -12,6 +12,8 @@ from .streams import open_rows, stream_rows
 from .stripes import divide_stripe, normalise_stripe, stream_stripe, write_first, write_stripe
 from .valid import CLOSE, LEAST, WEIGHT
 
+ALIGNED_VECTORS = 32  # rows of as many are worth two parts of vectors, so that the others touch one line each
+
 
 @functools.cache
 def stripe_finisher(storage: Storage, *, share: bool) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from .finish import stripe_finisher
+from .finish import ALIGNED_VECTORS, stripe_finisher
 from .geometry import (
     AHEAD,
     COLUMN_FIRST,
@@ -115,10 +115,11 @@ def stripe_filter(
         behind = 0 if plain else lanes  # from the columns under the first taps to those that are summed
         ends = geometry[ENDS]  # in memory: registers are for the stripes of the main loop
         end = STRIPE_ROWS * lanes
-        stream = geometry[STREAM] and geometry[ROW_STRIDE_OUT] % lanes == 0
-        ragged = 1 if SLIDES and geometry[STREAM] and not stream else 0  # no two rows start alike
+        straight = geometry[ROW_STRIDE_OUT] % lanes == 0  # all rows are aligned where one is
+        stream = geometry[STREAM] and straight
+        ragged = 1 if SLIDES and geometry[STREAM] and not straight else 0  # no two rows start alike
         head = 0  # elements until rows are aligned
-        if stream:
+        if stream or (straight and count >= ALIGNED_VECTORS * lanes):
             head = -misalignment(y, target * item) % (lanes * item) // item
         stop = head + -(-(count - head) // lanes) * lanes if plain else count + reach + 2 * lanes
         if first + reach < 0 or first + stop > size:

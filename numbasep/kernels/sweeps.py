@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from .dense_words import DENSE_ROWS, column_word, fetch_rows, zero_dense
+from .dense_words import column_words, fetch_word
 from .finish import stripe_finisher
 from .geometry import (
     AHEAD,
@@ -66,18 +66,19 @@ def separable_sweep(storage_in: Storage, storage_out: Storage, view: int, taps: 
 
 
 @functools.cache
-def dense_sweep(storage: Storage, taps: int, *, folded: bool) -> Any:
-    """The kernel for columns of `taps` taps each, from rows of compute numbers to such; `folded` as in `dense`."""
-    add_column = column_word(taps, folded=folded)
+def dense_sweep(storage: Storage, taps: int, height: int, *, folded: bool) -> Any:
+    """The kernel for columns of `taps` taps each and `height` rows of compute numbers; `folded` as in `dense`."""
+    zero, add_column = column_words(taps, height, folded=folded)
+    fetch_rows = fetch_word(height)
     finish = stripe_finisher(storage, share=False)
 
     @kernel
-    @named(f"{storage.suffix}_{taps}{'_folded' * folded}")
+    @named(f"{storage.suffix}_{taps}_{height}{'_folded' * folded}")
     def sweep_dense(
         x, start, step, vectors, runs, weights, geometry, divisor, stream, ragged, work, y, target, stride, array,
         ahead,
     ):  # fmt: skip
-        """So many `vectors` of DENSE_ROWS rows from element `target` of `y` on; rows there are `stride` apart.
+        """So many `vectors` of a block of rows from element `target` of `y` on; rows there are `stride` apart.
 
         The first tap of the first row lies on element `start` of `x`; rows there are `step` apart.  Runs stand in
         adjacent columns of the same rows, their weights one behind the other.
@@ -90,14 +91,12 @@ def dense_sweep(storage: Storage, taps: int, *, folded: bool) -> Any:
         for done in range(0, vectors * lanes, lanes):
             if fetched:
                 fetch_rows(array, ahead + done * fetched, pitch)
-            total = zero_dense(divisor)
+            total = zero(divisor)
             for column in range(columns):
                 total = add_column(
                     total, x, start + done + column * inner, step, storage, weights, column * taps,
                     mirror - 2 * column * inner, fold,
                 )  # fmt: skip
-            finish(
-                y, target + done, stride, DENSE_ROWS, lanes, stream, ragged, total, divisor, work, work, kept
-            )
+            finish(y, target + done, stride, height, lanes, stream, ragged, total, divisor, work, work, kept)
 
     return sweep_dense
