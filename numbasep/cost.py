@@ -14,7 +14,7 @@ from numbasep import overlap
 from numbasep.boundary import Boundary
 from numbasep.facts import FormFacts, KernelFacts, RecursionFacts
 from numbasep.machine import Machine, Steps
-from numbasep.passes import STEP_ROWS, Part, Pass, dense_pass, plus, separable_pass
+from numbasep.passes import FEW_TAPS, STEP_ROWS, Part, Pass, dense_pass, is_written_out, plus, separable_pass
 from numbasep.problem import Problem
 from numbasep.workspace import SLAB_BYTES
 
@@ -98,7 +98,9 @@ def direct_steps(problem: Problem, facts: KernelFacts, machine: Machine) -> Step
     runs = facts.runs if shape.row_taps > 1 else taps
     if shape.column_taps == 1:  # one column of taps is a separable term
         return separable_pass(shape, ((Part(taps, runs, False, 1, False),),), machine, precision(problem))
-    return dense_pass(shape, *folded_taps(problem, facts, taps, runs), machine, precision(problem))
+    few = shape.row_taps <= FEW_TAPS and is_written_out(shape, taps, runs, machine)  # faster than folded
+    folded = (taps, runs, False) if few else folded_taps(problem, facts, taps, runs)
+    return dense_pass(shape, *folded, machine, precision(problem))
 
 
 def folded_taps(problem: Problem, facts: KernelFacts, taps: int, runs: int) -> tuple[int, int, bool]:

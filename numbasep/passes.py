@@ -15,6 +15,11 @@ from numbasep.machine import Machine, Steps
 
 BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the packed kernel computes at a time
 DENSE_ROWS = 14  # what the dense kernel computes at a time, with 32 registers
+FEW_ROWS = 8  # as many where columns have few taps, whose loops are written out
+FEW_TAPS = 7  # the most taps of such columns
+MOST_WRITTEN_OUT = 15  # the most taps of columns whose loops are written out
+WRITTEN_OUT = 1 << 16  # elements from which on they are, as that takes kernels of their own to be compiled
+WRITTEN_TAPS, WRITTEN_RUNS = 0.8, 0.3  # what taps and runs then cost, against loops over any number
 MOST_WAYS = 12  # rows that may meet in one set of a first-level cache: more, and dense kernels pack them
 CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
 STRIPE_ROWS = 8  # what the kernels compute at a time that read the array itself
@@ -88,15 +93,26 @@ def dense_pass(shape: Pass, taps: float, runs: float, folded: bool, machine: Mac
     lanes, height = int(machine.lanes[which]), DENSE_ROWS if machine.fuses else DENSE_ROWS // 2
     blocks = shape.planes * -(-shape.rows // height)
     numbers = blocks * height * _blocks(shape.width, lanes)
+    if is_written_out(shape, taps, runs, machine) and not folded:
+        height = FEW_ROWS if shape.row_taps <= FEW_TAPS else height
+        taps, runs = taps * WRITTEN_TAPS, runs * WRITTEN_RUNS
     if folded:  # every row of a run is read twice and added up, for all rows of a block
         taps, runs = taps * (1 + 1 / height), runs * FOLDED_RUNS
     dense = Steps(calls=blocks, dense=numbers, dense_taps=numbers * taps, dense_runs=numbers * runs)
     span, item = (shape.column_taps - 1) * shape.inner, 4 << which
     ways = rows_in_a_set(height + shape.row_taps - 1, shape.width * item, span * item)
-    if not shape.stored or shape.width < lanes or span > MOST_SPAN or ways > MOST_WAYS:
+    crowded = height != FEW_ROWS and ways > MOST_WAYS
+    if not shape.stored or shape.width < lanes or span > MOST_SPAN or crowded:
         return plus(_packed(shape), dense)
     rows = blocks * shape.sources * (height + shape.row_taps - 1)
     return plus(Steps(rows=rows, edges=rows * span), dense)
+
+
+def is_written_out(shape: Pass, taps: float, runs: float, machine: Machine) -> bool:
+    """Whether `kernels.sweeps` sums a dense kernel: whole columns of few taps, for arrays that are worth it."""
+    whole = taps == runs * shape.row_taps and shape.sources == 1
+    few = 1 < shape.row_taps <= MOST_WRITTEN_OUT
+    return bool(machine.fuses and whole and few and shape.numbers >= WRITTEN_OUT)
 
 
 @functools.lru_cache(maxsize=256)

@@ -63,6 +63,7 @@ def spy() -> None:
             for name in ("direct", "turned", "packed", "boxes", "view", "share")
             if name in flags
         )
+        seen.add(f"square={bool(flags['square'])}")
         seen.update((f"in {storage_in.dtype.char}", f"out {storage_out.dtype.char}", f"sums {compute.char}"))
         return addresses(compute, storage_in, storage_out, **flags)
 
@@ -70,6 +71,7 @@ def spy() -> None:
 
     def noted_dense(compute: Any, storage_in: Any, storage_out: Any, **flags: Any) -> Any:
         seen.add(f"dense stored={flags['stored']}")
+        seen.add(f"columns={bool(flags['taps'])}")
         seen.update((f"in {storage_in.dtype.char}", f"out {storage_out.dtype.char}", f"sums {compute.char}"))
         return dense_addresses(compute, storage_in, storage_out, **flags)
 
@@ -169,6 +171,27 @@ def dense_blocks() -> None:
         kernel = rng.random((3, 3, 4))
         x = samples(shape, "f4")
         check(lambda a, b: nsp.correlate(a, kernel, b, method="direct"), x, np.zeros_like(x))
+
+
+def loops_written_out() -> None:
+    """Few taps along both axes, whose loops are written out even for arrays as small as these."""
+    least, preparing.WRITTEN_OUT = preparing.WRITTEN_OUT, 1
+    build.plans.clear()
+    shortcuts.clear()
+    for width, taps, dtype in itertools.product((16, 17, 31, 50, 67, 530), (3, 7, 9), ("f4", "f8", "u1")):
+        x = samples((25, width), dtype)
+        mode = MODES[(width + taps) % 5]
+        square, dense_taps = np.outer(*rng.random((2, taps))), rng.random((taps, taps))
+        check(lambda a, b, m=mode: nsp.correlate(a, square, b, m, method="separable"), x, np.zeros_like(x))
+        check(
+            lambda a, b, m=mode: nsp.correlate(a, dense_taps, b, m, 1.0, method="direct"), x, np.zeros_like(x)
+        )
+        valid = np.zeros([n - taps + 1 for n in x.shape], dtype)
+        check(lambda a, b: nsp.correlate(a, square, b, "valid", method="separable"), x, valid)
+        check(lambda a, b: nsp.correlate(a, dense_taps, b, "valid", method="direct"), x, valid)
+    preparing.WRITTEN_OUT = least
+    build.plans.clear()
+    shortcuts.clear()
 
 
 DTYPES = ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16")
@@ -296,7 +319,7 @@ if __name__ == "__main__":
     spy()
     for family in (
         planes_of_any_width, dense_blocks, terms_straight_from_the_array, every_type_and_rank, long_gaussians, layers,
-        strided_columns,
+        strided_columns, loops_written_out,
     ):  # fmt: skip
         family()
     print(checked, *sorted(seen), sep="\n")

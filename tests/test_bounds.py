@@ -22,7 +22,7 @@ FAMILIES = {
     "direct=True", "direct=False", "turned=True", "turned=False", "packed=True", "packed=False", "boxes=True",
     "boxes=False", "view=0", "view=1", "view=2", "view=3", "share=True", "share=False", "stream=True", "stream=False",
     "dense direct=True", "dense direct=False", "dense stored=True", "dense stored=False", "sums f", "sums d",
-    "recursive f", "recursive d",
+    "recursive f", "recursive d", "columns=True", "columns=False", "square=False",
     *(f"{way} {code}" for way in ("in", "out") for code in "bBhHiIlLefd"),
     *(f"gatherer {code}{'f' if code in 'bBhHef' else 'd'}" for code in "bBhHiIlLefd"),
     *(f"scatterer {code}" for code in "BHIL"),
@@ -34,7 +34,7 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs m
 
 @LINUX
 def test_guard_pages_round_arrays_and_workspaces() -> None:
-    count, *seen = assert_succeeds(PROGRAM).split("\n")
+    count, *seen = assert_succeeds(PROGRAM, timeout=900).split("\n")
     assert int(count) > 1000
     assert set(seen) >= FAMILIES, FAMILIES - set(seen)
 

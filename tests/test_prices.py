@@ -24,6 +24,9 @@ WIDE = pytest.mark.skipif(simd.VECTOR_BYTES < 64, reason="counts are those of ve
 def test_sizes_are_those_of_the_kernels():
     assert passes.STRIPE_ROWS == stripes.STRIPE_ROWS
     assert passes.DENSE_ROWS == dense_words.DENSE_ROWS
+    assert passes.FEW_ROWS == dense_words.FEW_ROWS
+    assert passes.FEW_TAPS == dense_words.FEW_TAPS
+    assert passes.MOST_WRITTEN_OUT == dense_words.MOST_WRITTEN_OUT
     assert passes.STEP_ROWS == simd.STEP_ROWS
     assert passes.SQUARE_TAPS == correlate.SQUARE_TAPS
 

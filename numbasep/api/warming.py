@@ -32,6 +32,9 @@ def _few_taps(dtype: np.dtype[Any]) -> None:
     for taps in range(3, 18, 2):
         weights = np.arange(1.0, taps + 1)
         convolve.convolve(_zeros(dtype, WRITTEN_OUT), np.outer(weights, weights), method="separable")
+        if taps <= 15:
+            dense = np.add.outer(weights, weights) ** 3
+            convolve.convolve(_zeros(dtype, WRITTEN_OUT), dense, method="direct")
 
 
 def _separable(dtype: np.dtype[Any]) -> None:

@@ -89,7 +89,10 @@ def dense_ends(planes: Planes, storage: Storage, compute: np.dtype[Any], height:
         or columns.stride_in != inner
         or size < lanes
         or span > MOST_SPAN
-        or (height == DENSE_ROWS and rows_in_a_set(rows, planes.rows.stride_in * item, span * item) > MOST_WAYS)
+        or (
+            height == DENSE_ROWS
+            and rows_in_a_set(rows, planes.rows.stride_in * item, span * item) > MOST_WAYS
+        )
     ):
         return None
     stop = max(size, first + columns.size_out * inner + span) + 2 * lanes + span

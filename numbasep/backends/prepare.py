@@ -20,6 +20,7 @@ from ..kernels.dense_words import DENSE_ROWS, FEW_ROWS, FEW_TAPS
 from ..kernels.memory import Storage
 from ..kernels.simd import STEP_ROWS, VECTOR_BYTES
 from ..kernels.valid import AS_STORED
+from ..passes import WRITTEN_OUT
 from . import threads
 from .edges import Edges, Ends, dense_ends, direct_edges
 from .layout import OuterAxis, Planes, outer_table, plain_window
@@ -32,9 +33,6 @@ Array = npt.NDArray[Any]
 STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
 RING_STEPS = 3  # further steps of packed rows of a dense pass, before rows are moved to the start
 FETCH_BYTES = 1 << 20  # inputs from here on are fetched ahead of dense passes
-WRITTEN_OUT = (
-    1 << 16
-)  # elements from which on loops over few taps are written out, which compiles kernels of their own
 BATCH_WORK = 1 << 31  # element operations of a thread, under a second, between two looks for signals (Ctrl-C)
 
 
@@ -71,15 +69,21 @@ class _Pass:
 
     @cached_property
     def executed(self) -> Program:
-        """The tables that kernels walk."""
+        """The tables that kernels walk; few taps written out are faster than folded."""
         span = (plain_window(self.planes.columns).taps - 1) * self.planes.inner
-        return fold_columns(self.program, span) if self.dense else self.program
+        fold = self.dense and not 0 < self._columns <= FEW_TAPS
+        return fold_columns(self.program, span) if fold else self.program
 
     @cached_property
+    def _columns(self) -> int:
+        """The taps of each column of a dense kernel, all alike; 0 where loops over them are not written out."""
+        regular = self.dense and self.sources == 1 and self.elements >= WRITTEN_OUT
+        return self.program.columns(self.planes.inner) if regular else 0
+
+    @property
     def written_out(self) -> int:
-        """For `kernels.sweeps.dense_sweep`: the taps of each column, all alike; 0 where loops are not written out."""
-        regular = self.sources == 1 and self.elements >= WRITTEN_OUT
-        return self.executed.columns(self.planes.inner) if regular else 0
+        """For `kernels.sweeps.dense_sweep`: the taps of each column, or 0."""
+        return 0 if self.executed.fold else self._columns
 
     @property
     def height(self) -> int:

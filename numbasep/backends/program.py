@@ -92,12 +92,10 @@ class Program:
         return taps if taps in SQUARES and same and (shifts == np.arange(taps) * inner).all() else 0
 
     def columns(self, inner: int) -> int:
-        """The taps of each of its runs if these are adjacent columns of the same rows, and few; else 0."""
+        """The taps of each of its runs if these are few, and adjacent columns of the same rows; else 0."""
         runs = self.runs[self.terms[0, g.RUN_START] : self.terms[0, g.RUN_STOP]]
         taps, number = int(runs[0, g.RUN_LENGTH]), np.arange(len(runs))
         regular = runs[0] + np.stack([0 * number, inner * number, 0 * number, taps * number, 0 * number], 1)
-        if self.fold:
-            regular[:, g.RUN_MIRROR] -= 2 * inner * number
         return taps if 1 < taps <= MOST_WRITTEN_OUT and (runs == regular).all() else 0
 
     @property

@@ -89,7 +89,9 @@ EVERYWHERE = 1 << 62  # elements that packed rows have on each side, as far as a
 
 
 @inlined
-def extend_rows(x, table, row, copied, rows, first, stop, storage, geometry, edges, constants, work, ends, ahead):
+def extend_rows(
+    x, table, row, copied, rows, first, stop, storage, geometry, edges, constants, work, ends, ahead
+):
     """Elements [first, stop) of `rows` rows, also beyond their edges, `ahead` behind where their copies start.
 
     Row k starts at element ``table[row + k]`` of `x`, its copy at ``table[copied + k]`` of the workspace.  `edges`
@@ -164,7 +166,9 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
                 )  # fmt: skip
         straight = stride_out % lanes == 0  # all rows are aligned where one is
         stream = geometry[STREAM] and straight
-        ragged = 1 if SLIDES and not stored and geometry[STREAM] and not straight else 0  # no two rows start alike
+        ragged = (
+            1 if SLIDES and not stored and geometry[STREAM] and not straight else 0
+        )  # no two rows start alike
         divisor = like / like if stored else like  # what is stored later is divided then
         sweeps = kernels[SWEEP] and rows == geometry[STRIPE_ROWS]
         width = lanes
@@ -207,7 +211,18 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
                     )  # fmt: skip
             part = min(width, count - done)
             finish(
-                y, target + done, stride_out, rows, part, stream, ragged, total, divisor, work, work, geometry[KEPT]
+                y,
+                target + done,
+                stride_out,
+                rows,
+                part,
+                stream,
+                ragged,
+                total,
+                divisor,
+                work,
+                work,
+                geometry[KEPT],
             )
             done += part
             width = lanes
@@ -341,6 +356,6 @@ def kernel_addresses(
     at[STRIPE] = address(dense_filter(rows, stored=stored, folded=folded), stripe)
     if taps:
         arrays = (memory, n, n, n, pairs, line, whole, number, n, n, line, memory, n, n, memory, n)
-        at[SWEEP] = address(dense_sweep(rows, taps, height, folded=folded), arrays)
+        at[SWEEP] = address(dense_sweep(rows, taps, height), arrays)
     tile = address(filter_dense_tile, (whole, memory, memory, n, n, whole, table))
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

@@ -27,7 +27,7 @@ FEW_ROWS = min(8, DENSE_ROWS)  # as many where columns have few taps: fewer rows
 FEW_TAPS = 7 if REGISTERS == 32 else 0  # the most taps of such columns
 MOST_WRITTEN_OUT = (
     REGISTERS - DENSE_ROWS - 3
-)  # the most taps whose weights fit the registers beside sums and a row
+)  # the most whose weights fit the registers beside sums and a row
 
 zero_dense = BlockWords(DENSE_ROWS, 1).zero
 
@@ -141,34 +141,32 @@ def add_folded_run(
 
 
 @functools.cache
-def column_words(taps: int, height: int, *, folded: bool) -> tuple[Callable[..., Any], ...]:
-    """Zeros, and the word ``(total, memory, start, stride, storage, weights, at, mirror, fold)``.
+def column_words(taps: int, height: int) -> tuple[Callable[..., Any], ...]:
+    """Zeros, and the word ``(total, memory, start, stride, storage, weights, at)``.
 
-    That is `add_run` of so many taps to blocks of `height` rows; if `folded`, `add_folded_run`.  A row is weighed by
-    all taps before the next is read, so that their weights stand in registers, but no window.
+    That is `add_run` of so many taps to blocks of `height` rows.  A row is weighed by all taps before the next is read,
+    so that their weights stand in registers, but no window.
     """
 
     def twin(
-        total: np.ndarray, memory: np.ndarray, start: int, stride: int, storage: Any, weights: np.ndarray, at: int,
-        mirror: int, fold: int,
-    ) -> np.ndarray:  # fmt: skip
-        if folded:
-            return _add_folded_twin(total, memory, start, stride, storage, weights, at, taps, mirror, fold)
+        total: np.ndarray,
+        memory: np.ndarray,
+        start: int,
+        stride: int,
+        storage: Any,
+        weights: np.ndarray,
+        at: int,
+    ) -> np.ndarray:
         return _add_run_twin(total, memory, start, stride, storage, weights, at, taps)
 
     def emit(
-        typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any,
-        mirror: Any, fold: Any,
-    ) -> Any:  # fmt: skip
+        typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any
+    ) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            kind = args[0].type.element
+            kind, index = args[0].type.element, args[6].type
             first = _memory(context, builder, args[1], args[2], storage.element, LLVM_TYPES[storage.element])
             weight_at = pointer_to(context, builder, weights, args[5], args[6], kind.element)
-            mirrored = ()
-            if folded:
-                mirrored = (args[7], spread(builder, builder.sitofp(args[8], kind.element), kind.count))
-            rows = _Rows(builder, first, args[3], kind, *mirrored)
-            index = args[6].type
+            rows = _Rows(builder, first, args[3], kind)
             numbers = [builder.load(builder.gep(weight_at, [index(tap)])) for tap in range(taps)]
             spreads = [spread(builder, number, kind.count) for number in numbers]
             sums = items_of(builder, args[0])
@@ -179,7 +177,7 @@ def column_words(taps: int, height: int, *, folded: bool) -> tuple[Callable[...,
             return pack_items(builder, args[0].type, sums)
 
         whole = types.intp
-        return total(total, memory, whole, whole, storage, weights, whole, whole, whole), codegen
+        return total(total, memory, whole, whole, storage, weights, whole), codegen
 
     return BlockWords(height, 1).zero, word(twin)(emit)
 

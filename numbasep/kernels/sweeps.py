@@ -14,12 +14,10 @@ from .finish import stripe_finisher
 from .geometry import (
     AHEAD,
     FETCHED,
-    FOLD,
     INNER,
     KEPT,
     ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
-    RUN_MIRROR,
     RUN_SHIFT,
     TURNED_SUMS,
 )
@@ -66,14 +64,14 @@ def separable_sweep(storage_in: Storage, storage_out: Storage, view: int, taps: 
 
 
 @functools.cache
-def dense_sweep(storage: Storage, taps: int, height: int, *, folded: bool) -> Any:
-    """The kernel for columns of `taps` taps each and `height` rows of compute numbers; `folded` as in `dense`."""
-    zero, add_column = column_words(taps, height, folded=folded)
+def dense_sweep(storage: Storage, taps: int, height: int) -> Any:
+    """The kernel for columns of `taps` taps each and blocks of `height` rows of compute numbers."""
+    zero, add_column = column_words(taps, height)
     fetch_rows = fetch_word(height)
     finish = stripe_finisher(storage, share=False)
 
     @kernel
-    @named(f"{storage.suffix}_{taps}_{height}{'_folded' * folded}")
+    @named(f"{storage.suffix}_{taps}_{height}")
     def sweep_dense(
         x, start, step, vectors, runs, weights, geometry, divisor, stream, ragged, work, y, target, stride, array,
         ahead,
@@ -87,16 +85,14 @@ def dense_sweep(storage: Storage, taps: int, height: int, *, folded: bool) -> An
         columns, inner, kept = runs.shape[0], geometry[INNER], geometry[KEPT]
         fetched, pitch = geometry[FETCHED], geometry[ROW_STRIDE_IN] * geometry[FETCHED]
         start += runs[0, RUN_SHIFT]
-        mirror, fold = runs[0, RUN_MIRROR], geometry[FOLD]
         for done in range(0, vectors * lanes, lanes):
             if fetched:
                 fetch_rows(array, ahead + done * fetched, pitch)
             total = zero(divisor)
             for column in range(columns):
                 total = add_column(
-                    total, x, start + done + column * inner, step, storage, weights, column * taps,
-                    mirror - 2 * column * inner, fold,
-                )  # fmt: skip
+                    total, x, start + done + column * inner, step, storage, weights, column * taps
+                )
             finish(y, target + done, stride, height, lanes, stream, ragged, total, divisor, work, work, kept)
 
     return sweep_dense
