@@ -65,14 +65,15 @@ def sweeps(monkeypatch):
 
 
 def both(sweeps, call):
-    """What a call gives with loops written out, and without."""
+    """What a call gives with loops written out, and without: the same bits, those of zeros included."""
     asked = sweeps(written_out=True)
     one = call()
     assert any(asked)
     asked = sweeps(written_out=False)
     other = call()
     assert not any(asked)
-    return one, other
+    assert one.tobytes() == other.tobytes()
+    return one
 
 
 @slides
@@ -81,8 +82,7 @@ def both(sweeps, call):
 @pytest.mark.parametrize("mode", ["reflect", "constant"])
 def test_small_images_word_by_word(sweeps, taps, mode):
     x, weights = image((19, 61), np.float32), kernel(taps)
-    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, method="separable"))
-    np.testing.assert_array_equal(one, other)
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, method="separable"))
     assert_right(one, x, weights, mode=mode)
 
 
@@ -93,8 +93,7 @@ def test_every_number_of_taps(sweeps, taps, dtype):
     if (taps - 1) * np.dtype(np.float64 if dtype == "float64" else np.float32).itemsize > VECTOR_BYTES:
         pytest.skip("reaches beyond a vector")
     x, weights = image((29, 150), dtype), kernel(taps)
-    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, method="separable"))
-    np.testing.assert_array_equal(one, other)
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, method="separable"))
     assert_right(one, x, weights)
 
 
@@ -103,8 +102,7 @@ def test_every_number_of_taps(sweeps, taps, dtype):
 @pytest.mark.parametrize("shape", [(8, 16), (9, 47), (33, 64), (40, 129)])
 def test_every_boundary(sweeps, shape, mode):
     x, weights = image(shape, np.float32), kernel(5)
-    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, cval=0.0, method="separable"))
-    np.testing.assert_array_equal(one, other)
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, cval=0.0, method="separable"))
     assert_right(one, x, weights, mode=mode)
 
 
@@ -113,10 +111,7 @@ def test_every_boundary(sweeps, shape, mode):
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_colour(sweeps, channels, dtype):
     x, weights = image((24, 70, channels), dtype), kernel(3)
-    one, other = both(
-        sweeps, lambda: numbasep.correlate(x, weights, axes=(0, 1), mode="mirror", method="separable")
-    )
-    np.testing.assert_array_equal(one, other)
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, axes=(0, 1), mode="mirror", method="separable"))
     for channel in range(channels):
         assert_right(one[..., channel], x[..., channel], weights, mode="mirror")
 
@@ -124,16 +119,14 @@ def test_colour(sweeps, channels, dtype):
 @slides
 def test_complex(sweeps):
     x = image((24, 70), np.float32) + 1j * image((24, 70), np.float32, 2)
-    one, other = both(sweeps, lambda: numbasep.correlate(x, kernel(3), method="separable"))
-    np.testing.assert_array_equal(one, other)
+    both(sweeps, lambda: numbasep.correlate(x, kernel(3), method="separable"))
 
 
 @slides
 @pytest.mark.parametrize("origin", [(-1, 1), (1, -2), (0, 2)])
 def test_shifted_windows(sweeps, origin):
     x, weights = image((24, 90), np.float32), kernel(5)
-    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, origin=origin, method="separable"))
-    np.testing.assert_array_equal(one, other)
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, origin=origin, method="separable"))
     assert_right(one, x, weights, origin=origin)
 
 
@@ -141,8 +134,7 @@ def test_shifted_windows(sweeps, origin):
 @pytest.mark.parametrize("cast", ["truncate", "saturate"])
 def test_casts_and_divisors(sweeps, cast):
     x, weights = image((24, 90), np.uint8), np.outer([1, 2, 1], [1, 2, 1]) / 12
-    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, cast=cast, method="separable"))
-    np.testing.assert_array_equal(one, other)
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, cast=cast, method="separable"))
     assert_right(one, x, weights, cast)
 
 
@@ -162,6 +154,13 @@ def test_outputs_past_the_caches(sweeps, columns, shift):
         assert (target[shift + rows * columns :] == -1).all()
         results.append(output.copy())
     np.testing.assert_array_equal(*results)
+
+
+@slides
+def test_zeros_have_the_same_sign(sweeps):
+    x = np.zeros((24, 90), np.float32)
+    one = both(sweeps, lambda: numbasep.correlate(x, -kernel(3), method="separable"))
+    assert not np.signbit(one).any()
 
 
 def test_gaps_and_other_kernels_are_left_to_the_loops(sweeps):
@@ -194,8 +193,7 @@ def weights_of(taps, kind, seed=2):
 @pytest.mark.parametrize("taps", [(3, 3), (2, 9)])
 def test_small_dense_images_word_by_word(sweeps, taps):
     x, weights = image((19, 61), np.float32), weights_of(taps, "any")
-    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, method="direct"))
-    np.testing.assert_array_equal(one, other)
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, method="direct"))
     assert_right(one, x, weights)
 
 
@@ -214,8 +212,7 @@ def test_few_taps_are_not_folded(sweeps, taps, kind):
 @pytest.mark.parametrize("taps", range(2, MOST_WRITTEN_OUT + 1))
 def test_every_number_of_rows(sweeps, taps):
     x, weights = image((45, 150), np.float32), weights_of((taps, 7), "any")
-    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, method="direct"))
-    np.testing.assert_array_equal(one, other)
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, method="direct"))
     assert_right(one, x, weights)
 
 
@@ -224,8 +221,7 @@ def test_every_number_of_rows(sweeps, taps):
 @pytest.mark.parametrize("taps", [(3, 3), (7, 5), (9, 9)])
 def test_every_boundary_of_dense_kernels(sweeps, taps, shape, mode):
     x, weights = image(shape, np.float32), weights_of(taps, "any")
-    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, cval=2.5, method="direct"))
-    np.testing.assert_array_equal(one, other)
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, cval=2.5, method="direct"))
     assert_right(one, x, weights, mode=mode, cval=2.5)
 
 
@@ -233,8 +229,7 @@ def test_every_boundary_of_dense_kernels(sweeps, taps, shape, mode):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_types_and_colours_of_dense_kernels(sweeps, dtype, channels):
     x, weights = image((30, 70, channels), dtype), weights_of((5, 5), "any") / 10
-    one, other = both(sweeps, lambda: numbasep.correlate(x, weights, axes=(0, 1), method="direct"))
-    np.testing.assert_array_equal(one, other)
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, axes=(0, 1), method="direct"))
     for channel in range(channels):
         assert_right(one[..., channel], x[..., channel], weights)
 
@@ -270,6 +265,5 @@ def test_few_taps_need_few_rows(sweeps):
     assert FEW_TAPS <= MOST_WRITTEN_OUT
     for taps in (3, 9):
         x, weights = image((70, 1024), np.float32), weights_of((taps, taps), "any")
-        one, other = both(sweeps, lambda x=x, w=weights: numbasep.correlate(x, w, method="direct"))
-        np.testing.assert_array_equal(one, other)
+        one = both(sweeps, lambda x=x, w=weights: numbasep.correlate(x, w, method="direct"))
         assert_right(one, x, weights)

@@ -85,10 +85,14 @@ def spread_weight(context: Any, builder: Any, kind: Any, weights: Any, at: Any, 
 
 
 def weigh(builder: Any, weight: Any, rows: list[Any], sums: list[Any]) -> list[Any]:
-    """`sums`, if there are any, plus `rows` times `weight`."""
-    if not sums:
-        return [builder.fmul(weight, row) for row in rows]
-    return [fused(builder, weight, row, old) for row, old in zip(rows, sums, strict=True)]
+    """`sums`, zeros if there are none, plus `rows` times `weight`.
+
+    A product alone would do for the first, but make negative zeros where the loops over any number of taps make none.
+    """
+    zero = ir.Constant(weight.type, [0.0] * weight.type.count)
+    return [
+        fused(builder, weight, row, old) for row, old in zip(rows, sums or [zero] * len(rows), strict=True)
+    ]
 
 
 def window_words(view: int) -> tuple[Callable[..., Any], ...]:
