@@ -70,6 +70,8 @@ def main(vector_bytes: int) -> None:
     large = rng.random((1500, 1501), np.float32)  # written past the caches
     for weights in (kernels()["short"], kernels()["dense"]):
         compare(large, weights)
+    for taps in ((3, 4), (5, 5), (6, 3)):  # few, in loops that are written out
+        compare(large[:300, :301].copy(), rng.standard_normal(taps))
     compare(large[:800, :700].copy(), np.full((47, 17), 1 / 799))  # as boxes
     x = rng.standard_normal((2, 20, 22, 5)).astype(np.float32)
     depthwise = rng.standard_normal((3, 3, 5, 1)).astype(np.float32)

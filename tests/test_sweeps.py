@@ -156,6 +156,22 @@ def test_outputs_past_the_caches(sweeps, columns, shift):
     np.testing.assert_array_equal(*results)
 
 
+@pytest.mark.parametrize("columns", [512, 528, 700])
+@pytest.mark.parametrize("shift", [0, 1, 5, 15])
+@pytest.mark.parametrize("method", ["separable", "direct"])
+def test_long_rows_of_any_alignment(method, shift, columns):
+    """Rows of many vectors are brought to alignment, also where they are not written past the caches."""
+    x, weights, rows = image((19, columns), np.float32), kernel(5), 19
+    target = np.full(rows * columns + 32, -1, np.float32)
+    output = target[shift : shift + rows * columns].reshape(rows, columns)
+    numbasep.correlate(x, weights, output=output, method=method, mode="wrap")
+    assert_right(output, x, weights, mode="wrap")
+    assert (target[:shift] == -1).all()
+    assert (target[shift + rows * columns :] == -1).all()
+    numbasep.correlate1d(x, weights[0], axis=0, output=output)
+    assert_right(output, x, weights[:1].T)
+
+
 @slides
 def test_zeros_have_the_same_sign(sweeps):
     x = np.zeros((24, 90), np.float32)

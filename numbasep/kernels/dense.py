@@ -166,9 +166,8 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
                 )  # fmt: skip
         straight = stride_out % lanes == 0  # all rows are aligned where one is
         stream = geometry[STREAM] and straight
-        ragged = (
-            1 if SLIDES and not stored and geometry[STREAM] and not straight else 0
-        )  # no two rows start alike
+        lines = geometry[STREAM] and not straight  # no two rows start alike
+        ragged = 1 if SLIDES and not stored and lines else 0
         divisor = like / like if stored else like  # what is stored later is divided then
         sweeps = kernels[SWEEP] and rows == geometry[STRIPE_ROWS]
         width = lanes
@@ -211,19 +210,8 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
                     )  # fmt: skip
             part = min(width, count - done)
             finish(
-                y,
-                target + done,
-                stride_out,
-                rows,
-                part,
-                stream,
-                ragged,
-                total,
-                divisor,
-                work,
-                work,
-                geometry[KEPT],
-            )
+                y, target + done, stride_out, rows, part, stream, ragged, total, divisor, work, work, geometry[KEPT],
+            )  # fmt: skip
             done += part
             width = lanes
             ragged = 2 if ragged else 0
