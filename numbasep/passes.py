@@ -19,7 +19,9 @@ FEW_ROWS = 8  # as many where columns have few taps, whose loops are written out
 FEW_TAPS = 7  # the most taps of such columns
 MOST_WRITTEN_OUT = 15  # the most taps of columns whose loops are written out
 WRITTEN_OUT = 1 << 16  # elements from which on they are, as that takes kernels of their own to be compiled
-WRITTEN_TAPS, WRITTEN_RUNS = 0.8, 0.3  # what taps and runs then cost, against loops over any number
+WRITTEN_RUNS = 0.3  # what a run of such a column costs, against loops over any number of taps
+SQUARES = range(3, 18, 2)  # taps along both axes of separable kernels whose loops are written out
+WRITTEN_SQUARE = 0.8  # what these cost
 MOST_WAYS = 12  # rows that may meet in one set of a first-level cache: more, and dense kernels pack them
 CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
 STRIPE_ROWS = 8  # what the kernels compute at a time that read the array itself
@@ -95,7 +97,7 @@ def dense_pass(shape: Pass, taps: float, runs: float, folded: bool, machine: Mac
     numbers = blocks * height * _blocks(shape.width, lanes)
     if is_written_out(shape, taps, runs, machine) and not folded:
         height = FEW_ROWS if shape.row_taps <= FEW_TAPS else height
-        taps, runs = taps * WRITTEN_TAPS, runs * WRITTEN_RUNS
+        runs = runs * WRITTEN_RUNS
     if folded:  # every row of a run is read twice and added up, for all rows of a block
         taps, runs = taps * (1 + 1 / height), runs * FOLDED_RUNS
     dense = Steps(calls=blocks, dense=numbers, dense_taps=numbers * taps, dense_runs=numbers * runs)
@@ -156,9 +158,11 @@ def _fused_pass(shape: Pass, groups: Sequence[Sequence[Part]], lanes: int) -> St
     taps = sum(part.rows for part in parts) + RUN_TAPS * (sum(part.row_runs for part in parts) - len(groups))
     stripes = shape.planes * _blocks(shape.rows, STRIPE_ROWS) * _blocks(shape.width, lanes)
     served = stripes * (taps + len(groups) * (STRIPE_ROWS - 1)) / STRIPE_ROWS
+    square = len(parts) == 1 and taps == columns and taps in SQUARES and shape.numbers >= WRITTEN_OUT
+    scale = stripes * WRITTEN_SQUARE if square else stripes
     return Steps(
         stripes=shape.planes * -(-shape.rows // STRIPE_ROWS),
-        fused=stripes * len(groups), fused_rows=stripes * taps, fused_columns=stripes * columns if columns > 1 else 0,
+        fused=scale * len(groups), fused_rows=scale * taps, fused_columns=scale * columns if columns > 1 else 0,
         converted=0 if shape.stored else served + shape.numbers,
     )  # fmt: skip
 

@@ -9,11 +9,11 @@ import numbasep
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
 from numbasep.backends import prepare
-from numbasep.backends.program import SQUARES
 from numbasep.kernels import dense, plane
 from numbasep.kernels.dense_words import FEW_TAPS, MOST_WRITTEN_OUT
 from numbasep.kernels.simd import VECTOR_BYTES
 from numbasep.kernels.stripes import SLIDES
+from numbasep.passes import SQUARES
 from tests import oracle
 
 slides = pytest.mark.skipif(not SLIDES, reason="no instruction takes a vector out of two adjacent ones")

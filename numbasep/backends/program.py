@@ -15,6 +15,7 @@ from ..kernels import geometry as g
 from ..kernels.dense_words import MOST_WRITTEN_OUT
 from ..kernels.simd import STEP_ROWS
 from ..operators import Factor, window_factor
+from ..passes import SQUARES
 
 Array = npt.NDArray[Any]
 _ONE = window_factor(np.ones(1))
@@ -44,11 +45,6 @@ class PlaneWeights:
     """(row taps, column taps)."""
     sparse: bool
     """Whether zero weights touch nothing."""
-
-
-SQUARES = range(
-    3, 18, 2
-)  # taps of kernels whose loops `kernels.sweeps` writes out: one machine code for each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
