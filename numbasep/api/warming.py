@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..passes import MOST_WRITTEN_OUT, SQUARES
 from ..problem import check_dtype, integer
 from . import convolve, filters, gaussian, gaussian_derivatives
 
 Array = npt.NDArray[Any]
 
 SMALL, LARGE = (64, 64), (1024, 1024)  # filtered by one thread; by several, from `cost.PARALLEL_WORK` on
-WRITTEN_OUT = (256, 256)  # from here on inner loops over few taps are written out
+FEW = (256, 256)  # `passes.WRITTEN_OUT` elements: loops over few taps are written out
 _BINOMIAL = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
 _TWO = np.add(*(np.outer(np.arange(1.0, 6.0) ** n, np.arange(2.0, 7.0) ** n) for n in (1, 2)))
 _DENSE = np.arange(49.0).reshape(7, 7) % 5
@@ -29,12 +30,12 @@ def _zeros(dtype: np.dtype[Any], shape: tuple[int, ...] = SMALL) -> Array:
 
 
 def _few_taps(dtype: np.dtype[Any]) -> None:
-    for taps in range(3, 18, 2):
+    for taps in SQUARES:
         weights = np.arange(1.0, taps + 1)
-        convolve.convolve(_zeros(dtype, WRITTEN_OUT), np.outer(weights, weights), method="separable")
-        if taps <= 15:
+        convolve.convolve(_zeros(dtype, FEW), np.outer(weights, weights), method="separable")
+        if taps <= MOST_WRITTEN_OUT:
             dense = np.add.outer(weights, weights) ** 3
-            convolve.convolve(_zeros(dtype, WRITTEN_OUT), dense, method="direct")
+            convolve.convolve(_zeros(dtype, FEW), dense, method="direct")
 
 
 def _separable(dtype: np.dtype[Any]) -> None:
