@@ -74,6 +74,8 @@ class PlanePass:
     """(sources, 1 + period): divisor and boundary value."""
     normal: Array
     """What a normalised convolution divides by: see `kernels.valid`."""
+    outside: Array
+    """(terms, period): what the vertical pass of a separable kernel sums up beyond a constant boundary."""
     tasks: int
     """Tiles by strips by planes."""
     batch: int
@@ -109,7 +111,7 @@ class PlanePass:
         raw = [np.empty((count, size), np.uint8) for size in (self.raw_in, self.raw_out)]
         block = make_block([
             self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
-            program.shifts, program.lines, program.line_weights, self.edges, self.normal,
+            program.shifts, program.lines, program.line_weights, self.edges, self.normal, self.outside,
             work, tables[:count], tables[count:], *raw,
         ])  # fmt: skip
         return block, buffer, raw

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from ..kernels.dense_words import DENSE_ROWS, FEW_ROWS, FEW_TAPS
 from ..kernels.memory import Storage
 from ..kernels.simd import STEP_ROWS, VECTOR_BYTES
 from ..kernels.valid import AS_STORED
-from ..passes import WRITTEN_OUT
+from ..passes import WRITTEN_OUT, pays_as_boxes
 from . import threads
 from .edges import Edges, Ends, dense_ends, direct_edges
 from .layout import OuterAxis, Planes, outer_table, plain_window
@@ -79,6 +80,12 @@ class _Pass:
         """The taps of each column of a dense kernel, all alike; 0 where loops over them are not written out."""
         regular = self.dense and self.sources == 1 and self.elements >= WRITTEN_OUT
         return self.program.columns(self.planes.inner) if regular else 0
+
+    @property
+    def boxed(self) -> bool:
+        """Whether equal taps are summed as boxes (`kernels.boxes`)."""
+        numbers = self.planes.rows.size_out * self.planes.columns.size_out * self.planes.inner
+        return self.program.boxes and pays_as_boxes(plain_window(self.planes.rows).taps, numbers)
 
     @property
     def written_out(self) -> int:
@@ -197,6 +204,9 @@ def prepare_pass(
         planes, program, math.prod(table.offsets_out.size for table in tables), len(sources),
         storage_of(dtype_in), storage_of(dtype_out, cast), compute, views,
     )  # fmt: skip
+    if not wanted.dense and not wanted.boxed and not os.environ.get("OLD"):
+        from .separable import prepare_separable
+        return prepare_separable(wanted, tables, outer_taps, origins, constants, workers, normal, read_next)
     missing = any((table.offsets_in == g.OUTSIDE_PLANE).any() for table in tables)
     rows = _find_rows(wanted, constants, missing=missing)
     program = wanted.executed
@@ -225,6 +235,7 @@ def prepare_pass(
         edges=beyond.table if beyond else np.zeros(0, np.int64),
         constants=constants.astype(compute),
         normal=np.array(normal, compute),
+        outside=np.zeros(0, compute),
         tasks=tasks,
         batch=batch,
         threads=min(parts.threads, tasks) or 1,

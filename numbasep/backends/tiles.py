@@ -35,10 +35,10 @@ def workspace(
     window = plain_window(planes.rows).taps + STEP_ROWS - 1
     block = line * max(BLOCK_COLUMNS, LINE_COLUMNS)
     slack = (taps - 1) * inner + 2 * block + (STEP_ROWS * inner if program.boxes else 0)
-    ring_stride = _skew(round_up(tile * inner + slack, block), line)
+    ring_stride = skew(round_up(tile * inner + slack, block), line)
     segment = _segment_columns(tile, taps, inner)
-    scratch_stride = _skew(round_up(segment * inner + slack, block), line)
-    result_stride = _skew(round_up(segment * inner, block) + block, line)
+    scratch_stride = skew(round_up(segment * inner + slack, block), line)
+    result_stride = skew(round_up(segment * inner, block) + block, line)
     blocks = window // STEP_ROWS if program.boxes else 0
     sizes = {
         g.RING: ring_rows * ring_stride,
@@ -81,10 +81,10 @@ def dense_workspace(
     """As `workspace`, for a pass of a dense kernel whose sources have `ring_rows` packed rows each."""
     taps, inner = plain_window(planes.columns).taps, planes.inner
     window = plain_window(planes.rows).taps + STEP_ROWS - 1
-    ring_stride = _skew(round_up((tile + taps - 1) * inner + 2 * line, line), line)
+    ring_stride = skew(round_up((tile + taps - 1) * inner + 2 * line, line), line)
     segment = _segment_columns(tile, taps, inner)
-    result_stride = _skew(round_up(segment * inner + line, line), line)
-    ends_stride = _skew(round_up(ends.width + line, line), line) if ends else 0
+    result_stride = skew(round_up(segment * inner + line, line), line)
+    ends_stride = skew(round_up(ends.width + line, line), line) if ends else 0
     sizes = {
         g.RING: ring_rows * sources * ring_stride + line,
         g.ENDS: window * sources * ends_stride + line,
@@ -102,7 +102,7 @@ def dense_workspace(
     return places, at
 
 
-def _skew(stride: int, line: int) -> int:
+def skew(stride: int, line: int) -> int:
     """An odd number of vectors: rows then never share their cache sets."""
     return stride if stride // line % 2 else stride + line
 

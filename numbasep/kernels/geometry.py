@@ -61,8 +61,13 @@ are ordinary planes.  All distances count elements, not bytes.
     KEPT,  # where the last vectors of a stripe's rows stand, whose rest is still to be written (`streams`)
     FOLD,  # 1 or -1: columns are added to their mirror images, or subtracted from them, before taps weigh them
     ENDS_STRIDE,  # elements at ENDS for what a row's window needs there of it and beyond its edges
+    SUMS_STRIDE,  # elements from one row buffer at SUMS to the next
+    TERM_STRIDE,  # and from those of one term to those of the next
+    LAST_BLOCK,  # element of a row where the last block of vectors begins that lies in it
+    PACKED,  # 0, or taps along the columns that packed rows are extended for
+    CONSTANT_ROWS,  # where rows of the boundary value stand, one for each source; 0: there are none
     GEOMETRY,  # number of entries
-) = range(55)
+) = range(60)
 
 # kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
 (
@@ -82,8 +87,15 @@ are ordinary planes.  All distances count elements, not bytes.
     LIST,  # where these stand
     BLOCK_SUMS_OF,  # all sums of blocks of them that are due
     SWEEP,  # what STRIPE leaves to it (`sweeps`)
+    VERTICAL,
+    VERTICAL_SHARE,
+    EDGE_ROW,  # the same for single rows
+    EDGE_ROW_SHARE,
+    FILL,
+    HORIZONTAL,
+    SEGMENT_PASS,  # both passes over a segment
     KERNELS,
-) = range(17)
+) = range(24)
 
 # Tables of a pass in one block (`tables`); behind NORMAL, one row for each thread
 (
@@ -98,12 +110,13 @@ are ordinary planes.  All distances count elements, not bytes.
     LINE_WEIGHTS,
     EDGES,
     NORMAL,
+    OUTSIDE_SUMS,  # (terms, period): what the vertical pass sums up beyond a constant boundary
     WORK,
     ROW_TABLES,
     SOURCE_TABLES,
     RAW_IN,
     RAW_OUT,
-) = range(16)
+) = range(17)
 
 # terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program; ROW_BOX and
 # COLUMN_BOX say that its one run, or its taps along rows, are many equal weights side by side (`boxes`).  Kernels

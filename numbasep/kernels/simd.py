@@ -43,7 +43,7 @@ VECTOR_BYTES = _host_vector_bytes(_FEATURES)
 FUSES = not _X86 or "fma" in _FEATURES  # otherwise LLVM would call a function for every number
 HALVES = not _X86 or "f16c" in _FEATURES  # whether there are instructions for float16
 LINE_BYTES = 64  # of the memory
-REGISTERS = 32 if VECTOR_BYTES in (16, 64) else 16
+REGISTERS = 32 if VECTOR_BYTES == 64 or not _X86 or "avx512vl" in _FEATURES else 16
 LANES32 = VECTOR_BYTES // 4
 LANES64 = VECTOR_BYTES // 8
 

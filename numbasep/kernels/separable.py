@@ -1,0 +1,339 @@
+"""Separable kernel: sums of terms, each taps down the rows by taps along the columns, in one pass over an array.
+
+    y[i, j] = sum over terms t, taps k, l of v[t, k] * h[t, l] * x[i + k, j + l]
+
+ROWS output rows at a time, a segment of columns at a time: `vertical` sums rows into short row buffers in the
+first-level cache, `fill_ends` continues these beyond the edges of the array, and `horizontal` sums along them and writes
+the output.  A boundary repeats columns, so it may be applied to the sums of the vertical pass.
+
+A task is a tile of columns by a strip of rows of one output plane.  Every output element is written with the same
+operations in the same order whatever the tasks, so results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.core import config
+
+from .geometry import (
+    COLUMN_FIRST,
+    COLUMN_STRIDE_IN,
+    COLUMN_STRIDE_OUT,
+    COLUMN_TAPS,
+    COLUMNS_IN,
+    COLUMNS_OUT,
+    CONSTANT_ROWS,
+    EDGE_LAST,
+    EDGE_ROW,
+    EDGES,
+    ENDS,
+    FETCHED,
+    FILL,
+    FIRST_RUN,
+    HORIZONTAL,
+    INNER,
+    KERNELS,
+    LAST_BLOCK,
+    LINE_WEIGHTS,
+    LINES_OF_TAPS,
+    NORMAL,
+    OUTER,
+    OUTER_SOURCES,
+    OUTSIDE_PLANE,
+    OUTSIDE_SUMS,
+    PACK,
+    PACKED,
+    RAW_IN,
+    RAW_OUT,
+    RING,
+    RING_STRIDE,
+    ROW_BOUNDARY,
+    ROW_FIRST,
+    ROW_STRIDE_IN,
+    ROW_STRIDE_OUT,
+    ROW_TABLES,
+    ROW_TAPS,
+    ROWS_IN,
+    ROWS_OUT,
+    RUN_STOP,
+    RUNS,
+    SEGMENT,
+    SEGMENT_PASS,
+    SHARE_TERM,
+    SIZES,
+    SOURCE_TABLES,
+    SOURCES,
+    STREAM,
+    STRIP,
+    STRIPS,
+    SUMS,
+    SUMS_STRIDE,
+    TERM_STRIDE,
+    TERMS,
+    TILE,
+    TILES,
+    VERTICAL,
+    VIEW,
+    VIEWS,
+    WEIGHTS,
+    WORK,
+)
+from .horizontal import horizontal_pass
+from .jit import address, inlined, kernel
+from .memory import Storage, misalignment
+from .places import locate_source, locate_target
+from .rows import index_of, packer
+from .simd import LINE_BYTES, call, peek, poke
+from .tables import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
+from .valid import AS_STORED, BOTH, PRESENCE, VALUES, view_row
+from .vertical import ROWS, edge_pass, vertical_pass
+
+
+@inlined
+def sum_rows(kernels, x, table, whole, rows, first, last, count, geometry, terms, term, runs, weights, work, target):
+    """The vertical pass of one term for a block of rows: `count` numbers from element `first` of the rows on."""
+    start, stop = terms[term, FIRST_RUN], terms[term, RUN_STOP]
+    share = 1 if geometry[SHARE_TERM] and term >= geometry[SHARE_TERM] else 0
+    if whole:
+        call(kernels[VERTICAL + share], (
+            x, table, first, last, count, runs, start, stop, weights, work, target, geometry[SUMS_STRIDE],
+        ))  # fmt: skip
+    else:
+        window = geometry[ROW_TAPS] + ROWS - 1
+        for r in range(rows):
+            call(kernels[EDGE_ROW + share], (
+                x, table, r, first, last, count, runs, start, stop, weights, window, geometry[CONSTANT_ROWS],
+                geometry[RING_STRIDE], work, target + r * geometry[SUMS_STRIDE],
+            ))  # fmt: skip
+
+
+@kernel
+def fill_ends(work, buffer, first, low, high, stop, other, other_low, rows, geometry, edges, outside):
+    """Columns [first, low) and [high, stop) of row buffers, which lie beyond the edges, from where the boundary says.
+
+    ``work[buffer]`` is column `first`; columns [low, high) are summed there.  ``work[other]`` is column `other_low` of
+    sums of the other end of the row.  `outside` is what the vertical pass sums up beyond a constant boundary.
+    """
+    inner, size, stride = geometry[INNER], geometry[COLUMNS_IN], geometry[SUMS_STRIDE]
+    period = outside.size
+    for side in range(2):
+        begin, end = (first, min(low, stop)) if side == 0 else (max(high, first), stop)
+        for column in range(begin, end):
+            if column < 0:
+                source = peek(edges, column - geometry[COLUMN_FIRST])
+            else:
+                source = peek(edges, geometry[EDGE_LAST] + column - size)
+            to = buffer + (column - first) * inner
+            if source < 0:
+                for r in range(rows):
+                    for j in range(inner):
+                        poke(work, to + r * stride + j, outside[j % period])
+                continue
+            if low <= source < high:
+                at = buffer + (source - first) * inner
+            else:
+                at = other + (source - other_low) * inner
+            for r in range(rows):
+                for j in range(inner):
+                    poke(work, to + r * stride + j, peek(work, at + r * stride + j))
+
+
+@inlined
+def other_end(first, low, high, stop, geometry, edges):
+    """The range of columns that columns beyond the edges repeat, and that are not among [low, high)."""
+    least, most = geometry[COLUMNS_IN], -1
+    for side in range(2):
+        begin, end = (first, min(low, stop)) if side == 0 else (max(high, first), stop)
+        shift = -geometry[COLUMN_FIRST] if side == 0 else geometry[EDGE_LAST] - geometry[COLUMNS_IN]
+        for column in range(begin, end):
+            source = peek(edges, shift + column)
+            if source >= 0 and not low <= source < high:
+                least, most = min(least, source), max(most, source)
+    return least, most + 1
+
+
+@kernel
+def filter_segment(kernels, x, table, whole, rows, column, columns, at, block, constants, thread, y, target):
+    """`columns` columns from column `column` on of `rows` output rows.
+
+    They are summed together if `whole`, otherwise one by one, as rows of their windows may lie beyond a constant
+    boundary.  `at` is where column `column` of packed rows stands.
+    """
+    geometry = integers(block, SIZES)
+    terms, runs, weights = integer_rows(block, TERMS), integer_rows(block, RUNS), numbers(block, WEIGHTS, constants)
+    lines, line_weights = integer_rows(block, LINES_OF_TAPS), numbers(block, LINE_WEIGHTS, constants)
+    edges, normal, outside = integers(block, EDGES), numbers(block, NORMAL, constants), numbers(block, OUTSIDE_SUMS, constants)
+    work, raw = number_row(block, WORK, thread, constants), byte_row(block, RAW_OUT, thread)
+    inner, size = geometry[INNER], geometry[COLUMNS_IN]
+    period = outside.size // terms.shape[0]
+    first = column + geometry[COLUMN_FIRST]
+    stop = first + columns + geometry[COLUMN_TAPS] - 1
+    low = high = first  # no column inside the array is needed
+    if geometry[PACKED]:
+        high = stop
+    elif stop > 0 and first < size:
+        low, high = max(first, 0), min(stop, size)
+    least, most = (0, 0) if geometry[PACKED] else other_end(first, low, high, stop, geometry, edges)
+    for term in range(terms.shape[0]):
+        buffer = geometry[SUMS] + term * geometry[TERM_STRIDE]
+        if low < high:
+            start = at if geometry[PACKED] else low * inner
+            last = start + (high - low) * inner if geometry[PACKED] else geometry[LAST_BLOCK]
+            sum_rows(
+                kernels, x, table, whole, rows, start, last, (high - low) * inner, geometry, terms, term, runs, weights, work,
+                buffer + (low - first) * inner,
+            )  # fmt: skip
+        if least < most:
+            sum_rows(
+                kernels, x, table, whole, rows, least * inner, geometry[LAST_BLOCK], (most - least) * inner, geometry, terms,
+                term, runs, weights, work, geometry[ENDS],
+            )  # fmt: skip
+        if first < low or high < stop:
+            call(kernels[FILL], (
+                work, buffer, first, low, high, stop, geometry[ENDS], least, rows, geometry, edges,
+                outside[term * period : (term + 1) * period],
+            ))  # fmt: skip
+    below = -1
+    if geometry[FETCHED] and whole:
+        newest = table[geometry[ROW_TAPS] + ROWS - 2]
+        below = (newest + geometry[ROW_STRIDE_IN] + low * inner) * geometry[FETCHED]
+    call(kernels[HORIZONTAL], (
+        x, below, work, geometry[SUMS], rows, columns * inner, terms, geometry[SHARE_TERM], lines, line_weights, geometry,
+        constants[0, 0], normal, raw, y, target, geometry[ROW_STRIDE_OUT],
+    ))  # fmt: skip
+
+
+@kernel
+def locate_window(first, needed, window, sources, n_sources, geometry, table):
+    """Where the rows of a block's window start in `x`, OUTSIDE_PLANE beyond a constant boundary; whether all are inside.
+
+    The rest of the `window` rows, for output rows beyond the last, repeats a row.
+    """
+    inside = True
+    for k in range(window):
+        row = index_of(first + min(k, needed - 1), geometry[ROWS_IN], geometry[ROW_BOUNDARY])
+        for source in range(n_sources):
+            missing = row < 0 or sources[source] == OUTSIDE_PLANE
+            inside = inside and not missing
+            table[source * window + k] = OUTSIDE_PLANE if missing else sources[source] + row * geometry[ROW_STRIDE_IN]
+    return inside
+
+
+@inlined
+def pack_rows(kernels, x, first_row, packed, needed, window, sources, n_sources, column, wide, geometry, constants, raw, work):
+    """Rows [packed, needed) of every source to the ring of packed rows."""
+    for k in range(packed, needed):
+        for source in range(n_sources):
+            at = geometry[RING] + (source * window + k % window) * geometry[RING_STRIDE]
+            call(kernels[PACK], (
+                x, sources[source], first_row + k, column, wide, geometry, constants[source], raw, work, at,
+            ))  # fmt: skip
+            if geometry[VIEWS]:
+                presence = geometry[VIEWS] == PRESENCE or (geometry[VIEWS] == BOTH and 2 * source >= n_sources)
+                call(kernels[VIEW], (work, at, wide * geometry[INNER], int(presence)))
+
+
+@kernel
+def filter_separable_tile(kernels, x, y, task, thread, block, constants):
+    """One task: a strip of rows by a tile of columns of one output plane."""
+    geometry, outer, outer_taps = integers(block, SIZES), integers(block, OUTER), integer_rows(block, OUTER_SOURCES)
+    work = number_row(block, WORK, thread, constants)
+    table, sources = integer_row(block, ROW_TABLES, thread), integer_row(block, SOURCE_TABLES, thread)
+    tiles, strips, n_sources = geometry[TILES], geometry[STRIPS], geometry[SOURCES]
+    column = (task % tiles) * geometry[TILE]
+    row = (task // tiles) % strips * geometry[STRIP]
+    plane = task // (tiles * strips)
+    columns = min(geometry[TILE], geometry[COLUMNS_OUT] - column)
+    last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
+    for source in range(n_sources):
+        sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
+    target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
+    window, taps = geometry[ROW_TAPS] + ROWS - 1, geometry[ROW_TAPS]
+    source_memory = number_bytes(block, WORK, thread, constants) if geometry[PACKED] else x
+    if geometry[CONSTANT_ROWS]:
+        for source in range(n_sources):
+            at, period = geometry[CONSTANT_ROWS] + source * geometry[RING_STRIDE], constants.shape[1] - 1
+            for j in range(geometry[RING_STRIDE]):
+                poke(work, at + j, constants[source, 1 + j % period])
+    packed = 0
+    for i in range(row, last_row, ROWS):
+        done, rows = i - row, min(ROWS, last_row - i)
+        whole, needed = True, rows + taps - 1
+        if geometry[PACKED]:
+            pack_rows(
+                kernels, x, row + geometry[ROW_FIRST], max(packed, done), done + needed, window, sources, n_sources,
+                column + geometry[COLUMN_FIRST], columns + geometry[PACKED] - 1, geometry, constants,
+                byte_row(block, RAW_IN, thread), work,
+            )  # fmt: skip
+            packed = done + needed
+            for source in range(n_sources):
+                for k in range(window):
+                    slot = source * window + (done + min(k, needed - 1)) % window
+                    table[source * window + k] = geometry[RING] + slot * geometry[RING_STRIDE]
+        elif not locate_window(i + geometry[ROW_FIRST], needed, window, sources, n_sources, geometry, table):
+            whole = False
+        if kernels[EDGE_ROW] and rows < ROWS:
+            whole = False
+        here, first, part = target + i * geometry[ROW_STRIDE_OUT], 0, geometry[SEGMENT]
+        if geometry[STREAM]:  # the others begin at aligned vectors
+            part += -misalignment(y, here * geometry[STREAM]) % LINE_BYTES // (geometry[STREAM] * geometry[INNER])
+        while first < columns:
+            call(kernels[SEGMENT_PASS], (
+                kernels, source_memory, table, whole, rows, column + first, min(part, columns - first),
+                first * geometry[INNER], block, constants, thread, y, here + first * geometry[COLUMN_STRIDE_OUT],
+            ))  # fmt: skip
+            first += part
+            part = geometry[SEGMENT]
+
+
+@functools.cache
+def kernel_addresses(
+    compute: np.dtype[Any],
+    storage_in: Storage,
+    storage_out: Storage,
+    *,
+    packed: bool,
+    single_rows: bool,
+    view: int = AS_STORED,
+    share: bool = False,
+) -> tuple[Any, Any]:
+    """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn.
+
+    Kernels that a pass never calls are not compiled.
+    """
+    number = numba.from_dtype(compute)
+    line, constants = types.Array(number, 1, "C"), types.Array(number, 2, "C")
+    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
+    pairs, n = types.Array(types.int64, 2, "C"), types.int64
+    at: list[Any] = [0] * KERNELS
+    summed = Storage(f"f{compute.itemsize}") if packed else storage_in
+    views = [AS_STORED] if packed else [VALUES, PRESENCE] if view == BOTH else [view]
+    for i, seen in enumerate(views):
+        at[VERTICAL + i] = address(
+            vertical_pass(summed, seen), (memory, whole, n, n, n, pairs, n, n, line, line, n, n)
+        )
+        if single_rows:
+            at[EDGE_ROW + i] = address(
+                edge_pass(summed, seen), (memory, whole, n, n, n, n, pairs, n, n, line, n, n, n, line, n)
+            )
+    if packed:
+        at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
+        at[VERTICAL + 1], at[EDGE_ROW + 1] = at[VERTICAL], at[EDGE_ROW]
+    else:
+        at[FILL] = address(fill_ends, (line, n, n, n, n, n, n, n, n, whole, whole, line))
+    if packed and view:
+        at[VIEW] = address(view_row, (line, n, n, n))
+    at[HORIZONTAL] = address(
+        horizontal_pass(storage_out, share=share),
+        (memory, n, line, n, n, n, pairs, n, pairs, line, whole, number, line, memory, memory, n, n),
+    )
+    at[SEGMENT_PASS] = address(
+        filter_segment, (whole, memory, whole, n, n, n, n, n, whole, constants, n, memory, n)
+    )
+    tile = address(filter_separable_tile, (whole, memory, memory, n, n, whole, constants))
+    return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

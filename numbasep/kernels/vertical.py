@@ -1,0 +1,174 @@
+"""Vertical pass: sums of weighted rows, a block of output rows at a time, straight from the array.
+
+    s[r, j] = sum over k of w[k] * x[r + k, j]        for ROWS rows r at once
+
+ROWS x VECTORS sums stay in registers.  Every vector that is loaded, and converted, serves all ROWS rows.  The sums are
+written to short rows in the workspace, which `horizontal` reads.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from .blocks import BlockWords, items_of, pack_items
+from .geometry import OUTSIDE_PLANE, RUN_LENGTH, RUN_ROW, RUN_SHIFT, RUN_WEIGHTS
+from .jit import kernel, named
+from .memory import Storage, _decode_vector, _load_first_twin, _memory
+from .simd import LLVM_TYPES, REGISTERS, fused, lanes_of, peek, pointer_to, spread, word
+from .valid import emit_view, view_twin
+
+ROWS, VECTORS = (8, 2) if REGISTERS == 32 else (4, 2)
+
+_INT = ir.IntType(64)
+
+
+def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
+    """The word that adds a run of weighted rows to a block of `rows` x `vectors` sums."""
+
+    def emit(typingctx: Any, sums: Any, x: Any, table: Any, row: Any, offset: Any, storage: Any, weights: Any, first: Any, taps: Any) -> Any:  # fmt: skip
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            sums_in, memory, table_, row_, offset_, _, weights_, first_, taps_ = args
+            kind = sums_in.type.element
+            raw = ir.VectorType(LLVM_TYPES[storage.element], kind.count)
+            slots = [cgutils.alloca_once_value(builder, item) for item in items_of(builder, sums_in)]
+
+            def load(k: Any) -> list[Any]:
+                """The vectors of row `k` of the block's window."""
+                index = builder.add(row_, k)
+                at = builder.load(pointer_to(context, builder, sig.args[2], table_, index, _INT), align=8)
+                pointer = _memory(context, builder, memory, builder.add(at, offset_), storage.element, raw)
+                parts = [builder.gep(pointer, [_INT(c)]) for c in range(vectors)]
+                loaded = [builder.load(part, align=1) for part in parts]
+                return [emit_view(builder, _decode_vector(builder, storage, v, kind), view) for v in loaded]
+
+            def weight(k: Any) -> Any:
+                at = pointer_to(context, builder, sig.args[6], weights_, builder.add(first_, k), kind.element)
+                return spread(builder, builder.load(at), kind.count)
+
+            def add(loaded: list[Any], r: int, w: Any) -> None:
+                for c, vector in enumerate(loaded):
+                    slot = slots[r * vectors + c]
+                    builder.store(fused(builder, w, vector, builder.load(slot)), slot)
+
+            def few(n: int) -> None:
+                """All taps written out."""
+                taps_of = [weight(_INT(k)) for k in range(n)]
+                for k in range(n + rows - 1):
+                    loaded = load(_INT(k))
+                    for r in range(max(0, k - n + 1), min(rows, k + 1)):
+                        add(loaded, r, taps_of[k - r])
+
+            def many() -> None:
+                """The first rows serve the first sums only, the last rows the last ones."""
+                for k in range(rows - 1):
+                    loaded = load(_INT(k))
+                    for r in range(k + 1):
+                        add(loaded, r, weight(_INT(k - r)))
+                with cgutils.for_range_slice(builder, _INT(rows - 1), taps_, _INT(1)) as (k, _):
+                    loaded = load(k)
+                    for r in range(rows):
+                        add(loaded, r, weight(builder.sub(k, _INT(r))))
+                for k in range(rows - 1):
+                    behind = builder.add(taps_, _INT(k))
+                    loaded = load(behind)
+                    for r in range(k + 1, rows):
+                        add(loaded, r, weight(builder.sub(behind, _INT(r))))
+
+            end = builder.append_basic_block("weighed")
+            otherwise = builder.append_basic_block("many")
+            switch = builder.switch(taps_, otherwise)
+            for n in range(1, rows):
+                block = builder.append_basic_block(f"taps_{n}")
+                switch.add_case(_INT(n), block)
+                builder.position_at_end(block)
+                few(n)
+                builder.branch(end)
+            builder.position_at_end(otherwise)
+            many()
+            builder.branch(end)
+            builder.position_at_end(end)
+            return pack_items(builder, sums_in.type, [builder.load(slot) for slot in slots])
+
+        whole = types.int64
+        return sums(sums, x, table, whole, whole, storage, weights, whole, whole), codegen
+
+    def twin(sums, x, table, row, offset, storage, weights, first, taps):  # noqa: ANN001, ANN202
+        total = sums.copy()
+        count = total.shape[1] // vectors
+        for r in range(rows):
+            for k in range(taps):
+                for c in range(vectors):
+                    part = slice(c * count, (c + 1) * count)
+                    seen = _load_first_twin(x, table[row + r + k] + offset + c * count, count, storage, total.dtype.type(0))
+                    total[r, part] = weights[first + k] * view_twin(seen, view) + total[r, part]
+        return total
+
+    return word(twin)(emit)
+
+
+@functools.cache
+def vertical_pass(storage: Storage, view: int) -> Any:
+    """The kernel that sums rows of one kind of storage, all of which lie in the array."""
+    block = BlockWords(ROWS, VECTORS)
+    zero_block, write_block = block.zero, block.write
+    weigh_rows = _weigh(ROWS, VECTORS, view)
+
+    @kernel
+    @named(f"{storage.suffix}_{view}")
+    def sum_rows(x, table, first, last, count, runs, start, stop, weights, work, target, stride):
+        """``work[target + r * stride + j]`` for ROWS rows r and `count` numbers j, the sums of ``runs[start:stop]``.
+
+        Rows are read from element `first` on; none is read beyond element `last` + ROWS vectors, so that the last block
+        may overlap the one before.
+        """
+        like = work[0]
+        width = VECTORS * lanes_of(work)
+        for j in range(0, count, width):
+            at = min(first + j, last)
+            total = zero_block(like)
+            for run in range(start, stop):
+                total = weigh_rows(
+                    total, x, table, runs[run, RUN_ROW], at + runs[run, RUN_SHIFT], storage, weights,
+                    runs[run, RUN_WEIGHTS], runs[run, RUN_LENGTH],
+                )  # fmt: skip
+            write_block(work, target + at - first, stride, total)
+
+    return sum_rows
+
+
+@functools.cache
+def edge_pass(storage: Storage, view: int) -> Any:
+    """The kernel for single rows, of whose window rows may lie beyond a constant boundary."""
+    block = BlockWords(1, VECTORS)
+    zero_line, write_line, read_line, fma_line = block.zero, block.write, block.read, block.fma
+    weigh_row = _weigh(1, VECTORS, view)
+
+    @kernel
+    @named(f"{storage.suffix}_{view}")
+    def sum_row(x, table, row, first, last, count, runs, start, stop, weights, window, constants, pitch, work, target):
+        """As `sum_rows` for row `row` of the block; rows of source s at OUTSIDE_PLANE are ``constants + s * pitch``."""
+        like = work[0]
+        width = VECTORS * lanes_of(work)
+        for j in range(0, count, width):
+            at = min(first + j, last)
+            total = zero_line(like)
+            for run in range(start, stop):
+                here, weight = row + runs[run, RUN_ROW], runs[run, RUN_WEIGHTS]
+                for k in range(runs[run, RUN_LENGTH]):
+                    if peek(table, here + k) == OUTSIDE_PLANE:
+                        outside = read_line(work, constants + here // window * pitch, 0)
+                        total = fma_line(peek(weights, weight + k), outside, total)
+                    else:
+                        total = weigh_row(
+                            total, x, table, here + k, at + runs[run, RUN_SHIFT], storage, weights, weight + k, 1
+                        )
+            write_line(work, target + at - first, 0, total)
+
+    return sum_row
