@@ -23,8 +23,7 @@ from numbasep.backends.extent import largest_magnitude
 from numbasep.execute import run_plan
 from numbasep.factor import forms, recursion
 from numbasep.facts import kernel_facts
-from numbasep.kernels.simd import VECTOR_BYTES
-from numbasep.kernels.stripes import SLIDES
+from numbasep.kernels.simd import REGISTERS, VECTOR_BYTES
 from numbasep.machine import REFERENCE, Machine, Steps, Table
 from numbasep.operators import Operator
 from numbasep.overlap import tiling
@@ -135,7 +134,7 @@ def _measure(threads: int) -> Machine:
         REFERENCE,
         name=f"{cpu}, {threads} threads, calibrated {time.strftime('%Y-%m-%d')}",
         threads=threads,
-        fuses=bool(SLIDES),
+        registers=REGISTERS,
         lanes=(VECTOR_BYTES / 4, VECTOR_BYTES / 8),
         call_seconds=call,
     )

@@ -184,7 +184,7 @@ def steps_seconds(
     threads = thread_count(problem, machine)
     if problem.pixels * (operations + 4) < PARALLEL_WORK:
         threads = 1
-    fused = steps.fused + steps.turned > 0 and not steps.packed
+    fused = steps.vertical > 0 and not steps.packed
     spread = one / threads + machine.copy_seconds(moved, threads, fused=fused)
     if threads > 1:
         fixed += machine.thread_seconds * halves * (steps.passes + 1)

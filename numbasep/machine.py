@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from numbasep import reference
+from numbasep.target import host_target
 
 Table = tuple[tuple[float, float], ...]
 T = TypeVar("T")
 
-FORMAT = 3  # of the calibration file
+FORMAT = 4  # of the calibration file
 DIRECTORY_VARIABLE = "NUMBASEP_CACHE_DIR"
 
 
@@ -70,22 +71,16 @@ class Steps(NamedTuple):
     """Sums of any number of equal taps down columns."""
     column_boxes: float = 0.0
     """Sums of any number of equal taps along rows."""
-    fused: float = 0.0
-    """Numbers of output, of passes that read the array itself."""
-    fused_rows: float = 0.0
-    """Their multiply-adds down columns."""
-    fused_columns: float = 0.0
-    """Their multiply-adds along rows."""
-    stripes: float = 0.0
-    """Stripes of rows that are filtered straight from the array, for each term that is turned once more."""
-    turned: float = 0.0
-    """Numbers of output of these: they are turned back."""
-    turned_sums: float = 0.0
-    """Numbers of sums that are turned before."""
-    turned_rows: float = 0.0
+    blocks: float = 0.0
+    """Blocks of rows that a segment of columns is summed for, straight from the array."""
+    vertical: float = 0.0
+    """Numbers of the vertical sums of these."""
+    vertical_taps: float = 0.0
     """Multiply-adds of these sums."""
-    turned_columns: float = 0.0
-    """Multiply-adds between the turns."""
+    horizontal: float = 0.0
+    """Numbers of output that are summed along rows of vertical sums."""
+    horizontal_taps: float = 0.0
+    """Multiply-adds of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +91,8 @@ class Machine:
     """What was measured: shown in plans."""
     threads: int
     """Threads a call may use when the caller names no number."""
-    fuses: bool
-    """Whether the processor has what the kernels need that read the array itself."""
+    registers: int
+    """Vector registers of the processor (`numbasep.target`)."""
     lanes: tuple[float, float]
     """Numbers of a vector."""
     call_seconds: float
@@ -141,14 +136,16 @@ class Machine:
         return interpolate(self.fft_seconds[double], points)
 
 
-def _shipped() -> Machine:
-    """The constants of `numbasep.reference` as a Machine."""
-    fields: dict[str, Any] = dict(reference.FIELDS)
-    fields["steps"] = tuple(Steps(**units) for units in reference.STEPS)
-    return Machine(**fields)
+def shipped(vector_bytes: int) -> Machine:
+    """The constants of `numbasep.reference` for vectors of so many bytes, or of the next width that it knows."""
+    known = sorted(reference.CONSTANTS)
+    nearest = next((width for width in known if width >= vector_bytes), known[-1])
+    steps, fields = reference.CONSTANTS[nearest]
+    made = {**fields, "steps": tuple(Steps(**units) for units in steps)}
+    return Machine(**made)
 
 
-REFERENCE = _shipped()
+REFERENCE = shipped(host_target().vector_bytes)
 
 
 def interpolate(table: Table, x: float) -> float:
@@ -296,14 +293,14 @@ def load(threads: int) -> Machine | None:
 
 def _machine_from(fields: dict[str, Any]) -> Machine:
     """A Machine from parsed JSON, every number positive and finite."""
-    plain = ("name", "threads", "fuses")
+    plain = ("name", "threads", "registers")
     made = {name: value if name in plain else _frozen(value) for name, value in fields.items()}
     made["steps"] = tuple(Steps(*units) for units in made["steps"])
     machine = Machine(**made)
     if type(machine.threads) is not int or machine.threads < 1:
         raise ValueError(f"threads must be a positive integer, got {machine.threads!r}")
-    if type(machine.fuses) is not bool:
-        raise ValueError(f"fuses must be true or false, got {machine.fuses!r}")
+    if type(machine.registers) is not int or machine.registers < 1:
+        raise ValueError(f"registers must be a positive integer, got {machine.registers!r}")
     for name, expected in _SHAPES.items():
         if _shape(getattr(machine, name)) != expected:
             raise ValueError(f"{name} has the wrong form")

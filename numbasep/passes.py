@@ -1,6 +1,6 @@
 """What one pass over an array takes, counted in steps: which kernel filters it, and how often that does what.
 
-The counts follow the CPU backend: `backends.edges` decides as `direct_kernel` does, `backends.program` groups terms.
+The counts follow the CPU backend; `backends.program` groups terms.
 """
 
 from __future__ import annotations
@@ -12,30 +12,27 @@ from operator import add
 from typing import NamedTuple
 
 from numbasep.machine import Machine, Steps
+from numbasep.target import block_rows
 
-BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the packed kernel computes at a time
+BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the kernel of packed boxes computes at a time
+BLOCK_WIDTH, LINE_WIDTH = 2, 4  # vectors of a block of vertical and of horizontal sums
+BUFFER_BYTES = 24 << 10  # of the row buffers between them: half of a first-level cache
+LEAST_ROW_BYTES = 4096  # of rows that dense kernels sum by vertical blocks
 DENSE_ROWS = 14  # what the dense kernel computes at a time, with 32 registers
 FEW_ROWS = 8  # as many where columns have few taps, whose loops are written out
 FEW_TAPS = 7  # the most taps of such columns
 MOST_WRITTEN_OUT = 15  # the most taps of columns whose loops are written out
 WRITTEN_OUT = 1 << 16  # elements from which on they are, as that takes kernels of their own to be compiled
 WRITTEN_RUNS = 0.3  # what a run of such a column costs, against loops over any number of taps
-SQUARES = range(3, 18, 2)  # taps along both axes of separable kernels whose loops are written out
-WRITTEN_SQUARE = 0.8  # what these cost
 MOST_WAYS = 12  # rows that may meet in one set of a first-level cache: more, and dense kernels pack them
 CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
-STRIPE_ROWS = 8  # what the kernels compute at a time that read the array itself
 FOLDED_RUNS = 3.2  # as many runs one takes that weighs two columns
 RUN_TAPS = 4  # as many more taps down rows take as long as a further run, which begins with rows of its own
 STEP_ROWS = 16  # rows of a step: also the fewest equal taps that are summed as a box
 SQUARE_TAPS = 6  # taps along rows from which these are transposed
-MOST_CONVERSIONS = 17  # row taps up to which the fused kernel converts each row for every stripe
 MOST_BOX_ROWS = 40  # row taps up to which boxes are summed tap by tap, straight from the array
 LEAST_BOXED = 1 << 19  # numbers of a plane from which more are summed as boxes: packing rows then costs less
-MOST_TERMS = 8  # separable terms that the fused kernel sums: their vectors stay in the first-level cache ...
-SEVERAL = 2  # ... and that while they span no more than this part of a vector: then turned sums are faster
-MOST_SPAN = 512  # numbers that taps along rows span of which the turned sums stay in cache
-TURNING_LANES = 8  # of a float32 vector that makes turning sums cheaper than packing rows
+MOST_SPAN = 512  # numbers that taps along rows span of dense kernels that read the array
 
 
 class Part(NamedTuple):
@@ -92,7 +89,10 @@ def _packed(shape: Pass) -> Steps:
 
 def dense_pass(shape: Pass, taps: float, runs: float, folded: bool, machine: Machine, which: int) -> Steps:
     """One pass of weights without structure, in `runs` runs of adjacent taps down the rows, `folded` or not."""
-    lanes, height = int(machine.lanes[which]), DENSE_ROWS if machine.fuses else DENSE_ROWS // 2
+    lanes, height = int(machine.lanes[which]), DENSE_ROWS if machine.registers >= 32 else DENSE_ROWS // 2
+    span, item = (shape.column_taps - 1) * shape.inner, 4 << which
+    if vertical_sums_pay(shape.width * item, 4 * int(machine.lanes[0])):
+        return _dense_blocks(shape, taps, runs, machine, which)
     blocks = shape.planes * -(-shape.rows // height)
     numbers = blocks * height * _blocks(shape.width, lanes)
     if is_written_out(shape, taps, runs, machine) and not folded:
@@ -101,7 +101,6 @@ def dense_pass(shape: Pass, taps: float, runs: float, folded: bool, machine: Mac
     if folded:  # every row of a run is read twice and added up, for all rows of a block
         taps, runs = taps * (1 + 1 / height), runs * FOLDED_RUNS
     dense = Steps(calls=blocks, dense=numbers, dense_taps=numbers * taps, dense_runs=numbers * runs)
-    span, item = (shape.column_taps - 1) * shape.inner, 4 << which
     ways = rows_in_a_set(height + shape.row_taps - 1, shape.width * item, span * item)
     crowded = height != FEW_ROWS and ways > MOST_WAYS
     if not shape.stored or shape.width < lanes or span > MOST_SPAN or crowded:
@@ -110,11 +109,35 @@ def dense_pass(shape: Pass, taps: float, runs: float, folded: bool, machine: Mac
     return plus(Steps(rows=rows, edges=rows * span), dense)
 
 
+def vertical_sums_pay(row_bytes: int, vector_bytes: int) -> bool:
+    """Whether weights without structure are summed by blocks of `kernels.vertical`, not by `kernels.dense`.
+
+    On vectors narrower than AVX-512's, and on rows long enough that their packed ends cost little.
+    """
+    return vector_bytes < 64 and row_bytes >= LEAST_ROW_BYTES
+
+
+def _dense_blocks(shape: Pass, taps: float, runs: float, machine: Machine, which: int) -> Steps:
+    """Weights without structure by vertical sums in each of their columns."""
+    lanes, height, item = int(machine.lanes[which]), block_rows(machine.registers), 4 << which
+    rows = shape.planes * _blocks(shape.rows, height)
+    numbers = rows * _blocks(shape.width, BLOCK_WIDTH * lanes)
+    read = shape.planes * shape.sources * (shape.rows + shape.row_taps - 1)
+    ways = rows_in_a_set(height + shape.row_taps - 1, shape.width * item, shape.column_taps * item)
+    steps = Steps(
+        blocks=rows / height, vertical=numbers, vertical_taps=numbers * taps, dense_runs=numbers * runs,
+        converted=0 if shape.stored else numbers * (taps + runs * (height - 1)) / height + shape.numbers,
+    )  # fmt: skip
+    if shape.filled or ways > MOST_WAYS:
+        return plus(steps, _packed(shape)._replace(stored=0, converted=0 if shape.stored else shape.numbers))
+    return plus(steps, Steps(rows=read, edges=2 * read * (shape.column_taps - 1) * shape.inner))
+
+
 def is_written_out(shape: Pass, taps: float, runs: float, machine: Machine) -> bool:
     """Whether `kernels.sweeps` sums a dense kernel: whole columns of few taps, for arrays that are worth it."""
     whole = taps == runs * shape.row_taps and shape.sources == 1
     few = 1 < shape.row_taps <= MOST_WRITTEN_OUT
-    return bool(machine.fuses and whole and few and shape.numbers >= WRITTEN_OUT)
+    return bool(machine.registers >= 32 and whole and few and shape.numbers >= WRITTEN_OUT)
 
 
 @functools.lru_cache(maxsize=256)
@@ -128,21 +151,6 @@ def rows_in_a_set(rows: int, pitch: int, span: int) -> int:
     )
 
 
-def direct_kernel(shape: Pass, groups: Sequence[Sequence[Part]], machine: Machine, which: int) -> str:
-    """The module of `kernels` that filters a separable pass straight from the array, as `backends.edges` decides."""
-    lanes, reach = machine.lanes[which], (shape.column_taps - 1) * shape.inner
-    boxes = any(_is_box(part.row_box, part.rows) or _is_box(part.column_box, part.columns)
-                for group in groups for part in group)  # fmt: skip
-    boxed = boxes and pays_as_boxes(shape.row_taps, shape.rows * shape.width)
-    if shape.filled or lanes > shape.width or reach > MOST_SPAN or boxed:
-        return ""
-    span = lanes if len(groups) == 1 else lanes // SEVERAL
-    short = reach <= span and (shape.stored or shape.row_taps <= MOST_CONVERSIONS)
-    if machine.fuses and len(groups) <= MOST_TERMS and short:
-        return "fused"
-    return "turned" if machine.lanes[0] >= TURNING_LANES else ""
-
-
 def pays_as_boxes(row_taps: int, numbers: int) -> bool:
     """Whether equal taps of a pass are summed as boxes, on packed rows, if a plane has so many `numbers` of output."""
     return row_taps > MOST_BOX_ROWS and numbers >= LEAST_BOXED
@@ -152,51 +160,50 @@ def _is_box(equal: bool, taps: int) -> bool:
     return equal and taps >= STEP_ROWS
 
 
-def _fused_pass(shape: Pass, groups: Sequence[Sequence[Part]], lanes: int) -> Steps:
-    """One pass of terms of few taps along the columns, straight from the array."""
-    columns, parts = sum(group[0].columns for group in groups), [part for group in groups for part in group]
-    taps = sum(part.rows for part in parts) + RUN_TAPS * (sum(part.row_runs for part in parts) - len(groups))
-    stripes = shape.planes * _blocks(shape.rows, STRIPE_ROWS) * _blocks(shape.width, lanes)
-    served = stripes * (taps + len(groups) * (STRIPE_ROWS - 1)) / STRIPE_ROWS
-    square = len(parts) == 1 and taps == columns and taps in SQUARES and shape.numbers >= WRITTEN_OUT
-    scale = stripes * WRITTEN_SQUARE if square else stripes
-    return Steps(
-        stripes=shape.planes * -(-shape.rows // STRIPE_ROWS),
-        fused=scale * len(groups), fused_rows=scale * taps, fused_columns=scale * columns if columns > 1 else 0,
-        converted=0 if shape.stored else served + shape.numbers,
-    )  # fmt: skip
+def buffer_columns(rows: int, terms: int, item: int, inner: int, taps: int) -> int:
+    """Columns of a segment: its row buffers fill half a first-level cache, yet it is far longer than the halo."""
+    return max(BUFFER_BYTES // (rows * terms * item * inner), 4 * taps, 256 // inner)
 
 
-def _turned_pass(shape: Pass, groups: Sequence[Sequence[Part]], lanes: int) -> Steps:
-    """One pass of any terms straight from the array: a stripe has as many rows as a vector has lanes."""
-    stripes = shape.planes * -(-shape.rows // lanes)
-    width = _blocks(shape.width, lanes)
-    reach = _blocks((shape.column_taps - 1) * shape.inner, lanes)
-    # loads are moved to alignment, and the ends are summed before the rest
-    sums = stripes * lanes * (width + lanes + reach)
-    numbers = stripes * lanes * width
-    taps = sum(part.rows + part.row_runs for group in groups for part in group)
-    served = sums * (taps + len(groups) * (STRIPE_ROWS - 1)) / STRIPE_ROWS
-    return Steps(
-        stripes=stripes * (1 + len(groups)), turned=numbers, turned_sums=sums * len(groups), turned_rows=sums * taps,
-        turned_columns=numbers * sum(group[0].columns + 1 for group in groups),
-        converted=0 if shape.stored else served + shape.numbers,
+def _buffered_pass(
+    shape: Pass, groups: Sequence[Sequence[Part]], machine: Machine, which: int, *, packed: bool
+) -> Steps:
+    """One pass of `kernels.separable`: vertical sums into row buffers, horizontal sums along them."""
+    lanes, height = int(machine.lanes[which]), block_rows(machine.registers)
+    parts = [part for group in groups for part in group]
+    span = (shape.column_taps - 1) * shape.inner
+    rows = shape.planes * _blocks(shape.rows, height)
+    numbers = rows * _blocks(shape.width + span, BLOCK_WIDTH * lanes)
+    written = shape.planes * shape.rows * _blocks(shape.width, LINE_WIDTH * lanes)
+    columns = sum(group[0].columns for group in groups)
+    along = shape.column_taps > 1
+    taps = sum(part.rows + RUN_TAPS * (part.row_runs - 1) for part in parts)
+    segment = buffer_columns(height, len(groups), 4 << which, shape.inner, shape.column_taps) * shape.inner
+    served = numbers * (sum(part.rows for part in parts) + len(parts) * (height - 1)) / height
+    steps = Steps(
+        blocks=rows / height * -(-shape.width // segment),
+        vertical=numbers * len(groups), vertical_taps=numbers * taps,
+        horizontal=written * along, horizontal_taps=written * columns * along,
+        edges=0 if packed else rows * span * len(groups),
+        converted=0 if shape.stored else (0 if packed else served) + shape.numbers,
     )  # fmt: skip
+    if not packed:
+        return steps
+    return plus(steps, _packed(shape)._replace(stored=0, converted=0 if shape.stored else shape.numbers))
 
 
 def separable_pass(shape: Pass, groups: Sequence[Sequence[Part]], machine: Machine, which: int) -> Steps:
     """One pass of separable terms; those of a group share their taps along the columns, and that work."""
-    lanes = int(machine.lanes[which])
-    match direct_kernel(shape, groups, machine, which):
-        case "fused":
-            return _fused_pass(shape, groups, lanes)
-        case "turned":
-            return _turned_pass(shape, groups, lanes)
-    return _packed_pass(shape, groups, lanes)
+    boxes = any(_is_box(part.row_box, part.rows) or _is_box(part.column_box, part.columns)
+                for group in groups for part in group)  # fmt: skip
+    if boxes and pays_as_boxes(shape.row_taps, shape.rows * shape.width):
+        return _boxed_pass(shape, groups, int(machine.lanes[which]))
+    packed = shape.width < BLOCK_WIDTH * machine.lanes[which]
+    return _buffered_pass(shape, groups, machine, which, packed=packed)
 
 
-def _packed_pass(shape: Pass, groups: Sequence[Sequence[Part]], lanes: int) -> Steps:
-    """The same on rows that are packed first."""
+def _boxed_pass(shape: Pass, groups: Sequence[Sequence[Part]], lanes: int) -> Steps:
+    """Terms some of which are boxes, on rows that are packed first (`kernels.boxes`)."""
     numbers, block = shape.numbers, BLOCK_VECTORS * lanes
     rows, steps = shape.planes * _blocks(shape.rows, BLOCK_ROWS), shape.planes * -(-shape.rows // STEP_ROWS)
     calls = column_taps = runs = line_taps = squares = square_taps = row_boxes = column_boxes = 0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..passes import MOST_WRITTEN_OUT, SQUARES
+from ..passes import MOST_WRITTEN_OUT
 from ..problem import check_dtype, integer
 from . import convolve, filters, gaussian, gaussian_derivatives
 
@@ -30,12 +30,9 @@ def _zeros(dtype: np.dtype[Any], shape: tuple[int, ...] = SMALL) -> Array:
 
 
 def _few_taps(dtype: np.dtype[Any]) -> None:
-    for taps in SQUARES:
+    for taps in range(3, MOST_WRITTEN_OUT + 1, 2):
         weights = np.arange(1.0, taps + 1)
-        convolve.convolve(_zeros(dtype, FEW), np.outer(weights, weights), method="separable")
-        if taps <= MOST_WRITTEN_OUT:
-            dense = np.add.outer(weights, weights) ** 3
-            convolve.convolve(_zeros(dtype, FEW), dense, method="direct")
+        convolve.convolve(_zeros(dtype, FEW), np.add.outer(weights, weights) ** 3, method="direct")
 
 
 def _separable(dtype: np.dtype[Any]) -> None:
@@ -46,25 +43,23 @@ def _separable(dtype: np.dtype[Any]) -> None:
 
 
 CASES: dict[str, tuple[str, Callable[[np.dtype[Any]], Any]]] = {
-    "short separable kernels": ("biufc", lambda t: convolve.convolve(_zeros(t, LARGE), _BINOMIAL)),
-    "few taps": ("biufc", _few_taps),
+    "separable kernels": ("biufc", lambda t: convolve.convolve(_zeros(t, LARGE), _BINOMIAL)),
+    "dense kernels of few taps": ("biufc", _few_taps),
     "on one thread": ("biufc", lambda t: convolve.convolve(_zeros(t), _BINOMIAL)),
     "dense kernels": ("biufc", lambda t: convolve.convolve(_zeros(t), _DENSE, method="direct")),
     "even dense kernels": (
         "biufc",
         lambda t: convolve.convolve(_zeros(t), _DENSE + _DENSE[:, ::-1], method="direct"),
     ),
-    "sums of short kernels": ("biufc", lambda t: convolve.convolve(_zeros(t), _TWO, method="separable")),
     "long boxes": ("biuf", lambda t: filters.uniform_filter(_zeros(t), 51)),
+    "rows beyond a constant boundary": (
+        "biufc",
+        lambda t: convolve.convolve(_zeros(t), _BINOMIAL, mode="constant"),
+    ),
     "strided columns": ("biufc", lambda t: convolve.convolve(_zeros(t, (512, 1024))[:, ::2], _BINOMIAL)),
     "floating results": ("biu", lambda t: gaussian.gaussian_filter(_zeros(t), 2, output=np.float32)),
-    "long kernels, floating results": (
-        "biu",
-        lambda t: gaussian.gaussian_filter(_zeros(t), 8, output=np.float32),
-    ),
     "saturated results": ("iu", lambda t: gaussian.gaussian_filter(_zeros(t), 2, cast="saturate")),
     "gaps": ("f", lambda t: gaussian.gaussian_filter(_zeros(t), 2, nan_policy="omit")),
-    "gaps, long kernels": ("f", lambda t: gaussian.gaussian_filter(_zeros(t), 8, nan_policy="omit")),
     "magnitudes": ("biuf", lambda t: gaussian_derivatives.gaussian_gradient_magnitude(_zeros(t), 2)),
     "nn.separable_conv2d": ("f", _separable),
 }
@@ -89,7 +84,7 @@ def warmup(dtypes: Any = ("uint8", "uint16", "float32", "float64"), *, processes
 
     Notes
     -----
-    What is compiled is listed in ``numbasep.api.warming.CASES``: short, dense and long kernels, boxes, strided arrays,
+    What is compiled is listed in ``numbasep.api.warming.CASES``: separable and dense kernels, boxes, strided arrays,
     floating and saturated results, gaps, on one thread and on several.  Whatever else is needed later is
     compiled then.
 
@@ -106,7 +101,7 @@ def warmup(dtypes: Any = ("uint8", "uint16", "float32", "float64"), *, processes
     from ..kernels import jit
 
     if count > 1 and jobs and jit.cache_directory() is not None:
-        first = [job for job in jobs if job[1] == "short separable kernels"]  # with what all others need, too
+        first = [job for job in jobs if job[1] == "separable kernels"]  # with what all others need, too
         _run_processes(first, count)
         _run_processes([job for job in jobs if job not in first], count)
     run_jobs(jobs)

@@ -15,7 +15,6 @@ from ..kernels import geometry as g
 from ..kernels.dense_words import MOST_WRITTEN_OUT
 from ..kernels.simd import STEP_ROWS
 from ..operators import Factor, window_factor
-from ..passes import SQUARES
 
 Array = npt.NDArray[Any]
 _ONE = window_factor(np.ones(1))
@@ -76,16 +75,6 @@ class Program:
             if not shifts.size or (shifts != shifts[0]).any():
                 return False
         return True
-
-    def square(self, inner: int) -> int:
-        """Its taps along either axis if it is one term of as many along both, adjacent and few (SQUARES); else 0."""
-        if len(self.terms) > 1:
-            return 0
-        (term,) = self.terms
-        runs, shifts = self.runs[term[g.FIRST_RUN] : term[g.RUN_STOP]], self.shifts[term[g.TAP_START] : -1]
-        taps = shifts.size
-        same = len(runs) == 1 and runs[0, g.RUN_LENGTH] == taps
-        return taps if taps in SQUARES and same and (shifts == np.arange(taps) * inner).all() else 0
 
     def columns(self, inner: int) -> int:
         """The taps of each of its runs if these are few, and adjacent columns of the same rows; else 0."""

@@ -2,132 +2,135 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
-import os
 
 import numpy as np
 import numpy.typing as npt
 
-from ..boundary import OUTSIDE, Boundary, source_index
+from ..boundary import Boundary, source_index
 from ..kernels import geometry as g
 from ..kernels import separable as kernels
 from ..kernels.horizontal import LINE_ROWS, LINE_VECTORS
 from ..kernels.simd import STEP_ROWS, VECTOR_BYTES
 from ..kernels.valid import BOTH, PRESENCE, VALUES, view_twin
 from ..kernels.vertical import ROWS, VECTORS
-from . import threads
-from .layout import OuterAxis, Planes, plain_window
-from .planes import SPARE_BYTES, PlanePass
+from ..passes import MOST_WAYS, buffer_columns, rows_in_a_set
+from .layout import Planes, plain_window
+from .planes import PlanePass
 from .program import Program
-from .tiles import round_up, skew, strip_rows, tile_columns
+from .request import PassRequest, divide, finish
+from .tiles import round_up, skew
 
 Array = npt.NDArray[Any]
 
+LEAST_WIDTH = 1024  # numbers of a row from which dense sums read the array and pack its ends only
+FETCH_BYTES = 1 << 20  # inputs from here on are fetched ahead
 
-def prepare_separable(
-    p: Any,
-    tables: Sequence[OuterAxis],
-    outer_taps: Array,
-    origins: tuple[int, int],
-    constants: Array,
-    workers: int | None,
-    normal: Sequence[float],
-    read_next: bool,
-) -> PlanePass:
+
+def prepare_separable(p: PassRequest) -> PlanePass:
     """A pass of `kernels.separable`."""
-    from . import prepare as old
-
     down, along, inner = p.planes.rows, p.planes.columns, p.planes.inner
     taps_down, window = plain_window(down).taps, plain_window(along)
-    item, lanes = p.compute.itemsize, VECTOR_BYTES // p.compute.itemsize
-    width = along.size_in * inner
-    packed = along.stride_in != inner or width < VECTORS * lanes or not p.program.separable
-    packed = packed or not np.isfinite(p.program.weights).all()
-    program = _buffered(p.program, taps_down)
-    n_terms, period = len(program.terms), constants.shape[1] - 1
-    if not packed:
-        constants = _seen(constants, p.views)
-    constants = constants.astype(p.compute)
-    missing = any((table.offsets_in == g.OUTSIDE_PLANE).any() for table in tables)
-    outside_rows = not packed and (missing or plain_window(down).boundary == Boundary.CONSTANT)
-    single = not packed and (outside_rows or down.size_out < ROWS)
-
-    large = p.count * down.size_in * width * p.storage_in.dtype.itemsize >= old.FETCH_BYTES
-    # -- tiles
-    window_rows = (taps_down + ROWS - 1) * p.sources
-    kept = window_rows * (item if packed else p.storage_in.dtype.itemsize)
-    tile = tile_columns(along.size_out, window.taps, inner, kept, period)
-    tile = min(tile, round_up(old.BATCH_WORK // (ROWS * p.work) + 1, 64 * period))
-    tile = int(os.environ.get('TILE', tile))
-    tiles = max(1, -(-along.size_out // tile))
-    serial = p.elements * p.work // inner < old.PARALLEL_WORK
-    count = 1 if serial else threads.thread_count(workers)
-    strip = strip_rows(down.size_out, taps_down, count, p.count * tiles, ROWS)
-    strip = min(strip, round_up(old.BATCH_WORK // (tile * p.work) + 1, ROWS))
-    strips = max(1, -(-down.size_out // strip))
-
-    # -- places
+    rows = _find_rows(p)
+    program, item = _buffered(p.program, taps_down), p.compute.itemsize
+    lanes, n_terms = VECTOR_BYTES // item, len(program.terms)
+    constants = (p.constants if rows.packed else _seen(p.constants, p.views)).astype(p.compute)
+    window_rows = p.window_rows(ROWS)
+    parts = divide(p, window_rows * (item if rows.packed else p.storage_in.dtype.itemsize), ROWS)
     buffer_taps = window.taps if p.program.separable else 1
+    segment = _segment(parts.tile, buffer_taps, inner, n_terms, item)
     block = max(LINE_VECTORS, VECTORS) * lanes
-    segment = _segment(tile, buffer_taps, inner, n_terms, item)
-    span = (buffer_taps - 1) * inner
-    sums_stride = skew(round_up(segment * inner + span + 3 * block, lanes), lanes)
-    ring_stride = skew(round_up((tile + window.taps - 1) * inner + 2 * block, lanes), lanes)
-    if not packed:
-        ring_stride = VECTORS * lanes
-    ends = min(width, 2 * span) + 2 * block
+
+    def pitch(numbers: int, blocks: int) -> int:
+        return skew(round_up(numbers + blocks * block, lanes), lanes)
+
+    sums_stride = pitch((segment + buffer_taps - 1) * inner, 3)
+    packed_columns = parts.tile + window.taps - 1 if rows.packed else rows.left + rows.right
+    ring_stride = pitch(packed_columns * inner, 2) if rows.packed or rows.ends else VECTORS * lanes
     places, at = {}, block
-    for name, size in (
-        (g.SUMS, n_terms * ROWS * sums_stride),
-        (g.ENDS, ROWS * sums_stride if not packed and ends <= sums_stride else ROWS * sums_stride),
-        (g.CONSTANT_ROWS, p.sources * ring_stride if outside_rows else 0),
-        (g.RING, (taps_down + ROWS - 1) * p.sources * ring_stride if packed else 0),
-    ):
+    for name, size in {
+        g.SUMS: n_terms * ROWS * sums_stride * rows.buffered,
+        g.ENDS: ROWS * sums_stride * (rows.buffered and not rows.packed),
+        g.CONSTANT_ROWS: p.sources * ring_stride * rows.beyond,
+        g.RING: window_rows * ring_stride * (rows.packed or rows.ends),
+    }.items():
         places[name] = at if size else 0
         at += round_up(size, lanes)
-    work_elements = at + 2 * block
-
-    geometry = np.zeros(g.GEOMETRY, np.int64)
-    gather = max(1, 512 // inner)
-    edges = _edge_table(p.planes)
-    for name, value in {
-        **old._sizes(p.planes), g.VIEWS: p.views, g.SOURCES: p.sources, g.OUTER_AXES: len(tables),
-        g.STREAM: item * int(not read_next and _streams(p) and not os.environ.get('NOSTREAM')), g.STRIP: strip, g.STRIPS: strips, g.TILE: tile, g.TILES: tiles,
+    width = along.size_in * inner
+    large = p.count * down.size_in * width * p.storage_in.dtype.itemsize >= FETCH_BYTES
+    entries = {
         g.SEGMENT: segment, g.SUMS_STRIDE: sums_stride, g.TERM_STRIDE: ROWS * sums_stride, g.RING_STRIDE: ring_stride,
-        g.COLUMN_TAPS: buffer_taps, g.PACKED: window.taps if packed else 0, g.LAST_BLOCK: width - VECTORS * lanes,
-        g.TABLES: window_rows, g.GATHER: gather, g.SHARE_TERM: program.share_term,
-        g.FETCHED: 0 if packed or not large or os.environ.get('NOFETCH') else p.storage_in.dtype.itemsize,
-        g.EDGE_LAST: max(0, -window.first), **places,
-    }.items():  # fmt: skip
-        geometry[name] = value
-    tasks = p.count * strips * tiles
-    work_bytes = round_up(work_elements * item, VECTOR_BYTES)
-    batch = count * max(1, old.BATCH_WORK // (strip * tile * p.work))
-    return PlanePass(
-        kernels=kernels.kernel_addresses(
-            p.compute, p.storage_in, p.storage_out, packed=packed, single_rows=single, view=p.views,
-            share=program.share_term > 0,
-        ),
-        program=program,
-        geometry=geometry,
-        outer=old._pack_outer(tables),
-        outer_taps=outer_taps,
-        edges=edges,
-        constants=constants,
-        normal=np.array(normal, p.compute),
-        outside=_outside_sums(program, constants, taps_down + ROWS - 1),
-        tasks=tasks,
-        batch=batch,
-        threads=min(count, tasks) or 1,
-        small=serial and tasks <= batch and work_bytes <= SPARE_BYTES,
-        raw_in=gather * inner * p.storage_in.dtype.itemsize,
-        raw_out=LINE_ROWS * LINE_VECTORS * lanes * p.storage_out.dtype.itemsize,
-        work_bytes=work_bytes,
-        table_bytes=round_up(8 * int(geometry[g.TABLES]), VECTOR_BYTES),
-        spare=[],
+        g.COLUMN_TAPS: buffer_taps, g.PACKED: window.taps if rows.packed else 0, g.LAST_BLOCK: width - VECTORS * lanes,
+        g.TABLES: 2 * window_rows, g.LEFT_ENDS: rows.left, g.RIGHT_ENDS: rows.right, g.INSIDE_FIRST: rows.inside_first,
+        g.INSIDE_LAST: rows.inside_last, g.EDGE_LAST: max(0, -window.first),
+        g.FETCHED: p.storage_in.dtype.itemsize if large and not rows.packed else 0,
+        g.STREAM: item * (p.streamed and down.stride_out * item % VECTOR_BYTES == 0), **places,
+    }  # fmt: skip
+    addresses = kernels.kernel_addresses(
+        p.compute, p.storage_in, p.storage_out, packed=rows.packed, single_rows=rows.single, view=p.views,
+        share=program.share_term > 0, dense=rows.dense, ends=rows.ends,
     )  # fmt: skip
+    return finish(
+        p, addresses, program, parts, entries, at + 2 * block, edges=_edge_table(p.planes), constants=constants,
+        outside=_outside_sums(program, constants, taps_down + ROWS - 1),
+        block=max(LINE_ROWS * LINE_VECTORS, ROWS * VECTORS) * lanes,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Where the kernels find their rows."""
+
+    packed: bool
+    """Whether rows are packed first, extended beyond the edges."""
+    dense: bool
+    """Whether vertical sums go straight to the output: weights without structure, or taps down the rows only."""
+    beyond: bool
+    """Whether rows beyond a constant boundary are read in place."""
+    single: bool
+    """Whether rows are summed one by one, near such a boundary or because there are few."""
+    inside_first: int
+    """First output column whose window lies in the array, for dense sums."""
+    inside_last: int
+    """First one behind those."""
+    left: int
+    """Packed columns that the output columns before them read."""
+    right: int
+    """And those behind."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether the ends of rows are packed."""
+        return self.dense and not self.packed and self.left + self.right > 0
+
+    @property
+    def buffered(self) -> bool:
+        """Whether some vertical sums go to row buffers."""
+        return not self.dense or self.single
+
+
+def _find_rows(p: PassRequest) -> _Rows:
+    """Which rows are read from the array, and which are packed."""
+    down, along, inner, item = p.planes.rows, p.planes.columns, p.planes.inner, p.compute.itemsize
+    window, width = plain_window(along), along.size_in * inner
+    first = min(max(-window.first, 0), along.size_out)
+    last = max(first, min(along.size_in - window.taps + 1 - window.first, along.size_out))
+    left, right = (n + window.taps - 1 if n else 0 for n in (first, along.size_out - last))
+    beyond = p.missing or plain_window(down).boundary == Boundary.CONSTANT
+    packed = along.stride_in != inner or width < VECTORS * VECTOR_BYTES // item
+    packed = packed or not np.isfinite(p.program.weights).all()
+    dense = not p.program.separable or (window.taps == 1 and not packed)
+    if not p.program.separable:
+        rows = plain_window(down).taps + ROWS - 1
+        ways = rows_in_a_set(rows, down.stride_in * p.storage_in.dtype.itemsize, window.taps * item)
+        short = width < LEAST_WIDTH or 4 * (left + right) > along.size_out
+        packed = packed or beyond or short or ways > MOST_WAYS
+    if packed:
+        first = last = along.size_out
+    beyond = beyond and not packed
+    single = beyond or (not packed and not dense and down.size_out < ROWS)
+    return _Rows(packed, dense, beyond, single, first, last, left, right)
 
 
 def _buffered(program: Program, taps: int) -> Program:
@@ -182,17 +185,5 @@ def _edge_table(planes: Planes) -> Array:
 
 def _segment(tile: int, taps: int, inner: int, n_terms: int, item: int) -> int:
     """Columns computed at a time: row buffers of half a first-level cache, far more than the halo between passes."""
-    wanted = max(int(os.environ.get('BUF',BUFFER_BYTES)) // (ROWS * n_terms * item * inner), 4 * taps, 256 // inner)
+    wanted = buffer_columns(ROWS, n_terms, item, inner, taps)
     return tile if tile <= wanted + wanted // 2 else round_up(wanted, 64)
-
-
-BUFFER_BYTES = 24 << 10
-
-
-def _streams(p: Any) -> bool:
-    """Whether rows are written past the caches: large, adjacent, stored as computed, not read again."""
-    large = p.elements * p.compute.itemsize >= 8 << 20
-    return large and not p.stored and p.planes.rows.stride_out * p.compute.itemsize % VECTOR_BYTES == 0
-
-
-__all__ = ["OUTSIDE", "prepare_separable"]

@@ -5,15 +5,11 @@ from __future__ import annotations
 from ..kernels import geometry as g
 from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
 from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS
-from ..kernels.stripes import STRIPE_ROWS
 from ..workspace import CACHE_BYTES
-from .edges import Edges, Ends
+from .edges import Ends
 from .layout import Planes, plain_window
 from .program import Program
 
-AHEAD_BYTES = 256  # how far ahead of the fused kernel rows are asked for that no earlier stripe has read
-PAGE_BYTES = 4096  # processors foresee the next line of a row only where no other row shares its page
-TURNED_COLUMNS = 128  # of turned sums besides those that the taps span: they are moved back once in so many
 SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
 TASKS_PER_THREAD = 4
 
@@ -24,12 +20,11 @@ def round_up(n: int, step: int) -> int:
 
 
 def workspace(
-    planes: Planes, program: Program, tile: int, ring_rows: int, sources: int, line: int, edges: Edges | None,
-    *, item_in: int, packed: bool,
+    planes: Planes, program: Program, tile: int, ring_rows: int, sources: int, line: int,
 ) -> tuple[dict[int, int], int]:  # fmt: skip
     """Where everything stands in a thread's workspace, named as in `kernels.geometry`, and the elements of it all.
 
-    `line` is a vector's lanes, `item_in` the bytes of an element of the input.
+    `line` is a vector's lanes.
     """
     taps, inner = plain_window(planes.columns).taps, planes.inner
     window = plain_window(planes.rows).taps + STEP_ROWS - 1
@@ -52,27 +47,12 @@ def workspace(
     places, at = {}, 0
     for name, size in sizes.items():
         places[name] = at
-        at += round_up(size, line) if packed else 0
+        at += round_up(size, line)
     places |= {
         g.RING_STRIDE: ring_stride, g.SCRATCH_STRIDE: scratch_stride, g.RESULT_STRIDE: result_stride,
         g.SEGMENT: segment, g.BLOCKS: blocks, g.TABLES: (window + blocks) * sources + blocks + 2 * STEP_ROWS,
     }  # fmt: skip
-    if edges is None:
-        return places, at
-    stripe = STRIPE_ROWS if edges.short else line
-    ahead = AHEAD_BYTES // item_in if edges.short else 0
-    if planes.columns.size_in * inner * item_in < PAGE_BYTES:
-        ahead = stripe * planes.rows.stride_in
-    columns = 2 * ((taps - 1 + STRIPE_ROWS) * inner + line) + TURNED_COLUMNS
-    terms, square = max(program.share_term, len(program.terms) - program.share_term), line * line
-    places |= {
-        g.SUMS: at, g.ENDS: at + square + line, g.END_BLOCKS: edges.blocks, g.EDGE_LAST: edges.last,
-        g.LEFT_ENDS: edges.left, g.RIGHT_ENDS: edges.right, g.TURNED_WIDTH: columns,
-        g.STRIPE_ROWS: stripe, g.AHEAD: ahead,
-        g.TURNED_SUMS: at + square + line + 2 * terms * max(edges.blocks, 1) * square + square,
-    }  # fmt: skip
-    places[g.KEPT] = places[g.TURNED_SUMS] + (terms * (columns + line) + line) * line
-    return places, places[g.KEPT] + square
+    return places, at
 
 
 def dense_workspace(

@@ -128,7 +128,7 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
     If `folded`, runs weigh sums or differences of a column and its mirror image.
     """
     item = storage.dtype.itemsize
-    finish = stripe_finisher(storage, share=False)
+    finish = stripe_finisher(storage)
 
     @kernel
     @named(f"{storage.suffix}{'_stored' * stored}{'_folded' * folded}")
@@ -210,7 +210,7 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
                     )  # fmt: skip
             part = min(width, count - done)
             finish(
-                y, target + done, stride_out, rows, part, stream, ragged, total, divisor, work, work, geometry[KEPT],
+                y, target + done, stride_out, rows, part, stream, ragged, total, divisor, work, geometry[KEPT],
             )  # fmt: skip
             done += part
             width = lanes

@@ -1,7 +1,7 @@
 """Epilogue: a block of finished sums is divided or normalised, converted, and stored.
 
-Blocks are rows of adjacent vectors (`blocks`); rows of the output are `stride` elements apart, and only the first `rows`
-of a block are written.  See `simd` for the rules of the vocabulary.
+Blocks are rows of adjacent vectors (`blocks`); rows of the output are `stride` elements apart, and only the first
+`rows` of a block are written.  See `simd` for the rules of the vocabulary.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
 from .blocks import items_of, pack_items
 from .memory import _encode_vector, _mask, _masked_store, _memory, _store_as_twin, _stream_twin
@@ -26,7 +25,9 @@ def divide(typingctx: Any, block: Any, divisor: Any) -> Any:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         divisors = spread(builder, args[1], block.vector.lanes)
-        return pack_items(builder, args[0].type, [builder.fdiv(v, divisors) for v in items_of(builder, args[0])])
+        return pack_items(
+            builder, args[0].type, [builder.fdiv(v, divisors) for v in items_of(builder, args[0])]
+        )
 
     return block(block, divisor), codegen
 
@@ -37,7 +38,9 @@ def normalise(typingctx: Any, block: Any, share: Any, weight: Any, least: Any, c
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pairs = zip(items_of(builder, args[0]), items_of(builder, args[1]), strict=True)
-        return pack_items(builder, args[0].type, [emit_normalised(builder, t, s, *args[2:]) for t, s in pairs])
+        return pack_items(
+            builder, args[0].type, [emit_normalised(builder, t, s, *args[2:]) for t, s in pairs]
+        )
 
     return block(block, share, weight, least, close), codegen
 
@@ -47,11 +50,15 @@ def _joined(builder: Any, vectors: list[Any]) -> Any:
     while len(vectors) > 1:
         count = 2 * vectors[0].type.count
         mask = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
-        vectors = [builder.shuffle_vector(a, b, mask) for a, b in zip(vectors[::2], vectors[1::2], strict=True)]
+        vectors = [
+            builder.shuffle_vector(a, b, mask) for a, b in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
     return vectors[0]
 
 
-def _each_row(context: Any, builder: Any, sig: Any, args: Any, write: Callable[[Any, list[Any]], None]) -> Any:
+def _each_row(
+    context: Any, builder: Any, sig: Any, args: Any, write: Callable[[Any, list[Any]], None]
+) -> Any:
     """Call ``write(offset, vectors)`` for the first `rows` rows of ``(memory, offset, stride, rows, ..., block)``."""
     _, offset, stride, rows, *_, block = args
     kind, items = sig.args[-1], items_of(builder, block)
@@ -70,13 +77,17 @@ def _rows_twin(block: np.ndarray, rows: int) -> np.ndarray:
     return block[:rows]
 
 
-def _store_twin(memory: np.ndarray, offset: int, stride: int, rows: int, storage: Any, block: np.ndarray) -> None:
+def _store_twin(
+    memory: np.ndarray, offset: int, stride: int, rows: int, storage: Any, block: np.ndarray
+) -> None:
     for r, row in enumerate(_rows_twin(block, rows)):
         _store_as_twin(memory, offset + r * stride, storage, row)
 
 
 @word(_store_twin)
-def store_rows(typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, block: Any) -> Any:
+def store_rows(
+    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, block: Any
+) -> Any:
     """Write whole rows of a block as stored elements, from element `offset` on."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -86,7 +97,9 @@ def store_rows(typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any,
             for i, vector in enumerate(vectors):
                 stored = _encode_vector(builder, storage, vector)
                 here = builder.add(at, ir.Constant(at.type, i * vector.type.count))
-                builder.store(stored, _memory(context, builder, args[0], here, storage.element, stored.type), align=1)
+                builder.store(
+                    stored, _memory(context, builder, args[0], here, storage.element, stored.type), align=1
+                )
 
         return _each_row(context, builder, sig, args, write)
 
@@ -116,22 +129,30 @@ def stream_rows(typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any
     return types.void(memory, types.intp, types.intp, types.intp, block), codegen
 
 
-def _store_part_twin(memory: np.ndarray, offset: int, stride: int, rows: int, count: int, block: np.ndarray) -> None:
+def _store_part_twin(
+    memory: np.ndarray, offset: int, stride: int, rows: int, count: int, block: np.ndarray
+) -> None:
     for r, row in enumerate(_rows_twin(block, rows)):
         memory.view(block.dtype)[offset + r * stride :][:count] = row[:count]
 
 
 @word(_store_part_twin)
-def store_part(typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, block: Any) -> Any:
+def store_part(
+    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, block: Any
+) -> Any:
     """The first `count` compute numbers of each row; nothing else is written."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         def write(at: Any, vectors: list[Any]) -> None:
             for i, vector in enumerate(vectors):
                 done = ir.Constant(at.type, i * vector.type.count)
-                pointer = _memory(context, builder, args[0], builder.add(at, done), block.vector.dtype, vector.type)
+                pointer = _memory(
+                    context, builder, args[0], builder.add(at, done), block.vector.dtype, vector.type
+                )
                 left = builder.sub(args[4], done)
-                with builder.if_then(builder.icmp_signed(">", left, ir.Constant(left.type, 0))):  # else it is slow
+                with builder.if_then(
+                    builder.icmp_signed(">", left, ir.Constant(left.type, 0))
+                ):  # else it is slow
                     _masked_store(builder, vector, pointer, _mask(builder, left, vector.type.count))
 
         return _each_row(context, builder, sig, args, write)

@@ -1,4 +1,4 @@
-"""What becomes of finished sums: how kernels that filter straight from the array write a stripe of them."""
+"""Epilogue of dense kernels: divide a stripe of sums, then store it."""
 
 from __future__ import annotations
 
@@ -9,35 +9,29 @@ from .jit import inlined
 from .memory import Storage
 from .simd import lanes_of
 from .streams import open_rows, stream_rows
-from .stripes import divide_stripe, normalise_stripe, stream_stripe, write_first, write_stripe
-from .valid import CLOSE, LEAST, WEIGHT
+from .stripes import divide_stripe, stream_stripe, write_first, write_stripe
 
 ALIGNED_VECTORS = 32  # rows of as many are worth two parts of vectors, so that the others touch one line each
 
 
 @functools.cache
-def stripe_finisher(storage: Storage, *, share: bool) -> Any:
-    """The function that writes to one kind of storage; with `share`, the quotient of what is there and the stripe."""
+def stripe_finisher(storage: Storage) -> Any:
+    """The function that writes to one kind of storage."""
 
     @inlined
-    def finish(y, at, stride, rows, part, stream, ragged, total, divisor, normal, work, kept):
+    def finish(y, at, stride, rows, part, stream, ragged, total, divisor, work, kept):
         """Write `part` columns of a finished stripe; `ragged`: 0, or 1 for the first vector of a row, 2 for others."""
-        if share:
-            normalise_stripe(
-                y, at, stride, rows, part, storage, total, normal[WEIGHT], normal[LEAST], normal[CLOSE]
-            )
+        if divisor != 1:
+            total = divide_stripe(total, divisor)
+        if part < lanes_of(work):
+            write_first(y, at, stride, rows, part, storage, total)
+        elif stream:
+            stream_stripe(y, at, stride, rows, storage, total)
+        elif ragged == 2:
+            stream_rows(y, at, stride, rows, storage, total, work, kept)
+        elif ragged:
+            open_rows(y, at, stride, rows, storage, total, work, kept)
         else:
-            if divisor != 1:
-                total = divide_stripe(total, divisor)
-            if part < lanes_of(work):
-                write_first(y, at, stride, rows, part, storage, total)
-            elif stream:
-                stream_stripe(y, at, stride, rows, storage, total)
-            elif ragged == 2:
-                stream_rows(y, at, stride, rows, storage, total, work, kept)
-            elif ragged:
-                open_rows(y, at, stride, rows, storage, total, work, kept)
-            else:
-                write_stripe(y, at, stride, rows, storage, total)
+            write_stripe(y, at, stride, rows, storage, total)
 
     return finish

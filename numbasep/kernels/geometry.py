@@ -66,8 +66,10 @@ are ordinary planes.  All distances count elements, not bytes.
     LAST_BLOCK,  # element of a row where the last block of vectors begins that lies in it
     PACKED,  # 0, or taps along the columns that packed rows are extended for
     CONSTANT_ROWS,  # where rows of the boundary value stand, one for each source; 0: there are none
+    INSIDE_FIRST,  # first output column whose window lies in the array, for DENSE
+    INSIDE_LAST,  # first one behind those
     GEOMETRY,  # number of entries
-) = range(60)
+) = range(62)
 
 # kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
 (
@@ -94,8 +96,11 @@ are ordinary planes.  All distances count elements, not bytes.
     FILL,
     HORIZONTAL,
     SEGMENT_PASS,  # both passes over a segment
+    DENSE,  # vertical sums straight to the output: weights without structure, or taps down the rows only
+    DENSE_PACKED,  # the same from packed rows
+    DENSE_SEGMENT,  # these over a segment
     KERNELS,
-) = range(24)
+) = range(27)
 
 # Tables of a pass in one block (`tables`); behind NORMAL, one row for each thread
 (

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -46,7 +45,7 @@ zero_sums = BlockWords(LINE_ROWS, LINE_VECTORS).zero
 _INT = ir.IntType(64)
 
 
-def _weigh_line_twin(sums, work, at, stride, step, weights, first, taps):  # noqa: ANN001, ANN202
+def _weigh_line_twin(sums, work, at, stride, step, weights, first, taps):
     total = sums.copy()
     for r in range(LINE_ROWS):
         for k in range(taps):
@@ -55,7 +54,9 @@ def _weigh_line_twin(sums, work, at, stride, step, weights, first, taps):  # noq
 
 
 @word(_weigh_line_twin)
-def weigh_line(typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any) -> Any:  # fmt: skip
+def weigh_line(
+    typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
+) -> Any:  # fmt: skip
     """``sums[r, j] + sum over k of weights[first + k] * work[at + r * stride + j + k * step]``."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -155,7 +156,25 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
 
     @kernel
     @named(f"{storage.suffix}{'_share' * share}")
-    def filter_rows(x, below, work, source, rows, count, terms, share_term, lines, weights, geometry, divisor, normal, raw, y, target, pitch):
+    def filter_rows(
+        x,
+        below,
+        work,
+        source,
+        rows,
+        count,
+        terms,
+        share_term,
+        lines,
+        weights,
+        geometry,
+        divisor,
+        normal,
+        raw,
+        y,
+        target,
+        pitch,
+    ):
         """`count` numbers of each of `rows` rows, from element `target` of `y` on; rows there are `pitch` apart."""
         lanes, inner, stride = lanes_of(work), geometry[INNER], geometry[COLUMN_STRIDE_OUT]
         width = LINE_VECTORS * lanes
@@ -181,7 +200,9 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
                 if divisor != 1:
                     total = divide(total, divisor)
                 if share:
-                    valid = weigh_columns(work, row + at, share_term, terms.shape[0], terms, lines, weights, geometry)
+                    valid = weigh_columns(
+                        work, row + at, share_term, terms.shape[0], terms, lines, weights, geometry
+                    )
                     total = normalise(total, valid, normal[WEIGHT], normal[LEAST], normal[CLOSE])
                 if streamed:
                     if step == width:

@@ -1,4 +1,4 @@
-"""Where planes and rows of an array stand that a task reads and writes."""
+"""Start addresses of the planes that a task reads and writes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ from .geometry import (
     OUTER_SIZE,
     OUTER_TAPS,
     OUTSIDE_PLANE,
-    ROW_BOUNDARY,
-    ROW_STRIDE_IN,
-    ROWS_IN,
 )
 from .jit import kernel
-from .rows import index_of
 
 
 @kernel
@@ -44,21 +40,3 @@ def locate_target(plane, geometry, outer):
         at += outer[outer[entry + OUTER_OUT] + plane % size]
         plane //= size
     return at
-
-
-@kernel
-def locate_rows(first, needed, window, sources, n_sources, geometry, table):
-    """Where input rows `first` to ``first + needed`` of every source start in `x`; False if one is of constants.
-
-    The rest of a source's `window` rows, for output rows beyond the last, repeats a row.
-    """
-    for source in range(n_sources):
-        if sources[source] == OUTSIDE_PLANE:
-            return False
-    for k in range(window):
-        row = index_of(first + min(k, needed - 1), geometry[ROWS_IN], geometry[ROW_BOUNDARY])
-        if row < 0:
-            return False
-        for source in range(n_sources):
-            table[source * window + k] = sources[source] + row * geometry[ROW_STRIDE_IN]
-    return True

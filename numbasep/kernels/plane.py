@@ -17,8 +17,6 @@ from numba.core import config
 
 from .boxes import box_runs, box_square, sum_block
 from .correlate import correlate_lines, correlate_runs, correlate_square
-from .direct import filter_direct_tile
-from .fused import stripe_filter
 from .geometry import (
     BLOCK_SUM,
     BLOCK_SUMS_OF,
@@ -29,14 +27,11 @@ from .geometry import (
     COLUMN_STRIDE_OUT,
     COLUMN_TAPS,
     COLUMNS_OUT,
-    DIRECT,
     DOWN,
-    EDGES,
     INNER,
     KERNELS,
     LINE_WEIGHTS,
     LINES,
-    LINES_OF_TAPS,
     LIST,
     NORMAL,
     NORMALISE,
@@ -66,10 +61,7 @@ from .geometry import (
     STEP,
     STORE,
     STRIP,
-    STRIPE,
-    STRIPE_ROWS,
     STRIPS,
-    SWEEP,
     TERMS,
     TILE,
     TILES,
@@ -80,14 +72,12 @@ from .geometry import (
 )
 from .jit import address, kernel, parallel, serial
 from .memory import Storage
-from .places import locate_rows, locate_source, locate_target
+from .places import locate_source, locate_target
 from .rows import packer, storer
 from .simd import STEP_ROWS, call
 from .steps import compute_step, list_rows, sum_blocks
-from .sweeps import separable_sweep
 from .tables import byte_row, integer_row, integer_rows, integers, number_row, numbers
-from .turned import turned_filter
-from .valid import AS_STORED, BOTH, PRESENCE, VALUES, normalise_row, view_row
+from .valid import AS_STORED, BOTH, PRESENCE, normalise_row, view_row
 
 
 @kernel
@@ -103,9 +93,9 @@ def filter_tile(kernels, x, y, task, thread, block, constants):
         integer_rows(block, RUNS),
         numbers(block, WEIGHTS, constants),
     )
-    shifts, lines = integers(block, SHIFTS), integer_rows(block, LINES_OF_TAPS)
+    shifts = integers(block, SHIFTS)
     line_weights = numbers(block, LINE_WEIGHTS, constants)
-    edges, normal = integers(block, EDGES), numbers(block, NORMAL, constants)
+    normal = numbers(block, NORMAL, constants)
     work = number_row(block, WORK, thread, constants)
     table, sources = integer_row(block, ROW_TABLES, thread), integer_row(block, SOURCE_TABLES, thread)
     raw_in, raw_out = byte_row(block, RAW_IN, thread), byte_row(block, RAW_OUT, thread)
@@ -129,22 +119,6 @@ def filter_tile(kernels, x, y, task, thread, block, constants):
     for i in range(row, last_row, STEP_ROWS):
         done = i - row
         rows = min(STEP_ROWS, last_row - i)
-        if geometry[DIRECT] and locate_rows(
-            first_row + done, rows + geometry[ROW_TAPS] - 1, window, sources, n_sources, geometry, table
-        ):
-            for q in range(0, rows, geometry[STRIPE_ROWS]):
-                for part in range(
-                    2 if geometry[SHARE_TERM] else 1
-                ):  # sums, then the share that they are divided by
-                    term = geometry[SHARE_TERM] if part else 0
-                    last_term = terms.shape[0] if part or not geometry[SHARE_TERM] else geometry[SHARE_TERM]
-                    call(kernels[STRIPE + part], (
-                        x, table, q, min(geometry[STRIPE_ROWS], rows - q), column * geometry[INNER],
-                        columns * geometry[INNER], term, last_term, terms, runs, weights, shifts, lines, line_weights,
-                        edges, geometry, constants[0], normal, work, y, target + (i + q) * geometry[ROW_STRIDE_OUT],
-                        kernels,
-                    ))  # fmt: skip
-            continue
         packed = max(packed, done)
         while packed < done + rows + geometry[ROW_TAPS] - 1:
             slot = packed % window
@@ -212,56 +186,35 @@ def kernel_addresses(
     storage_in: Storage,
     storage_out: Storage,
     *,
-    direct: bool,
-    packed: bool,
-    boxes: bool,
-    turned: bool = False,
     view: int = AS_STORED,
     share: bool = False,
-    several: bool = False,
-    square: tuple[int, int] | None = None,
 ) -> tuple[Any, Any]:
     """What the drivers call: `filter_tile`, and the kernels that it calls in turn.
 
-    Kernels that a pass never calls (because all its rows are filtered directly, or none) are not compiled.
+    Kernels that a pass never calls are not compiled.
     """
     number = numba.from_dtype(compute)
     line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
     memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
     pairs, n = types.Array(types.int64, 2, "C"), types.int64
     at: list[Any] = [0] * KERNELS
-    if packed:
-        at[DOWN] = address(correlate_runs, (line, whole, n, n, pairs, line, n, n, n, n, n, n))
-        at[LINES] = address(correlate_lines, (line, n, n, n, whole, line, n, n, n, n, n, n))
-        at[SQUARE] = address(correlate_square, (line, n, n, whole, line, n, n, n, n, n, n, n))
-        at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
-        at[LIST] = address(list_rows, (n, whole, whole))
-        at[STEP] = address(
-            compute_step,
-            (whole, whole, pairs, n, n, pairs, line, whole, line, n, n, n, n, line, whole),
-        )
-        at[STORE] = address(storer(storage_out), (line, n, n, whole, line, memory, memory, n))
-    if boxes:
-        at[BOX_DOWN] = address(box_runs, (line, whole, *[n] * 5, number, *[n] * 6))
-        at[BOX_ALONG] = address(box_square, (line, *[n] * 5, number, *[n] * 6))
-        at[BLOCK_SUM] = address(sum_block, (line, whole, n, n, n))
-        at[BLOCK_SUMS_OF] = address(sum_blocks, (whole, n, n, n, n, whole, line, whole))
-    if packed and view:
+    at[DOWN] = address(correlate_runs, (line, whole, n, n, pairs, line, n, n, n, n, n, n))
+    at[LINES] = address(correlate_lines, (line, n, n, n, whole, line, n, n, n, n, n, n))
+    at[SQUARE] = address(correlate_square, (line, n, n, whole, line, n, n, n, n, n, n, n))
+    at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
+    at[LIST] = address(list_rows, (n, whole, whole))
+    at[STEP] = address(
+        compute_step,
+        (whole, whole, pairs, n, n, pairs, line, whole, line, n, n, n, n, line, whole),
+    )
+    at[STORE] = address(storer(storage_out), (line, n, n, whole, line, memory, memory, n))
+    at[BOX_DOWN] = address(box_runs, (line, whole, *[n] * 5, number, *[n] * 6))
+    at[BOX_ALONG] = address(box_square, (line, *[n] * 5, number, *[n] * 6))
+    at[BLOCK_SUM] = address(sum_block, (line, whole, n, n, n))
+    at[BLOCK_SUMS_OF] = address(sum_blocks, (whole, n, n, n, n, whole, line, whole))
+    if view:
         at[VIEW] = address(view_row, (line, n, n, n))
-    if packed and share:
+    if share:
         at[NORMALISE] = address(normalise_row, (line, n, n, n, line))
-    if direct:
-        of_view = turned_filter if turned else functools.partial(stripe_filter, several=several)
-        # terms, runs, weights, shifts, lines and weights of taps along rows, edges
-        program = (pairs, pairs, line, whole, pairs, line, whole)
-        stripe = (memory, whole, *[n] * 6, *program, whole, line, line, line, memory, n, whole)
-        values = VALUES if view == BOTH else view
-        at[STRIPE] = address(of_view(storage_in, storage_out, values), stripe)
-        if square:
-            arrays = (memory, whole, n, n, n, line, n, line, n, n, whole, number, n, n, line, line, memory, n)
-            at[SWEEP] = address(separable_sweep(storage_in, storage_out, values, *square), arrays)
-        if share:
-            view = PRESENCE if view == BOTH else view
-            at[STRIPE + 1] = address(of_view(storage_in, storage_out, view, share=True), stripe)
-    tile = address(filter_tile if packed else filter_direct_tile, (whole, memory, memory, n, n, whole, table))
+    tile = address(filter_tile, (whole, memory, memory, n, n, whole, table))
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

@@ -3,8 +3,8 @@
     y[i, j] = sum over terms t, taps k, l of v[t, k] * h[t, l] * x[i + k, j + l]
 
 ROWS output rows at a time, a segment of columns at a time: `vertical` sums rows into short row buffers in the
-first-level cache, `fill_ends` continues these beyond the edges of the array, and `horizontal` sums along them and writes
-the output.  A boundary repeats columns, so it may be applied to the sums of the vertical pass.
+first-level cache, `fill_ends` continues these beyond the edges of the array, and `horizontal` sums along them and
+writes the output.  A boundary repeats columns, so it may be applied to the sums of the vertical pass.
 
 A task is a tile of columns by a strip of rows of one output plane.  Every output element is written with the same
 operations in the same order whatever the tasks, so results do not depend on the number of threads.
@@ -22,12 +22,14 @@ from numba.core import config
 
 from .geometry import (
     COLUMN_FIRST,
-    COLUMN_STRIDE_IN,
     COLUMN_STRIDE_OUT,
     COLUMN_TAPS,
     COLUMNS_IN,
     COLUMNS_OUT,
     CONSTANT_ROWS,
+    DENSE,
+    DENSE_PACKED,
+    DENSE_SEGMENT,
     EDGE_LAST,
     EDGE_ROW,
     EDGES,
@@ -37,8 +39,11 @@ from .geometry import (
     FIRST_RUN,
     HORIZONTAL,
     INNER,
+    INSIDE_FIRST,
+    INSIDE_LAST,
     KERNELS,
     LAST_BLOCK,
+    LEFT_ENDS,
     LINE_WEIGHTS,
     LINES_OF_TAPS,
     NORMAL,
@@ -50,6 +55,7 @@ from .geometry import (
     PACKED,
     RAW_IN,
     RAW_OUT,
+    RIGHT_ENDS,
     RING,
     RING_STRIDE,
     ROW_BOUNDARY,
@@ -91,11 +97,13 @@ from .rows import index_of, packer
 from .simd import LINE_BYTES, call, peek, poke
 from .tables import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
 from .valid import AS_STORED, BOTH, PRESENCE, VALUES, view_row
-from .vertical import ROWS, edge_pass, vertical_pass
+from .vertical import ROWS, dense_pass, edge_pass, vertical_pass
 
 
 @inlined
-def sum_rows(kernels, x, table, whole, rows, first, last, count, geometry, terms, term, runs, weights, work, target):
+def sum_rows(
+    kernels, x, table, whole, rows, first, last, count, geometry, terms, term, runs, weights, work, target
+):
     """The vertical pass of one term for a block of rows: `count` numbers from element `first` of the rows on."""
     start, stop = terms[term, FIRST_RUN], terms[term, RUN_STOP]
     share = 1 if geometry[SHARE_TERM] and term >= geometry[SHARE_TERM] else 0
@@ -158,18 +166,71 @@ def other_end(first, low, high, stop, geometry, edges):
 
 
 @kernel
-def filter_segment(kernels, x, table, whole, rows, column, columns, at, block, constants, thread, y, target):
+def filter_dense_segment(
+    kernels, x, table, rows, column, columns, origin, block, constants, thread, y, target
+):
+    """`columns` columns from column `column` on of `rows` output rows, without a horizontal pass.
+
+    Columns whose windows lie in the array are read from there; others from packed copies of the ends of rows, or of
+    whole rows.
+    """
+    geometry, terms, runs = integers(block, SIZES), integer_rows(block, TERMS), integer_rows(block, RUNS)
+    weights, normal = numbers(block, WEIGHTS, constants), numbers(block, NORMAL, constants)
+    raw, ring = byte_row(block, RAW_OUT, thread), number_bytes(block, WORK, thread, constants)
+    inner, stop = geometry[INNER], column + columns
+    low, high = max(geometry[INSIDE_FIRST], column), min(geometry[INSIDE_LAST], stop)
+    packed = table if geometry[PACKED] else table[(geometry[ROW_TAPS] + ROWS - 1) * geometry[SOURCES] :]
+    for part in range(3):
+        memory, rows_at, kind, below = ring, packed, DENSE_PACKED, -1
+        if part == 0:
+            begin, end, first = column, min(low, stop), (column - origin) * inner
+        elif part == 1:
+            begin, end, first = low, high, (low + geometry[COLUMN_FIRST]) * inner
+            memory, rows_at, kind = x, table, DENSE
+            if geometry[FETCHED]:
+                newest = table[geometry[ROW_TAPS] + ROWS - 2]
+                below = (newest + geometry[ROW_STRIDE_IN] + first) * geometry[FETCHED]
+        else:
+            begin, end = max(high, low, column), stop
+            first = (geometry[LEFT_ENDS] + begin - geometry[INSIDE_LAST]) * inner
+        if begin < end:
+            call(kernels[kind], (
+                memory, below, rows_at, first, rows, (end - begin) * inner, terms, geometry[SHARE_TERM], runs, weights,
+                geometry, constants[0, 0], normal, raw, y, target + (begin - column) * geometry[COLUMN_STRIDE_OUT],
+            ))  # fmt: skip
+
+
+@kernel
+def filter_segment(
+    kernels, x, table, whole, rows, column, columns, origin, block, constants, thread, y, target
+):
     """`columns` columns from column `column` on of `rows` output rows.
 
     They are summed together if `whole`, otherwise one by one, as rows of their windows may lie beyond a constant
-    boundary.  `at` is where column `column` of packed rows stands.
+    boundary.  Rows that are packed whole begin at output column `origin`.
     """
     geometry = integers(block, SIZES)
-    terms, runs, weights = integer_rows(block, TERMS), integer_rows(block, RUNS), numbers(block, WEIGHTS, constants)
+    terms, runs, weights = (
+        integer_rows(block, TERMS),
+        integer_rows(block, RUNS),
+        numbers(block, WEIGHTS, constants),
+    )
     lines, line_weights = integer_rows(block, LINES_OF_TAPS), numbers(block, LINE_WEIGHTS, constants)
-    edges, normal, outside = integers(block, EDGES), numbers(block, NORMAL, constants), numbers(block, OUTSIDE_SUMS, constants)
+    edges, normal, outside = (
+        integers(block, EDGES),
+        numbers(block, NORMAL, constants),
+        numbers(block, OUTSIDE_SUMS, constants),
+    )
+    if geometry[PACKED]:
+        x = number_bytes(block, WORK, thread, constants)
     work, raw = number_row(block, WORK, thread, constants), byte_row(block, RAW_OUT, thread)
     inner, size = geometry[INNER], geometry[COLUMNS_IN]
+    if kernels[DENSE_SEGMENT] and whole:
+        call(
+            kernels[DENSE_SEGMENT],
+            (kernels, x, table, rows, column, columns, origin, block, constants, thread, y, target),
+        )
+        return
     period = outside.size // terms.shape[0]
     first = column + geometry[COLUMN_FIRST]
     stop = first + columns + geometry[COLUMN_TAPS] - 1
@@ -182,16 +243,16 @@ def filter_segment(kernels, x, table, whole, rows, column, columns, at, block, c
     for term in range(terms.shape[0]):
         buffer = geometry[SUMS] + term * geometry[TERM_STRIDE]
         if low < high:
-            start = at if geometry[PACKED] else low * inner
+            start = (column - origin if geometry[PACKED] else low) * inner
             last = start + (high - low) * inner if geometry[PACKED] else geometry[LAST_BLOCK]
             sum_rows(
-                kernels, x, table, whole, rows, start, last, (high - low) * inner, geometry, terms, term, runs, weights, work,
-                buffer + (low - first) * inner,
+                kernels, x, table, whole, rows, start, last, (high - low) * inner, geometry, terms, term, runs,
+                weights, work, buffer + (low - first) * inner,
             )  # fmt: skip
         if least < most:
             sum_rows(
-                kernels, x, table, whole, rows, least * inner, geometry[LAST_BLOCK], (most - least) * inner, geometry, terms,
-                term, runs, weights, work, geometry[ENDS],
+                kernels, x, table, whole, rows, least * inner, geometry[LAST_BLOCK], (most - least) * inner, geometry,
+                terms, term, runs, weights, work, geometry[ENDS],
             )  # fmt: skip
         if first < low or high < stop:
             call(kernels[FILL], (
@@ -203,14 +264,14 @@ def filter_segment(kernels, x, table, whole, rows, column, columns, at, block, c
         newest = table[geometry[ROW_TAPS] + ROWS - 2]
         below = (newest + geometry[ROW_STRIDE_IN] + low * inner) * geometry[FETCHED]
     call(kernels[HORIZONTAL], (
-        x, below, work, geometry[SUMS], rows, columns * inner, terms, geometry[SHARE_TERM], lines, line_weights, geometry,
-        constants[0, 0], normal, raw, y, target, geometry[ROW_STRIDE_OUT],
+        x, below, work, geometry[SUMS], rows, columns * inner, terms, geometry[SHARE_TERM], lines, line_weights,
+        geometry, constants[0, 0], normal, raw, y, target, geometry[ROW_STRIDE_OUT],
     ))  # fmt: skip
 
 
 @kernel
 def locate_window(first, needed, window, sources, n_sources, geometry, table):
-    """Where the rows of a block's window start in `x`, OUTSIDE_PLANE beyond a constant boundary; whether all are inside.
+    """Where a block's rows start in `x`, OUTSIDE_PLANE beyond a constant boundary; whether all lie in the array.
 
     The rest of the `window` rows, for output rows beyond the last, repeats a row.
     """
@@ -220,28 +281,39 @@ def locate_window(first, needed, window, sources, n_sources, geometry, table):
         for source in range(n_sources):
             missing = row < 0 or sources[source] == OUTSIDE_PLANE
             inside = inside and not missing
-            table[source * window + k] = OUTSIDE_PLANE if missing else sources[source] + row * geometry[ROW_STRIDE_IN]
+            table[source * window + k] = (
+                OUTSIDE_PLANE if missing else sources[source] + row * geometry[ROW_STRIDE_IN]
+            )
     return inside
 
 
 @inlined
-def pack_rows(kernels, x, first_row, packed, needed, window, sources, n_sources, column, wide, geometry, constants, raw, work):
-    """Rows [packed, needed) of every source to the ring of packed rows."""
+def pack_rows(
+    kernels, x, first_row, packed, needed, sources, column, wide, offset, geometry, constants, raw, work
+):
+    """`wide` columns of rows [packed, needed) of every source, from input column `column` on, to the ring of rows."""
+    window, n_sources = geometry[ROW_TAPS] + ROWS - 1, geometry[SOURCES]
     for k in range(packed, needed):
         for source in range(n_sources):
-            at = geometry[RING] + (source * window + k % window) * geometry[RING_STRIDE]
+            at = geometry[RING] + (source * window + k % window) * geometry[RING_STRIDE] + offset
             call(kernels[PACK], (
                 x, sources[source], first_row + k, column, wide, geometry, constants[source], raw, work, at,
             ))  # fmt: skip
             if geometry[VIEWS]:
-                presence = geometry[VIEWS] == PRESENCE or (geometry[VIEWS] == BOTH and 2 * source >= n_sources)
+                presence = geometry[VIEWS] == PRESENCE or (
+                    geometry[VIEWS] == BOTH and 2 * source >= n_sources
+                )
                 call(kernels[VIEW], (work, at, wide * geometry[INNER], int(presence)))
 
 
 @kernel
 def filter_separable_tile(kernels, x, y, task, thread, block, constants):
     """One task: a strip of rows by a tile of columns of one output plane."""
-    geometry, outer, outer_taps = integers(block, SIZES), integers(block, OUTER), integer_rows(block, OUTER_SOURCES)
+    geometry, outer, outer_taps = (
+        integers(block, SIZES),
+        integers(block, OUTER),
+        integer_rows(block, OUTER_SOURCES),
+    )
     work = number_row(block, WORK, thread, constants)
     table, sources = integer_row(block, ROW_TABLES, thread), integer_row(block, SOURCE_TABLES, thread)
     tiles, strips, n_sources = geometry[TILES], geometry[STRIPS], geometry[SOURCES]
@@ -254,7 +326,6 @@ def filter_separable_tile(kernels, x, y, task, thread, block, constants):
         sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
     target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
     window, taps = geometry[ROW_TAPS] + ROWS - 1, geometry[ROW_TAPS]
-    source_memory = number_bytes(block, WORK, thread, constants) if geometry[PACKED] else x
     if geometry[CONSTANT_ROWS]:
         for source in range(n_sources):
             at, period = geometry[CONSTANT_ROWS] + source * geometry[RING_STRIDE], constants.shape[1] - 1
@@ -263,29 +334,72 @@ def filter_separable_tile(kernels, x, y, task, thread, block, constants):
     packed = 0
     for i in range(row, last_row, ROWS):
         done, rows = i - row, min(ROWS, last_row - i)
-        whole, needed = True, rows + taps - 1
-        if geometry[PACKED]:
-            pack_rows(
-                kernels, x, row + geometry[ROW_FIRST], max(packed, done), done + needed, window, sources, n_sources,
-                column + geometry[COLUMN_FIRST], columns + geometry[PACKED] - 1, geometry, constants,
-                byte_row(block, RAW_IN, thread), work,
-            )  # fmt: skip
+        whole, needed = 1, rows + taps - 1
+        if geometry[RING]:
+            base, low, high = row + geometry[ROW_FIRST], max(packed, done), done + needed
+            raw, columns_in = byte_row(block, RAW_IN, thread), geometry[COLUMN_FIRST]
+            if geometry[PACKED]:
+                wide = columns + geometry[PACKED] - 1
+                pack_rows(
+                    kernels,
+                    x,
+                    base,
+                    low,
+                    high,
+                    sources,
+                    column + columns_in,
+                    wide,
+                    0,
+                    geometry,
+                    constants,
+                    raw,
+                    work,
+                )
+            else:
+                left, inside = geometry[LEFT_ENDS], geometry[INSIDE_LAST]
+                if column < geometry[INSIDE_FIRST]:
+                    pack_rows(
+                        kernels,
+                        x,
+                        base,
+                        low,
+                        high,
+                        sources,
+                        columns_in,
+                        left,
+                        0,
+                        geometry,
+                        constants,
+                        raw,
+                        work,
+                    )
+                if column + columns > inside:
+                    pack_rows(
+                        kernels, x, base, low, high, sources, columns_in + inside, geometry[RIGHT_ENDS],
+                        left * geometry[INNER], geometry, constants, raw, work,
+                    )  # fmt: skip
             packed = done + needed
+            shift = 0 if geometry[PACKED] else window * n_sources
             for source in range(n_sources):
                 for k in range(window):
                     slot = source * window + (done + min(k, needed - 1)) % window
-                    table[source * window + k] = geometry[RING] + slot * geometry[RING_STRIDE]
-        elif not locate_window(i + geometry[ROW_FIRST], needed, window, sources, n_sources, geometry, table):
-            whole = False
+                    table[shift + source * window + k] = geometry[RING] + slot * geometry[RING_STRIDE]
+        if not geometry[PACKED]:
+            whole = int(
+                locate_window(i + geometry[ROW_FIRST], needed, window, sources, n_sources, geometry, table)
+            )
         if kernels[EDGE_ROW] and rows < ROWS:
-            whole = False
+            whole = 0
         here, first, part = target + i * geometry[ROW_STRIDE_OUT], 0, geometry[SEGMENT]
         if geometry[STREAM]:  # the others begin at aligned vectors
-            part += -misalignment(y, here * geometry[STREAM]) % LINE_BYTES // (geometry[STREAM] * geometry[INNER])
+            part += (
+                -misalignment(y, here * geometry[STREAM]) % LINE_BYTES // (geometry[STREAM] * geometry[INNER])
+            )
         while first < columns:
             call(kernels[SEGMENT_PASS], (
-                kernels, source_memory, table, whole, rows, column + first, min(part, columns - first),
-                first * geometry[INNER], block, constants, thread, y, here + first * geometry[COLUMN_STRIDE_OUT],
+                kernels, x, table, whole, rows, column + first, min(part, columns - first),
+                column if geometry[PACKED] else 0, block, constants, thread, y,
+                here + first * geometry[COLUMN_STRIDE_OUT],
             ))  # fmt: skip
             first += part
             part = geometry[SEGMENT]
@@ -301,6 +415,8 @@ def kernel_addresses(
     single_rows: bool,
     view: int = AS_STORED,
     share: bool = False,
+    dense: bool = False,
+    ends: bool = False,
 ) -> tuple[Any, Any]:
     """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn.
 
@@ -313,7 +429,19 @@ def kernel_addresses(
     at: list[Any] = [0] * KERNELS
     summed = Storage(f"f{compute.itemsize}") if packed else storage_in
     views = [AS_STORED] if packed else [VALUES, PRESENCE] if view == BOTH else [view]
-    for i, seen in enumerate(views):
+    if dense:
+        arguments = (memory, n, whole, n, n, n, pairs, n, pairs, line, whole, number, line, memory, memory, n)
+        if not packed:
+            at[DENSE] = address(dense_pass(storage_in, tuple(views), storage_out), arguments)
+        if packed or ends:
+            stored = (AS_STORED,) * (2 if share else 1)
+            at[DENSE_PACKED] = address(
+                dense_pass(Storage(f"f{compute.itemsize}"), stored, storage_out), arguments
+            )
+        at[DENSE_SEGMENT] = address(
+            filter_dense_segment, (whole, memory, whole, n, n, n, n, whole, constants, n, memory, n)
+        )
+    for i, seen in enumerate(views if not dense or single_rows else ()):
         at[VERTICAL + i] = address(
             vertical_pass(summed, seen), (memory, whole, n, n, n, pairs, n, n, line, line, n, n)
         )
@@ -321,17 +449,18 @@ def kernel_addresses(
             at[EDGE_ROW + i] = address(
                 edge_pass(summed, seen), (memory, whole, n, n, n, n, pairs, n, n, line, n, n, n, line, n)
             )
-    if packed:
+    if packed or ends:
         at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
         at[VERTICAL + 1], at[EDGE_ROW + 1] = at[VERTICAL], at[EDGE_ROW]
-    else:
+    if not packed and (not dense or single_rows):
         at[FILL] = address(fill_ends, (line, n, n, n, n, n, n, n, n, whole, whole, line))
-    if packed and view:
+    if (packed or ends) and view:
         at[VIEW] = address(view_row, (line, n, n, n))
-    at[HORIZONTAL] = address(
-        horizontal_pass(storage_out, share=share),
-        (memory, n, line, n, n, n, pairs, n, pairs, line, whole, number, line, memory, memory, n, n),
-    )
+    if not dense or single_rows:
+        at[HORIZONTAL] = address(
+            horizontal_pass(storage_out, share=share),
+            (memory, n, line, n, n, n, pairs, n, pairs, line, whole, number, line, memory, memory, n, n),
+        )
     at[SEGMENT_PASS] = address(
         filter_segment, (whole, memory, whole, n, n, n, n, n, whole, constants, n, memory, n)
     )

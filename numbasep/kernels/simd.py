@@ -20,30 +20,14 @@ from numba.core import cgutils, config
 from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, register_model
 
+from ..target import host_target
 
-def _host_features() -> frozenset[str]:
-    """What the host's Numba target will use, by the rules of `numba.core.codegen`."""
-    if config.CPU_FEATURES is not None:  # empty for a generic processor
-        named = config.CPU_FEATURES.split(",")
-        return frozenset(feature.lstrip("+") for feature in named if not feature.startswith("-"))
-    try:
-        found = binding.get_host_cpu_features()
-    except RuntimeError:
-        return frozenset()
-    return frozenset(name for name, on in found.items() if on and (config.ENABLE_AVX or name[:3] != "avx"))
-
-
-def _host_vector_bytes(names: frozenset[str]) -> int:
-    """Width of the widest vector register among it."""
-    return 64 if {"avx512f", "avx512vl", "avx512bw", "avx512dq"} <= names else 32 if "avx2" in names else 16
-
-
-_FEATURES, _X86 = _host_features(), binding.get_default_triple().startswith("x86_64")
-VECTOR_BYTES = _host_vector_bytes(_FEATURES)
-FUSES = not _X86 or "fma" in _FEATURES  # otherwise LLVM would call a function for every number
-HALVES = not _X86 or "f16c" in _FEATURES  # whether there are instructions for float16
+TARGET = host_target()
+VECTOR_BYTES = TARGET.vector_bytes
+REGISTERS = TARGET.registers
+FUSES = TARGET.fma  # otherwise LLVM would call a function for every number
+HALVES = TARGET.float16  # whether there are instructions for float16
 LINE_BYTES = 64  # of the memory
-REGISTERS = 32 if VECTOR_BYTES == 64 or not _X86 or "avx512vl" in _FEATURES else 16
 LANES32 = VECTOR_BYTES // 4
 LANES64 = VECTOR_BYTES // 8
 

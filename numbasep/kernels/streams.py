@@ -17,9 +17,33 @@ from numba import types
 
 from .blocks import items_of
 from .memory import _mask, _masked_store, _memory
-from .shifts import counting, index_type, permute
-from .simd import VECTOR_BYTES, Vector, pointer_to, word
+from .simd import VECTOR_BYTES, Vector, call_intrinsic, pointer_to, word
 from .stripes import SLIDES, _row_offset, _whole_twin, _write_rows
+
+
+def permute(builder: Any, near: Any, index: Any, far: Any) -> Any:
+    """Lanes of a pair of vectors, by number."""
+    kind = "ps" if near.type.element == ir.FloatType() else "pd"
+    return call_intrinsic(builder, f"llvm.x86.avx512.vpermi2var.{kind}.512", near.type, near, index, far)
+
+
+def index_type(vector: Vector) -> Any:
+    """What `permute` takes lanes by."""
+    return ir.VectorType(ir.IntType(vector.dtype.bitwidth), vector.lanes)
+
+
+def counting(builder: Any, vector: Vector) -> Any:
+    """Pointer to 0, 1, 2, ... in the code's constants."""
+    kind = ir.ArrayType(ir.IntType(vector.dtype.bitwidth), 3 * vector.lanes)
+    name = f"numbasep.counting.{vector.dtype.bitwidth}"
+    if name not in builder.module.globals:
+        numbers = ir.GlobalVariable(builder.module, kind, name)
+        numbers.initializer = ir.Constant(kind, list(range(kind.count)))
+        numbers.global_constant = True
+        numbers.linkage = "internal"
+        numbers.align = VECTOR_BYTES
+    return builder.module.globals[name]
+
 
 _ADDRESS = ir.IntType(64)
 _ROWS = 16  # the most rows of a stripe

@@ -1,6 +1,6 @@
 """Words on stripes: rows of one vector each, read from and written to the arrays themselves.
 
-A stripe is a `simd.Block` of one column: STRIPE_ROWS rows where it is read, any number where it is written.  See `simd`
+A stripe is a `simd.Block` of one column and any number of rows.  See `simd`
 for the rules of the vocabulary.
 """
 
@@ -14,47 +14,25 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils, config
 
-from .blocks import BlockWords, items_of, pack_items
-from .jit import inlined
+from .blocks import items_of, pack_items
 from .memory import (
     _encode_vector,
-    _load_first_twin,
     _mask,
-    _masked_load,
     _masked_store,
     _memory,
     _store_first_twin,
-    prefetch,
 )
 from .simd import (
     LLVM_TYPES,
     VECTOR_BYTES,
     opaque,
-    peek,
     spread,
     word,
 )
-from .valid import emit_normalised, normalised_twin
 
-# a row that is read serves as many output rows: two stripes and their sums fit 32 registers, one and its sums fit 16
-STRIPE_ROWS = 8 if VECTOR_BYTES == 64 else 4
 SLIDES = bool(config.DISABLE_JIT) or (
     VECTOR_BYTES == 64 and binding.get_default_triple().startswith("x86_64")
 )  # whether one instruction takes any vector out of two adjacent ones
-
-_words = BlockWords(STRIPE_ROWS, 1)
-zero_stripe, fma_stripe = _words.zero, _words.fma
-save_stripe, kept_stripe = _words.write_adjacent, _words.read_adjacent
-
-
-# --------------------------------------------------------------------------- reading
-
-
-@inlined
-def ask_for_rows(memory, table, first, count, offset, storage):
-    """Ask for one cache line of each of `count` rows, `offset` elements from where the table says."""
-    for row in range(first, first + count):
-        prefetch(memory, peek(table, row) + offset, storage)
 
 
 # --------------------------------------------------------------------------- writing
@@ -71,20 +49,6 @@ def divide_stripe(typingctx: Any, stripe: Any, divisor: Any) -> Any:
         )
 
     return stripe(stripe, divisor), codegen
-
-
-@word(lambda condition, stripe: stripe if condition else np.zeros_like(stripe))
-def stripe_if(typingctx: Any, condition: Any, stripe: Any) -> Any:
-    """The stripe, or zeros; without a branch, at whose end LLVM would copy it."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        one = builder.trunc(args[0], ir.IntType(1)) if args[0].type != ir.IntType(1) else args[0]
-        mask = spread(builder, one, stripe.vector.lanes)
-        vectors = items_of(builder, args[1])
-        zero = ir.Constant(vectors[0].type, [0.0] * stripe.vector.lanes)
-        return pack_items(builder, args[1].type, [builder.select(mask, v, zero) for v in vectors])
-
-    return stripe(types.boolean, stripe), codegen
 
 
 def _write_rows(builder: Any, rows: Any, vectors: list[Any], write: Callable[[int, Any], None]) -> None:
@@ -162,39 +126,3 @@ def write_first(
         return context.get_dummy_value()
 
     return types.void(memory, types.intp, types.intp, types.intp, types.intp, storage, stripe), codegen
-
-
-def _normalise_twin(
-    memory: np.ndarray, offset: int, stride: int, rows: int, count: int, storage: Any, share: np.ndarray,
-    weight: Any, least: Any, close: Any,
-) -> None:  # fmt: skip
-    for row in range(rows):
-        at = offset + row * stride
-        total = _load_first_twin(memory, at, count, storage, share[0, 0])
-        normal = normalised_twin(total, share[row], weight, least, close)
-        _store_first_twin(memory, at, count, storage, normal)
-
-
-@word(_normalise_twin)
-def normalise_stripe(
-    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, storage: Any, share: Any,
-    weight: Any, least: Any, close: Any,
-) -> Any:  # fmt: skip
-    """The first `count` columns of `rows` rows of sums, divided by their share (`valid`); sums are compute numbers."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        mask = _mask(builder, args[4], share.vector.lanes)
-
-        def write(row: int, vector: Any) -> None:
-            at = _row_offset(builder, args[1], args[2], row)
-            pointer = _memory(context, builder, args[0], at, storage.element, vector.type)
-            total = _masked_load(builder, pointer, mask, vector.type)
-            _masked_store(builder, emit_normalised(builder, total, vector, *args[7:]), pointer, mask)
-
-        _write_rows(builder, args[3], items_of(builder, args[6]), write)
-        return context.get_dummy_value()
-
-    numbers = (weight, least, close)
-    return types.void(
-        memory, types.intp, types.intp, types.intp, types.intp, storage, share, *numbers
-    ), codegen

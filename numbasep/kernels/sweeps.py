@@ -1,4 +1,4 @@
-"""The inner loops of `fused` and `dense` with their loops over taps written out.
+"""The inner loop of `dense` with its loop over taps written out.
 
 One machine code for each number of taps: none of its instructions is spent on finding out what to do next, which for 3
 taps is half of them.
@@ -12,55 +12,15 @@ from typing import Any
 from .dense_words import column_words, fetch_word
 from .finish import stripe_finisher
 from .geometry import (
-    AHEAD,
     FETCHED,
     INNER,
     KEPT,
     ROW_STRIDE_IN,
-    ROW_STRIDE_OUT,
     RUN_SHIFT,
-    TURNED_SUMS,
 )
 from .jit import kernel, named
 from .memory import Storage
-from .shifts import weigh_columns_word
-from .simd import LINE_BYTES, lanes_of
-from .stripes import STRIPE_ROWS, ask_for_rows, kept_stripe, save_stripe
-from .windows import weigh_rows_word
-
-
-@functools.cache
-def separable_sweep(storage_in: Storage, storage_out: Storage, view: int, taps: int, step: int) -> Any:
-    """The kernel for `taps` adjacent taps along both axes, those along the columns `step` elements apart."""
-    per_line = LINE_BYTES // storage_in.dtype.itemsize  # elements; those of a stripe may be less
-    weigh_rows, weigh_columns = weigh_rows_word(view, taps), weigh_columns_word(taps, step)
-    finish = stripe_finisher(storage_out, share=False)
-
-    @kernel
-    @named(f"{storage_in.suffix}{storage_out.suffix}_{view}_{taps}_{step}")
-    def sweep_stripe(
-        x, table, first, column, vectors, weights, weight, line_weights, tap, soon, geometry, divisor, stream, ragged,
-        normal, work, y, target,
-    ):  # fmt: skip
-        """So many `vectors` of STRIPE_ROWS rows from element `target` of `y` on, all of whose taps lie in the array.
-
-        Sums of the vector under their first taps stand at TURNED_SUMS, where those of the last one are left; the next
-        to be summed starts `column` elements behind ``table[first]`` in the first row.
-        """
-        lanes = lanes_of(work)
-        ahead, stride, kept = geometry[AHEAD], geometry[ROW_STRIDE_OUT], geometry[KEPT]
-        near = kept_stripe(work, geometry[TURNED_SUMS])
-        for at in range(target, target + vectors * lanes, lanes):
-            if ahead and column & (per_line - 1) < lanes:
-                ask_for_rows(x, table, soon, STRIPE_ROWS, ahead + column, storage_in)
-            far = weigh_rows(x, table, first, column, storage_in, weights, weight)
-            total = weigh_columns(near, far, line_weights, tap)
-            finish(y, at, stride, STRIPE_ROWS, lanes, stream, ragged, total, divisor, normal, work, kept)
-            near = far
-            column += lanes
-        save_stripe(work, geometry[TURNED_SUMS], near)
-
-    return sweep_stripe
+from .simd import lanes_of
 
 
 @functools.cache
@@ -68,7 +28,7 @@ def dense_sweep(storage: Storage, taps: int, height: int) -> Any:
     """The kernel for columns of `taps` taps each and blocks of `height` rows of compute numbers."""
     zero, add_column = column_words(taps, height)
     fetch_rows = fetch_word(height)
-    finish = stripe_finisher(storage, share=False)
+    finish = stripe_finisher(storage)
 
     @kernel
     @named(f"{storage.suffix}_{taps}_{height}")
@@ -93,6 +53,6 @@ def dense_sweep(storage: Storage, taps: int, height: int) -> Any:
                 total = add_column(
                     total, x, start + done + column * inner, step, storage, weights, column * taps
                 )
-            finish(y, target + done, stride, height, lanes, stream, ragged, total, divisor, work, work, kept)
+            finish(y, target + done, stride, height, lanes, stream, ragged, total, divisor, work, kept)
 
     return sweep_dense

@@ -12,27 +12,57 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from .blocks import BlockWords, items_of, pack_items
-from .geometry import OUTSIDE_PLANE, RUN_LENGTH, RUN_ROW, RUN_SHIFT, RUN_WEIGHTS
-from .jit import kernel, named
-from .memory import Storage, _decode_vector, _load_first_twin, _memory
-from .simd import LLVM_TYPES, REGISTERS, fused, lanes_of, peek, pointer_to, spread, word
-from .valid import emit_view, view_twin
+from .dense_words import fetch_word
+from .epilogue import divide, normalise, store_part, store_rows, stream_rows
+from .geometry import (
+    COLUMN_STRIDE_OUT,
+    FETCHED,
+    FIRST_RUN,
+    INNER,
+    OUTSIDE_PLANE,
+    ROW_STRIDE_IN,
+    ROW_STRIDE_OUT,
+    RUN_LENGTH,
+    RUN_ROW,
+    RUN_SHIFT,
+    RUN_STOP,
+    RUN_WEIGHTS,
+    STREAM,
+)
+from .jit import inlined, kernel, named
+from .memory import Storage, _decode_vector, _load_first_twin, _memory, copy_element, misalignment
+from .simd import (
+    LINE_BYTES,
+    LLVM_TYPES,
+    TARGET,
+    VECTOR_BYTES,
+    fused,
+    lanes_of,
+    peek,
+    pointer_to,
+    spread,
+    word,
+)
+from .valid import CLOSE, LEAST, WEIGHT, emit_view, view_twin
 
-ROWS, VECTORS = (8, 2) if REGISTERS == 32 else (4, 2)
+ROWS, VECTORS = TARGET.block_rows, 2
 
+fetch_rows = fetch_word(ROWS)
 _INT = ir.IntType(64)
 
 
 def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
     """The word that adds a run of weighted rows to a block of `rows` x `vectors` sums."""
 
-    def emit(typingctx: Any, sums: Any, x: Any, table: Any, row: Any, offset: Any, storage: Any, weights: Any, first: Any, taps: Any) -> Any:  # fmt: skip
+    def emit(
+        typingctx: Any, sums: Any, x: Any, table: Any, row: Any, offset: Any, storage: Any, weights: Any, first: Any,
+        taps: Any,
+    ) -> Any:  # fmt: skip
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             sums_in, memory, table_, row_, offset_, _, weights_, first_, taps_ = args
             kind = sums_in.type.element
@@ -99,14 +129,16 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
         whole = types.int64
         return sums(sums, x, table, whole, whole, storage, weights, whole, whole), codegen
 
-    def twin(sums, x, table, row, offset, storage, weights, first, taps):  # noqa: ANN001, ANN202
+    def twin(sums, x, table, row, offset, storage, weights, first, taps):
         total = sums.copy()
         count = total.shape[1] // vectors
         for r in range(rows):
             for k in range(taps):
                 for c in range(vectors):
                     part = slice(c * count, (c + 1) * count)
-                    seen = _load_first_twin(x, table[row + r + k] + offset + c * count, count, storage, total.dtype.type(0))
+                    seen = _load_first_twin(
+                        x, table[row + r + k] + offset + c * count, count, storage, total.dtype.type(0)
+                    )
                     total[r, part] = weights[first + k] * view_twin(seen, view) + total[r, part]
         return total
 
@@ -144,6 +176,97 @@ def vertical_pass(storage: Storage, view: int) -> Any:
 
 
 @functools.cache
+def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any:
+    """The kernel that writes weighted sums of rows, in any columns, without a horizontal pass.
+
+    With two views of the input (`valid`), quotients of the sums of the first by those of the second.
+    """
+    zero_block, item, share = BlockWords(ROWS, VECTORS).zero, target.dtype.itemsize, len(views) > 1
+    weigh_values, weigh_share = _weigh(ROWS, VECTORS, views[0]), _weigh(ROWS, VECTORS, views[-1])
+
+    @inlined
+    def weigh_terms(weigh, x, table, at, first_term, last_term, terms, runs, weights):
+        total = zero_block(weights[0])
+        for term in range(first_term, last_term):
+            for run in range(terms[term, FIRST_RUN], terms[term, RUN_STOP]):
+                total = weigh(
+                    total, x, table, runs[run, RUN_ROW], at + runs[run, RUN_SHIFT], storage, weights,
+                    runs[run, RUN_WEIGHTS], runs[run, RUN_LENGTH],
+                )  # fmt: skip
+        return total
+
+    @kernel
+    @named(f"{storage.suffix}_{''.join(map(str, views))}{target.suffix}")
+    def sum_weights(
+        x,
+        below,
+        table,
+        first,
+        rows,
+        count,
+        terms,
+        share_term,
+        runs,
+        weights,
+        geometry,
+        divisor,
+        normal,
+        raw,
+        y,
+        to,
+    ):
+        """`count` numbers of each of `rows` rows from element `to` of `y` on; the first tap reads element `first`."""
+        lanes, inner, stride, pitch = (
+            lanes_of(weights),
+            geometry[INNER],
+            geometry[COLUMN_STRIDE_OUT],
+            geometry[ROW_STRIDE_OUT],
+        )
+        width = VECTORS * lanes
+        adjacent, streamed = stride == inner, geometry[STREAM]
+        fetched, ahead = geometry[FETCHED], geometry[FETCHED] * geometry[ROW_STRIDE_IN]
+        head = 0
+        if streamed:
+            head = min(count, (-misalignment(y, to * item) % VECTOR_BYTES) // item)
+        last_term = share_term if share else terms.shape[0]
+        j = 0
+        while j < count:
+            at, step = j, width
+            if streamed:
+                step = head if j == 0 and head else min(width, count - j)
+            elif adjacent and j + width > count >= width:  # the last block overlaps the one before
+                at = count - width
+            if below >= 0:
+                for line in range(0, width * fetched, LINE_BYTES):
+                    fetch_rows(x, below + j * fetched + line, ahead)
+            total = weigh_terms(weigh_values, x, table, first + at, 0, last_term, terms, runs, weights)
+            if divisor != 1:
+                total = divide(total, divisor)
+            if share:
+                valid = weigh_terms(
+                    weigh_share, x, table, first + at, share_term, terms.shape[0], terms, runs, weights
+                )
+                total = normalise(total, valid, normal[WEIGHT], normal[LEAST], normal[CLOSE])
+            if streamed:
+                if step == width:
+                    stream_rows(y, to + at, pitch, rows, total)
+                else:
+                    store_part(y, to + at, pitch, rows, step, total)
+            elif adjacent and count >= width:
+                store_rows(y, to + at, pitch, rows, target, total)
+            else:
+                store_rows(raw, 0, width, rows, target, total)
+                for q in range(rows):
+                    for e in range(min(width, count - j)):
+                        column = (at + e) // inner
+                        there = to + q * pitch + column * stride + at + e - column * inner
+                        copy_element(raw, q * width + e, y, there, target)
+            j += step
+
+    return sum_weights
+
+
+@functools.cache
 def edge_pass(storage: Storage, view: int) -> Any:
     """The kernel for single rows, of whose window rows may lie beyond a constant boundary."""
     block = BlockWords(1, VECTORS)
@@ -152,7 +275,9 @@ def edge_pass(storage: Storage, view: int) -> Any:
 
     @kernel
     @named(f"{storage.suffix}_{view}")
-    def sum_row(x, table, row, first, last, count, runs, start, stop, weights, window, constants, pitch, work, target):
+    def sum_row(
+        x, table, row, first, last, count, runs, start, stop, weights, window, constants, pitch, work, target
+    ):
         """As `sum_rows` for row `row` of the block; rows of source s at OUTSIDE_PLANE are ``constants + s * pitch``."""
         like = work[0]
         width = VECTORS * lanes_of(work)
@@ -167,7 +292,15 @@ def edge_pass(storage: Storage, view: int) -> Any:
                         total = fma_line(peek(weights, weight + k), outside, total)
                     else:
                         total = weigh_row(
-                            total, x, table, here + k, at + runs[run, RUN_SHIFT], storage, weights, weight + k, 1
+                            total,
+                            x,
+                            table,
+                            here + k,
+                            at + runs[run, RUN_SHIFT],
+                            storage,
+                            weights,
+                            weight + k,
+                            1,
                         )
             write_line(work, target + at - first, 0, total)
 
