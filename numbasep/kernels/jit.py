@@ -202,6 +202,8 @@ class _KernelCache(caching.FunctionCache):
         return (self._base, sig, codegen.magic_tuple(), closed_over(self._py_func))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        if cache_directory() is None:  # after a warning, which may be an error
+            return None
         try:
             return self._load_overload(sig, target_context)
         except Exception:
