@@ -128,7 +128,8 @@ def strip() -> None:
         sys.modules[name] = None  # type: ignore[assignment]
     for name in ("replace", "rename", "unlink", "remove", "rmdir"):
         setattr(os, name, _refusing(getattr(os, name)))
-    shutil._use_fd_functions = False  # type: ignore[attr-defined]
+    # what the standard library itself does on this system, where it is not what it does on Windows
+    shutil._use_fd_functions = subprocess._USE_POSIX_SPAWN = False  # type: ignore[attr-defined]
     subprocess.Popen.kill = subprocess.Popen.terminate  # type: ignore[method-assign]
     threading.Lock = Lock  # type: ignore[assignment,misc]
     from numbasep import storage
