@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from processes import ROOT, run_program
 
+from numbasep import calibration, measure, storage
 from numbasep import machine as machines
-from numbasep import measure, storage
 
 compiles = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="no machine code without the compiler"
@@ -398,8 +398,10 @@ def test_without_a_home_calibrations_cannot_be_stored(monkeypatch: pytest.Monkey
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(storage.Path, "home", homeless)
     monkeypatch.setattr(measure, "_known", None)
-    with pytest.raises(FileNotFoundError, match="no home directory"):
-        machines.save(machines.REFERENCE)
+    monkeypatch.setattr(calibration, "_measure", lambda _: pytest.fail("measured for nothing"))
+    for save in (calibration.calibrate, lambda: machines.save(machines.REFERENCE)):
+        with pytest.raises(FileNotFoundError, match="no home directory"):
+            save()
     assert machines.load(2) is None
     assert measure._remembered() == {}
     measure.forget_wisdom()
