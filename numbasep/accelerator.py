@@ -48,15 +48,12 @@ REFERENCE = Accelerator(
 )
 
 
-def _path() -> tuple[Any, dict[str, Any]]:
-    key = {"format": FORMAT}
-    return machine.stored_path("accelerator", key), key
+_KEY = {"format": FORMAT}
 
 
 def save(measured: Accelerator) -> Any:
     """Store measured constants and let `current` return them from now on."""
-    path, key = _path()
-    machine.write_stored(path, key, dataclasses.asdict(measured))
+    path = machine.store("accelerator", _KEY, dataclasses.asdict(measured))
     current.cache_clear()
     return path
 
@@ -76,5 +73,4 @@ def _from_fields(fields: dict[str, Any]) -> Accelerator:
 @functools.cache
 def current() -> Accelerator:
     """Constants for this process: those stored by a calibration, or the reference."""
-    path, key = _path()
-    return machine.read_stored(path, key, _from_fields) or REFERENCE
+    return machine.recall("accelerator", _KEY, _from_fields) or REFERENCE

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numbasep import accelerator, cost, trials
+from numbasep import accelerator, cost, storage, trials
 from numbasep import machine as machines
 from numbasep.accelerator import Accelerator
 from numbasep.backends import recursive
@@ -83,6 +83,8 @@ def calibrate(*, store: bool = True, device: str | None = None) -> Machine | Acc
     """
     if device not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}, got {device!r}")
+    if store:
+        storage.folder()  # what is wrong with it is said now, not after the measurements
     if device == "cuda":
         return _calibrate_gpu(store=store)
     threads = machines.available_processors()

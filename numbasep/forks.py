@@ -20,7 +20,8 @@ def lasting_lock() -> Any:
     For locks that guard single operations on a container.  What needs several, clear it `in_children`.
     """
     lock: Any = threading.Lock()
-    in_children(lock._at_fork_reinit)
+    if hasattr(lock, "_at_fork_reinit"):  # CPython has it only where there is fork
+        in_children(lock._at_fork_reinit)
     return lock
 
 

@@ -7,6 +7,7 @@ stores them in a file; `current` reads that file once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -14,22 +15,21 @@ import json
 import math
 import os
 import platform
+import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from numbasep import reference
+from numbasep import reference, storage
 from numbasep.target import host_target
 
 Table = tuple[tuple[float, float], ...]
 T = TypeVar("T")
 
 FORMAT = 4  # of the calibration file
-DIRECTORY_VARIABLE = "NUMBASEP_CACHE_DIR"
 
 
 class Steps(NamedTuple):
@@ -169,19 +169,6 @@ def interpolate(table: Table, x: float) -> float:
 # ------------------------------------------------------------------------------- what is stored
 
 
-def cache_directory() -> Path:
-    """Where calibrations are stored: NUMBASEP_CACHE_DIR, or the platform's cache directory."""
-    if given := os.environ.get(DIRECTORY_VARIABLE):
-        return Path(given)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "numbasep"
-
-
 def fingerprint(threads: int) -> dict[str, Any]:
     """What a calibration is valid for: versions, processor, number of threads."""
     from importlib.metadata import PackageNotFoundError, version
@@ -197,34 +184,70 @@ def fingerprint(threads: int) -> dict[str, Any]:
 
 @functools.cache
 def cpu_name() -> str:
-    """Model of the processor."""
+    """Model of the processor, as exactly as the system tells: what calibrations are told apart by."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        pass
-    return platform.processor() or platform.machine() or "unknown"
+        text = ""
+    general = platform.machine() or "unknown"
+    return model_in(text) or _sysctl("machdep.cpu.brand_string") or platform.processor() or general
+
+
+def model_in(cpuinfo: str) -> str:
+    """Models of the processors in the text of Linux' ``/proc/cpuinfo``; "" if it names none.
+
+    On ARM they are numbers, and there may be several, as of fast and slow cores.
+
+    Examples
+    --------
+    >>> model_in("model name : Intel(R) Xeon(R) Processor @ 2.80GHz")
+    'Intel(R) Xeon(R) Processor @ 2.80GHz'
+    """
+    lines = [[part.strip() for part in line.split(":", 1)] for line in cpuinfo.splitlines() if ":" in line]
+    names = dict.fromkeys(value for field, value in lines if field in _NAMES)  # of all cores, each once
+    parts = dict.fromkeys(f"{field} {value}" for field, value in lines if field.startswith("CPU "))
+    return ", ".join([*names, *parts])
+
+
+_NAMES = ("model name", "cpu", "cpu model", "uarch")  # on x86 and others, on POWER, on MIPS, on RISC-V
+
+
+def _sysctl(name: str) -> str:
+    """A fact about macOS; "" elsewhere."""
+    if sys.platform == "darwin":
+        command = ["/usr/sbin/sysctl", "-n", name]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+            return done.stdout.strip()
+    return ""
 
 
 def stored_path(kind: str, key: dict[str, Any]) -> Path:
     """File of what was measured, a "machine" or "wisdom", under the fingerprint `key`."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return cache_directory() / f"{kind}-{digest}.json"
+    return storage.root() / f"{kind}-{digest}.json"
 
 
-def write_stored(path: Path, key: dict[str, Any], content: Any) -> None:
-    """Write `content`, whole or not at all, with the fingerprint that it is valid for."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+def encoded(key: dict[str, Any], content: Any) -> bytes:
+    """The bytes of a file with `content` and the fingerprint that it is valid for."""
+    return json.dumps({"key": key, "content": content}, indent=1).encode()
+
+
+def store(kind: str, key: dict[str, Any], content: Any) -> Path:
+    """Keep what was measured, whole or not at all; the file."""
+    storage.folder()
+    path = stored_path(kind, key)
+    storage.write(path, encoded(key, content))
+    return path
+
+
+def recall(kind: str, key: dict[str, Any], interpret: Callable[[Any], T]) -> T | None:
+    """What `interpret` makes of what `store` kept; None if nothing is kept, or could be."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"key": key, "content": content}, file, indent=1)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+        path = stored_path(kind, key)
+    except OSError:
+        return None
+    return read_stored(path, key, interpret)
 
 
 def read_stored(path: Path, key: dict[str, Any], interpret: Callable[[Any], T]) -> T | None:
@@ -257,9 +280,7 @@ def read_stored(path: Path, key: dict[str, Any], interpret: Callable[[Any], T]) 
 
 def save(machine: Machine) -> Path:
     """Store a calibration and let `current` return it from now on."""
-    key = fingerprint(machine.threads)
-    path = stored_path("machine", key)
-    write_stored(path, key, dataclasses.asdict(machine))
+    path = store("machine", fingerprint(machine.threads), dataclasses.asdict(machine))
     forget()
     return path
 
@@ -283,12 +304,12 @@ def forget() -> None:
 def load(threads: int) -> Machine | None:
     """The stored calibration for `threads` threads on this machine, or None."""
     try:
-        if not any(name.startswith("machine-") for name in os.listdir(cache_directory())):
+        if not any(name.startswith("machine-") for name in os.listdir(storage.root())):
             return None  # and spare the first call of every process the look-up of versions
     except OSError:
         return None
     key = fingerprint(threads)
-    return read_stored(stored_path("machine", key), key, _machine_from)
+    return recall("machine", key, _machine_from)
 
 
 def _machine_from(fields: dict[str, Any]) -> Machine:

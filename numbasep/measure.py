@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numbasep import machine as machines
+from numbasep import storage
 from numbasep.execute import run_plan
 from numbasep.forks import lasting_lock
 from numbasep.planner import Plan, adopt
@@ -129,8 +130,7 @@ def _remembered() -> Wisdom:
     global _known
     with _lock:
         if _known is None:
-            key = _key()
-            _known = machines.read_stored(machines.stored_path("wisdom", key), key, _interpret) or {}
+            _known = machines.recall("wisdom", _key(), _interpret) or {}
         return dict(_known)
 
 
@@ -141,10 +141,9 @@ def _remember(news: Wisdom) -> None:
     with _lock:
         _known = known | news
         key = _key()
-        path = machines.stored_path("wisdom", key)
         with contextlib.suppress(OSError):
-            others = machines.read_stored(path, key, _interpret) or {}
-            machines.write_stored(path, key, others | _known)
+            others = machines.recall("wisdom", key, _interpret) or {}
+            machines.store("wisdom", key, others | _known)
 
 
 def export_wisdom(path: str | Path) -> None:
@@ -162,7 +161,7 @@ def export_wisdom(path: str | Path) -> None:
     ...     export_wisdom(directory + "/wisdom.json")
     ...     import_wisdom(directory + "/wisdom.json")
     """
-    machines.write_stored(Path(path), _key(), _remembered())
+    storage.write(Path(path), machines.encoded(_key(), _remembered()))
 
 
 def import_wisdom(path: str | Path) -> None:

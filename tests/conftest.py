@@ -14,6 +14,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+from numbasep import storage
+
 # "ci" repeats: the same examples in every run, and no deadline, since the first call of a kernel compiles it.
 hypothesis.settings.register_profile(
     "ci",
@@ -36,6 +38,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what 
         signal.SIGINT, signal.default_int_handler
     )  # tests, and processes that inherit it, interrupt calls
 
+
+# Where nothing can be kept, the first call warns, and warnings are errors here. Such a run gets a folder of its own, as
+# the warning advises; `test_storage.py` is about the warning. Processes that the tests start inherit the folder.
+_temporary: list[tempfile.TemporaryDirectory[str]] = []
+try:
+    probe = storage.folder() / f"probe-{os.getpid()}"
+    storage.write(probe, b"")
+    probe.unlink()
+except OSError:
+    _temporary.append(tempfile.TemporaryDirectory(prefix="numbasep-tests-", ignore_cleanup_errors=True))
+    os.environ[storage.DIRECTORY_VARIABLE] = _temporary[0].name
 
 # With NUMBA_DISABLE_JIT=1 each word of the kernels is a NumPy slice: slow, but an index out of bounds is an
 # error there. This file puts the kernels through every memory layout; others join by the marker.
@@ -87,6 +100,9 @@ def pytest_unconfigure() -> None:
         process.kill()
         process.wait()
     _ahead.clear()
+    for folder in _temporary:
+        folder.cleanup()
+    _temporary.clear()
 
 
 # ------------------------------------------------------------------------------ the CUDA simulator

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from processes import ROOT, run_program
 
+from numbasep import storage
 from numbasep.kernels import jit
 
 pytestmark = pytest.mark.skipif(
@@ -27,12 +28,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """An empty cache directory, in use."""
     monkeypatch.setenv("NUMBASEP_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("NUMBASEP_CACHE", raising=False)
-    for remembered in (jit.cache_directory, jit._warn_unsaved):
-        remembered.cache_clear()
+    monkeypatch.setattr(storage, "_warned", False)
+    jit.cache_directory.cache_clear()
     yield tmp_path
     monkeypatch.undo()
-    for remembered in (jit.cache_directory, jit._warn_unsaved):
-        remembered.cache_clear()
+    jit.cache_directory.cache_clear()
 
 
 def kernels() -> list[Any]:
@@ -115,7 +115,7 @@ def test_full_disk_is_one_warning(root: Path, monkeypatch: pytest.MonkeyPatch) -
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(jit.os, "replace", full)
+    monkeypatch.setattr(storage.os, "replace", full)
     messages, _ = use()
     assert len(messages) == 1
     assert "cannot keep its machine code" in messages[0]
@@ -138,7 +138,9 @@ def test_read_only_directory_is_still_read(root: Path) -> None:
     files(root)[1].unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            jit.tempfile, "mkstemp", lambda **_: (_ for _ in ()).throw(OSError(30, "Read-only file system"))
+            storage.tempfile,
+            "mkstemp",
+            lambda **_: (_ for _ in ()).throw(OSError(30, "Read-only file system")),
         )
         messages, loaded = use()
     assert sum(loaded) == 1
@@ -164,8 +166,8 @@ def test_no_home_is_one_warning(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.delenv("NUMBASEP_CACHE_DIR")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(jit.Path, "home", homeless)
-    monkeypatch.setattr(jit.sys, "platform", "linux")
+    monkeypatch.setattr(storage.Path, "home", homeless)
+    monkeypatch.setattr(storage.sys, "platform", "linux")
     messages, _ = use()
     assert len(messages) == 1
 
@@ -183,7 +185,7 @@ def test_directories_that_others_control_are_refused(
         directory.chmod(0o777)
     else:
         owner = os.geteuid()
-        monkeypatch.setattr(jit.os, "geteuid", lambda: owner + 1 if owner else 12345)
+        monkeypatch.setattr(storage.os, "geteuid", lambda: owner + 1 if owner else 12345)
         directory.chmod(0o700)
         if owner == 0:  # root's files are trusted by everybody
             os.chown(directory, 54321, -1)
@@ -248,7 +250,7 @@ def test_edited_source_is_compiled_anew(tmp_path: Path) -> None:
 
 def test_everything_that_kernels_import_is_part_of_the_key() -> None:
     """Kernels may import kernels, `boundary` and what holds no arithmetic."""
-    allowed = {"boundary", "forks"}
+    allowed = {"boundary", "forks", "storage"}
     for path in (ROOT / "numbasep" / "kernels").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.level == 2:

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import numbasep
-from numbasep import calibration, trials
+from numbasep import calibration, storage, trials
 from numbasep import machine as machines
 from numbasep.api.shortcuts import shortcuts
 
 
 @pytest.fixture
 def quick(tmp_path, monkeypatch):
-    monkeypatch.setenv(machines.DIRECTORY_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(storage.DIRECTORY_VARIABLE, str(tmp_path))
     monkeypatch.setattr(trials, "REPEATS", 2)
     monkeypatch.setattr(calibration, "SHAPES", ((64, 64),))
     monkeypatch.setattr(calibration, "LARGE_SIDES", (512,))

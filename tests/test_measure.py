@@ -9,12 +9,12 @@ import pytest
 
 import numbasep
 from numbasep import machine as machines
-from numbasep import measure
+from numbasep import measure, storage
 
 
 @pytest.fixture(autouse=True)
 def wisdom(tmp_path, monkeypatch):
-    monkeypatch.setenv(machines.DIRECTORY_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(storage.DIRECTORY_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(measure, "_known", None)
     return tmp_path
 

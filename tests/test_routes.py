@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from numbasep import machine as machines
-from numbasep import overlap, rounding, routes
+from numbasep import overlap, rounding, routes, storage
 from numbasep.factor import forms
 from numbasep.facts import kernel_facts
 from numbasep.problem import METHODS
@@ -377,7 +377,7 @@ def test_interpolation_is_monotone_between_the_entries():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv(machines.DIRECTORY_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(storage.DIRECTORY_VARIABLE, str(tmp_path))
     machines.current.cache_clear()
     yield tmp_path
     machines.current.cache_clear()
@@ -428,7 +428,7 @@ def test_a_spoilt_calibration_is_ignored_with_a_warning(cache, spoil):
 def test_an_unwritable_directory_is_an_error_only_for_save(tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    monkeypatch.setenv(machines.DIRECTORY_VARIABLE, str(blocked))
+    monkeypatch.setenv(storage.DIRECTORY_VARIABLE, str(blocked))
     machines.current.cache_clear()
     assert machines.current(2).name == machines.REFERENCE.name
     with pytest.raises(OSError, match="file"):

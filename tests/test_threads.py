@@ -106,11 +106,11 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 LOCKED = """
 import os, signal, threading, time
 from numba.core.compiler_lock import global_compiler_lock
-from numbasep import measure
+from numbasep import measure, storage
 from numbasep.api import build
 from numbasep.backends import fft, threads
 from numbasep.nn import routes
-kept = [measure._lock, build.plans._lock, build.kernels._lock, fft._spectra._lock, routes._lock,
+kept = [storage._lock, measure._lock, build.plans._lock, build.kernels._lock, fft._spectra._lock, routes._lock,
         threads._lock, threads._pool._lock]
 held, forked = threading.Event(), threading.Event()
 compiling = threading.Event()

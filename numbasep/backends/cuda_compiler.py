@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..kernels import cuda_columns, cuda_depthwise, cuda_elementwise, cuda_lines, cuda_plane, jit
+from .. import storage
+from ..kernels import cuda_columns, cuda_depthwise, cuda_elementwise, cuda_lines, cuda_plane
 
 Capability = tuple[int, int]
 
@@ -258,11 +259,15 @@ def _depends_on() -> str:
 
 
 def cached_path(variant: Any, capability: Capability, *, portable: bool = False) -> Path | None:
-    """File of a kernel's machine code, or of its PTX; None where caching is off."""
+    """File of a kernel's machine code, or of its PTX; None where nothing can be kept."""
     if os.environ.get("NUMBASEP_CACHE", "1") == "0":
         return None
     key = f"{_depends_on()} {variant!r} {capability} {portable}"
-    return jit.cache_root() / "cuda" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.cubin"
+    try:
+        return storage.folder("cuda") / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.cubin"
+    except OSError as error:
+        storage.warn_once(error)
+        return None
 
 
 def compiled(variant: Any, capability: Capability, *, portable: bool = False) -> Binary:
@@ -283,17 +288,8 @@ def compiled(variant: Any, capability: Capability, *, portable: bool = False) ->
         image, _ = assemble(ptx, target)
     binary = Binary(entry_name(ptx), image)
     if path is not None:
-        _keep(path, binary)
+        try:
+            storage.write(path, binary.name.encode() + b"\0" + binary.image)
+        except OSError as error:  # costs time, never results
+            storage.warn_once(error)
     return binary
-
-
-def _keep(path: Path, binary: Binary) -> None:
-    """Write a file whole or not at all; a cache that cannot be written costs time, never results."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            file.write(binary.name.encode() + b"\0" + binary.image)
-        os.replace(draft, path)
-    except OSError:
-        return

@@ -266,8 +266,8 @@ def create_target(
             yield _create_zarr(partial, shape, dtype, source)
         elif suffix == ".npy" and 0 not in shape:
             partial.touch(exist_ok=False)
-            mapped = np.lib.format.open_memmap(partial, "w+", dtype, shape)
-            yield Mapped(partial, dtype, shape, mapped.offset)
+            # not held: Windows renames no file that is mapped
+            yield Mapped(partial, dtype, shape, np.lib.format.open_memmap(partial, "w+", dtype, shape).offset)
         elif suffix in TIFF:
             partial.touch(exist_ok=False)
             yield _create_tiff(partial, shape, dtype, source)
@@ -319,7 +319,11 @@ def _save(path: Path, suffix: str, array: Array) -> None:
 def _replace(partial: Path, path: Path) -> None:
     """Put the result in its place; an old folder is moved away first, and removed last."""
     if not path.is_dir():
-        partial.replace(path)
+        try:
+            partial.replace(path)
+        except PermissionError as error:  # Windows replaces no file that is open
+            message = f"the result is complete, but cannot take the place of {path.name}: is that open?"
+            raise PermissionError(error.errno, message, str(partial)) from error
         return
     old = path.with_name(path.name + ".old")
     path.rename(old)

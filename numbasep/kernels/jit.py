@@ -5,9 +5,9 @@ fails at decoration when no directory can be written.  Here the directory is key
 code depends on (all kernel sources, Numba, LLVM, the host's features), and a cache that cannot be used
 costs one warning and nothing else.
 
-What is kept is what Numba keeps: object code, pickled.  To load it is to run it, as with `__pycache__`, so a
-directory that belongs to somebody else, or that everybody can write to, is not used.  A file whose checksum does
-not hold is as good as none.  Nothing on disk is touched before the first kernel is needed.
+What is kept is what Numba keeps: object code, pickled.  To load it is to run it, as with `__pycache__`, so `storage`
+refuses a folder into which somebody else could put it.  A file whose checksum does not hold is as good as none.
+Nothing on disk is touched before the first kernel is needed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,8 @@ import hashlib
 import os
 import pickle
 import signal
-import stat
 import sys
-import tempfile
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,23 +31,11 @@ from numba.core import caching, config, serialize
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import rtsys
 
-from .. import forks
+from .. import forks, storage
 
 # kernels allocate nothing, so they need no reference counts: `_nrt` off leaves the atomics out of the loops
 _COMMON = {"nogil": True, "error_model": "numpy", "boundscheck": None}
 _LEAN = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-
-
-def cache_root() -> Path:
-    """The directory below which numbasep keeps machine code and measurements."""
-    named = os.environ.get("NUMBASEP_CACHE_DIR")
-    if named:
-        return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir())) / "numbasep" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "numbasep"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numbasep"
 
 
 @functools.cache
@@ -94,41 +79,10 @@ def cache_directory() -> Path | None:
     if os.environ.get("NUMBASEP_CACHE", "1") == "0" or config.DISABLE_JIT or SOURCE_KEY is None:
         return None
     try:
-        path = cache_root() / "kernels" / SOURCE_KEY
-        for directory in (path.parent.parent, path.parent, path):
-            directory.mkdir(mode=0o700, parents=directory is path.parent.parent, exist_ok=True)
-            _check_owner(directory)
-    except (OSError, RuntimeError) as error:
-        _warn(
-            f"numbasep compiles anew in every process, because its cache cannot be used ({error}). "
-            "Set NUMBASEP_CACHE_DIR to a directory of yours, or NUMBASEP_CACHE=0 to silence this."
-        )
+        return storage.folder("kernels", SOURCE_KEY)
+    except OSError as error:
+        storage.warn_once(error)
         return None
-    return path
-
-
-def _check_owner(directory: Path) -> None:
-    """Refuse a directory into which somebody else could put machine code."""
-    if not hasattr(os, "geteuid"):
-        return
-    found = directory.stat()
-    if found.st_uid not in (0, os.geteuid()):
-        raise PermissionError(f"{directory} belongs to user {found.st_uid}")
-    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-        raise PermissionError(f"{directory} can be written by every user")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
-
-
-@functools.cache
-def _warn_unsaved() -> None:
-    """Once: a full disk is one warning, not one for each kernel."""
-    _warn(
-        f"numbasep cannot keep its machine code in {cache_directory()} and will compile it anew in every process. "
-        "Set NUMBASEP_CACHE_DIR to a directory of yours, or NUMBASEP_CACHE=0 to silence this."
-    )
 
 
 class _Locator:
@@ -174,28 +128,28 @@ class _Files:
         if directory is None:
             return
         content = serialize.dumps(data)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have tidied up
-        handle, draft = tempfile.mkstemp(dir=directory, suffix=".tmp")
+        path = self._path(directory, key)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
-            os.replace(draft, self._path(directory, key))
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(draft)
-            raise
+            storage.write(path, hashlib.sha256(content).digest() + content)
+        except PermissionError:
+            if _content(path) is None:  # else another process holds it open on Windows, and it is as good
+                raise
 
     def load(self, key: Any) -> Any:
         """What was saved, or None if there is nothing or it is damaged."""
         directory = cache_directory()
-        if directory is None:
-            return None
-        try:
-            content = self._path(directory, key).read_bytes()
-        except OSError:
-            return None
-        checksum, content = content[:32], content[32:]
-        return pickle.loads(content) if hashlib.sha256(content).digest() == checksum else None
+        content = _content(self._path(directory, key)) if directory is not None else None
+        return pickle.loads(content) if content is not None else None
+
+
+def _content(path: Path) -> bytes | None:
+    """What a file was given to keep; None without a file, or if the checksum does not hold."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    checksum, content = content[:32], content[32:]
+    return content if hashlib.sha256(content).digest() == checksum else None
 
 
 def _python_function(thing: Any) -> Any:
@@ -248,6 +202,8 @@ class _KernelCache(caching.FunctionCache):
         return (self._base, sig, codegen.magic_tuple(), closed_over(self._py_func))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        if cache_directory() is None:  # after a warning, which may be an error
+            return None
         try:
             return self._load_overload(sig, target_context)
         except Exception:
@@ -273,8 +229,8 @@ class _KernelCache(caching.FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
-        except Exception:
-            _warn_unsaved()
+        except Exception as error:
+            storage.warn_once(error)
 
 
 @contextlib.contextmanager
