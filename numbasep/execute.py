@@ -13,6 +13,7 @@ from .arrays import as_input, has_whole_strides, is_direct_target, make_output, 
 from .casting import store
 from .planner import Plan
 from .problem import Problem
+from .reorder import is_reversed, reversed_plan
 from .routes import Candidate
 
 Array = npt.NDArray[Any]
@@ -76,6 +77,9 @@ def filter_array(plan: Plan, x: Array, output: Any, normal: Normal = None) -> Ar
         return out
     if not has_whole_strides(x):
         x = np.ascontiguousarray(x)
+    if is_reversed(x) and not plan.kernel.recursions:
+        filter_array(reversed_plan(plan), x.T, out.T, normal)
+        return out
     target = out if is_direct_target(out, x) else np.empty_like(out, dtype=problem.output_dtype, order="K")
     if x.size < OCCUPYING:
         _run(plan, x, target, normal)

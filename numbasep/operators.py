@@ -114,6 +114,11 @@ class Operator:
         """By form, or None for the dense weights: a call on contiguous arrays that is one pass on one thread."""
         return {}
 
+    @functools.cached_property
+    def reversed_plans(self) -> list[Any]:
+        """The plan of the same filter for arrays in the other memory order, once there is one (`reorder`)."""
+        return []
+
     def form_terms(self, form: int) -> tuple[tuple[Term, ...], float]:
         """Terms and divisor of `forms[form]`."""
         if self.terms is not None and form == 0:

@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Lowest first. A module imports from lower layers and its own; names are modules or packages of numbasep.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("boundary", "forks", "storage", "kernels"),
+    ("boundary", "forks", "storage", "target", "kernels"),
     ("problem", "casting", "arrays"),
     ("factor",),
     ("facts", "machine", "reference", "accelerator", "operators"),
@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("routes_cuda",),
     ("planner", "report"),
     ("backends",),
+    ("reorder",),
     ("calibration", "certificate", "execute", "measure", "trials"),
     ("dispatch",),
     ("nn",),

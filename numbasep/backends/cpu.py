@@ -298,7 +298,7 @@ class _Preparation:
     def _slab(
         self, number: int, shape: tuple[int, ...], source: Slot, members: Sequence[tuple[int, Factor]]
     ) -> Slot:
-        strides = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+        strides = _strides_like(source.strides, shape)
         gains = tuple(source.gains[stacked] * float(factor.taps.sum()) for stacked, factor in members)
         dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
         presence = tuple(source.presence[stacked] for stacked, _ in members)
@@ -382,6 +382,21 @@ class _Preparation:
             return np.array([[divisor, *(gain * part for part in outside[source.presence[0]])]] * count)
         pairs = zip(source.gains, source.presence, strict=True)
         return np.array([[divisor, *(gain * part for part in outside[of])] for gain, of in pairs])
+
+
+def _strides_like(strides: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of scratch memory of a shape whose axes are nested as those of an array with these strides.
+
+    Examples
+    --------
+    >>> _strides_like((1, 10, 200), (10, 20, 30))
+    (1, 10, 200)
+    """
+    made, step = [0] * len(shape), 1
+    for axis in sorted(range(len(shape)), key=lambda i: (abs(strides[i]), -i)):
+        made[axis] = step
+        step *= shape[axis]
+    return tuple(made)
 
 
 def _axes(source: Slot, target: Slot, windows: Sequence[Window]) -> list[Axis]:

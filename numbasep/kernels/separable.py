@@ -429,6 +429,7 @@ def kernel_addresses(
     at: list[Any] = [0] * KERNELS
     summed = Storage(f"f{compute.itemsize}") if packed else storage_in
     views = [AS_STORED] if packed else [VALUES, PRESENCE] if view == BOTH else [view]
+    views = views * 2 if share and len(views) == 1 else views
     if dense:
         arguments = (memory, n, whole, n, n, n, pairs, n, pairs, line, whole, number, line, memory, memory, n)
         if not packed:
@@ -451,7 +452,6 @@ def kernel_addresses(
             )
     if packed or ends:
         at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
-        at[VERTICAL + 1], at[EDGE_ROW + 1] = at[VERTICAL], at[EDGE_ROW]
     if not packed and (not dense or single_rows):
         at[FILL] = address(fill_ends, (line, n, n, n, n, n, n, n, n, whole, whole, line))
     if (packed or ends) and view:
