@@ -25,6 +25,10 @@ CVAL = """cval : scalar, optional
         Value beyond the edges in modes "constant" and "full"."""
 AXES = """axes : int or tuple of int, optional
         Filtered axes, in the order of all arguments that are given for each axis.  Default: all."""
+DENSE_AXES = """axes : int or tuple of int, optional
+        Filtered axes.  As in SciPy, the axes of the kernel belong to them in ascending order, whatever the order of
+        `axes`, and the entries of `mode` and `origin` in the order given; but where all axes are filtered, entry
+        j of `origin` is that of axis j.  Default: all."""
 SPACING = """spacing : float or sequence of float, optional
         Distance of samples, once or for each filtered axis; `sigma` is then in the same unit (it is divided
         by `spacing`), and derivatives are taken with respect to that unit."""
@@ -65,7 +69,8 @@ SHARED = """output : ndarray or dtype, optional
     origin : int or sequence of int, optional
         Shift of the kernel's centre, in `scipy.ndimage`'s sense, once or for each filtered axis."""
 PARAGRAPHS = {
-    "output": OUTPUT, "mode": MODE, "modes": MODES, "cval": CVAL, "axes": AXES, "spacing": SPACING,
+    "output": OUTPUT, "mode": MODE, "modes": MODES, "cval": CVAL, "axes": AXES, "dense_axes": DENSE_AXES,
+    "spacing": SPACING,
     "keywords": KEYWORDS, "raises": RAISES, "shared": SHARED,
 }  # fmt: skip
 
