@@ -47,9 +47,12 @@ KEYWORDS = """method : {"auto", "direct", "separable", "structured", "fft"}, opt
         Where to run.  Default: where the array is.
     nan_policy : {"propagate", "omit", "raise"}, optional
         "omit" leaves NaN out and rescales the weights of the valid samples; a result is NaN where less than
-        1e-5 (1e-12 in double precision) of the kernel's sum falls on valid samples.
+        1e-5 (1e-12 in double precision) of the kernel's sum falls on valid samples.  Weights that sum to zero, those
+        of a derivative, cannot be rescaled: first fill the gaps by a normalised Gaussian,
+        ``gaussian_filter(x, s, nan_policy="omit")``, then differentiate.
     mask : array_like of bool, optional
-        True where a sample is left out in the same way.
+        True where a sample is left out in the same way.  The mask of a masked array is ignored, as in SciPy, with
+        a warning: pass it as ``mask=x.mask``.
     cast : {"truncate", "saturate"}, optional
         How results become integers: C's cast, as SciPy, or round half to even and clip, as OpenCV."""
 SHARED = """output : ndarray or dtype, optional
