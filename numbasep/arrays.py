@@ -43,6 +43,35 @@ def on_gpu(array: Any) -> bool:
     return where is not None and int(where()[0]) in DLPACK_GPU
 
 
+def warn_of_mask(array: Any, *, remedy: str = "mask=x.mask", stacklevel: int = 3) -> None:
+    """Warn, once in a process, that the mask of a masked array is not looked at.
+
+    Parameters
+    ----------
+    array : object
+        What a function was given; anything but a masked array with masked samples is fine.
+    remedy : str, optional
+        What to write instead, for an array `x`.
+    stacklevel : int, optional
+        As of `warnings.warn`, called here.
+    """
+    lazy = isinstance(
+        getattr(array, "_meta", None), np.ma.MaskedArray
+    )  # whether any is masked is not known yet
+    if _warned or not (lazy or (isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array))):
+        return
+    warnings.warn(
+        "input is a masked array, and its mask is ignored, as in scipy.ndimage: masked samples count like all "
+        f"others. To leave them out, write {remedy}.",
+        UserWarning,
+        stacklevel=stacklevel,
+    )
+    _warned.append("mask")
+
+
+_warned: list[str] = []
+
+
 def as_input(input: npt.ArrayLike) -> Array:
     """`input` as an ndarray of a supported type; masks and subclasses are dropped."""
     if not isinstance(input, np.ndarray) and hasattr(input, "__dlpack__") and not hasattr(input, "__array__"):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numbasep import accelerator, cost, storage, trials
+from numbasep import accelerator, cost, notice, storage, trials
 from numbasep import machine as machines
 from numbasep.accelerator import Accelerator
 from numbasep.backends import recursive
@@ -47,8 +47,13 @@ REFITS = 8
 PRIOR = 2.0  # weight of the reference beside that of a sample which is 3 % off: 6
 
 
-def calibrate(*, store: bool = True, device: str | None = None) -> Machine | Accelerator:
-    """Measure this machine, in about a second, and let plans made from now on use the result.
+def calibrate(
+    *, store: bool = True, device: str | None = None, progress: bool = False
+) -> Machine | Accelerator:
+    """Measure this machine, and let plans made from now on use the result.
+
+    This takes a few seconds; the first time up to two minutes, for the kernels that are measured must be compiled.
+    Those that are in the cache already, from earlier calls or from `warmup`, are not compiled again.
 
     Parameters
     ----------
@@ -58,6 +63,8 @@ def calibrate(*, store: bool = True, device: str | None = None) -> Machine | Acc
         threads.
     device : {"cpu", "cuda"}, optional
         What to measure.  Default: the CPU.
+    progress : bool, optional
+        Whether to show a bar on standard error, for the CPU.
 
     Returns
     -------
@@ -89,10 +96,32 @@ def calibrate(*, store: bool = True, device: str | None = None) -> Machine | Acc
         return _calibrate_gpu(store=store)
     threads = machines.available_processors()
     _warn_if_busy(threads)
-    measured = _measure(threads)
+    with notice.Bar(_measurements(threads), _doing(), shown=progress) as bar:
+        tell = functools.partial(_advance, bar)
+        trials.listeners.append(tell)
+        try:
+            measured = _measure(threads)
+        finally:
+            trials.listeners.remove(tell)
     if store:
         machines.save(measured)
     return measured
+
+
+def _advance(bar: notice.Bar) -> None:
+    bar.advance(_doing())
+
+
+def _doing() -> str:
+    """What takes the time, for the bar."""
+    compiled = notice.counts.compiled
+    return "measuring" if not compiled else f"measuring; {compiled} kernels compiled, which happens once"
+
+
+def _measurements(threads: int) -> int:
+    """How many calls are timed in all."""
+    steps = sum(1 for dtype in PRECISIONS for _ in _timed_calls(dtype))
+    return steps + 4 * len(LARGE_SIDES) + 2 * len(TILES) + 10 + 5 * (threads > 1)
 
 
 def _calibrate_gpu(*, store: bool) -> Accelerator:
@@ -194,6 +223,20 @@ def _samples() -> Iterator[tuple[str, NDArray[np.float64], float]]:
     yield "separable", trials.product(5, 5, 5) + np.pad([[[9.0]]], 2), 0.0
 
 
+def _timed_calls(
+    dtype: np.dtype[Any],
+) -> Iterator[tuple[tuple[int, ...], np.dtype[Any], str, NDArray[np.float64], float]]:
+    """Shape, type of the samples, route, kernel and what lies beyond the edges, of each call that tells the steps."""
+    types = (dtype, np.dtype(np.uint8)) if dtype == np.float32 else (dtype,)
+    shape: tuple[int, ...]
+    for shape, stored, (method, weights, cval) in itertools.product(SHAPES, types, _samples()):
+        if weights.ndim > 2:
+            shape = (round(math.prod(shape) ** (1 / 3)),) * 3
+        if shape[-1] > WIDE and weights.size > SMALL_KERNEL:
+            continue
+        yield shape, stored, method, weights, cval
+
+
 def _steps(dtype: np.dtype[Any], machine: Machine) -> Steps:
     """Seconds of each step, from the times of calls that take different numbers of them.
 
@@ -201,12 +244,7 @@ def _steps(dtype: np.dtype[Any], machine: Machine) -> Steps:
     chapter 23), reweighted so that calls which were disturbed count less.
     """
     rows, times = [], []
-    types = (dtype, np.dtype(np.uint8)) if dtype == np.float32 else (dtype,)
-    for shape, stored, (method, weights, cval) in itertools.product(SHAPES, types, _samples()):
-        if weights.ndim > 2:
-            shape = (round(math.prod(shape) ** (1 / 3)),) * 3
-        if shape[-1] > WIDE and weights.size > SMALL_KERNEL:
-            continue
+    for shape, stored, method, weights, cval in _timed_calls(dtype):
         planned = trials.plan_call(shape, weights, stored, 1, method, cval)
         _, steps = trials.facts_and_steps(planned, machine)
         x, out = np.ones(shape, stored), np.ones(shape, stored)

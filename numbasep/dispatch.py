@@ -29,7 +29,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from .arrays import on_gpu
+from .arrays import on_gpu, warn_of_mask
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -64,6 +64,8 @@ def elsewhere(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
     """Call `function`, or the handler of its first argument."""
     first = args[0] if args else kwargs.get(next(iter(inspect.signature(function).parameters)))
     kind = kind_of(first)
+    if kwargs.get("mask") is None:
+        warn_of_mask(first, remedy=_MASKED[kind == "dask", ".nn." in function.__module__], stacklevel=4)
     if kind == "numpy" and kwargs.get("device") == "cuda":
         kind = "cuda"
     elif kind == "cuda" and kwargs.get("device") == "cpu":
@@ -76,6 +78,17 @@ def elsewhere(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
     bound.apply_defaults()
     return handler(kind, first)(public_name(function), dict(bound.arguments))
 
+
+_MASKED = {
+    (False, False): "mask=x.mask (True where a sample is left out; not mask=~x.mask)",
+    (True, False): "mask=dask.array.ma.getmaskarray(x) (True where a sample is left out)",
+    (False, True): "x.filled(0), or another number in their place: convolutions over channels take no mask",
+    (
+        True,
+        True,
+    ): "dask.array.ma.filled(x, 0), or another number in their place: these functions take no mask",
+}
+"""What to write instead of a masked array, by whether it is lazy and whether the function is one of `numbasep.nn`."""
 
 _signature = functools.lru_cache(maxsize=256)(inspect.signature)
 

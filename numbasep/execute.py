@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import as_input, has_whole_strides, is_direct_target, make_output, on_gpu, result_dtype
+from .arrays import (
+    as_input,
+    has_whole_strides,
+    is_direct_target,
+    make_output,
+    on_gpu,
+    result_dtype,
+    warn_of_mask,
+)
 from .casting import store
 from .planner import Plan
 from .problem import Problem
@@ -36,6 +44,12 @@ def run_plan(plan: Plan, input: npt.ArrayLike, output: Any = None) -> Array:
     if on_gpu(input):
         filtered: Array = _gpu_backend().run_plan(plan, input, output)
         return filtered
+    if type(input) is not np.ndarray:
+        warn_of_mask(
+            input,
+            remedy="a call of `convolve` or `correlate` with mask=x.mask; a plan takes no mask",
+            stacklevel=4,
+        )
     x = as_input(input)
     problem = plan.problem
     if x.shape != problem.shape or x.dtype != problem.input_dtype:

@@ -226,6 +226,23 @@ def normalize_axes(axes: object, ndim: int) -> tuple[int, ...]:
     return tuple(normal)
 
 
+def dense_axes(
+    axes: object, ndim: int, mode: object, origin: object
+) -> tuple[tuple[int, ...], tuple[Any, ...], tuple[Any, ...]]:
+    """Filtered axes of a dense kernel in ascending order, and the mode and the origin of each.
+
+    The rule is SciPy's: the axes of the kernel are the filtered axes in ascending order, whatever the order of
+    `axes`.  Modes belong to `axes` entry by entry.  So do origins, unless all axes are filtered: then SciPy takes
+    entry j for axis j.
+    """
+    named = normalize_axes(axes, ndim)
+    modes, origins = per_axis("mode", mode, len(named)), per_axis("origin", origin, len(named))
+    order = sorted(range(len(named)), key=named.__getitem__)
+    if len(named) < ndim:
+        origins = tuple(origins[j] for j in order)
+    return tuple(sorted(named)), tuple(modes[j] for j in order), origins
+
+
 def check_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
     """`dtype` if its arrays can be filtered: bool, integers, float16 to float64, complex64 and complex128."""
     if dtype.char not in _CODES:

@@ -24,6 +24,10 @@ REPEATS = 7  # each measurement is the shortest of so many ...
 AGREE = 1.03  # ... or fewer, as soon as the two shortest differ by less than this factor
 
 
+listeners: list[Callable[[], Any]] = []
+"""Called after each measurement: how far a calibration is."""
+
+
 def seconds(call: Callable[[], Any]) -> float:
     """Shortest time of `call`, after a first one that compiles and fills caches."""
     call()
@@ -34,6 +38,8 @@ def seconds(call: Callable[[], Any]) -> float:
         best, second, _ = sorted((best, second, time.perf_counter() - start))
         if second <= AGREE * best:
             break
+    for tell in listeners:
+        tell()
     return best
 
 

@@ -60,6 +60,22 @@ def per_axis(value: Any, count: int) -> tuple[Any, ...]:
     return (value,) * count if isinstance(value, str) or np.ndim(value) == 0 else tuple(value)
 
 
+def ascending(
+    axes: Sequence[int] | None, ndim: int, mode: str | Sequence[str], origin: int | Sequence[int]
+) -> tuple[tuple[int, ...], tuple[str, ...], tuple[int, ...]]:
+    """Filtered axes as SciPy pairs them with the axes of a kernel: in ascending order, with their modes and origins.
+
+    Modes belong to `axes` entry by entry.  Origins do, too, where some axes are left alone; where all are filtered,
+    SciPy takes them in ascending order.
+    """
+    named = tuple(range(ndim)) if axes is None else tuple(a % ndim for a in axes)
+    modes, origins = per_axis(mode, len(named)), per_axis(origin, len(named))
+    mode_of = dict(zip(named, modes, strict=True))
+    origin_of = dict(zip(named if len(named) < ndim else sorted(named), origins, strict=True))
+    order = tuple(sorted(named))
+    return order, tuple(mode_of[a] for a in order), tuple(origin_of[a] for a in order)
+
+
 def wide(*arrays: np.ndarray, exact: bool) -> list[np.ndarray]:
     """Copies in the type that sums are taken in."""
     if exact:
@@ -79,20 +95,20 @@ def correlate(
     every_tap: bool = False,
     exact: bool = False,
 ) -> np.ndarray:
-    """Correlation; axis i of `weights` acts on axis `axes[i]`.
+    """Correlation; the axes of `weights` belong to the filtered axes in ascending order, see `ascending`.
 
     `every_tap` also multiplies by the weights that are zero (0 * NaN = NaN), which SciPy does in its 1-D
     filters but not in its N-D filters.  `exact` sums Python integers.  Complex weights are conjugated, as
     NumPy and SciPy do.
     """
     x = np.asarray(x)
-    axes = tuple(range(x.ndim)) if axes is None else tuple(a % x.ndim for a in axes)
+    axes, modes, origins = ascending(axes, x.ndim, mode, origin)
     weights = np.asarray(weights)
     assert weights.ndim == len(axes)
     if not (exact or np.iscomplexobj(x) or np.iscomplexobj(cval)) and np.iscomplexobj(weights):
         # a real sample times a complex weight is two real products: infinity has no part that is not a number
         parts = [
-            correlate(x, part, mode, cval, origin, axes, every_tap=every_tap)
+            correlate(x, part, modes, cval, origins, axes, every_tap=every_tap)
             for part in (weights.real, -weights.imag)
         ]
         together = np.empty(parts[0].shape, np.complex128)
@@ -103,9 +119,7 @@ def correlate(
         x = x.astype(np.complex128)
     places = [
         extent(x.shape[axis], taps, m, o)
-        for axis, taps, m, o in zip(
-            axes, weights.shape, per_axis(mode, len(axes)), per_axis(origin, len(axes)), strict=True
-        )
+        for axis, taps, m, o in zip(axes, weights.shape, modes, origins, strict=True)
     ]
     for axis, taps, (first, count, m) in zip(axes, weights.shape, places, strict=True):
         x = shifted(x, axis, first, count + taps - 1 if count else 0, m, cval)
@@ -142,13 +156,28 @@ def convolve(
     exact: bool = False,
 ) -> np.ndarray:
     """Convolution: correlation with reversed weights, not conjugated."""
-    weights, origin = flipped(np.asarray(weights), origin)
-    return correlate(x, weights.conj(), mode, cval, origin, axes, every_tap=every_tap, exact=exact)
+    x = np.asarray(x)
+    axes, modes, origins = ascending(axes, x.ndim, mode, origin)
+    weights, origins = flipped(np.asarray(weights), origins)
+    return correlate(x, weights.conj(), modes, cval, origins, axes, every_tap=every_tap, exact=exact)
 
 
 def outer(kernels: Sequence[np.ndarray]) -> np.ndarray:
     """Tensor product of 1-D kernels."""
     return functools.reduce(np.multiply.outer, map(np.asarray, kernels))
+
+
+def along(
+    x: np.ndarray, kernels: Sequence[np.ndarray], mode: Any, origin: Any, axes: Sequence[int] | None
+) -> tuple[np.ndarray, tuple[Any, ...], tuple[Any, ...], list[int]]:
+    """Tensor product, modes, origins and axes in ascending order of the axes, for kernels in the order of `axes`."""
+    named = range(np.ndim(x)) if axes is None else [a % np.ndim(x) for a in axes]
+    rows = zip(named, kernels, per_axis(mode, len(named)), per_axis(origin, len(named)), strict=True)
+    order = sorted(rows, key=lambda row: row[0])
+    return (
+        outer([row[1] for row in order]), tuple(row[2] for row in order), tuple(row[3] for row in order),
+        [row[0] for row in order],
+    )  # fmt: skip
 
 
 def separable_correlate(
@@ -162,7 +191,8 @@ def separable_correlate(
     exact: bool = False,
 ) -> np.ndarray:
     """By definition the correlation with the tensor product, every tap of which multiplies."""
-    return correlate(x, outer(kernels), mode, cval, origin, axes, every_tap=True, exact=exact)
+    weights, modes, origins, order = along(x, kernels, mode, origin, axes)
+    return correlate(x, weights, modes, cval, origins, order, every_tap=True, exact=exact)
 
 
 def separable_convolve(
@@ -176,7 +206,8 @@ def separable_convolve(
     exact: bool = False,
 ) -> np.ndarray:
     """By definition the convolution with the tensor product, every tap of which multiplies."""
-    return convolve(x, outer(kernels), mode, cval, origin, axes, every_tap=True, exact=exact)
+    weights, modes, origins, order = along(x, kernels, mode, origin, axes)
+    return convolve(x, weights, modes, cval, origins, order, every_tap=True, exact=exact)
 
 
 # --------------------------------------------------------------------------- storing and comparing

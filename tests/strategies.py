@@ -174,8 +174,16 @@ KERNELS = (
 )  # fmt: skip
 
 
-def origins(taps: tuple[int, ...], *, flip: bool) -> st.SearchStrategy[int | tuple[int, ...]]:
-    """Every origin that SciPy allows: one for each axis, or one for all."""
+def origins(
+    taps: tuple[int, ...], *, flip: bool, axes: tuple[int, ...] | None = None, ndim: int = 0
+) -> st.SearchStrategy[int | tuple[int, ...]]:
+    """Every origin that SciPy allows: one for each axis, or one for all.
+
+    With `axes` of an array of `ndim` dimensions, for a dense kernel, whose axes are those in ascending order.
+    """
+    if axes is not None and len(axes) < ndim:
+        named = [a % ndim for a in axes]
+        taps = tuple(taps[sorted(named).index(a)] for a in named)
     low = [-(n // 2) for n in taps]
     # A convolution is a correlation by -origin, less one for an even size.
     high = [n // 2 - (n % 2 == 0) if flip else (n - 1) // 2 for n in taps]
@@ -239,6 +247,6 @@ def calls(
         weights=kernel(draw(st.sampled_from(kinds)), taps, draw(st.integers(0, 999))),
         mode=mode,
         cval=draw(st.sampled_from([0.0, 1.0, -2.5])),
-        origin=0 if resizing else draw(origins(taps, flip=operation == "convolve")),
+        origin=0 if resizing else draw(origins(taps, flip=operation == "convolve", axes=axes, ndim=ndim)),
         axes=axes,
     )

@@ -144,6 +144,17 @@ def test_channels_last(channels: int) -> None:
     check(samples((5, 6, channels)), separable(3, 5), axes=(0, 1))
 
 
+@pytest.mark.parametrize("axes", [(1, 0), (2, 0), (2, 1), (1, 2, 0)])
+def test_axes_in_another_order(axes: tuple[int, ...]) -> None:
+    """The axes of the kernel are the filtered ones in ascending order, as in SciPy."""
+    x, weights = samples((4, 5, 6), "float64"), rng.standard_normal((3, 4, 5)[: len(axes)])
+    origin = (0, -1, 0)[: len(axes)]
+    check(x, weights, ("wrap", "nearest", "mirror")[: len(axes)], origin=origin, axes=axes)
+    got = numbasep.correlate(x, weights, origin=origin, axes=axes, device="cuda")
+    expected = ndimage.correlate(x, weights, origin=origin, axes=axes)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
+
+
 def test_complex_data() -> None:
     check(samples((5, 17), "complex64"), separable(3, 3))
     check(samples((4, 9), "complex128"), separable(3, 3), "wrap")

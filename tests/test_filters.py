@@ -278,6 +278,7 @@ def test_repeated_calls_follow_their_arguments(name: str) -> None:
         function(np.where(x > 2, np.nan, x), *CALLS[name], nan_policy="raise")
 
 
+@pytest.mark.filterwarnings("ignore:input is a masked array")
 def test_masked_arrays_lose_their_mask() -> None:
     x = np.ma.masked_array(noise(9), mask=[True] * 9)
     result = nsp.gaussian_filter(x, 1.0)

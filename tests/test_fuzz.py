@@ -119,7 +119,7 @@ def sums_of_terms(draw: st.DrawFn) -> Case:
     arguments = {
         "mode": draw(st.one_of(modes, st.tuples(*[modes] * len(axes)))),
         "cval": draw(st.sampled_from([0.0, 1.5])),
-        "origin": draw(strategies.origins(taps, flip=operation == "convolve")),
+        "origin": draw(strategies.origins(taps, flip=operation == "convolve", axes=axes, ndim=x.ndim)),
         "axes": axes,
     }
     rtol = draw(st.sampled_from([None, None, 1e-3]))

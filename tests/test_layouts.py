@@ -112,6 +112,7 @@ def test_huge_strides() -> None:
     oracle.assert_close(nsp.convolve(x.T, weights), oracle.convolve(x.T, weights), 1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:input is a masked array")
 def test_subclasses_are_plain_arrays() -> None:
     x, weights = samples("float64", (5, 6), 1), np.ones((3, 3))
     expected = oracle.convolve(x, weights)

@@ -22,21 +22,21 @@ import numbasep as nsp
 TESTS = Path(__file__).parent
 
 # Each deliberate deviation: a pattern of SciPy's test names, and the reason. Nothing else may fail, and a
-# pattern that matches no failure is an error, too.
+# pattern that matches no failure is an error, too. Of the 1,830 tests of SciPy 1.17 these are 13.
 DEVIATIONS = {
-    r"test_correlate_mode_sequence": "a sequence of modes is allowed for dense kernels, too",
-    r"test_correlate_convolve_axes\[numpy-origin[01]-axes(6|9|10)-": (
-        "kernel axis i acts on axes[i], in the order given; SciPy ignores the order"
-    ),
+    r"test_correlate_mode_sequence": "1 test: a sequence of modes is allowed for dense kernels, too",
     r"test_(sobel|prewitt)0[123]\[numpy-uint64": (
-        "nothing is stored between the axes, where uint64 would wrap round and then lose bits"
+        "6 tests: nothing is stored between the axes. In SciPy a negative difference wraps round there to almost "
+        "2**64, and the sum of such numbers, in float64, is beyond uint64: what C makes of it is not defined"
     ),
     r"test_gaussian_laplace0[12]\[numpy-(float32|complex64)": (
-        "one pass with float32 sums instead of four that are stored in float32: the last bits differ"
+        "4 tests: one pass with float32 sums instead of two filters whose results are stored in float32 and added. "
+        "The test is for 1.5e-6 at values of 100, where the next float32 is 8e-6 away: for the same bits"
     ),
-    r"test_multiple_modes_sequentially": "one pass instead of two, and the test is for equal last bits",
-    r"test_gaussian_filter_float16": "float16 is supported, where SciPy raises",
+    r"test_multiple_modes_sequentially": "1 test: one pass instead of two, and the test is for equal last bits",
+    r"test_gaussian_filter_float16": "1 test: float16 is supported, where SciPy raises",
 }
+MOST_DEVIATIONS = 13
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,11 @@ def test_scipys_tests_pass(report: dict[str, Any]) -> None:
     assert not surprises, (
         f"{dict(counts)}; {len(surprises)} not expected:\n" + "\n".join(surprises) + "\n" + details
     )
+
+
+def test_no_more_tests_fail_than_are_listed(report: dict[str, Any]) -> None:
+    failed = [name for name, outcome in report["outcomes"].items() if outcome == "failed"]
+    assert len(failed) <= MOST_DEVIATIONS, failed
 
 
 def test_no_deviation_is_listed_in_vain(report: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from ..problem import (
     KernelShapeError,
     Window,
     check_dtype,
+    dense_axes,
     integer,
     make_window,
     make_windows,
@@ -28,6 +29,9 @@ from ..problem import (
 )
 
 Arguments = Mapping[str, Any]
+
+DENSE = ("convolve", "correlate")
+"""Functions of a kernel whose axes are the filtered axes in ascending order."""
 
 ONE_AXIS = ("convolve1d", "correlate1d", "uniform_filter1d", "gaussian_filter1d")
 """Functions with a parameter `axis`, and one `mode`, for the axis that they filter."""
@@ -84,6 +88,8 @@ def make_request(name: str, arguments: Arguments, shape: tuple[int, ...], dtype:
     """
     check_dtype(dtype, "input")
     _check_shared(arguments, dtype)
+    if name in DENSE:
+        arguments = _ascending(arguments, len(shape))
     named, windows, complex_kernel = _DESCRIBE[name](arguments, shape)
     output = arguments["output"]
     result = result_dtype(output, dtype, complex_result=complex_kernel or dtype.kind == "c")
@@ -95,6 +101,12 @@ def make_request(name: str, arguments: Arguments, shape: tuple[int, ...], dtype:
     elif "axes" in fixed and not isinstance(fixed.get("kernels"), Mapping):
         fixed["axes"] = named
     return Request(name, fixed, named, tuple(sorted(windows, key=lambda w: w.axis)), result)
+
+
+def _ascending(arguments: Arguments, ndim: int) -> Arguments:
+    """The same call with its axes in the order of the axes of the kernel."""
+    axes, mode, origin = dense_axes(arguments["axes"], ndim, arguments["mode"], arguments["origin"])
+    return {**arguments, "axes": axes, "mode": mode, "origin": origin}
 
 
 def _check_shared(arguments: Arguments, dtype: np.dtype[Any]) -> None:
@@ -119,7 +131,7 @@ Described = tuple[tuple[int, ...], Sequence[Window], bool]
 def _dense(flip: bool) -> Callable[[Arguments, tuple[int, ...]], Described]:
     def describe(given: Arguments, shape: tuple[int, ...]) -> Described:
         kernel = as_weights(given["weights"], conjugate=False)
-        named = normalize_axes(given["axes"], len(shape))
+        named = given["axes"]
         if kernel.ndim != len(named):
             raise KernelShapeError(
                 f"weights.ndim ({kernel.ndim}) must match len(axes) ({len(named)}): "

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..arrays import OutputError, as_input, result_dtype
 from ..backends import stand_ins
 from ..dispatch import dispatched
-from ..problem import KernelShapeError, make_windows, normalize_axes
+from ..problem import KernelShapeError, dense_axes, make_windows
 from .bodies import filter_dense, make_options
 from .words import documented
 
@@ -60,7 +60,7 @@ def filter_bank(
         Shift of the kernels' centres, in `scipy.ndimage`'s sense, once or for each filtered axis.
     operation : {"convolve", "correlate"}, optional
         What to compute.
-    {axes}
+    {dense_axes}
     {keywords}
 
     Returns
@@ -84,9 +84,9 @@ def filter_bank(
     bank = [np.asarray(kernel) for kernel in kernels]
     if not bank:
         raise KernelShapeError("kernels must hold at least one kernel, got none")
-    named = normalize_axes(axes, x.ndim)
+    named, modes, origins = dense_axes(axes, x.ndim, mode, origin)
     flip = operation == "convolve"
-    shapes = {_result_shape(x.shape, named, kernel, mode, origin, flip=flip) for kernel in bank}
+    shapes = {_result_shape(x.shape, named, kernel, modes, origins, flip=flip) for kernel in bank}
     if len(shapes) > 1:
         raise KernelShapeError(
             f"kernels must have one shape with mode={mode!r}, got {sorted({k.shape for k in bank})}"
@@ -98,7 +98,7 @@ def filter_bank(
     options = make_options(method, rtol, workers, device, cast)
     for number, kernel in enumerate(bank):
         filter_dense(
-            source, kernel, stand_ins.part(out, number), mode, cval, origin, named, flip=flip, options=options,
+            source, kernel, stand_ins.part(out, number), modes, cval, origins, named, flip=flip, options=options,
             nan_policy=nan_policy, mask=mask,
         )  # fmt: skip
     return out

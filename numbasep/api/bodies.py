@@ -74,11 +74,12 @@ def filter_dense(
 def filter_terms(
     input: npt.ArrayLike, terms: Sequence[Mapping[int, Taps]], output: Any, modes: Mapping[int, Any], cval: Any,
     *, options: Options, nan_policy: str, mask: Any, operation: str, divisor: float = 1.0,
-    remember: Callable[[Plan], None] | None = None,
+    derivative: bool = False, remember: Callable[[Plan], None] | None = None,
 ) -> Array:  # fmt: skip
     """Filter with a sum of separable terms: the common body of everything that is given axis by axis.
 
-    `remember` is told the plan of a call that runs it as it is.
+    `remember` is told the plan of a call that runs it as it is.  The weights of a `derivative` count as zero in sum: of
+    a truncated Gaussian's they are not quite, and what is left is no scale.
     """
     x = as_input(input)
     is_complex = x.dtype.kind == "c"
@@ -109,7 +110,8 @@ def filter_terms(
     sizes = [math.prod(float(np.abs(taps.weights).sum()) for taps in term.values()) for term in terms]
     return filter_missing(
         x, output, dtype, cval=cval, nan_policy=nan_policy, mask=check_missing(nan_policy, mask, x.shape),
-        weight=sum(sums) / divisor, l1=sum(sizes) / divisor, make_plan=make_plan, cast=options.cast,
+        weight=0j if derivative else sum(sums) / divisor, l1=sum(sizes) / divisor, make_plan=make_plan,
+        cast=options.cast,
     )  # fmt: skip
 
 

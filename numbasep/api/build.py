@@ -29,9 +29,9 @@ from ..problem import (
     Problem,
     UnsupportedDtypeError,
     Window,
+    dense_axes,
     make_problem,
     make_windows,
-    normalize_axes,
 )
 
 Array = npt.NDArray[Any]
@@ -120,7 +120,7 @@ def dense_plan(
     flip: bool,
     options: Options,
 ) -> Plan:
-    """Plan for a dense kernel; axis j of `weights`, and entry j of `mode` and `origin`, act on ``axes[j]``."""
+    """Plan for a dense kernel on axes in ascending order, as `problem.dense_axes` gives them."""
     kernel = as_weights(weights, conjugate=not flip)
     if kernel.ndim != len(axes):
         raise KernelShapeError(
@@ -129,7 +129,7 @@ def dense_plan(
         )
     windows = make_windows(shape, axes, kernel.shape, mode, origin, flip=flip)
     kernel = kernel[(slice(None, None, -1),) * kernel.ndim] if flip else kernel
-    kernel = np.ascontiguousarray(kernel.transpose(np.argsort(axes)) if len(axes) > 1 else kernel)
+    kernel = np.ascontiguousarray(kernel)
     kernel.flags.writeable = False
     integral = kernel.dtype.kind != "c" and bool((kernel == np.rint(kernel)).all())
     problem = make_problem(
@@ -175,13 +175,15 @@ def kept_dense_plan(
         input_dtype, output_dtype, cval, flip, content, weights.shape, weights.dtype, shape, freeze(mode),
         freeze(origin), freeze(axes), options,
     )  # fmt: skip
-    return plans.get(
-        key,
-        lambda: dense_plan(
-            weights, shape, input_dtype, output_dtype, axes=normalize_axes(axes, len(shape)), mode=mode,
-            cval=cval, origin=origin, flip=flip, options=options,
-        ),
-    )  # fmt: skip
+
+    def make() -> Plan:
+        named, modes, origins = dense_axes(axes, len(shape), mode, origin)
+        return dense_plan(
+            weights, shape, input_dtype, output_dtype, axes=named, mode=modes, cval=cval, origin=origins,
+            flip=flip, options=options,
+        )  # fmt: skip
+
+    return plans.get(key, make)
 
 
 def freeze(value: Any) -> Any:

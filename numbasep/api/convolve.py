@@ -83,9 +83,7 @@ def convolve(
     weights : array_like
         Kernel with one axis for each filtered axis of `input`; finite.
     {shared}
-    axes : int or tuple of int, optional
-        Filtered axes, in the order of the axes of `weights`, `mode` and `origin`: axis j of `weights` acts on
-        ``axes[j]``.  (SciPy ignores that order.)  Default: all.
+    {dense_axes}
     {keywords}
 
     Returns
@@ -161,8 +159,7 @@ def correlate(
     weights : array_like
         Kernel with one axis for each filtered axis of `input`; finite.
     {shared}
-    axes : int or tuple of int, optional
-        Filtered axes, in the order of the axes of `weights`, `mode` and `origin`.  Default: all.
+    {dense_axes}
     {keywords}
 
     Returns

@@ -176,12 +176,12 @@ def output_type(output: Any, x: Array) -> np.dtype[Any]:
 
 def filter_gaussian(
     x: Array, terms: list[Term], axes: Sequence[GaussianAxis], output: Any, cval: Any, *, options: Options,
-    nan_policy: str, mask: Any, operation: str, remember: Callable[[Plan], None] | None = None,
+    nan_policy: str, mask: Any, operation: str, derivative: bool, remember: Callable[[Plan], None] | None = None,
 ) -> Array:  # fmt: skip
-    """Terms of Gaussians and their derivatives in one pass."""
+    """Terms of Gaussians, or with `derivative` of their derivatives, in one pass."""
     return filter_terms(
         x, terms, output, {a.axis: a.mode for a in axes}, cval, options=options, nan_policy=nan_policy,
-        mask=mask, operation=operation, remember=remember,
+        mask=mask, operation=operation, derivative=derivative, remember=remember,
     )  # fmt: skip
 
 
@@ -271,7 +271,7 @@ def gaussian_filter1d(
     term = gaussian_term(axes, {named[0]: degree}, x.dtype, output_type(output, x), cast)
     return filter_gaussian(
         x, [term], axes, output, cval, options=options, nan_policy=nan_policy, mask=mask,
-        operation="gaussian_filter1d", remember=functools.partial(shortcuts.keep, key),
+        operation="gaussian_filter1d", derivative=degree > 0, remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
@@ -364,5 +364,6 @@ def gaussian_filter(
     term = gaussian_term(filtered, orders, x.dtype, output_type(output, x), cast)
     return filter_gaussian(
         x, [term], filtered, output, cval, options=options, nan_policy=nan_policy, mask=mask,
-        operation="gaussian_filter", remember=functools.partial(shortcuts.keep, key),
+        operation="gaussian_filter", derivative=any(orders[a.axis] for a in filtered),
+        remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip

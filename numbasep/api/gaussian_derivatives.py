@@ -112,6 +112,7 @@ def gaussian_laplace(
     dtype = output_type(output, x)
     shared: dict[str, Any] = {
         "options": options, "nan_policy": nan_policy, "mask": mask, "operation": "gaussian_laplace",
+        "derivative": True,
     }  # fmt: skip
     one_mode = len({a.mode for a in filtered}) == 1
     if len(filtered) == 1 or (one_mode and (dtype.kind not in "biu" or cast != "truncate")):
@@ -213,7 +214,7 @@ def gaussian_gradient_magnitude(
         return filter_gaussian(
             x, [gaussian_term(same, {a.axis: 1}, x.dtype, number, cast)], same, number, cval, options=options,
             nan_policy=nan_policy, mask=mask, operation="gaussian_gradient_magnitude",
-            remember=functools.partial(shortcuts.keep, key),
+            derivative=True, remember=functools.partial(shortcuts.keep, key),
         )  # fmt: skip
 
     parts = map(derivative, filtered)

@@ -60,6 +60,18 @@ def _missing_as_nan(
     return elementwise.missing_marked(x, mask, number, omit=omit, workers=workers)
 
 
+def _cannot_normalise(x: Array, mask: Array | None, *, omit: bool) -> str:
+    """What to do instead of taking a derivative of an array with gaps."""
+    given = ["output=float"] * (x.dtype.kind in "biu")
+    given += ["nan_policy='omit'"] * omit + ["mask=mask"] * (mask is not None)
+    return (
+        "nan_policy='omit' and mask rescale the weights of the valid samples, which needs weights that do not sum to "
+        "zero: those of a derivative do. Fill the gaps first by a normalised Gaussian, then differentiate: "
+        f"smooth = numbasep.gaussian_filter(x, s, {', '.join(given)}), with s large enough to reach across the gaps, "
+        "then this filter on smooth, without nan_policy and mask"
+    )
+
+
 def filter_missing(
     x: Array, output: Any, dtype: np.dtype[Any], *, cval: complex, nan_policy: str, mask: Array | None,
     weight: complex, l1: float, make_plan: PlanMaker, cast: str,
@@ -88,7 +100,7 @@ def filter_missing(
     Raises
     ------
     ValueError
-        For a NaN with ``nan_policy="raise"``, and for a kernel that sums to zero: it cannot be normalised.
+        For a NaN with ``nan_policy="raise"``, and for weights that sum to zero: they cannot be normalised.
     """
     refuse_nan(x, nan_policy)
     omit = nan_policy == "omit" and x.dtype.kind in "fc"
@@ -112,7 +124,7 @@ def filter_missing(
     if not missing:
         return execute.filter_array(plan, x, output)
     if vanishes:
-        raise ValueError("nan_policy='omit' and mask need a kernel whose weights do not sum to zero")
+        raise ValueError(_cannot_normalise(x, mask, omit=omit))
     total = execute.filter_array(make_plan(number, problem.compute_dtype, cval), filled, None)
     real_kernel = weight.imag == 0 and (problem.compute_dtype.kind != "c" or x.dtype.kind == "c")
     share_dtype = problem.real_dtype if real_kernel else problem.compute_dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import notice
 from ..passes import MOST_WRITTEN_OUT
 from ..problem import check_dtype, integer
 from . import convolve, filters, gaussian, gaussian_derivatives
@@ -66,8 +68,14 @@ CASES: dict[str, tuple[str, Callable[[np.dtype[Any]], Any]]] = {
 """What is compiled for a type: kinds of types it applies to, and a call that needs it."""
 
 
-def warmup(dtypes: Any = ("uint8", "uint16", "float32", "float64"), *, processes: int | None = None) -> None:
+def warmup(
+    dtypes: Any = ("uint8", "uint16", "float32", "float64"), *, processes: int | None = None,
+    progress: bool = False,
+) -> None:  # fmt: skip
     """Compile, or load from the cache, the kernels that arrays of these types need.
+
+    For the default types these are some hundred kernels, which take minutes to compile, and a second to load from then
+    on.
 
     Parameters
     ----------
@@ -76,6 +84,8 @@ def warmup(dtypes: Any = ("uint8", "uint16", "float32", "float64"), *, processes
     processes : int, optional
         Processes that compile at the same time; they hand machine code over through the cache on disk.
         Default: one for each core, but one in all if there is no cache or little to compile.
+    progress : bool, optional
+        Whether to show a bar on standard error.
 
     Raises
     ------
@@ -93,6 +103,14 @@ def warmup(dtypes: Any = ("uint8", "uint16", "float32", "float64"), *, processes
     >>> import numbasep
     >>> numbasep.warmup(["float32"], processes=1)
     """
+    compile_ahead(dtypes, processes=processes, progress=progress)
+
+
+def compile_ahead(
+    dtypes: Any = ("uint8", "uint16", "float32", "float64"), *, processes: int | None = None,
+    progress: bool = False,
+) -> tuple[int, int]:  # fmt: skip
+    """As `warmup`; returns how many kernels were compiled, here or in other processes, and how many were found."""
     types = [check_dtype(np.dtype(dtype), "dtypes") for dtype in dtypes]
     count = os.cpu_count() or 1 if processes is None else integer("processes", processes)
     if count < 1:
@@ -100,11 +118,42 @@ def warmup(dtypes: Any = ("uint8", "uint16", "float32", "float64"), *, processes
     jobs = [(t.str, name) for t in types for name, (kinds, _) in CASES.items() if t.kind in kinds]
     from ..kernels import jit
 
-    if count > 1 and jobs and jit.cache_directory() is not None:
-        first = [job for job in jobs if job[1] == "separable kernels"]  # with what all others need, too
-        _run_processes(first, count)
-        _run_processes([job for job in jobs if job not in first], count)
-    run_jobs(jobs)
+    before = notice.counts.compiled, notice.counts.loaded
+    several = count > 1 and bool(jobs) and jit.cache_directory() is not None
+    with notice.Bar(len(jobs) * (1 + several), "compiling", shown=progress) as bar:
+        tally = _Tally(bar, len(jobs))
+        if several:
+            first = [job for job in jobs if job[1] == "separable kernels"]  # with what others need, too
+            _run_processes(first, count, tally)
+            _run_processes([job for job in jobs if job not in first], count, tally)
+        elsewhere = tally.compiled
+        for job in jobs:
+            run_jobs([job])
+            here = notice.counts.compiled - before[0]
+            tally.show(elsewhere + here, loading=several)
+    compiled = elsewhere + notice.counts.compiled - before[0]
+    return compiled, max(notice.counts.loaded - before[1] - elsewhere, 0)
+
+
+class _Tally:
+    """What has been compiled, and by how many of the calls, for the bar."""
+
+    def __init__(self, bar: notice.Bar, calls: int) -> None:
+        self._bar, self._calls, self._done = bar, calls, 0
+        self._lock = threading.Lock()
+        self.compiled = 0
+
+    def add(self, compiled: int) -> None:
+        """Another process has made a call, for which it compiled so many kernels."""
+        with self._lock:
+            self._done += 1
+            self.compiled += compiled
+            text = f"compiling for call {self._done} of {self._calls}, {self.compiled} kernels so far"
+            self._bar.advance(text)
+
+    def show(self, compiled: int, *, loading: bool) -> None:
+        """Show that this process has made a call."""
+        self._bar.advance(f"{'loading' if loading else 'compiling'}, {compiled} kernels compiled")
 
 
 def run_jobs(jobs: Sequence[tuple[str, str]]) -> None:
@@ -113,10 +162,20 @@ def run_jobs(jobs: Sequence[tuple[str, str]]) -> None:
         CASES[name][1](np.dtype(dtype))
 
 
-def _run_processes(jobs: Sequence[tuple[str, str]], count: int) -> None:
+def run_and_count(jobs: Sequence[tuple[str, str]]) -> None:
+    """The same, and a line on standard output after each: how many kernels were compiled for it."""
+    for job in jobs:
+        before = notice.counts.compiled
+        run_jobs([job])
+        sys.stdout.write(f"{notice.counts.compiled - before}\n")
+        sys.stdout.flush()
+
+
+def _run_processes(jobs: Sequence[tuple[str, str]], count: int, tally: _Tally | None = None) -> None:
     """The same in new processes, in turns; whatever they fail to do is left to this one."""
     program = (
-        "import sys; from numbasep.api import warming; warming.run_jobs([a.split('|') for a in sys.argv[1:]])"
+        "import sys; from numbasep.api import warming;"
+        "warming.run_and_count([a.split('|') for a in sys.argv[1:]])"
     )
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -124,14 +183,26 @@ def _run_processes(jobs: Sequence[tuple[str, str]], count: int) -> None:
     running = [
         subprocess.Popen(
             [sys.executable, "-c", program, *map("|".join, share)], env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )
         for share in shares
     ]  # fmt: skip
+    readers = [threading.Thread(target=_read, args=(process, tally), daemon=True) for process in running]
     try:
-        for process in running:
+        for reader in readers:
+            reader.start()
+        for process, reader in zip(running, readers, strict=True):
             process.wait()
+            reader.join()
     finally:
         for process in running:
             process.kill()
             process.wait()
+
+
+def _read(process: subprocess.Popen[str], tally: _Tally | None) -> None:
+    assert process.stdout is not None
+    with process.stdout:
+        for line in process.stdout:
+            if tally is not None and line.strip().isdecimal():
+                tally.add(int(line))

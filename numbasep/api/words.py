@@ -25,6 +25,10 @@ CVAL = """cval : scalar, optional
         Value beyond the edges in modes "constant" and "full"."""
 AXES = """axes : int or tuple of int, optional
         Filtered axes, in the order of all arguments that are given for each axis.  Default: all."""
+DENSE_AXES = """axes : int or tuple of int, optional
+        Filtered axes.  As in SciPy, the axes of the kernel belong to them in ascending order, whatever the order of
+        `axes`, and the entries of `mode` and `origin` in the order given; but where all axes are filtered, entry
+        j of `origin` is that of axis j.  Default: all."""
 SPACING = """spacing : float or sequence of float, optional
         Distance of samples, once or for each filtered axis; `sigma` is then in the same unit (it is divided
         by `spacing`), and derivatives are taken with respect to that unit."""
@@ -43,9 +47,12 @@ KEYWORDS = """method : {"auto", "direct", "separable", "structured", "fft"}, opt
         Where to run.  Default: where the array is.
     nan_policy : {"propagate", "omit", "raise"}, optional
         "omit" leaves NaN out and rescales the weights of the valid samples; a result is NaN where less than
-        1e-5 (1e-12 in double precision) of the kernel's sum falls on valid samples.
+        1e-5 (1e-12 in double precision) of the kernel's sum falls on valid samples.  Weights that sum to zero, those
+        of a derivative, cannot be rescaled: first fill the gaps by a normalised Gaussian,
+        ``gaussian_filter(x, s, nan_policy="omit")``, then differentiate.
     mask : array_like of bool, optional
-        True where a sample is left out in the same way.
+        True where a sample is left out in the same way.  The mask of a masked array is ignored, as in SciPy, with
+        a warning: pass it as ``mask=x.mask``.
     cast : {"truncate", "saturate"}, optional
         How results become integers: C's cast, as SciPy, or round half to even and clip, as OpenCV."""
 SHARED = """output : ndarray or dtype, optional
@@ -65,7 +72,8 @@ SHARED = """output : ndarray or dtype, optional
     origin : int or sequence of int, optional
         Shift of the kernel's centre, in `scipy.ndimage`'s sense, once or for each filtered axis."""
 PARAGRAPHS = {
-    "output": OUTPUT, "mode": MODE, "modes": MODES, "cval": CVAL, "axes": AXES, "spacing": SPACING,
+    "output": OUTPUT, "mode": MODE, "modes": MODES, "cval": CVAL, "axes": AXES, "dense_axes": DENSE_AXES,
+    "spacing": SPACING,
     "keywords": KEYWORDS, "raises": RAISES, "shared": SHARED,
 }  # fmt: skip
 

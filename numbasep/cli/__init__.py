@@ -206,13 +206,23 @@ def _add_info(parsers: Any) -> None:
 
 def _add_calibrate(parsers: Any) -> None:
     command = parsers.add_parser(
-        "calibrate", help="measure this machine, about a second, and store the constants"
+        "calibrate",
+        help="measure this machine and store the constants: some seconds, the first time up to two minutes",
+        description="Measure this machine and store the constants that plans are priced with. A few seconds; the first "
+        "time up to two minutes, to compile the kernels that are measured. Those in the cache are not compiled again.",
     )
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
     command.set_defaults(run=commands.calibrate)
 
 
 def _add_warmup(parsers: Any) -> None:
-    command = parsers.add_parser("warmup", help="compile and cache the kernels, for images and first calls")
+    command = parsers.add_parser(
+        "warmup",
+        help="compile and cache the kernels, for images and first calls: some minutes, once",
+        description="Compile the kernels that images of usual types need and keep their machine code, some minutes on "
+        "all cores; what is kept already is not compiled again.",
+    )
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
     command.set_defaults(run=commands.warmup)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from .arguments import scalar_or_tuple
@@ -60,19 +61,25 @@ def info(_: argparse.Namespace) -> None:
     numbasep.show_config()
 
 
-def calibrate(_: argparse.Namespace) -> None:
+def calibrate(arguments: argparse.Namespace) -> None:
     """Measure this machine."""
     import numbasep
 
-    print(numbasep.calibrate())
+    print(numbasep.calibrate(progress=_show_bar(arguments)))
 
 
-def warmup(_: argparse.Namespace) -> None:
+def warmup(arguments: argparse.Namespace) -> None:
     """Compile the kernels."""
     import time
 
-    import numbasep
+    from ..api import warming
 
     start = time.perf_counter()
-    numbasep.warmup()
-    print(f"kernels compiled and cached in {time.perf_counter() - start:.1f} s")
+    compiled, found = warming.compile_ahead(progress=_show_bar(arguments))
+    seconds = time.perf_counter() - start
+    print(f"{compiled} kernels compiled in {seconds:.1f} s, {found} found in the cache")
+
+
+def _show_bar(arguments: argparse.Namespace) -> bool:
+    """As the bar of `filter`: on a terminal, unless --quiet."""
+    return sys.stderr.isatty() and not arguments.quiet

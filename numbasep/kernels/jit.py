@@ -31,7 +31,7 @@ from numba.core import caching, config, serialize
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import rtsys
 
-from .. import forks, storage
+from .. import forks, notice, storage
 
 # kernels allocate nothing, so they need no reference counts: `_nrt` off leaves the atomics out of the loops
 _COMMON = {"nogil": True, "error_model": "numpy", "boundscheck": None}
@@ -275,7 +275,7 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any
     compile_now = dispatcher.compile
 
     def compile(signature: Any) -> Any:
-        with _interrupts_wait():
+        with notice.compiling(dispatcher), _interrupts_wait():
             return compile_now(signature)
 
     dispatcher.compile = compile
