@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import hypothesis
 import numpy as np
 from hypothesis import strategies as st
 
@@ -20,6 +21,12 @@ INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uin
 FLOATS = ("float16", "float32", "float64")
 COMPLEX = ("complex64", "complex128")
 DTYPES = ("bool", *INTEGERS, *FLOATS, *COMPLEX)
+
+
+def examples(least: int) -> int:
+    """How many examples to draw where the usual number is too few: `least`, or more if a profile says so."""
+    usual = hypothesis.settings().max_examples
+    return max(usual, min(least, 3 * usual))  # of the profile "few", three times as many
 
 
 # --------------------------------------------------------------------------- arrays and their layouts

@@ -144,6 +144,7 @@ def test_practice_kernels_take_every_route() -> None:
     assert taken == set(strategies.METHODS)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("method", ["direct", "separable", "fft", "auto"])
 @pytest.mark.parametrize("mode", strategies.BOUNDARIES)
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -304,6 +305,7 @@ def test_single_axis_may_be_an_integer() -> None:
     )
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("ndim", [1, 2, 3, 4, 5, 6])
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("method", ["direct", "separable", "fft", "auto"])
@@ -377,6 +379,7 @@ def test_lists_are_arrays() -> None:
 # --------------------------------------------------------------------------- number types
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("dtype", strategies.DTYPES)
 @pytest.mark.parametrize("kind", ["dense", "separable", "integer", "float32"])
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -399,6 +402,7 @@ def test_number_types(dtype: str, kind: str, operation: str) -> None:
         np.testing.assert_array_equal(got, peer) if x.dtype.kind in "iu" else None
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("dtype", strategies.DTYPES)
 @pytest.mark.parametrize(
     "output", ["uint8", "int16", "int64", "uint64", "float16", "float32", "float64", "complex64"]
@@ -445,6 +449,7 @@ def test_integer_sums_beyond_24_bits_are_exact() -> None:
     assert got[20, 20] == 65535 * 255 * 81 - 255
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "complex64", "complex128"])
 @pytest.mark.parametrize("method", ["auto", "direct", "fft"])
@@ -521,6 +526,7 @@ def test_output_may_be_a_type(output: Any) -> None:
     assert got.dtype == expected.dtype
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("layout", [name for name in strategies.LAYOUTS if name != "read-only"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
 @pytest.mark.parametrize("method", ["direct", "separable", "fft"])
@@ -543,6 +549,7 @@ def test_output_view_leaves_its_surroundings_alone() -> None:
     assert not (big[inside] == 99).any()
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("method", ["auto", "direct", "separable", "fft"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "complex64"])
 @pytest.mark.parametrize("shape", [(200, 170), (9, 40, 30)])
@@ -655,6 +662,7 @@ def test_footprint_of_a_non_finite_sample(pattern: str, value: float, dtype: str
     oracle.assert_close(got, expected, 2 * referee.slack(call, plan.error_bound))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("name", ["LoG s=3", "disk aa r=5", "gabor 30 g=1", "DoG 1.4/2.24"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -52,6 +52,7 @@ def test_every_mode_and_dimension(name: str, mode: str, shape: tuple[int, ...]) 
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("dtype", [np.float32, np.complex64, np.complex128])
 @pytest.mark.parametrize("name", CALLS)
 def test_number_types(name: str, dtype: Any) -> None:
@@ -64,6 +65,7 @@ def test_number_types(name: str, dtype: Any) -> None:
     np.testing.assert_allclose(ours, exact, rtol=2e-5 if dtype != np.complex128 else 1e-12, atol=2e-5)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("name", LINEAR)
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64])
 def test_integers_are_the_exact_result_cast_once(name: str, dtype: Any) -> None:
@@ -329,6 +331,7 @@ GAPPED = {
 }
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("name", GAPPED)
 @pytest.mark.parametrize("shape", [(40, 70), (5, 16), (24, 26, 28), (9, 10, 11, 12)])
 @pytest.mark.parametrize(
