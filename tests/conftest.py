@@ -90,11 +90,11 @@ def _enough(combinations: Sequence[dict[str, Any]]) -> set[int]:
 
 def _mark_slow(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
     """What is left of thinned tests is slow; tests that draw examples are, where they draw more than few of them."""
-    thinned: dict[str, list[pytest.Function]] = {}
+    thinned: dict[str, list[Any]] = {}
     for item in items:
         if "hypothesis" in item.keywords and NOT_SLOW not in config.option.markexpr:
             item.add_marker(pytest.mark.slow)
-        if isinstance(item, pytest.Function) and item.get_closest_marker("thinned"):
+        if item.get_closest_marker("thinned") and not item.get_closest_marker("slow"):
             thinned.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for combinations in thinned.values():
         enough = _enough([item.callspec.params for item in combinations])
