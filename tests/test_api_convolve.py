@@ -36,6 +36,7 @@ def test_floats_are_within_the_planned_bound(call: Call) -> None:
     referee.judge(call, referee.run(call), referee.plan_of(call).error_bound)
 
 
+@pytest.mark.slow
 @given(strategies.calls(dtypes=("float16",), max_dims=3))
 def test_half_precision_is_rounded_once(call: Call) -> None:
     got = referee.run(call)
@@ -54,11 +55,13 @@ def test_integers_with_integer_kernels_are_exact(call: Call) -> None:
         assert referee.plan_of(call).exact
 
 
+@pytest.mark.slow
 @given(strategies.calls(dtypes=("uint8", "int16", "uint16", "int32"), max_dims=3))
 def test_integers_with_any_kernel_are_within_the_planned_bound(call: Call) -> None:
     referee.judge(call, referee.run(call), referee.plan_of(call).error_bound)
 
 
+@pytest.mark.slow
 @given(
     strategies.calls(dtypes=("uint8", "int16", "float32"), kinds=("integer", "integer two terms"), max_dims=3)
 )
@@ -506,6 +509,7 @@ def test_saturating_cast() -> None:
     np.testing.assert_array_equal(half, [0, 2, 2, 4])  # to even
 
 
+@pytest.mark.slow
 @given(strategies.calls(dtypes=("uint8", "int16"), max_dims=2))
 def test_saturating_cast_of_any_call(call: Call) -> None:
     got = referee.run(call, cast="saturate")

@@ -221,6 +221,7 @@ def peak(*words: Any) -> int:
     return int(size)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in kilobytes on Linux only")
 def test_memory_is_bounded(tmp_path: Path) -> None:
     limit = 100_000_000
