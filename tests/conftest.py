@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -16,7 +20,8 @@ import pytest
 
 from numbasep import storage
 
-# "ci" repeats: the same examples in every run, and no deadline, since the first call of a kernel compiles it.
+# "ci" repeats: the same examples in every run, and no deadline, since the first call of a kernel compiles it. "few" is
+# that of a run without the slow tests.
 hypothesis.settings.register_profile(
     "ci",
     deadline=None,
@@ -30,7 +35,15 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "long", parent=hypothesis.settings.get_profile("explore"), max_examples=10_000
 )
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+hypothesis.settings.register_profile("few", parent=hypothesis.settings.get_profile("ci"), max_examples=15)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr == NOT_SLOW and any("::" in name for name in config.args):
+        config.option.markexpr = ""  # whoever names a test means it
+    profile = "few" if NOT_SLOW in config.option.markexpr else "ci"
+    hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", profile))
+
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # also for the subprocesses that tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
@@ -63,7 +76,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--gpu", action="store_true", help="run the tests that need a CUDA device")
 
 
+NOT_SLOW = "not slow"  # the expression of a run that names none: pyproject.toml
+
+
+def _enough(combinations: Sequence[dict[str, Any]]) -> set[int]:
+    """Places of combinations in which every parameter takes each of its values, few of them and mixed."""
+    singles = [[(name, id(value)) for name, value in found.items()] for found in combinations]
+    pairs = [list(itertools.combinations(values, 2)) for values in singles]
+    used: collections.Counter[Any] = collections.Counter()
+    missing = {value for values in singles for value in values}
+    taken: set[int] = set()
+    while missing:
+        best = max(
+            range(len(singles)),
+            key=lambda i: (
+                len(missing.intersection(singles[i])),
+                -sum(used[value] for value in singles[i]),
+                -sum(used[pair] for pair in pairs[i]),
+            ),
+        )
+        taken.add(best)
+        missing.difference_update(singles[best])
+        used.update([*singles[best], *pairs[best]])
+    return taken
+
+
+def _mark_slow(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """What is left of thinned tests is slow; tests that draw examples are, where they draw more than few of them."""
+    thinned: dict[str, list[Any]] = {}
+    for item in items:
+        if "hypothesis" in item.keywords and NOT_SLOW not in config.option.markexpr:
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("thinned") and not item.get_closest_marker("slow"):
+            thinned.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for combinations in thinned.values():
+        enough = _enough([item.callspec.params for item in combinations])
+        for place, item in enumerate(combinations):
+            if place not in enough:
+                item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _mark_slow(config, items)
     for item in items:
         if item.path.name in WITHOUT_JIT and not item.name.startswith(NEEDS_SPEED):
             item.add_marker(pytest.mark.jitoff)
@@ -75,34 +130,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
-# ------------------------------------------------------------------------------ compiling ahead
-# Most of a first run is compiling, on one core. A process on another compiles what many tests need, and they find it
-# in the cache on disk; whatever it has not done yet, tests compile as ever.
-MANY = 3000  # tests from which that pays
-TYPES = [
-    "complex128", "complex64", "uint64", "int64", "uint32", "int32", "int8", "int16", "float16", "uint16", "float64",
-    "uint8", "float32",
-]  # fmt: skip
-_ahead: list[subprocess.Popen[bytes]] = []
+# ------------------------------------------------------------------------------ on all cores
+# Most of a first run is compiling, so a run of whole folders is shared between as many processes as there are cores;
+# what one of them compiles, the others find in the cache on disk. Named files and tests run in this process.
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    compiles = os.environ.get("NUMBA_DISABLE_JIT") != "1" and not SIMULATED
-    compiles &= "PYTEST_XDIST_WORKER" not in os.environ  # several processes compile as they are
-    if compiles and len(session.items) >= MANY and (os.cpu_count() or 1) > 1:
-        program = f"import os, numbasep; os.nice(5); numbasep.warmup({TYPES}, processes=1)"
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        _ahead.append(subprocess.Popen([sys.executable, "-c", program], **quiet))
+if WORKER:
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # threads that wait leave the cores to the other processes
 
 
 def pytest_unconfigure() -> None:
-    for process in _ahead:
-        process.kill()
-        process.wait()
-    _ahead.clear()
     for folder in _temporary:
         folder.cleanup()
     _temporary.clear()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    if WORKER or not config.pluginmanager.hasplugin("xdist") or config.option.numprocesses is not None:
+        return
+    folders = all(Path(config.invocation_params.dir, str(name)).is_dir() for name in config.args)
+    if folders and not config.option.tx and not config.getoption("--gpu"):  # there is one device
+        config.option.numprocesses = "logical"  # "auto" counts physical cores: of two hardware threads, one
+        if config.option.dist == "no":
+            config.option.dist = "loadfile"
 
 
 # ------------------------------------------------------------------------------ the CUDA simulator
@@ -123,8 +176,9 @@ def _read_outcomes(report: Path) -> None:
             _outcomes[nodeid] = (outcome, text)
 
 
-def _simulate(session: pytest.Session) -> None:
-    tests = [item.nodeid for item in session.items if "cudasim" in item.keywords]
+def _simulate(session: pytest.Session, path: Path) -> None:
+    """Run the tests of one file: files are what processes of a test run share out."""
+    tests = [item.nodeid for item in session.items if "cudasim" in item.keywords and item.path == path]
     ended = ""
     if SIMULATED_BEFORE:
         _read_outcomes(Path(SIMULATED_BEFORE))
@@ -137,6 +191,7 @@ def _simulate(session: pytest.Session) -> None:
                 OUTCOMES: str(report),
                 "PYTEST_ADDOPTS": "",
             }
+            environment.pop("PYTEST_XDIST_WORKER", None)
             command = [
                 sys.executable,
                 "-m",
@@ -164,7 +219,7 @@ def _simulate(session: pytest.Session) -> None:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     path = os.environ.get(OUTCOMES)
-    if path and (report.when == "call" or report.outcome != "passed"):
+    if path and not WORKER and (report.when == "call" or report.outcome != "passed"):
         text = (
             report.longrepr[2]
             if report.skipped and isinstance(report.longrepr, tuple)
@@ -178,8 +233,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if SIMULATED or "cudasim" not in pyfuncitem.keywords:
         return None
-    if not _outcomes:
-        _simulate(pyfuncitem.session)
+    if pyfuncitem.nodeid not in _outcomes:
+        _simulate(pyfuncitem.session, pyfuncitem.path)
     outcome, text = _outcomes[pyfuncitem.nodeid]
     if outcome == "failed":
         pytest.fail(f"in the simulator's process:\n{text}", pytrace=False)

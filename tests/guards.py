@@ -182,7 +182,18 @@ def copied() -> Iterator[Path]:
 
 def outcome(folder: Path, guard: Guard) -> tuple[bool | None, str]:
     """Whether the tests passed (None: nothing ran), and the last thing that pytest said about a failure."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *_words(guard.tests)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "",
+        *_words(guard.tests),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBASEP_TEST_PATIENCE": str(guard.patience)}
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import hypothesis
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from numbasep.routes import ROUTES
@@ -20,6 +22,17 @@ INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uin
 FLOATS = ("float16", "float32", "float64")
 COMPLEX = ("complex64", "complex128")
 DTYPES = ("bool", *INTEGERS, *FLOATS, *COMPLEX)
+
+
+def examples(least: int) -> int:
+    """How many examples to draw where the usual number is too few: `least`, or more if a profile says so."""
+    usual = hypothesis.settings().max_examples
+    return max(usual, min(least, 3 * usual))  # of the profile "few", three times as many
+
+
+def often(few: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    """Parameters of a test: those of `few` are always tried, the other `values` with the slow tests."""
+    return [value if value in few else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 # --------------------------------------------------------------------------- arrays and their layouts

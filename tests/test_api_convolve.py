@@ -36,6 +36,7 @@ def test_floats_are_within_the_planned_bound(call: Call) -> None:
     referee.judge(call, referee.run(call), referee.plan_of(call).error_bound)
 
 
+@pytest.mark.slow
 @given(strategies.calls(dtypes=("float16",), max_dims=3))
 def test_half_precision_is_rounded_once(call: Call) -> None:
     got = referee.run(call)
@@ -54,11 +55,13 @@ def test_integers_with_integer_kernels_are_exact(call: Call) -> None:
         assert referee.plan_of(call).exact
 
 
+@pytest.mark.slow
 @given(strategies.calls(dtypes=("uint8", "int16", "uint16", "int32"), max_dims=3))
 def test_integers_with_any_kernel_are_within_the_planned_bound(call: Call) -> None:
     referee.judge(call, referee.run(call), referee.plan_of(call).error_bound)
 
 
+@pytest.mark.slow
 @given(
     strategies.calls(dtypes=("uint8", "int16", "float32"), kinds=("integer", "integer two terms"), max_dims=3)
 )
@@ -144,6 +147,7 @@ def test_practice_kernels_take_every_route() -> None:
     assert taken == set(strategies.METHODS)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("method", ["direct", "separable", "fft", "auto"])
 @pytest.mark.parametrize("mode", strategies.BOUNDARIES)
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -302,6 +306,7 @@ def test_single_axis_may_be_an_integer() -> None:
     )
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("ndim", [1, 2, 3, 4, 5, 6])
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("method", ["direct", "separable", "fft", "auto"])
@@ -375,6 +380,7 @@ def test_lists_are_arrays() -> None:
 # --------------------------------------------------------------------------- number types
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("dtype", strategies.DTYPES)
 @pytest.mark.parametrize("kind", ["dense", "separable", "integer", "float32"])
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -397,6 +403,7 @@ def test_number_types(dtype: str, kind: str, operation: str) -> None:
         np.testing.assert_array_equal(got, peer) if x.dtype.kind in "iu" else None
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("dtype", strategies.DTYPES)
 @pytest.mark.parametrize(
     "output", ["uint8", "int16", "int64", "uint64", "float16", "float32", "float64", "complex64"]
@@ -443,6 +450,7 @@ def test_integer_sums_beyond_24_bits_are_exact() -> None:
     assert got[20, 20] == 65535 * 255 * 81 - 255
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "complex64", "complex128"])
 @pytest.mark.parametrize("method", ["auto", "direct", "fft"])
@@ -499,6 +507,7 @@ def test_saturating_cast() -> None:
     np.testing.assert_array_equal(half, [0, 2, 2, 4])  # to even
 
 
+@pytest.mark.slow
 @given(strategies.calls(dtypes=("uint8", "int16"), max_dims=2))
 def test_saturating_cast_of_any_call(call: Call) -> None:
     got = referee.run(call, cast="saturate")
@@ -519,6 +528,7 @@ def test_output_may_be_a_type(output: Any) -> None:
     assert got.dtype == expected.dtype
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("layout", [name for name in strategies.LAYOUTS if name != "read-only"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
 @pytest.mark.parametrize("method", ["direct", "separable", "fft"])
@@ -541,6 +551,7 @@ def test_output_view_leaves_its_surroundings_alone() -> None:
     assert not (big[inside] == 99).any()
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("method", ["auto", "direct", "separable", "fft"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "complex64"])
 @pytest.mark.parametrize("shape", [(200, 170), (9, 40, 30)])
@@ -653,6 +664,7 @@ def test_footprint_of_a_non_finite_sample(pattern: str, value: float, dtype: str
     oracle.assert_close(got, expected, 2 * referee.slack(call, plan.error_bound))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("name", ["LoG s=3", "disk aa r=5", "gabor 30 g=1", "DoG 1.4/2.24"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -58,6 +58,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_planner.Zoo, "KERNELS", 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cls", "method", "values"), bodies())
 def test_body_runs(cls: type, method: str, values: tuple[Any, ...]) -> None:
     if hasattr(cls, "params"):

@@ -33,6 +33,7 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs m
 
 
 @LINUX
+@pytest.mark.slow
 def test_guard_pages_round_arrays_and_workspaces() -> None:
     count, *seen = assert_succeeds(PROGRAM, timeout=900).split("\n")
     assert int(count) > 1000

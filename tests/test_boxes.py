@@ -33,6 +33,7 @@ def test_boxes_word_by_word(size):
     np.testing.assert_allclose(result, ndimage.uniform_filter(x, (*size, 1)), rtol=1e-13)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shape", [(40, 70), (17, 33), (20, 30, 3)])
 def test_boxes_of_any_size(mode, shape):

@@ -235,7 +235,11 @@ def test_edited_source_is_compiled_anew(tmp_path: Path) -> None:
     """Also when the edit is in a module that the kernel only imports."""
     package = tmp_path / "numbasep"
     shutil.copytree(ROOT / "numbasep", package, ignore=shutil.ignore_patterns("__pycache__"))
-    environment = {"PYTHONPATH": str(tmp_path), "NUMBASEP_CACHE_DIR": str(tmp_path / "cache")}
+    environment = {
+        "PYTHONPATH": str(tmp_path),
+        "NUMBASEP_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONDONTWRITEBYTECODE": "1",  # else that of an edit within the same second is used
+    }
     helper = package / "kernels" / "helper.py"
     (package / "kernels" / "user.py").write_text(
         "from .helper import twice\nfrom .jit import serial\n\n\n@serial\ndef run(x):\n    x[0] = twice(x[0])\n"

@@ -52,6 +52,7 @@ def test_the_bound_holds_on_the_image_that_attains_the_norm(name):
         assert abs(float(plan(image)[at]) - truth) <= (plan.error_bound + u) * truth, str(plan)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("method", list(ROUTES))
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(

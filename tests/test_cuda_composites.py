@@ -12,7 +12,7 @@ from scipy import ndimage
 import numbasep
 from numbasep.backends import cuda_arrays
 
-pytestmark = pytest.mark.cudasim
+pytestmark = [pytest.mark.cudasim, pytest.mark.slow]
 rng = np.random.default_rng(3)
 
 

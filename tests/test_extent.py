@@ -11,6 +11,7 @@ from numbasep.backends import extent
 from numbasep.backends.extent import largest_magnitude
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.complex64, ">f4"])
 @pytest.mark.parametrize("shape", [(), (1,), (5, 7), (300, 400), (3, 1, 500_000), (70, 80, 90)])

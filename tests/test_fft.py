@@ -57,6 +57,7 @@ def bound(p, weights, x):
     return rounding.fft_bound(p, found, tiling(p).points) * found.l1 * size + rounded
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
 @pytest.mark.parametrize(
@@ -142,6 +143,7 @@ def _layouts(x):
     }
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize(
     "layout", ["fortran", "reversed", "strided", "swapped", "read-only", "misaligned", "broadcast"]
 )
@@ -198,6 +200,7 @@ def test_an_error_in_a_tile_stops_all_threads(monkeypatch, rng):
 # ---------------------------------------------------------------------------------------- certificates
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", ["noise", "spike", "ones", "alternating", "ramp", "matched"])
 @pytest.mark.parametrize("taps", [(3, 3), (15, 15), (64, 31)])

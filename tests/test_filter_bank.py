@@ -13,6 +13,7 @@ RNG = np.random.default_rng(0)
 BANK = [RNG.standard_normal((3, 3)), RNG.standard_normal((5, 4)), np.outer([1, 2, 1], [1, 0, -1])]
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("operation", ["convolve", "correlate"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.complex64])
 @pytest.mark.parametrize("mode", ["reflect", "constant", ("wrap", "nearest")])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from processes import PATIENCE
 
 import numbasep as nsp
 from numbasep import cli
@@ -220,6 +221,7 @@ def peak(*words: Any) -> int:
     return int(size)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in kilobytes on Linux only")
 def test_memory_is_bounded(tmp_path: Path) -> None:
     limit = 100_000_000
@@ -267,7 +269,7 @@ import sys, time
 from numbasep.adapters import out_of_core
 original = out_of_core.filter_block
 def slow(*words):
-    time.sleep(0.1)
+    time.sleep(0.5)  # whoever waits for the first blocks sees them before the last
     return original(*words)
 out_of_core.filter_block = slow
 from numbasep.cli import main
@@ -291,7 +293,7 @@ def interrupted(tmp_path: Path, number: int) -> subprocess.Popen[str]:
         SMALL,
     ]
     process = subprocess.Popen(list(map(str, command)), text=True, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not list((tmp_path / "out.zarr.partial").glob("c/*/*/*")):
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         assert time.monotonic() < deadline
@@ -302,7 +304,7 @@ def interrupted(tmp_path: Path, number: int) -> subprocess.Popen[str]:
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     process = interrupted(tmp_path, signal.SIGINT)
-    _, printed = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert printed == "numbasep: interrupted\n"
     assert [path.name for path in tmp_path.iterdir()] == ["in.zarr"]
@@ -313,7 +315,7 @@ def test_a_killed_run_leaves_nothing_that_looks_whole_and_the_next_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = interrupted(tmp_path, signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.zarr", "out.zarr.partial"]
     message = failure(capsys, tmp_path / "in.zarr", tmp_path / "out.zarr", "--uniform", "3")
     assert "out.zarr.partial: another run is writing it, or was killed" in message

@@ -111,6 +111,7 @@ def test_small_images_word_by_word(sign, folds):
     assert folds() == {sign}
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("sign", SIGNS.values(), ids=SIGNS)
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1"])

@@ -97,6 +97,7 @@ def test_bits_equal_those_of_packed_rows(mode, dtype, packed, turned):
                 np.testing.assert_array_equal(direct, result, str((taps, shape)))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("inner", [1, 3, 2])
 def test_sums_of_terms_agree_with_the_oracle(mode, inner, turned):
@@ -166,6 +167,7 @@ def test_shifted_windows(origin, packed):
     np.testing.assert_allclose(result, oracle.separable_correlate(x, kernels, origin=origin), rtol=1e-12)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("shift", [0, 1, 4, 7])
 @pytest.mark.parametrize("columns", [2048, 2049, 2071])
 def test_outputs_of_any_alignment_past_the_caches(shift, columns, packed):

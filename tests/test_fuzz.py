@@ -347,13 +347,13 @@ def outputs(draw: st.DrawFn, case: Case) -> Any:
     return strategies.LAYOUTS[layout](np.full(shape, 77, output))
 
 
-@hypothesis.settings(max_examples=max(150, hypothesis.settings().max_examples))
+@hypothesis.settings(max_examples=strategies.examples(150))
 @given(st.data())
 def test_any_filter(data: st.DataObject) -> None:
     compare(data, data.draw(st.one_of(dense(), dense(), by_axes(), missing(), family(), family())))
 
 
-@hypothesis.settings(max_examples=hypothesis.settings().max_examples // 2)
+@hypothesis.settings(max_examples=max(10, hypothesis.settings().max_examples // 2))
 @given(st.data())
 def test_any_filter_of_long_rows(data: st.DataObject) -> None:
     """What small arrays never reach: kernels that read the array itself, slabs of strided columns, tiles."""

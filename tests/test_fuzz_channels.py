@@ -129,7 +129,7 @@ def layers(draw: st.DrawFn) -> Layer:
     )  # fmt: skip
 
 
-@hypothesis.settings(max_examples=max(100, hypothesis.settings().max_examples))
+@hypothesis.settings(max_examples=strategies.examples(100))
 @given(layers(), st.data())
 def test_any_convolution(layer: Layer, data: st.DataObject) -> None:
     before = [layer.x.copy(), *(f.copy() for f in layer.filters)]

@@ -24,6 +24,7 @@ def test_the_words_of_every_guard_are_in_the_source(guard: guards.Guard) -> None
     assert guard.words != guard.without
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guard", QUICK, ids=lambda guard: guard.name)
 def test_without_a_guard_its_test_fails(guard: guards.Guard, folder: Path) -> None:
     """With it the test passes, as the rest of this suite says."""

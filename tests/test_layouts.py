@@ -41,6 +41,7 @@ def test_layouts_differ_in_memory_only(layout: str) -> None:
     assert proof[layout]
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", strategies.DTYPES)
 def test_every_type_in_every_layout(layout: str, dtype: str) -> None:
@@ -57,6 +58,7 @@ def test_every_type_in_every_layout(layout: str, dtype: str) -> None:
             referee.judge(call, got, referee.plan_of(call).error_bound)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("method", strategies.METHODS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES)
@@ -136,6 +138,7 @@ STRIDED = {
 }
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("layout", STRIDED)
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float16", "float32", ">f4", "float64", "complex64"])
 def test_slabs_of_strided_columns(layout: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +177,7 @@ def test_slabs_of_stacks_and_colour(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize(
     "layout", ["C", "F", "sliced", "reversed", "transposed", "byte-swapped", "read-only"]
 )

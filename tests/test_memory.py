@@ -42,6 +42,7 @@ PROBLEMS: dict[str, tuple[Any, tuple[int, ...], str, dict[str, Any]]] = {
 OBJECTS = 100_000  # bytes of Python objects, among them NumPy's headers: not what a workspace is
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_calls_stay_within_the_stated_workspace(

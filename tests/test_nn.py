@@ -120,7 +120,9 @@ def test_equals_the_formula(request):
     assert relative(result, expected) <= TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize(
+    "seed", [*range(36), *(pytest.param(n, marks=pytest.mark.slow) for n in range(36, 300))]
+)
 def test_float32_error_on_random_configurations(seed):
     rng = np.random.default_rng(seed)
     operation = OPERATIONS[seed % 3]
@@ -136,6 +138,7 @@ def test_float32_error_on_random_configurations(seed):
     assert relative(result, oracle(operation, x, used, strides, padding, (1, 1))) <= 1e-6
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize(("size", "channels", "outputs", "stride"), [
     (112, 32, 64, 1), (56, 128, 256, 2), (14, 512, 512, 1), (14, 512, 1024, 2), (7, 1024, 1024, 1),
 ])  # fmt: skip
@@ -162,6 +165,7 @@ def test_large_results_are_written_past_the_caches(operation, stride):
         assert relative(result, expected) <= 1e-6
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("kernel", [(5, 5), (7, 3), (1, 9), (9, 1), (4, 6)])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 2)])
 @pytest.mark.parametrize("multiplier", [1, 2])
@@ -263,6 +267,7 @@ def test_worked_example_of_12_by_12_by_3():
 # --------------------------------------------------------------------------- arrays in and out
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
 @pytest.mark.parametrize("dtype", sorted(TOLERANCE))
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -31,6 +31,7 @@ CASES = [
 ]
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
 @pytest.mark.parametrize(("size", "kernel", "strides", "padding", "rates"), CASES)
 @pytest.mark.parametrize("function", ["separable_conv2d", "depthwise_conv2d", "conv2d"])

@@ -16,6 +16,7 @@ PROCESSORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not binding.get_default_triple().startswith("x86_64") or not binding.get_host_cpu_features().get("avx2"),
     reason="needs an x86-64 processor with AVX2",

@@ -64,6 +64,7 @@ def test_even_signed_short_and_complex_taps_are_left_alone(taps):
     assert fit(taps, np.dtype(np.float64)) is None
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("shape", "axes"),

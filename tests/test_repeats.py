@@ -53,6 +53,7 @@ def test_the_second_call_is_the_first(name: str, monkeypatch: pytest.MonkeyPatch
     np.testing.assert_array_equal(out, first)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize(
     "change",

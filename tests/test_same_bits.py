@@ -15,6 +15,7 @@ from numbasep import nn
 from numbasep.backends import threads
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_threads_and_tiles() -> None:
     out = assert_succeeds(
         Path(__file__).parent / "same_bits.py", NUMBA_NUM_THREADS="8", OMP_WAIT_POLICY="PASSIVE"

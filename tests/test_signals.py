@@ -109,7 +109,7 @@ def test_interrupt_ends_long_calls() -> None:
 
 @needs_signals
 def test_terminate_ends_the_process() -> None:
-    done = run_program(PRELUDE + TERMINATE, timeout=60)
+    done = run_program(PRELUDE + TERMINATE)
     assert done.returncode == -signal.SIGTERM, done.stderr
 
 

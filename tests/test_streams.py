@@ -52,6 +52,7 @@ def kernels() -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("name", kernels())
 def test_bits_are_those_of_plain_writing(

@@ -86,6 +86,7 @@ def test_small_images_word_by_word(sweeps, taps, mode):
     assert_right(one, x, weights, mode=mode)
 
 
+@pytest.mark.thinned
 @slides
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("taps", SQUARES)
@@ -138,6 +139,7 @@ def test_casts_and_divisors(sweeps, cast):
     assert_right(one, x, weights, cast)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("columns", [512, 528, 700])
 @pytest.mark.parametrize("shift", [0, 1, 5, 15])
 @pytest.mark.parametrize("method", ["separable", "direct"])
@@ -214,6 +216,7 @@ def test_every_number_of_rows(sweeps, taps):
     assert_right(one, x, weights)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shape", [(9, 16), (17, 47), (33, 64), (40, 129)])
 @pytest.mark.parametrize("taps", [(3, 3), (7, 5), (9, 9)])
@@ -223,6 +226,7 @@ def test_every_boundary_of_dense_kernels(sweeps, taps, shape, mode):
     assert_right(one, x, weights, mode=mode, cval=2.5)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_types_and_colours_of_dense_kernels(sweeps, dtype, channels):
@@ -235,6 +239,7 @@ def test_types_and_colours_of_dense_kernels(sweeps, dtype, channels):
 METHODS = [pytest.param("separable", kernel(3), marks=slides), ("direct", weights_of((3, 3), "any"))]
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("columns", [2048, 2049, 2071])
 @pytest.mark.parametrize("shift", [0, 1, 7])
 @pytest.mark.parametrize(("method", "weights"), METHODS, ids=["separable", "direct"])

@@ -77,7 +77,7 @@ for thread in busy: thread.start()
 for _ in range(15):
     child = os.fork()
     if child == 0:
-        signal.alarm(60)
+        signal.alarm(240)
         if not is_right(0):
             os._exit(3)
         grandchild = os.fork()
@@ -132,7 +132,7 @@ holder.start()
 held.wait()
 child = os.fork()
 if child == 0:
-    signal.alarm(60)
+    signal.alarm(240)
     new = nsp.convolve(image.astype(np.int16), np.ones((3, 3)))
     os._exit(0 if all(map(is_right, range(5))) and not new.any() else 3)
 forked.set()
@@ -174,7 +174,7 @@ def test_fork_after_parallel_calls(layer: str) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_fork_while_other_threads_filter(layer: str) -> None:
     needs_layer(layer)
-    assert_succeeds(PRELUDE + FORK_WHILE_BUSY, NUMBA_THREADING_LAYER=layer, timeout=120)
+    assert_succeeds(PRELUDE + FORK_WHILE_BUSY, NUMBA_THREADING_LAYER=layer)
 
 
 @NEEDS_FORK

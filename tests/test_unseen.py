@@ -27,6 +27,7 @@ def test_there_are_thirty():
     assert not set(KERNELS) & set(kernel_zoo.kernels())
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 1e6])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", KERNELS)
@@ -55,6 +56,7 @@ def test_noise_is_not_taken_for_rounding():
     assert cheaper.rank == 1
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("name", KERNELS)
 def test_every_route_keeps_its_bound(name, dtype):

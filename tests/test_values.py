@@ -33,6 +33,7 @@ def filtered(x: np.ndarray, kernel: np.ndarray, method: str) -> tuple[np.ndarray
     return plan(x), applied.error_bound * oracle.norm(kernel)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", KERNELS)
@@ -44,6 +45,7 @@ def test_footprint_is_that_of_direct_summation(name: str, method: str, value: fl
     oracle.assert_close(got, oracle.convolve(x, KERNELS[name]), slack * oracle.largest(x))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize(
     ("dtype", "scale"),
     [("float64", 1e300), ("float64", 1e-300), ("float64", 5e-324), ("float32", 1e30), ("float32", 1e-30),
