@@ -24,6 +24,8 @@ class Target:
     """Whether a product and a sum are one instruction."""
     float16: bool
     """Whether there are instructions that convert float16."""
+    x86: bool = True
+    """Whether it is an x86-64 processor."""
 
     @cached_property
     def block_rows(self) -> int:
@@ -53,7 +55,7 @@ def target_of(features: frozenset[str], *, x86: bool) -> Target:
     wide = {"avx512f", "avx512vl", "avx512bw", "avx512dq"} <= features
     vector_bytes = 64 if wide else 32 if "avx2" in features else 16
     registers = 32 if wide or not x86 or "avx512vl" in features else 16
-    return Target(vector_bytes, registers, not x86 or "fma" in features, not x86 or "f16c" in features)
+    return Target(vector_bytes, registers, not x86 or "fma" in features, not x86 or "f16c" in features, x86)
 
 
 def _option(name: str) -> str | None:

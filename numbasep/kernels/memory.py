@@ -19,6 +19,7 @@ from numba.extending import register_model, typeof_impl
 from .halves import narrow, widen
 from .simd import (
     LLVM_TYPES,
+    TARGET,
     VECTOR_BYTES,
     Vector,
     call_intrinsic,
@@ -77,6 +78,9 @@ def _constant_storage(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
 
 _BYTES = types.Array(types.uint8, 1, "C")
+CONVERTS_TO_LEAST = (
+    TARGET.x86
+)  # what the instruction makes of a number that an integer cannot hold: its least
 
 
 def _memory(context: Any, builder: Any, memory: Any, offset: Any, element: Any, to: Any) -> Any:
@@ -297,7 +301,11 @@ def _clamp(builder: Any, value: Any, low: float, high: float) -> Any:
 
 
 def _truncate(builder: Any, storage: Any, value: Any) -> Any:
-    """C's cast to an integer, wrap-around included: scipy.ndimage's rule."""
+    """C's cast to an integer as compilers for x86-64 make it, wrap-around included: scipy.ndimage's rule there.
+
+    Numbers become int32 or, for types of 32 and more bits but int32, int64.  What these cannot hold becomes their least
+    number.  Then bits are cut off.  C leaves such casts undefined, and other processors would do otherwise.
+    """
     count, to = value.type.count, ir.VectorType(LLVM_TYPES[storage], value.type.count)
     if storage == types.uint64:
         magnitude = call_intrinsic(builder, f"llvm.fabs.{suffix(value.type)}", value.type, value)
@@ -305,8 +313,19 @@ def _truncate(builder: Any, storage: Any, value: Any) -> Any:
         negative = builder.fcmp_ordered("<=", value, ir.Constant(value.type, [-1.0] * count))
         return builder.select(negative, builder.sub(ir.Constant(to, [0] * count), bits), bits)
     wide = 32 if storage.bitwidth < 32 or storage == types.int32 else 64
+    if not CONVERTS_TO_LEAST:
+        value = _within(builder, value, wide)
     bits = builder.fptosi(value, ir.VectorType(ir.IntType(wide), count))
     return bits if wide == storage.bitwidth else builder.trunc(bits, to)
+
+
+def _within(builder: Any, value: Any, bits: int) -> Any:
+    """The numbers that an integer of so many bits can hold; its least number instead of all others and of NaN."""
+    least, limit = (
+        ir.Constant(value.type, [x] * value.type.count) for x in (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1))
+    )
+    inside = builder.and_(builder.fcmp_ordered(">=", value, least), builder.fcmp_ordered("<", value, limit))
+    return builder.select(inside, value, least)
 
 
 def _saturate(builder: Any, storage: Any, value: Any) -> Any:
