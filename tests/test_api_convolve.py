@@ -113,6 +113,7 @@ FEASIBLE = {
 }
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize(("method", "kind"), [(m, k) for m, kinds in FEASIBLE.items() for k in kinds])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
 def test_a_method_that_applies_is_not_refused(method: str, kind: str, dtype: str) -> None:
