@@ -99,8 +99,9 @@ are ordinary planes.  All distances count elements, not bytes.
     DENSE,  # vertical sums straight to the output: weights without structure, or taps down the rows only
     DENSE_PACKED,  # the same from packed rows
     DENSE_SEGMENT,  # these over a segment
+    PACK_WINDOW,  # the rows of a block's window to the ring of packed rows
     KERNELS,
-) = range(27)
+) = range(28)
 
 # Tables of a pass in one block (`tables`); behind NORMAL, one row for each thread
 (

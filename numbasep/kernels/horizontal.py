@@ -38,7 +38,7 @@ from .valid import CLOSE, LEAST, WEIGHT
 
 LINE_ROWS, LINE_VECTORS = (4, 4) if REGISTERS == 32 else (2, 4)
 PAIRED = VECTOR_BYTES == 64  # one instruction takes the vector one number on out of two adjacent ones
-WRITTEN_OUT = 9  # taps of a line up to which the loop over them is written out
+WRITTEN_OUT = 5  # taps of a line up to which the loop over them is written out
 
 fetch_rows = fetch_word(LINE_ROWS)
 zero_sums = BlockWords(LINE_ROWS, LINE_VECTORS).zero

@@ -52,6 +52,7 @@ from .geometry import (
     OUTSIDE_PLANE,
     OUTSIDE_SUMS,
     PACK,
+    PACK_WINDOW,
     PACKED,
     RAW_IN,
     RAW_OUT,
@@ -287,8 +288,8 @@ def locate_window(first, needed, window, sources, n_sources, geometry, table):
     return inside
 
 
-@inlined
-def pack_rows(
+@kernel
+def pack_columns(
     kernels, x, first_row, packed, needed, sources, column, wide, offset, geometry, constants, raw, work
 ):
     """`wide` columns of rows [packed, needed) of every source, from input column `column` on, to the ring of rows."""
@@ -304,6 +305,38 @@ def pack_rows(
                     geometry[VIEWS] == BOTH and 2 * source >= n_sources
                 )
                 call(kernels[VIEW], (work, at, wide * geometry[INNER], int(presence)))
+
+
+@kernel
+def pack_window(
+    kernels, x, row, done, packed, needed, column, columns, sources, table, geometry, constants, raw, work
+):  # fmt: skip
+    """The rows of the window of the block `done` rows below `row` to the ring, and where they stand there.
+
+    `packed` rows have been packed for the blocks before, `needed` are read by this one.
+    """
+    window, n_sources = geometry[ROW_TAPS] + ROWS - 1, geometry[SOURCES]
+    first, begin, left = row + geometry[ROW_FIRST], geometry[COLUMN_FIRST], geometry[LEFT_ENDS]
+    low, high = max(packed, done), done + needed
+    for part in range(2):  # the left and the right ends, or whole rows
+        if geometry[PACKED]:
+            start, wide, offset = column + begin, columns + geometry[PACKED] - 1, 0
+            wanted = part == 0
+        elif part == 0:
+            start, wide, offset = begin, left, 0
+            wanted = column < geometry[INSIDE_FIRST]
+        else:
+            start, wide, offset = begin + geometry[INSIDE_LAST], geometry[RIGHT_ENDS], left * geometry[INNER]
+            wanted = column + columns > geometry[INSIDE_LAST]
+        if wanted:
+            pack_columns(
+                kernels, x, first, low, high, sources, start, wide, offset, geometry, constants, raw, work
+            )
+    shift = 0 if geometry[PACKED] else window * n_sources
+    for source in range(n_sources):
+        for k in range(window):
+            slot = source * window + (done + min(k, needed - 1)) % window
+            table[shift + source * window + k] = geometry[RING] + slot * geometry[RING_STRIDE]
 
 
 @kernel
@@ -336,54 +369,11 @@ def filter_separable_tile(kernels, x, y, task, thread, block, constants):
         done, rows = i - row, min(ROWS, last_row - i)
         whole, needed = 1, rows + taps - 1
         if geometry[RING]:
-            base, low, high = row + geometry[ROW_FIRST], max(packed, done), done + needed
-            raw, columns_in = byte_row(block, RAW_IN, thread), geometry[COLUMN_FIRST]
-            if geometry[PACKED]:
-                wide = columns + geometry[PACKED] - 1
-                pack_rows(
-                    kernels,
-                    x,
-                    base,
-                    low,
-                    high,
-                    sources,
-                    column + columns_in,
-                    wide,
-                    0,
-                    geometry,
-                    constants,
-                    raw,
-                    work,
-                )
-            else:
-                left, inside = geometry[LEFT_ENDS], geometry[INSIDE_LAST]
-                if column < geometry[INSIDE_FIRST]:
-                    pack_rows(
-                        kernels,
-                        x,
-                        base,
-                        low,
-                        high,
-                        sources,
-                        columns_in,
-                        left,
-                        0,
-                        geometry,
-                        constants,
-                        raw,
-                        work,
-                    )
-                if column + columns > inside:
-                    pack_rows(
-                        kernels, x, base, low, high, sources, columns_in + inside, geometry[RIGHT_ENDS],
-                        left * geometry[INNER], geometry, constants, raw, work,
-                    )  # fmt: skip
+            call(kernels[PACK_WINDOW], (
+                kernels, x, row, done, packed, needed, column, columns, sources, table, geometry, constants,
+                byte_row(block, RAW_IN, thread), work,
+            ))  # fmt: skip
             packed = done + needed
-            shift = 0 if geometry[PACKED] else window * n_sources
-            for source in range(n_sources):
-                for k in range(window):
-                    slot = source * window + (done + min(k, needed - 1)) % window
-                    table[shift + source * window + k] = geometry[RING] + slot * geometry[RING_STRIDE]
         if not geometry[PACKED]:
             whole = int(
                 locate_window(i + geometry[ROW_FIRST], needed, window, sources, n_sources, geometry, table)
@@ -452,6 +442,9 @@ def kernel_addresses(
             )
     if packed or ends:
         at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
+        at[PACK_WINDOW] = address(
+            pack_window, (whole, memory, n, n, n, n, n, n, whole, whole, whole, constants, memory, line)
+        )
     if not packed and (not dense or single_rows):
         at[FILL] = address(fill_ends, (line, n, n, n, n, n, n, n, n, whole, whole, line))
     if (packed or ends) and view:
