@@ -162,7 +162,7 @@ def _is_box(equal: bool, taps: int) -> bool:
 
 def buffer_columns(rows: int, terms: int, item: int, inner: int, taps: int) -> int:
     """Columns of a segment: its row buffers fill half a first-level cache, yet it is far longer than the halo."""
-    return max(BUFFER_BYTES // (rows * terms * item * inner), 4 * taps, 256 // inner)
+    return max(BUFFER_BYTES // (rows * max(terms, 1) * item * inner), 4 * taps, 256 // inner)
 
 
 def _buffered_pass(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba.core import config
 
 from ..boundary import Boundary, source_index
 from ..kernels import geometry as g
 from ..kernels import separable as kernels
 from ..kernels.horizontal import LINE_ROWS, LINE_VECTORS
-from ..kernels.simd import STEP_ROWS, VECTOR_BYTES
+from ..kernels.simd import FUSES, STEP_ROWS, VECTOR_BYTES
 from ..kernels.valid import BOTH, PRESENCE, VALUES, view_twin
 from ..kernels.vertical import ROWS, VECTORS
 from ..passes import MOST_WAYS, buffer_columns, rows_in_a_set
-from .layout import Planes, plain_window
+from ..problem import Window
+from .layout import Axis, Planes, plain_window
 from .planes import PlanePass
 from .program import Program
 from .request import PassRequest, divide, finish
@@ -26,6 +29,7 @@ Array = npt.NDArray[Any]
 
 LEAST_WIDTH = 1024  # numbers of a row from which dense sums read the array and pack its ends only
 FETCH_BYTES = 1 << 20  # inputs from here on are fetched ahead
+PLAIN = bool(config.DISABLE_JIT)  # then kernels are NumPy, which rounds products, too
 
 
 def prepare_separable(p: PassRequest) -> PlanePass:
@@ -58,10 +62,11 @@ def prepare_separable(p: PassRequest) -> PlanePass:
         places[name] = at if size else 0
         at += round_up(size, lanes)
     width = along.size_in * inner
+    last = width - VECTORS * lanes - (0 if p.program.separable else (window.taps - 1) * inner)
     large = p.count * down.size_in * width * p.storage_in.dtype.itemsize >= FETCH_BYTES
     entries = {
         g.SEGMENT: segment, g.SUMS_STRIDE: sums_stride, g.TERM_STRIDE: ROWS * sums_stride, g.RING_STRIDE: ring_stride,
-        g.COLUMN_TAPS: buffer_taps, g.PACKED: window.taps if rows.packed else 0, g.LAST_BLOCK: width - VECTORS * lanes,
+        g.COLUMN_TAPS: buffer_taps, g.PACKED: window.taps if rows.packed else 0, g.LAST_BLOCK: last,
         g.TABLES: 2 * window_rows, g.LEFT_ENDS: rows.left, g.RIGHT_ENDS: rows.right, g.INSIDE_FIRST: rows.inside_first,
         g.INSIDE_LAST: rows.inside_last, g.EDGE_LAST: max(0, -window.first),
         g.FETCHED: p.storage_in.dtype.itemsize if large and not rows.packed else 0,
@@ -120,17 +125,25 @@ def _find_rows(p: PassRequest) -> _Rows:
     beyond = p.missing or plain_window(down).boundary == Boundary.CONSTANT
     packed = along.stride_in != inner or width < VECTORS * VECTOR_BYTES // item
     packed = packed or not np.isfinite(p.program.weights).all()
+    packed = packed or (window.boundary == Boundary.WRAP and _wraps_twice(window, along))
     dense = not p.program.separable or (window.taps == 1 and not packed)
     if not p.program.separable:
         rows = plain_window(down).taps + ROWS - 1
         ways = rows_in_a_set(rows, down.stride_in * p.storage_in.dtype.itemsize, window.taps * item)
         short = width < LEAST_WIDTH or 4 * (left + right) > along.size_out
+        short = short or width < (window.taps - 1) * inner + VECTORS * VECTOR_BYTES // item
         packed = packed or beyond or short or ways > MOST_WAYS
     if packed:
         first = last = along.size_out
     beyond = beyond and not packed
     single = beyond or (not packed and not dense and down.size_out < ROWS)
     return _Rows(packed, dense, beyond, single, first, last, left, right)
+
+
+def _wraps_twice(window: Window, along: Axis) -> bool:
+    """Whether columns beyond the edges lie more than a whole row away: row buffers do not hold what they repeat."""
+    stop = window.first + along.size_out + window.taps - 1
+    return -window.first > along.size_in or stop > 2 * along.size_in
 
 
 def _buffered(program: Program, taps: int) -> Program:
@@ -171,8 +184,26 @@ def _outside_sums(program: Program, constants: Array, window: int) -> Array:
             for run in program.runs[term[g.FIRST_RUN] : term[g.RUN_STOP]]:
                 value = constants[run[g.RUN_ROW] // window, 1:]
                 for weight in program.weights[run[g.RUN_WEIGHTS] :][: run[g.RUN_LENGTH]]:
-                    total += weight * value
+                    total[:] = [_fused(weight, v, t) for v, t in zip(value, total, strict=True)]
     return sums.reshape(-1)
+
+
+def _fused(weight: Any, value: Any, total: Any) -> Any:
+    """``weight * value + total`` as the kernels round it: once, where the processor can."""
+    plain = weight * value + total
+    if PLAIN or not FUSES or not value or not np.isfinite(plain):
+        return plain
+    exact = Fraction(float(weight)) * Fraction(float(value)) + Fraction(float(total))
+    near = float(exact)
+    rounded = Fraction(near)
+    if (
+        plain.itemsize == 4 and rounded != exact
+    ):  # towards the odd one of both neighbours: rounding again does no harm
+        bits = np.array(near).view(np.int64)
+        bits -= abs(rounded) > abs(exact)
+        bits |= 1
+        near = float(bits.view(np.float64))
+    return plain.dtype.type(near)
 
 
 def _edge_table(planes: Planes) -> Array:

@@ -158,9 +158,11 @@ def other_end(first, low, high, stop, geometry, edges):
     least, most = geometry[COLUMNS_IN], -1
     for side in range(2):
         begin, end = (first, min(low, stop)) if side == 0 else (max(high, first), stop)
-        shift = -geometry[COLUMN_FIRST] if side == 0 else geometry[EDGE_LAST] - geometry[COLUMNS_IN]
         for column in range(begin, end):
-            source = peek(edges, shift + column)
+            if column < 0:
+                source = peek(edges, column - geometry[COLUMN_FIRST])
+            else:
+                source = peek(edges, geometry[EDGE_LAST] + column - geometry[COLUMNS_IN])
             if source >= 0 and not low <= source < high:
                 least, most = min(least, source), max(most, source)
     return least, most + 1
@@ -182,12 +184,12 @@ def filter_dense_segment(
     low, high = max(geometry[INSIDE_FIRST], column), min(geometry[INSIDE_LAST], stop)
     packed = table if geometry[PACKED] else table[(geometry[ROW_TAPS] + ROWS - 1) * geometry[SOURCES] :]
     for part in range(3):
-        memory, rows_at, kind, below = ring, packed, DENSE_PACKED, -1
+        memory, rows_at, kind, below, last = ring, packed, DENSE_PACKED, -1, 1 << 62
         if part == 0:
             begin, end, first = column, min(low, stop), (column - origin) * inner
         elif part == 1:
             begin, end, first = low, high, (low + geometry[COLUMN_FIRST]) * inner
-            memory, rows_at, kind = x, table, DENSE
+            memory, rows_at, kind, last = x, table, DENSE, geometry[LAST_BLOCK]
             if geometry[FETCHED]:
                 newest = table[geometry[ROW_TAPS] + ROWS - 2]
                 below = (newest + geometry[ROW_STRIDE_IN] + first) * geometry[FETCHED]
@@ -196,8 +198,9 @@ def filter_dense_segment(
             first = (geometry[LEFT_ENDS] + begin - geometry[INSIDE_LAST]) * inner
         if begin < end:
             call(kernels[kind], (
-                memory, below, rows_at, first, rows, (end - begin) * inner, terms, geometry[SHARE_TERM], runs, weights,
-                geometry, constants[0, 0], normal, raw, y, target + (begin - column) * geometry[COLUMN_STRIDE_OUT],
+                memory, below, rows_at, first, last, rows, (end - begin) * inner, terms, geometry[SHARE_TERM], runs,
+                weights, geometry, constants[0, 0], normal, raw, y,
+                target + (begin - column) * geometry[COLUMN_STRIDE_OUT],
             ))  # fmt: skip
 
 
@@ -418,21 +421,22 @@ def kernel_addresses(
     pairs, n = types.Array(types.int64, 2, "C"), types.int64
     at: list[Any] = [0] * KERNELS
     summed = Storage(f"f{compute.itemsize}") if packed else storage_in
-    views = [AS_STORED] if packed else [VALUES, PRESENCE] if view == BOTH else [view]
-    views = views * 2 if share and len(views) == 1 else views
+    views = [VALUES, PRESENCE] if view == BOTH else [view] * (2 if share else 1)
+    stored = [AS_STORED] * len(views)  # of rows that are packed
     if dense:
-        arguments = (memory, n, whole, n, n, n, pairs, n, pairs, line, whole, number, line, memory, memory, n)
+        arguments = (
+            memory, n, whole, n, n, n, n, pairs, n, pairs, line, whole, number, line, memory, memory, n,
+        )  # fmt: skip
         if not packed:
             at[DENSE] = address(dense_pass(storage_in, tuple(views), storage_out), arguments)
         if packed or ends:
-            stored = (AS_STORED,) * (2 if share else 1)
             at[DENSE_PACKED] = address(
-                dense_pass(Storage(f"f{compute.itemsize}"), stored, storage_out), arguments
+                dense_pass(Storage(f"f{compute.itemsize}"), tuple(stored), storage_out), arguments
             )
         at[DENSE_SEGMENT] = address(
             filter_dense_segment, (whole, memory, whole, n, n, n, n, whole, constants, n, memory, n)
         )
-    for i, seen in enumerate(views if not dense or single_rows else ()):
+    for i, seen in enumerate((stored if packed else views) if not dense or single_rows else ()):
         at[VERTICAL + i] = address(
             vertical_pass(summed, seen), (memory, whole, n, n, n, pairs, n, n, line, line, n, n)
         )

@@ -202,6 +202,7 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
         below,
         table,
         first,
+        last,
         rows,
         count,
         terms,
@@ -215,7 +216,11 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
         y,
         to,
     ):
-        """`count` numbers of each of `rows` rows from element `to` of `y` on; the first tap reads element `first`."""
+        """`count` numbers of each of `rows` rows from element `to` of `y` on; the first tap reads element `first`.
+
+        A block whose first tap would read from an element behind `last` begins there, as none may be read beyond the
+        rows.
+        """
         lanes, inner, stride, pitch = (
             lanes_of(weights),
             geometry[INNER],
@@ -231,37 +236,38 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
         last_term = share_term if share else terms.shape[0]
         j = 0
         while j < count:
-            at, step = j, width
-            if streamed:
-                step = head if j == 0 and head else min(width, count - j)
-            elif adjacent and j + width > count >= width:  # the last block overlaps the one before
+            at, part = j, min(width, count - j)
+            if j < head:
+                part = head
+            elif adjacent and part < width <= count:  # the last block overlaps the one before
                 at = count - width
             if below >= 0:
                 for line in range(0, width * fetched, LINE_BYTES):
                     fetch_rows(x, below + j * fetched + line, ahead)
-            total = weigh_terms(weigh_values, x, table, first + at, 0, last_term, terms, runs, weights)
+            begin = min(first + at, last)
+            skipped = first + at - begin
+            total = weigh_terms(weigh_values, x, table, begin, 0, last_term, terms, runs, weights)
             if divisor != 1:
                 total = divide(total, divisor)
             if share:
                 valid = weigh_terms(
-                    weigh_share, x, table, first + at, share_term, terms.shape[0], terms, runs, weights
+                    weigh_share, x, table, begin, share_term, terms.shape[0], terms, runs, weights
                 )
                 total = normalise(total, valid, normal[WEIGHT], normal[LEAST], normal[CLOSE])
-            if streamed:
-                if step == width:
-                    stream_rows(y, to + at, pitch, rows, total)
-                else:
-                    store_part(y, to + at, pitch, rows, step, total)
-            elif adjacent and count >= width:
-                store_rows(y, to + at, pitch, rows, target, total)
-            else:
+            if skipped or not adjacent or (count < width and not streamed):
                 store_rows(raw, 0, width, rows, target, total)
                 for q in range(rows):
-                    for e in range(min(width, count - j)):
+                    for e in range(part):
                         column = (at + e) // inner
                         there = to + q * pitch + column * stride + at + e - column * inner
-                        copy_element(raw, q * width + e, y, there, target)
-            j += step
+                        copy_element(raw, q * width + skipped + e, y, there, target)
+            elif streamed and (j < head or count < width):
+                store_part(y, to + at, pitch, rows, part, total)
+            elif streamed and at == j:
+                stream_rows(y, to + at, pitch, rows, total)
+            else:
+                store_rows(y, to + at, pitch, rows, target, total)
+            j += part
 
     return sum_weights
 
