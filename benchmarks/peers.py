@@ -4,6 +4,9 @@ All libraries get the same arrays, take turns call by call, and are checked agai
 array takes its turn, too, since no filter can be faster.  Results go to ``benchmarks/results``: ``peers.json`` with
 the machine and the versions, ``peers.md``, and plots (`benchmarks.plots`).  ``--readme`` puts stored results into
 README.md, between the markers there.
+
+``--target haswell`` compiles numbasep as for that processor, in a process of its own; results go to
+``peers_haswell.json`` and ``peers_haswell.md``.  The other libraries use what this machine has.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import contextlib
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +27,16 @@ import numpy as np
 import numbasep
 from numbasep.demo.measure import take_turns
 from numbasep.machine import cpu_name
+from numbasep.target import host_target
 
 from . import common, libraries, plots, tables
 from .common import Array
 from .libraries import Task
 
 RESULTS = Path(__file__).parent / "results"
+TARGETS = {
+    "haswell": "+sse4.2,+popcnt,+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe"
+}  # features by processor
 Record = dict[str, Any]
 
 TYPES = ("float32", "uint8", "uint16", "float64")
@@ -59,20 +67,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--readme", action="store_true", help="write the stored results into README.md; run nothing"
     )
+    parser.add_argument("--target", choices=sorted(TARGETS), help="compile numbasep as for this processor")
     arguments = parser.parse_args(argv)
     if arguments.readme:
-        tables.update_readme(stored(arguments.results))
+        tables.update_readme(stored(arguments.results), targets=stored_for_targets(arguments.results))
         return
+    if arguments.target and os.environ.get("NUMBA_CPU_NAME") != arguments.target:
+        os.environ |= {"NUMBA_CPU_NAME": arguments.target, "NUMBA_CPU_FEATURES": TARGETS[arguments.target]}
+        given = sys.argv[1:] if argv is None else list(argv)
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.peers", *given])
+    stem = f"peers_{arguments.target}" if arguments.target else "peers"
     measured = run(arguments.side, arguments.cube, arguments.repeat, arguments.groups, arguments.taps)
     if arguments.append:
-        measured = merged(stored(arguments.results), measured)
-    write(arguments.results, measured)
+        measured = merged(stored(arguments.results, stem), measured)
+    write(arguments.results, measured, stem)
 
 
-def stored(folder: Path) -> dict[str, Any]:
+def stored(folder: Path, stem: str = "peers") -> dict[str, Any]:
     """Return what an earlier run wrote."""
-    measured: dict[str, Any] = json.loads((folder / "peers.json").read_text(encoding="utf-8"))
+    measured: dict[str, Any] = json.loads((folder / f"{stem}.json").read_text(encoding="utf-8"))
     return measured
+
+
+def stored_for_targets(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what earlier runs wrote for other processors, by their names."""
+    found = [name for name in TARGETS if (folder / f"peers_{name}.json").is_file()]
+    return {name: stored(folder, f"peers_{name}") for name in found}
 
 
 def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -104,12 +124,12 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 def run(
     side: int, cube: int, repeat: int, groups: Sequence[str] | None = None, taps: Sequence[int] | None = None
 ) -> dict[str, Any]:
-    """Measure every task on all threads, and the separable float32 ones on one thread too."""
+    """Measure every task on all threads, and the separable float32 and uint8 ones on one thread too."""
     records: list[Record] = []
     for task in tasks(side, cube):
         if (groups and not any(word in task.group for word in groups)) or (taps and task.size not in taps):
             continue
-        for count in (None, 1) if task.group == "separable float32" else (None,):
+        for count in (None, 1) if task.group in ("separable float32", "separable uint8") else (None,):
             found = measure(task, count, repeat)
             records.extend(found)
             fastest = ", ".join(f"{r['call']} {r['milliseconds']:.2f} ms" for r in found)
@@ -216,20 +236,23 @@ def gigaflops(size: int = 1536) -> float:
 
 def machine() -> dict[str, Any]:
     """Return what a reader needs to judge the figures."""
+    target = host_target()
     return {
         "cpu": cpu_name(),
+        "target": f"numbasep compiled for {os.environ.get('NUMBA_CPU_NAME', 'this processor')}, "
+        f"vectors of {target.vector_bytes} bytes",
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
 
 
-def write(folder: Path, measured: dict[str, Any]) -> None:
-    """Write the JSON, the Markdown and, where Matplotlib is installed, the plots."""
+def write(folder: Path, measured: dict[str, Any], stem: str = "peers") -> None:
+    """Write the JSON, the Markdown and, of this processor and where Matplotlib is installed, the plots."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "peers.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
-    (folder / "peers.md").write_text(tables.full_report(measured), encoding="utf-8")
-    if libraries.installed("matplotlib"):
+    (folder / f"{stem}.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    (folder / f"{stem}.md").write_text(tables.full_report(measured), encoding="utf-8")
+    if stem == "peers" and libraries.installed("matplotlib"):
         plots.write_peers(measured, folder)
 
 

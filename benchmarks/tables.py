@@ -31,8 +31,9 @@ def description(measured: dict[str, Any]) -> str:
     machine = measured["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
     side, cube = measured["side"], measured["cube"]
+    compiled = machine.get("target", "numbasep compiled for this processor")
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}; "
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}; {compiled}; "
         f"{versions}.\n\nImages {side}x{side}, volumes {cube}x{cube}x{cube}, random data, outputs "
         "preallocated, all libraries in turns in one process, median in milliseconds. numbasep is given the "
         "dense kernel; the others are given the 1-D taps where the kernel has them."
@@ -122,17 +123,19 @@ def ratios_in_short(ratios: list[float]) -> str:
 
 
 # ------------------------------------------------------------------------------------------- README
-def update_readme(measured: dict[str, Any], readme: Path = README) -> None:
+def update_readme(
+    measured: dict[str, Any], readme: Path = README, *, targets: dict[str, dict[str, Any]] | None = None
+) -> None:
     """Write the generated sections of the README: the summary, the comparison, and the printed plan."""
     text = readme.read_text(encoding="utf-8")
-    text = replace_section(text, "summary", summary_section(measured))
+    text = replace_section(text, "summary", summary_section(measured, targets))
     text = replace_section(text, "peers", peers_section(measured))
     text = replace_section(text, "plan", plan_section())
     readme.write_text(text, encoding="utf-8")
 
 
-def summary_section(measured: dict[str, Any]) -> str:
-    """Return the picture, and how many times faster than each library."""
+def summary_section(measured: dict[str, Any], targets: dict[str, dict[str, Any]] | None = None) -> str:
+    """Return the picture, and how many times faster than each library, on this processor and as on others."""
     machine, most = measured["machine"], max(record["threads"] for record in measured["records"])
     side, cube = measured["side"], measured["cube"]
     note = (
@@ -140,7 +143,14 @@ def summary_section(measured: dict[str, Any]) -> str:
         f"{cube}x{cube}x{cube}, {most} threads, {machine['cpu']}; all libraries in turns in one process, outputs "
         "preallocated, the others given the 1-D taps where the kernel has them ([every figure](#speed))."
     )
-    return f"![Time against taps](benchmarks/results/peers.png)\n\n{summary_table(measured)}\n\n{note}"
+    parts = ["![Time against taps](benchmarks/results/peers.png)", summary_table(measured), note]
+    for name, found in (targets or {}).items():
+        parts += [
+            f"The same with numbasep compiled for {name.capitalize()} (AVX2), the others as before "
+            f"(`python -m benchmarks.peers --target {name}`, [every figure](benchmarks/results/peers_{name}.md)):",
+            summary_table(found),
+        ]
+    return "\n\n".join(parts)
 
 
 def peers_section(measured: dict[str, Any]) -> str:
