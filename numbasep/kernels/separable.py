@@ -246,18 +246,21 @@ def filter_segment(
     least, most = (0, 0) if geometry[PACKED] else other_end(first, low, high, stop, geometry, edges)
     for term in range(terms.shape[0]):
         buffer = geometry[SUMS] + term * geometry[TERM_STRIDE]
-        if low < high:
-            start = (column - origin if geometry[PACKED] else low) * inner
-            last = start + (high - low) * inner if geometry[PACKED] else geometry[LAST_BLOCK]
-            sum_rows(
-                kernels, x, table, whole, rows, start, last, (high - low) * inner, geometry, terms, term, runs,
-                weights, work, buffer + (low - first) * inner,
-            )  # fmt: skip
-        if least < most:
-            sum_rows(
-                kernels, x, table, whole, rows, least * inner, geometry[LAST_BLOCK], (most - least) * inner, geometry,
-                terms, term, runs, weights, work, geometry[ENDS],
-            )  # fmt: skip
+        for part in range(
+            2
+        ):  # the columns that are in the array, then those of its other end that some repeat
+            last = geometry[LAST_BLOCK]
+            if part == 0:
+                start, stop_at, to = low, high, buffer + (low - first) * inner
+                if geometry[PACKED]:
+                    start, stop_at, last = column - origin, column - origin + high - low, 1 << 62
+            else:
+                start, stop_at, to = least, most, geometry[ENDS]
+            if start < stop_at:
+                sum_rows(
+                    kernels, x, table, whole, rows, start * inner, last, (stop_at - start) * inner, geometry, terms,
+                    term, runs, weights, work, to,
+                )  # fmt: skip
         if first < low or high < stop:
             call(kernels[FILL], (
                 work, buffer, first, low, high, stop, geometry[ENDS], least, rows, geometry, edges,
