@@ -1,7 +1,8 @@
 """Measures the constants that ship with the package: ``python -m benchmarks.reference``.
 
 Calibrates several times, with times of undisturbed moments, takes the median of every constant, and writes
-``numbasep/reference.py``.  With ``--show``, says how far the constants of the runs lie apart, and writes nothing.
+``numbasep/reference.py``: the constants for vectors of this processor, or of that which ``NUMBA_CPU_NAME`` and
+``NUMBA_CPU_FEATURES`` name; those of other widths stay.  With ``--show``, says how far the constants of the runs lie apart, and writes nothing.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numbasep
-from numbasep import machine, trials
+from numbasep import machine, reference, trials
 from numbasep.machine import Machine
+from numbasep.target import host_target
 
 from . import calm
 
 MODULE = Path(numbasep.__file__).parent / "reference.py"
 SAMPLES = 7  # undisturbed ones of each call, or fewer ...
 PATIENCE = 0.5  # ... after so many seconds
-NAME = "reference (x86-64 with AVX-512, {threads} cores)"
+NAMES = {64: "x86-64 with AVX-512", 32: "x86-64 with AVX2"}  # by bytes of a vector
 HEAD = '''"""The constants that ship, as plain numbers: written by ``python -m benchmarks.reference``, not by hand.
 
 `numbasep.machine` says what each of them is.
@@ -105,7 +107,9 @@ def middle(runs: Sequence[Machine]) -> Machine:
         for field in dataclasses.fields(Machine)
     }
     threads = runs[0].threads
-    plain = {"name": NAME.format(threads=threads), "threads": threads, "fuses": runs[0].fuses}
+    kind = NAMES.get(host_target().vector_bytes, f"vectors of {host_target().vector_bytes} bytes")
+    name = f"reference ({kind}, {threads} cores)"
+    plain = {"name": name, "threads": threads, "registers": runs[0].registers}
     return Machine(**(fields | plain))
 
 
@@ -127,16 +131,16 @@ def spread(values: Sequence[Any]) -> str:
 
 
 def source(found: Machine) -> str:
-    """The module that holds these constants."""
-    steps = ",\n".join(f"    {units._asdict()!r}" for units in _rounded(found.steps))
+    """The module that holds these constants, and those that it held of other targets."""
     fields = {
         field.name: _rounded(getattr(found, field.name))
         for field in dataclasses.fields(Machine)
         if field.name != "steps"
     }
-    lines = ",\n".join(f"    {name!r}: {value!r}" for name, value in fields.items())
-    text = f"{HEAD}STEPS: tuple[dict[str, float], ...] = (\n{steps},\n)\n\nFIELDS: dict[str, Any] = {{\n{lines},\n}}\n"
-    return _formatted(text)
+    steps = tuple(units._asdict() for units in _rounded(found.steps))
+    constants = {**reference.CONSTANTS, host_target().vector_bytes: (steps, fields)}
+    kind = "dict[int, tuple[tuple[dict[str, float], ...], dict[str, Any]]]"
+    return _formatted(f"{HEAD}CONSTANTS: {kind} = {constants!r}\n")
 
 
 def _formatted(text: str) -> str:

@@ -10,6 +10,8 @@ import math
 from operator import mul
 from typing import Any
 
+import numpy as np
+
 from numbasep import overlap
 from numbasep.boundary import Boundary
 from numbasep.facts import FormFacts, KernelFacts, RecursionFacts
@@ -48,7 +50,7 @@ def _plane(problem: Problem) -> Pass:
     taken = {window.axis for window in windows[-2:]}
     parts = 2 if problem.compute_dtype.kind == "c" else 1
     inner = parts * math.prod(problem.shape[windows[-1].axis + 1 :])
-    stored = problem.input_dtype.kind in "fc" and problem.output_dtype.kind in "fc"
+    stored = all(_is_computed_in(problem, dtype) for dtype in (problem.input_dtype, problem.output_dtype))
     sources = math.prod(window.taps for window in windows[:-2])
     last = windows[-1]
     filled = problem.cval != 0 and last.boundary == Boundary.CONSTANT
@@ -72,6 +74,12 @@ def _plane(problem: Problem) -> Pass:
     others = [n for axis, n in enumerate(problem.out_shape[: last.axis]) if axis not in taken and n > 1]
     count = others[-1] if others else 1
     return Pass(planes // max(count, 1), count, 1, width, last.taps, inner, 1, stored, filled)
+
+
+def _is_computed_in(problem: Problem, dtype: np.dtype[Any]) -> bool:
+    """Whether an array of this type holds numbers, or their two parts, as sums are taken: nothing is converted."""
+    parts = 2 if dtype.kind == "c" else 1
+    return dtype.kind in "fc" and dtype.itemsize // parts == problem.real_dtype.itemsize and dtype.isnative
 
 
 def column_groups(form: FormFacts) -> list[list[int]]:

@@ -93,11 +93,11 @@ def dense_pass(shape: Pass, taps: float, runs: float, folded: bool, machine: Mac
     span, item = (shape.column_taps - 1) * shape.inner, 4 << which
     if vertical_sums_pay(shape.width * item, 4 * int(machine.lanes[0])):
         return _dense_blocks(shape, taps, runs, machine, which)
-    blocks = shape.planes * -(-shape.rows // height)
-    numbers = blocks * height * _blocks(shape.width, lanes)
     if is_written_out(shape, taps, runs, machine) and not folded:
         height = FEW_ROWS if shape.row_taps <= FEW_TAPS else height
         runs = runs * WRITTEN_RUNS
+    blocks = shape.planes * -(-shape.rows // height)
+    numbers = blocks * height * _blocks(shape.width, lanes)
     if folded:  # every row of a run is read twice and added up, for all rows of a block
         taps, runs = taps * (1 + 1 / height), runs * FOLDED_RUNS
     dense = Steps(calls=blocks, dense=numbers, dense_taps=numbers * taps, dense_runs=numbers * runs)

@@ -252,16 +252,47 @@ def test_edited_source_is_compiled_anew(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache" / "kernels").iterdir())) == 2
 
 
-def test_everything_that_kernels_import_is_part_of_the_key() -> None:
-    """Kernels may import kernels, `boundary` and what holds no arithmetic."""
-    allowed = {"boundary", "forks", "notice", "storage", "target"}
-    for path in (ROOT / "numbasep" / "kernels").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == 2:
-                names = (
-                    {node.module.partition(".")[0]} if node.module else {alias.name for alias in node.names}
-                )
-                assert names <= allowed, f"{path.name} imports {names}"
+def imported_modules(path: Path) -> set[Path]:
+    """Files of the package that a module imports, wherever in it."""
+    package, found = ROOT / "numbasep", set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = path.relative_to(ROOT).parts[: -node.level] if node.level else ()
+            stem = (*parents, *(node.module or "").split(".")) if node.module else parents
+            names = [stem, *((*stem, alias.name) for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            if name[:1] == (package.name,):
+                found |= {f for f in (ROOT.joinpath(*name).with_suffix(".py"),) if f.is_file()}
+    return found
+
+
+def test_everything_that_kernels_import_is_part_of_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each module that a kernel imports, and that such a module imports, changes the key when it is edited."""
+    kernels = ROOT / "numbasep" / "kernels"
+    needed, left = set(), set(kernels.glob("*.py"))
+    while left:
+        path = left.pop()
+        needed.add(path)
+        left |= imported_modules(path) - needed
+    outside = {path for path in needed if path.parent != kernels}
+    assert {path.name for path in outside} >= {"boundary.py", "target.py"}
+    copy = tmp_path / "numbasep"
+    shutil.copytree(ROOT / "numbasep", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(jit, "__file__", str(copy / "kernels" / "jit.py"))
+    keys = {jit.source_key.__wrapped__()}
+    for path in sorted(needed):
+        edited = copy / path.relative_to(ROOT / "numbasep")
+        edited.write_text(edited.read_text() + "\n# edited\n")
+        key = jit.source_key.__wrapped__()
+        assert key is not None
+        assert key not in keys, f"an edit of {path.name} goes unnoticed"
+        keys.add(key)
 
 
 def test_sources_that_cannot_be_read_mean_no_cache(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import numbasep
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
-from numbasep.backends import edges, prepare
+from numbasep.backends import edges, prepare, request
 from tests import oracle
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant", "valid", "full")
@@ -126,8 +126,8 @@ def test_rows_written_past_the_caches(monkeypatch, threads):
     expected = numbasep.correlate(x, kernel, method="direct")
     forget_plans()
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "STREAM_BYTES", 1)
-        patch.setattr(prepare, "PARALLEL_WORK", 1)
+        patch.setattr(request, "STREAM_BYTES", 1)
+        patch.setattr(request, "PARALLEL_WORK", 1)
         patch.setattr(prepare, "FETCH_BYTES", 1)
         for shift in (0, 3):  # aligned rows, and rows to be aligned
             memory = np.zeros((203, 528), np.float32)

@@ -13,8 +13,10 @@ from numbasep import machine as machines
 from numbasep import overlap, rounding, routes, storage
 from numbasep.factor import forms
 from numbasep.facts import kernel_facts
+from numbasep.passes import buffer_columns
 from numbasep.problem import METHODS
 from numbasep.routes import ROUTES
+from numbasep.target import block_rows
 from tests.problems import MACHINE, facts, form, problem
 
 U32, U64 = 2.0**-24, 2.0**-53
@@ -292,8 +294,10 @@ def test_a_small_image_pays_the_call_and_a_thin_kernel_the_memory():
     tiny = only("direct", problem((4, 4), (3, 3)), facts((3, 3)))
     assert tiny.seconds == pytest.approx(MACHINE.call_seconds, rel=0.2)
     thin = only("direct", problem((4096, 4096), (1, 1)), facts((1, 1)))
-    units = MACHINE.steps[0]
-    each = units.fused + units.fused_rows
+    units, rows = MACHINE.steps[0], block_rows(MACHINE.registers)
+    segments = -(-4096 // buffer_columns(rows, 1, 4, 1, 1))
+    blocks = 4096 // rows * segments * units.blocks / 2
+    each = blocks / 2**23 + units.vertical + units.vertical_taps
     assert thin.seconds == pytest.approx(MACHINE.copy_seconds(2**27, 2, fused=True) + each * 2**23, rel=0.1)
 
 

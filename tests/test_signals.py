@@ -11,7 +11,7 @@ import pytest
 from processes import assert_succeeds, run_program
 
 import numbasep as nsp
-from numbasep.backends import planes, prepare
+from numbasep.backends import planes, request
 from numbasep.nn import tiling
 
 needs_signals = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals")
@@ -139,7 +139,7 @@ def in_batches(monkeypatch: pytest.MonkeyPatch) -> Any:
         return counted
 
     interrupt_at = [0]
-    monkeypatch.setattr(prepare, "BATCH_WORK", 1)
+    monkeypatch.setattr(request, "BATCH_WORK", 1)
     for name in ("run_serial", "run_parallel"):
         monkeypatch.setattr(planes.drivers, name, counting(getattr(planes.drivers, name)))
     return batches, interrupt_at
@@ -162,7 +162,7 @@ def test_batches_give_the_same_bits_and_can_be_interrupted(
     result = nsp.convolve(x, kernel, method="direct", workers=workers)
     assert len(batches) > 10
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "BATCH_WORK", 1 << 31)
+        patch.setattr(request, "BATCH_WORK", 1 << 31)
         whole = nsp.convolve(x, kernel + 0.0, method="direct", workers=workers, mode="reflect", rtol=1e-7)
     assert batches[-1] != batches[-2]
     np.testing.assert_array_equal(result, whole)

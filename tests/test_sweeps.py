@@ -8,15 +8,10 @@ import pytest
 import numbasep
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
-from numbasep.backends import prepare
-from numbasep.kernels import dense, plane
+from numbasep.backends import prepare, request
+from numbasep.kernels import dense
 from numbasep.kernels.dense_words import FEW_TAPS, MOST_WRITTEN_OUT
-from numbasep.kernels.simd import VECTOR_BYTES
-from numbasep.kernels.stripes import SLIDES
-from numbasep.passes import SQUARES
 from tests import oracle
-
-slides = pytest.mark.skipif(not SLIDES, reason="no instruction takes a vector out of two adjacent ones")
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant", "valid", "full")
 TYPES = ("float32", "float64", "uint8", "int16", "uint16", "float16")
@@ -42,18 +37,17 @@ def sweeps(monkeypatch):
     """Kernels of few taps are written out for the smallest array, or not at all; returns what passes asked for."""
     asked = []
 
-    def noted(whole, name):
-        def addresses(*arguments, **options):
-            asked.append(options[name])
-            return whole(*arguments, **options)
+    whole = dense.kernel_addresses
 
-        return addresses
+    def noted(*arguments, **options):
+        asked.append(options["taps"])
+        return whole(*arguments, **options)
 
-    monkeypatch.setattr(prepare.drivers, "kernel_addresses", noted(plane.kernel_addresses, "square"))
-    monkeypatch.setattr(prepare.dense, "kernel_addresses", noted(dense.kernel_addresses, "taps"))
+    monkeypatch.setattr(prepare.dense, "kernel_addresses", noted)
 
     def start(*, written_out):
-        monkeypatch.setattr(prepare, "WRITTEN_OUT", 1 if written_out else 1 << 62)
+        if written_out is not None:
+            monkeypatch.setattr(request, "WRITTEN_OUT", 1 if written_out else 1 << 62)
         asked.clear()
         build.plans.clear()
         shortcuts.clear()
@@ -76,70 +70,6 @@ def both(sweeps, call):
     return one
 
 
-@slides
-@pytest.mark.jitoff
-@pytest.mark.parametrize("taps", [3, 5])
-@pytest.mark.parametrize("mode", ["reflect", "constant"])
-def test_small_images_word_by_word(sweeps, taps, mode):
-    x, weights = image((19, 61), np.float32), kernel(taps)
-    one = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, method="separable"))
-    assert_right(one, x, weights, mode=mode)
-
-
-@pytest.mark.thinned
-@slides
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("taps", SQUARES)
-def test_every_number_of_taps(sweeps, taps, dtype):
-    if (taps - 1) * np.dtype(np.float64 if dtype == "float64" else np.float32).itemsize > VECTOR_BYTES:
-        pytest.skip("reaches beyond a vector")
-    x, weights = image((29, 150), dtype), kernel(taps)
-    one = both(sweeps, lambda: numbasep.correlate(x, weights, method="separable"))
-    assert_right(one, x, weights)
-
-
-@slides
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("shape", [(8, 16), (9, 47), (33, 64), (40, 129)])
-def test_every_boundary(sweeps, shape, mode):
-    x, weights = image(shape, np.float32), kernel(5)
-    one = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, cval=0.0, method="separable"))
-    assert_right(one, x, weights, mode=mode)
-
-
-@slides
-@pytest.mark.parametrize("channels", [2, 3, 4])
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_colour(sweeps, channels, dtype):
-    x, weights = image((24, 70, channels), dtype), kernel(3)
-    one = both(sweeps, lambda: numbasep.correlate(x, weights, axes=(0, 1), mode="mirror", method="separable"))
-    for channel in range(channels):
-        assert_right(one[..., channel], x[..., channel], weights, mode="mirror")
-
-
-@slides
-def test_complex(sweeps):
-    x = image((24, 70), np.float32) + 1j * image((24, 70), np.float32, 2)
-    both(sweeps, lambda: numbasep.correlate(x, kernel(3), method="separable"))
-
-
-@slides
-@pytest.mark.parametrize("origin", [(-1, 1), (1, -2), (0, 2)])
-def test_shifted_windows(sweeps, origin):
-    x, weights = image((24, 90), np.float32), kernel(5)
-    one = both(sweeps, lambda: numbasep.correlate(x, weights, origin=origin, method="separable"))
-    assert_right(one, x, weights, origin=origin)
-
-
-@slides
-@pytest.mark.parametrize("cast", ["truncate", "saturate"])
-def test_casts_and_divisors(sweeps, cast):
-    x, weights = image((24, 90), np.uint8), np.outer([1, 2, 1], [1, 2, 1]) / 12
-    one = both(sweeps, lambda: numbasep.correlate(x, weights, cast=cast, method="separable"))
-    assert_right(one, x, weights, cast)
-
-
-@pytest.mark.thinned
 @pytest.mark.parametrize("columns", [512, 528, 700])
 @pytest.mark.parametrize("shift", [0, 1, 5, 15])
 @pytest.mark.parametrize("method", ["separable", "direct"])
@@ -156,31 +86,13 @@ def test_long_rows_of_any_alignment(method, shift, columns):
     assert_right(output, x, weights[:1].T)
 
 
-@slides
-def test_zeros_have_the_same_sign(sweeps):
-    x = np.zeros((24, 90), np.float32)
-    one = both(sweeps, lambda: numbasep.correlate(x, -kernel(3), method="separable"))
-    assert not np.signbit(one).any()
-
-
-def test_gaps_and_other_kernels_are_left_to_the_loops(sweeps):
-    x = image((24, 90), np.float32)
-    for weights in (
-        kernel(4),
-        np.outer([1, 0, -1], [1, 2, 1]),
-        np.outer([1, 2, 1], [1, 2, 3, 2, 1]),
-        kernel(19),
-    ):
-        asked = sweeps(written_out=True)
-        result = numbasep.correlate(x, weights, method="separable")
-        assert not any(asked)
-        assert_right(result, x, weights)
-
-
-def test_small_arrays_compile_no_kernels_of_their_own():
+def test_small_arrays_compile_no_kernels_of_their_own(sweeps):
+    asked = sweeps(written_out=None)
     x = image((64, 64), np.float32)
-    assert x.size < prepare.WRITTEN_OUT
-    assert_right(numbasep.correlate(x, kernel(3)), x, kernel(3))
+    assert x.size < request.WRITTEN_OUT
+    weights = weights_of((3, 3), "any")
+    assert_right(numbasep.correlate(x, weights, method="direct"), x, weights)
+    assert asked == [0]
 
 
 def weights_of(taps, kind, seed=2):
@@ -236,22 +148,46 @@ def test_types_and_colours_of_dense_kernels(sweeps, dtype, channels):
         assert_right(one[..., channel], x[..., channel], weights)
 
 
-METHODS = [pytest.param("separable", kernel(3), marks=slides), ("direct", weights_of((3, 3), "any"))]
+def test_complex(sweeps):
+    x = image((24, 70), np.float32) + 1j * image((24, 70), np.float32, 2)
+    weights = weights_of((3, 5), "any")
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, method="direct"))
+    assert_right(np.ascontiguousarray(one.real), x.real, weights)
+    assert_right(np.ascontiguousarray(one.imag), x.imag, weights)
+
+
+@pytest.mark.parametrize("origin", [(-1, 1), (1, -2), (0, 2)])
+def test_shifted_windows(sweeps, origin):
+    x, weights = image((24, 90), np.float32), weights_of((5, 5), "any")
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, origin=origin, method="direct"))
+    assert_right(one, x, weights, origin=origin)
+
+
+@pytest.mark.parametrize("cast", ["truncate", "saturate"])
+def test_casts_and_divisors(sweeps, cast):
+    x, weights = image((24, 90), np.uint8), np.array([[1, 2, 1], [3, 5, 1], [1, 1, 2]]) / 12
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, cast=cast, method="direct"))
+    assert_right(one, x, weights, cast)
+
+
+def test_zeros_have_the_same_sign(sweeps):
+    x = np.zeros((24, 90), np.float32)
+    one = both(sweeps, lambda: numbasep.correlate(x, -kernel(3) - np.eye(3), method="direct"))
+    assert not np.signbit(one).any()
 
 
 @pytest.mark.thinned
 @pytest.mark.parametrize("columns", [2048, 2049, 2071])
 @pytest.mark.parametrize("shift", [0, 1, 7])
-@pytest.mark.parametrize(("method", "weights"), METHODS, ids=["separable", "direct"])
-def test_outputs_past_the_caches(sweeps, method, weights, shift, columns):
-    x, rows = image((1100, columns), np.float32), 1100
+def test_outputs_past_the_caches(sweeps, shift, columns):
+    x, weights, rows = image((1100, columns), np.float32), weights_of((3, 3), "any"), 1100
     target = np.zeros(rows * columns + 16, np.float32)
     results = []
     for written_out in (True, False):
         sweeps(written_out=written_out)
         target[:] = -1
         output = target[shift : shift + rows * columns].reshape(rows, columns)
-        numbasep.correlate(x, weights, output=output, method=method)
+        numbasep.correlate(x, weights, output=output, method="direct")
         assert (target[:shift] == -1).all()
         assert (target[shift + rows * columns :] == -1).all()
         results.append(output.copy())

@@ -33,6 +33,8 @@ from numba.core.runtime import rtsys
 
 from .. import forks, notice, storage
 
+IMPORTED = ("boundary.py", "forks.py", "target.py")  # of the package: what kernels import besides each other
+
 # kernels allocate nothing, so they need no reference counts: `_nrt` off leaves the atomics out of the loops
 _COMMON = {"nogil": True, "error_model": "numpy", "boundscheck": None}
 _LEAN = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -44,7 +46,7 @@ def source_key() -> str | None:
     digest = hashlib.sha256()
     here = Path(__file__).parent
     try:
-        for path in [here.parent / "boundary.py", *sorted(here.glob("*.py"))]:
+        for path in [*(here.parent / name for name in IMPORTED), *sorted(here.glob("*.py"))]:
             digest.update(path.name.encode())
             digest.update(path.read_bytes())
     except OSError:  # in a zip file, or compiled files only
