@@ -2,7 +2,9 @@
 
 Calibrates several times, with times of undisturbed moments, takes the median of every constant, and writes
 ``numbasep/reference.py``: the constants for vectors of this processor, or of that which ``NUMBA_CPU_NAME`` and
-``NUMBA_CPU_FEATURES`` name; those of other widths stay.  With ``--show``, says how far the constants of the runs lie apart, and writes nothing.
+``NUMBA_CPU_FEATURES`` name; those of other widths stay.
+
+With ``--show``, says how far the constants of the runs lie apart, and writes nothing.
 """
 
 from __future__ import annotations

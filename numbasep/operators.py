@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -153,3 +154,20 @@ def sum_of_outer_products(terms: Sequence[Sequence[Array]]) -> Array:
         total = product if total is None else total + product
     assert total is not None
     return total
+
+
+def split_terms(terms: Sequence[Term]) -> tuple[list[Term], list[Term]]:
+    """Real terms whose sums are the real and the imaginary part of complex terms."""
+    real: list[Term] = []
+    imaginary: list[Term] = []
+    for term in terms:
+        for choice in itertools.product((0, 1), repeat=len(term)):
+            taps = [f.taps.imag if c else np.real(f.taps) for f, c in zip(term, choice, strict=True)]
+            if not all(t.any() for t in taps) and not any(not f.sparse for f in term):
+                continue
+            turns = sum(choice)
+            if turns % 4 >= 2:
+                taps[0] = -taps[0]
+            factors = tuple(replace(f, taps=np.ascontiguousarray(t)) for f, t in zip(term, taps, strict=True))
+            (imaginary if turns % 2 else real).append(factors)
+    return real, imaginary

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 import numbasep as nsp
-from numbasep import nn
+from numbasep import nn, passes
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
 from numbasep.backends import prepare as preparing
-from numbasep.backends import recursive, staging, threads
-from numbasep.kernels import dense, nn_first, nn_last
+from numbasep.backends import recursive, request, separable, staging, threads, tiles
+from numbasep.kernels import dense, nn_first, nn_last, plane
 from numbasep.kernels import geometry as g
-from numbasep.kernels import plane as drivers
+from numbasep.kernels import separable as kernels
 
 EVERYTHING = "--all" in sys.argv  # otherwise fewer sizes
 PAGE = mmap.PAGESIZE
@@ -54,35 +54,35 @@ def guarded(values: np.ndarray, *, end: bool) -> np.ndarray:
 
 def spy() -> None:
     """Note which kernels run."""
-    addresses = drivers.kernel_addresses
     prepare = preparing.prepare_pass
 
-    def noted(compute: Any, storage_in: Any, storage_out: Any, **flags: Any) -> Any:
-        seen.update(
-            f"{name}={flags[name]}"
-            for name in ("direct", "turned", "packed", "boxes", "view", "share")
-            if name in flags
-        )
-        seen.add(f"square={bool(flags['square'])}")
-        seen.update((f"in {storage_in.dtype.char}", f"out {storage_out.dtype.char}", f"sums {compute.char}"))
-        return addresses(compute, storage_in, storage_out, **flags)
+    def note(module: Any, names: dict[str, Any]) -> None:
+        own = module.kernel_addresses
 
-    dense_addresses = dense.kernel_addresses
+        def noted(compute: Any, storage_in: Any, storage_out: Any, **flags: Any) -> Any:
+            seen.update(f"{name}={told(flags)}" for name, told in names.items())
+            seen.update(
+                (f"in {storage_in.dtype.char}", f"out {storage_out.dtype.char}", f"sums {compute.char}")
+            )
+            return own(compute, storage_in, storage_out, **flags)
 
-    def noted_dense(compute: Any, storage_in: Any, storage_out: Any, **flags: Any) -> Any:
-        seen.add(f"dense stored={flags['stored']}")
-        seen.add(f"columns={bool(flags['taps'])}")
-        seen.update((f"in {storage_in.dtype.char}", f"out {storage_out.dtype.char}", f"sums {compute.char}"))
-        return dense_addresses(compute, storage_in, storage_out, **flags)
+        module.kernel_addresses = noted
+
+    note(kernels, {
+        "packed": lambda f: f["packed"], "single rows": lambda f: f["single_rows"], "view": lambda f: f["view"],
+        "share": lambda f: f["share"], "blocks": lambda f: f["dense"], "ends": lambda f: f["ends"],
+        "share of views": lambda f: f["share"] and f["view"],
+    })  # fmt: skip
+    note(plane, {"boxes view": lambda f: f["view"], "boxes share": lambda f: f["share"]})
+    note(dense, {"dense stored": lambda f: f["stored"], "columns": lambda f: bool(f["taps"])})
 
     def streamed(*arguments: Any, **keywords: Any) -> Any:
         made = prepare(*arguments, **keywords)
         seen.add(f"stream={bool(made.geometry[g.STREAM])}")
-        if made.program.dense and not made.geometry[g.VIEWS]:
+        if made.geometry[g.STRIPE_ROWS]:
             seen.add(f"dense direct={bool(made.geometry[g.DIRECT])}")
         return made
 
-    drivers.kernel_addresses, dense.kernel_addresses = noted, noted_dense
     preparing.prepare_pass = streamed
     from numbasep.backends import cpu
 
@@ -109,7 +109,7 @@ def spy() -> None:
             return own(*kinds)
 
         setattr(staging.strided, name, moved)
-    preparing.STREAM_BYTES = 4096
+    request.STREAM_BYTES = 4096
     threads.aligned = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
     threads._pool._take = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
 
@@ -133,7 +133,7 @@ WIDTHS = range(1, 71) if EVERYTHING else (*range(1, 20), 31, 32, 33, 47, 48, 49,
 
 
 def planes_of_any_width() -> None:
-    """Fused, packed, dense, boxes and normalised, on rows of 1 to 70 elements."""
+    """Separable, dense and normalised, on rows of 1 to 70 elements."""
     small, long = np.outer([1, 2, 1], [1, 3, 3, 1]), np.outer(rng.random(9), rng.random(25))
     for width, dtype in itertools.product(WIDTHS, ("f4", "f8", "u1")):
         x = samples((5, width), dtype)
@@ -175,7 +175,7 @@ def dense_blocks() -> None:
 
 def loops_written_out() -> None:
     """Few taps along both axes, whose loops are written out even for arrays as small as these."""
-    least, preparing.WRITTEN_OUT = preparing.WRITTEN_OUT, 1
+    least, request.WRITTEN_OUT = request.WRITTEN_OUT, 1
     build.plans.clear()
     shortcuts.clear()
     for width, taps, dtype in itertools.product((16, 17, 31, 50, 67, 530), (3, 7, 9), ("f4", "f8", "u1")):
@@ -189,7 +189,7 @@ def loops_written_out() -> None:
         valid = np.zeros([n - taps + 1 for n in x.shape], dtype)
         check(lambda a, b: nsp.correlate(a, square, b, "valid", method="separable"), x, valid)
         check(lambda a, b: nsp.correlate(a, dense_taps, b, "valid", method="direct"), x, valid)
-    preparing.WRITTEN_OUT = least
+    request.WRITTEN_OUT = least
     build.plans.clear()
     shortcuts.clear()
 
@@ -261,6 +261,94 @@ def terms_straight_from_the_array() -> None:
                 )
 
 
+def long_boxes() -> None:
+    """Equal taps that are summed as boxes, which only large arrays are otherwise."""
+    least, request.pays_as_boxes = request.pays_as_boxes, lambda *_: True
+    build.plans.clear()
+    shortcuts.clear()
+    for width, dtype in itertools.product((1, 15, 16, 33, 70, 300), ("f4", "f8", "u1")):
+        x = samples((45, width), dtype)
+        mode = MODES[width % 5]
+        check(lambda a, b, m=mode: nsp.uniform_filter(a, (41, 19), b, m), x, np.zeros_like(x))
+        if dtype != "u1":
+            gaps = np.where(x < 20, np.nan, x).astype(dtype)
+            box = np.ones((41, 17))
+            check(lambda a, b, k=box: nsp.convolve(a, k, b, nan_policy="omit"), gaps, np.zeros_like(x))
+    request.pays_as_boxes = least
+    build.plans.clear()
+    shortcuts.clear()
+
+
+def vertical_blocks() -> None:
+    """Weights without structure by vertical sums: rows from the array whose ends are packed, in segments and tiles."""
+    dense_way, least, buffer = request.PassRequest.dense, separable.LEAST_WIDTH, passes.BUFFER_BYTES
+    request.PassRequest.dense, separable.LEAST_WIDTH = False, 1
+    widths, types = (33, 48, 65, 97, 150, 400), ("f4", "f8", "u1")
+    for bytes_, stream, dtype in itertools.product((buffer, 1), (4096, 1), types):
+        passes.BUFFER_BYTES, request.STREAM_BYTES = bytes_, stream
+        build.plans.clear()
+        shortcuts.clear()
+        for width in widths:
+            x = samples((9, width), dtype)
+            mode = MODES[width % 4]
+            for kernel in (DENSE, DENSE.T, rng.random((3, 9))):
+                check(
+                    lambda a, b, k=kernel: nsp.correlate(a, k, b, mode, method="direct"), x, np.zeros_like(x)
+                )
+                valid = np.zeros([n - k + 1 for n, k in zip(x.shape, kernel.shape, strict=True)], dtype)
+                check(lambda a, b, k=kernel: nsp.correlate(a, k, b, "valid", method="direct"), x, valid)
+                apart = np.zeros((9, 2 * width), dtype)
+                check(
+                    lambda a, b, k=kernel: (nsp.correlate(a, k, b[:, ::2], mode, method="direct"), b)[1],
+                    x,
+                    apart,
+                )
+            down = np.array([[1.0], [2], [3], [-1]])
+            check(lambda a, b: nsp.correlate(a, down, b, mode, method="separable"), x, np.zeros_like(x))
+            if dtype != "u1":
+                gaps = np.where(x < 20, np.nan, x).astype(dtype)
+                check(
+                    lambda a, b: nsp.correlate(a, DENSE, b, mode, nan_policy="omit"), gaps, np.zeros_like(x)
+                )
+    request.PassRequest.dense, separable.LEAST_WIDTH = dense_way, least
+    passes.BUFFER_BYTES, request.STREAM_BYTES = buffer, 4096
+    build.plans.clear()
+    shortcuts.clear()
+
+
+def volumes_with_gaps() -> None:
+    """Sums and shares from stacked intermediates, and of several planes."""
+    kernel = np.multiply.outer(np.outer([1.0, 2, 1], [1.0, 3, 1]), [1.0, 1, 2])
+    for shape, dtype in itertools.product(((5, 6, 9), (4, 9, 40), (3, 10, 67)), ("f4", "f8")):
+        x = samples(shape, dtype)
+        gaps = np.where(x < 20, np.nan, x).astype(dtype)
+        for mode in ("wrap", "constant"):
+            for weights, method in ((kernel, "separable"), (rng.random((2, 3, 3)), "direct")):
+                check(
+                    lambda a, b, k=weights, m=mode, w=method: nsp.convolve(a, k, b, m, nan_policy="omit", method=w),
+                    gaps, np.zeros_like(x),
+                )  # fmt: skip
+
+
+def segments() -> None:
+    """Rows cut into many segments and tiles, whose first and last sum columns of the other end, too."""
+    buffer, cache = passes.BUFFER_BYTES, tiles.CACHE_BYTES
+    small, long = np.outer([1, 2, 1], [1, 3, 3, 1]), np.outer(rng.random(9), rng.random(45))
+    for bytes_, dtype in itertools.product((1 << 30, 1), ("f4", "f8", "u1")):
+        passes.BUFFER_BYTES, tiles.CACHE_BYTES = 1, bytes_
+        build.plans.clear()
+        shortcuts.clear()
+        for width, kernel in itertools.product((40, 300, 519), (small, long)):
+            x = samples((17, width), dtype)
+            for mode in MODES:
+                check(
+                    lambda a, b, k=kernel, m=mode: nsp.convolve(a, k, b, m, 1.0, method="separable"), x, 0 * x
+                )
+    passes.BUFFER_BYTES, tiles.CACHE_BYTES = buffer, cache
+    build.plans.clear()
+    shortcuts.clear()
+
+
 def long_gaussians() -> None:
     """Recursive filters."""
     for dtype, shape in itertools.product(
@@ -319,7 +407,7 @@ if __name__ == "__main__":
     spy()
     for family in (
         planes_of_any_width, dense_blocks, terms_straight_from_the_array, every_type_and_rank, long_gaussians, layers,
-        strided_columns, loops_written_out,
+        strided_columns, loops_written_out, long_boxes, vertical_blocks, volumes_with_gaps, segments,
     ):  # fmt: skip
         family()
     print(checked, *sorted(seen), sep="\n")

@@ -19,10 +19,12 @@ import numbasep as nsp
 
 PROGRAM = Path(__file__).parent / "guarded.py"
 FAMILIES = {
-    "direct=True", "direct=False", "turned=True", "turned=False", "packed=True", "packed=False", "boxes=True",
-    "boxes=False", "view=0", "view=1", "view=2", "view=3", "share=True", "share=False", "stream=True", "stream=False",
-    "dense direct=True", "dense direct=False", "dense stored=True", "dense stored=False", "sums f", "sums d",
-    "recursive f", "recursive d", "columns=True", "columns=False", "square=False",
+    "packed=True", "packed=False", "single rows=True", "single rows=False", "blocks=True", "blocks=False",
+    "ends=True", "ends=False", "view=0", "view=1", "view=2", "view=3", "share=True", "share=False", "share of views=0",
+    "share of views=3", "boxes view=0", "boxes view=3", "boxes share=True", "boxes share=False", "stream=True",
+    "stream=False", "dense direct=True", "dense direct=False", "dense stored=True", "dense stored=False", "sums f",
+    "sums d",
+    "recursive f", "recursive d", "columns=True", "columns=False",
     *(f"{way} {code}" for way in ("in", "out") for code in "bBhHiIlLefd"),
     *(f"gatherer {code}{'f' if code in 'bBhHef' else 'd'}" for code in "bBhHiIlLefd"),
     *(f"scatterer {code}" for code in "BHIL"),

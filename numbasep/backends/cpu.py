@@ -7,7 +7,6 @@ that pass.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,15 @@ import numpy.typing as npt
 from ..boundary import Boundary
 from ..kernels.simd import STEP_ROWS
 from ..kernels.valid import AS_STORED, BOTH, PRESENCE, VALUES
-from ..operators import Factor, Operator, Term, support_factor, window_factor, without_subnormals
+from ..operators import (
+    Factor,
+    Operator,
+    Term,
+    split_terms,
+    support_factor,
+    window_factor,
+    without_subnormals,
+)  # fmt: skip
 from ..problem import Problem, Window
 from ..workspace import SLAB_BYTES
 from . import staging, threads
@@ -163,23 +170,6 @@ def _launch(
 
 def _strides(array: Array) -> tuple[int, ...]:
     return tuple(stride // array.itemsize for stride in array.strides)
-
-
-def split_terms(terms: Sequence[Term]) -> tuple[list[Term], list[Term]]:
-    """Real terms whose sums are the real and the imaginary part of complex terms."""
-    real: list[Term] = []
-    imaginary: list[Term] = []
-    for term in terms:
-        for choice in itertools.product((0, 1), repeat=len(term)):
-            taps = [f.taps.imag if c else np.real(f.taps) for f, c in zip(term, choice, strict=True)]
-            if not all(t.any() for t in taps) and not any(not f.sparse for f in term):
-                continue
-            turns = sum(choice)
-            if turns % 4 >= 2:
-                taps[0] = -taps[0]
-            factors = tuple(replace(f, taps=np.ascontiguousarray(t)) for f, t in zip(term, taps, strict=True))
-            (imaginary if turns % 2 else real).append(factors)
-    return real, imaginary
 
 
 # --------------------------------------------------------------------------- preparation

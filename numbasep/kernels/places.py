@@ -10,8 +10,12 @@ from .geometry import (
     OUTER_SIZE,
     OUTER_TAPS,
     OUTSIDE_PLANE,
+    ROW_BOUNDARY,
+    ROW_STRIDE_IN,
+    ROWS_IN,
 )
 from .jit import kernel
+from .rows import index_of
 
 
 @kernel
@@ -40,3 +44,21 @@ def locate_target(plane, geometry, outer):
         at += outer[outer[entry + OUTER_OUT] + plane % size]
         plane //= size
     return at
+
+
+@kernel
+def locate_window(first, needed, window, sources, n_sources, geometry, table):
+    """Where a block's rows start in `x`, OUTSIDE_PLANE beyond a constant boundary; whether all lie in the array.
+
+    The rest of the `window` rows, for output rows beyond the last, repeats a row.
+    """
+    inside = True
+    for k in range(window):
+        row = index_of(first + min(k, needed - 1), geometry[ROWS_IN], geometry[ROW_BOUNDARY])
+        for source in range(n_sources):
+            missing = row < 0 or sources[source] == OUTSIDE_PLANE
+            inside = inside and not missing
+            table[source * window + k] = (
+                OUTSIDE_PLANE if missing else sources[source] + row * geometry[ROW_STRIDE_IN]
+            )
+    return inside

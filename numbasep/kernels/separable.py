@@ -20,6 +20,7 @@ import numpy as np
 from numba import types
 from numba.core import config
 
+from .ends import fill_ends, other_end
 from .geometry import (
     COLUMN_FIRST,
     COLUMN_STRIDE_OUT,
@@ -30,7 +31,6 @@ from .geometry import (
     DENSE,
     DENSE_PACKED,
     DENSE_SEGMENT,
-    EDGE_LAST,
     EDGE_ROW,
     EDGES,
     ENDS,
@@ -49,23 +49,19 @@ from .geometry import (
     NORMAL,
     OUTER,
     OUTER_SOURCES,
-    OUTSIDE_PLANE,
     OUTSIDE_SUMS,
     PACK,
     PACK_WINDOW,
     PACKED,
     RAW_IN,
     RAW_OUT,
-    RIGHT_ENDS,
     RING,
     RING_STRIDE,
-    ROW_BOUNDARY,
     ROW_FIRST,
     ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
     ROW_TABLES,
     ROW_TAPS,
-    ROWS_IN,
     ROWS_OUT,
     RUN_STOP,
     RUNS,
@@ -86,16 +82,16 @@ from .geometry import (
     TILES,
     VERTICAL,
     VIEW,
-    VIEWS,
     WEIGHTS,
     WORK,
 )
 from .horizontal import horizontal_pass
 from .jit import address, inlined, kernel
 from .memory import Storage, misalignment
-from .places import locate_source, locate_target
-from .rows import index_of, packer
-from .simd import LINE_BYTES, call, peek, poke
+from .places import locate_source, locate_target, locate_window
+from .ring import pack_window
+from .rows import packer
+from .simd import LINE_BYTES, call, poke
 from .tables import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
 from .valid import AS_STORED, BOTH, PRESENCE, VALUES, view_row
 from .vertical import ROWS, dense_pass, edge_pass, vertical_pass
@@ -119,53 +115,6 @@ def sum_rows(
                 x, table, r, first, last, count, runs, start, stop, weights, window, geometry[CONSTANT_ROWS],
                 geometry[RING_STRIDE], work, target + r * geometry[SUMS_STRIDE],
             ))  # fmt: skip
-
-
-@kernel
-def fill_ends(work, buffer, first, low, high, stop, other, other_low, rows, geometry, edges, outside):
-    """Columns [first, low) and [high, stop) of row buffers, which lie beyond the edges, from where the boundary says.
-
-    ``work[buffer]`` is column `first`; columns [low, high) are summed there.  ``work[other]`` is column `other_low` of
-    sums of the other end of the row.  `outside` is what the vertical pass sums up beyond a constant boundary.
-    """
-    inner, size, stride = geometry[INNER], geometry[COLUMNS_IN], geometry[SUMS_STRIDE]
-    period = outside.size
-    for side in range(2):
-        begin, end = (first, min(low, stop)) if side == 0 else (max(high, first), stop)
-        for column in range(begin, end):
-            if column < 0:
-                source = peek(edges, column - geometry[COLUMN_FIRST])
-            else:
-                source = peek(edges, geometry[EDGE_LAST] + column - size)
-            to = buffer + (column - first) * inner
-            if source < 0:
-                for r in range(rows):
-                    for j in range(inner):
-                        poke(work, to + r * stride + j, outside[j % period])
-                continue
-            if low <= source < high:
-                at = buffer + (source - first) * inner
-            else:
-                at = other + (source - other_low) * inner
-            for r in range(rows):
-                for j in range(inner):
-                    poke(work, to + r * stride + j, peek(work, at + r * stride + j))
-
-
-@inlined
-def other_end(first, low, high, stop, geometry, edges):
-    """The range of columns that columns beyond the edges repeat, and that are not among [low, high)."""
-    least, most = geometry[COLUMNS_IN], -1
-    for side in range(2):
-        begin, end = (first, min(low, stop)) if side == 0 else (max(high, first), stop)
-        for column in range(begin, end):
-            if column < 0:
-                source = peek(edges, column - geometry[COLUMN_FIRST])
-            else:
-                source = peek(edges, geometry[EDGE_LAST] + column - geometry[COLUMNS_IN])
-            if source >= 0 and not low <= source < high:
-                least, most = min(least, source), max(most, source)
-    return least, most + 1
 
 
 @kernel
@@ -274,75 +223,6 @@ def filter_segment(
         x, below, work, geometry[SUMS], rows, columns * inner, terms, geometry[SHARE_TERM], lines, line_weights,
         geometry, constants[0, 0], normal, raw, y, target, geometry[ROW_STRIDE_OUT],
     ))  # fmt: skip
-
-
-@kernel
-def locate_window(first, needed, window, sources, n_sources, geometry, table):
-    """Where a block's rows start in `x`, OUTSIDE_PLANE beyond a constant boundary; whether all lie in the array.
-
-    The rest of the `window` rows, for output rows beyond the last, repeats a row.
-    """
-    inside = True
-    for k in range(window):
-        row = index_of(first + min(k, needed - 1), geometry[ROWS_IN], geometry[ROW_BOUNDARY])
-        for source in range(n_sources):
-            missing = row < 0 or sources[source] == OUTSIDE_PLANE
-            inside = inside and not missing
-            table[source * window + k] = (
-                OUTSIDE_PLANE if missing else sources[source] + row * geometry[ROW_STRIDE_IN]
-            )
-    return inside
-
-
-@kernel
-def pack_columns(
-    kernels, x, first_row, packed, needed, sources, column, wide, offset, geometry, constants, raw, work
-):
-    """`wide` columns of rows [packed, needed) of every source, from input column `column` on, to the ring of rows."""
-    window, n_sources = geometry[ROW_TAPS] + ROWS - 1, geometry[SOURCES]
-    for k in range(packed, needed):
-        for source in range(n_sources):
-            at = geometry[RING] + (source * window + k % window) * geometry[RING_STRIDE] + offset
-            call(kernels[PACK], (
-                x, sources[source], first_row + k, column, wide, geometry, constants[source], raw, work, at,
-            ))  # fmt: skip
-            if geometry[VIEWS]:
-                presence = geometry[VIEWS] == PRESENCE or (
-                    geometry[VIEWS] == BOTH and 2 * source >= n_sources
-                )
-                call(kernels[VIEW], (work, at, wide * geometry[INNER], int(presence)))
-
-
-@kernel
-def pack_window(
-    kernels, x, row, done, packed, needed, column, columns, sources, table, geometry, constants, raw, work
-):  # fmt: skip
-    """The rows of the window of the block `done` rows below `row` to the ring, and where they stand there.
-
-    `packed` rows have been packed for the blocks before, `needed` are read by this one.
-    """
-    window, n_sources = geometry[ROW_TAPS] + ROWS - 1, geometry[SOURCES]
-    first, begin, left = row + geometry[ROW_FIRST], geometry[COLUMN_FIRST], geometry[LEFT_ENDS]
-    low, high = max(packed, done), done + needed
-    for part in range(2):  # the left and the right ends, or whole rows
-        if geometry[PACKED]:
-            start, wide, offset = column + begin, columns + geometry[PACKED] - 1, 0
-            wanted = part == 0
-        elif part == 0:
-            start, wide, offset = begin, left, 0
-            wanted = column < geometry[INSIDE_FIRST]
-        else:
-            start, wide, offset = begin + geometry[INSIDE_LAST], geometry[RIGHT_ENDS], left * geometry[INNER]
-            wanted = column + columns > geometry[INSIDE_LAST]
-        if wanted:
-            pack_columns(
-                kernels, x, first, low, high, sources, start, wide, offset, geometry, constants, raw, work
-            )
-    shift = 0 if geometry[PACKED] else window * n_sources
-    for source in range(n_sources):
-        for k in range(window):
-            slot = source * window + (done + min(k, needed - 1)) % window
-            table[shift + source * window + k] = geometry[RING] + slot * geometry[RING_STRIDE]
 
 
 @kernel
