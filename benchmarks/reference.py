@@ -1,10 +1,8 @@
 """Measures the constants that ship with the package: ``python -m benchmarks.reference``.
 
-Calibrates several times, with times of undisturbed moments, takes the median of every constant, and writes
-``numbasep/reference.py``: the constants for vectors of this processor, or of that which ``NUMBA_CPU_NAME`` and
-``NUMBA_CPU_FEATURES`` name; those of other widths stay.
-
-With ``--show``, says how far the constants of the runs lie apart, and writes nothing.
+Calibrates several times, with times of undisturbed moments, takes the median of every constant, and writes the
+entry of this target's vector width in ``numbasep/reference.py``; those of other widths stay.  With ``--show``, says how
+far the constants of the runs lie apart, and writes nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import platform
 import statistics
 import time
 import warnings
@@ -19,17 +18,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from llvmlite import binding
+
 import numbasep
 from numbasep import machine, reference, trials
 from numbasep.machine import Machine
-from numbasep.target import host_target
+from numbasep.target import Target, host_target
 
 from . import calm
 
 MODULE = Path(numbasep.__file__).parent / "reference.py"
 SAMPLES = 7  # undisturbed ones of each call, or fewer ...
 PATIENCE = 0.5  # ... after so many seconds
-NAMES = {64: "x86-64 with AVX-512", 32: "x86-64 with AVX2"}  # by bytes of a vector
+NAME = "reference ({kind}, {threads} cores)"
 HEAD = '''"""The constants that ship, as plain numbers: written by ``python -m benchmarks.reference``, not by hand.
 
 `numbasep.machine` says what each of them is.
@@ -40,6 +41,9 @@ from __future__ import annotations
 from typing import Any
 
 '''
+
+
+TYPE = "CONSTANTS: dict[int, tuple[tuple[dict[str, float], ...], dict[str, Any]]]"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -68,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if arguments.only:
             named = {name: getattr(found, name) for name in arguments.only}
             found = dataclasses.replace(machine.REFERENCE, **named)
-        MODULE.write_text(source(found), encoding="utf-8")
+        MODULE.write_text(source(found, host_target().vector_bytes), encoding="utf-8")
 
 
 def calm_runs(count: int, patience: float) -> list[Machine]:
@@ -109,10 +113,18 @@ def middle(runs: Sequence[Machine]) -> Machine:
         for field in dataclasses.fields(Machine)
     }
     threads = runs[0].threads
-    kind = NAMES.get(host_target().vector_bytes, f"vectors of {host_target().vector_bytes} bytes")
-    name = f"reference ({kind}, {threads} cores)"
-    plain = {"name": name, "threads": threads, "registers": runs[0].registers}
+    plain = {
+        "name": NAME.format(kind=kind_of(host_target()), threads=threads), "threads": threads,
+        "registers": runs[0].registers,
+    }  # fmt: skip
     return Machine(**(fields | plain))
+
+
+def kind_of(target: Target) -> str:
+    """What a target is called."""
+    if not binding.get_default_triple().startswith("x86_64"):
+        return f"{platform.machine()}, vectors of {target.vector_bytes} bytes"
+    return f"x86-64 with {({64: 'AVX-512', 32: 'AVX2'}).get(target.vector_bytes, 'SSE')}"
 
 
 def median(values: Sequence[Any]) -> Any:
@@ -132,17 +144,17 @@ def spread(values: Sequence[Any]) -> str:
     return f"{max(values) / min(values):.2f}"
 
 
-def source(found: Machine) -> str:
-    """The module that holds these constants, and those that it held of other targets."""
+def source(found: Machine, vector_bytes: int) -> str:
+    """The module that holds these constants for vectors of so many bytes, and those that it has for others."""
     fields = {
         field.name: _rounded(getattr(found, field.name))
         for field in dataclasses.fields(Machine)
         if field.name != "steps"
     }
-    steps = tuple(units._asdict() for units in _rounded(found.steps))
-    constants = {**reference.CONSTANTS, host_target().vector_bytes: (steps, fields)}
-    kind = "dict[int, tuple[tuple[dict[str, float], ...], dict[str, Any]]]"
-    return _formatted(f"{HEAD}CONSTANTS: {kind} = {constants!r}\n")
+    entry = (tuple(units._asdict() for units in _rounded(found.steps)), fields)
+    entries = sorted({**reference.CONSTANTS, vector_bytes: entry}.items(), reverse=True)
+    lines = "".join(f"    {width}: {made!r},\n" for width, made in entries)
+    return _formatted(f"{HEAD}{TYPE} = {{\n{lines}}}\n")
 
 
 def _formatted(text: str) -> str:

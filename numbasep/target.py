@@ -86,7 +86,9 @@ def host_features() -> frozenset[str]:
 
 
 def host_target() -> Target:
-    """The target of this process."""
-    from llvmlite import binding
-
+    """The target of this process; without a compiler, which can only plan, one with AVX-512."""
+    try:
+        from llvmlite import binding
+    except ImportError:
+        return Target(64, 32, fma=True, float16=True)
     return target_of(host_features(), x86=binding.get_default_triple().startswith("x86_64"))

@@ -67,3 +67,25 @@ def test_a_busy_machine_is_reported(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         calibration._warn_if_busy(2)
+
+
+@pytest.mark.parametrize("vector_bytes", [64, 16])
+def test_constants_that_ship_are_written_as_they_are_read(vector_bytes, tmp_path, monkeypatch):
+    """The entry of one vector width is replaced, and no other."""
+    from benchmarks import reference as written
+    from numbasep import reference
+
+    found = machines.shipped(vector_bytes)
+    found = dataclasses.replace(found, steps=written._rounded(found.steps))
+    module = tmp_path / "made.py"
+    module.write_text(written.source(dataclasses.replace(found, threads=7), vector_bytes))
+    made: dict = {}
+    exec(module.read_text(), made)
+    assert set(made["CONSTANTS"]) == {*reference.CONSTANTS, vector_bytes}
+    for width, entry in reference.CONSTANTS.items():
+        assert width == vector_bytes or made["CONSTANTS"][width] == entry
+    monkeypatch.setattr(reference, "CONSTANTS", made["CONSTANTS"])
+    assert machines.shipped(vector_bytes) == dataclasses.replace(found, threads=7)
+    unchanged = written.source(machines.shipped(64), 64)
+    assert "AVX-512" in unchanged
+    assert written.middle([found] * 3).registers == found.registers

@@ -44,7 +44,8 @@ UPWARD = {
 }
 
 # The pure part: what is planned, and how, is testable without a compiler, an array library or a device.
-PURE = {name for layer in LAYERS[:9] for name in layer} - {"kernels"}
+# `target` asks LLVM about the processor, where there is LLVM.
+PURE = {name for layer in LAYERS[:9] for name in layer} - {"kernels", "target"}
 NOT_IN_PURE = {"numba", "llvmlite", "scipy", "dask", "xarray", "skimage", "matplotlib", "cupy", "cv2"}
 OPTIONAL = {
     "dask",
