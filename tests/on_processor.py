@@ -67,6 +67,14 @@ def main(vector_bytes: int) -> None:
                 compare((rng.random((53, 190)) * 200).astype(dtype)[:, ::2], weights)
     volume = (rng.random((20, 30, 40)) * 200).astype(np.float32)
     compare(volume, np.multiply.outer(np.outer([1.0, 2, 1], [1.0, 3, 1]), [2.0, 1, 1]))
+    gaps = np.where(volume < 20, np.nan, volume)
+    for array, weights in ((gaps, np.ones((3, 3, 3))), (gaps[0].copy(), kernels()["dense"] ** 2)):
+        known, total = ~np.isnan(array), weights.sum()
+        share = oracle.correlate(known.astype(np.float64), weights)
+        expected = oracle.correlate(np.where(known, array, 0).astype(np.float64), weights) / share * total
+        for method in ("separable", "direct") if weights.ndim > 2 else ("direct",):
+            got = numbasep.correlate(array, weights, nan_policy="omit", method=method)
+            np.testing.assert_allclose(got, expected, rtol=1e-4)
     large = rng.random((1500, 1501), np.float32)  # written past the caches
     for weights in (kernels()["short"], kernels()["dense"]):
         compare(large, weights)
