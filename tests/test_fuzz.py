@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 import numbasep as nsp
-from numbasep.backends import prepare
+from numbasep.backends import request
 
 DENSE = ("convolve", "correlate", "plan", "filter_bank")
 BY_AXES = ("separable_convolve", "separable_correlate")
@@ -360,7 +360,7 @@ def test_any_filter_of_long_rows(data: st.DataObject) -> None:
     terms = sums_of_terms()
     case = data.draw(st.one_of(terms, terms, terms, by_axes(long=True), missing(long=True)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "STREAM_BYTES", 1 << 16)  # most are written past the caches
+        patch.setattr(request, "STREAM_BYTES", 1 << 16)  # most are written past the caches
         compare(data, case)
 
 

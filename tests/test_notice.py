@@ -246,7 +246,7 @@ def test_calibration_tells_each_measurement(monkeypatch: pytest.MonkeyPatch, scr
 
 
 def test_warmup_tells_calls_and_kernels(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {name: warming.CASES[name] for name in ("short separable kernels", "on one thread")}
+    few = {name: warming.CASES[name] for name in ("separable kernels", "on one thread")}
     monkeypatch.setattr(warming, "CASES", few)
     warming.compile_ahead(["float32"], processes=2, progress=True)
     shown = screen.getvalue()

@@ -33,7 +33,13 @@ from numba.core.runtime import rtsys
 
 from .. import forks, notice, storage
 
-IMPORTED = ("boundary.py", "forks.py", "target.py")  # of the package: what kernels import besides each other
+IMPORTED = (
+    "boundary.py",
+    "forks.py",
+    "notice.py",
+    "storage.py",
+    "target.py",
+)  # of the package: what kernels import besides each other
 
 # kernels allocate nothing, so they need no reference counts: `_nrt` off leaves the atomics out of the loops
 _COMMON = {"nogil": True, "error_model": "numpy", "boundscheck": None}
