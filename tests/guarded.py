@@ -344,6 +344,16 @@ def segments() -> None:
                 check(
                     lambda a, b, k=kernel, m=mode: nsp.convolve(a, k, b, m, 1.0, method="separable"), x, 0 * x
                 )
+        far = np.zeros((3, 2203))
+        far[:, -2:] = 1, 2  # all taps lie beyond the edge, more than a row away
+        for mode in MODES:
+            x = samples((5, 1000), dtype)
+            check(lambda a, b, k=far, m=mode: nsp.correlate(a, k, b, m, 1.0, method="separable"), x, 0 * x)
+            check(
+                lambda a, b, k=far[:, ::-1], m=mode: nsp.correlate(a, k, b, m, 1.0, method="separable"),
+                x,
+                0 * x,
+            )
     passes.BUFFER_BYTES, tiles.CACHE_BYTES = buffer, cache
     build.plans.clear()
     shortcuts.clear()

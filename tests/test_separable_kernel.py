@@ -331,7 +331,7 @@ def test_several_terms_in_one_pass(mode, dtype, forced, cut, prepared):
 @pytest.mark.parametrize("where", ["left", "right", "above", "below"])
 @pytest.mark.parametrize("mode", MODES[:5])
 def test_windows_that_lie_outside(where, mode, forced, cut):
-    """Zeros on one side of a kernel are no taps, so that all windows may lie beyond one edge."""
+    """Zeros on one side of a kernel are no taps, so that all taps may lie beyond one edge."""
     for columns, taps in ((70, 9), (70, 161), (130, 301), (40, 301), (1, 9), (3, 33), (1000, 2203)):
         weights, last = np.zeros(taps), 2 if taps > 9 else 1
         weights[slice(0, last) if where in ("left", "above") else slice(-last, None)] = np.arange(1, last + 1)
@@ -486,7 +486,7 @@ def test_the_other_end_of_rows_that_are_wrapped(cut, prepared):
     for columns, taps in ((600, 9), (700, 41), (257, 100), (130, 260), (64, 200)):
         x, kernels = image((11, columns)), kernel_pair((3, taps))
         result = cut(1, 1 << 30, correlate_pair, x, kernels, mode="wrap")
-        assert bool(prepared[-1].geometry[g.PACKED]) == (taps // 2 > columns)
+        assert not prepared[-1].geometry[g.PACKED]
         np.testing.assert_allclose(result, oracle.separable_correlate(x, kernels, mode="wrap"), rtol=1e-11)
         np.testing.assert_array_equal(result, correlate_pair(x, kernels, mode="wrap"))
     assert prepared[0].geometry[g.SEGMENT] < 600

@@ -18,8 +18,7 @@ from ..kernels.simd import FUSES, STEP_ROWS, VECTOR_BYTES
 from ..kernels.valid import BOTH, PRESENCE, VALUES, view_twin
 from ..kernels.vertical import ROWS, VECTORS
 from ..passes import MOST_WAYS, buffer_columns, rows_in_a_set
-from ..problem import Window
-from .layout import Axis, Planes, plain_window
+from .layout import Planes, plain_window
 from .planes import PlanePass
 from .program import Program
 from .request import PassRequest, divide, finish
@@ -125,7 +124,6 @@ def _find_rows(p: PassRequest) -> _Rows:
     beyond = p.missing or plain_window(down).boundary == Boundary.CONSTANT
     packed = along.stride_in != inner or width < VECTORS * VECTOR_BYTES // item
     packed = packed or not np.isfinite(p.program.weights).all()
-    packed = packed or (window.boundary == Boundary.WRAP and _wraps_twice(window, along))
     dense = not p.program.separable or (window.taps == 1 and not packed)
     if not p.program.separable:
         rows = plain_window(down).taps + ROWS - 1
@@ -138,12 +136,6 @@ def _find_rows(p: PassRequest) -> _Rows:
     beyond = beyond and not packed
     single = beyond or (not packed and not dense and down.size_out < ROWS)
     return _Rows(packed, dense, beyond, single, first, last, left, right)
-
-
-def _wraps_twice(window: Window, along: Axis) -> bool:
-    """Whether columns beyond the edges lie more than a whole row away: row buffers do not hold what they repeat."""
-    stop = window.first + along.size_out + window.taps - 1
-    return -window.first > along.size_in or stop > 2 * along.size_in
 
 
 def _buffered(program: Program, taps: int) -> Program:

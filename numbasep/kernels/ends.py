@@ -46,7 +46,10 @@ def fill_ends(work, buffer, first, low, high, stop, other, other_low, rows, geom
 
 @inlined
 def other_end(first, low, high, stop, geometry, edges):
-    """The range of columns that columns beyond the edges repeat, and that are not among [low, high)."""
+    """The range of columns that columns beyond the edges repeat, and that are not among [low, high).
+
+    It fits a row buffer: segments that are shorter than the row are longer than the windows.
+    """
     least, most = geometry[COLUMNS_IN], -1
     for side in range(2):
         begin, end = (first, min(low, stop)) if side == 0 else (max(high, first), stop)
