@@ -195,6 +195,7 @@ def test_dense_sums_word_by_word(mode, columns, blocks, cut):
             np.testing.assert_allclose(result, expected, atol=1e-3)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize(
     "dtype", ["f4", "f8", "f2", ">f4", ">f8", ">f2", "?", *INTEGERS, ">i2", ">u4", ">i8"]
 )
@@ -215,6 +216,7 @@ def test_every_storage(dtype, mode, forced):
                 np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize("cast", ["truncate", "saturate"])
 def test_results_as_integers_of_every_width(dtype, cast):
@@ -246,6 +248,7 @@ def test_zeros_are_positive(forced):
         assert not np.signbit(forced(correlate_pair, x, pair)).any()
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("inner", [2, 3, 4, 5])
 def test_colour(mode, inner, forced, cut):
@@ -286,6 +289,7 @@ TYPES_AND_MODES = [("f4", mode) for mode in MODES] + [
 ]
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize(("dtype", "mode"), TYPES_AND_MODES)
 @pytest.mark.parametrize("cval", [0.0, 0.7])
 def test_bits_equal_those_of_packed_rows(mode, dtype, cval, forced):
@@ -328,6 +332,7 @@ def test_several_terms_in_one_pass(mode, dtype, forced, cut, prepared):
             np.testing.assert_array_equal(result, cut(1, 1, numbasep.correlate, x, kernel, **call))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("where", ["left", "right", "above", "below"])
 @pytest.mark.parametrize("mode", MODES[:5])
 def test_windows_that_lie_outside(where, mode, forced, cut):
@@ -348,6 +353,7 @@ def test_windows_that_lie_outside(where, mode, forced, cut):
         np.testing.assert_array_equal(result, cut(1, 1, numbasep.correlate, x, kernel, **call))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("mode", [*MODES[:5], ("wrap", "constant"), ("constant", "wrap")])
 @pytest.mark.parametrize("taps", [(5, 5), (4, 33), (33, 4)])
 def test_origins_at_their_extremes(mode, taps, forced, cut):
@@ -413,6 +419,7 @@ def normalised(x, weights, **options):
         return np.where(share > 1e-9, sums / share * weights.sum(), np.nan)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("mode", ["reflect", "wrap", "constant"])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize(
@@ -449,6 +456,7 @@ def test_dense_sums_of_arrays_with_gaps(shape, mode, blocks, forced):
 CUTS = ((1, 1 << 30), (1 << 20, 1), (1, 1), (4000, 9000), (1, 20000))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1"])
 def test_the_same_bits_in_any_segments_tiles_and_threads(mode, dtype, cut, prepared, monkeypatch):
@@ -495,6 +503,7 @@ def test_the_other_end_of_rows_that_are_wrapped(cut, prepared):
 # --------------------------------------------------------------------------- outputs
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("shift", [0, 1, 4, 7])
 @pytest.mark.parametrize("columns", [256, 257, 271, 31, 16])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
@@ -585,6 +594,7 @@ def test_large_complex_results_of_real_images():
 # --------------------------------------------------------------------------- weights without structure
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1", ">f4"])
 def test_dense_sums_by_vertical_blocks(mode, dtype, blocks, forced, cut, prepared):
