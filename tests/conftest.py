@@ -107,6 +107,10 @@ def _mark_slow(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
     for item in items:
         if "hypothesis" in item.keywords and NOT_SLOW not in config.option.markexpr:
             item.add_marker(pytest.mark.slow)
+        if (
+            "cudasim" in item.keywords and not SIMULATED
+        ):  # CI runs them in the simulator's own process, before
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("thinned") and not item.get_closest_marker("slow"):
             thinned.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for combinations in thinned.values():

@@ -69,9 +69,11 @@ def test_a_busy_machine_is_reported(monkeypatch):
         calibration._warn_if_busy(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vector_bytes", [64, 16])
 def test_constants_that_ship_are_written_as_they_are_read(vector_bytes, tmp_path, monkeypatch):
     """The entry of one vector width is replaced, and no other."""
+    pytest.importorskip("ruff", reason="formats the module that is written; CI has it")
     from benchmarks import reference as written
     from numbasep import reference
 

@@ -64,6 +64,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.slow
 def test_scipys_tests_pass(report: dict[str, Any]) -> None:
     failed = [name for name, outcome in report["outcomes"].items() if outcome == "failed"]
     surprises = [name for name in failed if not any(re.search(pattern, name) for pattern in DEVIATIONS)]
@@ -74,17 +75,20 @@ def test_scipys_tests_pass(report: dict[str, Any]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_no_more_tests_fail_than_are_listed(report: dict[str, Any]) -> None:
     failed = [name for name, outcome in report["outcomes"].items() if outcome == "failed"]
     assert len(failed) <= MOST_DEVIATIONS, failed
 
 
+@pytest.mark.slow
 def test_no_deviation_is_listed_in_vain(report: dict[str, Any]) -> None:
     failed = [name for name, outcome in report["outcomes"].items() if outcome == "failed"]
     for pattern in DEVIATIONS:
         assert any(re.search(pattern, name) for name in failed), f"{pattern} matches no failing test"
 
 
+@pytest.mark.slow
 def test_the_run_was_a_real_one(report: dict[str, Any]) -> None:
     """Every function was swapped and called, in more than a thousand tests, and each test did call one."""
     assert not report["missing"]
@@ -95,6 +99,7 @@ def test_the_run_was_a_real_one(report: dict[str, Any]) -> None:
     assert report["idle"] == []
 
 
+@pytest.mark.slow
 def test_no_scipy_c_filter_is_called(report: dict[str, Any]) -> None:
     assert report["c_calls"] == []
 
