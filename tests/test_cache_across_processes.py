@@ -23,9 +23,7 @@ from numbasep.kernels.memory import Storage
 packers, storers = {}, {}
 for source in sys.argv[1:]:
     for target in sys.argv[1:]:
-        _, at = kernel_addresses(
-            np.dtype("f4"), Storage(source), Storage(target), direct=False, packed=True, boxes=False
-        )
+        _, at = kernel_addresses(np.dtype("f4"), Storage(source), Storage(target))
         pack, store = int(at[PACK]), int(at[STORE])
         packers.setdefault(source, set()).add(pack)
         storers.setdefault(target, set()).add(store)

@@ -68,7 +68,9 @@ def chunked(x: np.ndarray, chunks: str) -> Any:
     return da.from_array(x, chunks=CHUNKS[chunks])
 
 
-def compare(lazy: Any, expected: np.ndarray, *, exact: bool = True, **compute: Any) -> None:
+def compare(
+    lazy: Any, expected: np.ndarray, *, exact: bool = True, slack: float = 1.0, **compute: Any
+) -> None:
     """The lazy array knows shape and type, and computes the expected values."""
     assert isinstance(lazy, da.Array)
     assert (lazy.shape, lazy.dtype, lazy._meta.dtype) == (expected.shape, expected.dtype, expected.dtype)
@@ -79,7 +81,7 @@ def compare(lazy: Any, expected: np.ndarray, *, exact: bool = True, **compute: A
         np.testing.assert_array_equal(result, expected)
     else:
         scale = float(np.nanmax(np.abs(expected), initial=1.0))
-        np.testing.assert_allclose(result, expected, rtol=0, atol=LAST_BITS * scale)
+        np.testing.assert_allclose(result, expected, rtol=0, atol=LAST_BITS * scale * slack)
 
 
 def shared_call(lazy: Any) -> dask_blocks.BlockCall:
@@ -125,7 +127,9 @@ def test_large_blocks_in_slabs(name: str, mode: str, monkeypatch: pytest.MonkeyP
         lazy = da.from_array(x, chunks=chunks)
         compare(CALLS[name](lazy, mode=mode, cval=0.5), CALLS[name](x, mode=mode, cval=0.5), exact=False)
     masked = nsp.gaussian_filter(da.from_array(x, chunks=35), 1, mode=mode, mask=x > 0.9)
-    compare(masked, nsp.gaussian_filter(x, 1, mode=mode, mask=x > 0.9), exact=False)
+    # sums t and shares s of the weights, each to the last bits: t / s then differs by up to (1 + t / s) / s of these
+    share = nsp.gaussian_filter((x <= 0.9).astype(float), 1, mode=mode)
+    compare(masked, nsp.gaussian_filter(x, 1, mode=mode, mask=x > 0.9), exact=False, slack=2 / share.min())
 
 
 def test_slabs_fit_together() -> None:
