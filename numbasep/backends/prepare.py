@@ -18,14 +18,13 @@ from .edges import dense_ends
 from .layout import OuterAxis, Planes, outer_table, plain_window
 from .planes import PlanePass, storage_of
 from .program import Program
-from .request import PassRequest, divide, finish
+from .request import FETCH_BYTES, PassRequest, divide, finish
 from .separable import prepare_separable
 from .tiles import dense_workspace, workspace
 
 Array = npt.NDArray[Any]
 
 RING_STEPS = 3  # further steps of packed rows of a dense pass, before rows are moved to the start
-FETCH_BYTES = 1 << 20  # inputs from here on are fetched ahead of dense passes
 
 
 def prepare_pass(

@@ -26,6 +26,7 @@ from .tiles import round_up, strip_rows, tile_columns
 Array = npt.NDArray[Any]
 
 STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
+FETCH_BYTES = 1 << 20  # inputs from here on are fetched ahead
 BATCH_WORK = 1 << 31  # element operations of a thread, under a second, between two looks for signals (Ctrl-C)
 
 

@@ -21,13 +21,12 @@ from ..passes import MOST_WAYS, buffer_columns, rows_in_a_set
 from .layout import Planes, plain_window
 from .planes import PlanePass
 from .program import Program
-from .request import PassRequest, divide, finish
+from .request import FETCH_BYTES, PassRequest, divide, finish
 from .tiles import round_up, skew
 
 Array = npt.NDArray[Any]
 
 LEAST_WIDTH = 1024  # numbers of a row from which dense sums read the array and pack its ends only
-FETCH_BYTES = 1 << 20  # inputs from here on are fetched ahead
 PLAIN = bool(config.DISABLE_JIT)  # then kernels are NumPy, which rounds products, too
 
 

@@ -39,14 +39,10 @@ are ordinary planes.  All distances count elements, not bytes.
     RESULT_STRIDE,
     TABLES,  # length of the row table
     GATHER,  # columns of a strided row that are gathered at once
-    DIRECT,  # 1: rows that lie in the array are filtered from there (`fused`, `turned`, `dense`), not packed
+    DIRECT,  # 1: rows that lie in the array are filtered from there (`dense`), not packed
     STRIPE_ROWS,  # as many output rows at a time
-    AHEAD,  # elements from what a stripe reads to what it asks for before it is due; 0: nothing
     SUMS,  # where a stripe's sums down the rows stand in the workspace, one vector of columns at a time
-    TURNED_SUMS,  # where such sums stand column by column, after a vector's worth of slack; in `fused`, as summed
-    TURNED_WIDTH,  # as many columns of each term
     ENDS,  # where the turned sums of a stripe's first and last columns stand
-    END_BLOCKS,  # vectors of each end
     LEFT_ENDS,  # which ends the columns left of the array come from: 1 the first, 2 the last, 3 both
     RIGHT_ENDS,  # and those right of it
     EDGE_LAST,  # where the columns right of the array begin in the table of edges
@@ -69,7 +65,7 @@ are ordinary planes.  All distances count elements, not bytes.
     INSIDE_FIRST,  # first output column whose window lies in the array, for DENSE
     INSIDE_LAST,  # first one behind those
     GEOMETRY,  # number of entries
-) = range(62)
+) = range(58)
 
 # kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
 (

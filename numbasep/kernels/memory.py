@@ -303,8 +303,7 @@ def _clamp(builder: Any, value: Any, low: float, high: float) -> Any:
 def _truncate(builder: Any, storage: Any, value: Any) -> Any:
     """C's cast to an integer as compilers for x86-64 make it, wrap-around included: scipy.ndimage's rule there.
 
-    Numbers become int32 or, for types of 32 and more bits but int32, int64.  What these cannot hold becomes their least
-    number.  Then bits are cut off.  C leaves such casts undefined, and other processors would do otherwise.
+    By int32, or int64 for int64 and uint32, whose least number is what they cannot hold; uint64 by magnitude.
     """
     count, to = value.type.count, ir.VectorType(LLVM_TYPES[storage], value.type.count)
     if storage == types.uint64:
@@ -321,9 +320,8 @@ def _truncate(builder: Any, storage: Any, value: Any) -> Any:
 
 def _within(builder: Any, value: Any, bits: int) -> Any:
     """The numbers that an integer of so many bits can hold; its least number instead of all others and of NaN."""
-    least, limit = (
-        ir.Constant(value.type, [x] * value.type.count) for x in (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1))
-    )
+    bound = 2.0 ** (bits - 1)
+    least, limit = (ir.Constant(value.type, [x] * value.type.count) for x in (-bound, bound))
     inside = builder.and_(builder.fcmp_ordered(">=", value, least), builder.fcmp_ordered("<", value, limit))
     return builder.select(inside, value, least)
 
