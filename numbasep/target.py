@@ -34,14 +34,14 @@ class Target:
 
 
 def block_rows(registers: int) -> int:
-    """`Target.block_rows` for so many registers: sums, the vectors of a row, and a weight fit them.
+    """`Target.block_rows` for so many registers: the sums, both vectors of a row, and a weight fit them.
 
     Examples
     --------
     >>> block_rows(32), block_rows(16)
-    (8, 4)
+    (8, 6)
     """
-    return 8 if registers >= 32 else 4
+    return 8 if registers >= 32 else 6
 
 
 def target_of(features: frozenset[str], *, x86: bool) -> Target:

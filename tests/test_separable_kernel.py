@@ -103,7 +103,7 @@ def cut(monkeypatch):
 def blocks(monkeypatch):
     """Weights without structure by vertical sums, on rows of any length."""
     monkeypatch.setattr(request.PassRequest, "dense", False)
-    monkeypatch.setattr(separable, "LEAST_WIDTH", 1)
+    monkeypatch.setattr(separable, "LEAST_ROW_BYTES", 1)
 
 
 def kernel_pair(taps, seed=0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,14 @@ from ..kernels.valid import AS_STORED
 from .edges import dense_ends
 from .layout import OuterAxis, Planes, outer_table, plain_window
 from .planes import PlanePass, storage_of
-from .program import Program
+from .program import Program, divided
 from .request import FETCH_BYTES, PassRequest, divide, finish
 from .separable import prepare_separable
 from .tiles import dense_workspace, workspace
 
 Array = npt.NDArray[Any]
 
+LARGEST_SHIFT = 32  # exponent of a divisor up to which no weight leaves the range of its type
 RING_STEPS = 3  # further steps of packed rows of a dense pass, before rows are moved to the start
 
 
@@ -84,9 +86,21 @@ def prepare_pass(
         storage_of(dtype_in), storage_of(dtype_out, cast), compute, views, tables, outer_taps, constants, normal,
         workers, read_next,
     )  # fmt: skip
+    request = _with_divided_weights(request)
     if request.dense:
         return _prepare_dense(request)
     return _prepare_boxes(request) if request.boxed else prepare_separable(request)
+
+
+def _with_divided_weights(p: PassRequest) -> PassRequest:
+    """The request with a divisor that is a moderate power of two in the weights, where weights are multiplied by."""
+    divisor = float(p.constants[0, 0])
+    mantissa, exponent = math.frexp(divisor)
+    if divisor == 1 or mantissa != 0.5 or abs(exponent) > LARGEST_SHIFT or p.boxed:
+        return p
+    constants = p.constants.copy()
+    constants[:, 0] = 1
+    return replace(p, program=divided(p.program, divisor), constants=constants)
 
 
 def _prepare_boxes(p: PassRequest) -> PlanePass:

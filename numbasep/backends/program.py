@@ -107,6 +107,16 @@ class Program:
         return int(self.weights.size + line_taps.sum() - long_runs - long_lines + boxes)
 
 
+def divided(program: Program, divisor: float) -> Program:
+    """The program with a power of two as divisor in the weights of its runs: a product for a quotient, bit for bit."""
+    weights = program.weights.copy()
+    for term in program.terms[: program.share_term or None]:
+        for run in program.runs[term[g.FIRST_RUN] : term[g.RUN_STOP]]:
+            part = slice(run[g.RUN_WEIGHTS], run[g.RUN_WEIGHTS] + run[g.RUN_LENGTH])
+            weights[part] = program.weights[part] / divisor
+    return replace(program, weights=weights)
+
+
 def fold_columns(program: Program, span: int) -> Program:
     """The program in half as many runs if it is dense, and even or odd along the columns; else itself.
 

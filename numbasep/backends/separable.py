@@ -17,7 +17,7 @@ from ..kernels.horizontal import LINE_ROWS, LINE_VECTORS
 from ..kernels.simd import FUSES, STEP_ROWS, VECTOR_BYTES
 from ..kernels.valid import BOTH, PRESENCE, VALUES, view_twin
 from ..kernels.vertical import ROWS, VECTORS
-from ..passes import MOST_WAYS, buffer_columns, rows_in_a_set
+from ..passes import LEAST_ROW_BYTES, MOST_WAYS, buffer_columns, rows_in_a_set
 from .layout import Planes, plain_window
 from .planes import PlanePass
 from .program import Program
@@ -26,7 +26,6 @@ from .tiles import round_up, skew
 
 Array = npt.NDArray[Any]
 
-LEAST_WIDTH = 1024  # numbers of a row from which dense sums read the array and pack its ends only
 PLAIN = bool(config.DISABLE_JIT)  # then kernels are NumPy, which rounds products, too
 
 
@@ -47,7 +46,7 @@ def prepare_separable(p: PassRequest) -> PlanePass:
     def pitch(numbers: int, blocks: int) -> int:
         return skew(round_up(numbers + blocks * block, lanes), lanes)
 
-    sums_stride = pitch((segment + buffer_taps - 1) * inner, 3)
+    sums_stride = pitch((segment + buffer_taps - 1) * inner + lanes, 3)
     packed_columns = parts.tile + window.taps - 1 if rows.packed else rows.left + rows.right
     ring_stride = pitch(packed_columns * inner, 2) if rows.packed or rows.ends else VECTORS * lanes
     places, at = {}, block
@@ -127,7 +126,7 @@ def _find_rows(p: PassRequest) -> _Rows:
     if not p.program.separable:
         rows = plain_window(down).taps + ROWS - 1
         ways = rows_in_a_set(rows, down.stride_in * p.storage_in.dtype.itemsize, window.taps * item)
-        short = width < LEAST_WIDTH or 4 * (left + right) > along.size_out
+        short = width * item < LEAST_ROW_BYTES or 4 * (left + right) > along.size_out
         short = short or width < (window.taps - 1) * inner + VECTORS * VECTOR_BYTES // item
         packed = packed or beyond or short or ways > MOST_WAYS
     if packed:

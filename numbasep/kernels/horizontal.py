@@ -179,9 +179,9 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
         lanes, inner, stride = lanes_of(work), geometry[INNER], geometry[COLUMN_STRIDE_OUT]
         width = LINE_VECTORS * lanes
         adjacent, streamed = stride == inner, geometry[STREAM]
-        head = 0  # numbers before the first aligned vector of rows that are written past the caches
+        head = 0  # numbers before the first cache line of rows that are written past the caches
         if streamed:
-            head = min(count, (-misalignment(y, target * item) % VECTOR_BYTES) // item)
+            head = min(count, (-misalignment(y, target * item) % LINE_BYTES) // item)
         fetched, ahead = geometry[FETCHED], geometry[FETCHED] * geometry[ROW_STRIDE_IN]
         last_term = share_term if share else terms.shape[0]
         for r in range(0, rows, LINE_ROWS):

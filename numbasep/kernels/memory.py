@@ -18,6 +18,7 @@ from numba.extending import register_model, typeof_impl
 
 from .halves import narrow, widen
 from .simd import (
+    LINE_BYTES,
     LLVM_TYPES,
     TARGET,
     VECTOR_BYTES,
@@ -160,14 +161,14 @@ def stream(typingctx: Any, memory: Any, offset: Any, value: Any) -> Any:
     return types.void(memory, types.intp, value), codegen
 
 
-@word(lambda memory, offset: (memory.ctypes.data + offset) % VECTOR_BYTES)
+@word(lambda memory, offset: (memory.ctypes.data + offset) % LINE_BYTES)
 def misalignment(typingctx: Any, memory: Any, offset: Any) -> Any:
-    """Bytes by which byte `offset` lies past a vector boundary."""
+    """Bytes by which byte `offset` lies past the start of a cache line."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = pointer_to(context, builder, sig.args[0], *args, ir.IntType(8))
         return builder.and_(
-            builder.ptrtoint(pointer, ir.IntType(64)), ir.Constant(ir.IntType(64), VECTOR_BYTES - 1)
+            builder.ptrtoint(pointer, ir.IntType(64)), ir.Constant(ir.IntType(64), LINE_BYTES - 1)
         )
 
     return types.intp(memory, types.intp), codegen

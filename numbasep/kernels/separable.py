@@ -63,6 +63,7 @@ from .geometry import (
     ROW_TABLES,
     ROW_TAPS,
     ROWS_OUT,
+    RUN_ROW,
     RUN_STOP,
     RUNS,
     SEGMENT,
@@ -91,10 +92,10 @@ from .memory import Storage, misalignment
 from .places import locate_source, locate_target, locate_window
 from .ring import pack_window
 from .rows import packer
-from .simd import LINE_BYTES, call, poke
+from .simd import LINE_BYTES, call, lanes_of, poke
 from .tables import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
 from .valid import AS_STORED, BOTH, PRESENCE, VALUES, view_row
-from .vertical import ROWS, dense_pass, edge_pass, vertical_pass
+from .vertical import ROWS, dense_pass, edge_pass, numbers_to_line, vertical_pass
 
 
 @inlined
@@ -193,8 +194,12 @@ def filter_segment(
     elif stop > 0 and first < size:
         low, high = max(first, 0), min(stop, size)
     least, most = (0, 0) if geometry[PACKED] else other_end(first, low, high, stop, geometry, edges)
+    sums = geometry[SUMS]
+    if geometry[FETCHED] and low < high:  # vertical sums are written in vectors as aligned as those that are read
+        begins = table[runs[0, RUN_ROW]] + low * inner
+        sums += -((low - first) * inner + numbers_to_line(x, begins, geometry[FETCHED])) % lanes_of(work)
     for term in range(terms.shape[0]):
-        buffer = geometry[SUMS] + term * geometry[TERM_STRIDE]
+        buffer = sums + term * geometry[TERM_STRIDE]
         for part in range(
             2
         ):  # the columns that are in the array, then those of its other end that some repeat
@@ -220,7 +225,7 @@ def filter_segment(
         newest = table[geometry[ROW_TAPS] + ROWS - 2]
         below = (newest + geometry[ROW_STRIDE_IN] + low * inner) * geometry[FETCHED]
     call(kernels[HORIZONTAL], (
-        x, below, work, geometry[SUMS], rows, columns * inner, terms, geometry[SHARE_TERM], lines, line_weights,
+        x, below, work, sums, rows, columns * inner, terms, geometry[SHARE_TERM], lines, line_weights,
         geometry, constants[0, 0], normal, raw, y, target, geometry[ROW_STRIDE_OUT],
     ))  # fmt: skip
 

@@ -40,7 +40,6 @@ from .simd import (
     LINE_BYTES,
     LLVM_TYPES,
     TARGET,
-    VECTOR_BYTES,
     fused,
     lanes_of,
     peek,
@@ -145,10 +144,16 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
     return word(twin)(emit)
 
 
+@inlined
+def numbers_to_line(memory, at, item):
+    """How many elements of `item` bytes there are from element `at` to the next cache line."""
+    return -misalignment(memory, at * item) % LINE_BYTES // item
+
+
 @functools.cache
 def vertical_pass(storage: Storage, view: int) -> Any:
     """The kernel that sums rows of one kind of storage, all of which lie in the array."""
-    block = BlockWords(ROWS, VECTORS)
+    block, item = BlockWords(ROWS, VECTORS), storage.dtype.itemsize
     zero_block, write_block = block.zero, block.write
     weigh_rows = _weigh(ROWS, VECTORS, view)
 
@@ -157,12 +162,16 @@ def vertical_pass(storage: Storage, view: int) -> Any:
     def sum_rows(x, table, first, last, count, runs, start, stop, weights, work, target, stride):
         """``work[target + r * stride + j]`` for ROWS rows r and `count` numbers j, the sums of ``runs[start:stop]``.
 
-        Rows are read from element `first` on; none is read beyond element `last` + ROWS vectors, so that the last block
-        may overlap the one before.
+        Rows are read from element `first` on; none is read beyond element `last` + VECTORS vectors, so that the last
+        block may overlap the one before.  The first block may overlap the second, which begins at a cache line: rows
+        far apart meet in one set of the first-level cache, where a line that two blocks read is gone in between.
         """
         like = work[0]
         width = VECTORS * lanes_of(work)
-        for j in range(0, count, width):
+        aligned = j = 0
+        if start < stop:
+            aligned = numbers_to_line(x, table[runs[start, RUN_ROW]] + first, item) % width
+        while j < count:
             at = min(first + j, last)
             total = zero_block(like)
             for run in range(start, stop):
@@ -171,6 +180,7 @@ def vertical_pass(storage: Storage, view: int) -> Any:
                     runs[run, RUN_WEIGHTS], runs[run, RUN_LENGTH],
                 )  # fmt: skip
             write_block(work, target + at - first, stride, total)
+            j += aligned if j == 0 and aligned else width
 
     return sum_rows
 
@@ -232,7 +242,7 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
         fetched, ahead = geometry[FETCHED], geometry[FETCHED] * geometry[ROW_STRIDE_IN]
         head = 0
         if streamed:
-            head = min(count, (-misalignment(y, to * item) % VECTOR_BYTES) // item)
+            head = min(count, (-misalignment(y, to * item) % LINE_BYTES) // item)
         last_term = share_term if share else terms.shape[0]
         j = 0
         while j < count:
