@@ -39,9 +39,11 @@ from .memory import Storage, _decode_vector, _load_first_twin, _memory, copy_ele
 from .simd import (
     LINE_BYTES,
     LLVM_TYPES,
+    REGISTERS,
     TARGET,
     fused,
     lanes_of,
+    opaque,
     peek,
     pointer_to,
     spread,
@@ -77,8 +79,11 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
                 loaded = [builder.load(part, align=1) for part in parts]
                 return [emit_view(builder, _decode_vector(builder, storage, v, kind), view) for v in loaded]
 
+            taps_at = pointer_to(context, builder, sig.args[6], weights_, first_, kind.element)
+
             def weight(k: Any) -> Any:
-                at = pointer_to(context, builder, sig.args[6], weights_, builder.add(first_, k), kind.element)
+                """A weight, loaded anew for every row: kept for the next one, it would spill sums."""
+                at = builder.gep(taps_at if REGISTERS == 32 else opaque(builder, taps_at), [k])
                 return spread(builder, builder.load(at), kind.count)
 
             def add(loaded: list[Any], r: int, w: Any) -> None:
@@ -88,11 +93,10 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
 
             def few(n: int) -> None:
                 """All taps written out."""
-                taps_of = [weight(_INT(k)) for k in range(n)]
                 for k in range(n + rows - 1):
                     loaded = load(_INT(k))
                     for r in range(max(0, k - n + 1), min(rows, k + 1)):
-                        add(loaded, r, taps_of[k - r])
+                        add(loaded, r, weight(_INT(k - r)))
 
             def many() -> None:
                 """The first rows serve the first sums only, the last rows the last ones."""
