@@ -53,11 +53,10 @@ def _weigh_line_twin(sums, work, at, stride, step, weights, first, taps):
     return total
 
 
-@word(_weigh_line_twin)
-def weigh_line(
-    typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
+def _weigh_line(
+    written_out: int, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
 ) -> Any:  # fmt: skip
-    """``sums[r, j] + sum over k of weights[first + k] * work[at + r * stride + j + k * step]``."""
+    """The word; lines of up to `written_out` adjacent taps have code of their own."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         block, work_, at_, stride_, step_, weights_, first_, taps_ = args
@@ -116,7 +115,7 @@ def weigh_line(
         builder.cbranch(builder.icmp_signed("==", step_, _INT(1)), adjacent, apart)
         builder.position_at_end(adjacent)
         switch = builder.switch(taps_, otherwise)
-        for n in range(1, WRITTEN_OUT + 1):
+        for n in range(1, written_out + 1):
             written = builder.append_basic_block(f"taps_{n}")
             switch.add_case(_INT(n), written)
             builder.position_at_end(written)
@@ -136,6 +135,22 @@ def weigh_line(
     return sums(sums, work, n, n, n, weights, n, n), codegen
 
 
+@word(_weigh_line_twin)
+def weigh_line(
+    typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
+) -> Any:  # fmt: skip
+    """``sums[r, j] + sum over k of weights[first + k] * work[at + r * stride + j + k * step]``."""
+    return _weigh_line(0, sums, work, at, stride, step, weights, first, taps)
+
+
+@word(_weigh_line_twin)
+def weigh_only_line(
+    typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
+) -> Any:  # fmt: skip
+    """As `weigh_line`, with few taps written out."""
+    return _weigh_line(WRITTEN_OUT, sums, work, at, stride, step, weights, first, taps)
+
+
 @inlined
 def weigh_columns(work, source, first_term, last_term, terms, lines, weights, geometry):
     """The sums of terms [first_term, last_term) under a block of columns."""
@@ -153,6 +168,26 @@ def weigh_columns(work, source, first_term, last_term, terms, lines, weights, ge
 def horizontal_pass(storage: Storage, *, share: bool) -> Any:
     """The kernel that writes rows of one kind of storage; with `share`, quotients of two sums (`valid`)."""
     item = storage.dtype.itemsize
+    streams = storage.dtype.kind == "f" and item > 2 and not storage.swapped  # the others are not as computed
+
+    @inlined
+    def filter_blocks(
+        x, below, ahead, fetched, work, source, stride, rows, first, last, step, weights, weight, taps, divisor,
+        y, target, pitch, streamed,
+    ):  # fmt: skip
+        """Whole blocks of columns, where a single line is all there is: nothing is looked up between them."""
+        width = LINE_VECTORS * lanes_of(work)
+        for j in range(first, last, width):
+            if below >= 0:
+                for line in range(0, width * fetched, LINE_BYTES):
+                    fetch_rows(x, below + j * fetched + line, ahead)
+            total = weigh_only_line(zero_sums(work[0]), work, source + j, stride, step, weights, weight, taps)
+            if divisor != 1:
+                total = divide(total, divisor)
+            if streams and streamed:
+                stream_rows(y, target + j, pitch, rows, total)
+            else:
+                store_rows(y, target + j, pitch, rows, storage, total)
 
     @kernel
     @named(f"{storage.suffix}{'_share' * share}")
@@ -184,10 +219,20 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
             head = min(count, (-misalignment(y, target * item) % LINE_BYTES) // item)
         fetched, ahead = geometry[FETCHED], geometry[FETCHED] * geometry[ROW_STRIDE_IN]
         last_term = share_term if share else terms.shape[0]
+        only = not share and lines.shape[0] == 1 and adjacent
         for r in range(0, rows, LINE_ROWS):
             row, start, n = source + r * geometry[SUMS_STRIDE], target + r * pitch, min(LINE_ROWS, rows - r)
             j = 0
             while j < count:
+                if only and j >= head and j + width <= count:
+                    stop = j + (count - j) // width * width
+                    filter_blocks(
+                        x, below + r * ahead if below >= 0 else -1, ahead, fetched, work, row + lines[0, RUN_SHIFT],
+                        geometry[SUMS_STRIDE], n, j, stop, inner, weights, lines[0, RUN_WEIGHTS],
+                        lines[0, RUN_LENGTH], divisor, y, start, pitch, streamed,
+                    )  # fmt: skip
+                    j = stop
+                    continue
                 at, step = j, width
                 if streamed:
                     step = head if j == 0 and head else min(width, count - j)

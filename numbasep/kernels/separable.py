@@ -195,7 +195,9 @@ def filter_segment(
         low, high = max(first, 0), min(stop, size)
     least, most = (0, 0) if geometry[PACKED] else other_end(first, low, high, stop, geometry, edges)
     sums = geometry[SUMS]
-    if geometry[FETCHED] and low < high:  # vertical sums are written in vectors as aligned as those that are read
+    if (
+        geometry[FETCHED] and low < high
+    ):  # vertical sums are written in vectors as aligned as those that are read
         begins = table[runs[0, RUN_ROW]] + low * inner
         sums += -((low - first) * inner + numbers_to_line(x, begins, geometry[FETCHED])) % lanes_of(work)
     for term in range(terms.shape[0]):
