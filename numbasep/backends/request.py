@@ -14,7 +14,7 @@ from ..cost import PARALLEL_WORK
 from ..kernels import geometry as g
 from ..kernels.dense_words import DENSE_ROWS, FEW_ROWS, FEW_TAPS
 from ..kernels.memory import Storage
-from ..kernels.simd import VECTOR_BYTES
+from ..kernels.simd import LINE_BYTES, VECTOR_BYTES
 from ..kernels.valid import AS_STORED
 from ..passes import WRITTEN_OUT, pays_as_boxes, vertical_sums_pay
 from . import threads
@@ -198,7 +198,7 @@ def finish(
     }.items():  # fmt: skip
         geometry[name] = value
     tasks = p.count * parts.strips * parts.tiles
-    work_bytes = round_up(work_elements * p.compute.itemsize, VECTOR_BYTES)
+    work_bytes = round_up(work_elements * p.compute.itemsize, LINE_BYTES)
     batch = parts.threads * max(1, BATCH_WORK // (parts.strip * parts.tile * p.work))
     return PlanePass(
         kernels=kernels,
@@ -217,7 +217,7 @@ def finish(
         raw_in=gather * inner * p.storage_in.dtype.itemsize,
         raw_out=max(gather * inner, block) * p.storage_out.dtype.itemsize,
         work_bytes=work_bytes,
-        table_bytes=round_up(8 * int(geometry[g.TABLES]), VECTOR_BYTES),
+        table_bytes=round_up(8 * int(geometry[g.TABLES]), LINE_BYTES),
         spare=[],
     )
 

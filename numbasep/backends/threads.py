@@ -21,7 +21,7 @@ from numba.core import config
 from numba.np.ufunc import parallel as _numba
 
 from .. import forks
-from ..kernels.simd import VECTOR_BYTES
+from ..kernels.simd import LINE_BYTES
 from ..problem import integer
 
 THREAD_BYTES = 16 << 20  # address space of a thread: its stack, and what it allocates to begin with
@@ -178,9 +178,9 @@ def check_memory(nbytes: int, new_threads: int) -> None:
 
 
 def aligned(nbytes: int) -> np.ndarray:
-    """New bytes that start on a vector boundary."""
-    raw = np.empty(nbytes + VECTOR_BYTES, np.uint8)
-    shift = -raw.ctypes.data % VECTOR_BYTES
+    """New bytes that start with a cache line."""
+    raw = np.empty(nbytes + LINE_BYTES, np.uint8)
+    shift = -raw.ctypes.data % LINE_BYTES
     return raw[shift : shift + nbytes]
 
 
@@ -195,7 +195,7 @@ class _Pool:
 
     @contextlib.contextmanager
     def borrow(self, nbytes: int) -> Iterator[np.ndarray]:
-        """At least `nbytes` bytes, aligned to a vector."""
+        """At least `nbytes` bytes, from the start of a cache line on."""
         buffer = self._take(nbytes)
         try:
             yield buffer
