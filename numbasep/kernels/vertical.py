@@ -81,38 +81,33 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
 
             taps_at = pointer_to(context, builder, sig.args[6], weights_, first_, kind.element)
 
-            def weight(k: Any) -> Any:
-                """A weight, loaded anew for every row: kept for the next one, it would spill sums."""
-                at = builder.gep(taps_at if REGISTERS == 32 else opaque(builder, taps_at), [k])
-                return spread(builder, builder.load(at), kind.count)
+            def add_row(k: Any, served: range, behind: Any) -> None:
+                """Row `k` of the window under its weights: of sum r, that of tap ``behind - r``.
 
-            def add(loaded: list[Any], r: int, w: Any) -> None:
-                for c, vector in enumerate(loaded):
-                    slot = slots[r * vectors + c]
-                    builder.store(fused(builder, w, vector, builder.load(slot)), slot)
+                They are loaded anew for every row: on 16 registers those kept for the next one would spill sums.
+                """
+                loaded, taps_now = load(k), taps_at if REGISTERS == 32 else opaque(builder, taps_at)
+                for r in served:
+                    w = builder.load(builder.gep(taps_now, [builder.sub(behind, _INT(r))]))
+                    for c, vector in enumerate(loaded):
+                        slot = slots[r * vectors + c]
+                        product = fused(builder, spread(builder, w, kind.count), vector, builder.load(slot))
+                        builder.store(product, slot)
 
             def few(n: int) -> None:
                 """All taps written out."""
                 for k in range(n + rows - 1):
-                    loaded = load(_INT(k))
-                    for r in range(max(0, k - n + 1), min(rows, k + 1)):
-                        add(loaded, r, weight(_INT(k - r)))
+                    add_row(_INT(k), range(max(0, k - n + 1), min(rows, k + 1)), _INT(k))
 
             def many() -> None:
                 """The first rows serve the first sums only, the last rows the last ones."""
                 for k in range(rows - 1):
-                    loaded = load(_INT(k))
-                    for r in range(k + 1):
-                        add(loaded, r, weight(_INT(k - r)))
+                    add_row(_INT(k), range(k + 1), _INT(k))
                 with cgutils.for_range_slice(builder, _INT(rows - 1), taps_, _INT(1)) as (k, _):
-                    loaded = load(k)
-                    for r in range(rows):
-                        add(loaded, r, weight(builder.sub(k, _INT(r))))
+                    add_row(k, range(rows), k)
                 for k in range(rows - 1):
                     behind = builder.add(taps_, _INT(k))
-                    loaded = load(behind)
-                    for r in range(k + 1, rows):
-                        add(loaded, r, weight(builder.sub(behind, _INT(r))))
+                    add_row(behind, range(k + 1, rows), behind)
 
             end = builder.append_basic_block("weighed")
             otherwise = builder.append_basic_block("many")
