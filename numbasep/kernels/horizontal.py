@@ -36,7 +36,7 @@ from .memory import Storage, copy_element, misalignment
 from .simd import LINE_BYTES, REGISTERS, VECTOR_BYTES, fused, lanes_of, pointer_to, span, spread, word
 from .valid import CLOSE, LEAST, WEIGHT
 
-LINE_ROWS, LINE_VECTORS = (4, 4) if REGISTERS == 32 else (2, 4)
+LINE_ROWS, LINE_VECTORS = (4, 4) if REGISTERS == 32 else (3, 4)
 PAIRED = VECTOR_BYTES == 64  # one instruction takes the vector one number on out of two adjacent ones
 WRITTEN_OUT = 5  # taps of a line up to which the loop over them is written out
 
