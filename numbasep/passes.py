@@ -17,6 +17,7 @@ from numbasep.target import block_rows
 BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the kernel of packed boxes computes at a time
 BLOCK_WIDTH, LINE_WIDTH = 2, 4  # vectors of a block of vertical and of horizontal sums
 BUFFER_BYTES = 24 << 10  # of the row buffers between them: half of a first-level cache
+FEW_WEIGHTS = 25  # of a dense kernel that narrow vectors sum row by row
 LEAST_ROW_BYTES = 4096  # of rows that dense kernels sum by vertical blocks
 DENSE_ROWS = 14  # what the dense kernel computes at a time, with 32 registers
 FEW_ROWS = 8  # as many where columns have few taps, whose loops are written out
@@ -91,7 +92,9 @@ def dense_pass(shape: Pass, taps: float, runs: float, folded: bool, machine: Mac
     """One pass of weights without structure, in `runs` runs of adjacent taps down the rows, `folded` or not."""
     lanes, height = int(machine.lanes[which]), DENSE_ROWS if machine.registers >= 32 else DENSE_ROWS // 2
     span, item = (shape.column_taps - 1) * shape.inner, 4 << which
-    if vertical_sums_pay(shape.width * item, 4 * int(machine.lanes[0])):
+    plain = shape.stored and which == 0
+    few = few_weights(taps, shape.row_taps, shape.width * item, span * item, height, plain=plain)
+    if vertical_sums_pay(shape.width * item, 4 * int(machine.lanes[0]), few=few):
         return _dense_blocks(shape, taps, runs, machine, which)
     if is_written_out(shape, taps, runs, machine) and not folded:
         height = FEW_ROWS if shape.row_taps <= FEW_TAPS else height
@@ -109,12 +112,22 @@ def dense_pass(shape: Pass, taps: float, runs: float, folded: bool, machine: Mac
     return plus(Steps(rows=rows, edges=rows * span), dense)
 
 
-def vertical_sums_pay(row_bytes: int, vector_bytes: int) -> bool:
+def vertical_sums_pay(row_bytes: int, vector_bytes: int, *, few: bool) -> bool:
     """Whether weights without structure are summed by blocks of `kernels.vertical`, not by `kernels.dense`.
 
-    On vectors narrower than AVX-512's, and on rows long enough that their packed ends cost little.
+    On vectors narrower than AVX-512's, and on rows long enough that their packed ends cost little; not those that are
+    `few`.
     """
-    return vector_bytes < 64 and row_bytes >= LEAST_ROW_BYTES
+    return vector_bytes < 64 and row_bytes >= LEAST_ROW_BYTES and not few
+
+
+def few_weights(taps: float, row_taps: int, pitch: int, span: int, height: int, *, plain: bool) -> bool:
+    """Whether `kernels.dense` reads rows where they are and keeps the weights of a column in registers.
+
+    `plain` is whether rows are stored as float32 that sums are taken in, `height` the rows of its blocks, `pitch` the
+    bytes from row to row, and `span` those under a window.
+    """
+    return plain and taps <= FEW_WEIGHTS and rows_in_a_set(height + row_taps - 1, pitch, span) <= MOST_WAYS
 
 
 def _dense_blocks(shape: Pass, taps: float, runs: float, machine: Machine, which: int) -> Steps:

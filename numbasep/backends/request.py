@@ -16,7 +16,7 @@ from ..kernels.dense_words import DENSE_ROWS, FEW_ROWS, FEW_TAPS
 from ..kernels.memory import Storage
 from ..kernels.simd import LINE_BYTES, VECTOR_BYTES
 from ..kernels.valid import AS_STORED
-from ..passes import WRITTEN_OUT, pays_as_boxes, vertical_sums_pay
+from ..passes import WRITTEN_OUT, few_weights, pays_as_boxes, vertical_sums_pay
 from . import threads
 from .layout import OuterAxis, Planes, plain_window
 from .planes import SPARE_BYTES, PlanePass, storage_of
@@ -71,9 +71,15 @@ class PassRequest:
     @cached_property
     def dense(self) -> bool:
         """Whether the kernels of `kernels.dense` run it."""
-        columns = self.planes.columns
-        row_bytes = columns.size_out * self.planes.inner * self.compute.itemsize
-        regular = columns.stride_in == self.planes.inner and not vertical_sums_pay(row_bytes, VECTOR_BYTES)
+        columns, item = self.planes.columns, self.compute.itemsize
+        row_bytes, span = columns.size_out * self.planes.inner * item, plain_window(columns).taps - 1
+        plain = self.compute == np.float32 and self.storage_in == self.storage_out == storage_of(self.compute)
+        few = few_weights(
+            self.program.weights.size, plain_window(self.planes.rows).taps, self.planes.rows.stride_in * item,
+            span * self.planes.inner * item, DENSE_ROWS, plain=plain,
+        )  # fmt: skip
+        regular = columns.stride_in == self.planes.inner
+        regular = regular and not vertical_sums_pay(row_bytes, VECTOR_BYTES, few=few)
         return self.program.dense and self.views == AS_STORED and (regular or VECTOR_BYTES == 64)
 
     @cached_property
