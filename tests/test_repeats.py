@@ -117,6 +117,21 @@ def test_weights_are_known_by_what_they_hold() -> None:
     )
 
 
+def test_taps_axis_by_axis_are_known_by_what_they_hold() -> None:
+    down, along = TAPS.copy(), np.array([1.0, 0.0, -1.0])
+    first = nsp.separable_correlate(X, [down, along])
+    np.testing.assert_array_equal(nsp.separable_correlate(X, (down, along)), first)
+    np.testing.assert_array_equal(
+        nsp.separable_correlate(X, [along, down]), nsp.correlate(X, np.outer(along, down))
+    )
+    down[0] = 5.0
+    np.testing.assert_array_equal(
+        nsp.separable_correlate(X, [down, along]), nsp.correlate(X, np.outer(down, along))
+    )
+    with pytest.raises(ValueError, match="kernels"):
+        nsp.separable_correlate(X, [down, along, along])
+
+
 def test_types_shapes_and_keywords_are_part_of_a_call() -> None:
     for _ in range(2):
         assert nsp.sobel(X).dtype == np.float32

@@ -33,13 +33,21 @@ class Shortcuts:
             kind = output.dtype
         if weights is None:
             return arguments, input.shape, input.dtype, kind
+        known = self._known(weights)
+        return None if known is None else (arguments, input.shape, input.dtype, kind, known)
+
+    def _known(self, weights: Any) -> Any:
+        """What weights, or a sequence of taps axis by axis, are known by; None if they are not remembered."""
+        if type(weights) in (list, tuple):
+            parts = tuple(map(self._known, weights))
+            return None if None in parts else parts
         if (
             type(weights) is not np.ndarray
             or weights.dtype.kind not in "biufc"
             or weights.size > self.LONGEST
         ):
             return None
-        return arguments, input.shape, input.dtype, kind, weights.tobytes(), weights.shape, weights.dtype
+        return weights.tobytes(), weights.shape, weights.dtype
 
     def find(self, key: Any) -> Plan | None:
         """The plan of an equal call."""
