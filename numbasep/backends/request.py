@@ -64,6 +64,11 @@ class PassRequest:
     """Whether the output is an intermediate that the next pass reads."""
 
     @property
+    def strided(self) -> bool:
+        """Whether rows or columns are left out."""
+        return plain_window(self.planes.rows).step > 1 or plain_window(self.planes.columns).step > 1
+
+    @property
     def elements(self) -> int:
         """Of the output."""
         return self.count * self.planes.rows.size_out * self.planes.columns.size_out * self.planes.inner
@@ -74,7 +79,8 @@ class PassRequest:
         columns = self.planes.columns
         row_bytes = columns.size_out * self.planes.inner * self.compute.itemsize
         regular = columns.stride_in == self.planes.inner and not vertical_sums_pay(row_bytes, VECTOR_BYTES)
-        return self.program.dense and self.views == AS_STORED and (regular or VECTOR_BYTES == 64)
+        plain = self.program.dense and self.views == AS_STORED and not self.strided
+        return plain and (regular or VECTOR_BYTES == 64)
 
     @cached_property
     def executed(self) -> Program:
@@ -93,7 +99,8 @@ class PassRequest:
     def boxed(self) -> bool:
         """Whether equal taps are summed as boxes (`kernels.boxes`)."""
         numbers = self.planes.rows.size_out * self.planes.columns.size_out * self.planes.inner
-        return self.program.boxes and pays_as_boxes(plain_window(self.planes.rows).taps, numbers)
+        pays = pays_as_boxes(plain_window(self.planes.rows).taps, numbers)
+        return self.program.boxes and pays and not self.strided
 
     @property
     def written_out(self) -> int:
@@ -233,6 +240,7 @@ def sizes(planes: Planes) -> dict[int, int]:
         g.COLUMNS_IN: columns.size_in, g.COLUMNS_OUT: columns.size_out, g.COLUMN_FIRST: column_window.first,
         g.COLUMN_TAPS: column_window.taps, g.COLUMN_BOUNDARY: int(column_window.boundary),
         g.COLUMN_STRIDE_IN: columns.stride_in, g.COLUMN_STRIDE_OUT: columns.stride_out, g.INNER: planes.inner,
+        g.ROW_STEP: row_window.step, g.COLUMN_STEP: column_window.step,
     }  # fmt: skip
 
 
