@@ -18,7 +18,6 @@ BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the kernel of packed boxes computes at 
 BLOCK_WIDTH, LINE_WIDTH = 2, 4  # vectors of a block of vertical and of horizontal sums
 BUFFER_BYTES = 24 << 10  # of the row buffers between them: half of a first-level cache
 LEAST_ROW_BYTES = 4096  # of rows that dense kernels sum by vertical blocks
-LEAST_WIDTH = 1024  # numbers of a row from which these read the array and pack its ends only
 DENSE_ROWS = 14  # what the dense kernel computes at a time, with 32 registers
 FEW_ROWS = 8  # as many where columns have few taps, whose loops are written out
 FEW_TAPS = 7  # the most taps of such columns
@@ -158,7 +157,7 @@ def _dense_blocks(shape: Pass, taps: float, runs: float, machine: Machine, which
         blocks=rows / height, vertical=numbers, vertical_taps=numbers * taps, dense_runs=numbers * runs,
         converted=0 if shape.stored else numbers * (taps + runs * (height - 1)) / height + shape.numbers,
     )  # fmt: skip
-    short = shape.width * shape.column_step < LEAST_WIDTH
+    short = shape.width * shape.column_step * item < LEAST_ROW_BYTES
     if shape.filled or ways > MOST_WAYS or short or shape.column_step > 1:
         packed = _packed(shape)._replace(stored=0, converted=0 if shape.stored else shape.numbers)
         split = Steps(vertical=packed.packed if shape.column_step > 1 else 0)
@@ -211,8 +210,7 @@ def _buffered_pass(
     columns, split = sum(group[0].columns for group in groups), shape.column_step > 1
     along = shape.column_taps > 1 or split
     taps = sum(part.rows + RUN_TAPS * (part.row_runs - 1) for part in parts)
-    buffers = len(groups) + split
-    segment = buffer_columns(height, buffers, 4 << which, shape.inner, shape.column_taps) * shape.inner
+    segment = buffer_columns(height, len(groups), 4 << which, shape.inner, shape.column_taps) * shape.inner
     served = (
         numbers * (sum(part.rows for part in parts) + len(parts) * (height - 1) * shape.row_phases) / height
     )

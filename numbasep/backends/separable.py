@@ -44,7 +44,7 @@ def prepare_separable(p: PassRequest) -> PlanePass:
     kept = window_rows * (item if rows.packed else p.storage_in.dtype.itemsize)
     parts = divide(p, kept * window.step, ROWS)
     buffer_taps = window.taps if p.program.separable else 1
-    segment = _segment(parts.tile, buffer_taps, inner, n_terms + split, item, window.step)
+    segment = _segment(parts.tile, buffer_taps, inner, n_terms, item, window.step)
     block = max(LINE_VECTORS, VECTORS) * lanes
     pitches = _pitches(rows, by_columns, parts.tile, segment, buffer_taps, inner, lanes)
     if p.strided:
@@ -240,7 +240,7 @@ def _edge_table(planes: Planes) -> Array:
     return np.array([source_index(i, size, int(window.boundary)) for i in beyond], np.int64)
 
 
-def _segment(tile: int, taps: int, inner: int, buffers: int, item: int, step: int) -> int:
+def _segment(tile: int, taps: int, inner: int, n_terms: int, item: int, step: int) -> int:
     """Columns computed at a time: row buffers of half a first-level cache, far more than the halo between passes."""
-    wanted = -(-buffer_columns(ROWS, buffers, item, inner, taps) // step)
+    wanted = -(-buffer_columns(ROWS, n_terms, item, inner, taps) // step)
     return tile if tile <= wanted + wanted // 2 else round_up(wanted, 64)
