@@ -17,7 +17,7 @@ from strategies import Call, samples
 
 import numbasep as nsp
 from numbasep import axes, machine, passes, trials
-from numbasep.backends import prepare, separable
+from numbasep.backends import prepare, separable, tiles
 from numbasep.kernels import geometry as g
 from numbasep.kernels import horizontal, simd, vertical
 
@@ -112,7 +112,7 @@ def judge(call: Call, stride: Any, **options: Any) -> None:
     kept = every(stride, named(call), call.x.ndim)
     whole = plan.exact and float(call.cval).is_integer()
     full = referee.expected(call, exact=whole)
-    if whole and got.dtype.kind in "iu":
+    if whole and got.dtype.kind in "biu":
         np.testing.assert_array_equal(got, oracle.store(full[kept], got.dtype))
         return
     full = full.astype(np.float64) if whole else full
@@ -206,6 +206,7 @@ def test_word_by_word(mode: str, stride: Any) -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments and tiles of few columns."""
     monkeypatch.setattr(passes, "BUFFER_BYTES", 1)
+    monkeypatch.setattr(tiles, "CACHE_BYTES", 1)
     monkeypatch.setattr(separable, "FETCH_BYTES", 1)
 
 
@@ -215,8 +216,29 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_segments_of_few_columns(stride: Any, dtype: str) -> None:
     for taps in ((3, 5), (9, 2)):
         for mode in ("mirror", "constant"):
-            weights = strategies.kernel("separable", taps, 4) + 1e-3
-            judge(Call("correlate", samples(dtype, (25, 900), 3), weights, mode, 1.5, 0, None), stride)
+            for kind in ("separable", "two terms", "dense"):
+                weights = strategies.kernel(kind, taps, 4)
+                judge(Call("correlate", samples(dtype, (25, 1900), 3), weights, mode, 1.5, 0, None), stride)
+
+
+@pytest.mark.parametrize("stride", [(2, 1), (3, 1), (1, 2), 2])
+@pytest.mark.parametrize("mode", ["wrap", "valid", "constant"])
+def test_long_rows_of_dense_kernels(mode: str, stride: Any) -> None:
+    """Straight from the array, but for the ends of rows."""
+    for dtype in ("float32", "uint8"):
+        for shape in ((20, 1300), (3, 2100)):
+            weights = strategies.kernel("dense", (3, 4), 7)
+            judge(Call("correlate", samples(dtype, shape, 3), weights, mode, 1.5, 0, None), stride)
+
+
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    x = RNG.random((1100, 1300)).astype(np.float32)
+    for weights in (np.outer([1, 2, 3, 2.0, 1], [1, 5, 2.0]), POSITIVE):
+        full = nsp.convolve(x, weights)
+        for stride in (2, 3, (4, 1)):
+            one, two = (nsp.convolve(x, weights, stride=stride, workers=n) for n in (1, 2))
+            np.testing.assert_array_equal(one, two)
+            compare(one, full, every(stride, (0, 1)))
 
 
 # --------------------------------------------------------------------------- every function

@@ -135,8 +135,10 @@ class PassRequest:
 
     @cached_property
     def work(self) -> int:
-        """Element operations of a column."""
-        return self.planes.inner * (self.program.operations + 4)
+        """Element operations of a column: separable terms sum rows at all columns, also those that are left out."""
+        program, left_out = self.program, plain_window(self.planes.columns).step - 1
+        further = program.weights.size * left_out if left_out and program.separable else 0
+        return self.planes.inner * (program.operations + further + 4)
 
     @cached_property
     def missing(self) -> bool:
