@@ -15,8 +15,9 @@ PLAIN = frozenset({str, type(None), int, float, complex, tuple, np.int64, np.flo
 
 def exactly(stride: Any) -> Any:
     """`stride` as an argument that calls are known by, if it is one or several integers; True equals 1, and is none."""
-    several = type(stride) is tuple and all(type(one) is int for one in stride)
-    return stride if several or type(stride) is int else Ellipsis
+    if type(stride) is int:
+        return stride
+    return stride if type(stride) is tuple and all(type(one) is int for one in stride) else Ellipsis
 
 
 class Shortcuts:
