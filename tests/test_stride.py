@@ -443,6 +443,25 @@ def test_what_is_priced_is_what_is_prepared(kind: str, stride: Any, monkeypatch:
     assert steps.horizontal_taps == rows * up(columns, line) * taps[1]
 
 
+@pytest.mark.parametrize("stride", [2, 7, 64])
+@pytest.mark.parametrize("shape", [(300, 400), (64, 3000), (20, 30, 70)], ids=str)
+def test_workspaces_stay_within_what_is_stated(shape: tuple[int, ...], stride: int) -> None:
+    for kind in ("separable", "dense"):
+        for dtype in ("float32", "uint8", "complex64"):
+            weights = strategies.kernel(kind, (9,) * len(shape), 1)
+            plan = nsp.plan(
+                weights,
+                shape,
+                dtype,
+                stride=stride,
+                workers=1,
+                method="direct" if kind == "dense" else "separable",
+            )
+            plan(np.ones(shape, dtype))
+            (launch,) = plan.kernel.launches.values()
+            assert launch.workspace <= plan.workspace
+
+
 # --------------------------------------------------------------------------- what is refused
 
 
