@@ -127,9 +127,7 @@ def make_output(output: Any, dtype: np.dtype[Any], shape: Sequence[int], like: A
     if output is not None:
         requested = np.dtype(output)
         dtype = requested if _native(requested) == dtype else dtype  # the byte order that was asked for
-    if like.shape == tuple(shape):
-        return np.empty_like(like, dtype=dtype, order="K", subok=False)
-    return np.empty(shape, dtype)
+    return np.empty_like(like, dtype=dtype, order="K", subok=False, shape=tuple(shape))
 
 
 def is_direct_target(output: Array, input: Array) -> bool:

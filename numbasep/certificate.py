@@ -9,10 +9,13 @@ them: that would cost more than planning.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numbasep import rounding
 from numbasep.boundary import Boundary
@@ -21,6 +24,7 @@ from numbasep.planner import Plan
 from numbasep.problem import Window
 
 MOST_WORK = 1e9  # operations beyond which a check would be felt
+MOST_RUNS = 64  # and calls, one for each phase of the strides
 
 
 def effective_error(plan: Plan) -> float | None:
@@ -42,19 +46,15 @@ def effective_error(plan: Plan) -> float | None:
         If a weight is off by more than the plan's error bound allows.
     """
     problem = plan.problem
-    if not problem.windows or math.prod(problem.taps) ** 2 > MOST_WORK:
+    phases = [range(min(window.step, window.taps)) for window in problem.windows]
+    runs = math.prod(map(len, phases))
+    if not problem.windows or math.prod(problem.taps) ** 2 > MOST_WORK or runs > MOST_RUNS:
         return None
-    windows = tuple(
-        Window(axis, 1, taps, taps, 1 - taps, Boundary.CONSTANT) for axis, taps in enumerate(problem.taps)
-    )
-    single = replace(
-        problem, shape=(1,) * len(windows), out_shape=problem.taps, windows=windows, cval=0j,
-        input_dtype=problem.compute_dtype, output_dtype=problem.compute_dtype,
-    )  # fmt: skip
-    operator = replace(plan.kernel)  # launches belong to one problem
-    delta = np.ones(single.shape, problem.compute_dtype)
-    found = filter_array(replace(plan, problem=single, kernel=operator), delta, None)
-    expected = operator.weights[(slice(None, None, -1),) * len(windows)]
+    found = np.empty(problem.taps, problem.compute_dtype)
+    for offsets in itertools.product(*phases):
+        places = tuple(slice(o, None, step) for o, step in zip(offsets, problem.steps, strict=True))
+        found[places] = _seen(plan, offsets)
+    expected = plan.kernel.weights[(slice(None, None, -1),) * len(phases)]
     off = np.abs(found.astype(np.complex128) - expected)
     l1 = float(np.abs(expected).sum())
     allowed = (plan.error_bound + 2 * rounding.unit_roundoff(problem)) * l1
@@ -64,3 +64,19 @@ def effective_error(plan: Plan) -> float | None:
             "please report this kernel"
         )
     return float(off.sum()) / l1 if l1 else 0.0
+
+
+def _seen(plan: Plan, offsets: tuple[int, ...]) -> NDArray[Any]:
+    """What a plan makes of one sample, beginning with the weights at `offsets`; with strides, in these."""
+    problem = plan.problem
+    windows = tuple(
+        Window(axis, 1, -(-(w.taps - o) // w.step), w.taps, 1 - w.taps + o, Boundary.CONSTANT, w.step)
+        for axis, (w, o) in enumerate(zip(problem.windows, offsets, strict=True))
+    )
+    single = replace(
+        problem, shape=(1,) * len(windows), out_shape=tuple(window.out_size for window in windows), windows=windows,
+        cval=0j, input_dtype=problem.compute_dtype, output_dtype=problem.compute_dtype,
+    )  # fmt: skip
+    operator = replace(plan.kernel)  # launches belong to one problem
+    delta = np.ones(single.shape, problem.compute_dtype)
+    return filter_array(replace(plan, problem=single, kernel=operator), delta, None)

@@ -56,7 +56,7 @@ def _plane(problem: Problem) -> Pass:
     filled = problem.cval != 0 and last.boundary == Boundary.CONSTANT
     planes = problem.pixels * parts // max(last.out_size * inner, 1)
     if len(windows) == 1 and inner >= LINE_INNER:
-        return Pass(planes, last.out_size, last.taps, inner, 1, 1, 1, stored)
+        return Pass(planes, last.out_size, last.taps, inner, 1, 1, 1, stored, row_step=last.step)
     width = last.out_size * inner
     if len(windows) > 1:
         rows = windows[-2]
@@ -70,10 +70,14 @@ def _plane(problem: Problem) -> Pass:
             sources,
             stored,
             filled,
+            rows.step,
+            last.step,
         )
     others = [n for axis, n in enumerate(problem.out_shape[: last.axis]) if axis not in taken and n > 1]
     count = others[-1] if others else 1
-    return Pass(planes // max(count, 1), count, 1, width, last.taps, inner, 1, stored, filled)
+    return Pass(
+        planes // max(count, 1), count, 1, width, last.taps, inner, 1, stored, filled, column_step=last.step
+    )
 
 
 def _is_computed_in(problem: Problem, dtype: np.dtype[Any]) -> bool:
@@ -113,7 +117,7 @@ def direct_steps(problem: Problem, facts: KernelFacts, machine: Machine) -> Step
 
 def folded_taps(problem: Problem, facts: KernelFacts, taps: int, runs: int) -> tuple[int, int, bool]:
     """Taps and runs that direct summation goes through, and whether each weighs two columns at once."""
-    if facts.folded is None:
+    if facts.folded is None or problem.is_strided:
         return taps, runs, False
     if problem.footprint != "window":
         return *facts.folded, True
@@ -137,20 +141,22 @@ def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
     for axis in range(max(outer, 0)):
         window = problem.windows[axis]
         made = {(groups[t], form.groups[t][axis]): t for t in range(form.rank)}
+        width = problem.pixels // window.out_size * math.prod(problem.steps[axis + 1 :])
         for t in made.values():
             lines = Pass(
                 1,
                 window.out_size,
                 window.taps,
-                problem.pixels // window.out_size,
+                width,
                 1,
                 1,
                 1,
                 shape.stored or axis > 0,
+                row_step=window.step,
             )
             part = Part(form.factors[t][axis], form.runs[t][axis], form.boxes[t][axis], 1, False)
             total = plus(total, separable_pass(lines, ((part,),), machine, which))
-        each = problem.pixels // window.out_size * len(made) * problem.real_dtype.itemsize
+        each = width * len(made) * problem.real_dtype.itemsize
         thickness = max(1, min(window.out_size, max(SLAB_BYTES // max(each, 1), window.taps)))
         slabs = -(-window.out_size // thickness)
         total = total._replace(passes=total.passes + slabs * (len(made) + 1) - 1)
@@ -159,7 +165,7 @@ def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
     last = Pass(
         shape.planes, shape.rows, shape.row_taps, shape.width, shape.column_taps, shape.inner,
         len(set(groups)) if outer > 0 else 1, shape.stored or outer > 0,
-        shape.filled,
+        shape.filled, shape.row_step, shape.column_step,
     )  # fmt: skip
     return plus(total, separable_pass(last, parts, machine, which))
 
@@ -202,11 +208,12 @@ def steps_seconds(
 def recursion_seconds(problem: Problem, recursion: RecursionFacts, machine: Machine) -> float:
     """Predicted time of recursive filters, one pass for each axis: it does not depend on the number of taps."""
     threads = thread_count(problem, machine)
+    positions = [problem.pixels * math.prod(problem.steps[axis:]) for axis in range(len(problem.windows))]
     samples = sum(
-        problem.pixels * (1 + 2 * margin / max(window.out_size, 1))
-        for window, margin in zip(problem.windows, recursion.margins, strict=True)
+        count * (1 + 2 * margin / max(window.out_size * window.step, 1))
+        for count, window, margin in zip(positions, problem.windows, recursion.margins, strict=True)
     )
-    moved = 2 * problem.real_dtype.itemsize * problem.pixels * len(problem.windows)
+    moved = 2 * problem.real_dtype.itemsize * sum(positions)
     one = samples * machine.recursion_seconds[precision(problem)]
     check = 0.0 if problem.integer_data else check_seconds(problem, machine)
     fixed = machine.call_seconds * (1 + len(problem.windows))

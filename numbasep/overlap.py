@@ -74,7 +74,7 @@ def _tiling(windows: tuple[Window, ...], out_shape: tuple[int, ...], double: boo
     lengths = _trim(_cheapest(windows, double), windows)
     steps = list(out_shape)
     for length, window in zip(lengths, windows, strict=True):
-        steps[window.axis] = min(length - window.taps + 1, max(window.out_size, 1))
+        steps[window.axis] = min(_outputs(length, window), max(window.out_size, 1))
     _shrink_batch(steps, {window.axis for window in windows}, math.prod(lengths))
     counts = tuple(-(-size // step) if step else 0 for size, step in zip(out_shape, steps, strict=True))
     return Tiling(tuple(lengths), tuple(steps), counts)
@@ -104,11 +104,16 @@ def _cheapest(windows: tuple[Window, ...], double: bool) -> list[int]:
 
 
 def _count(length: int, window: Window) -> int:
-    return -(-window.out_size // (length - window.taps + 1))
+    return -(-window.out_size // _outputs(length, window))
+
+
+def _outputs(length: int, window: Window) -> int:
+    """Outputs of a transform: of the positions that it is right at, every `step`-th."""
+    return (length - window.taps) // window.step + 1
 
 
 def _candidates(window: Window, *, even: bool) -> list[int]:
-    whole = smooth_length(max(window.out_size, 1) + window.taps - 1, even=even)
+    whole = smooth_length(max(window.reach, window.taps), even=even)
     lengths = {smooth_length(max(int(g * window.taps), LEAST_LENGTH), even=even) for g in GROWTH}
     lengths = {n for n in lengths if window.taps < n <= max(LONG, 3 * window.taps) and n < whole}
     return sorted(lengths | {whole} if whole <= LONG or not lengths else lengths)
@@ -118,8 +123,9 @@ def _trim(lengths: list[int], windows: tuple[Window, ...]) -> list[int]:
     """Share an axis evenly among its tiles, which may allow a shorter transform."""
     trimmed = []
     for length, window in zip(lengths, windows, strict=True):
-        step = -(-max(window.out_size, 1) // max(_count(length, window), 1))
-        trimmed.append(min(length, smooth_length(step + window.taps - 1, even=window is windows[-1])))
+        outputs = -(-max(window.out_size, 1) // max(_count(length, window), 1))
+        samples = (outputs - 1) * window.step + window.taps
+        trimmed.append(min(length, smooth_length(samples, even=window is windows[-1])))
     return trimmed
 
 

@@ -68,17 +68,45 @@ class Pass(NamedTuple):
     """Whether both arrays hold numbers of the compute type; otherwise they are converted."""
     filled: bool = False
     """Whether rows are continued by a number that is not zero."""
+    row_step: int = 1
+    """Input rows from one row of output to the next."""
+    column_step: int = 1
+    """And columns."""
 
     @property
     def numbers(self) -> int:
         """Numbers of output."""
         return self.planes * self.rows * self.width
 
+    @property
+    def strided(self) -> bool:
+        """Whether rows or columns are left out."""
+        return self.row_step > 1 or self.column_step > 1
+
+    @property
+    def rows_read(self) -> int:
+        """Rows of an input plane that are read."""
+        return min((self.rows - 1) * self.row_step + self.row_taps, self.rows * self.row_taps)
+
+    @property
+    def reach(self) -> int:
+        """Numbers of a row of input under the windows of a row of output."""
+        return (self.width - self.inner) * self.column_step + self.column_taps * self.inner
+
+    @property
+    def row_phases(self) -> int:
+        """Runs that adjacent taps down the rows are cut into."""
+        return min(self.row_step, self.row_taps)
+
+    def window_rows(self, height: int) -> int:
+        """Rows under the windows of `height` rows of output."""
+        return (height - 1) * self.row_step + self.row_taps
+
 
 def _packed(shape: Pass) -> Steps:
     """What every pass takes that packs its rows first."""
-    rows = shape.planes * shape.sources * (shape.rows + shape.row_taps - 1)
-    read = rows * (shape.width + (shape.column_taps - 1) * shape.inner)
+    rows = shape.planes * shape.sources * shape.rows_read
+    read = rows * shape.reach
     return Steps(
         packed=read,
         stored=shape.numbers,
@@ -94,7 +122,7 @@ def dense_pass(shape: Pass, taps: float, runs: float, folded: bool, machine: Mac
     span, item = (shape.column_taps - 1) * shape.inner, 4 << which
     plain = shape.stored and which == 0
     few = few_weights(taps, shape.row_taps, shape.width * item, span * item, height, plain=plain)
-    if vertical_sums_pay(shape.width * item, 4 * int(machine.lanes[0]), few=few):
+    if shape.strided or vertical_sums_pay(shape.width * item, 4 * int(machine.lanes[0]), few=few):
         return _dense_blocks(shape, taps, runs, machine, which)
     if is_written_out(shape, taps, runs, machine) and not folded:
         height = FEW_ROWS if shape.row_taps <= FEW_TAPS else height
@@ -135,14 +163,18 @@ def _dense_blocks(shape: Pass, taps: float, runs: float, machine: Machine, which
     lanes, height, item = int(machine.lanes[which]), block_rows(machine.registers), 4 << which
     rows = shape.planes * _blocks(shape.rows, height)
     numbers = rows * _blocks(shape.width, BLOCK_WIDTH * lanes)
-    read = shape.planes * shape.sources * (shape.rows + shape.row_taps - 1)
-    ways = rows_in_a_set(height + shape.row_taps - 1, shape.width * item, shape.column_taps * item)
+    read, runs = shape.planes * shape.sources * shape.rows_read, runs * shape.row_phases
+    pitch = shape.width * shape.column_step * item
+    ways = rows_in_a_set(shape.window_rows(height), pitch, shape.column_taps * item)
     steps = Steps(
         blocks=rows / height, vertical=numbers, vertical_taps=numbers * taps, dense_runs=numbers * runs,
         converted=0 if shape.stored else numbers * (taps + runs * (height - 1)) / height + shape.numbers,
     )  # fmt: skip
-    if shape.filled or ways > MOST_WAYS:
-        return plus(steps, _packed(shape)._replace(stored=0, converted=0 if shape.stored else shape.numbers))
+    short = shape.width * shape.column_step * item < LEAST_ROW_BYTES
+    if shape.filled or ways > MOST_WAYS or short or shape.column_step > 1:
+        packed = _packed(shape)._replace(stored=0, converted=0 if shape.stored else shape.numbers)
+        split = Steps(vertical=packed.packed if shape.column_step > 1 else 0)
+        return plus(plus(steps, split), packed)
     return plus(steps, Steps(rows=read, edges=2 * read * (shape.column_taps - 1) * shape.inner))
 
 
@@ -186,16 +218,18 @@ def _buffered_pass(
     parts = [part for group in groups for part in group]
     span = (shape.column_taps - 1) * shape.inner
     rows = shape.planes * _blocks(shape.rows, height)
-    numbers = rows * _blocks(shape.width + span, BLOCK_WIDTH * lanes)
+    numbers = rows * _blocks(shape.reach, BLOCK_WIDTH * lanes)
     written = shape.planes * shape.rows * _blocks(shape.width, LINE_WIDTH * lanes)
-    columns = sum(group[0].columns for group in groups)
-    along = shape.column_taps > 1
+    columns, split = sum(group[0].columns for group in groups), shape.column_step > 1
+    along = shape.column_taps > 1 or split
     taps = sum(part.rows + RUN_TAPS * (part.row_runs - 1) for part in parts)
     segment = buffer_columns(height, len(groups), 4 << which, shape.inner, shape.column_taps) * shape.inner
-    served = numbers * (sum(part.rows for part in parts) + len(parts) * (height - 1)) / height
+    served = (
+        numbers * (sum(part.rows for part in parts) + len(parts) * (height - 1) * shape.row_phases) / height
+    )
     steps = Steps(
-        blocks=rows / height * -(-shape.width // segment),
-        vertical=numbers * len(groups), vertical_taps=numbers * taps,
+        blocks=rows / height * -(-shape.width * shape.column_step // segment),
+        vertical=numbers * len(groups) * (1 + split), vertical_taps=numbers * taps,
         horizontal=written * along, horizontal_taps=written * columns * along,
         edges=0 if packed else rows * span * len(groups),
         converted=0 if shape.stored else (0 if packed else served) + shape.numbers,
@@ -209,9 +243,9 @@ def separable_pass(shape: Pass, groups: Sequence[Sequence[Part]], machine: Machi
     """One pass of separable terms; those of a group share their taps along the columns, and that work."""
     boxes = any(_is_box(part.row_box, part.rows) or _is_box(part.column_box, part.columns)
                 for group in groups for part in group)  # fmt: skip
-    if boxes and pays_as_boxes(shape.row_taps, shape.rows * shape.width):
+    if boxes and not shape.strided and pays_as_boxes(shape.row_taps, shape.rows * shape.width):
         return _boxed_pass(shape, groups, int(machine.lanes[which]))
-    packed = shape.width < BLOCK_WIDTH * machine.lanes[which]
+    packed = shape.width * shape.column_step < BLOCK_WIDTH * machine.lanes[which]
     return _buffered_pass(shape, groups, machine, which, packed=packed)
 
 

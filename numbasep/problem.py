@@ -2,22 +2,23 @@
 
 Every filter becomes the same canonical operation.  Along each filtered axis
 
-    ``out[i] = sum_{k=0}^{taps-1} w[k] * x[i + first + k]``,  ``0 <= i < out_size``,
+    ``out[i] = sum_{k=0}^{taps-1} w[k] * x[i * step + first + k]``,  ``0 <= i < out_size``,
 
 a correlation, with `x` continued beyond ``[0, size)`` by a boundary.  Convolution, origins, even sizes and the
-``"valid"`` and ``"full"`` modes only choose `first` and `out_size`; nothing below this module knows those words.
+``"valid"`` and ``"full"`` modes only choose `first` and `out_size`, and `stride` is the step; nothing below this module
+knows those words.
 """
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from .axes import axis_strides, integer, per_axis
 from .boundary import SIZES, Boundary, parse
 
 METHODS = ("auto", "direct", "separable", "structured", "fft")
@@ -32,10 +33,6 @@ _CODES = frozenset("?bBhHiIlLqQefdFD")
 
 class UnsupportedDtypeError(TypeError, RuntimeError):
     """A number type that cannot be filtered: a TypeError, and the RuntimeError that SciPy raises."""
-
-
-class KernelShapeError(ValueError, RuntimeError):
-    """A kernel that does not fit the array: a ValueError, and the RuntimeError that SciPy raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +51,13 @@ class Window:
     """Input position under tap 0 for output 0; negative for a centred kernel."""
     boundary: Boundary
     """How the input continues."""
+    step: int = 1
+    """Input samples from one output to the next."""
+
+    @property
+    def reach(self) -> int:
+        """Samples from the first under the window of the first output to the last under that of the last."""
+        return (self.out_size - 1) * self.step + self.taps
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,16 @@ class Problem:
         return tuple(window.taps for window in self.windows)
 
     @property
+    def steps(self) -> tuple[int, ...]:
+        """Input samples from one output to the next, along each filtered axis."""
+        return tuple(window.step for window in self.windows)
+
+    @property
+    def is_strided(self) -> bool:
+        """Whether some of the positions are left out."""
+        return any(window.step > 1 for window in self.windows)
+
+    @property
     def real_dtype(self) -> np.dtype[Any]:
         """float32 or float64: the type of the real and imaginary sums."""
         return _SINGLE if self.compute_dtype.char in "fF" else _DOUBLE
@@ -175,72 +189,6 @@ def _real(name: str, value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
-
-
-def integer(name: str, value: object) -> int:
-    """`value` as an int, or a TypeError that names the argument."""
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError as error:
-        if isinstance(value, float) and value.is_integer():
-            return int(value)
-        raise TypeError(f"{name} must be an integer, got {value!r}: {error}") from None
-
-
-def per_axis(name: str, value: object, count: int) -> tuple[Any, ...]:
-    """`value` once for each of `count` axes: a scalar or string repeats, a sequence must fit."""
-    if isinstance(value, str) or not np.iterable(value):
-        return (value,) * count
-    values = tuple(value)
-    if len(values) != count:
-        raise KernelShapeError(
-            f"sequence argument must have length equal to input rank: {name} must be one value or a sequence of "
-            f"{count}, one for each filtered axis, got {len(values)}: {value!r}"
-        )
-    return values
-
-
-def normalize_axes(axes: object, ndim: int) -> tuple[int, ...]:
-    """Axes as distinct numbers in [0, ndim), in the order given; None means all.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        An axis outside the array (a ValueError and an IndexError).
-    ValueError
-        A repeated axis, or more axes than the array has.
-    """
-    if axes is None:
-        return tuple(range(ndim))
-    given = tuple(axes) if np.iterable(axes) else (axes,)
-    if len(given) > ndim:
-        raise ValueError(f"axes out of range: at most {ndim} for {ndim} dimensions, got {axes!r}")
-    normal = []
-    for axis in given:
-        number = integer("axes", axis)
-        if not -ndim <= number < ndim:
-            raise np.exceptions.AxisError(f"axes: axis {number} is out of range for {ndim} dimensions")
-        normal.append(number % ndim)
-    if len(set(normal)) != len(normal):
-        raise ValueError(f"axes must be unique, got {axes!r}")
-    return tuple(normal)
-
-
-def dense_axes(
-    axes: object, ndim: int, mode: object, origin: object
-) -> tuple[tuple[int, ...], tuple[Any, ...], tuple[Any, ...]]:
-    """Filtered axes of a dense kernel in ascending order, and the mode and the origin of each.
-
-    The rule is SciPy's: the axes of the kernel are the filtered axes in ascending order, whatever the order of
-    `axes`.  Modes belong to `axes` entry by entry.  So do origins, unless all axes are filtered: then SciPy takes
-    entry j for axis j.
-    """
-    named = normalize_axes(axes, ndim)
-    modes, origins = per_axis("mode", mode, len(named)), per_axis("origin", origin, len(named))
-    order = sorted(range(len(named)), key=named.__getitem__)
-    if len(named) < ndim:
-        origins = tuple(origins[j] for j in order)
-    return tuple(sorted(named)), tuple(modes[j] for j in order), origins
 
 
 def check_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
@@ -291,15 +239,26 @@ def first_tap(taps: int, origin: int, *, flip: bool) -> int:
     return -(taps // 2 + origin)
 
 
-def make_window(axis: int, size: int, taps: int, origin: int, mode: object, *, flip: bool) -> Window:
+def make_window(
+    axis: int, size: int, taps: int, origin: int, mode: object, *, flip: bool, stride: int = 1
+) -> Window:
     """The canonical form of one filtered axis."""
     if isinstance(mode, str) and mode in SIZES:
         if origin:
             raise ValueError(f"origin must be 0 along an axis with mode={mode!r}, got {origin}")
         if mode == "full":
-            return Window(axis, size, size + taps - 1 if size else 0, taps, 1 - taps, Boundary.CONSTANT)
-        return Window(axis, size, max(size - taps + 1, 0), taps, 0, Boundary.NEAREST)
-    return Window(axis, size, size, taps, first_tap(taps, origin, flip=flip), parse(mode))
+            whole = Window(axis, size, size + taps - 1 if size else 0, taps, 1 - taps, Boundary.CONSTANT)
+        else:
+            whole = Window(axis, size, max(size - taps + 1, 0), taps, 0, Boundary.NEAREST)
+    else:
+        whole = Window(axis, size, size, taps, first_tap(taps, origin, flip=flip), parse(mode))
+    return whole if stride == 1 else every(whole, stride)
+
+
+def every(window: Window, stride: int) -> Window:
+    """The window of every `stride`-th output; that of a single one has no step."""
+    count = -(-window.out_size // stride)
+    return replace(window, out_size=count, step=stride if count > 1 else 1)
 
 
 def make_windows(
@@ -310,13 +269,14 @@ def make_windows(
     origin: object,
     *,
     flip: bool,
+    stride: object = 1,
 ) -> tuple[Window, ...]:
-    """Windows in ascending axis order; `taps`, a `mode` sequence and `origin` follow the order of `axes`."""
+    """Windows in ascending axis order; `taps` and sequences of `mode`, `origin` and `stride` are in that of `axes`."""
     modes = per_axis("mode", mode, len(axes))
     origins = per_axis("origin", origin, len(axes))
     windows = [
-        make_window(axis, shape[axis], n, integer("origin", o), m, flip=flip)
-        for axis, n, m, o in zip(axes, taps, modes, origins, strict=True)
+        make_window(axis, shape[axis], n, integer("origin", o), m, flip=flip, stride=s)
+        for axis, n, m, o, s in zip(axes, taps, modes, origins, axis_strides(stride, len(axes)), strict=True)
     ]
     return tuple(sorted(windows, key=lambda window: window.axis))
 

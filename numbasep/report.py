@@ -51,17 +51,19 @@ def headline(plan: Plan) -> str:
     types = str(problem.input_dtype)
     if problem.output_dtype != problem.input_dtype or problem.compute_dtype != problem.input_dtype:
         types += f" -> {problem.output_dtype}, sums in {problem.compute_dtype}"
+    stride = f"  stride {times(problem.steps)}" if problem.is_strided else ""
     what = f"{len(problem.windows)}-D {problem.operation} {times(problem.shape)} {types}"
-    return f"{what}  {kernel}{rank}  {_edges(problem)}"
+    return f"{what}  {kernel}{rank}{stride}  {_edges(problem)}"
 
 
 def _edges(problem: Problem) -> str:
     names = []
     for window in problem.windows:
-        if window.out_size == window.size:
+        same = -(-window.size // window.step)
+        if window.out_size == same:
             name = window.boundary.name.lower()
         else:
-            name = "valid" if window.out_size < window.size else "full"
+            name = "valid" if window.out_size < same else "full"
         if window.boundary.name == "CONSTANT" and problem.cval:
             value = problem.cval if problem.cval.imag else problem.cval.real
             name += f" {value:g}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,31 +141,35 @@ def _direct_keeps_footprint(problem: Problem, facts: KernelFacts) -> bool:
     return form.same_support and form.coherent
 
 
-def executed_operations(form: FormFacts) -> int:
+def executed_operations(form: FormFacts, strides: Sequence[int] = ()) -> int:
     """Multiply-adds of a form for one output element, as they are executed.
 
     A factor of a single tap folds into its neighbour, a long box costs the same at any width, and terms that share the
-    taps of an outer axis, or of the last, share its pass.
+    taps of an outer axis, or of the last, share its pass.  A pass is executed at all positions along the axes that
+    later ones filter, also those that their `strides` leave out.
     """
     total: int = 0
+    strided = math.prod(strides) > 1
     made: list[Any] = [()] * form.rank
     for axis in range(len(form.factors[0]) - 2 if form.factors else 0):
         passes = {(made[t], form.groups[t][axis]): form.factors[t][axis] for t in range(form.rank)}
-        total += sum(taps for taps in passes.values() if taps > 1)
+        later = math.prod(strides[axis + 1 :])
+        total += sum(taps for taps in passes.values() if taps > 1) * later
         made = [(made[t], form.groups[t][axis]) for t in range(form.rank)]
     for group in cost.column_groups(form):
-        once = _pass_operations(form, group[0], -1)
+        once = _pass_operations(form, group[0], -1, boxes=not strided)
         inside = len(form.factors[0]) > 1
-        rows = [_pass_operations(form, t, -2) if inside else 0 for t in group]
+        columns = math.prod(strides[-1:])
+        rows = [_pass_operations(form, t, -2, boxes=not strided) * columns if inside else 0 for t in group]
         total += max(sum(rows) + once + (len(rows) > 1) * rows.count(0), 1)
     return total
 
 
-def _pass_operations(form: FormFacts, t: int, axis: int) -> int:
+def _pass_operations(form: FormFacts, t: int, axis: int, *, boxes: bool) -> int:
     if not form.factors[t]:
         return 0
     taps, box = form.factors[t][axis], form.boxes[t][axis]
-    if box and taps >= passes.STEP_ROWS:
+    if boxes and box and taps >= passes.STEP_ROWS:
         return cost.BOX_OPERATIONS
     return taps if taps > 1 else 0
 
@@ -176,13 +180,13 @@ def _form_candidate(
     form = facts.forms[index]
     needs_finite = not keeps_footprint(problem, facts, index)
     check = check_seconds(problem, machine) if needs_finite else 0.0
-    steps, executed = cost.form_steps(problem, form, machine), executed_operations(form)
+    steps, executed = cost.form_steps(problem, form, machine), executed_operations(form, problem.steps)
     parts = number_parts(problem, facts)
     return Candidate(
         method,
         True,
         seconds=cost.steps_seconds(problem, facts, steps, executed, machine) + check,
-        operations=min(form.operations, executed) * parts,
+        operations=(executed if problem.is_strided else min(form.operations, executed)) * parts,
         executed=executed * parts,
         bytes=bytes_per_pixel(problem),
         error_bound=rounding.form_bound(problem, facts, form),
@@ -232,19 +236,20 @@ def _structured_forms(problem: Problem, facts: KernelFacts, machine: Machine) ->
 def _recursive_candidate(problem: Problem, recursion: RecursionFacts, machine: Machine) -> Candidate:
     """Recursive filters, one pass for each axis."""
     passes, itemsize = len(problem.windows), problem.real_dtype.itemsize
+    positions = sum(math.prod(problem.steps[axis:]) for axis in range(passes))  # of each axis, for one output
     largest = math.ldexp(1.0, 100 if itemsize == 4 else 960)
     return Candidate(
         "structured",
         True,
         seconds=cost.recursion_seconds(problem, recursion, machine),
-        operations=recursion.operations * passes,
-        executed=recursion.operations * passes,
+        operations=recursion.operations * positions,
+        executed=recursion.operations * positions,
         bytes=bytes_per_pixel(problem) + 2 * itemsize * (passes - 1),
         error_bound=recursion.error,
         name="recursive",
         needs_finite=not problem.integer_data,
         largest_sample=largest,
-        workspace=itemsize * problem.pixels * min(passes, 2),
+        workspace=workspace.recursive_bytes(problem),
         runner="recursive",
     )
 

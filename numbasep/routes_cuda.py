@@ -21,11 +21,14 @@ from .routes import ROUTES, Candidate, executed_operations, keeps_footprint
 Estimate = Callable[[Problem, KernelFacts, Accelerator], tuple[Candidate, ...]]
 
 NOT_THERE = {"fft": "there are no Fourier transforms on the GPU"}
+NO_STRIDES = "strides have not been written for the GPU: leave out stride, and slice the result, [::stride]"
 SPREADS = "NaN and infinities would spread further, and it takes more than one pass"
 
 
 def unsupported(problem: Problem, facts: KernelFacts) -> str | None:
     """Why no route of the GPU computes a problem, or None."""
+    if problem.is_strided:
+        return NO_STRIDES
     if facts.complex:
         return "complex kernels run on the CPU only"
     if problem.output_dtype.kind == "c" and problem.input_dtype.kind != "c":

@@ -23,11 +23,13 @@ def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
         return 0
     taps = [window.taps for window in problem.windows[-2:]]
     rows, columns = ([1, *taps] if len(taps) == 1 else taps)[-2:]
+    steps = [window.step for window in problem.windows[-2:]]
+    down, along = ([1, *steps] if len(steps) == 1 else steps)[-2:]
     behind = problem.windows[-1].axis + 1
     inner = min(math.prod(problem.shape[behind:]) * _parts(problem), MOST_INNER)
     row_bytes = problem.real_dtype.itemsize * inner
-    packed = (max(rows, columns) + STEP_ROWS - 1) * sources + 2 * STEP_ROWS
-    halo = packed * (6 * max(rows, columns) + 256) * row_bytes
+    packed = (max(rows, columns) + (STEP_ROWS - 1) * max(down, along)) * sources + 2 * STEP_ROWS
+    halo = packed * (6 * max(rows, columns) + 256 * max(down, along)) * row_bytes
     tables = 16 * packed + 2 * 16 * MOST_INNER
     return threads * (2 * CACHE_BYTES + halo + tables)
 
@@ -60,6 +62,17 @@ def terms_bytes(problem: Problem, threads: int, rank: int, *, complex_kernel: bo
     sources = rank if len(problem.windows) > 2 else 1
     single = pass_bytes(problem, threads, sources)
     return single + slab_bytes(problem, rank) + _imaginary_bytes(problem, complex_kernel)
+
+
+def recursive_bytes(problem: Problem) -> int:
+    """Of recursive filters: what one axis makes for the next, two of these by turns, and copies of strided ones."""
+    shape, largest = list(problem.shape), 0
+    for window in problem.windows:
+        shape[window.axis] = (window.out_size - 1) * window.step + 1
+        largest = max(largest, math.prod(shape))
+        shape[window.axis] = window.out_size
+    buffers = min(len(problem.windows), 2) + problem.is_strided
+    return problem.real_dtype.itemsize * largest * buffers
 
 
 def transform_bytes(problem: Problem, batch: int, points: int, threads: int) -> int:

@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Lowest first. A module imports from lower layers and its own; names are modules or packages of numbasep.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("boundary", "forks", "notice", "storage", "target", "kernels"),
+    ("axes", "boundary", "forks", "notice", "storage", "target", "kernels"),
     ("problem", "casting", "arrays"),
     ("factor",),
     ("facts", "machine", "reference", "accelerator", "operators"),

@@ -21,8 +21,8 @@ from ..api import gaussian_derivatives, generic
 from ..api.axiswise import changed, copy_input
 from ..api.bank import OPERATIONS
 from ..arrays import result_dtype
+from ..axes import KernelShapeError, normalize_axes, per_axis
 from ..casting import store
-from ..problem import KernelShapeError, normalize_axes, per_axis
 from .dask_blocks import filter_array
 from .request import Request, make_request
 

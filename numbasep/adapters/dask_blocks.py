@@ -140,7 +140,7 @@ def extended_shape(grid: Grid, block: Index, slab: Slab | None) -> tuple[int, ..
     """Shape of an extended block or slab."""
     shape = list(grid.extended_shape(block))
     if slab is not None:
-        shape[slab.axis] = slab.high - slab.start
+        shape[slab.axis] = slab.high - slab.low
     return tuple(shape)
 
 
@@ -154,7 +154,7 @@ def gather(
             extended = np.empty_like(values, shape=extended_shape(grid, block, slab))
         pieces = part.pieces
         if slab is not None:
-            clipped = pieces[slab.axis].clipped(slab.start, slab.high)
+            clipped = pieces[slab.axis].clipped(slab.low, slab.high)
             if clipped is None:
                 continue
             pieces = (*pieces[: slab.axis], clipped, *pieces[slab.axis + 1 :])
@@ -250,7 +250,7 @@ def _plans(shared: BlockCall, dtype: np.dtype[Any]) -> dict[Any, Any]:
 def merge_thin(
     chunks: tuple[tuple[int, ...], ...], request: Request, itemsize: int
 ) -> tuple[tuple[int, ...], ...]:
-    """Chunks along filtered axes that are smaller than the kernel, joined until they are not.
+    """Chunks along filtered axes that are smaller than the kernel, or than the stride, joined until they are not.
 
     A block needs ``taps - 1`` samples more than it has: with small blocks the same samples would be fetched and
     filtered many times.  Blocks do not grow beyond `MERGED_BYTES`.
@@ -258,11 +258,12 @@ def merge_thin(
     merged = list(chunks)
     for window in request.windows:
         sizes = merged[window.axis]
-        if len(sizes) == 1 or min(sizes) >= window.taps:
+        least = max(window.taps, window.step)
+        if len(sizes) == 1 or min(sizes) >= least:
             continue
         joined = [0]
         for size in sizes:
-            joined = [*joined[:-1], joined[-1] + size] if joined[-1] < window.taps else [*joined, size]
+            joined = [*joined[:-1], joined[-1] + size] if joined[-1] < least else [*joined, size]
         others = math.prod(max(m) for axis, m in enumerate(merged) if axis != window.axis)
         if max(joined) * others * itemsize <= MERGED_BYTES:
             merged[window.axis] = tuple(joined)

@@ -14,7 +14,7 @@ import xarray as xr
 import numbasep
 from numbasep import nn
 
-from ..problem import Window
+from ..axes import axis_strides, is_strided
 from .request import make_request
 
 NEW_DIMENSION = "kernel"
@@ -29,10 +29,11 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
     given = by_number(x, arguments)
     keywords = {key: value for key, value in given.items() if key not in ("input", "kwargs")}
     data = getattr(numbasep, name)(x.data, **keywords, **given.get("kwargs", {}))
-    if data.shape == x.shape:
+    strided = is_strided(given.get("stride", 1))
+    if data.shape == x.shape and not strided:
         return x.copy(data=data)
     new = data.ndim - x.ndim
-    template = _resized(x, name, given, data.shape[new:])
+    template = _resized(x, name, given)
     dims = (*(_unused(NEW_DIMENSION, x.dims),) * new, *x.dims)
     return xr.DataArray(data, dims=dims, coords=template.coords, attrs=x.attrs, name=x.name)
 
@@ -78,27 +79,31 @@ def _unused(name: str, taken: Sequence[Any]) -> str:
     return name
 
 
-def _resized(x: xr.DataArray, name: str, given: Mapping[str, Any], shape: Sequence[int]) -> xr.DataArray:
+def _resized(x: xr.DataArray, name: str, given: Mapping[str, Any]) -> xr.DataArray:
     """`x` with the coordinates of a result of another size.
 
     Along axes in mode "valid" those of the samples under the kernel's centre; none in mode "full", whose first
-    and last results lie outside.
+    and last results lie outside.  With a stride, every `stride`-th of these.
     """
     if name == "filter_bank":
         (first, *_), name = given["kernels"], given["operation"]
         unused = ("kernels", "operation")
         given = {**{key: value for key, value in given.items() if key not in unused}, "weights": first}
-    count = len(make_request(name, {**given, "output": None}, x.shape, x.dtype).named)
-    same = {**given, "output": None, "mode": "reflect" if "axis" in given else ("reflect",) * count}
-    windows: dict[int, Window] = {w.axis: w for w in make_request(name, same, x.shape, x.dtype).windows}
-    cropped = x
-    for axis, (dim, size) in enumerate(zip(x.dims, shape, strict=True)):
-        if size < x.sizes[dim]:
-            start = -windows[axis].first
-            cropped = cropped.isel({dim: slice(start, start + size)})
-        elif size > x.sizes[dim]:
-            cropped = cropped.drop_vars([c for c in cropped.coords if dim in cropped[c].dims])
-    return cropped
+    request = make_request(name, {**given, "output": None}, x.shape, x.dtype)
+    every = {**given, "output": None, "stride": 1}
+    same = {**every, "mode": "reflect" if "axis" in given else ("reflect",) * len(request.named)}
+    centred = {window.axis: window for window in make_request(name, same, x.shape, x.dtype).windows}
+    resized = x
+    for window in make_request(name, every, x.shape, x.dtype).windows:
+        dim, size = x.dims[window.axis], window.out_size
+        if size < window.size:
+            start = -centred[window.axis].first
+            resized = resized.isel({dim: slice(start, start + size)})
+        elif size > window.size:
+            resized = resized.drop_vars([c for c in resized.coords if dim in resized[c].dims])
+    given_strides = axis_strides(request.arguments.get("stride", 1), len(request.named))
+    strides = zip(request.named, given_strides, strict=True)
+    return resized.isel({x.dims[axis]: slice(None, None, stride) for axis, stride in strides if stride > 1})
 
 
 def _layer(function: Any, arguments: Mapping[str, Any]) -> Any:

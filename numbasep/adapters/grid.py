@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ..problem import Window
 from . import halo
 from .request import Request
 
@@ -44,8 +45,10 @@ class Slab:
     """First result."""
     stop: int
     """One past the last."""
+    low: int
+    """First sample of the extended block that it needs."""
     high: int
-    """One past the last sample of the extended block that it needs; the first is number `start`."""
+    """One past the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,8 @@ class Grid:
     """By axis and chunk: the strips that other blocks need."""
     chunks: tuple[tuple[int, ...], ...]
     """Sizes of the blocks."""
-    filtered: tuple[int, ...]
-    """Filtered axes."""
+    steps: dict[int, int]
+    """Filtered axes, and the samples from one result to the next along each."""
     one_mode: bool
     """Whether a block must be filtered in one mode for all axes."""
 
@@ -83,7 +86,7 @@ class Grid:
     def within(self, block: Index) -> dict[int, bool]:
         """By axis: whether the extended block is filtered in mode "valid"."""
         found = {axis: spans[k].within for axis, (spans, k) in enumerate(zip(self.spans, block, strict=True))}
-        if self.one_mode and not all(found[axis] for axis in self.filtered):
+        if self.one_mode and not all(found[axis] for axis in self.steps):
             return dict.fromkeys(found, False)
         return found
 
@@ -110,15 +113,17 @@ class Grid:
         """
         shape, extended, within = self.shape(block), self.extended_shape(block), self.within(block)
         size = math.prod(extended) * itemsize
-        axes = [a for a, n in enumerate(shape) if n > 1 and (within[a] or a not in self.filtered)]
+        axes = [a for a, n in enumerate(shape) if n > 1 and (within[a] or a not in self.steps)]
         if size <= 2 * SLAB_BYTES or not axes:
             return []
         axis = axes[0]
-        length, margin = shape[axis], extended[axis] - shape[axis]
-        most = max(SLAB_BYTES * extended[axis] // size - margin, 2 * margin, 1)
+        length, step = shape[axis], self.steps.get(axis, 1)
+        margin = extended[axis] - length * step
+        most = max((SLAB_BYTES * extended[axis] // size - margin) // step, 2 * margin // step, 1)
         count = math.ceil(length / most)
         bounds = [length * k // count for k in range(count + 1)]
-        return [Slab(axis, a, b, b + margin) for a, b in itertools.pairwise(bounds)] if count > 1 else []
+        pairs = itertools.pairwise(bounds) if count > 1 else ()
+        return [Slab(axis, a, b, a * step, b * step + margin) for a, b in pairs]
 
     def strips(self, chunk: Index) -> list[Strip]:
         """The strips that other blocks need of a chunk."""
@@ -149,7 +154,7 @@ def make_grid(request: Request, chunks: Sequence[Sequence[int]]) -> Grid:
             spans.append(tuple(halo.whole_span(a, b) for a, b in itertools.pairwise(edges)))
             out_chunks.append((windows[axis].out_size,) if axis in windows else tuple(sizes))
             continue
-        results = _result_bounds(edges, windows[axis].out_size)
+        results = _result_bounds(edges, windows[axis])
         spans.append(tuple(halo.make_span(windows[axis], a, b) for a, b in itertools.pairwise(results)))
         out_chunks.append(tuple(b - a for a, b in itertools.pairwise(results)))
     pieces = tuple(
@@ -157,14 +162,26 @@ def make_grid(request: Request, chunks: Sequence[Sequence[int]]) -> Grid:
     )
     cuts = tuple(_cuts(along, edges) for along, edges in zip(pieces, bounds, strict=True))
     return Grid(
-        tuple(bounds), tuple(spans), pieces, cuts, tuple(out_chunks), tuple(sorted(windows)), request.one_mode
-    )
+        tuple(bounds), tuple(spans), pieces, cuts, tuple(out_chunks),
+        {axis: windows[axis].step for axis in sorted(windows)}, request.one_mode,
+    )  # fmt: skip
 
 
-def _result_bounds(edges: Sequence[int], out_size: int) -> tuple[int, ...]:
-    """Block boundaries: those of the input, the last moved to the size of the result."""
-    inner = [edge for edge in edges[1:-1] if edge < out_size]
-    return (0, *inner, out_size)
+def _result_bounds(edges: Sequence[int], window: Window) -> tuple[int, ...]:
+    """Block boundaries: those of the input, the last moved to the size of the result.
+
+    With a step, a result belongs to the chunk of its place in the whole result, and chunks without any have no block.
+
+    Examples
+    --------
+    >>> from numbasep.problem import make_window
+    >>> _result_bounds((0, 5, 6, 7, 10), make_window(0, 10, 3, 0, "reflect", flip=False, stride=4))
+    (0, 2, 3)
+    """
+    if window.step == 1:
+        return (0, *(edge for edge in edges[1:-1] if edge < window.out_size), window.out_size)
+    ends = {-(-edge // window.step) for edge in edges[1:-1]} - {0}
+    return (0, *sorted(end for end in ends if end < window.out_size), window.out_size)
 
 
 def _cuts(

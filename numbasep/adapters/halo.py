@@ -1,10 +1,11 @@
 """Which samples a part of the result needs: the boundaries, applied to blocks.  Integers only, no arrays.
 
-Results [a, b) along an axis need the samples [a + first, b + first + taps - 1) of the continued array.  What lies
+Results [a, b) along an axis need the samples [a + first, b + first + taps - 1) of the continued array; every step-th
+result, [a step + first, (b - 1) step + first + taps).  What lies
 beyond the edges is fetched from where `boundary.source_index` says it comes from, however far away, so that a
 block is filtered in mode "valid" whatever the caller's mode.  Only a constant boundary is left to the filter
 itself: `cval` need not be a value of the input's type.  The block is then cut at the edge, filtered in the
-caller's mode, and the results that the cut spoils are dropped.
+caller's mode, and the results that the cut spoils are dropped; with a step, it begins at a multiple of it.
 """
 
 from __future__ import annotations
@@ -62,12 +63,14 @@ def make_span(window: Window, start: int, stop: int) -> Span:
     >>> [(run.start, run.step, run.length) for run in make_span(window, 0, 4).runs]
     [(1, 0, 1), (0, 1, 5)]
     """
-    low, high = start + window.first, stop + window.first + window.taps - 1
+    step = window.step
+    low, high = start * step + window.first, (stop - 1) * step + window.first + window.taps
     inside = max(low, 0), min(high, window.size)
     if window.boundary == Boundary.CONSTANT:
-        first, last = inside
+        within = inside == (low, high)
+        first, last = inside if within else (inside[0] // step * step, inside[1])
         run = Run(first, 1, 0, last - first)
-        return Span((run,), last - first, inside == (low, high), slice(start - first, stop - first))
+        return Span((run,), last - first, within, slice(start - first // step, stop - first // step))
     runs = [*_continued(window, low, min(0, high))]
     if inside[0] < inside[1]:
         runs.append((inside[0], 1, inside[1] - inside[0]))

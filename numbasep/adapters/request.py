@@ -15,18 +15,8 @@ from ..api import gaussian, gaussian_derivatives
 from ..api.bodies import as_taps, check_cval, make_options
 from ..api.build import as_weights
 from ..arrays import result_dtype
-from ..problem import (
-    NAN_POLICIES,
-    KernelShapeError,
-    Window,
-    check_dtype,
-    dense_axes,
-    integer,
-    make_window,
-    make_windows,
-    normalize_axes,
-    per_axis,
-)
+from ..axes import KernelShapeError, axis_strides, dense_axes, integer, normalize_axes, per_axis
+from ..problem import NAN_POLICIES, Window, check_dtype, make_window, make_windows
 
 Arguments = Mapping[str, Any]
 
@@ -105,8 +95,10 @@ def make_request(name: str, arguments: Arguments, shape: tuple[int, ...], dtype:
 
 def _ascending(arguments: Arguments, ndim: int) -> Arguments:
     """The same call with its axes in the order of the axes of the kernel."""
-    axes, mode, origin = dense_axes(arguments["axes"], ndim, arguments["mode"], arguments["origin"])
-    return {**arguments, "axes": axes, "mode": mode, "origin": origin}
+    axes, mode, origin, stride = dense_axes(
+        arguments["axes"], ndim, arguments["mode"], arguments["origin"], arguments.get("stride", 1)
+    )
+    return {**arguments, "axes": axes, "mode": mode, "origin": origin, "stride": stride}
 
 
 def _check_shared(arguments: Arguments, dtype: np.dtype[Any]) -> None:
@@ -137,7 +129,15 @@ def _dense(flip: bool) -> Callable[[Arguments, tuple[int, ...]], Described]:
                 f"weights.ndim ({kernel.ndim}) must match len(axes) ({len(named)}): "
                 "one kernel axis for each filtered axis of the input"
             )
-        windows = make_windows(shape, named, kernel.shape, given["mode"], given["origin"], flip=flip)
+        windows = make_windows(
+            shape,
+            named,
+            kernel.shape,
+            given["mode"],
+            given["origin"],
+            flip=flip,
+            stride=given.get("stride", 1),
+        )
         return named, windows, kernel.dtype.kind == "c"
 
     return describe
@@ -148,8 +148,10 @@ def _line(flip: bool) -> Callable[[Arguments, tuple[int, ...]], Described]:
         (axis,) = normalize_axes(integer("axis", given["axis"]), len(shape))
         mode, origin = given["mode"], given["origin"]
         taps = as_taps(given["weights"], "weights", origin, mode, flip=flip).weights
-        window = make_window(axis, shape[axis], taps.size, integer("origin", origin), mode, flip=flip)
-        return (axis,), [window], taps.dtype.kind == "c"
+        windows = make_windows(
+            shape, (axis,), [taps.size], mode, origin, flip=flip, stride=given.get("stride", 1)
+        )
+        return (axis,), windows, taps.dtype.kind == "c"
 
     return describe
 
@@ -176,7 +178,9 @@ def _axiswise(flip: bool) -> Callable[[Arguments, tuple[int, ...]], Described]:
         if any(t.ndim != 1 for t in taps):
             raise KernelShapeError(f"kernels must be one-dimensional, got shapes {[t.shape for t in taps]}")
         sizes = [t.size for t in taps]
-        windows = make_windows(shape, named, sizes, given["mode"], given["origin"], flip=flip)
+        windows = make_windows(
+            shape, named, sizes, given["mode"], given["origin"], flip=flip, stride=given.get("stride", 1)
+        )
         return named, windows, any(t.dtype.kind == "c" for t in taps)
 
     return describe
@@ -186,7 +190,7 @@ def _gaussian_1d(given: Arguments, shape: tuple[int, ...]) -> Described:
     named = normalize_axes(integer("axis", given["axis"]), len(shape))
     (order,) = gaussian.derivative_orders(given["order"], 1)
     windows = _gaussian_windows(given, named, shape, given["truncate"], given["radius"])
-    if order and not windows:
+    if order and not _smoothed_axes(given, named, given["truncate"], given["radius"]):
         raise ValueError(
             f"sigma must be positive for a derivative, got sigma={given['sigma']!r} with order={order!r}"
         )
@@ -211,8 +215,33 @@ def _gaussian_derivatives(given: Arguments, shape: tuple[int, ...]) -> Described
 def _gaussian_windows(
     given: Arguments, named: tuple[int, ...], shape: tuple[int, ...], truncate: Any, radius: Any
 ) -> list[Window]:
+    taps = _smoothed_axes(given, named, truncate, radius)
+    return _smoothed_windows(given, named, shape, taps, dict.fromkeys(named, 0))
+
+
+def _smoothed_axes(given: Arguments, named: tuple[int, ...], truncate: Any, radius: Any) -> dict[int, int]:
+    """Taps of the axes along which a Gaussian is not negligible."""
     axes = gaussian.gaussian_axes(named, given["sigma"], given["mode"], truncate, radius, given["spacing"])
-    return [make_window(a.axis, shape[a.axis], 2 * a.radius + 1, 0, a.mode, flip=False) for a in axes]
+    return {a.axis: 2 * a.radius + 1 for a in axes}
+
+
+def _smoothed_windows(
+    given: Arguments, named: tuple[int, ...], shape: tuple[int, ...], taps: Mapping[int, int],
+    origins: Mapping[int, Any],
+) -> list[Window]:  # fmt: skip
+    """Windows of the axes that have taps, and of those that are left alone but for a stride."""
+    modes, strides = (
+        per_axis("mode", given["mode"], len(named)),
+        axis_strides(given.get("stride", 1), len(named)),
+    )
+    return [
+        make_window(
+            axis, shape[axis], taps.get(axis, 1), integer("origin", origins[axis]) if axis in taps else 0, mode,
+            flip=False, stride=stride,
+        )
+        for axis, mode, stride in zip(named, modes, strides, strict=True)
+        if axis in taps or stride > 1
+    ]  # fmt: skip
 
 
 def _uniform_1d(given: Arguments, shape: tuple[int, ...]) -> Described:
@@ -220,7 +249,10 @@ def _uniform_1d(given: Arguments, shape: tuple[int, ...]) -> Described:
     size = integer("size", given["size"])
     if size < 1:
         raise KernelShapeError(f"incorrect filter size: size must be at least 1, got {size!r}")
-    return named, make_windows(shape, named, [size], given["mode"], given["origin"], flip=False), False
+    windows = make_windows(
+        shape, named, [size], given["mode"], given["origin"], flip=False, stride=given.get("stride", 1)
+    )
+    return named, windows, False
 
 
 def _uniform(given: Arguments, shape: tuple[int, ...]) -> Described:
@@ -228,16 +260,9 @@ def _uniform(given: Arguments, shape: tuple[int, ...]) -> Described:
     sizes = [int(n) for n in per_axis("size", given["size"], len(named))]
     if any(n < 0 for n in sizes):
         raise ValueError(f"size must not be negative, got {given['size']!r}")
-    modes, origins = (
-        per_axis("mode", given["mode"], len(named)),
-        per_axis("origin", given["origin"], len(named)),
-    )
-    windows = [
-        make_window(axis, shape[axis], n, integer("origin", o), m, flip=False)
-        for axis, n, m, o in zip(named, sizes, modes, origins, strict=True)
-        if n > 1
-    ]
-    return named, windows, False
+    taps = {axis: n for axis, n in zip(named, sizes, strict=True) if n > 1}
+    origins = dict(zip(named, per_axis("origin", given["origin"], len(named)), strict=True))
+    return named, _smoothed_windows(given, named, shape, taps, origins), False
 
 
 def _difference(given: Arguments, shape: tuple[int, ...]) -> Described:

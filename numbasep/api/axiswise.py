@@ -62,6 +62,14 @@ def copy_input(
     return out
 
 
+def every_sample(x: Array, mask: Any, nan_policy: str, strides: Mapping[int, int]) -> tuple[Array, Any]:
+    """Every stride-th sample along some axes, and the mask of these: all that a filter of other axes has to see."""
+    mask = check_missing(nan_policy, mask, x.shape)
+    refuse_nan(x, nan_policy)
+    kept = tuple(slice(None, None, strides.get(axis, 1)) for axis in range(x.ndim))
+    return x[kept], None if mask is None else mask[kept]
+
+
 def changed(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `options` that are not the default."""
     return {name: value for name, value in options.items() if value is not defaults.get(name)}

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import OutputError, as_input, result_dtype
+from ..axes import KernelShapeError, dense_axes
 from ..backends import stand_ins
 from ..dispatch import dispatched
-from ..problem import KernelShapeError, dense_axes, make_windows
+from ..problem import make_windows
 from .bodies import filter_dense, make_options
 from .words import documented
 
@@ -39,6 +40,7 @@ def filter_bank(
     nan_policy: str = "propagate",
     mask: Any = None,
     cast: str = "truncate",
+    stride: Any = 1,
 ) -> Array:
     """Filter an array with several kernels and stack the results along a new first axis.
 
@@ -62,6 +64,7 @@ def filter_bank(
         What to compute.
     {dense_axes}
     {keywords}
+    {stride}
 
     Returns
     -------
@@ -84,9 +87,9 @@ def filter_bank(
     bank = [np.asarray(kernel) for kernel in kernels]
     if not bank:
         raise KernelShapeError("kernels must hold at least one kernel, got none")
-    named, modes, origins = dense_axes(axes, x.ndim, mode, origin)
+    named, modes, origins, strides = dense_axes(axes, x.ndim, mode, origin, stride)
     flip = operation == "convolve"
-    shapes = {_result_shape(x.shape, named, kernel, modes, origins, flip=flip) for kernel in bank}
+    shapes = {_result_shape(x.shape, named, kernel, modes, origins, strides, flip=flip) for kernel in bank}
     if len(shapes) > 1:
         raise KernelShapeError(
             f"kernels must have one shape with mode={mode!r}, got {sorted({k.shape for k in bank})}"
@@ -98,14 +101,21 @@ def filter_bank(
     options = make_options(method, rtol, workers, device, cast)
     for number, kernel in enumerate(bank):
         filter_dense(
-            source, kernel, stand_ins.part(out, number), modes, cval, origins, named, flip=flip, options=options,
-            nan_policy=nan_policy, mask=mask,
+            source, kernel, stand_ins.part(out, number), modes, cval, origins, named, stride=strides, flip=flip,
+            options=options, nan_policy=nan_policy, mask=mask,
         )  # fmt: skip
     return out
 
 
 def _result_shape(
-    shape: tuple[int, ...], axes: Sequence[int], kernel: Array, mode: Any, origin: Any, *, flip: bool
+    shape: tuple[int, ...],
+    axes: Sequence[int],
+    kernel: Array,
+    mode: Any,
+    origin: Any,
+    stride: Sequence[int],
+    *,
+    flip: bool,
 ) -> tuple[int, ...]:
     if kernel.ndim != len(axes):
         raise KernelShapeError(
@@ -114,7 +124,7 @@ def _result_shape(
     if not kernel.size:
         raise KernelShapeError(f"kernels must not be empty, got shape {kernel.shape}")
     result = list(shape)
-    for window in make_windows(shape, axes, kernel.shape, mode, origin, flip=flip):
+    for window in make_windows(shape, axes, kernel.shape, mode, origin, flip=flip, stride=stride):
         result[window.axis] = window.out_size
     return tuple(result)
 

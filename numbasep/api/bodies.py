@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from .. import execute
 from ..arrays import as_input, result_dtype
+from ..axes import KernelShapeError, integer
 from ..planner import Plan
-from ..problem import DEFAULT_OPTIONS, KernelShapeError, Options, first_tap, integer
+from ..problem import DEFAULT_OPTIONS, Options, first_tap
 from .build import Taps, as_weights, kept_dense_plan, plans, term_plan
 from .missing import check_missing, filter_missing
 
@@ -42,7 +43,8 @@ def check_cval(cval: Any, *, complex_data: bool) -> complex:
 
 def filter_dense(
     input: npt.ArrayLike, weights: npt.ArrayLike, output: Any, mode: Any, cval: Any, origin: Any, axes: Any,
-    *, flip: bool, options: Options, nan_policy: str, mask: Any, remember: Callable[[Plan], None] | None = None,
+    *, stride: Any, flip: bool, options: Options, nan_policy: str, mask: Any,
+    remember: Callable[[Plan], None] | None = None,
 ) -> Array:  # fmt: skip
     """Filter with a dense kernel: the common body of `convolve` and `correlate`.
 
@@ -57,7 +59,7 @@ def filter_dense(
     def make_plan(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], cval: complex) -> Plan:
         return kept_dense_plan(
             kernel, x.shape, input_dtype, output_dtype, axes=axes, mode=mode, cval=cval, origin=origin,
-            flip=flip, options=options,
+            flip=flip, options=options, stride=stride,
         )  # fmt: skip
 
     if nan_policy == "propagate" and mask is None:
@@ -74,7 +76,8 @@ def filter_dense(
 def filter_terms(
     input: npt.ArrayLike, terms: Sequence[Mapping[int, Taps]], output: Any, modes: Mapping[int, Any], cval: Any,
     *, options: Options, nan_policy: str, mask: Any, operation: str, divisor: float = 1.0,
-    derivative: bool = False, remember: Callable[[Plan], None] | None = None,
+    derivative: bool = False, strides: Mapping[int, int] | None = None,
+    remember: Callable[[Plan], None] | None = None,
 ) -> Array:  # fmt: skip
     """Filter with a sum of separable terms: the common body of everything that is given axis by axis.
 
@@ -90,14 +93,22 @@ def filter_terms(
         tuple((axis, taps.first, taps.weights.dtype, taps.weights.tobytes()) for axis, taps in term.items())
         for term in terms
     )
-    frozen = (written, tuple(modes.items()), x.shape, operation, divisor, options)
+    frozen = (
+        written,
+        tuple(modes.items()),
+        x.shape,
+        operation,
+        divisor,
+        options,
+        tuple((strides or {}).items()),
+    )
 
     def make_plan(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], cval: complex) -> Plan:
         return plans.get(
             (input_dtype, output_dtype, cval, frozen),
             lambda: term_plan(
                 terms, x.shape, input_dtype, output_dtype, modes=modes, cval=cval, options=options,
-                operation=operation, divisor=divisor,
+                operation=operation, divisor=divisor, strides=strides,
             ),
         )  # fmt: skip
 

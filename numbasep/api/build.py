@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import accelerator, machine
+from ..axes import KernelShapeError, axis_strides, dense_axes
 from ..factor import forms as find_forms
 from ..factor import recursion
 from ..factor.form import Form
@@ -23,16 +24,7 @@ from ..facts import KernelFacts, RecursionFacts, kernel_facts, term_facts
 from ..forks import lasting_lock
 from ..operators import Factor, Operator, Term, dense_slices, identity_factor
 from ..planner import Plan, choose
-from ..problem import (
-    KernelShapeError,
-    Options,
-    Problem,
-    UnsupportedDtypeError,
-    Window,
-    dense_axes,
-    make_problem,
-    make_windows,
-)
+from ..problem import Options, Problem, UnsupportedDtypeError, Window, make_problem, make_window, make_windows
 
 Array = npt.NDArray[Any]
 
@@ -117,6 +109,7 @@ def dense_plan(
     mode: object,
     cval: complex,
     origin: object,
+    stride: object = 1,
     flip: bool,
     options: Options,
 ) -> Plan:
@@ -127,7 +120,7 @@ def dense_plan(
             f"weights.ndim ({kernel.ndim}) must match len(axes) ({len(axes)}): "
             "one kernel axis for each filtered axis of the input"
         )
-    windows = make_windows(shape, axes, kernel.shape, mode, origin, flip=flip)
+    windows = make_windows(shape, axes, kernel.shape, mode, origin, flip=flip, stride=stride)
     kernel = kernel[(slice(None, None, -1),) * kernel.ndim] if flip else kernel
     kernel = np.ascontiguousarray(kernel)
     kernel.flags.writeable = False
@@ -168,19 +161,23 @@ def kept_dense_plan(
     origin: Any,
     flip: bool,
     options: Options,
+    stride: Any = 1,
 ) -> Plan:
     """As `dense_plan`, with `axes` as the caller wrote them; equal arguments give the plan made before."""
     content = weights.tobytes() if weights.dtype.kind in "biufc" else None
+    several = not isinstance(stride, str) and np.iterable(stride)
+    stride = tuple(stride) if several else stride
+    strides = axis_strides(stride, len(stride)) if several else axis_strides(stride, 1)[0]
     key = (
         input_dtype, output_dtype, cval, flip, content, weights.shape, weights.dtype, shape, freeze(mode),
-        freeze(origin), freeze(axes), options,
+        freeze(origin), freeze(axes), options, strides,
     )  # fmt: skip
 
     def make() -> Plan:
-        named, modes, origins = dense_axes(axes, len(shape), mode, origin)
+        named, modes, origins, along = dense_axes(axes, len(shape), mode, origin, stride)
         return dense_plan(
             weights, shape, input_dtype, output_dtype, axes=named, mode=modes, cval=cval, origin=origins,
-            flip=flip, options=options,
+            stride=along, flip=flip, options=options,
         )  # fmt: skip
 
     return plans.get(key, make)
@@ -222,12 +219,13 @@ def term_plan(
     options: Options,
     operation: str,
     divisor: float = 1.0,
+    strides: Mapping[int, int] | None = None,
 ) -> Plan:
     """Plan for a sum of separable terms, each a mapping from axes to taps; other axes are left alone.
 
-    The result is divided by `divisor` once, at the end.
+    The result is divided by `divisor` once, at the end; `strides` may name axes of which not all results are wanted.
     """
-    windows = _enclosing_windows(terms, shape, modes)
+    windows = _enclosing_windows(terms, shape, modes, strides or {})
     factors = [tuple(_place(term.get(w.axis), w) for w in windows) for term in terms]
     single = len(factors) == 1
     is_complex = any(f.taps.dtype.kind == "c" for term in factors for f in term)
@@ -244,7 +242,10 @@ def term_plan(
 
 
 def _enclosing_windows(
-    terms: Sequence[Mapping[int, Taps]], shape: Sequence[int], modes: Mapping[int, object]
+    terms: Sequence[Mapping[int, Taps]],
+    shape: Sequence[int],
+    modes: Mapping[int, object],
+    strides: Mapping[int, int],
 ) -> tuple[Window, ...]:
     windows = []
     for axis in sorted({axis for term in terms for axis in term}):
@@ -253,7 +254,9 @@ def _enclosing_windows(
         first = min([t.first for t in taps] + [0] * partial)
         last = max([t.first + t.weights.size for t in taps] + [1] * partial)
         mode = modes[axis]
-        window = make_windows(shape, [axis], [last - first], mode, 0, flip=False)[0]
+        window = make_window(
+            axis, shape[axis], last - first, 0, mode, flip=False, stride=strides.get(axis, 1)
+        )
         if mode not in ("valid", "full"):
             window = replace(window, first=first)
         windows.append(window)

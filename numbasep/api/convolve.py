@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from .. import execute
 from ..arrays import as_input
+from ..axes import KernelShapeError, axis_strides, normalize_axes, per_axis
 from ..dispatch import dispatched
 from ..planner import Plan
-from ..problem import KernelShapeError, Options, normalize_axes, per_axis
+from ..problem import Options
 from .bodies import as_taps, filter_dense, filter_terms, make_options
-from .shortcuts import shortcuts
+from .shortcuts import exactly, shortcuts
 from .words import documented
 
 Array = npt.NDArray[Any]
@@ -23,7 +24,7 @@ Array = npt.NDArray[Any]
 
 def _separable(
     input: npt.ArrayLike, kernels: Any, axes: Any, output: Any, mode: Any, cval: Any, origin: Any,
-    *, flip: bool, options: Options, nan_policy: str, mask: Any, remember: Callable[[Plan], None],
+    *, stride: Any, flip: bool, options: Options, nan_policy: str, mask: Any, remember: Callable[[Plan], None],
 ) -> Array:  # fmt: skip
     x = as_input(input)
     if isinstance(kernels, Mapping):
@@ -42,6 +43,7 @@ def _separable(
         )
     modes = dict(zip(named, per_axis("mode", mode, len(named)), strict=True))
     origins = per_axis("origin", origin, len(named))
+    strides = dict(zip(named, axis_strides(stride, len(named)), strict=True))
     term = {
         axis: as_taps(taps, f"kernels[{j}]", origins[j], modes[axis], flip=flip)
         for j, (axis, taps) in enumerate(zip(named, kernels, strict=True))
@@ -49,7 +51,7 @@ def _separable(
     operation = "separable_convolve" if flip else "separable_correlate"
     return filter_terms(
         x, [term], output, modes, cval, options=options, nan_policy=nan_policy, mask=mask, operation=operation,
-        remember=remember,
+        strides=strides, remember=remember,
     )  # fmt: skip
 
 
@@ -71,6 +73,7 @@ def convolve(
     nan_policy: str = "propagate",
     mask: Any = None,
     cast: str = "truncate",
+    stride: Any = 1,
 ) -> Array:
     """Convolve an array with a kernel, by the cheapest route that gives the same answer.
 
@@ -85,6 +88,7 @@ def convolve(
     {shared}
     {dense_axes}
     {keywords}
+    {stride}
 
     Returns
     -------
@@ -118,14 +122,27 @@ def convolve(
     >>> numbasep.convolve(image, [[1, 0, -1], [2, 0, -2], [1, 0, -1]])[2]
     array([4., 8., 8., 8., 4.])
     """
-    arguments = ("convolve", mode, cval, origin, axes, method, rtol, workers, device, nan_policy, cast)
+    arguments = (
+        "convolve",
+        mode,
+        cval,
+        origin,
+        axes,
+        method,
+        rtol,
+        workers,
+        device,
+        nan_policy,
+        cast,
+        exactly(stride),
+    )
     key = shortcuts.key(arguments, input, output, mask, weights)
     if (plan := shortcuts.find(key)) is not None:
         return execute.filter_array(plan, np.asarray(input), output)
     options = make_options(method, rtol, workers, device, cast)
     return filter_dense(
-        input, weights, output, mode, cval, origin, axes, flip=True, options=options, nan_policy=nan_policy,
-        mask=mask, remember=functools.partial(shortcuts.keep, key),
+        input, weights, output, mode, cval, origin, axes, stride=stride, flip=True, options=options,
+        nan_policy=nan_policy, mask=mask, remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
@@ -147,6 +164,7 @@ def correlate(
     nan_policy: str = "propagate",
     mask: Any = None,
     cast: str = "truncate",
+    stride: Any = 1,
 ) -> Array:
     """Correlate an array with a kernel, by the cheapest route that gives the same answer.
 
@@ -161,6 +179,7 @@ def correlate(
     {shared}
     {dense_axes}
     {keywords}
+    {stride}
 
     Returns
     -------
@@ -182,14 +201,27 @@ def correlate(
     >>> numbasep.correlate(np.array([0, 0, 1, 0, 0]), np.array([1, 2, 3]))
     array([0, 3, 2, 1, 0])
     """
-    arguments = ("correlate", mode, cval, origin, axes, method, rtol, workers, device, nan_policy, cast)
+    arguments = (
+        "correlate",
+        mode,
+        cval,
+        origin,
+        axes,
+        method,
+        rtol,
+        workers,
+        device,
+        nan_policy,
+        cast,
+        exactly(stride),
+    )
     key = shortcuts.key(arguments, input, output, mask, weights)
     if (plan := shortcuts.find(key)) is not None:
         return execute.filter_array(plan, np.asarray(input), output)
     options = make_options(method, rtol, workers, device, cast)
     return filter_dense(
-        input, weights, output, mode, cval, origin, axes, flip=False, options=options, nan_policy=nan_policy,
-        mask=mask, remember=functools.partial(shortcuts.keep, key),
+        input, weights, output, mode, cval, origin, axes, stride=stride, flip=False, options=options,
+        nan_policy=nan_policy, mask=mask, remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
@@ -211,6 +243,7 @@ def separable_convolve(
     nan_policy: str = "propagate",
     mask: Any = None,
     cast: str = "truncate",
+    stride: Any = 1,
 ) -> Array:
     """Convolve an array along several axes with one 1-D kernel each, in one pass over memory.
 
@@ -227,6 +260,7 @@ def separable_convolve(
         Filtered axes, in the order of `kernels`, `mode` and `origin`.  Default: all, or the keys of `kernels`.
     {shared}
     {keywords}
+    {stride}
 
     Returns
     -------
@@ -261,14 +295,15 @@ def separable_convolve(
         device,
         nan_policy,
         cast,
+        exactly(stride),
     )
     key = shortcuts.key(arguments, input, output, mask, kernels)
     if (plan := shortcuts.find(key)) is not None:
         return execute.filter_array(plan, np.asarray(input), output)
     options = make_options(method, rtol, workers, device, cast)
     return _separable(
-        input, kernels, axes, output, mode, cval, origin, flip=True, options=options, nan_policy=nan_policy,
-        mask=mask, remember=functools.partial(shortcuts.keep, key),
+        input, kernels, axes, output, mode, cval, origin, stride=stride, flip=True, options=options,
+        nan_policy=nan_policy, mask=mask, remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
@@ -290,6 +325,7 @@ def separable_correlate(
     nan_policy: str = "propagate",
     mask: Any = None,
     cast: str = "truncate",
+    stride: Any = 1,
 ) -> Array:
     """Correlate an array along several axes with one 1-D kernel each, in one pass over memory.
 
@@ -305,6 +341,7 @@ def separable_correlate(
         Filtered axes, in the order of `kernels`, `mode` and `origin`.  Default: all, or the keys of `kernels`.
     {shared}
     {keywords}
+    {stride}
 
     Returns
     -------
@@ -336,12 +373,13 @@ def separable_correlate(
         device,
         nan_policy,
         cast,
+        exactly(stride),
     )
     key = shortcuts.key(arguments, input, output, mask, kernels)
     if (plan := shortcuts.find(key)) is not None:
         return execute.filter_array(plan, np.asarray(input), output)
     options = make_options(method, rtol, workers, device, cast)
     return _separable(
-        input, kernels, axes, output, mode, cval, origin, flip=False, options=options, nan_policy=nan_policy,
-        mask=mask, remember=functools.partial(shortcuts.keep, key),
+        input, kernels, axes, output, mode, cval, origin, stride=stride, flip=False, options=options,
+        nan_policy=nan_policy, mask=mask, remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip

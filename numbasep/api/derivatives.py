@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from .. import execute
 from ..arrays import as_input
+from ..axes import integer, normalize_axes, per_axis
 from ..dispatch import dispatched
-from ..problem import integer, normalize_axes, per_axis
 from .axiswise import axis_sum, by_axis, centred, copy_input
 from .bodies import filter_terms, make_options
 from .shortcuts import shortcuts

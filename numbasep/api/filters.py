@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from .. import execute
 from ..arrays import as_input
+from ..axes import KernelShapeError, axis_strides, integer, normalize_axes, per_axis
 from ..dispatch import dispatched
-from ..problem import KernelShapeError, first_tap, integer, normalize_axes, per_axis
-from .axiswise import by_axis, copy_input, first_in_window
+from ..problem import first_tap
+from .axiswise import by_axis, copy_input, every_sample, first_in_window
 from .bodies import as_taps, filter_terms, make_options
 from .build import Taps
-from .shortcuts import shortcuts
+from .shortcuts import exactly, shortcuts
 from .words import documented
 
 Array = npt.NDArray[Any]
@@ -29,10 +30,10 @@ Array = npt.NDArray[Any]
 
 def _filter_line(
     input: npt.ArrayLike, weights: npt.ArrayLike, axis: int, output: Any, mode: Any, cval: Any, origin: Any,
-    *, flip: bool, shared: tuple[Any, ...], nan_policy: str, mask: Any,
+    *, flip: bool, shared: tuple[Any, ...], nan_policy: str, mask: Any, stride: Any,
 ) -> Array:  # fmt: skip
     operation = "convolve1d" if flip else "correlate1d"
-    arguments = (operation, axis, mode, cval, origin, *shared, nan_policy)
+    arguments = (operation, axis, mode, cval, origin, *shared, nan_policy, exactly(stride))
     key = shortcuts.key(arguments, input, output, mask, weights)
     if (plan := shortcuts.find(key)) is not None:
         return execute.filter_array(plan, np.asarray(input), output)
@@ -41,7 +42,8 @@ def _filter_line(
     taps = as_taps(weights, "weights", origin, mode, flip=flip)
     return filter_terms(
         x, [{axis: taps}], output, {axis: mode}, cval, options=make_options(*shared), nan_policy=nan_policy,
-        mask=mask, operation=operation, remember=functools.partial(shortcuts.keep, key),
+        mask=mask, operation=operation, strides={axis: axis_strides(stride, 1)[0]},
+        remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
@@ -63,6 +65,7 @@ def correlate1d(
     nan_policy: str = "propagate",
     mask: Any = None,
     cast: str = "truncate",
+    stride: Any = 1,
 ) -> Array:
     """Correlate along one axis: ``out[i] = sum_j conj(weights[j]) * input[i + j - size // 2 - origin]``.
 
@@ -80,6 +83,7 @@ def correlate1d(
     origin : int, optional
         Shift of the centre: positive values move the result to higher positions.
     {keywords}
+    {stride_1d}
 
     Returns
     -------
@@ -97,6 +101,7 @@ def correlate1d(
     return _filter_line(
         input, weights, axis, output, mode, cval, origin, flip=False,
         shared=(method, rtol, workers, device, cast), nan_policy=nan_policy, mask=mask,
+        stride=stride,
     )  # fmt: skip
 
 
@@ -118,6 +123,7 @@ def convolve1d(
     nan_policy: str = "propagate",
     mask: Any = None,
     cast: str = "truncate",
+    stride: Any = 1,
 ) -> Array:
     """Convolve along one axis: ``out[i] = sum_j weights[j] * input[i - j + size // 2 + origin]``.
 
@@ -135,6 +141,7 @@ def convolve1d(
     origin : int, optional
         Shift of the centre: positive values move the result to lower positions.
     {keywords}
+    {stride_1d}
 
     Returns
     -------
@@ -152,6 +159,7 @@ def convolve1d(
     return _filter_line(
         input, weights, axis, output, mode, cval, origin, flip=True,
         shared=(method, rtol, workers, device, cast), nan_policy=nan_policy, mask=mask,
+        stride=stride,
     )  # fmt: skip
 
 
@@ -187,6 +195,7 @@ def uniform_filter1d(
     nan_policy: str = "propagate",
     mask: Any = None,
     cast: str = "truncate",
+    stride: Any = 1,
 ) -> Array:
     """Average over a window along one axis.
 
@@ -204,6 +213,7 @@ def uniform_filter1d(
     origin : int, optional
         Shift of the window, as `correlate1d`.
     {keywords}
+    {stride_1d}
 
     Returns
     -------
@@ -225,7 +235,7 @@ def uniform_filter1d(
     array([4, 3, 4, 1, 4, 6, 6, 3])
     """
     shared = (method, rtol, workers, device, cast)
-    arguments = ("uniform_filter1d", size, axis, mode, cval, origin, *shared, nan_policy)
+    arguments = ("uniform_filter1d", size, axis, mode, cval, origin, *shared, nan_policy, exactly(stride))
     key = shortcuts.key(arguments, input, output, mask)
     if (plan := shortcuts.find(key)) is not None:
         return execute.filter_array(plan, np.asarray(input), output)
@@ -237,6 +247,7 @@ def uniform_filter1d(
     return filter_terms(
         x, [{axis: _box(length, origin, mode)}], output, {axis: mode}, cval, nan_policy=nan_policy, mask=mask,
         options=make_options(*shared), operation="uniform_filter1d", divisor=float(length),
+        strides={axis: axis_strides(stride, 1)[0]},
         remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
@@ -259,6 +270,7 @@ def uniform_filter(
     nan_policy: str = "propagate",
     mask: Any = None,
     cast: str = "truncate",
+    stride: Any = 1,
 ) -> Array:
     """Average over a box.
 
@@ -276,6 +288,7 @@ def uniform_filter(
         Shift of the box along each filtered axis, as `correlate`.
     {axes}
     {keywords}
+    {stride}
 
     Returns
     -------
@@ -297,7 +310,7 @@ def uniform_filter(
     array([0.33333333, 1.        , 2.        , 2.66666667])
     """
     shared = (method, rtol, workers, device, cast)
-    arguments = ("uniform_filter", size, mode, cval, origin, axes, *shared, nan_policy)
+    arguments = ("uniform_filter", size, mode, cval, origin, axes, *shared, nan_policy, exactly(stride))
     key = shortcuts.key(arguments, input, output, mask)
     if (plan := shortcuts.find(key)) is not None:
         return execute.filter_array(plan, np.asarray(input), output)
@@ -312,12 +325,17 @@ def uniform_filter(
     if any(n < 0 for n in sizes.values()):
         raise ValueError(f"size must not be negative, got {size!r}")
     options = make_options(method, rtol, workers, device, cast)
+    strides = by_axis(named, axis_strides(stride, len(named)))
+    thinned = {a: n for a, n in strides.items() if n > 1 and a not in filtered}
+    if thinned:
+        x, mask = every_sample(x, mask, nan_policy, thinned)
+        key = None  # the plan is one for fewer samples than the input has
     if not filtered:
         return copy_input(x, output, options.cast, nan_policy, mask)
     return filter_terms(
         x, [{a: _box(sizes[a], origins[a], modes[a]) for a in filtered}], output,
         {a: modes[a] for a in filtered}, cval, options=options, nan_policy=nan_policy, mask=mask,
-        operation="uniform_filter",
+        operation="uniform_filter", strides={a: strides[a] for a in filtered},
         divisor=float(math.prod(sizes[a] for a in filtered)),
         remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from .. import execute
 from ..arrays import as_input, result_dtype
+from ..axes import axis_strides, integer, normalize_axes, per_axis
 from ..dispatch import dispatched
 from ..planner import Plan
-from ..problem import Options, compute_type, integer, normalize_axes, per_axis
-from .axiswise import Term, by_axis, centred, copy_input
+from ..problem import Options, compute_type
+from .axiswise import Term, by_axis, centred, copy_input, every_sample
 from .bodies import filter_terms, make_options
-from .shortcuts import shortcuts
+from .shortcuts import exactly, shortcuts
 from .words import documented
 
 Array = npt.NDArray[Any]
@@ -176,12 +177,13 @@ def output_type(output: Any, x: Array) -> np.dtype[Any]:
 
 def filter_gaussian(
     x: Array, terms: list[Term], axes: Sequence[GaussianAxis], output: Any, cval: Any, *, options: Options,
-    nan_policy: str, mask: Any, operation: str, derivative: bool, remember: Callable[[Plan], None] | None = None,
+    nan_policy: str, mask: Any, operation: str, derivative: bool, strides: Mapping[int, int] | None = None,
+    remember: Callable[[Plan], None] | None = None,
 ) -> Array:  # fmt: skip
     """Terms of Gaussians, or with `derivative` of their derivatives, in one pass."""
     return filter_terms(
         x, terms, output, {a.axis: a.mode for a in axes}, cval, options=options, nan_policy=nan_policy,
-        mask=mask, operation=operation, derivative=derivative, remember=remember,
+        mask=mask, operation=operation, derivative=derivative, strides=strides, remember=remember,
     )  # fmt: skip
 
 
@@ -206,6 +208,7 @@ def gaussian_filter1d(
     mask: Any = None,
     cast: str = "truncate",
     spacing: Any = None,
+    stride: Any = 1,
 ) -> Array:
     """Smooth with a Gaussian along one axis, or take a derivative of the smoothed array.
 
@@ -228,6 +231,7 @@ def gaussian_filter1d(
         Taps on either side of the centre.  Default: ``int(truncate * sigma + 0.5)``.
     {keywords}
     {spacing}
+    {stride_1d}
 
     Returns
     -------
@@ -255,6 +259,7 @@ def gaussian_filter1d(
         spacing,
         *shared,
         nan_policy,
+        exactly(stride),
     )
     key = shortcuts.key(arguments, input, output, mask)
     if (plan := shortcuts.find(key)) is not None:
@@ -266,12 +271,15 @@ def gaussian_filter1d(
     options = make_options(*shared)
     if not axes and degree:
         raise ValueError(f"sigma must be positive for a derivative, got sigma={sigma!r} with order={order!r}")
+    strides = by_axis(named, axis_strides(stride, 1))
     if not axes:
+        x, mask = every_sample(x, mask, nan_policy, strides)
         return copy_input(x, output, options.cast, nan_policy, mask)
     term = gaussian_term(axes, {named[0]: degree}, x.dtype, output_type(output, x), cast)
     return filter_gaussian(
         x, [term], axes, output, cval, options=options, nan_policy=nan_policy, mask=mask,
-        operation="gaussian_filter1d", derivative=degree > 0, remember=functools.partial(shortcuts.keep, key),
+        operation="gaussian_filter1d", derivative=degree > 0, strides=strides,
+        remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip
 
 
@@ -296,6 +304,7 @@ def gaussian_filter(
     mask: Any = None,
     cast: str = "truncate",
     spacing: Any = None,
+    stride: Any = 1,
 ) -> Array:
     """Smooth with a Gaussian, or take derivatives of the smoothed array.
 
@@ -317,6 +326,7 @@ def gaussian_filter(
     {axes}
     {keywords}
     {spacing}
+    {stride}
 
     Returns
     -------
@@ -350,6 +360,7 @@ def gaussian_filter(
         spacing,
         *shared,
         nan_policy,
+        exactly(stride),
     )
     key = shortcuts.key(arguments, input, output, mask)
     if (plan := shortcuts.find(key)) is not None:
@@ -359,11 +370,17 @@ def gaussian_filter(
     orders = by_axis(named, derivative_orders(order, len(named)))
     filtered = gaussian_axes(named, sigma, mode, truncate, radius, spacing)
     options = make_options(*shared)
+    strides = by_axis(named, axis_strides(stride, len(named)))
+    smoothed = {a.axis for a in filtered}
+    thinned = {a: n for a, n in strides.items() if n > 1 and a not in smoothed}
+    if thinned:
+        x, mask = every_sample(x, mask, nan_policy, thinned)
+        key = None  # the plan is one for fewer samples than the input has
     if not filtered:
         return copy_input(x, output, options.cast, nan_policy, mask)
     term = gaussian_term(filtered, orders, x.dtype, output_type(output, x), cast)
     return filter_gaussian(
         x, [term], filtered, output, cval, options=options, nan_policy=nan_policy, mask=mask,
         operation="gaussian_filter", derivative=any(orders[a.axis] for a in filtered),
-        remember=functools.partial(shortcuts.keep, key),
+        strides={a: strides[a] for a in smoothed}, remember=functools.partial(shortcuts.keep, key),
     )  # fmt: skip

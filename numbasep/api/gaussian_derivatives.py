@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from .. import execute
 from ..arrays import as_input
+from ..axes import KernelShapeError, normalize_axes
 from ..dispatch import dispatched
-from ..problem import KernelShapeError, normalize_axes
 from .axiswise import copy_input
 from .bodies import check_cval, make_options
 from .gaussian import GaussianAxis, filter_gaussian, gaussian_axes, gaussian_term, output_type

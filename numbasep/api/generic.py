@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import as_input, make_output, result_dtype
+from ..axes import normalize_axes, per_axis
 from ..dispatch import dispatched
-from ..problem import normalize_axes, per_axis
 from .axiswise import changed, copy_input
 from .bodies import check_cval, make_options
 from .words import documented

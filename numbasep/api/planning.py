@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import result_dtype
+from ..axes import integer
 from ..planner import Plan
-from ..problem import check_dtype, integer
+from ..problem import check_dtype
 from .bodies import check_cval, make_options
 from .build import kept_dense_plan
 
@@ -37,6 +38,7 @@ def plan(
     device: str | None = None,
     cast: str = "truncate",
     effort: str = "estimate",
+    stride: Any = 1,
 ) -> Plan:
     """Decide how to filter arrays of one shape and type with a kernel; explain it, run it.
 
@@ -59,6 +61,9 @@ def plan(
     effort : {"estimate", "measure"}, optional
         "estimate" chooses by predicted time, the same for every call; "measure" times the most promising
         routes on random data of this shape and takes the fastest.
+    stride : int or sequence of int, optional
+        Distance of the results that are computed, as in `convolve`; times, operations and bytes are those of what is
+        left to do.
 
     Returns
     -------
@@ -97,7 +102,7 @@ def plan(
     made = kept_dense_plan(
         kernel, sizes, input_dtype, output_dtype, axes=axes, mode=mode,
         cval=check_cval(cval, complex_data=is_complex), origin=origin, flip=operation == "convolve",
-        options=make_options(method, rtol, workers, device, cast),
+        options=make_options(method, rtol, workers, device, cast), stride=stride,
     )  # fmt: skip
     if effort == "measure":
         from ..measure import fastest

@@ -13,6 +13,13 @@ PLAIN = frozenset({str, type(None), int, float, complex, tuple, np.int64, np.flo
 """Types of arguments that calls are known by: of others, some equal a number (True == 1) but are not allowed for it."""
 
 
+def exactly(stride: Any) -> Any:
+    """`stride` as an argument that calls are known by, if it is one or several integers; True equals 1, and is none."""
+    if type(stride) is int:
+        return stride
+    return stride if type(stride) is tuple and all(type(one) is int for one in stride) else Ellipsis
+
+
 class Shortcuts:
     """Plans by the arguments of a call: a repeated call skips everything but running."""
 

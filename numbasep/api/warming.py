@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import notice
+from ..axes import integer
 from ..passes import MOST_WRITTEN_OUT
-from ..problem import check_dtype, integer
+from ..problem import check_dtype
 from . import convolve, filters, gaussian, gaussian_derivatives
 
 Array = npt.NDArray[Any]

@@ -55,6 +55,12 @@ KEYWORDS = """method : {"auto", "direct", "separable", "structured", "fft"}, opt
         a warning: pass it as ``mask=x.mask``.
     cast : {"truncate", "saturate"}, optional
         How results become integers: C's cast, as SciPy, or round half to even and clip, as OpenCV."""
+STRIDE = """stride : int or sequence of int, optional
+        Distance of the results along the filtered axes, once or for each of them in the order of `axes`: what is
+        returned is every `stride`-th result, ``[::stride]``, and only that is computed."""
+STRIDE_1D = """stride : int, optional
+        Distance of the results along the axis: what is returned is every `stride`-th result, ``[::stride]``, and only
+        that is computed."""
 SHARED = """output : ndarray or dtype, optional
         Array of the result's shape to write to (it may be `input` itself), or the type of a new one.
         Default: the type of `input`, complex if the input or the kernel is.  Where arrays are large, one that
@@ -73,7 +79,7 @@ SHARED = """output : ndarray or dtype, optional
         Shift of the kernel's centre, in `scipy.ndimage`'s sense, once or for each filtered axis."""
 PARAGRAPHS = {
     "output": OUTPUT, "mode": MODE, "modes": MODES, "cval": CVAL, "axes": AXES, "dense_axes": DENSE_AXES,
-    "spacing": SPACING,
+    "spacing": SPACING, "stride": STRIDE, "stride_1d": STRIDE_1D,
     "keywords": KEYWORDS, "raises": RAISES, "shared": SHARED,
 }  # fmt: skip
 

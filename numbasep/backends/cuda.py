@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import make_output, on_gpu
+from ..axes import is_strided
 from ..kernels.cuda_words import SIMULATED
 from ..planner import Plan
+from ..routes_cuda import NO_STRIDES
 from . import cuda_driver, stand_ins
 from .cuda_arrays import DeviceArray, Library, describe, library_of
 from .cuda_elementwise import device_of, generic
@@ -50,6 +52,8 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
     """
     if "." in name and name not in CHANNELS:
         raise ValueError(f"{name} runs on the CPU only: pass it a NumPy array, without device='cuda'")
+    if is_strided(arguments.get("stride", 1)):
+        raise ValueError(f"stride={arguments['stride']!r} with arrays on the GPU: {NO_STRIDES}")
     _require()
     function = _undispatched(name)
     if name in CHANNELS:

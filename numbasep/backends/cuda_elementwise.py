@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import result_dtype
+from ..axes import normalize_axes, per_axis
 from ..kernels.cuda_elementwise import PER_THREAD, WARPS, ElementwiseVariant
 from ..kernels.cuda_words import LANES, SIMULATED
-from ..problem import normalize_axes, per_axis
 from . import cuda_driver
 from .cuda_arrays import describe, library_of
 from .cuda_launches import INPUT, OUTPUT, Launch, Program, Slot

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from numbasep import forks
 from numbasep.backends import threads
+from numbasep.backends.layout import restrict
 from numbasep.boundary import OUTSIDE, Boundary, index_map
 from numbasep.casting import store
 from numbasep.overlap import BATCH_POINTS, Tiling, tiling
@@ -106,13 +107,14 @@ def _run_threads(workers: int, task: Any, items: Iterator[Any]) -> None:
 class _Work:
     """What all tiles of a call share, its axes in the memory order of the input."""
 
-    __slots__ = ("axes", "compute", "lengths", "order", "problem", "spectra", "tiling", "windows")
+    __slots__ = ("axes", "compute", "lengths", "order", "problem", "spectra", "strides", "tiling", "windows")
 
     def __init__(self, problem: Problem, tiles: Tiling, order: tuple[int, ...], weights: Array) -> None:
         self.problem, self.tiling, self.order = problem, tiles, order
         where = {window.axis: i for i, window in enumerate(problem.windows)}
         kept = [axis for axis in order if axis in where]
         self.windows = tuple(problem.windows[where[axis]] if axis in where else None for axis in order)
+        self.strides = tuple(1 if window is None else window.step for window in self.windows)
         self.axes = tuple(position for position, axis in enumerate(order) if axis in where)
         self.lengths = tuple(tiles.lengths[where[axis]] for axis in kept)
         self.compute = np.dtype(
@@ -130,7 +132,9 @@ def _filter_tile(work: _Work, source: Array, target: Array, tile: tuple[int, ...
     starts, stops = _extent(work, target.shape, tile)
     block = _gather(work, source, starts, stops)
     region = target[tuple(slice(a, b) for a, b in zip(starts, stops, strict=True))]
-    kept = tuple(slice(0, b - a) for a, b in zip(starts, stops, strict=True))
+    kept = tuple(
+        slice(0, (b - a) * step, step) for a, b, step in zip(starts, stops, work.strides, strict=True)
+    )
     if work.compute.kind == "c":
         spectrum = scipy.fft.fftn(block, axes=work.axes)
         spectrum *= work.spectra[0]
@@ -194,7 +198,8 @@ class _Reach:
 @functools.lru_cache(maxsize=1024)
 def _reach(window: Window, start: int, stop: int) -> _Reach:
     """What the outputs [start, stop) see along a filtered axis."""
-    first, count = start + window.first, stop - start + window.taps - 1
+    part = restrict(window, start, stop)
+    first, count = part.first, part.reach
     low, high = max(first, 0), min(first + count, window.size)
     if window.boundary is Boundary.CONSTANT or (low == first and high == first + count):
         low, high = min(low, window.size), max(high, low)
@@ -222,7 +227,7 @@ def _gather(work: _Work, source: Array, starts: tuple[int, ...], stops: tuple[in
         else:
             reaches.append(_reach(window, start, stop))
             shape.append(next(lengths))
-            covered.append(slice(0, stop - start + window.taps - 1))
+            covered.append(slice(0, restrict(window, start, stop).reach))
     seen = source[tuple(reach.source for reach in reaches)]
     for position, reach in enumerate(reaches):
         if reach.picks is not None:

@@ -124,15 +124,17 @@ def outer_table(axis: Axis) -> OuterAxis:
         return OuterAxis((np.arange(axis.size_in, dtype=np.int64) * axis.stride_in)[:, None], out)
     positions = [
         source_index(i, axis.size_in, int(window.boundary))
-        for i in range(window.first, window.first + axis.size_out + window.taps - 1)
+        for i in range(window.first, window.first + window.reach)
     ]
     offsets = np.array([OUTSIDE_PLANE if p == OUTSIDE else p * axis.stride_in for p in positions], np.int64)
-    return OuterAxis(np.lib.stride_tricks.sliding_window_view(offsets, window.taps).copy(), out)
+    return OuterAxis(
+        np.lib.stride_tricks.sliding_window_view(offsets, window.taps)[:: window.step].copy(), out
+    )
 
 
 def restrict(window: Window, start: int, stop: int) -> Window:
     """The same window for output positions [start, stop) only."""
-    return replace(window, first=window.first + start, out_size=stop - start)
+    return replace(window, first=window.first + start * window.step, out_size=stop - start)
 
 
 def plain_window(axis: Axis) -> Window:

@@ -1,4 +1,7 @@
-"""Recursive filters on the CPU: one pass over a contiguous array for each filtered axis."""
+"""Recursive filters on the CPU: one pass over a contiguous array for each filtered axis.
+
+A recursion takes all positions; of a strided axis, those that are not asked for are dropped before the next pass.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +43,10 @@ def correlate(recursions: Sequence[Recursion], problem: Problem, x: Array, out: 
         Of the problem's shapes, of any layout and byte order.
     """
     compute = problem.real_dtype
-    shapes = [x.shape]
+    shapes, shape = [x.shape], x.shape
     for window in problem.windows:
-        shapes.append((*shapes[-1][: window.axis], window.out_size, *shapes[-1][window.axis + 1 :]))
+        shapes.append((*shape[: window.axis], _positions(window), *shape[window.axis + 1 :]))
+        shape = (*shape[: window.axis], window.out_size, *shape[window.axis + 1 :])
     largest = max(math.prod(shape) for shape in shapes) * compute.itemsize
     plain = out.flags.c_contiguous and out.dtype == compute and out.flags.aligned
     source = np.ascontiguousarray(x, compute)
@@ -50,7 +54,7 @@ def correlate(recursions: Sequence[Recursion], problem: Problem, x: Array, out: 
     with contextlib.ExitStack() as stack:
         spare: list[Array] = []
         for i, (window, recursion) in enumerate(zip(problem.windows, recursions, strict=True)):
-            if i == len(problem.windows) - 1 and plain:
+            if i == len(problem.windows) - 1 and plain and window.step == 1:
                 target = out
             else:
                 if len(spare) < 2:
@@ -60,8 +64,16 @@ def correlate(recursions: Sequence[Recursion], problem: Problem, x: Array, out: 
             _filter_axis(recursion, window, outside, source, target, problem.workers)
             outside *= recursion.gain
             source = target
+            if window.step > 1:
+                kept = (slice(None),) * window.axis + (slice(None, None, window.step),)
+                source = np.ascontiguousarray(target[kept])
         if source is not out:
             store(source, out, problem.cast)
+
+
+def _positions(window: Window) -> int:
+    """Positions that a line is filtered at: from the first output to the last."""
+    return (window.out_size - 1) * window.step + 1
 
 
 def _filter_axis(
@@ -77,14 +89,14 @@ def _filter_axis(
     count = min(threads.thread_count(workers), tasks) if y.size >= PARALLEL_ELEMENTS else 1
     geometry = np.zeros(kernels.GEOMETRY, np.int64)
     for name, value in {
-        kernels.OUTER: outer, kernels.SIZE: window.size, kernels.INNER: inner, kernels.OUT: window.out_size,
+        kernels.OUTER: outer, kernels.SIZE: window.size, kernels.INNER: inner, kernels.OUT: _positions(window),
         kernels.MARGIN: recursion.margin, kernels.LOW: lines.low, kernels.HIGH: lines.high,
         kernels.SIDE: side,
     }.items():  # fmt: skip
         geometry[name] = value
-    numbers = lanes * (lines.positions.size + window.out_size + 1) * max(side, 1)
+    numbers = lanes * (lines.positions.size + _positions(window) + 1) * max(side, 1)
     starts = np.zeros((count, 2, lanes), np.int64)
-    batch = count * max(1, BATCH_ELEMENTS // (lanes * window.out_size))
+    batch = count * max(1, BATCH_ELEMENTS // (lanes * _positions(window)))
     with threads.borrow(count * numbers * x.itemsize) as buffer:
         work = buffer[: count * numbers * x.itemsize].view(x.dtype).reshape(count, numbers)
         arguments = (
@@ -114,7 +126,7 @@ class _Lines:
 @functools.lru_cache(maxsize=64)
 def _prepare(window: Window, margin: int) -> _Lines:
     centre = window.first + window.taps // 2  # input position under output 0
-    first, count = centre - margin, window.out_size + 2 * margin
+    first, count = centre - margin, _positions(window) + 2 * margin
     positions = np.array(index_map(first, count, window.size, window.boundary), np.int64)
     positions[positions == OUTSIDE] = -1
     low = min(max(-first, 0), count)

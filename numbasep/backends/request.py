@@ -64,6 +64,11 @@ class PassRequest:
     """Whether the output is an intermediate that the next pass reads."""
 
     @property
+    def strided(self) -> bool:
+        """Whether rows or columns are left out."""
+        return plain_window(self.planes.rows).step > 1 or plain_window(self.planes.columns).step > 1
+
+    @property
     def elements(self) -> int:
         """Of the output."""
         return self.count * self.planes.rows.size_out * self.planes.columns.size_out * self.planes.inner
@@ -80,7 +85,8 @@ class PassRequest:
         )  # fmt: skip
         regular = columns.stride_in == self.planes.inner
         regular = regular and not vertical_sums_pay(row_bytes, VECTOR_BYTES, few=few)
-        return self.program.dense and self.views == AS_STORED and (regular or VECTOR_BYTES == 64)
+        fitting = self.program.dense and self.views == AS_STORED and not self.strided
+        return fitting and (regular or VECTOR_BYTES == 64)
 
     @cached_property
     def executed(self) -> Program:
@@ -99,7 +105,8 @@ class PassRequest:
     def boxed(self) -> bool:
         """Whether equal taps are summed as boxes (`kernels.boxes`)."""
         numbers = self.planes.rows.size_out * self.planes.columns.size_out * self.planes.inner
-        return self.program.boxes and pays_as_boxes(plain_window(self.planes.rows).taps, numbers)
+        pays = pays_as_boxes(plain_window(self.planes.rows).taps, numbers)
+        return self.program.boxes and pays and not self.strided
 
     @property
     def written_out(self) -> int:
@@ -134,8 +141,10 @@ class PassRequest:
 
     @cached_property
     def work(self) -> int:
-        """Element operations of a column."""
-        return self.planes.inner * (self.program.operations + 4)
+        """Element operations of a column: separable terms sum rows at all columns, also those that are left out."""
+        program, left_out = self.program, plain_window(self.planes.columns).step - 1
+        further = program.weights.size * left_out if left_out and program.separable else 0
+        return self.planes.inner * (program.operations + further + 4)
 
     @cached_property
     def missing(self) -> bool:
@@ -239,6 +248,7 @@ def sizes(planes: Planes) -> dict[int, int]:
         g.COLUMNS_IN: columns.size_in, g.COLUMNS_OUT: columns.size_out, g.COLUMN_FIRST: column_window.first,
         g.COLUMN_TAPS: column_window.taps, g.COLUMN_BOUNDARY: int(column_window.boundary),
         g.COLUMN_STRIDE_IN: columns.stride_in, g.COLUMN_STRIDE_OUT: columns.stride_out, g.INNER: planes.inner,
+        g.ROW_STEP: row_window.step, g.COLUMN_STEP: column_window.step,
     }  # fmt: skip
 
 

@@ -14,11 +14,13 @@ from ..boundary import Boundary, source_index
 from ..kernels import geometry as g
 from ..kernels import separable as kernels
 from ..kernels.horizontal import LINE_ROWS, LINE_VECTORS
+from ..kernels.phases import MOST_SHUFFLED
 from ..kernels.simd import FUSES, STEP_ROWS, VECTOR_BYTES
 from ..kernels.valid import BOTH, PRESENCE, VALUES, view_twin
 from ..kernels.vertical import ROWS, VECTORS
 from ..passes import LEAST_ROW_BYTES, MOST_WAYS, buffer_columns, rows_in_a_set
 from .layout import Planes, plain_window
+from .phases import Phases, by_phase, phases_of
 from .planes import PlanePass
 from .program import Program
 from .request import FETCH_BYTES, PassRequest, divide, finish
@@ -33,51 +35,84 @@ def prepare_separable(p: PassRequest) -> PlanePass:
     """A pass of `kernels.separable`."""
     down, along, inner = p.planes.rows, p.planes.columns, p.planes.inner
     taps_down, window = plain_window(down).taps, plain_window(along)
+    by_rows, by_columns = phases_of(plain_window(down)), phases_of(window)
     rows = _find_rows(p)
     program, item = _buffered(p.program, taps_down), p.compute.itemsize
-    lanes, n_terms = VECTOR_BYTES // item, len(program.terms)
+    lanes, n_terms, split = VECTOR_BYTES // item, len(program.terms), window.step > 1
     constants = (p.constants if rows.packed else _seen(p.constants, p.views)).astype(p.compute)
-    window_rows = p.window_rows(ROWS)
-    parts = divide(p, window_rows * (item if rows.packed else p.storage_in.dtype.itemsize), ROWS)
+    window_rows, table_rows = by_rows.reach(ROWS) * p.sources, by_rows.count * by_rows.entries(ROWS)
+    kept = window_rows * (item if rows.packed else p.storage_in.dtype.itemsize)
+    parts = divide(p, kept * window.step, ROWS)
     buffer_taps = window.taps if p.program.separable else 1
-    segment = _segment(parts.tile, buffer_taps, inner, n_terms, item)
+    segment = _segment(parts.tile, buffer_taps, inner, n_terms, item, window.step)
     block = max(LINE_VECTORS, VECTORS) * lanes
-
-    def pitch(numbers: int, blocks: int) -> int:
-        return skew(round_up(numbers + blocks * block, lanes), lanes)
-
-    sums_stride = pitch((segment + buffer_taps - 1) * inner + lanes, 3)
-    packed_columns = parts.tile + window.taps - 1 if rows.packed else rows.left + rows.right
-    ring_stride = pitch(packed_columns * inner, 2) if rows.packed or rows.ends else VECTORS * lanes
+    pitches = _pitches(rows, by_columns, parts.tile, segment, buffer_taps, inner, lanes)
+    if p.strided:
+        program = by_phase(program, by_rows, by_columns, ROWS, inner, pitches.phase)
     places, at = {}, block
     for name, size in {
-        g.SUMS: n_terms * ROWS * sums_stride * rows.buffered,
-        g.ENDS: ROWS * sums_stride * (rows.buffered and not rows.packed),
-        g.CONSTANT_ROWS: p.sources * ring_stride * rows.beyond,
-        g.RING: window_rows * ring_stride * (rows.packed or rows.ends),
+        g.SUMS: n_terms * ROWS * pitches.sums * rows.buffered,
+        g.ENDS: ROWS * pitches.sums * (rows.buffered and not rows.packed),
+        g.CONSTANT_ROWS: p.sources * pitches.ring * rows.beyond,
+        g.RING: window_rows * pitches.ring * (rows.packed or rows.ends),
+        g.UNSPLIT: (pitches.ring if rows.dense else ROWS * pitches.sums) * split,
     }.items():
         places[name] = at if size else 0
         at += round_up(size, lanes)
     width = along.size_in * inner
     last = width - VECTORS * lanes - (0 if p.program.separable else (window.taps - 1) * inner)
-    large = p.count * down.size_in * width * p.storage_in.dtype.itemsize >= FETCH_BYTES
+    fetched = p.count * down.size_in * width * p.storage_in.dtype.itemsize >= FETCH_BYTES and not rows.packed
     entries = {
-        g.SEGMENT: segment, g.SUMS_STRIDE: sums_stride, g.TERM_STRIDE: ROWS * sums_stride, g.RING_STRIDE: ring_stride,
+        g.SEGMENT: segment, g.SUMS_STRIDE: pitches.sums, g.TERM_STRIDE: ROWS * pitches.sums,
+        g.RING_STRIDE: pitches.ring, g.RING_WINDOW: by_rows.reach(ROWS), g.WINDOW: table_rows,
+        g.PHASE_ROWS: by_rows.entries(ROWS), g.PHASE_STRIDE: pitches.phase, g.SPLIT_TAPS: window.taps,
         g.COLUMN_TAPS: buffer_taps, g.PACKED: window.taps if rows.packed else 0, g.LAST_BLOCK: last,
-        g.TABLES: 2 * window_rows, g.LEFT_ENDS: rows.left, g.RIGHT_ENDS: rows.right, g.INSIDE_FIRST: rows.inside_first,
-        g.INSIDE_LAST: rows.inside_last, g.EDGE_LAST: max(0, -window.first),
-        g.FETCHED: p.storage_in.dtype.itemsize if large and not rows.packed else 0,
+        g.TABLES: 2 * table_rows * p.sources, g.LEFT_ENDS: rows.left, g.RIGHT_ENDS: rows.right,
+        g.INSIDE_FIRST: rows.inside_first, g.INSIDE_LAST: rows.inside_last, g.EDGE_LAST: max(0, -window.first),
+        g.FETCHED: p.storage_in.dtype.itemsize if fetched and not (p.strided and rows.dense) else 0,
         g.STREAM: item * (p.streamed and down.stride_out * item % VECTOR_BYTES == 0), **places,
     }  # fmt: skip
     addresses = kernels.kernel_addresses(
         p.compute, p.storage_in, p.storage_out, packed=rows.packed, single_rows=rows.single, view=p.views,
-        share=program.share_term > 0, dense=rows.dense, ends=rows.ends,
+        share=program.share_term > 0, dense=rows.dense, ends=rows.ends, split=split,
+        fetching=fetched and p.strided,
     )  # fmt: skip
     return finish(
         p, addresses, program, parts, entries, at + 2 * block, edges=_edge_table(p.planes), constants=constants,
-        outside=_outside_sums(program, constants, taps_down + ROWS - 1),
+        outside=_outside_sums(program, constants, table_rows),
         block=max(LINE_ROWS * LINE_VECTORS, ROWS * VECTORS) * lanes,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Pitches:
+    """Elements from one row of the workspace to the next."""
+
+    sums: int
+    """Of row buffers."""
+    ring: int
+    """Of packed rows."""
+    phase: int
+    """From one phase of a row to the next; 0 where phases are not taken apart."""
+
+
+def _pitches(
+    rows: _Rows, columns: Phases, tile: int, segment: int, taps: int, inner: int, lanes: int
+) -> _Pitches:
+    """The pitches for row buffers of `segment` columns under `taps` taps and packed rows of `tile` columns."""
+    block = max(LINE_VECTORS, VECTORS) * lanes
+
+    def pitch(numbers: int, blocks: int) -> int:
+        return skew(round_up(numbers + blocks * block, lanes), lanes)
+
+    packed = columns.reach(tile) if rows.packed else rows.left + rows.right
+    sums = pitch(((segment - 1) * columns.step + taps) * inner + lanes, 3)
+    ring = pitch(packed * inner, 2) if rows.packed or rows.ends else VECTORS * lanes
+    if columns.step == 1:
+        return _Pitches(sums, ring, 0)
+    phase = pitch(columns.entries(tile if rows.dense else segment) * inner, 1)
+    whole = pitch(phase * max(columns.count, min(columns.step, MOST_SHUFFLED)), 3)
+    return _Pitches(sums, max(ring, whole), phase) if rows.dense else _Pitches(max(sums, whole), ring, phase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +151,20 @@ def _find_rows(p: PassRequest) -> _Rows:
     """Which rows are read from the array, and which are packed."""
     down, along, inner, item = p.planes.rows, p.planes.columns, p.planes.inner, p.compute.itemsize
     window, width = plain_window(along), along.size_in * inner
+    split = window.step > 1
     first = min(max(-window.first, 0), along.size_out)
     last = max(first, min(along.size_in - window.taps + 1 - window.first, along.size_out))
     left, right = (n + window.taps - 1 if n else 0 for n in (first, along.size_out - last))
     beyond = p.missing or plain_window(down).boundary == Boundary.CONSTANT
     packed = along.stride_in != inner or width < VECTORS * VECTOR_BYTES // item
     packed = packed or not np.isfinite(p.program.weights).all()
-    dense = not p.program.separable or (window.taps == 1 and not packed)
+    dense = not p.program.separable or (window.taps == 1 and not packed and not split)
     if not p.program.separable:
-        rows = plain_window(down).taps + ROWS - 1
+        rows = phases_of(plain_window(down)).reach(ROWS)
         ways = rows_in_a_set(rows, down.stride_in * p.storage_in.dtype.itemsize, window.taps * item)
         short = width * item < LEAST_ROW_BYTES or 4 * (left + right) > along.size_out
         short = short or width < (window.taps - 1) * inner + VECTORS * VECTOR_BYTES // item
-        packed = packed or beyond or short or ways > MOST_WAYS
+        packed = packed or beyond or short or ways > MOST_WAYS or split
     if packed:
         first = last = along.size_out
     beyond = beyond and not packed
@@ -199,12 +235,12 @@ def _fused(weight: Any, value: Any, total: Any) -> Any:
 def _edge_table(planes: Planes) -> Array:
     """The column that each column beyond the edges repeats, those on the left first; OUTSIDE for the boundary value."""
     window, size = plain_window(planes.columns), planes.columns.size_in
-    stop = window.first + planes.columns.size_out + window.taps - 1
+    stop = window.first + window.reach
     beyond = [*range(min(window.first, 0), 0), *range(size, max(stop, size))]
     return np.array([source_index(i, size, int(window.boundary)) for i in beyond], np.int64)
 
 
-def _segment(tile: int, taps: int, inner: int, n_terms: int, item: int) -> int:
+def _segment(tile: int, taps: int, inner: int, n_terms: int, item: int, step: int) -> int:
     """Columns computed at a time: row buffers of half a first-level cache, far more than the halo between passes."""
-    wanted = buffer_columns(ROWS, n_terms, item, inner, taps)
+    wanted = -(-buffer_columns(ROWS, n_terms, item, inner, taps) // step)
     return tile if tile <= wanted + wanted // 2 else round_up(wanted, 64)

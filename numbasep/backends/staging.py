@@ -20,7 +20,7 @@ from ..kernels import strided
 from ..kernels.geometry import OUTSIDE_PLANE
 from ..problem import Problem, Window
 from . import threads
-from .layout import Planes
+from .layout import Planes, restrict
 from .planes import storage_of
 from .slots import Slot, parts_of, resized
 
@@ -120,14 +120,14 @@ def stages(
     order = sorted(real_axes, key=lambda axis: -abs(source.strides[axis]))
     axis = order[0]
     window = next((w for w in windows if w.axis == axis), None)
-    halo = window.taps - 1 if window else 0
+    halo, step = (window.taps - 1, window.step) if window else (0, 1)
     long = target.shape[axis]
     real = problem.real_dtype
     compute = problem.compute_dtype if source.dtype.kind == "c" else real
     position = math.prod(resized(source.shape, axis, 1)) * compute.itemsize
     share = math.prod(source.shape) * source.dtype.itemsize // 8
     most = min(STAGE_BYTES, max(share, STAGE_BYTES // 16))
-    thick = min(long, max(most // max(position, 1), 4 * halo, 1))
+    thick = min(long, max(most // max(position, 1), 4 * halo, 1) // step or 1)
     for start in range(0, long, thick):
         count = min(thick, long - start)
         load = store = None
@@ -135,9 +135,10 @@ def stages(
         if window is None:
             positions = list(range(start, start + count))
         else:
-            first = start + window.first
+            part = restrict(window, start, start + count)
             positions = [
-                source_index(i, window.size, int(window.boundary)) for i in range(first, first + count + halo)
+                source_index(i, window.size, int(window.boundary))
+                for i in range(part.first, part.first + part.reach)
             ]
         slab = _together(source, axis, len(positions), order, compute, STAGED_IN)
         piece = replace(
@@ -154,9 +155,7 @@ def stages(
                 source, shape=resized(source.shape, axis, count),
                 origin=source.origin + start * source.strides[axis] * parts_of(source.dtype),
             )  # fmt: skip
-            staged = [
-                replace(w, first=w.first + start, out_size=count) if w.axis == axis else w for w in windows
-            ]
+            staged = [restrict(w, start, start + count) if w.axis == axis else w for w in windows]
         result = piece
         if sides[1]:
             result = _together(piece, axis, count, order, target.dtype, STAGED_OUT)

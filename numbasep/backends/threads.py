@@ -21,8 +21,8 @@ from numba.core import config
 from numba.np.ufunc import parallel as _numba
 
 from .. import forks
+from ..axes import integer
 from ..kernels.simd import LINE_BYTES
-from ..problem import integer
 
 THREAD_BYTES = 16 << 20  # address space of a thread: its stack, and what it allocates to begin with
 

@@ -64,8 +64,16 @@ are ordinary planes.  All distances count elements, not bytes.
     CONSTANT_ROWS,  # where rows of the boundary value stand, one for each source; 0: there are none
     INSIDE_FIRST,  # first output column whose window lies in the array, for DENSE
     INSIDE_LAST,  # first one behind those
+    ROW_STEP,  # input rows from one output row to the next
+    COLUMN_STEP,  # and columns
+    WINDOW,  # entries of the row table for the windows of a block of rows in one source, phase by phase
+    PHASE_ROWS,  # entries of each phase
+    RING_WINDOW,  # packed rows of each source that there is room for
+    SPLIT_TAPS,  # taps along the columns, whose phases are taken apart
+    PHASE_STRIDE,  # elements from one phase of a row to the next
+    UNSPLIT,  # where rows stand before their phases are taken apart
     GEOMETRY,  # number of entries
-) = range(58)
+) = range(66)
 
 # kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
 (
@@ -96,8 +104,10 @@ are ordinary planes.  All distances count elements, not bytes.
     DENSE_PACKED,  # the same from packed rows
     DENSE_SEGMENT,  # these over a segment
     PACK_WINDOW,  # the rows of a block's window to the ring of packed rows
+    SPLIT,  # the columns of vertical sums by phase
+    SPLIT_PACKED,  # those of packed rows
     KERNELS,
-) = range(28)
+) = range(30)
 
 # Tables of a pass in one block (`tables`); behind NORMAL, one row for each thread
 (

@@ -10,9 +10,12 @@ from .geometry import (
     OUTER_SIZE,
     OUTER_TAPS,
     OUTSIDE_PLANE,
+    PHASE_ROWS,
     ROW_BOUNDARY,
+    ROW_STEP,
     ROW_STRIDE_IN,
     ROWS_IN,
+    WINDOW,
 )
 from .jit import kernel
 from .rows import index_of
@@ -47,18 +50,20 @@ def locate_target(plane, geometry, outer):
 
 
 @kernel
-def locate_window(first, needed, window, sources, n_sources, geometry, table):
+def locate_window(first, needed, sources, n_sources, geometry, table):
     """Where a block's rows start in `x`, OUTSIDE_PLANE beyond a constant boundary; whether all lie in the array.
 
-    The rest of the `window` rows, for output rows beyond the last, repeats a row.
+    They stand phase by phase.  Of the `needed` rows, the last is repeated for output rows beyond the last.
     """
-    inside = True
-    for k in range(window):
-        row = index_of(first + min(k, needed - 1), geometry[ROWS_IN], geometry[ROW_BOUNDARY])
-        for source in range(n_sources):
-            missing = row < 0 or sources[source] == OUTSIDE_PLANE
-            inside = inside and not missing
-            table[source * window + k] = (
-                OUTSIDE_PLANE if missing else sources[source] + row * geometry[ROW_STRIDE_IN]
-            )
+    inside, window, each, step = True, geometry[WINDOW], geometry[PHASE_ROWS], geometry[ROW_STEP]
+    for phase in range(window // each):
+        for j in range(each):
+            here = first + min(phase + j * step, needed - 1)
+            row = index_of(here, geometry[ROWS_IN], geometry[ROW_BOUNDARY])
+            for source in range(n_sources):
+                missing = row < 0 or sources[source] == OUTSIDE_PLANE
+                inside = inside and not missing
+                table[source * window + phase * each + j] = (
+                    OUTSIDE_PLANE if missing else sources[source] + row * geometry[ROW_STRIDE_IN]
+                )
     return inside

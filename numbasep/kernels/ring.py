@@ -4,36 +4,49 @@ from __future__ import annotations
 
 from .geometry import (
     COLUMN_FIRST,
+    COLUMN_STEP,
     INNER,
     INSIDE_FIRST,
     INSIDE_LAST,
     LEFT_ENDS,
     PACK,
     PACKED,
+    PHASE_ROWS,
     RIGHT_ENDS,
     RING,
     RING_STRIDE,
+    RING_WINDOW,
     ROW_FIRST,
+    ROW_STEP,
     ROW_TAPS,
     SOURCES,
+    SPLIT_PACKED,
+    UNSPLIT,
     VIEW,
     VIEWS,
+    WINDOW,
 )
 from .jit import kernel
 from .simd import call
 from .valid import BOTH, PRESENCE
-from .vertical import ROWS
 
 
 @kernel
 def pack_columns(
-    kernels, x, first_row, packed, needed, sources, column, wide, offset, geometry, constants, raw, work
-):
-    """`wide` columns of rows [packed, needed) of every source, from input column `column` on, to the ring of rows."""
-    window, n_sources = geometry[ROW_TAPS] + ROWS - 1, geometry[SOURCES]
+    kernels, x, first_row, packed, needed, sources, column, columns, wide, offset, geometry, constants, raw, work
+):  # fmt: skip
+    """`wide` columns of rows [packed, needed) of every source, from input column `column` on, to the ring of rows.
+
+    Rows that no window reads, between those of two output rows, are left out.  If phases are taken apart, those of
+    `columns` outputs are.
+    """
+    capacity, n_sources = geometry[RING_WINDOW], geometry[SOURCES]
     for k in range(packed, needed):
+        if k % geometry[ROW_STEP] >= geometry[ROW_TAPS]:
+            continue
         for source in range(n_sources):
-            at = geometry[RING] + (source * window + k % window) * geometry[RING_STRIDE] + offset
+            place = geometry[RING] + (source * capacity + k % capacity) * geometry[RING_STRIDE] + offset
+            at = geometry[UNSPLIT] if kernels[SPLIT_PACKED] else place
             call(kernels[PACK], (
                 x, sources[source], first_row + k, column, wide, geometry, constants[source], raw, work, at,
             ))  # fmt: skip
@@ -42,6 +55,8 @@ def pack_columns(
                     geometry[VIEWS] == BOTH and 2 * source >= n_sources
                 )
                 call(kernels[VIEW], (work, at, wide * geometry[INNER], int(presence)))
+            if kernels[SPLIT_PACKED]:
+                call(kernels[SPLIT_PACKED], (work, at, place, 1, 0, columns, geometry))
 
 
 @kernel
@@ -52,12 +67,14 @@ def pack_window(
 
     `packed` rows have been packed for the blocks before, `needed` are read by this one.
     """
-    window, n_sources = geometry[ROW_TAPS] + ROWS - 1, geometry[SOURCES]
-    first, begin, left = row + geometry[ROW_FIRST], geometry[COLUMN_FIRST], geometry[LEFT_ENDS]
-    low, high = max(packed, done), done + needed
+    window, each, n_sources = geometry[WINDOW], geometry[PHASE_ROWS], geometry[SOURCES]
+    step, capacity, across = geometry[ROW_STEP], geometry[RING_WINDOW], geometry[COLUMN_STEP]
+    first, begin, left = row * step + geometry[ROW_FIRST], geometry[COLUMN_FIRST], geometry[LEFT_ENDS]
+    start_row = done * step
+    low, high = max(packed, start_row), start_row + needed
     for part in range(2):  # the left and the right ends, or whole rows
         if geometry[PACKED]:
-            start, wide, offset = column + begin, columns + geometry[PACKED] - 1, 0
+            start, wide, offset = column * across + begin, (columns - 1) * across + geometry[PACKED], 0
             wanted = part == 0
         elif part == 0:
             start, wide, offset = begin, left, 0
@@ -67,10 +84,14 @@ def pack_window(
             wanted = column + columns > geometry[INSIDE_LAST]
         if wanted:
             pack_columns(
-                kernels, x, first, low, high, sources, start, wide, offset, geometry, constants, raw, work
-            )
+                kernels, x, first, low, high, sources, start, columns, wide, offset, geometry, constants, raw, work
+            )  # fmt: skip
     shift = 0 if geometry[PACKED] else window * n_sources
-    for source in range(n_sources):
-        for k in range(window):
-            slot = source * window + (done + min(k, needed - 1)) % window
-            table[shift + source * window + k] = geometry[RING] + slot * geometry[RING_STRIDE]
+    for phase in range(window // each):
+        for j in range(each):
+            here = (start_row + min(phase + j * step, needed - 1)) % capacity
+            for source in range(n_sources):
+                slot = source * capacity + here
+                table[shift + source * window + phase * each + j] = (
+                    geometry[RING] + slot * geometry[RING_STRIDE]
+                )

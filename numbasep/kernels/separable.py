@@ -23,6 +23,7 @@ from numba.core import config
 from .ends import fill_ends, other_end
 from .geometry import (
     COLUMN_FIRST,
+    COLUMN_STEP,
     COLUMN_STRIDE_OUT,
     COLUMN_TAPS,
     COLUMNS_IN,
@@ -58,6 +59,7 @@ from .geometry import (
     RING,
     RING_STRIDE,
     ROW_FIRST,
+    ROW_STEP,
     ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
     ROW_TABLES,
@@ -72,6 +74,8 @@ from .geometry import (
     SIZES,
     SOURCE_TABLES,
     SOURCES,
+    SPLIT,
+    SPLIT_PACKED,
     STREAM,
     STRIP,
     STRIPS,
@@ -81,14 +85,17 @@ from .geometry import (
     TERMS,
     TILE,
     TILES,
+    UNSPLIT,
     VERTICAL,
     VIEW,
     WEIGHTS,
+    WINDOW,
     WORK,
 )
 from .horizontal import horizontal_pass
 from .jit import address, inlined, kernel
 from .memory import Storage, misalignment
+from .phases import split_columns
 from .places import locate_source, locate_target, locate_window
 from .ring import pack_window
 from .rows import packer
@@ -110,11 +117,10 @@ def sum_rows(
             x, table, first, last, count, runs, start, stop, weights, work, target, geometry[SUMS_STRIDE],
         ))  # fmt: skip
     else:
-        window = geometry[ROW_TAPS] + ROWS - 1
         for r in range(rows):
             call(kernels[EDGE_ROW + share], (
-                x, table, r, first, last, count, runs, start, stop, weights, window, geometry[CONSTANT_ROWS],
-                geometry[RING_STRIDE], work, target + r * geometry[SUMS_STRIDE],
+                x, table, r, first, last, count, runs, start, stop, weights, geometry[WINDOW],
+                geometry[CONSTANT_ROWS], geometry[RING_STRIDE], work, target + r * geometry[SUMS_STRIDE],
             ))  # fmt: skip
 
 
@@ -132,7 +138,7 @@ def filter_dense_segment(
     raw, ring = byte_row(block, RAW_OUT, thread), number_bytes(block, WORK, thread, constants)
     inner, stop = geometry[INNER], column + columns
     low, high = max(geometry[INSIDE_FIRST], column), min(geometry[INSIDE_LAST], stop)
-    packed = table if geometry[PACKED] else table[(geometry[ROW_TAPS] + ROWS - 1) * geometry[SOURCES] :]
+    packed = table if geometry[PACKED] else table[geometry[WINDOW] * geometry[SOURCES] :]
     for part in range(3):
         memory, rows_at, kind, below, last = ring, packed, DENSE_PACKED, -1, 1 << 62
         if part == 0:
@@ -185,23 +191,23 @@ def filter_segment(
             (kernels, x, table, rows, column, columns, origin, block, constants, thread, y, target),
         )
         return
-    period = outside.size // terms.shape[0]
-    first = column + geometry[COLUMN_FIRST]
-    stop = first + columns + geometry[COLUMN_TAPS] - 1
+    period, step = outside.size // terms.shape[0], geometry[COLUMN_STEP]
+    first = column * step + geometry[COLUMN_FIRST]
+    stop = first + (columns - 1) * step + geometry[COLUMN_TAPS]
     low = high = first  # no column inside the array is needed
     if geometry[PACKED]:
         high = stop
     elif stop > 0 and first < size:
         low, high = max(first, 0), min(stop, size)
     least, most = (0, 0) if geometry[PACKED] else other_end(first, low, high, stop, geometry, edges)
-    sums = geometry[SUMS]
+    sums = geometry[UNSPLIT] if kernels[SPLIT] else geometry[SUMS]
     if (
         geometry[FETCHED] and low < high
     ):  # vertical sums are written in vectors as aligned as those that are read
         begins = table[runs[0, RUN_ROW]] + low * inner
         sums += -((low - first) * inner + numbers_to_line(x, begins, geometry[FETCHED])) % lanes_of(work)
     for term in range(terms.shape[0]):
-        buffer = sums + term * geometry[TERM_STRIDE]
+        buffer = sums if kernels[SPLIT] else sums + term * geometry[TERM_STRIDE]
         for part in range(
             2
         ):  # the columns that are in the array, then those of its other end that some repeat
@@ -209,7 +215,8 @@ def filter_segment(
             if part == 0:
                 start, stop_at, to = low, high, buffer + (low - first) * inner
                 if geometry[PACKED]:
-                    start, stop_at, last = column - origin, column - origin + high - low, 1 << 62
+                    start, last = (column - origin) * step, 1 << 62
+                    stop_at = start + high - low
             else:
                 start, stop_at, to = least, most, geometry[ENDS]
             if start < stop_at:
@@ -222,12 +229,16 @@ def filter_segment(
                 work, buffer, first, low, high, stop, geometry[ENDS], least, rows, geometry, edges,
                 outside[term * period : (term + 1) * period],
             ))  # fmt: skip
+        if kernels[SPLIT]:
+            split = geometry[SUMS] + term * geometry[TERM_STRIDE]
+            call(kernels[SPLIT], (work, buffer, split, rows, geometry[SUMS_STRIDE], columns, geometry))
     below = -1
-    if geometry[FETCHED] and whole:
-        newest = table[geometry[ROW_TAPS] + ROWS - 2]
+    if geometry[FETCHED] and whole and not kernels[SPLIT]:
+        newest = table[geometry[WINDOW] - 1]
         below = (newest + geometry[ROW_STRIDE_IN] + low * inner) * geometry[FETCHED]
     call(kernels[HORIZONTAL], (
-        x, below, work, sums, rows, columns * inner, terms, geometry[SHARE_TERM], lines, line_weights,
+        x, below, work, geometry[SUMS] if kernels[SPLIT] else sums, rows, columns * inner, terms,
+        geometry[SHARE_TERM], lines, line_weights,
         geometry, constants[0, 0], normal, raw, y, target, geometry[ROW_STRIDE_OUT],
     ))  # fmt: skip
 
@@ -251,7 +262,7 @@ def filter_separable_tile(kernels, x, y, task, thread, block, constants):
     for source in range(n_sources):
         sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
     target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
-    window, taps = geometry[ROW_TAPS] + ROWS - 1, geometry[ROW_TAPS]
+    step, taps = geometry[ROW_STEP], geometry[ROW_TAPS]
     if geometry[CONSTANT_ROWS]:
         for source in range(n_sources):
             at, period = geometry[CONSTANT_ROWS] + source * geometry[RING_STRIDE], constants.shape[1] - 1
@@ -260,16 +271,16 @@ def filter_separable_tile(kernels, x, y, task, thread, block, constants):
     packed = 0
     for i in range(row, last_row, ROWS):
         done, rows = i - row, min(ROWS, last_row - i)
-        whole, needed = 1, rows + taps - 1
+        whole, needed = 1, (rows - 1) * step + taps
         if geometry[RING]:
             call(kernels[PACK_WINDOW], (
                 kernels, x, row, done, packed, needed, column, columns, sources, table, geometry, constants,
                 byte_row(block, RAW_IN, thread), work,
             ))  # fmt: skip
-            packed = done + needed
+            packed = done * step + needed
         if not geometry[PACKED]:
             whole = int(
-                locate_window(i + geometry[ROW_FIRST], needed, window, sources, n_sources, geometry, table)
+                locate_window(i * step + geometry[ROW_FIRST], needed, sources, n_sources, geometry, table)
             )
         if kernels[EDGE_ROW] and rows < ROWS:
             whole = 0
@@ -300,6 +311,8 @@ def kernel_addresses(
     share: bool = False,
     dense: bool = False,
     ends: bool = False,
+    split: bool = False,
+    fetching: bool = False,
 ) -> tuple[Any, Any]:
     """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn.
 
@@ -328,7 +341,7 @@ def kernel_addresses(
         )
     for i, seen in enumerate((stored if packed else views) if not dense or single_rows else ()):
         at[VERTICAL + i] = address(
-            vertical_pass(summed, seen), (memory, whole, n, n, n, pairs, n, n, line, line, n, n)
+            vertical_pass(summed, seen, fetching), (memory, whole, n, n, n, pairs, n, n, line, line, n, n)
         )
         if single_rows:
             at[EDGE_ROW + i] = address(
@@ -341,6 +354,8 @@ def kernel_addresses(
         )
     if not packed and (not dense or single_rows):
         at[FILL] = address(fill_ends, (line, n, n, n, n, n, n, n, n, whole, whole, line))
+    if split:
+        at[SPLIT_PACKED if dense else SPLIT] = address(split_columns, (line, n, n, n, n, n, whole))
     if (packed or ends) and view:
         at[VIEW] = address(view_row, (line, n, n, n))
     if not dense or single_rows:

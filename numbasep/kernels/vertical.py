@@ -53,7 +53,7 @@ from .valid import CLOSE, LEAST, WEIGHT, emit_view, view_twin
 
 ROWS, VECTORS = TARGET.block_rows, 2
 
-fetch_rows = fetch_word(ROWS)
+fetch_rows, fetch_line = fetch_word(ROWS), fetch_word(1)
 _INT = ir.IntType(64)
 
 
@@ -150,14 +150,18 @@ def numbers_to_line(memory, at, item):
 
 
 @functools.cache
-def vertical_pass(storage: Storage, view: int) -> Any:
-    """The kernel that sums rows of one kind of storage, all of which lie in the array."""
+def vertical_pass(storage: Storage, view: int, fetching: bool = False) -> Any:
+    """The kernel that sums rows of one kind of storage, all of which lie in the array.
+
+    If it is `fetching`, it asks for the same rows of the next segment, as many columns on: rows that lie far apart, and
+    of which segments are read by turns, are no stream that processors foresee.
+    """
     block, item = BlockWords(ROWS, VECTORS), storage.dtype.itemsize
     zero_block, write_block = block.zero, block.write
     weigh_rows = _weigh(ROWS, VECTORS, view)
 
     @kernel
-    @named(f"{storage.suffix}_{view}")
+    @named(f"{storage.suffix}_{view}{'_fetching' * fetching}")
     def sum_rows(x, table, first, last, count, runs, start, stop, weights, work, target, stride):
         """``work[target + r * stride + j]`` for ROWS rows r and `count` numbers j, the sums of ``runs[start:stop]``.
 
@@ -172,6 +176,10 @@ def vertical_pass(storage: Storage, view: int) -> Any:
             aligned = numbers_to_line(x, table[runs[start, RUN_ROW]] + first, item) % width
         while j < count:
             at = min(first + j, last)
+            if fetching and j * item % LINE_BYTES < width * item:
+                for k in range(table.size // 2):  # the other half is of packed rows
+                    for line in range(0, width * item, LINE_BYTES):
+                        fetch_line(x, (table[k] + at + count) * item + line, item)
             total = zero_block(like)
             for run in range(start, stop):
                 total = weigh_rows(
