@@ -6,11 +6,15 @@ import argparse
 import inspect
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
+from ..axes import normalize_axes
 from . import files
-from .arguments import scalar_or_tuple
+from .arguments import FROM_FILE, scalar_or_tuple
 from .commands import shared_options
+from .metadata import Metadata
+from .stored import Stored
 
 DEFAULT_SHARE = 0.25
 """Part of the machine's memory that blocks may take."""
@@ -23,45 +27,85 @@ def run(arguments: argparse.Namespace) -> None:
         _filter(arguments, source)
 
 
-def _filter(arguments: argparse.Namespace, source: Any) -> None:
+def _filter(arguments: argparse.Namespace, source: Stored) -> None:
     from ..adapters import out_of_core
-    from ..adapters.request import make_request
 
-    name, keywords = which_filter(arguments, source.axes, len(source.shape))
+    axes = filtered_axes(arguments, source)
+    strides = strides_of(arguments.stride, axes, len(source.shape))
+    name, keywords = which_filter(arguments, source)
     keywords |= shared_options(arguments)
     keywords["output"] = arguments.dtype or source.dtype
     keywords["cast"] = arguments.cast or ("saturate" if files.is_image(arguments.output) else "truncate")
-    request = make_request(name, _bound(name, keywords), source.shape, source.dtype)
+    request = _request(name, keywords, source)
     files.check_type(arguments.output, request.dtype)
-    unit = files.unit(source, arguments.output)
+    shape = out_of_core.result_shape(request, source.shape, strides)
+    metadata = _metadata_of_result(arguments, source, axes, request, strides)
+    with files.create_target(arguments.output, shape, request.dtype, metadata) as target:
+        _filter_into(arguments, request, source, target, strides)
+
+
+def _filter_into(
+    arguments: argparse.Namespace, request: Any, source: Any, target: Any, strides: tuple[int, ...]
+) -> None:
+    from ..adapters import out_of_core
+
     memory = arguments.memory or default_memory()
-    grid, at_once = out_of_core.plan_blocks(request, source, unit, memory, arguments.workers)
-    shape = tuple(sum(sizes) for sizes in grid.chunks)
-    with files.create_target(arguments.output, shape, request.dtype, source) as target:
-        out_of_core.filter_blocks(
-            request, source, target, grid, at_once, workers=arguments.workers,
-            progress=sys.stderr.isatty() and not arguments.quiet,
-        )  # fmt: skip
+    blocks = out_of_core.plan_blocks(request, source, target, strides, memory, arguments.workers)
+    out_of_core.filter_blocks(
+        request, source, target, blocks, workers=arguments.workers,
+        progress=sys.stderr.isatty() and not arguments.quiet,
+    )  # fmt: skip
 
 
-def which_filter(
-    arguments: argparse.Namespace, axes: tuple[int, ...] | None, ndim: int
-) -> tuple[str, dict[str, Any]]:
-    """Name and arguments of the function; `axes` are those of an image's rows and columns, None if it has no others."""
-    axes = arguments.axes or axes
+def filtered_axes(arguments: argparse.Namespace, source: Stored) -> tuple[int, ...]:
+    """Numbers of the filtered axes, in the order of options that are given for each."""
+    return normalize_axes(arguments.axes or source.metadata.image_axes, len(source.shape))
+
+
+def strides_of(given: tuple[int, ...] | None, axes: Sequence[int], ndim: int) -> tuple[int, ...]:
+    """The stride along each axis of the array, 1 where none is given."""
+    named = dict(zip(axes, one_for_each("--stride", given or (1,), axes), strict=True))
+    return tuple(named.get(axis, 1) for axis in range(ndim))
+
+
+def one_for_each(option: str, given: tuple[Any, ...], axes: Sequence[int]) -> tuple[Any, ...]:
+    """What is given for each filtered axis, or once for all."""
+    each = given * len(axes) if len(given) == 1 else given
+    if len(each) != len(axes):
+        raise ValueError(
+            f"{option} must be one value, or one for each of {len(axes)} filtered axes, got {len(each)}"
+        )
+    return each
+
+
+def _metadata_of_result(
+    arguments: argparse.Namespace, source: Stored, axes: Sequence[int], request: Any, strides: Sequence[int]
+) -> Metadata:
+    """What the source says, of every `strides`-th sample of the result; distances that only the user gives, too."""
+    metadata = source.metadata
+    if arguments.spacing not in (None, FROM_FILE):
+        spacing = one_for_each("--spacing", arguments.spacing, axes)
+        metadata = metadata.with_spacing(axes, spacing)
+    shifts = [0] * len(source.shape)
+    if arguments.mode in ("valid", "full"):  # the first result is centred elsewhere
+        for window in request.windows:
+            shifts[window.axis] = window.first + window.taps // 2
+    return metadata.of_result(strides, shifts)
+
+
+def which_filter(arguments: argparse.Namespace, source: Stored) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of the function."""
+    axes, ndim = arguments.axes or source.metadata.image_axes, len(source.shape)
     chosen: dict[str, Any] = {"axes": axes}
-    if arguments.spacing is not None:
-        if arguments.gaussian is None and arguments.log is None:
-            raise ValueError("--spacing applies to --gaussian and --log, whose SIGMA it gives the unit of")
-        chosen["spacing"] = scalar_or_tuple(arguments.spacing)
+    spacing = {} if arguments.spacing is None else {"spacing": _spacing(arguments, source)}
     if arguments.kernel is not None:
         return "convolve", chosen | {"weights": files.read_kernel(arguments.kernel)}
     if arguments.gaussian is not None:
-        return "gaussian_filter", chosen | {"sigma": scalar_or_tuple(arguments.gaussian)}
+        return "gaussian_filter", chosen | spacing | {"sigma": scalar_or_tuple(arguments.gaussian)}
     if arguments.uniform is not None:
         return "uniform_filter", chosen | {"size": scalar_or_tuple(arguments.uniform)}
     if arguments.log is not None:
-        return "gaussian_laplace", chosen | {"sigma": scalar_or_tuple(arguments.log)}
+        return "gaussian_laplace", chosen | spacing | {"sigma": scalar_or_tuple(arguments.log)}
     if axes is None:
         return "sobel", {"axis": arguments.sobel}
     smoothed = {axis % ndim: [1.0, 2.0, 1.0] for axis in axes}
@@ -70,6 +114,21 @@ def which_filter(
             f"--sobel must name one of the filtered axes, {tuple(smoothed)}, got {arguments.sobel}"
         )
     return "separable_correlate", {"kernels": smoothed | {arguments.sobel % ndim: [-1.0, 0.0, 1.0]}}
+
+
+def _spacing(arguments: argparse.Namespace, source: Stored) -> Any:
+    """The distance of samples as the functions take it: as given, or as the file says."""
+    if arguments.gaussian is None and arguments.log is None:
+        raise ValueError("--spacing applies to --gaussian and --log, whose SIGMA it gives the unit of")
+    if arguments.spacing == FROM_FILE:
+        return source.metadata.spacing(filtered_axes(arguments, source))
+    return scalar_or_tuple(arguments.spacing)
+
+
+def _request(name: str, keywords: dict[str, Any], source: Any) -> Any:
+    from ..adapters.request import make_request
+
+    return make_request(name, _bound(name, keywords), source.shape, source.dtype)
 
 
 def _bound(name: str, keywords: dict[str, Any]) -> dict[str, Any]:

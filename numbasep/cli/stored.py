@@ -1,0 +1,127 @@
+"""Arrays in files, as parts are read from them and written to them: in memory, mapped, or in chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .metadata import Metadata, no_metadata
+
+Array = npt.NDArray[Any]
+Region = tuple[slice, ...]
+
+
+def _nothing() -> Metadata:
+    return no_metadata(0)
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """An array that was read as a whole, and is written as a whole at the end."""
+
+    array: Array
+    """The samples."""
+    metadata: Metadata = field(default_factory=_nothing)
+    """What the file says of it; only of arrays that are read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the array."""
+        dtype: np.dtype[Any] = self.array.dtype
+        return dtype
+
+    @property
+    def unit(self) -> tuple[int, ...]:
+        """Samples that are stored together."""
+        return (1,) * self.array.ndim
+
+    def read(self, region: Region) -> Array:
+        """Part of the array."""
+        return self.array[region]
+
+    def write(self, region: Region, values: Array) -> None:
+        """Store a part."""
+        self.array[region] = values
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """Samples in a file as they are in memory; mapped anew for each part, so that no pages are held."""
+
+    path: Path
+    """The file."""
+    dtype: np.dtype[Any]
+    """Type of the samples, in any byte order."""
+    shape: tuple[int, ...]
+    """Shape of the array."""
+    offset: int
+    """Bytes before the first sample."""
+    order: Any = "C"
+    """Memory order."""
+    metadata: Metadata = field(default_factory=_nothing)
+    """What the file says of it; only of arrays that are read."""
+
+    def _map(self, mode: Any) -> Any:
+        return np.memmap(self.path, self.dtype, mode, self.offset, self.shape, self.order)
+
+    @property
+    def unit(self) -> tuple[int, ...]:
+        """Samples that are stored together."""
+        return (1,) * len(self.shape)
+
+    def read(self, region: Region) -> Array:
+        """Part of the array."""
+        if 0 in self.shape:
+            return np.empty(self.shape, self.dtype)[region]
+        return np.array(self._map("r")[region])
+
+    def write(self, region: Region, values: Array) -> None:
+        """Store a part."""
+        self._map("r+")[region] = values
+
+
+@dataclass(frozen=True, slots=True)
+class Chunked:
+    """A zarr array, or a file that is read as one."""
+
+    array: Any
+    """The `zarr.Array`."""
+    metadata: Metadata = field(default_factory=_nothing)
+    """What the file says of it; only of arrays that are read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the array."""
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
+
+    @property
+    def unit(self) -> tuple[int, ...]:
+        """Chunks, or shards of them."""
+        return tuple(getattr(self.array, "shards", None) or self.array.chunks)
+
+    def read(self, region: Region) -> Array:
+        """Part of the array."""
+        return np.asarray(self.array[region])
+
+    def write(self, region: Region, values: Array) -> None:
+        """Store a part."""
+        self.array[region] = values
+
+
+Stored = InMemory | Mapped | Chunked
+"""An array in a file."""

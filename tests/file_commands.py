@@ -1,0 +1,49 @@
+"""``python -m numbasep filter`` in this process, and the files that it is tried on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from numbasep import cli
+from numbasep.cli import files
+
+
+def write(path: Path, array: np.ndarray, **options: Any) -> Path:
+    """A file of the kind that the suffix names."""
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix == ".tif":
+        import tifffile
+
+        tifffile.imwrite(path, array, **options)
+    else:
+        import zarr
+
+        made = zarr.create_array(
+            str(path), shape=array.shape, dtype=array.dtype, **{"chunks": (8, 16, 16), **options}
+        )
+        made[...] = array
+    return path
+
+
+def read(path: Path) -> np.ndarray:
+    """The array in a file."""
+    return files.read_array(path)
+
+
+def run(*words: Any) -> None:
+    """Run a command that must succeed."""
+    assert cli.main(["filter", *map(str, words)]) == 0
+
+
+def failure(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
+    """Run a command that must fail; return its one line."""
+    assert cli.main(["filter", *map(str, words)]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("numbasep: error: ")
+    assert printed.count("\n") == 1
+    return printed
