@@ -30,13 +30,14 @@ FILTER_DESCRIPTION = """\
 Filter a file into another. Files larger than memory are filtered block by block, with the result of the whole; the
 output appears under its name only when it is complete. Until then it is OUTPUT.partial, which is removed on errors and
 interrupts; one that is left over by a killed run is never continued: remove it. What a file says of itself is kept as
-far as the other format can: axes, distances of samples (times the stride), colours, attributes. Of images,
-channels and times are not filtered unless --axes names them."""
+far as the other format can: axes, distances of samples (times the stride), colours, attributes. A zarr array by itself
+has no place for distances; --pyramid 0 makes it an image that has. Of images, channels and times are not filtered
+unless --axes names them."""
 FILTER_EXAMPLES = """\
 examples:
   python -m numbasep filter photo.png smooth.png --gaussian 2.5
   python -m numbasep filter stack.zarr smooth.zarr --gaussian 2 --spacing 3,1,1 --memory 2GB
-  python -m numbasep filter stack.ome.tif half.ome.tif --gaussian 0.5 --spacing file --stride 1,2,2
+  python -m numbasep filter stack.ome.tif image.ome.zarr --gaussian 0.5 --spacing file --pyramid 4
   python -m numbasep filter movie.npy edges.npy --sobel 2 --axes 1,2 --dtype int16
   python -m numbasep filter slide.tif blurred.tif --kernel psf.npy --mode nearest
 
@@ -174,6 +175,11 @@ def _add_filter(parsers: Any) -> None:
     command.add_argument(
         "--stride", type=arguments.strides, metavar="N",
         help="keep every Nth result, from the first on: one, or one a filtered axis, such as 1,2,2",
+    )  # fmt: skip
+    command.add_argument(
+        "--pyramid", type=arguments.levels, metavar="N",
+        help="write an OME-Zarr image of this and N further levels, each the one before, smoothed by "
+        "[1 4 6 4 1]/16 and strided by 2 along the filtered axes in space",
     )  # fmt: skip
     command.add_argument(
         "--axes", type=arguments.integers, help="axes to filter (default: all; of an image, those in space)"

@@ -45,6 +45,13 @@ def strides(text: str) -> tuple[int, ...]:
     return tuple(map(positive_int, text.split(",")))
 
 
+def levels(text: str) -> int:
+    """How many further levels a pyramid has, which may be none."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of levels, 0 or more")
+    return int(text)
+
+
 def positive_int(text: str) -> int:
     """A count, at least 1."""
     try:

@@ -10,18 +10,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..axes import normalize_axes
-from . import files
+from . import files, pyramid
 from .arguments import FROM_FILE, scalar_or_tuple
 from .commands import shared_options
 from .metadata import Metadata
 from .stored import Stored
+from .zarr_arrays import SUFFIX as ZARR
 
 DEFAULT_SHARE = 0.25
 """Part of the machine's memory that blocks may take."""
 
+MADE_UP = ("valid", "full", "constant", "grid-constant")
+"""Modes that levels of a pyramid do not follow, because these would grow dark edges or lose them."""
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Filter a file into another."""
+    if arguments.pyramid is not None and files.kind(arguments.output) != ZARR:
+        raise ValueError(f"--pyramid: OME-Zarr images are folders in .zarr; the output is {arguments.output}")
     files.check_target(arguments.output, overwrite=arguments.overwrite)
     with files.open_source(arguments.input) as source:
         _filter(arguments, source)
@@ -35,13 +41,37 @@ def _filter(arguments: argparse.Namespace, source: Stored) -> None:
     name, keywords = which_filter(arguments, source)
     keywords |= shared_options(arguments)
     keywords["output"] = arguments.dtype or source.dtype
-    keywords["cast"] = arguments.cast or ("saturate" if files.is_image(arguments.output) else "truncate")
+    shown = files.is_image(arguments.output) or arguments.pyramid is not None
+    keywords["cast"] = arguments.cast or ("saturate" if shown else "truncate")
     request = _request(name, keywords, source)
     files.check_type(arguments.output, request.dtype)
     shape = out_of_core.result_shape(request, source.shape, strides)
     metadata = _metadata_of_result(arguments, source, axes, request, strides)
+    if arguments.pyramid is not None:
+        _write_pyramid(arguments, source, request, strides, pyramid.plan_pyramid(
+            arguments.output, shape, metadata, axes, arguments.pyramid
+        ))  # fmt: skip
+        return
     with files.create_target(arguments.output, shape, request.dtype, metadata) as target:
         _filter_into(arguments, request, source, target, strides)
+
+
+def _write_pyramid(
+    arguments: argparse.Namespace,
+    source: Stored,
+    request: Any,
+    strides: tuple[int, ...],
+    planned: pyramid.Pyramid,
+) -> None:
+    mode = "reflect" if arguments.mode in MADE_UP else arguments.mode
+
+    def run_level(name: str, keywords: dict[str, Any], below: Any, level: Any, by: tuple[int, ...]) -> None:
+        _filter_into(arguments, _request(name, keywords, below), below, level, by)
+
+    with files.appearing(arguments.output, folder=True) as partial:
+        arrays = pyramid.create_levels(partial, planned, request.dtype)
+        _filter_into(arguments, request, source, pyramid.first_target(planned, arrays[0]), strides)
+        pyramid.fill_levels(planned, arrays, mode, run_level)
 
 
 def _filter_into(
@@ -118,8 +148,10 @@ def which_filter(arguments: argparse.Namespace, source: Stored) -> tuple[str, di
 
 def _spacing(arguments: argparse.Namespace, source: Stored) -> Any:
     """The distance of samples as the functions take it: as given, or as the file says."""
-    if arguments.gaussian is None and arguments.log is None:
-        raise ValueError("--spacing applies to --gaussian and --log, whose SIGMA it gives the unit of")
+    if arguments.gaussian is None and arguments.log is None and arguments.pyramid is None:
+        raise ValueError(
+            "--spacing applies to --gaussian and --log, whose SIGMA it gives the unit of, and --pyramid"
+        )
     if arguments.spacing == FROM_FILE:
         return source.metadata.spacing(filtered_axes(arguments, source))
     return scalar_or_tuple(arguments.spacing)

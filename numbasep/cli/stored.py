@@ -123,5 +123,24 @@ class Chunked:
         self.array[region] = values
 
 
+@dataclass(frozen=True, slots=True)
+class Permuted:
+    """An array that is stored with its axes in another order; it is only written."""
+
+    stored: InMemory | Mapped | Chunked
+    """The array in the file."""
+    order: tuple[int, ...]
+    """Axis k of the stored array is axis `order[k]` of this one."""
+
+    @property
+    def unit(self) -> tuple[int, ...]:
+        """Samples that are stored together."""
+        return tuple(self.stored.unit[self.order.index(axis)] for axis in range(len(self.order)))
+
+    def write(self, region: Region, values: Array) -> None:
+        """Store a part."""
+        self.stored.write(tuple(region[axis] for axis in self.order), values.transpose(self.order))
+
+
 Stored = InMemory | Mapped | Chunked
 """An array in a file."""
