@@ -59,7 +59,7 @@ def test_an_imagej_stack_keeps_its_axes_and_all_that_it_says(tmp_path: Path) -> 
     said = {
         "Info": "of µ",
         "Labels": labels,
-        "Ranges": [0.0, 9.0],
+        "Ranges": np.array([0.0, 9.0]),
         "LUTs": [LUT],
         "ROI": b"roi",
         "loop": True,
@@ -80,7 +80,9 @@ def test_an_imagej_stack_keeps_its_axes_and_all_that_it_says(tmp_path: Path) -> 
 
 def test_strides_make_voxels_larger_and_drop_what_belongs_to_slices(tmp_path: Path) -> None:
     labels = [f"slice {k}" for k in range(len(STACK))]
-    source = write_imagej(tmp_path / "in.tif", Labels=labels, Ranges=[0.0, 9.0], ROI=b"roi", xorigin=5)
+    source = write_imagej(
+        tmp_path / "in.tif", Labels=labels, Ranges=np.array([0.0, 9.0]), ROI=b"roi", xorigin=5
+    )
     run(source, tmp_path / "out.tif", "--uniform", "3", "--stride", "2,1,4")
     assert [axis.step for axis in axes_of(tmp_path / "out.tif")] == pytest.approx([1.6, 0.25, 1.0])
     with tifffile.TiffFile(tmp_path / "out.tif") as tiff:

@@ -225,6 +225,8 @@ def imagej_keywords(letters: str, shape: Sequence[int], metadata: Metadata) -> d
         values = said.get(key)
         if values is not None and count != (len(values) if isinstance(values, (list, tuple)) else 1):
             del said[key]  # they were one for each of what is no longer there
+    if "Ranges" in said:
+        said["Ranges"] = np.array(said["Ranges"])  # one value to all releases of tifffile
     unit = next((axes[name].unit for name in "xyz" if name in axes and axes[name].unit), None)
     if unit and unit != unit_name(str(said.get("unit", ""))):
         said["unit"] = (

@@ -23,8 +23,9 @@ def open_zarr(path: Path) -> Chunked:
     if not hasattr(opened, "chunks"):
         level = ome_zarr.first_level(opened.attrs)
         if level is None:
-            names = ", ".join(f"{path}/{name}" for name in sorted(opened.array_keys()))
-            raise ValueError(f"{path}: a group; name one of its arrays: {names or 'it has none'}")
+            inside = sorted((*opened.array_keys(), *opened.group_keys()))
+            names = ", ".join(str(path / name) for name in inside)
+            raise ValueError(f"{path}: a group; name one of its arrays or images: {names or 'it has none'}")
         path, opened = path / level, opened[level]
     return Chunked(opened, _metadata(path, opened))
 
@@ -52,7 +53,7 @@ def _image_around(path: Path) -> tuple[dict[str, Any], str] | None:
     """Attributes of the OME-Zarr image that an array is a level of, and the level's path within it."""
     zarr = library("zarr", "zarr")
     for parent in path.parents:
-        if not any(parent.joinpath(name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs")):
+        if not any(parent.joinpath(name).is_file() for name in ("zarr.json", ".zgroup")):
             return None
         attributes = dict(zarr.open_group(str(parent), mode="r").attrs)
         level = path.relative_to(parent).as_posix()
