@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from file_commands import failure, read, run, write
 import numbasep as nsp
 from numbasep import cli
 from numbasep.adapters import out_of_core
-from numbasep.cli import zarr_arrays
+from numbasep.cli import stored, zarr_arrays
 
 pytest.importorskip("zarr", reason="needs zarr: pip install numbasep[io]")
 pytest.importorskip("tifffile", reason="needs tifffile: pip install numbasep[io]")
@@ -123,6 +124,28 @@ def test_no_two_blocks_write_to_one_chunk_unless_memory_is_short(
         np.testing.assert_array_equal(read(target), expected)
         if apart:
             assert all(size % 16 == 0 for sizes in planned[-1].grid.chunks for size in sizes[:-1])
+
+
+def test_blocks_that_share_chunks_take_turns(
+    tmp_path: Path, planned: list[out_of_core.Blocks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, most = [0], [0]
+    original = stored.Chunked.write
+
+    def slow(self: stored.Chunked, *words: Any) -> None:
+        writing[0] += 1
+        most[0] = max(most[0], writing[0])
+        time.sleep(0.02)
+        original(self, *words)
+        writing[0] -= 1
+
+    monkeypatch.setattr(stored.Chunked, "write", slow)
+    source = write(tmp_path / "in.zarr", VOLUME[:9, :20, :34], chunks=(9, 8, 8))
+    options = ("--stride", "2", "--memory", "20kB", "--workers", "2")
+    run(source, tmp_path / "out.zarr", "--uniform", "3", *options)
+    assert planned[0].at_once == 2
+    assert not planned[0].apart
+    assert most == [1]
 
 
 @pytest.mark.parametrize("text", ["0", "-2", "1.5", "two", "2,0,1", ""])
