@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,13 @@ import pytest
 
 from numbasep import cli
 from numbasep.cli import files
+
+MEASURED = """
+import resource, sys
+from numbasep.cli import main
+status = main(sys.argv[1:])
+print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
 
 
 def write(path: Path, array: np.ndarray, **options: Any) -> Path:
@@ -47,3 +56,12 @@ def failure(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
     assert printed.startswith("numbasep: error: ")
     assert printed.count("\n") == 1
     return printed
+
+
+def peak(*words: Any) -> int:
+    """Largest resident memory of a process that runs the command line."""
+    command = [sys.executable, "-c", MEASURED, "filter", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    status, size = done.stdout.split()
+    assert status == "0", done.stderr
+    return int(size)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from file_commands import failure, run, write
+from file_commands import failure, peak, run, write
 
 import numbasep as nsp
 from numbasep import cli
@@ -183,6 +184,25 @@ def test_types(dtype: str, tmp_path: Path) -> None:
 def test_no_further_levels_are_an_image_of_one(stack: Path, tmp_path: Path) -> None:
     run(stack, tmp_path / "out.zarr", "--uniform", "3", "--pyramid", "0")
     assert scales_of(tmp_path / "out.zarr") == [[3.0, 0.5, 0.5]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in kilobytes on Linux only")
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    limit = 100_000_000
+    volume = zarr.create_array(
+        str(tmp_path / "in.zarr"), shape=(96, 1024, 1024), chunks=(32, 256, 256), dtype="f4"
+    )
+    volume[...] = 3.0
+    assert volume.nbytes > 4 * limit
+    small = write(tmp_path / "small.zarr", np.ones((40, 200, 200), np.float32))
+    options = ("--gaussian", "2", "--pyramid", "2", "--workers", "2", "--memory")
+    base = peak(small, tmp_path / "a.zarr", *options, "3MB")
+    assert peak(tmp_path / "in.zarr", tmp_path / "b.zarr", *options, limit) - base < limit
+    assert peak(tmp_path / "in.zarr", tmp_path / "c.zarr", *options, limit, "--stride", "2") - base < limit
+    for level in image_of(tmp_path / "b.zarr")["datasets"]:
+        made = zarr.open_array(str(tmp_path / "b.zarr" / level["path"]), mode="r")
+        np.testing.assert_allclose(made[::37, ::101, ::103], 3.0, rtol=1e-6)
 
 
 # --------------------------------------------------------------------------------------- axes and scales

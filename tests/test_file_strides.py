@@ -141,7 +141,7 @@ def test_blocks_that_share_chunks_take_turns(
 
     monkeypatch.setattr(stored.Chunked, "write", slow)
     source = write(tmp_path / "in.zarr", VOLUME[:9, :20, :34], chunks=(9, 8, 8))
-    options = ("--stride", "2", "--memory", "20kB", "--workers", "2")
+    options = ("--stride", "2", "--memory", "30kB", "--workers", "2")
     run(source, tmp_path / "out.zarr", "--uniform", "3", *options)
     assert planned[0].at_once == 2
     assert not planned[0].apart

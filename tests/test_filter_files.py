@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from file_commands import failure, read, run, write
+from file_commands import failure, peak, read, run, write
 from processes import PATIENCE
 
 import numbasep as nsp
@@ -174,31 +174,14 @@ def test_empty_arrays(tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------------------------------- memory
 
-MEASURED = """
-import resource, sys
-from numbasep.cli import main
-status = main(sys.argv[1:])
-print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-"""
-
-
-def peak(*words: Any) -> int:
-    """Largest resident memory of a process that runs the command line."""
-    command = [sys.executable, "-c", MEASURED, "filter", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    status, size = done.stdout.split()
-    assert status == "0", done.stderr
-    return int(size)
-
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in kilobytes on Linux only")
 def test_memory_is_bounded(tmp_path: Path) -> None:
     limit = 100_000_000
     shape, chunks = (96, 1024, 1024), (32, 256, 256)
-    volume = zarr.create_array(
-        str(tmp_path / "in.zarr"), shape=shape, chunks=chunks, dtype="f4", fill_value=3.0
-    )
+    volume = zarr.create_array(str(tmp_path / "in.zarr"), shape=shape, chunks=chunks, dtype="f4")
+    volume[...] = 3.0
     assert volume.nbytes > 4 * limit
     small = write(tmp_path / "small.zarr", np.ones((40, 200, 200), np.float32))
     options = ("--gaussian", "2", "--spacing", "3,1,1", "--workers", "2", "--memory")

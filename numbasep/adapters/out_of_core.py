@@ -6,13 +6,14 @@ each on one thread; an array that fits into the limit is a single block, on all 
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +32,16 @@ Array = npt.NDArray[Any]
 COPIES = 4.0
 """Memory of a block in work, in sizes of its input and result together: the reader's, the filter's and the writer's
 buffers."""
+
+CODED = 2.0
+"""Memory of what is stored together while a part of it is read or written, in its size: encoded and decoded."""
+
+
+M_MMAP_THRESHOLD = -3
+"""Of `mallopt`: from how many bytes on memory is taken from the system, and returned to it, by itself."""
+
+LARGE = 1 << 20
+"""Bytes of a large array."""
 
 
 class Source(Protocol):
@@ -73,6 +84,8 @@ class Blocks:
     """Along each axis, one result of so many is kept, the first of each."""
     at_once: int
     """How many blocks are in work at once."""
+    threads: int
+    """Threads of each."""
     apart: bool
     """Whether no two blocks write to samples that are stored together."""
 
@@ -104,11 +117,13 @@ def plan_blocks(
     """
     written = [n * stride for n, stride in zip(target.unit, strides, strict=True)]
     together = tuple(math.lcm(a, b) for a, b in zip(source.unit, written, strict=True))
+    stored = CODED * (_size(source.unit, source.dtype) + _size(target.unit, request.dtype))
     for unit in (together, source.unit):
-        found = _blocks(request, source, unit, memory, workers)
+        found = _blocks(request, source, unit, stored, memory, workers)
         if found is not None:
             grid, at_once = found
-            return Blocks(grid, strides, at_once, unit == together)
+            inside = max(1, threads.thread_count(workers) // at_once)
+            return Blocks(grid, strides, at_once, inside, unit == together)
     raise ValueError(
         f"memory: {memory / 1e6:.3g} MB do not hold a block of {source.unit} samples, which are stored "
         "together, with what the kernel needs around it"
@@ -116,23 +131,28 @@ def plan_blocks(
 
 
 def _blocks(
-    request: Request, source: Source, unit: tuple[int, ...], memory: int, workers: int | None
+    request: Request, source: Source, unit: tuple[int, ...], stored: float, memory: int, workers: int | None
 ) -> tuple[Grid, int] | None:
-    """The grid of blocks of whole units, and how many at once; None if not even one fits."""
+    """The grid of blocks of whole units, and how many at once; None if not even one fits.
+
+    Each takes `stored` bytes for what lies together in the files.
+    """
     at_once = threads.thread_count(workers)
-    block = _smaller(request, source, unit, memory)
+    block = _smaller(request, source, unit, memory - stored)
     if block is None:
         return None
     if block == source.shape:
         at_once = 1
     fitting = None
-    while at_once > 1 and (fitting := _smaller(request, source, unit, memory // at_once)) is None:
+    while at_once > 1 and (fitting := _smaller(request, source, unit, memory / at_once - stored)) is None:
         at_once //= 2
     block = fitting or block
     return make_grid(request, [_cut(n, b) for n, b in zip(source.shape, block, strict=True)]), at_once
 
 
-def _smaller(request: Request, source: Source, units: tuple[int, ...], memory: int) -> tuple[int, ...] | None:
+def _smaller(
+    request: Request, source: Source, units: tuple[int, ...], memory: float
+) -> tuple[int, ...] | None:
     """The array, halved until a block takes no more than `memory` bytes; None if that cannot be."""
     taps = {window.axis: window.taps for window in request.windows}
     block = list(source.shape)
@@ -154,6 +174,10 @@ def _bytes(request: Request, block: Sequence[int], taps: dict[int, int], dtype: 
     return COPIES * extended * (dtype.itemsize + request.dtype.itemsize) / 2
 
 
+def _size(unit: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return math.prod(unit) * dtype.itemsize
+
+
 def _cut(size: int, block: int) -> tuple[int, ...]:
     if not size:
         return (0,)
@@ -161,7 +185,7 @@ def _cut(size: int, block: int) -> tuple[int, ...]:
 
 
 def filter_blocks(
-    request: Request, source: Source, target: Target, blocks: Blocks, *, workers: int | None, progress: bool
+    request: Request, source: Source, target: Target, blocks: Blocks, *, progress: bool
 ) -> None:
     """Filter all blocks of an array, some at a time.
 
@@ -173,8 +197,6 @@ def filter_blocks(
         Where samples come from, and results go.
     blocks : Blocks
         From `plan_blocks`.
-    workers : int or None
-        Threads in all.
     progress : bool
         Show a bar on standard error.
 
@@ -187,21 +209,23 @@ def filter_blocks(
     bounds = [(0, *itertools.accumulate(sizes)) for sizes in grid.chunks]
     writing: Any = nullcontext() if blocks.apart else threading.Lock()
 
-    def one(block: Index, threads: int | None) -> None:
+    def one(block: Index) -> None:
         along = zip(bounds, block, blocks.strides, strict=True)
         kept = [kept_results(edges[k], edges[k + 1], stride) for edges, k, stride in along]
         if all(part.stop > part.start for part, _ in kept):
-            result = filter_block(request, grid, block, source, threads)[tuple(those for _, those in kept)]
+            result = filter_block(request, grid, block, source, blocks.threads)[
+                tuple(those for _, those in kept)
+            ]
             with writing:
                 target.write(tuple(part for part, _ in kept), result)
 
     todo = list(grid.blocks)
     if len(todo) == 1:
-        one(todo[0], workers)
+        one(todo[0])
         return
     dask = _dask()
-    inside = max(1, threads.thread_count(workers) // blocks.at_once)
-    tasks = [dask.delayed(one, pure=False)(block, inside) for block in todo]
+    _give_back_at_once()
+    tasks = [dask.delayed(one, pure=False)(block) for block in todo]
     with _pool(blocks.at_once) as pool, _bar(progress):
         dask.compute(*tasks, scheduler="threads", pool=pool, num_workers=blocks.at_once)
 
@@ -263,6 +287,15 @@ def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _give_back_at_once() -> None:
+    """Make the GNU C library return each large array to the system when it is freed.
+
+    It would keep them for the next, in each thread by itself, and in the end hold several times what is in use.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another library
+        ctypes.CDLL(None).mallopt(ctypes.c_int(M_MMAP_THRESHOLD), ctypes.c_int(LARGE))
 
 
 def _dask() -> Any:

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..axes import normalize_axes
-from . import files, pyramid
+from . import files, pyramid, zarr_arrays
 from .arguments import FROM_FILE, scalar_or_tuple
 from .commands import shared_options
 from .metadata import Metadata
 from .stored import Stored
-from .zarr_arrays import SUFFIX as ZARR
 
 DEFAULT_SHARE = 0.25
 """Part of the machine's memory that blocks may take."""
@@ -26,7 +25,7 @@ MADE_UP = ("valid", "full", "constant", "grid-constant")
 
 def run(arguments: argparse.Namespace) -> None:
     """Filter a file into another."""
-    if arguments.pyramid is not None and files.kind(arguments.output) != ZARR:
+    if arguments.pyramid is not None and files.kind(arguments.output) != zarr_arrays.SUFFIX:
         raise ValueError(f"--pyramid: OME-Zarr images are folders in .zarr; the output is {arguments.output}")
     files.check_target(arguments.output, overwrite=arguments.overwrite)
     with files.open_source(arguments.input) as source:
@@ -81,10 +80,10 @@ def _filter_into(
 
     memory = arguments.memory or default_memory()
     blocks = out_of_core.plan_blocks(request, source, target, strides, memory, arguments.workers)
-    out_of_core.filter_blocks(
-        request, source, target, blocks, workers=arguments.workers,
-        progress=sys.stderr.isatty() and not arguments.quiet,
-    )  # fmt: skip
+    with zarr_arrays.chunks_at_once(blocks.threads):
+        out_of_core.filter_blocks(
+            request, source, target, blocks, progress=sys.stderr.isatty() and not arguments.quiet
+        )
 
 
 def filtered_axes(arguments: argparse.Namespace, source: Stored) -> tuple[int, ...]:

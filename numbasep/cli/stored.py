@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from .metadata import Metadata, no_metadata
 
 Array = npt.NDArray[Any]
 Region = tuple[slice, ...]
+
+
+SLAB_BYTES = 1 << 20
+"""Samples that are read or written while a file is mapped: pages around them count as memory until it is unmapped."""
 
 
 def _nothing() -> Metadata:
@@ -55,7 +60,7 @@ class InMemory:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """Samples in a file as they are in memory; mapped anew for each part, so that no pages are held."""
+    """Samples in a file as they are in memory; mapped anew for each slab of a part, so that few pages are held."""
 
     path: Path
     """The file."""
@@ -80,13 +85,31 @@ class Mapped:
 
     def read(self, region: Region) -> Array:
         """Part of the array."""
-        if 0 in self.shape:
-            return np.empty(self.shape, self.dtype)[region]
-        return np.array(self._map("r")[region])
+        values = np.empty(
+            [len(range(n)[part]) for n, part in zip(self.shape, region, strict=True)], self.dtype
+        )
+        for slab, place in self._slabs(region, values):
+            values[place] = self._map("r")[slab]
+        return values
 
     def write(self, region: Region, values: Array) -> None:
         """Store a part."""
-        self._map("r+")[region] = values
+        for slab, place in self._slabs(region, values):
+            self._map("r+")[slab] = values[place]
+
+    def _slabs(self, region: Region, values: Array) -> Iterator[tuple[Region, Region]]:
+        """Parts of the region that lie one after the other in the file, and their places in `values`."""
+        if not values.ndim:
+            yield region, ()
+            return
+        axis = 0 if self.order == "C" else values.ndim - 1
+        start, stop, _ = region[axis].indices(self.shape[axis])
+        step = max(1, SLAB_BYTES * (stop - start) // max(values.nbytes, 1))
+        for low in range(start, stop if values.size else start, step):
+            high = min(low + step, stop)
+            before, after = region[:axis], region[axis + 1 :]
+            whole = (slice(None),)
+            yield (*before, slice(low, high), *after), (*whole * axis, slice(low - start, high - start))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,17 @@ from .metadata import Metadata, named_axis
 from .stored import Chunked
 
 SUFFIX = ".zarr"
+
+
+@contextmanager
+def chunks_at_once(count: int) -> Iterator[None]:
+    """Within the block, at most so many chunks of one part are encoded or decoded at once: each takes memory."""
+    zarr = sys.modules.get("zarr")
+    if zarr is None:  # no file of this kind is open
+        yield
+        return
+    with zarr.config.set({"async.concurrency": count}):
+        yield
 
 
 def open_zarr(path: Path) -> Chunked:
