@@ -58,6 +58,19 @@ def failure(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
     return printed
 
 
+def assert_same(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Equal but for the rounding of sums, which integers seldom show."""
+    assert actual.dtype == expected.dtype
+    assert actual.shape == expected.shape
+    if expected.dtype.kind in "iu":
+        apart = np.abs(actual.astype(np.int64) - expected.astype(np.int64))
+        assert apart.max(initial=0) <= 1
+        assert np.count_nonzero(apart) <= max(1, 0.05 * apart.size)
+    else:
+        eps = np.finfo(expected.dtype).eps
+        np.testing.assert_allclose(actual, expected, rtol=16 * eps, atol=16 * eps * np.abs(expected).max())
+
+
 def peak(*words: Any) -> int:
     """Largest resident memory of a process that runs the command line."""
     command = [sys.executable, "-c", MEASURED, "filter", *map(str, words)]

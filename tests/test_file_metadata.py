@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from file_commands import failure, read, run, write
+from file_commands import assert_same, failure, read, run, write
 
 import numbasep as nsp
 from numbasep.cli import files, metadata
@@ -111,9 +111,7 @@ def test_hyperstacks_are_filtered_in_space_only(axes: str, shape: tuple[int, ...
     run(source, tmp_path / "out.tif", "--uniform", "3", "--stride", "2")
     space = tuple(k for k, letter in enumerate(axes) if letter in "ZYX")
     every = tuple(slice(None, None, 2 if k in space else None) for k in range(array.ndim))
-    np.testing.assert_array_equal(
-        read(tmp_path / "out.tif"), nsp.uniform_filter(array, 3, axes=space)[every].squeeze()
-    )
+    assert_same(read(tmp_path / "out.tif"), nsp.uniform_filter(array, 3, axes=space)[every].squeeze())
     assert series_of(tmp_path / "out.tif")[0] == axes
     if "T" in axes:
         assert steps_of(tmp_path / "out.tif")["t"] == (3.0, "second")
@@ -213,7 +211,7 @@ def test_colours_stay_colours(target: str, planes: str, compression: str | None,
     axes = (0, 1) if planes == "contig" else (1, 2)
     every = tuple(slice(None, None, 2 if axis in axes else None) for axis in range(3))
     expected = nsp.gaussian_filter(colour, 2, axes=axes, cast="saturate")[every]
-    np.testing.assert_array_equal(read(tmp_path / target), expected)
+    assert_same(read(tmp_path / target), expected)
     letters, page = series_of(tmp_path / target)
     assert letters == ("YXS" if planes == "contig" else "SYX")
     assert page.photometric == tifffile.PHOTOMETRIC.RGB
@@ -337,7 +335,7 @@ def test_a_level_of_an_ome_zarr_image_has_what_the_image_says(
     assert axes_of(source)[0].start == 1.0
     run(source, tmp_path / "out.tif", "--gaussian", "1", "--spacing", "file", "--stride", "2")
     expected = nsp.gaussian_filter(STACK, 1, spacing=(0.8, 0.25, 0.25), cast="saturate")[::2, ::2, ::2]
-    np.testing.assert_array_equal(read(tmp_path / "out.tif"), expected)
+    assert_same(read(tmp_path / "out.tif"), expected)
     with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
         assert tiff.is_ome
     assert [axis.step for axis in axes_of(tmp_path / "out.tif")] == pytest.approx([1.6, 0.5, 0.5])

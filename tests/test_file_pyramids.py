@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from file_commands import failure, peak, run, write
+from file_commands import assert_same, failure, peak, run, write
 
 import numbasep as nsp
 from numbasep import cli
@@ -118,8 +118,8 @@ def test_each_level_is_the_one_before_smoothed_and_strided(
     assert (len(done) == 4) is (memory == "1GB")
     expected = nsp.gaussian_filter(STACK, 1, spacing=(3.0, 0.5, 0.5), cast="saturate")
     for level in levels_of(tmp_path / "out.ome.zarr"):
-        np.testing.assert_array_equal(level, expected)
-        expected = further(expected, (0, 1, 2))
+        assert_same(level, expected)
+        expected = further(level, (0, 1, 2))
     image = image_of(tmp_path / "out.ome.zarr")
     assert image["name"] == "out"
     assert image["axes"] == [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
@@ -158,7 +158,7 @@ def test_levels_continue_as_the_array_does_unless_that_would_darken_edges(
     first = nsp.uniform_filter(image, 3, mode=mode)
     second = nsp.separable_correlate(first, [BINOMIAL] * 2, mode=others)[::2, ::2]
     levels = levels_of(tmp_path / "out.zarr")
-    np.testing.assert_array_equal(levels[0], first)
+    assert_same(levels[0], first)
     np.testing.assert_allclose(levels[1], second, rtol=1e-12)
 
 
@@ -166,8 +166,8 @@ def test_a_stride_comes_before_the_pyramid(stack: Path, tmp_path: Path) -> None:
     run(stack, tmp_path / "out.zarr", "--uniform", "3", "--stride", "1,2,2", "--pyramid", "1")
     expected = nsp.uniform_filter(STACK, 3, cast="saturate")[:, ::2, ::2]
     levels = levels_of(tmp_path / "out.zarr")
-    np.testing.assert_array_equal(levels[0], expected)
-    np.testing.assert_array_equal(levels[1], further(expected, (0, 1, 2)))
+    assert_same(levels[0], expected)
+    assert_same(levels[1], further(levels[0], (0, 1, 2)))
     assert scales_of(tmp_path / "out.zarr") == [[3.0, 1.0, 1.0], [6.0, 2.0, 2.0]]
 
 
@@ -177,8 +177,8 @@ def test_types(dtype: str, tmp_path: Path) -> None:
     run(write(tmp_path / "in.npy", array), tmp_path / "out.zarr", "--uniform", "3", "--pyramid", "1")
     levels = levels_of(tmp_path / "out.zarr")
     assert [level.dtype for level in levels] == [dtype, dtype]
-    np.testing.assert_array_equal(levels[0], nsp.uniform_filter(array, 3, cast="saturate"))
-    np.testing.assert_array_equal(levels[1], further(levels[0], (0, 1)))
+    assert_same(levels[0], nsp.uniform_filter(array, 3, cast="saturate"))
+    assert_same(levels[1], further(levels[0], (0, 1)))
 
 
 def test_no_further_levels_are_an_image_of_one(stack: Path, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_axes_are_stored_in_the_order_of_the_specification(
     spacing = tuple(2.0 if axes[k] == "Z" else 0.5 for k in space)
     expected = nsp.gaussian_filter(array, 1, axes=space, spacing=spacing, cast="saturate").transpose(order)
     levels = levels_of(tmp_path / "out.zarr")
-    np.testing.assert_array_equal(levels[0], expected)
+    assert_same(levels[0], expected)
     np.testing.assert_array_equal(
         levels[1], further(expected, tuple(k for k, n in enumerate(stored) if n in "zyx"))
     )
@@ -282,7 +282,7 @@ def test_names_and_chunks_of_a_zarr_array(tmp_path: Path) -> None:
         (9, 60, 70),
         (9, 30, 35),
     ]  # time is filtered, but not strided
-    np.testing.assert_array_equal(levels[0], nsp.uniform_filter(STACK, 3, cast="saturate"))
+    assert_same(levels[0], nsp.uniform_filter(STACK, 3, cast="saturate"))
     assert zarr.open_array(str(tmp_path / "out.zarr" / "0"), mode="r").chunks == (3, 16, 16)
 
 

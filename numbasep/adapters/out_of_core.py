@@ -79,9 +79,9 @@ class Blocks:
     """How an array is filtered: in which blocks, and how many at once."""
 
     grid: Grid
-    """Blocks of all results."""
+    """Blocks of all results of the filter."""
     strides: tuple[int, ...]
-    """Along each axis, one result of so many is kept, the first of each."""
+    """Along each axis, one of so many results is kept, the first of each: strides that the filter itself has not."""
     at_once: int
     """How many blocks are in work at once."""
     threads: int
@@ -115,7 +115,8 @@ def plan_blocks(
     ValueError
         If not even the smallest blocks, of one unit and what the kernel adds, fit.
     """
-    written = [n * stride for n, stride in zip(target.unit, strides, strict=True)]
+    steps = {window.axis: window.step for window in request.windows}
+    written = [n * strides[axis] * steps.get(axis, 1) for axis, n in enumerate(target.unit)]
     together = tuple(math.lcm(a, b) for a, b in zip(source.unit, written, strict=True))
     stored = CODED * (_size(source.unit, source.dtype) + _size(target.unit, request.dtype))
     for unit in (together, source.unit):

@@ -42,44 +42,44 @@ def _filter(arguments: argparse.Namespace, source: Stored) -> None:
     keywords["output"] = arguments.dtype or source.dtype
     shown = files.is_image(arguments.output) or arguments.pyramid is not None
     keywords["cast"] = arguments.cast or ("saturate" if shown else "truncate")
-    request = _request(name, keywords, source)
+    request, left = _strided_request(name, keywords, source, axes, strides)
     files.check_type(arguments.output, request.dtype)
-    shape = out_of_core.result_shape(request, source.shape, strides)
+    shape = out_of_core.result_shape(request, source.shape, left)
     metadata = _metadata_of_result(arguments, source, axes, request, strides)
     if arguments.pyramid is not None:
-        _write_pyramid(arguments, source, request, strides, pyramid.plan_pyramid(
-            arguments.output, shape, metadata, axes, arguments.pyramid
-        ))  # fmt: skip
+        planned = pyramid.plan_pyramid(arguments.output, shape, metadata, axes, arguments.pyramid)
+        _write_pyramid(arguments, source, request, left, planned)
         return
     with files.create_target(arguments.output, shape, request.dtype, metadata) as target:
-        _filter_into(arguments, request, source, target, strides)
+        _filter_into(arguments, request, source, target, left)
 
 
 def _write_pyramid(
     arguments: argparse.Namespace,
     source: Stored,
     request: Any,
-    strides: tuple[int, ...],
+    left: tuple[int, ...],
     planned: pyramid.Pyramid,
 ) -> None:
     mode = "reflect" if arguments.mode in MADE_UP else arguments.mode
 
-    def run_level(name: str, keywords: dict[str, Any], below: Any, level: Any, by: tuple[int, ...]) -> None:
-        _filter_into(arguments, _request(name, keywords, below), below, level, by)
+    def run_level(name: str, keywords: dict[str, Any], below: Any, level: Any) -> None:
+        _filter_into(arguments, _request(name, keywords, below), below, level, (1,) * len(below.shape))
 
     with files.appearing(arguments.output, folder=True) as partial:
         arrays = pyramid.create_levels(partial, planned, request.dtype)
-        _filter_into(arguments, request, source, pyramid.first_target(planned, arrays[0]), strides)
+        _filter_into(arguments, request, source, pyramid.first_target(planned, arrays[0]), left)
         pyramid.fill_levels(planned, arrays, mode, run_level)
 
 
 def _filter_into(
-    arguments: argparse.Namespace, request: Any, source: Any, target: Any, strides: tuple[int, ...]
+    arguments: argparse.Namespace, request: Any, source: Any, target: Any, left: tuple[int, ...]
 ) -> None:
+    """Filter one array into another; of what the request computes, every ``left``-th is kept along each axis."""
     from ..adapters import out_of_core
 
     memory = arguments.memory or default_memory()
-    blocks = out_of_core.plan_blocks(request, source, target, strides, memory, arguments.workers)
+    blocks = out_of_core.plan_blocks(request, source, target, left, memory, arguments.workers)
     with zarr_arrays.chunks_at_once(blocks.threads):
         out_of_core.filter_blocks(
             request, source, target, blocks, progress=sys.stderr.isatty() and not arguments.quiet
@@ -154,6 +154,18 @@ def _spacing(arguments: argparse.Namespace, source: Stored) -> Any:
     if arguments.spacing == FROM_FILE:
         return source.metadata.spacing(filtered_axes(arguments, source))
     return scalar_or_tuple(arguments.spacing)
+
+
+def _strided_request(
+    name: str, keywords: dict[str, Any], source: Any, axes: Sequence[int], strides: tuple[int, ...]
+) -> tuple[Any, tuple[int, ...]]:
+    """The request, and the strides that are left to slicing: those of functions that have none."""
+    import numbasep
+
+    if "stride" not in inspect.signature(getattr(numbasep, name)).parameters:
+        return _request(name, keywords, source), strides
+    keywords["stride"] = tuple(strides[axis] for axis in axes)
+    return _request(name, keywords, source), (1,) * len(strides)
 
 
 def _request(name: str, keywords: dict[str, Any], source: Any) -> Any:

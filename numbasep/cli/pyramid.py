@@ -153,9 +153,15 @@ def first_target(pyramid: Pyramid, largest: Chunked) -> Permuted:
 
 
 def fill_levels(pyramid: Pyramid, arrays: Sequence[Chunked], mode: str, run: Callable[..., None]) -> None:
-    """Fill all levels but the largest, which is there: ``run(name, keywords, source, target, strides)`` filters."""
+    """Fill all levels but the largest, which is there: ``run(name, keywords, source, target)`` filters."""
     for level, source, target in zip(pyramid.levels[1:], arrays, arrays[1:], strict=False):
         strides = pyramid.stored(level.strides)
         kernels = {axis: BINOMIAL for axis, stride in enumerate(strides) if stride > 1}
-        keywords = {"kernels": kernels, "mode": mode, "output": source.dtype, "cast": "saturate"}
-        run("separable_correlate", keywords, source, target, strides)
+        keywords = {
+            "kernels": kernels,
+            "stride": STRIDE,
+            "mode": mode,
+            "output": source.dtype,
+            "cast": "saturate",
+        }
+        run("separable_correlate", keywords, source, target)
