@@ -220,6 +220,20 @@ def test_colours_stay_colours(target: str, planes: str, compression: str | None,
     assert page.tags["ResolutionUnit"].value == 2
 
 
+@pytest.mark.parametrize(
+    ("photometric", "shape"),
+    [("miniswhite", (20, 25)), ("separated", (20, 25, 4)), ("cielab", (20, 25, 3)), ("rgb", (20, 25, 4))],
+)
+def test_what_samples_look_like_stays(photometric: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    array = RNG.integers(0, 256, shape, dtype=np.uint8)
+    for name in ("in.tif", "in.ome.tif"):
+        tifffile.imwrite(tmp_path / name, array, photometric=photometric)
+        run(tmp_path / name, tmp_path / "out.tif", "--uniform", "3")
+        expected = nsp.uniform_filter(array, 3, axes=(0, 1), cast="saturate")
+        np.testing.assert_array_equal(read(tmp_path / "out.tif"), expected)
+        assert series_of(tmp_path / "out.tif")[1].photometric.name.lower() == photometric
+
+
 def test_coloured_imagej_images(tmp_path: Path) -> None:
     colour = RNG.integers(0, 256, (20, 25, 3), dtype=np.uint8)
     source = write_imagej(tmp_path / "in.tif", colour, "YXS")

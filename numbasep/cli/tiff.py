@@ -58,7 +58,7 @@ def _keywords(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], metadata:
     if named and metadata.names is None and len(shape) in (2, 3):
         metadata = replace(metadata, axes=_with_names(metadata.axes, "zyx"[-len(shape) :]))
     letters = tiff_metadata.letters_of(metadata)
-    colour = tiff_metadata.colour_keywords(letters, shape)
+    colour = tiff_metadata.colour_keywords(letters, shape, metadata)
     if metadata.format == "imagej" and not named and tiff_metadata.fits_imagej(letters, shape, dtype):
         return colour | tiff_metadata.imagej_keywords(str(letters), shape, metadata)
     if named or metadata.format in ("imagej", "ome", "ome-zarr"):

@@ -53,11 +53,12 @@ def read_metadata(tiff: Any, series: Any) -> Metadata:
     axes = tuple(named_axis(None if letter in "QI" else letter.lower()) for letter in letters)
     if tiff.is_imagej and tiff.imagej_metadata:
         return Metadata(_imagej_axes(axes, tiff), "imagej", dict(tiff.imagej_metadata))
+    shown = {"photometric": series.keyframe.photometric.name.lower()}
     if tiff.is_ome:
         pixels, details = _parse_ome(tiff.ome_metadata)
         if pixels is not None:
-            return Metadata(_ome_axes(axes, pixels), "ome", details)
-    return Metadata(_tagged_axes(axes, tiff), "tiff")
+            return Metadata(_ome_axes(axes, pixels), "ome", details | shown)
+    return Metadata(_tagged_axes(axes, tiff), "tiff", shown)
 
 
 def _resolution(tiff: Any) -> tuple[float | None, float | None, int]:
@@ -65,9 +66,9 @@ def _resolution(tiff: Any) -> tuple[float | None, float | None, int]:
     tags = tiff.pages.first.tags
     steps = []
     for name in ("XResolution", "YResolution"):
-        value = tags[name].value if name in tags else None
-        whole = isinstance(value, tuple) and len(value) == 2 and all(value)
-        steps.append(value[1] / value[0] if isinstance(value, tuple) and whole else None)
+        value: Any = tags[name].value if name in tags else None
+        rational = isinstance(value, tuple) and len(value) == 2 and all(value)
+        steps.append(value[1] / value[0] if rational else None)
     unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else INCH
     return steps[0], steps[1], int(unit)
 
@@ -229,9 +230,7 @@ def imagej_keywords(letters: str, shape: Sequence[int], metadata: Metadata) -> d
         said["Ranges"] = np.array(said["Ranges"])  # one value to all releases of tifffile
     unit = next((axes[name].unit for name in "xyz" if name in axes and axes[name].unit), None)
     if unit and unit != unit_name(str(said.get("unit", ""))):
-        said["unit"] = (
-            UNITS[unit].plain if unit in UNITS else unit.encode("ascii", "backslashreplace").decode()
-        )
+        said["unit"] = UNITS[unit].plain if unit in UNITS else unit
     for name, key in (("z", "spacing"), ("t", "finterval")):
         if name in axes and (step := axes[name].step) is not None:
             common = unit if name == "z" else "second"
@@ -255,6 +254,7 @@ def ome_keywords(letters: str, shape: Sequence[int], metadata: Metadata) -> dict
     """Keywords of an OME-TIFF."""
     axes = {axis.name: axis for axis in metadata.axes}
     said = dict(metadata.details) if metadata.format == "ome" else {}
+    said.pop("photometric", None)
     planes = np.prod([n for n, letter in zip(shape, letters, strict=True) if letter in "TZC"], dtype=int)
     channels = shape[letters.index("C")] if "C" in letters else 1
     for key, count in (("Channel", channels), ("Plane", planes)):
@@ -303,13 +303,14 @@ def _tags(axes: Mapping[str | None, Axis], unit: str | None, *, plain: bool) -> 
     return {"resolution": tuple(1.0 / length for length in lengths), "resolutionunit": tag}
 
 
-def colour_keywords(letters: str | None, shape: Sequence[int]) -> dict[str, Any]:
-    """Keywords that say whether samples are colours, and whether they lie together or in planes."""
+def colour_keywords(letters: str | None, shape: Sequence[int], metadata: Metadata) -> dict[str, Any]:
+    """Keywords that say what samples look like, and whether those of colours lie together or in planes."""
+    told = metadata.details.get("photometric")
     if letters is None or "S" not in letters:
-        return {"photometric": "minisblack"}
+        return {"photometric": "miniswhite" if told == "miniswhite" else "minisblack"}
     samples = shape[letters.index("S")]
-    together = letters.endswith("S")
+    colours = told if told in ("separated", "cielab") else "rgb"
     return {
-        "photometric": "rgb" if samples in (3, 4) else "minisblack",
-        "planarconfig": "contig" if together else "separate",
+        "photometric": colours if samples in (3, 4) else "minisblack",
+        "planarconfig": "contig" if letters.endswith("S") else "separate",
     }
