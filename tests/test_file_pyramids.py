@@ -283,7 +283,10 @@ def test_names_and_chunks_of_a_zarr_array(tmp_path: Path) -> None:
         (9, 30, 35),
     ]  # time is filtered, but not strided
     assert_same(levels[0], nsp.uniform_filter(STACK, 3, cast="saturate"))
-    assert zarr.open_array(str(tmp_path / "out.zarr" / "0"), mode="r").chunks == (3, 16, 16)
+    for level in "01":
+        made = zarr.open_array(str(tmp_path / "out.zarr" / level), mode="r")
+        assert made.chunks == (3, 16, 16)
+        assert dict(made.attrs) == {"unit": "K"}
 
 
 def test_a_pyramid_of_a_pyramid(stack: Path, tmp_path: Path) -> None:
@@ -291,7 +294,9 @@ def test_a_pyramid_of_a_pyramid(stack: Path, tmp_path: Path) -> None:
     omero = {"channels": [{"color": "FF0000", "window": {"start": 0, "end": 9, "min": 0, "max": 9}}]}
     group = zarr.open_group(str(tmp_path / "a.zarr"), mode="r+")
     group.attrs["ome"] = {**dict(group.attrs)["ome"], "omero": omero}
+    group.attrs["sample"] = "liver"
     run(tmp_path / "a.zarr", tmp_path / "b.zarr", "--uniform", "1", "--pyramid", "2")
+    assert zarr.open_group(str(tmp_path / "b.zarr"), mode="r").attrs["sample"] == "liver"
     for one, other in zip(levels_of(tmp_path / "a.zarr"), levels_of(tmp_path / "b.zarr"), strict=True):
         np.testing.assert_array_equal(one, other)
     assert scales_of(tmp_path / "b.zarr") == scales_of(tmp_path / "a.zarr")

@@ -156,3 +156,9 @@ def omero_of(attributes: Mapping[str, Any], channels: int) -> dict[str, Any]:
     if not isinstance(omero, dict) or len(omero.get("channels", ())) != channels:
         return {}
     return {"omero": omero}
+
+
+def others(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What the attributes of an array or an image say beside its axes and levels."""
+    own = ("ome", "multiscales", "omero", "_ARRAY_DIMENSIONS")
+    return {key: value for key, value in attributes.items() if key not in own}

@@ -118,8 +118,10 @@ def create_levels(folder: Path, pyramid: Pyramid, dtype: np.dtype[Any]) -> list[
     channels = next(
         (n for n, a in zip(pyramid.levels[0].shape, pyramid.axes, strict=True) if a.kind == CHANNEL), 1
     )
-    ome |= ome_zarr.omero_of(pyramid.metadata.details.get("image", {}), channels)
-    group = zarr.create_group(str(folder), zarr_format=3, attributes={"ome": ome}, overwrite=True)
+    image = pyramid.metadata.details.get("image", {})
+    ome |= ome_zarr.omero_of(image, channels)
+    attributes = ome_zarr.others(image) | {"ome": ome}
+    group = zarr.create_group(str(folder), zarr_format=3, attributes=attributes, overwrite=True)
     source_chunks = pyramid.metadata.details.get("chunks")
     shape = pyramid.stored(pyramid.levels[0].shape)
     chunks = pyramid.stored(source_chunks) if source_chunks else zarr_arrays.new_chunks(shape)
@@ -130,6 +132,7 @@ def create_levels(folder: Path, pyramid: Pyramid, dtype: np.dtype[Any]) -> list[
             str(number), shape=shape, dtype=dtype, fill_value=0,
             chunks=tuple(max(1, min(a, b)) for a, b in zip(shape, chunks, strict=True)),
             dimension_names=[axis.name for axis in stored_axes],
+            attributes=ome_zarr.others(pyramid.metadata.details.get("attributes", {})),
         )  # fmt: skip
         arrays.append(Chunked(array))
     return arrays
