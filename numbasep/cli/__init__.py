@@ -170,7 +170,7 @@ def _add_filter(parsers: Any) -> None:
     command.add_argument(
         "--spacing", type=arguments.spacing, metavar="STEP",
         help="distance of samples, one or one an axis, such as 3,1,1, or the word file for what the input says of "
-        "itself; SIGMA is then in that unit, that of the last axis",
+        "itself; SIGMA is then in that unit, that of the last axis. Numbers are written only where the input says none",
     )  # fmt: skip
     command.add_argument(
         "--stride", type=arguments.strides, metavar="N",
