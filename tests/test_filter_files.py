@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from file_commands import failure, peak, read, run, write
 from processes import PATIENCE
 
 import numbasep as nsp
 from numbasep import cli
 from numbasep.adapters import out_of_core
-from numbasep.cli import arguments, files
+from numbasep.cli import arguments, zarr_arrays
 
 RNG = np.random.default_rng(11)
 VOLUME = RNG.integers(0, 60000, (30, 60, 70), dtype=np.uint16)
@@ -30,47 +31,16 @@ pytest.importorskip("dask", reason="needs dask: pip install numbasep[io]")
 pytestmark = pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning", "ignore::ResourceWarning")
 
 
-def write(path: Path, array: np.ndarray, **options: Any) -> Path:
-    """A file of the kind that the suffix names."""
-    if path.suffix == ".npy":
-        np.save(path, array)
-    elif path.suffix == ".tif":
-        tifffile.imwrite(path, array, **options)
-    else:
-        made = zarr.create_array(
-            str(path), shape=array.shape, dtype=array.dtype, **{"chunks": (8, 16, 16), **options}
-        )
-        made[...] = array
-    return path
-
-
-def read(path: Path) -> np.ndarray:
-    return files.read_array(path)
-
-
-def run(*words: Any) -> None:
-    assert cli.main(["filter", *map(str, words)]) == 0
-
-
-def failure(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
-    """Run a command that must fail; return its one line."""
-    assert cli.main(["filter", *map(str, words)]) == 1
-    printed = capsys.readouterr().err
-    assert printed.startswith("numbasep: error: ")
-    assert printed.count("\n") == 1
-    return printed
-
-
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of new zarr arrays that suit the small volume."""
-    monkeypatch.setattr(files, "new_chunks", lambda shape: tuple(min(n, 16) for n in shape))
+    monkeypatch.setattr(zarr_arrays, "new_chunks", lambda shape: tuple(min(n, 16) for n in shape))
 
 
 def test_chunks_of_new_zarr_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     for shape in [(3, 2000, 3000, 4000), (5000, 40), (10**9,), (5, 0, 7), ()]:
-        chunks = files.new_chunks(shape)
+        chunks = zarr_arrays.new_chunks(shape)
         assert len(chunks) == len(shape)
         assert all(1 <= c <= max(n, 1) for c, n in zip(chunks, shape, strict=True))
         assert np.prod(chunks) <= 2**18
@@ -204,31 +174,14 @@ def test_empty_arrays(tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------------------------------- memory
 
-MEASURED = """
-import resource, sys
-from numbasep.cli import main
-status = main(sys.argv[1:])
-print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-"""
-
-
-def peak(*words: Any) -> int:
-    """Largest resident memory of a process that runs the command line."""
-    command = [sys.executable, "-c", MEASURED, "filter", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    status, size = done.stdout.split()
-    assert status == "0", done.stderr
-    return int(size)
-
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in kilobytes on Linux only")
 def test_memory_is_bounded(tmp_path: Path) -> None:
     limit = 100_000_000
     shape, chunks = (96, 1024, 1024), (32, 256, 256)
-    volume = zarr.create_array(
-        str(tmp_path / "in.zarr"), shape=shape, chunks=chunks, dtype="f4", fill_value=3.0
-    )
+    volume = zarr.create_array(str(tmp_path / "in.zarr"), shape=shape, chunks=chunks, dtype="f4")
+    volume[...] = 3.0
     assert volume.nbytes > 4 * limit
     small = write(tmp_path / "small.zarr", np.ones((40, 200, 200), np.float32))
     options = ("--gaussian", "2", "--spacing", "3,1,1", "--workers", "2", "--memory")

@@ -29,11 +29,15 @@ EXPECTED_ERRORS = (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundEr
 FILTER_DESCRIPTION = """\
 Filter a file into another. Files larger than memory are filtered block by block, with the result of the whole; the
 output appears under its name only when it is complete. Until then it is OUTPUT.partial, which is removed on errors and
-interrupts; one that is left over by a killed run is never continued: remove it."""
+interrupts; one that is left over by a killed run is never continued: remove it. What a file says of itself is kept as
+far as the other format can: axes, distances of samples (times the stride), colours, attributes. A zarr array by itself
+has no place for distances; --pyramid 0 makes it an image that has. Of images, channels and times are not filtered
+unless --axes names them."""
 FILTER_EXAMPLES = """\
 examples:
   python -m numbasep filter photo.png smooth.png --gaussian 2.5
   python -m numbasep filter stack.zarr smooth.zarr --gaussian 2 --spacing 3,1,1 --memory 2GB
+  python -m numbasep filter stack.ome.tif image.ome.zarr --gaussian 0.5 --spacing file --pyramid 4
   python -m numbasep filter movie.npy edges.npy --sobel 2 --axes 1,2 --dtype int16
   python -m numbasep filter slide.tif blurred.tif --kernel psf.npy --mode nearest
 
@@ -164,11 +168,21 @@ def _add_filter(parsers: Any) -> None:
     which.add_argument("--sobel", type=int, metavar="AXIS", help="derivative along an axis")
     which.add_argument("--log", type=arguments.floats, metavar="SIGMA", help="Laplacian of Gaussian")
     command.add_argument(
-        "--spacing", type=arguments.floats, metavar="STEP",
-        help="distance of samples, one or one an axis, such as 3,1,1; SIGMA is then in that unit",
+        "--spacing", type=arguments.spacing, metavar="STEP",
+        help="distance of samples, one or one an axis, such as 3,1,1, or the word file for what the input says of "
+        "itself; SIGMA is then in that unit, that of the last axis. Numbers are written only where the input says none",
     )  # fmt: skip
     command.add_argument(
-        "--axes", type=arguments.integers, help="axes to filter (default: all; of an image, rows and columns)"
+        "--stride", type=arguments.strides, metavar="N",
+        help="keep every Nth result, from the first on: one, or one a filtered axis, such as 1,2,2",
+    )  # fmt: skip
+    command.add_argument(
+        "--pyramid", type=arguments.levels, metavar="N",
+        help="write an OME-Zarr image of this and N further levels, each the one before, smoothed by "
+        "[1 4 6 4 1]/16 and strided by 2 along the filtered axes in space",
+    )  # fmt: skip
+    command.add_argument(
+        "--axes", type=arguments.integers, help="axes to filter (default: all; of an image, those in space)"
     )
     command.add_argument("--dtype", type=arguments.dtype, help="of the output (default: of the input)")
     command.add_argument(

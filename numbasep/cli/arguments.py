@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+FROM_FILE = "file"
+"""What is given for numbers that the input file says."""
+
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -25,6 +28,28 @@ def list_of(kind: Callable[[str], Any], what: str) -> Callable[[str], tuple[Any,
 
 integers = list_of(int, "an integer or a comma-separated list of integers")
 floats = list_of(float, "a number or a comma-separated list of numbers")
+
+
+def spacing(text: str) -> tuple[float, ...] | str:
+    """Distances of samples, or `FROM_FILE`."""
+    if text == FROM_FILE:
+        return FROM_FILE
+    try:
+        return floats(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or {FROM_FILE!r}") from None
+
+
+def strides(text: str) -> tuple[int, ...]:
+    """One stride, or a comma-separated list, each at least 1."""
+    return tuple(map(positive_int, text.split(",")))
+
+
+def levels(text: str) -> int:
+    """How many further levels a pyramid has, which may be none."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of levels, 0 or more")
+    return int(text)
 
 
 def positive_int(text: str) -> int:

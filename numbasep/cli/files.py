@@ -8,131 +8,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Region = tuple[slice, ...]
+from .libraries import library
+from .metadata import Metadata, named_axis, no_metadata
+from .stored import Array, InMemory, Mapped, Stored
+from .tiff import SUFFIXES as TIFF
+from .tiff import create_tiff, open_tiff
+from .zarr_arrays import SUFFIX as ZARR
+from .zarr_arrays import create_zarr, open_zarr
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
-TIFF = (".tif", ".tiff")
-SUFFIXES = (".npy", ".zarr", *TIFF, *IMAGES)
-
-
-# ------------------------------------------------------------------------------------ arrays in files
-
-
-@dataclass(frozen=True, slots=True)
-class InMemory:
-    """An array that was read as a whole, and is written as a whole at the end."""
-
-    array: Array
-    """The samples."""
-    axes: tuple[int, ...] | None = None
-    """Rows and columns, where there are channels, too."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the array."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the array."""
-        dtype: np.dtype[Any] = self.array.dtype
-        return dtype
-
-    def read(self, region: Region) -> Array:
-        """Part of the array."""
-        return self.array[region]
-
-    def write(self, region: Region, values: Array) -> None:
-        """Store a part."""
-        self.array[region] = values
-
-
-@dataclass(frozen=True, slots=True)
-class Mapped:
-    """Samples in a file as they are in memory; mapped anew for each part, so that no pages are held."""
-
-    path: Path
-    """The file."""
-    dtype: np.dtype[Any]
-    """Type of the samples, in any byte order."""
-    shape: tuple[int, ...]
-    """Shape of the array."""
-    offset: int
-    """Bytes before the first sample."""
-    order: Any = "C"
-    """Memory order."""
-    axes: tuple[int, ...] | None = None
-    """Rows and columns, where there are channels, too."""
-
-    def _map(self, mode: Any) -> Any:
-        return np.memmap(self.path, self.dtype, mode, self.offset, self.shape, self.order)
-
-    def read(self, region: Region) -> Array:
-        """Part of the array."""
-        if 0 in self.shape:
-            return np.empty(self.shape, self.dtype)[region]
-        return np.array(self._map("r")[region])
-
-    def write(self, region: Region, values: Array) -> None:
-        """Store a part."""
-        self._map("r+")[region] = values
-
-
-@dataclass(frozen=True, slots=True)
-class Chunked:
-    """A zarr array."""
-
-    array: Any
-    """The `zarr.Array`."""
-    axes: tuple[int, ...] | None = None
-    """Rows and columns, where there are channels, too."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the array."""
-        return tuple(self.array.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the array."""
-        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
-        return dtype
-
-    @property
-    def unit(self) -> tuple[int, ...]:
-        """Chunks, or shards of them."""
-        return tuple(getattr(self.array, "shards", None) or self.array.chunks)
-
-    def read(self, region: Region) -> Array:
-        """Part of the array."""
-        return np.asarray(self.array[region])
-
-    def write(self, region: Region, values: Array) -> None:
-        """Store a part."""
-        self.array[region] = values
-
-
-def unit(source: InMemory | Mapped | Chunked, target: Path) -> tuple[int, ...]:
-    """Samples that are stored together in one file or the other, along each axis."""
-    if isinstance(source, Chunked):
-        return source.unit
-    return new_chunks(source.shape) if kind(target) == ".zarr" else (1,) * len(source.shape)
-
-
-def new_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Chunks of a zarr array that is not made after another: some hundred thousand samples."""
-    last = {1: (2**18,), 2: (512, 512)}.get(len(shape), (64, 64, 64))
-    wanted = (*(1,) * (len(shape) - len(last)), *last) if shape else ()
-    return tuple(max(1, min(n, c)) for n, c in zip(shape, wanted, strict=True))
-
+SUFFIXES = (".npy", ZARR, *TIFF, *IMAGES)
 
 # -------------------------------------------------------------------------------------------- reading
 
@@ -157,58 +47,36 @@ def read_array(path: Path) -> Array:
 
 
 @contextmanager
-def open_source(path: Path) -> Iterator[InMemory | Mapped | Chunked]:
+def open_source(path: Path) -> Iterator[Stored]:
     """The array in a file, read within the block and in parts where the format allows."""
     with ExitStack() as opened:
         yield _open(path, opened)
 
 
-def _open(path: Path, opened: ExitStack) -> InMemory | Mapped | Chunked:
+def _open(path: Path, opened: ExitStack) -> Stored:
     suffix = kind(path)
     if not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))
     if suffix == ".npy":
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(mapped, np.memmap):  # no samples
-            return InMemory(mapped)
-        order = "C" if mapped.flags.c_contiguous else "F"
-        return Mapped(path, mapped.dtype, mapped.shape, mapped.offset, order)
-    if suffix == ".zarr":
-        return _open_zarr(path)
+        return _open_npy(path)
+    if suffix == ZARR:
+        return open_zarr(path)
     if suffix in TIFF:
-        return _open_tiff(path, opened)
-    with _library("PIL.Image", "Pillow").open(path) as image:
+        return open_tiff(path, opened)
+    with library("PIL.Image", "Pillow").open(path) as image:
         if image.mode in ("P", "PA", "CMYK", "YCbCr", "1"):
             image = image.convert("RGB" if image.mode != "1" else "L")
         array = np.asarray(image)
-    return InMemory(array, (0, 1) if array.ndim == 3 else None)
+    return InMemory(array, Metadata(tuple(map(named_axis, "yxs"[: array.ndim])), "image"))
 
 
-def _open_zarr(path: Path) -> Chunked:
-    zarr = _library("zarr", "zarr")
-    opened = zarr.open(str(path), mode="r")
-    if not hasattr(opened, "chunks"):
-        names = ", ".join(f"{path}/{name}" for name in sorted(opened.array_keys()))
-        raise ValueError(f"{path}: a group; name one of its arrays: {names or 'it has none'}")
-    return Chunked(opened)
-
-
-def _open_tiff(path: Path, opened: ExitStack) -> InMemory | Mapped | Chunked:
-    tifffile = _library("tifffile", "tifffile")
-    with tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        kept = tuple(k for k, axis in enumerate(series.axes) if axis not in "SC")
-        axes = kept if len(kept) < len(series.axes) else None
-        if series.dataoffset is not None:  # one piece, not compressed
-            dtype = np.dtype(tiff.byteorder + series.dtype.char)
-            return Mapped(path, dtype, tuple(series.shape), series.dataoffset, axes=axes)
-        try:
-            import zarr
-        except ModuleNotFoundError:
-            return InMemory(series.asarray(), axes)
-    store = tifffile.imread(path, aszarr=True, level=0)
-    opened.callback(store.close)
-    return Chunked(zarr.open_array(store, mode="r"), axes)
+def _open_npy(path: Path) -> InMemory | Mapped:
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    metadata = no_metadata(mapped.ndim)
+    if not isinstance(mapped, np.memmap):  # no samples
+        return InMemory(mapped, metadata)
+    order = "C" if mapped.flags.c_contiguous else "F"
+    return Mapped(path, mapped.dtype, mapped.shape, mapped.offset, order, metadata)
 
 
 # -------------------------------------------------------------------------------------------- writing
@@ -216,8 +84,8 @@ def _open_tiff(path: Path, opened: ExitStack) -> InMemory | Mapped | Chunked:
 
 def kind(path: Path) -> str:
     """The suffix that tells the format; ``.zarr`` also of an array inside a group."""
-    if any(parent.suffix.lower() == ".zarr" for parent in (path, *path.parents)):
-        return ".zarr"
+    if any(parent.suffix.lower() == ZARR for parent in (path, *path.parents)):
+        return ZARR
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: unknown kind of file; allowed are {' '.join(SUFFIXES)}")
@@ -256,55 +124,41 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def create_target(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], source: InMemory | Mapped | Chunked
-) -> Iterator[InMemory | Mapped | Chunked]:
-    """An array to write to; it becomes the file `path` when the block has succeeded, and vanishes when not."""
-    partial, suffix = partial_name(path), kind(path)
-    try:
-        if suffix == ".zarr":
-            partial.mkdir()  # fails where another run has just made it
-            yield _create_zarr(partial, shape, dtype, source)
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata
+) -> Iterator[Stored]:
+    """An array to write to; it becomes the file `path` when the block has succeeded, and vanishes when not.
+
+    `metadata` says what the file will say of it, as far as its format can.
+    """
+    suffix = kind(path)
+    with appearing(path, folder=suffix == ZARR) as partial:
+        if suffix == ZARR:
+            yield create_zarr(partial, shape, dtype, metadata)
         elif suffix == ".npy" and 0 not in shape:
-            partial.touch(exist_ok=False)
             # not held: Windows renames no file that is mapped
             yield Mapped(partial, dtype, shape, np.lib.format.open_memmap(partial, "w+", dtype, shape).offset)
         elif suffix in TIFF:
-            partial.touch(exist_ok=False)
-            yield _create_tiff(partial, shape, dtype, source)
+            yield create_tiff(partial, path.name, shape, dtype, metadata)
         else:
-            partial.touch(exist_ok=False)
             whole = InMemory(np.empty(shape, dtype))
             yield whole
             _save(partial, suffix, whole.array)
-    except FileExistsError:
-        raise
+
+
+@contextmanager
+def appearing(path: Path, *, folder: bool) -> Iterator[Path]:
+    """A new file or folder, which takes the place of `path` when the block has succeeded, and vanishes when not."""
+    partial = partial_name(path)
+    if folder:
+        partial.mkdir()  # fails where another run has just made it
+    else:
+        partial.touch(exist_ok=False)
+    try:
+        yield partial
     except BaseException:
         _remove(partial)
         raise
     _replace(partial, path)
-
-
-def _create_zarr(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], source: Any) -> Chunked:
-    zarr = _library("zarr", "zarr")
-    like = source.array if isinstance(source, Chunked) else None
-    chunks = tuple(like.chunks) if like is not None else new_chunks(source.shape)
-    array = zarr.create_array(
-        str(path), shape=shape, dtype=dtype, chunks=chunks, fill_value=0, overwrite=True,
-        zarr_format=like.metadata.zarr_format if like is not None else 3,
-        attributes=dict(like.attrs) if like is not None else None,
-        dimension_names=getattr(like.metadata, "dimension_names", None) if like is not None else None,
-    )  # fmt: skip
-    return Chunked(array)
-
-
-def _create_tiff(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], source: Any) -> InMemory | Mapped:
-    tifffile = _library("tifffile", "tifffile")
-    colour = source.axes is not None and shape[-1] in (3, 4)
-    mapped = tifffile.memmap(
-        path, shape=shape, dtype=dtype, bigtiff=np.prod(shape) * dtype.itemsize > 2**31,
-        photometric="rgb" if colour else "minisblack",
-    )  # fmt: skip
-    return Mapped(path, mapped.dtype, shape, mapped.offset)
 
 
 def _save(path: Path, suffix: str, array: Array) -> None:
@@ -312,7 +166,7 @@ def _save(path: Path, suffix: str, array: Array) -> None:
         with path.open("wb") as file:
             np.save(file, array, allow_pickle=False)
     else:
-        image = _library("PIL.Image", "Pillow")
+        image = library("PIL.Image", "Pillow")
         image.fromarray(array).save(path, format=image.registered_extensions()[suffix])
 
 
@@ -336,14 +190,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _library(module: str, package: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            f'files of this kind need {package}: python -m pip install "numbasep[io]"'
-        ) from None
