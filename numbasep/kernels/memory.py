@@ -166,10 +166,9 @@ def misalignment(typingctx: Any, memory: Any, offset: Any) -> Any:
     """Bytes by which byte `offset` lies past the start of a cache line."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        address = builder.ptrtoint(
-            pointer_to(context, builder, sig.args[0], *args, ir.IntType(8)), ir.IntType(64)
-        )
-        return builder.and_(address, ir.Constant(ir.IntType(64), LINE_BYTES - 1))
+        pointer = pointer_to(context, builder, sig.args[0], *args, ir.IntType(8))
+        address = builder.ptrtoint(pointer, ir.IntType(64))
+        return builder.and_(address, ir.Constant(address.type, LINE_BYTES - 1))
 
     return types.intp(memory, types.intp), codegen
 
