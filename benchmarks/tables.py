@@ -146,8 +146,9 @@ def summary_section(measured: dict[str, Any], targets: dict[str, dict[str, Any]]
     parts = ["![Time against taps](benchmarks/results/peers.png)", summary_table(measured), note]
     for name, found in (targets or {}).items():
         parts += [
-            f"The same with numbasep compiled for {name.capitalize()} (AVX2), the others as before "
-            f"(`python -m benchmarks.peers --target {name}`, [every figure](benchmarks/results/peers_{name}.md)):",
+            f"The same on {found['machine']['cpu']}, with numbasep compiled for {name.capitalize()} (AVX2) and the "
+            f"others for all that it has (`python -m benchmarks.peers --target {name}`, "
+            f"[every figure](benchmarks/results/peers_{name}.md)):",
             summary_table(found),
         ]
     return "\n\n".join(parts)
