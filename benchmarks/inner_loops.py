@@ -1,0 +1,170 @@
+"""Cycles of the innermost loops of the separable kernel on processors that are not at hand: llvm-mca's estimate.
+
+``python -m benchmarks.inner_loops`` compiles the kernels for each processor (those of ARM from the code for 16-byte
+vectors and 32 registers), hands the loops over taps to llvm-mca, and writes ``benchmarks/results/inner_loops.md``.
+llvm-mca assumes that every load finds its line in the first-level cache, and counts none twice that touches two.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from llvmlite import binding
+
+RESULT = Path(__file__).parent / "results" / "inner_loops.md"
+HEAD = """# Loops over taps of the separable kernel, estimated
+
+float32; llvm-mca {release}: loads hit the first-level cache, and none counts twice that touches two lines. The bound is
+the cycles of the multiply-adds alone, by the same model; LLVM 14 takes that of Cortex-A57 for Neoverse, too. Written by
+`python -m benchmarks.inner_loops`.
+"""
+AVX2 = "+sse4.2,+popcnt,+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe"
+AVX512 = f"{AVX2},+avx512f,+avx512vl,+avx512bw,+avx512dq,+avx512cd"
+NARROW = "+sse4.2,+popcnt,+bmi,+bmi2,+lzcnt,+avx512f,+avx512vl,+fma,+f16c"  # 16-byte vectors, 32 registers
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A processor that loops are estimated for."""
+
+    name: str
+    """As LLVM knows it."""
+    features: str
+    """That Numba compiles for."""
+    lanes: int
+    """float32 of a vector."""
+    arm: bool = False
+    """Whether it is a 64-bit ARM: the code is compiled for it once more."""
+
+
+PROCESSORS = (
+    Processor("haswell", AVX2, 8),
+    Processor("znver3", AVX2, 8),
+    Processor("skylake-avx512", AVX512, 16),
+    Processor("cortex-a57", NARROW, 4, arm=True),
+    Processor("apple-a12", NARROW, 4, arm=True),
+)
+PASSES = ("vertical", "horizontal")
+
+
+def llvm_of(which: str) -> str:
+    """The optimised LLVM IR of one pass of float32, as compiled by this process."""
+    from numba import types
+
+    from numbasep.kernels.horizontal import horizontal_pass
+    from numbasep.kernels.memory import Storage
+    from numbasep.kernels.vertical import vertical_pass
+
+    line, memory = types.Array(types.float32, 1, "C"), types.Array(types.uint8, 1, "C")
+    whole, pairs, n = types.Array(types.int64, 1, "C"), types.Array(types.int64, 2, "C"), types.int64
+    if which == "vertical":
+        kernel = vertical_pass(Storage("f4"), 0)
+        signature = (memory, whole, n, n, n, pairs, n, n, line, line, n, n)
+    else:
+        kernel = horizontal_pass(Storage("f4"), share=False)
+        signature = (
+            memory, n, line, n, n, n, pairs, n, pairs, line, whole, types.float32, line, memory, memory, n, n,
+        )  # fmt: skip
+    kernel.compile(signature)
+    return str(kernel.inspect_llvm(signature))
+
+
+def assembly(processor: Processor, which: str) -> str:
+    """The pass as assembly for a processor, compiled in a process of its own."""
+    name = "x86-64" if processor.arm else processor.name
+    environment = {
+        **os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": processor.features, "NUMBASEP_CACHE": "0",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.inner_loops", "--llvm", which]
+    code = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    triple = "aarch64-unknown-linux-gnu" if processor.arm else binding.get_process_triple()
+    code = re.sub(r'target triple = "[^"]*"', f'target triple = "{triple}"', code)
+    code = re.sub(r'target datalayout = "[^"]*"\n', "", code)
+    code = re.sub(r'"(target-cpu|target-features)"="[^"]*"', "", code)
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    target = binding.Target.from_triple(triple)
+    features = "" if processor.arm else processor.features
+    machine = target.create_target_machine(cpu=processor.name, features=features, opt=3)
+    return str(machine.emit_assembly(binding.parse_assembly(code)))
+
+
+def loops(text: str) -> list[list[str]]:
+    """Basic blocks that branch to themselves."""
+    found: list[list[str]] = []
+    label, block = "", list[str]()
+    for line in text.splitlines():
+        if match := re.match(r"(\.?LBB\w+):", line.strip()):
+            label, block = match[1], []
+        elif line.startswith("\t") and not line.strip().startswith((".", "#", "//")):
+            block.append(line.strip())
+            if label and re.match(rf"(j\w+|b\.?\w*|cbn?z|tbn?z)\s.*{re.escape(label)}$", line.strip()):
+                found.append(block[:-1])
+                label = ""
+    return found
+
+
+def multiply_adds(block: list[str]) -> int:
+    """Fused multiply-adds of vectors in a block."""
+    return sum(bool(re.match(r"vfmadd\w+ps|fmla", line)) for line in block)
+
+
+def alone(processor: Processor, count: int) -> list[str]:
+    """As many multiply-adds, of numbers in registers, none of which waits for another."""
+    if processor.arm:
+        return [f"fmla v{i % 24}.4s, v30.4s, v31.4s" for i in range(count)]
+    register = "zmm" if processor.lanes == 16 else "ymm"
+    return [f"vfmadd231ps %{register}14, %{register}15, %{register}{i % 12}" for i in range(count)]
+
+
+def cycles(processor: Processor, block: list[str]) -> float:
+    """Cycles of one turn of a loop."""
+    triple = "aarch64-unknown-linux-gnu" if processor.arm else "x86_64-unknown-linux-gnu"
+    attributes = [] if processor.arm else [f"-mattr={processor.features}"]
+    command = ["llvm-mca", f"-mtriple={triple}", f"-mcpu={processor.name}", *attributes, "-iterations=200"]
+    done = subprocess.run(command, input="\n".join(block) + "\n", check=True, capture_output=True, text=True)
+    return int(re.search(r"Total Cycles:\s+(\d+)", done.stdout)[1]) / 200  # type: ignore[index]
+
+
+def table() -> str:
+    """Every pass on every processor."""
+    lines = [
+        "| processor | pass | multiply-adds of a turn | cycles | bound | cycles / bound |",
+        "|---|---|---|---|---|---|",
+    ]
+    for processor in PROCESSORS:
+        for which in PASSES:
+            block = max(loops(assembly(processor, which)), key=multiply_adds)
+            count, taken = multiply_adds(block), cycles(processor, block)
+            bound = cycles(processor, alone(processor, count))
+            lines.append(
+                f"| {processor.name} | {which} | {count} x {processor.lanes} float32 | {taken:.1f} | {bound:.1f} | "
+                f"{taken / bound:.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write the table."""
+    if sys.argv[1:2] == ["--llvm"]:
+        print(llvm_of(sys.argv[2]))
+        return
+    if not shutil.which("llvm-mca"):
+        raise SystemExit("llvm-mca is not installed; it comes with LLVM")
+    version = subprocess.run(["llvm-mca", "--version"], check=True, capture_output=True, text=True).stdout
+    release = re.search(r"LLVM version ([\d.]+)", version)
+    RESULT.write_text(
+        f"{HEAD.format(release=release[1] if release else 'of unknown release')}\n{table()}\n",
+        encoding="utf-8",
+    )
+    print(RESULT.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
