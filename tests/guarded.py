@@ -281,8 +281,8 @@ def long_boxes() -> None:
 
 def vertical_blocks() -> None:
     """Weights without structure by vertical sums: rows from the array whose ends are packed, in segments and tiles."""
-    dense_way, least, buffer = request.PassRequest.dense, separable.LEAST_WIDTH, passes.BUFFER_BYTES
-    request.PassRequest.dense, separable.LEAST_WIDTH = False, 1
+    dense_way, least, buffer = request.PassRequest.dense, separable.LEAST_ROW_BYTES, passes.BUFFER_BYTES
+    request.PassRequest.dense, separable.LEAST_ROW_BYTES = False, 1
     widths, types = (33, 48, 65, 97, 150, 400), ("f4", "f8", "u1")
     for bytes_, stream, dtype in itertools.product((buffer, 1), (4096, 1), types):
         passes.BUFFER_BYTES, request.STREAM_BYTES = bytes_, stream
@@ -310,7 +310,7 @@ def vertical_blocks() -> None:
                 check(
                     lambda a, b: nsp.correlate(a, DENSE, b, mode, nan_policy="omit"), gaps, np.zeros_like(x)
                 )
-    request.PassRequest.dense, separable.LEAST_WIDTH = dense_way, least
+    request.PassRequest.dense, separable.LEAST_ROW_BYTES = dense_way, least
     passes.BUFFER_BYTES, request.STREAM_BYTES = buffer, 4096
     build.plans.clear()
     shortcuts.clear()
