@@ -55,23 +55,20 @@ PASSES = ("vertical", "horizontal")
 
 def llvm_of(which: str) -> str:
     """The optimised LLVM IR of one pass of float32, as compiled by this process."""
-    from numba import types
-
     from numbasep.kernels.horizontal import horizontal_pass
     from numbasep.kernels.memory import Storage
+    from numbasep.kernels.separable import kernel_addresses
+    from numbasep.kernels.valid import AS_STORED
     from numbasep.kernels.vertical import vertical_pass
 
-    line, memory = types.Array(types.float32, 1, "C"), types.Array(types.uint8, 1, "C")
-    whole, pairs, n = types.Array(types.int64, 1, "C"), types.Array(types.int64, 2, "C"), types.int64
-    if which == "vertical":
-        kernel = vertical_pass(Storage("f4"), 0)
-        signature = (memory, whole, n, n, n, pairs, n, n, line, line, n, n)
-    else:
-        kernel = horizontal_pass(Storage("f4"), share=False)
-        signature = (
-            memory, n, line, n, n, n, pairs, n, pairs, line, whole, types.float32, line, memory, memory, n, n,
-        )  # fmt: skip
-    kernel.compile(signature)
+    number = Storage("f4")
+    kernel_addresses(number.dtype, number, number, packed=False, single_rows=False)  # compiles both
+    kernel = (
+        vertical_pass(number, AS_STORED, False)
+        if which == "vertical"
+        else horizontal_pass(number, share=False)
+    )
+    (signature,) = kernel.overloads
     return str(kernel.inspect_llvm(signature))
 
 

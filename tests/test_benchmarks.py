@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llvmlite import binding
 
-from benchmarks import bench_planner, calls, common, libraries, peers, plots, tables
+from benchmarks import bench_planner, calls, common, inner_loops, libraries, peers, plots, tables
 
 FOLDER = Path(common.__file__).parent
 PREFIXES = ("time_", "track_", "peakmem_")
@@ -202,3 +203,19 @@ def test_sections_of_calls(section: str, tmp_path: Path) -> None:
     text = written.read_text(encoding="utf-8")
     assert "python -m benchmarks.calls" in text
     assert ("| --- |" in text) == (section != "single"), "no section is called that"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not binding.get_default_triple().startswith("x86_64"), reason="compiles for x86-64 processors"
+)
+@pytest.mark.parametrize("name", ["haswell", "apple-a12"])
+def test_the_loops_over_taps_are_found(name: str) -> None:
+    """One turn of each pass: as many multiply-adds as sums of a block, or a multiple where LLVM unrolls."""
+    (processor,) = (one for one in inner_loops.PROCESSORS if one.name == name)
+    sums = 16 if processor.arm else 12
+    for which in inner_loops.PASSES:
+        blocks = inner_loops.loops(inner_loops.assembly(processor, which))
+        count = max(map(inner_loops.multiply_adds, blocks))
+        assert count >= sums
+        assert count % sums == 0

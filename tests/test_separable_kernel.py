@@ -685,3 +685,11 @@ def test_sums_beyond_an_edge_are_rounded_as_those_inside():
                 assert got == dtype(w * v) + t
         with np.errstate(invalid="ignore"):
             assert np.isnan(separable._fused(dtype(np.inf), dtype(0), dtype(1)))
+
+
+@pytest.mark.parametrize("mode", ["reflect", "constant"])
+def test_weights_that_are_all_zero(mode):
+    """A program without a single run, on an array that is fetched ahead."""
+    x = np.random.default_rng(0).random((520, 1030), np.float32)
+    for weights in (np.zeros((3, 3)), np.zeros((1, 3)), np.zeros((3, 1))):
+        assert not numbasep.correlate(x, weights, mode=mode, cval=2.0).any()

@@ -108,7 +108,10 @@ class Program:
 
 
 def divided(program: Program, divisor: float) -> Program:
-    """The program with a power of two as divisor in the weights of its runs: a product for a quotient, bit for bit."""
+    """The program with a power of two as divisor in the weights of its runs: a product for a quotient.
+
+    Results are the same bit for bit, but where a product leaves the range of normal numbers.
+    """
     weights = program.weights.copy()
     for term in program.terms[: program.share_term or None]:
         for run in program.runs[term[g.FIRST_RUN] : term[g.RUN_STOP]]:

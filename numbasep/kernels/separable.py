@@ -201,16 +201,14 @@ def filter_segment(
         low, high = max(first, 0), min(stop, size)
     least, most = (0, 0) if geometry[PACKED] else other_end(first, low, high, stop, geometry, edges)
     sums = geometry[UNSPLIT] if kernels[SPLIT] else geometry[SUMS]
-    if (
-        geometry[FETCHED] and low < high
-    ):  # vertical sums are written in vectors as aligned as those that are read
+    if geometry[FETCHED] and low < high and runs.shape[0]:
+        # vertical sums are written in vectors as aligned as those that are read
         begins = table[runs[0, RUN_ROW]] + low * inner
         sums += -((low - first) * inner + numbers_to_line(x, begins, geometry[FETCHED])) % lanes_of(work)
     for term in range(terms.shape[0]):
         buffer = sums if kernels[SPLIT] else sums + term * geometry[TERM_STRIDE]
-        for part in range(
-            2
-        ):  # the columns that are in the array, then those of its other end that some repeat
+        for part in range(2):
+            # the columns that are in the array, then those of its other end that some repeat
             last = geometry[LAST_BLOCK]
             if part == 0:
                 start, stop_at, to = low, high, buffer + (low - first) * inner
