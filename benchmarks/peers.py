@@ -26,8 +26,8 @@ import numpy as np
 
 import numbasep
 from numbasep.demo.measure import take_turns
+from numbasep.lowering.target import host_target
 from numbasep.machine import cpu_name
-from numbasep.target import host_target
 
 from . import common, libraries, plots, tables
 from .common import Array

@@ -22,8 +22,8 @@ from llvmlite import binding
 
 import numbasep
 from numbasep import machine, reference, trials
+from numbasep.lowering.target import Target, host_target
 from numbasep.machine import Machine
-from numbasep.target import Target, host_target
 
 from . import calm
 

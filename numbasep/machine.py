@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from numbasep import reference, storage
-from numbasep.target import host_target
+from numbasep.lowering.target import host_target
 
 Table = tuple[tuple[float, float], ...]
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class Machine:
     threads: int
     """Threads a call may use when the caller names no number."""
     registers: int
-    """Vector registers of the processor (`numbasep.target`)."""
+    """Vector registers of the processor (`numbasep.lowering.target`)."""
     lanes: tuple[float, float]
     """Numbers of a vector."""
     call_seconds: float

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from operator import add
 from typing import NamedTuple
 
+from numbasep.lowering.target import block_rows
 from numbasep.machine import Machine, Steps
-from numbasep.target import block_rows
 
 BLOCK_ROWS, BLOCK_VECTORS = 4, 3  # what the kernel of packed boxes computes at a time
 BLOCK_WIDTH, LINE_WIDTH = 2, 4  # vectors of a block of vertical and of horizontal sums

@@ -13,10 +13,10 @@ from numbasep.backends import prepare
 from numbasep.execute import run_plan
 from numbasep.kernels import correlate, dense_words, horizontal, simd, vertical
 from numbasep.kernels import geometry as g
+from numbasep.lowering.target import block_rows
 from numbasep.operators import Operator
 from numbasep.planner import Plan, choose
 from numbasep.problem import Options, make_problem, make_windows
-from numbasep.target import block_rows
 
 HERE = dataclasses.replace(
     machine.REFERENCE, registers=simd.REGISTERS, lanes=(simd.VECTOR_BYTES / 4, simd.VECTOR_BYTES / 8)

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks import calm, common, reference, regret
 from numbasep import machine
+from numbasep.lowering.target import host_target
 from numbasep.machine import REFERENCE
-from numbasep.target import host_target
 
 
 class Clockwork:

@@ -13,10 +13,10 @@ from numbasep import machine as machines
 from numbasep import overlap, rounding, routes, storage
 from numbasep.factor import forms
 from numbasep.facts import kernel_facts
+from numbasep.lowering.target import block_rows
 from numbasep.passes import buffer_columns
 from numbasep.problem import METHODS
 from numbasep.routes import ROUTES
-from numbasep.target import block_rows
 from tests.problems import MACHINE, facts, form, problem
 
 U32, U64 = 2.0**-24, 2.0**-53

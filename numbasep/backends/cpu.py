@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ..boundary import Boundary
 from ..kernels.simd import STEP_ROWS
 from ..kernels.valid import AS_STORED, BOTH, PRESENCE, VALUES
+from ..lowering.layout import Axis, Planes, arrange, array_axes, restrict
 from ..operators import (
     Factor,
     Operator,
@@ -30,7 +31,7 @@ from ..operators import (
 from ..problem import Problem, Window
 from ..workspace import SLAB_BYTES
 from . import staging, threads
-from .layout import Axis, OuterAxis, Planes, arrange, array_axes, restrict
+from .outer import OuterAxis
 from .planes import PlanePass, flat_memory
 from .prepare import prepare_pass
 from .program import PlaneTerm, PlaneWeights, build_program

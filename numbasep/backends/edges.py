@@ -12,8 +12,8 @@ from ..boundary import OUTSIDE, source_index
 from ..kernels.dense_words import DENSE_ROWS
 from ..kernels.memory import Storage
 from ..kernels.simd import VECTOR_BYTES
+from ..lowering.layout import Planes, plain_window
 from ..passes import MOST_SPAN, MOST_WAYS, rows_in_a_set
-from .layout import Planes, plain_window
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from numbasep import forks
 from numbasep.backends import threads
-from numbasep.backends.layout import restrict
 from numbasep.boundary import OUTSIDE, Boundary, index_map
 from numbasep.casting import store
+from numbasep.lowering.layout import restrict
 from numbasep.overlap import BATCH_POINTS, Tiling, tiling
 from numbasep.problem import Problem, Window
 from numbasep.workspace import transform_bytes

@@ -15,8 +15,9 @@ from ..kernels import dense, plane
 from ..kernels import geometry as g
 from ..kernels.simd import STEP_ROWS, VECTOR_BYTES
 from ..kernels.valid import AS_STORED
+from ..lowering.layout import Planes, plain_window
 from .edges import dense_ends
-from .layout import OuterAxis, Planes, outer_table, plain_window
+from .outer import OuterAxis, outer_table
 from .planes import PlanePass, storage_of
 from .program import Program, divided
 from .request import FETCH_BYTES, PassRequest, divide, finish

@@ -16,9 +16,10 @@ from ..kernels.dense_words import DENSE_ROWS, FEW_ROWS, FEW_TAPS
 from ..kernels.memory import Storage
 from ..kernels.simd import LINE_BYTES, VECTOR_BYTES
 from ..kernels.valid import AS_STORED
+from ..lowering.layout import Planes, plain_window
 from ..passes import WRITTEN_OUT, few_weights, pays_as_boxes, vertical_sums_pay
 from . import threads
-from .layout import OuterAxis, Planes, plain_window
+from .outer import OuterAxis, pack_outer
 from .planes import SPARE_BYTES, PlanePass, storage_of
 from .program import Program, fold_columns
 from .tiles import round_up, strip_rows, tile_columns
@@ -250,16 +251,3 @@ def sizes(planes: Planes) -> dict[int, int]:
         g.COLUMN_STRIDE_IN: columns.stride_in, g.COLUMN_STRIDE_OUT: columns.stride_out, g.INNER: planes.inner,
         g.ROW_STEP: row_window.step, g.COLUMN_STEP: column_window.step,
     }  # fmt: skip
-
-
-def pack_outer(tables: Sequence[OuterAxis]) -> Array:
-    """Headers and offset tables of the outer axes in one array."""
-    header = np.zeros((len(tables), g.OUTER_ENTRIES), np.int64)
-    parts: list[Array] = [header.reshape(-1)]
-    at = header.size
-    for entry, table in zip(header, tables, strict=True):
-        entry[g.OUTER_SIZE], entry[g.OUTER_TAPS] = table.offsets_out.size, table.offsets_in.shape[1]
-        entry[g.OUTER_IN], entry[g.OUTER_OUT] = at, at + table.offsets_in.size
-        parts += [table.offsets_in.reshape(-1), table.offsets_out]
-        at += table.offsets_in.size + table.offsets_out.size
-    return np.concatenate(parts)

@@ -18,8 +18,8 @@ from ..kernels.phases import MOST_SHUFFLED
 from ..kernels.simd import FUSES, STEP_ROWS, VECTOR_BYTES
 from ..kernels.valid import BOTH, PRESENCE, VALUES, view_twin
 from ..kernels.vertical import ROWS, VECTORS
+from ..lowering.layout import Planes, plain_window
 from ..passes import LEAST_ROW_BYTES, MOST_WAYS, buffer_columns, rows_in_a_set
-from .layout import Planes, plain_window
 from .phases import Phases, by_phase, phases_of
 from .planes import PlanePass
 from .program import Program

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from ..boundary import OUTSIDE, Boundary, source_index
 from ..kernels import strided
 from ..kernels.geometry import OUTSIDE_PLANE
+from ..lowering.layout import Planes, restrict
 from ..problem import Problem, Window
 from . import threads
-from .layout import Planes, restrict
 from .planes import storage_of
 from .slots import Slot, parts_of, resized
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..kernels import geometry as g
 from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
 from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS
+from ..lowering.layout import Planes, plain_window
 from ..workspace import CACHE_BYTES
 from .edges import Ends
-from .layout import Planes, plain_window
 from .program import Program
 
 SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache

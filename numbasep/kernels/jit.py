@@ -38,7 +38,7 @@ IMPORTED = (
     "forks.py",
     "notice.py",
     "storage.py",
-    "target.py",
+    "lowering/target.py",
 )  # of the package: what kernels import besides each other
 
 # kernels allocate nothing, so they need no reference counts: `_nrt` off leaves the atomics out of the loops

@@ -20,7 +20,7 @@ from numba.core import cgutils, config
 from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, register_model
 
-from ..target import host_target
+from ..lowering.target import host_target
 
 TARGET = host_target()
 VECTOR_BYTES = TARGET.vector_bytes

@@ -9,11 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
-from ..boundary import OUTSIDE, Boundary, source_index
-from ..kernels.geometry import OUTSIDE_PLANE
+from ..boundary import Boundary
 from ..problem import Window
 
 MAX_INNER = 64  # longer inner runs are cut, so that the halo of a tile stays in cache
@@ -34,16 +30,6 @@ class Axis:
     """Elements from one output position to the next."""
     window: Window | None = None
     """How it is filtered; None: copied."""
-
-
-@dataclass(frozen=True, slots=True)
-class OuterAxis:
-    """An axis that is neither rows nor columns, as tables of element offsets."""
-
-    offsets_in: npt.NDArray[np.int64]
-    """(positions, taps): where the input planes of an output position start."""
-    offsets_out: npt.NDArray[np.int64]
-    """(positions,): where the output planes start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,22 +100,6 @@ def _cut_inner(outer: tuple[Axis, ...], rows: Axis, columns: Axis, inner: int) -
     chunk = max((n for n in divisors if n % 2 == 0), default=max(divisors))
     pieces = inner // chunk
     return Planes((*outer, Axis(pieces, pieces, chunk, chunk)), rows, columns, chunk)
-
-
-def outer_table(axis: Axis) -> OuterAxis:
-    """Offsets of an outer axis, its boundary resolved."""
-    out = np.arange(axis.size_out, dtype=np.int64) * axis.stride_out
-    window = axis.window
-    if window is None:
-        return OuterAxis((np.arange(axis.size_in, dtype=np.int64) * axis.stride_in)[:, None], out)
-    positions = [
-        source_index(i, axis.size_in, int(window.boundary))
-        for i in range(window.first, window.first + window.reach)
-    ]
-    offsets = np.array([OUTSIDE_PLANE if p == OUTSIDE else p * axis.stride_in for p in positions], np.int64)
-    return OuterAxis(
-        np.lib.stride_tricks.sliding_window_view(offsets, window.taps)[:: window.step].copy(), out
-    )
 
 
 def restrict(window: Window, start: int, stop: int) -> Window:
