@@ -24,7 +24,8 @@ from numbasep.execute import run_plan
 from numbasep.factor import forms, recursion
 from numbasep.facts import kernel_facts
 from numbasep.kernels.simd import REGISTERS, VECTOR_BYTES
-from numbasep.machine import REFERENCE, Machine, Steps, Table
+from numbasep.lowering.steps import Steps
+from numbasep.machine import REFERENCE, Machine, Table
 from numbasep.operators import Operator
 from numbasep.overlap import tiling
 from numbasep.planner import Plan, choose
@@ -246,9 +247,9 @@ def _steps(dtype: np.dtype[Any], machine: Machine) -> Steps:
     rows, times = [], []
     for shape, stored, method, weights, cval in _timed_calls(dtype):
         planned = trials.plan_call(shape, weights, stored, 1, method, cval)
-        _, steps = trials.facts_and_steps(planned, machine)
+        _, specs = trials.lowered(planned, machine)
         x, out = np.ones(shape, stored), np.ones(shape, stored)
-        rows.append(steps)
+        rows.append(trials.steps_of(specs))
         times.append(
             max(trials.seconds(functools.partial(run_plan, planned, x, out)) - machine.call_seconds, 1e-7)
         )
@@ -316,10 +317,11 @@ def _memory(threads: int, method: str, machine: Machine, arrays: NDArray[Any]) -
     weights = trials.product(taps, taps)
     for side in LARGE_SIDES:
         planned = trials.plan_call((side, side), weights, PRECISIONS[0], threads, method)
-        facts, steps = trials.facts_and_steps(planned, quiet)
+        facts, specs = trials.lowered(planned, quiet)
+        priced = cost.plane_passes(planned.problem, facts, specs, quiet)
         x, out = (array[: side * side].reshape(side, side) for array in arrays)
         extra = trials.seconds(functools.partial(run_plan, planned, x, out))
-        extra -= cost.steps_seconds(planned.problem, facts, steps, 9, quiet)
+        extra -= quiet.call_seconds + sum(one.seconds for one in priced)
         moved = 8.0 * side**2
         usual = REFERENCE.copy_seconds(moved, min(threads, 2), fused=method == "separable")
         table.append((moved, moved / min(max(extra, usual / DISTURBED), usual * DISTURBED)))

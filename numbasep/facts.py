@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from numbasep.lowering.task import Weights
+
 GIVEN = "given"  # name of a form that the caller handed over term by term
 FOLDED_COLUMNS = (
     6  # columns with weights from which adding them to their mirror images makes direct summation faster
@@ -118,6 +120,8 @@ class KernelFacts:
     """Maximal runs of consecutive non-zero weights along the last axis but one (the only axis, in 1-D)."""
     planes: int
     """Planes of the last two axes that hold a non-zero weight."""
+    columns: int
+    """Positions along the last axis that hold one."""
     full_support: bool
     """No weight is zero."""
     integer: bool
@@ -137,6 +141,17 @@ class KernelFacts:
     def size(self) -> int:
         """Number of weights, zero or not."""
         return math.prod(self.shape)
+
+    def weights(self, footprint: str) -> Weights:
+        """What direct summation goes through: the non-zero weights or, for the footprint "window", all of them."""
+        if footprint != "window":
+            return Weights(self.nonzeros, self.runs, self.planes, self.columns, self.folded)
+        runs = self.size // self.shape[-2] if len(self.shape) > 1 else 1
+        columns = self.shape[-1]
+        folded = None
+        if self.folded is not None:
+            folded = (self.size // columns * -(-columns // 2), runs // columns * -(-columns // 2))
+        return Weights(self.size, runs, math.prod(self.shape[:-2]), columns, folded)
 
 
 def kernel_facts(weights: NDArray[Any], forms: Sequence[FormLike] = ()) -> KernelFacts:
@@ -167,6 +182,9 @@ def kernel_facts(weights: NDArray[Any], forms: Sequence[FormLike] = ()) -> Kerne
         nonzeros=nonzeros,
         runs=_count_runs(nonzero),
         planes=int(np.count_nonzero(nonzero.any(axis=(-2, -1)))) if nonzero.ndim > 2 else 1,
+        columns=int(np.count_nonzero(nonzero.any(axis=tuple(range(nonzero.ndim - 1)))))
+        if nonzero.ndim
+        else 1,
         full_support=nonzeros == weights.size,
         integer=not is_complex and bool(np.all(weights == np.rint(weights))),
         complex=is_complex,
@@ -194,6 +212,7 @@ def term_facts(
     slices: Iterable[NDArray[Any]],
     divisor: float,
     forms: Sequence[FormLike],
+    touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None,
 ) -> KernelFacts:
     """As `kernel_facts` of a sum of separable terms over `divisor`, without its dense weights if it is large.
 
@@ -208,6 +227,8 @@ def term_facts(
         What the sum is divided by.
     forms : sequence of Form
         As `kernel_facts`.
+    touched : sequence of sequences of ndarray of bool, optional
+        Which taps multiply, in the form that was given.  Default: those that are not zero.
 
     Examples
     --------
@@ -223,23 +244,48 @@ def term_facts(
         integer = divisor == 1.0 and all(part.integer for part in parts)
         fold: Callable[[Iterable[float]], float] = math.prod
         nonzeros, full = math.prod(part.nonzeros for part in parts), all(part.full_support for part in parts)
+        columns = parts[-1].nonzeros if nonzeros else 0
+        folded = _folded_product(factors[0][-1], nonzeros, runs) if down < len(parts) - 1 else None
     else:
-        parts = [kernel_facts(part / divisor if divisor != 1.0 else part) for part in slices]
+        dense = [part / divisor if divisor != 1.0 else part for part in slices]
+        parts = [kernel_facts(part) for part in dense]
+        columns = int(np.count_nonzero(np.any([_columns(part != 0) for part in dense], axis=0)))
         runs, nonzeros = sum(part.runs for part in parts), sum(part.nonzeros for part in parts)
         inside = len(factors[0]) < 3  # otherwise a part is a slice
         planes = 1 if inside else sum(part.planes * (part.nonzeros > 0) for part in parts)
         integer, full, fold = all(p.integer for p in parts), all(p.full_support for p in parts), sum
+        folded = parts[0].folded if inside else None
     return KernelFacts(
         shape=tuple(int(taps.size) for taps in factors[0]),
         nonzeros=nonzeros,
         runs=runs,
         planes=planes,
+        columns=columns,
         full_support=full,
         integer=integer,
         complex=any(part.complex for part in parts),
         l1=fold(part.l1 for part in parts) / (divisor if len(factors) == 1 else 1.0),
-        forms=tuple(_form_facts(form) for form in forms),
+        forms=tuple(_form_facts(form, touched if form.name == GIVEN else None) for form in forms),
+        folded=folded,
     )
+
+
+def _folded_product(columns: NDArray[Any], nonzeros: int, runs: int) -> tuple[int, int] | None:
+    """As `_folded`, of a product whose taps along the last axis are `columns`."""
+    count = int(np.count_nonzero(columns))
+    mirrored = columns[::-1]
+    if columns.dtype.kind == "c" or count < FOLDED_COLUMNS:
+        return None
+    if not (np.array_equal(columns, mirrored) or np.array_equal(columns, -mirrored)):
+        return None
+    half = int(np.count_nonzero(columns[: -(-columns.size // 2)]))
+    return nonzeros // count * half, runs // count * half
+
+
+def _columns(nonzero: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Positions along the last axis that hold a weight."""
+    found: NDArray[np.bool_] = nonzero.any(axis=tuple(range(nonzero.ndim - 1)))
+    return found
 
 
 def _count_runs(nonzero: NDArray[np.bool_]) -> int:
@@ -250,8 +296,8 @@ def _count_runs(nonzero: NDArray[np.bool_]) -> int:
     return starts + int(np.count_nonzero(down[1:] & ~down[:-1]))
 
 
-def _form_facts(form: FormLike) -> FormFacts:
-    counts, runs, boxes, groups = _all_factor_facts(form.terms)
+def _form_facts(form: FormLike, touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None) -> FormFacts:
+    counts, runs, boxes, groups = factor_counts(form.terms, touched)
     return FormFacts(
         name=form.name,
         factors=tuple(zip(*counts, strict=True)),
@@ -292,28 +338,65 @@ def _is_coherent(form: FormLike) -> bool:
     return not bool(opposite.any())
 
 
-def _all_factor_facts(terms: Sequence[Sequence[NDArray[Any]]]) -> tuple[list[list[Any]], ...]:
-    """For each axis and each term's factor: non-zero taps, their runs, whether it is a box, the first that is equal."""
+@dataclass(frozen=True, slots=True)
+class TermCounts:
+    """Separable terms, in numbers: an entry for each term along each axis."""
+
+    factors: tuple[tuple[int, ...], ...]
+    """Taps that multiply."""
+    runs: tuple[tuple[int, ...], ...]
+    """Maximal runs of adjacent ones."""
+    boxes: tuple[tuple[bool, ...], ...]
+    """Whether these are adjacent and equal."""
+    groups: tuple[tuple[int, ...], ...]
+    """The first term that has the same taps along the axis."""
+
+
+def count_terms(
+    terms: Sequence[Sequence[NDArray[Any]]], touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None
+) -> TermCounts:
+    """Terms in numbers; the taps that multiply are those that are `touched`, by default those that are not zero."""
+    found = factor_counts(terms, touched) if terms else ((), (), (), ())
+    return TermCounts(*(tuple(zip(*numbers, strict=True)) for numbers in found))
+
+
+def factor_counts(
+    terms: Sequence[Sequence[NDArray[Any]]], touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None
+) -> tuple[list[list[Any]], ...]:
+    """For each axis and each term's factor: taps, their runs, whether it is a box, the first that is equal.
+
+    The taps are those that are `touched`; by default those that are not zero.
+    """
     stacked = [np.array(factors) for factors in zip(*terms, strict=True)]
+    if touched is None:
+        masks = [taps != 0 for taps in stacked]
+    else:
+        masks = [np.array(factors) for factors in zip(*touched, strict=True)]
     rank, cubic = len(terms), len({taps.shape for taps in stacked}) == 1
-    found = [_factor_facts(taps) for taps in ([np.concatenate(stacked)] if cubic else stacked)]
+    pairs = (
+        [(np.concatenate(stacked), np.concatenate(masks))]
+        if cubic
+        else list(zip(stacked, masks, strict=True))
+    )
+    found = [_factor_counts(taps, mask) for taps, mask in pairs]
     counts, runs, boxes = ([number for one in found for number in one[kind]] for kind in range(3))
     if rank == 1:
         groups = [[0]] * len(stacked)
-    else:
+    elif touched is None:
         groups = [_first_equal(taps) for taps in stacked]
+    else:
+        groups = [_first_equal(np.concatenate(pair, axis=1)) for pair in zip(stacked, masks, strict=True)]
     cuts = range(0, rank * len(stacked), rank) if rank else []
     cut = ([numbers[i : i + rank] for i in cuts] for numbers in (counts, runs, boxes))
     return (*cut, groups)
 
 
-def _factor_facts(taps: NDArray[Any]) -> tuple[list[int], list[int], list[bool]]:
-    """Of factors, the rows of `taps`: non-zero taps, runs of these, which are boxes."""
-    nonzero = taps != 0
-    counts = nonzero.sum(axis=1)
-    runs = nonzero[:, 0] + (nonzero[:, 1:] & ~nonzero[:, :-1]).sum(axis=1)
-    level = taps[np.arange(len(taps)), nonzero.argmax(axis=1)]
-    boxes = (runs == 1) & (counts > 1) & ((taps == level[:, None]) == nonzero).all(axis=1)
+def _factor_counts(taps: NDArray[Any], touched: NDArray[np.bool_]) -> tuple[list[int], list[int], list[bool]]:
+    """Of factors, the rows of `taps`: taps that multiply, runs of these, which are boxes."""
+    counts = touched.sum(axis=1)
+    runs = touched[:, 0] + (touched[:, 1:] & ~touched[:, :-1]).sum(axis=1)
+    level = taps[np.arange(len(taps)), touched.argmax(axis=1)]
+    boxes = (runs == 1) & (counts > 1) & ((taps == level[:, None]) | ~touched).all(axis=1)
     return counts.tolist(), runs.tolist(), boxes.tolist()
 
 

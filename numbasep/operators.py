@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.typing import NDArray
 
 from .factor import Form
 from .factor.recursion import Recursion
@@ -36,6 +37,13 @@ class Factor:
         if not self.sparse:
             return np.arange(self.start, self.stop)
         return np.flatnonzero(self.taps)
+
+    @property
+    def touched(self) -> NDArray[np.bool_]:
+        """For each window position whether it multiplies."""
+        mask = np.zeros(self.taps.size, bool)
+        mask[self.positions] = True
+        return mask
 
 
 def support_factor(taps: Array) -> Factor:
@@ -75,6 +83,13 @@ def without_subnormals(taps: Array, dtype: np.dtype[Any]) -> Array:
 
 
 Term = tuple[Factor, ...]
+
+
+def touched_taps(terms: Sequence[Term]) -> list[list[NDArray[np.bool_]]] | None:
+    """Which taps of each factor multiply; None if these are those that are not zero."""
+    if all(f.sparse or (f.start == 0 and f.stop == f.taps.size and f.taps.all()) for t in terms for f in t):
+        return None
+    return [[f.touched for f in term] for term in terms]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from . import machine
 from .facts import kernel_facts, term_facts
-from .operators import Operator, dense_slices
+from .operators import Operator, dense_slices, touched_taps
 from .planner import Plan, choose
 
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ def _make_reversed(plan: Plan) -> Plan:
     problem, operator = _reversed_problem(plan.problem), _reversed_operator(plan.kernel)
     if operator.dense is None:
         form = operator.forms[0]
-        facts = term_facts(form.terms, dense_slices(form.terms), form.divisor, operator.forms)
+        assert operator.terms is not None
+        facts = term_facts(
+            form.terms, dense_slices(form.terms), form.divisor, operator.forms, touched_taps(operator.terms)
+        )
     else:
         facts = kernel_facts(operator.dense, operator.forms)
     constants = machine.current()

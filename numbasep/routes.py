@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from numbasep import cost, overlap, passes, rounding, workspace
+from numbasep import cost, overlap, rounding, workspace
 from numbasep.cost import (
+    PlannedPass,
     bytes_per_pixel,
     check_seconds,
     fft_operations,
@@ -22,7 +23,8 @@ from numbasep.cost import (
     number_parts,
     thread_count,
 )
-from numbasep.facts import FormFacts, KernelFacts, RecursionFacts
+from numbasep.facts import KernelFacts, RecursionFacts
+from numbasep.lowering.lower import PassSpec, lower
 from numbasep.machine import Machine
 from numbasep.problem import Problem
 
@@ -63,6 +65,8 @@ class Candidate:
     """Bytes of temporary memory, of all threads together."""
     runner: str = "planes"
     """What computes it: a name of `execute.RUNNERS`."""
+    passes: tuple[PlannedPass, ...] = ()
+    """What runs, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,6 @@ class Route:
     """Its candidates, at least one, if it can be used."""
 
 
-# ----------------------------------------------------------------------------------------- memory
-
-
 # ------------------------------------------------------------------------------------------ direct
 
 
@@ -89,20 +90,13 @@ def _always(_problem: Problem, _facts: KernelFacts, _machine: Machine) -> str | 
     return None
 
 
-def _direct_taps(problem: Problem, facts: KernelFacts) -> int:
-    return facts.size if problem.footprint == "window" else facts.nonzeros
-
-
 def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
-    steps, taps = cost.direct_steps(problem, facts, machine), _direct_taps(problem, facts)
-    folded = cost.folded_taps(problem, facts, taps, 0)[0]
+    specs = lower(facts.weights(problem.footprint), problem, machine.target)
     return (
         Candidate(
             "direct",
             True,
-            seconds=cost.steps_seconds(problem, facts, steps, taps, machine),
-            operations=folded * number_parts(problem, facts),
-            executed=folded * number_parts(problem, facts),
+            **_price(problem, facts, specs, machine),
             bytes=bytes_per_pixel(problem),
             error_bound=rounding.direct_bound(problem, facts),
             exact=rounding.direct_is_exact(problem, facts),
@@ -112,6 +106,23 @@ def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Can
             ),
         ),
     )
+
+
+def _price(
+    problem: Problem, facts: KernelFacts, specs: tuple[PassSpec, ...], machine: Machine, check: float = 0.0
+) -> dict[str, Any]:
+    """What a candidate of these passes takes; with `check` seconds of looking for samples that are not finite."""
+    passes = cost.plane_passes(problem, facts, specs, machine)
+    executed = sum(one.operations for one in passes) / max(problem.pixels, 1)
+    if check:
+        passes = (_check_pass(problem, check), *passes)
+    seconds = machine.call_seconds + sum(one.seconds for one in passes)
+    return {"seconds": seconds, "operations": executed, "executed": executed, "passes": passes}
+
+
+def _check_pass(problem: Problem, seconds: float) -> PlannedPass:
+    numbers = math.prod(problem.shape)
+    return PlannedPass("largest magnitude", (), seconds, numbers * problem.input_dtype.itemsize, numbers)
 
 
 # --------------------------------------------------------------------------- sums of separable terms
@@ -141,53 +152,19 @@ def _direct_keeps_footprint(problem: Problem, facts: KernelFacts) -> bool:
     return form.same_support and form.coherent
 
 
-def executed_operations(form: FormFacts, strides: Sequence[int] = ()) -> int:
-    """Multiply-adds of a form for one output element, as they are executed.
-
-    A factor of a single tap folds into its neighbour, a long box costs the same at any width, and terms that share the
-    taps of an outer axis, or of the last, share its pass.  A pass is executed at all positions along the axes that
-    later ones filter, also those that their `strides` leave out.
-    """
-    total: int = 0
-    strided = math.prod(strides) > 1
-    made: list[Any] = [()] * form.rank
-    for axis in range(len(form.factors[0]) - 2 if form.factors else 0):
-        passes = {(made[t], form.groups[t][axis]): form.factors[t][axis] for t in range(form.rank)}
-        later = math.prod(strides[axis + 1 :])
-        total += sum(taps for taps in passes.values() if taps > 1) * later
-        made = [(made[t], form.groups[t][axis]) for t in range(form.rank)]
-    for group in cost.column_groups(form):
-        once = _pass_operations(form, group[0], -1, boxes=not strided)
-        inside = len(form.factors[0]) > 1
-        columns = math.prod(strides[-1:])
-        rows = [_pass_operations(form, t, -2, boxes=not strided) * columns if inside else 0 for t in group]
-        total += max(sum(rows) + once + (len(rows) > 1) * rows.count(0), 1)
-    return total
-
-
-def _pass_operations(form: FormFacts, t: int, axis: int, *, boxes: bool) -> int:
-    if not form.factors[t]:
-        return 0
-    taps, box = form.factors[t][axis], form.boxes[t][axis]
-    if boxes and box and taps >= passes.STEP_ROWS:
-        return cost.BOX_OPERATIONS
-    return taps if taps > 1 else 0
-
-
 def _form_candidate(
     method: str, index: int, problem: Problem, facts: KernelFacts, machine: Machine
 ) -> Candidate:
     form = facts.forms[index]
     needs_finite = not keeps_footprint(problem, facts, index)
     check = check_seconds(problem, machine) if needs_finite else 0.0
-    steps, executed = cost.form_steps(problem, form, machine), executed_operations(form, problem.steps)
-    parts = number_parts(problem, facts)
+    price = _price(problem, facts, lower(form, problem, machine.target), machine, check)
+    if not problem.is_strided:
+        price["operations"] = min(form.operations * number_parts(problem, facts), price["executed"])
     return Candidate(
         method,
         True,
-        seconds=cost.steps_seconds(problem, facts, steps, executed, machine) + check,
-        operations=(executed if problem.is_strided else min(form.operations, executed)) * parts,
-        executed=executed * parts,
+        **price,
         bytes=bytes_per_pixel(problem),
         error_bound=rounding.form_bound(problem, facts, form),
         rank=form.rank,
@@ -238,10 +215,14 @@ def _recursive_candidate(problem: Problem, recursion: RecursionFacts, machine: M
     passes, itemsize = len(problem.windows), problem.real_dtype.itemsize
     positions = sum(math.prod(problem.steps[axis:]) for axis in range(passes))  # of each axis, for one output
     largest = math.ldexp(1.0, 100 if itemsize == 4 else 960)
+    planned = cost.recursive_passes(problem, recursion, machine)
+    if not problem.integer_data:
+        planned = (_check_pass(problem, check_seconds(problem, machine)), *planned)
     return Candidate(
         "structured",
         True,
-        seconds=cost.recursion_seconds(problem, recursion, machine),
+        seconds=machine.call_seconds + sum(one.seconds for one in planned),
+        passes=planned,
         operations=recursion.operations * positions,
         executed=recursion.operations * positions,
         bytes=bytes_per_pixel(problem) + 2 * itemsize * (passes - 1),
@@ -279,14 +260,23 @@ def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candid
     threads = min(thread_count(problem, machine), tiles.tiles)
     overlap_ratio = fft_points(problem, tiles) / problem.pixels
     operations = fft_operations(problem, tiles)
+    axes = tuple(window.axis for window in problem.windows)
+    moved = overlap_ratio * problem.input_dtype.itemsize + problem.output_dtype.itemsize
+    work = fft_seconds(problem, machine, tiles)
+    planned: tuple[PlannedPass, ...] = (
+        PlannedPass("transform", axes, work, moved * problem.pixels, operations * problem.pixels),
+    )
+    if not problem.integer_data:
+        planned = (_check_pass(problem, check_seconds(problem, machine)), *planned)
     return (
         Candidate(
             "fft",
             True,
-            seconds=fft_seconds(problem, machine, tiles),
+            seconds=machine.call_seconds + sum(one.seconds for one in planned),
+            passes=planned,
             operations=operations,
             executed=operations,
-            bytes=overlap_ratio * problem.input_dtype.itemsize + problem.output_dtype.itemsize,
+            bytes=moved,
             error_bound=0.0 if exact else rounding.fft_bound(problem, facts, tiles.points),
             exact=exact,
             needs_finite=not problem.integer_data,

@@ -16,7 +16,7 @@ from .cost import bytes_per_pixel, number_parts
 from .facts import FormFacts, KernelFacts
 from .kernels.cuda_classes import MOST_STEP, MOST_TERMS, tap_class
 from .problem import Problem
-from .routes import ROUTES, Candidate, executed_operations, keeps_footprint
+from .routes import ROUTES, Candidate, keeps_footprint
 
 Estimate = Callable[[Problem, KernelFacts, Accelerator], tuple[Candidate, ...]]
 
@@ -117,13 +117,18 @@ def is_one_pass(problem: Problem, form: FormFacts) -> bool:
     return len(windows) == 2 and form.rank <= MOST_TERMS and inner <= MOST_STEP
 
 
+def _operations(form: FormFacts) -> int:
+    """Multiply-adds of a form for one output element; a single tap is a part of another pass."""
+    return sum(max(sum(taps for taps in term if taps > 1), 1) for term in form.factors)
+
+
 def _form(
     method: str, index: int, problem: Problem, facts: KernelFacts, accelerator: Accelerator
 ) -> Candidate:
     form = facts.forms[index]
     one_pass = is_one_pass(problem, form)
     keeps = keeps_footprint(problem, facts, index)
-    operations = executed_operations(form)
+    operations = _operations(form)
     intermediates = 0 if one_pass else form.rank * max(1, len(problem.windows) - 2)
     item = problem.compute_dtype.itemsize
     rates = accelerator.plane_rate if one_pass else accelerator.columns_rate

@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numbasep import cost
 from numbasep.execute import run_plan
 from numbasep.factor import Form, forms
 from numbasep.facts import KernelFacts, kernel_facts
-from numbasep.machine import REFERENCE, Machine, Steps
+from numbasep.lowering.lower import PassSpec, lower
+from numbasep.lowering.steps import Steps
+from numbasep.machine import REFERENCE, Machine
 from numbasep.operators import Operator
 from numbasep.planner import Plan, choose
 from numbasep.problem import Options, make_problem, make_windows
@@ -100,10 +101,18 @@ def _taken_apart(content: bytes, shape: tuple[int, ...]) -> tuple[tuple[Form, ..
     return found, kernel_facts(weights, found)
 
 
-def facts_and_steps(planned: Plan, machine: Machine) -> tuple[KernelFacts, Steps]:
-    """The facts about a kernel that `plan_call` took, and the steps of the route taken."""
+def lowered(planned: Plan, machine: Machine) -> tuple[KernelFacts, tuple[PassSpec, ...]]:
+    """The facts about a kernel that `plan_call` took, and the passes of the route taken."""
     weights = planned.kernel.weights
     _, facts = _taken_apart(weights.tobytes(), weights.shape)
-    if planned.method == "direct":
-        return facts, cost.direct_steps(planned.problem, facts, machine)
-    return facts, cost.form_steps(planned.problem, facts.forms[0], machine)
+    direct = planned.method == "direct"
+    kernel = facts.weights(planned.problem.footprint) if direct else facts.forms[0]
+    return facts, lower(kernel, planned.problem, machine.target)
+
+
+def steps_of(specs: Sequence[PassSpec]) -> Steps:
+    """The steps of all passes of a call; the first start is a part of the call."""
+    total = Steps(passes=sum(spec.starts for spec in specs) - 1)
+    for spec in specs:
+        total = total + spec.steps
+    return total

@@ -9,6 +9,7 @@ One element too far, read or written, ends the process.  The workspaces of the k
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import itertools
 import mmap
 import sys
@@ -17,14 +18,16 @@ from typing import Any
 import numpy as np
 
 import numbasep as nsp
-from numbasep import nn, passes
+from numbasep import nn
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
 from numbasep.backends import prepare as preparing
-from numbasep.backends import recursive, request, separable, staging, threads, tiles
+from numbasep.backends import recursive, request, staging, threads, tiles
 from numbasep.kernels import dense, nn_first, nn_last, plane
 from numbasep.kernels import geometry as g
 from numbasep.kernels import separable as kernels
+from numbasep.lowering import access
+from numbasep.lowering import kernels as lowered
 
 EVERYTHING = "--all" in sys.argv  # otherwise fewer sizes
 PAGE = mmap.PAGESIZE
@@ -175,7 +178,7 @@ def dense_blocks() -> None:
 
 def loops_written_out() -> None:
     """Few taps along both axes, whose loops are written out even for arrays as small as these."""
-    least, request.WRITTEN_OUT = request.WRITTEN_OUT, 1
+    least, lowered.WRITTEN_OUT = lowered.WRITTEN_OUT, 1
     build.plans.clear()
     shortcuts.clear()
     for width, taps, dtype in itertools.product((16, 17, 31, 50, 67, 530), (3, 7, 9), ("f4", "f8", "u1")):
@@ -189,7 +192,7 @@ def loops_written_out() -> None:
         valid = np.zeros([n - taps + 1 for n in x.shape], dtype)
         check(lambda a, b: nsp.correlate(a, square, b, "valid", method="separable"), x, valid)
         check(lambda a, b: nsp.correlate(a, dense_taps, b, "valid", method="direct"), x, valid)
-    request.WRITTEN_OUT = least
+    lowered.WRITTEN_OUT = least
     build.plans.clear()
     shortcuts.clear()
 
@@ -263,7 +266,8 @@ def terms_straight_from_the_array() -> None:
 
 def long_boxes() -> None:
     """Equal taps that are summed as boxes, which only large arrays are otherwise."""
-    least, request.pays_as_boxes = request.pays_as_boxes, lambda *_: True
+    least = lowered.MOST_BOX_ROWS, lowered.LEAST_BOXED
+    lowered.MOST_BOX_ROWS, lowered.LEAST_BOXED = 0, 0
     build.plans.clear()
     shortcuts.clear()
     for width, dtype in itertools.product((1, 15, 16, 33, 70, 300), ("f4", "f8", "u1")):
@@ -274,18 +278,19 @@ def long_boxes() -> None:
             gaps = np.where(x < 20, np.nan, x).astype(dtype)
             box = np.ones((41, 17))
             check(lambda a, b, k=box: nsp.convolve(a, k, b, nan_policy="omit"), gaps, np.zeros_like(x))
-    request.pays_as_boxes = least
+    lowered.MOST_BOX_ROWS, lowered.LEAST_BOXED = least
     build.plans.clear()
     shortcuts.clear()
 
 
 def vertical_blocks() -> None:
     """Weights without structure by vertical sums: rows from the array whose ends are packed, in segments and tiles."""
-    dense_way, least, buffer = request.PassRequest.dense, separable.LEAST_ROW_BYTES, passes.BUFFER_BYTES
-    request.PassRequest.dense, separable.LEAST_ROW_BYTES = False, 1
+    own, least, buffer = lowered.KERNELS["dense"], access.LEAST_ROW_BYTES, access.BUFFER_BYTES
+    lowered.KERNELS["dense"] = dataclasses.replace(own, suits=lambda *_: False)
+    access.LEAST_ROW_BYTES = 1
     widths, types = (33, 48, 65, 97, 150, 400), ("f4", "f8", "u1")
     for bytes_, stream, dtype in itertools.product((buffer, 1), (4096, 1), types):
-        passes.BUFFER_BYTES, request.STREAM_BYTES = bytes_, stream
+        access.BUFFER_BYTES, request.STREAM_BYTES = bytes_, stream
         build.plans.clear()
         shortcuts.clear()
         for width in widths:
@@ -310,8 +315,8 @@ def vertical_blocks() -> None:
                 check(
                     lambda a, b: nsp.correlate(a, DENSE, b, mode, nan_policy="omit"), gaps, np.zeros_like(x)
                 )
-    request.PassRequest.dense, separable.LEAST_ROW_BYTES = dense_way, least
-    passes.BUFFER_BYTES, request.STREAM_BYTES = buffer, 4096
+    lowered.KERNELS["dense"], access.LEAST_ROW_BYTES = own, least
+    access.BUFFER_BYTES, request.STREAM_BYTES = buffer, 4096
     build.plans.clear()
     shortcuts.clear()
 
@@ -332,10 +337,10 @@ def volumes_with_gaps() -> None:
 
 def segments() -> None:
     """Rows cut into many segments and tiles, whose first and last sum columns of the other end, too."""
-    buffer, cache = passes.BUFFER_BYTES, tiles.CACHE_BYTES
+    buffer, cache = access.BUFFER_BYTES, tiles.CACHE_BYTES
     small, long = np.outer([1, 2, 1], [1, 3, 3, 1]), np.outer(rng.random(9), rng.random(45))
     for bytes_, dtype in itertools.product((1 << 30, 1), ("f4", "f8", "u1")):
-        passes.BUFFER_BYTES, tiles.CACHE_BYTES = 1, bytes_
+        access.BUFFER_BYTES, tiles.CACHE_BYTES = 1, bytes_
         build.plans.clear()
         shortcuts.clear()
         for width, kernel in itertools.product((40, 300, 519), (small, long)):
@@ -354,7 +359,7 @@ def segments() -> None:
                 x,
                 0 * x,
             )
-    passes.BUFFER_BYTES, tiles.CACHE_BYTES = buffer, cache
+    access.BUFFER_BYTES, tiles.CACHE_BYTES = buffer, cache
     build.plans.clear()
     shortcuts.clear()
 

@@ -73,6 +73,7 @@ def facts(shape: Sequence[int] = (9, 9), forms: Sequence[FormFacts] = (), **fiel
         "nonzeros": size,
         "runs": size // shape[-2] if len(shape) > 1 else 1,
         "planes": int(np.prod(shape[:-2])),
+        "columns": shape[-1] if shape else 1,
         "full_support": True,
         "integer": False,
         "complex": False,

@@ -7,7 +7,8 @@ import pytest
 from scipy import ndimage
 
 import numbasep
-from numbasep import machine, passes
+from numbasep import machine
+from numbasep.lowering import kernels
 from tests import oracle
 
 SIZES = ((16, 16), (17, 31), (33, 3), (3, 40), (20, 1), (1, 50), (64, 101), (150, 150))
@@ -18,8 +19,8 @@ MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
 def boxed(request, monkeypatch):
     """Boxes wherever kernels allow it, then only on images for which they pay."""
     if request.param:
-        monkeypatch.setattr(passes, "MOST_BOX_ROWS", 0)
-        monkeypatch.setattr(passes, "LEAST_BOXED", 0)
+        monkeypatch.setattr(kernels, "MOST_BOX_ROWS", 0)
+        monkeypatch.setattr(kernels, "LEAST_BOXED", 0)
     machine.forget()
     yield
     machine.forget()

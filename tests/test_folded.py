@@ -8,7 +8,7 @@ import pytest
 import numbasep
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
-from numbasep.backends import request
+from numbasep.backends import prepare
 from numbasep.backends.program import PlaneWeights, build_program, fold_columns
 from numbasep.facts import kernel_facts
 from numbasep.kernels import geometry as g
@@ -43,7 +43,7 @@ def folds(monkeypatch):
         seen.append(fold_columns(program, span))
         return seen[-1]
 
-    monkeypatch.setattr(request, "fold_columns", noted)
+    monkeypatch.setattr(prepare, "fold_columns", noted)
     forget_plans()
     yield lambda: {program.fold for program in seen}
     forget_plans()

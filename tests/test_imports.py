@@ -23,7 +23,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("factor",),
     ("facts", "machine", "reference", "accelerator", "operators"),
     ("overlap", "rounding", "workspace"),
-    ("passes",),
     ("cost",),
     ("routes",),
     ("routes_cuda",),
@@ -48,7 +47,7 @@ UPWARD = {
 
 # The pure part: what is planned, and how, is testable without a compiler, an array library or a device.
 # `lowering.target` asks LLVM about the processor, where there is LLVM.
-PURE = {name for layer in LAYERS[:10] for name in layer} - {"kernels", "lowering.target"}
+PURE = {name for layer in LAYERS[:9] for name in layer} - {"kernels", "lowering.target"}
 NOT_IN_PURE = {"numba", "llvmlite", "scipy", "dask", "xarray", "skimage", "matplotlib", "cupy", "cv2"}
 OPTIONAL = {
     "dask",

@@ -1,4 +1,4 @@
-"""Prices follow the backend: what `passes` counts is what the prepared passes will do."""
+"""Prices follow the backend: the passes that are priced are those that are bound, step by step."""
 
 from __future__ import annotations
 
@@ -8,35 +8,26 @@ import math
 import numpy as np
 import pytest
 
-from numbasep import calibration, cost, machine, passes, trials
-from numbasep.backends import prepare
+import numbasep
+from numbasep import calibration, execute, machine, trials
+from numbasep.api import build
+from numbasep.api.shortcuts import shortcuts
+from numbasep.backends import cpu, prepare
 from numbasep.execute import run_plan
-from numbasep.kernels import correlate, dense_words, horizontal, simd, vertical
+from numbasep.facts import kernel_facts
 from numbasep.kernels import geometry as g
-from numbasep.lowering.target import block_rows
+from numbasep.kernels import simd, vertical
+from numbasep.lowering.kernels import KERNELS
+from numbasep.lowering.lower import lower
+from numbasep.lowering.target import LINE_VECTORS, VECTORS
 from numbasep.operators import Operator
 from numbasep.planner import Plan, choose
 from numbasep.problem import Options, make_problem, make_windows
+from tests import strategies
 
 HERE = dataclasses.replace(
     machine.REFERENCE, registers=simd.REGISTERS, lanes=(simd.VECTOR_BYTES / 4, simd.VECTOR_BYTES / 8)
 )
-FAMILIES = {"dense", "array", "packed", "boxes"}
-"""Weights without structure; separable terms on rows of the array, and on packed ones; long boxes."""
-
-
-def test_sizes_are_those_of_the_kernels():
-    assert block_rows(simd.REGISTERS) == vertical.ROWS
-    assert passes.BLOCK_WIDTH == vertical.VECTORS
-    assert passes.LINE_WIDTH == horizontal.LINE_VECTORS
-    assert passes.STEP_ROWS == simd.STEP_ROWS
-    assert passes.SQUARE_TAPS == correlate.SQUARE_TAPS
-    assert passes.DENSE_ROWS == 14
-    assert (14 if simd.REGISTERS == 32 else 7) == dense_words.DENSE_ROWS
-    if simd.REGISTERS == 32:  # otherwise none are written out
-        assert passes.FEW_ROWS == dense_words.FEW_ROWS
-        assert passes.FEW_TAPS == dense_words.FEW_TAPS
-        assert passes.MOST_WRITTEN_OUT == dense_words.MOST_WRITTEN_OUT
 
 
 def planned(shape, weights, stored, output, method, cval):
@@ -53,34 +44,21 @@ def planned(shape, weights, stored, output, method, cval):
     return Plan(problem, choose(problem, facts, HERE), Operator(found, None, weights), HERE.name)
 
 
-def family_of(steps):
-    """The kernel that is priced."""
-    if steps.vertical and not steps.dense_runs:
-        return "packed" if steps.packed else "array"
-    return "boxes" if steps.calls and not steps.dense else "dense"
-
-
 def up(n, step):
     return math.ceil(n / step) * step
 
 
 @pytest.fixture
-def requests(monkeypatch):
-    """What was asked for, by the function that prepared it."""
+def bound(monkeypatch):
+    """What was bound, by the name of its kernel."""
     seen = []
-    for name in ("_prepare_dense", "_prepare_boxes", "prepare_separable"):
-        own = getattr(prepare, name)
+    for name, own in dict(prepare.BINDERS).items():
 
         def note(p, name=name, own=own):
-            made = own(p)
-            family = {"_prepare_dense": "dense", "_prepare_boxes": "boxes"}.get(name)
-            if family is None:
-                family = "packed" if made.geometry[g.PACKED] else "array"
-                family = "dense" if not p.program.separable else family
-            seen.append((family, p, made))
-            return made
+            seen.append((name, p, own(p)))
+            return seen[-1][-1]
 
-        monkeypatch.setattr(prepare, name, note)
+        monkeypatch.setitem(prepare.BINDERS, name, note)
     return seen
 
 
@@ -91,54 +69,90 @@ STORAGES = [
 
 
 @pytest.mark.parametrize(("stored", "output"), STORAGES)
-def test_the_kernel_that_is_priced_is_the_one_that_runs(stored, output, requests):
+def test_the_kernel_that_is_priced_is_the_one_that_runs(stored, output, bound):
     seen = set()
     for shape in ((64, 64), (200, 301), (40, 1100), (50, 3), (5, 90), (730, 731)):
         for method, weights, cval in calibration._samples():
             if weights.ndim > 2 or (shape == (730, 731) and weights.size < 45):
                 continue
             plan = planned(shape, weights, stored, output, method, cval)
-            _, steps = trials.facts_and_steps(plan, HERE)
-            requests.clear()
+            (spec,) = trials.lowered(plan, HERE)[1]
+            bound.clear()
             run_plan(plan, np.ones(shape, stored), np.ones(shape, output))
-            ((family, asked, made),) = requests
+            ((name, asked, made),) = bound
             about = f"{method} {weights.shape} {shape} {cval}"
-            assert family_of(steps) == family, about
+            assert spec.kernel == name, about
             converts = asked.converted or asked.storage_in != prepare.storage_of(asked.compute)
-            assert (steps.converted > 0) == converts, about
-            check_counts(family, asked, made, steps, about)
-            seen.add(family)
-    assert seen == FAMILIES, FAMILIES - seen
+            assert (spec.steps.converted > 0) == converts, about
+            check_counts(name, asked, made, spec.steps, about)
+            seen.add(name)
+    expected = set(KERNELS) - ({"dense sums"} if simd.VECTOR_BYTES == 64 else set())  # wide vectors need none
+    assert seen == expected, expected ^ seen
+
+
+CALLS = (
+    ("gaussian_filter", {"sigma": 1.5}), ("uniform_filter", {"size": 5}), ("sobel", {}), ("laplace", {}),
+    ("gaussian_laplace", {"sigma": 1.0}), ("convolve", {"weights": "dense"}),
+    ("convolve", {"weights": "separable"}), ("convolve", {"weights": "sparse"}),
+    ("correlate", {"weights": "two terms"}), ("correlate", {"weights": "folded"}),
+    ("gaussian_filter", {"sigma": 2.0, "stride": 2}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "complex64", "float16", ">f4"])
+@pytest.mark.parametrize("shape", [(4001,), (33, 70), (300, 310), (20, 30, 3), (40, 30, 50), (5, 6, 7, 30)])
+@pytest.mark.parametrize(("function", "arguments"), CALLS)
+def test_the_passes_of_a_plan_are_those_that_are_bound(function, arguments, shape, dtype, monkeypatch):
+    """The planner lowers the facts about a kernel, the backend its arrays: to the same passes."""
+    found = []
+    own = cpu.lower
+    monkeypatch.setattr(cpu, "lower", lambda *a, **k: found.append(own(*a, **k)) or found[-1])
+    plans = []
+    run = execute._run
+    monkeypatch.setattr(execute, "_run", lambda plan, *a: (plans.append(plan), run(plan, *a))[1])
+    build.plans.clear()
+    shortcuts.clear()
+    x = strategies.samples(dtype, shape, 1)
+    keywords = dict(arguments)
+    if "weights" in keywords:
+        folded = keywords["weights"] == "folded"
+        taps = (3,) * (len(shape) - 1) + (7,)
+        weights = strategies.kernel("dense" if folded else keywords["weights"], taps, 3)
+        keywords["weights"] = weights + weights[..., ::-1] if folded else weights
+    getattr(numbasep, function)(x, **keywords)
+    for plan, passes in zip(plans, found, strict=True):
+        assert tuple(one.spec for one in plan.choice.chosen.passes if one.spec) == passes
 
 
 def check_counts(family, asked, made, steps, about):
     """Blocks, rows and multiply-adds against the tables that the kernels walk."""
-    rows, columns, inner = asked.planes.rows, asked.planes.columns, asked.planes.inner
-    lanes, terms, runs = simd.VECTOR_BYTES // asked.compute.itemsize, made.program.terms, made.program.runs
-    width, span = columns.size_out * inner, (asked.planes.columns.window.taps - 1) * inner
+    task = asked.task
+    rows, columns, inner = task.planes.rows, task.planes.columns, task.planes.inner
+    lanes, terms, runs = simd.VECTOR_BYTES // task.item, made.program.terms, made.program.runs
+    width, span = columns.size_out * inner, (columns.window.taps - 1) * inner
     down = rows.window.taps if rows.window else 1
-    taken = asked.count * asked.sources * (rows.size_out + down - 1)
-    if family in ("packed", "boxes"):
+    taken = task.count * task.sources * (rows.size_out + down - 1)
+    if family == "box" or (family == "separable" and made.geometry[g.PACKED]):
         assert steps.packed == taken * (width + span), about
-        assert steps.rows == taken + asked.count * rows.size_out, about
+        assert steps.rows == taken + task.count * rows.size_out, about
     else:
-        assert family == "dense" or (steps.packed, steps.rows) == (0, 0), about
-    if family == "dense" and steps.dense:
+        assert family.startswith("dense") or (steps.packed, steps.rows) == (0, 0), about
+    if family == "dense":
         height = made.geometry[g.STRIPE_ROWS]
-        blocks = asked.count * math.ceil(rows.size_out / height)
+        blocks = task.count * math.ceil(rows.size_out / height)
         assert steps.calls == blocks, about
         assert bool(made.geometry[g.DIRECT]) == (steps.packed == 0), about
-    elif family == "dense":
-        assert steps.blocks == asked.count * math.ceil(rows.size_out / vertical.ROWS), about
+    elif family == "dense sums":
+        assert steps.blocks == task.count * math.ceil(rows.size_out / vertical.ROWS), about
         assert bool(made.geometry[g.PACKED]) == (steps.packed > 0), about
-    elif family != "boxes":
-        strips = asked.count * math.ceil(rows.size_out / vertical.ROWS)
-        numbers = strips * vertical.ROWS * up(width + span, vertical.VECTORS * lanes)
+    elif family == "separable":
+        strips = task.count * math.ceil(rows.size_out / vertical.ROWS)
+        numbers = strips * vertical.ROWS * up(width + span, VECTORS * lanes)
         assert steps.vertical == numbers * len(terms), about
         lengths = sum(int(runs[t[g.FIRST_RUN] : t[g.RUN_STOP], g.RUN_LENGTH].sum()) for t in terms)
         assert steps.vertical_taps == numbers * lengths, about
         along = columns.window.taps > 1
-        written = asked.count * rows.size_out * up(width, horizontal.LINE_VECTORS * lanes) * along
+        written = task.count * rows.size_out * up(width, LINE_VECTORS * lanes) * along
         assert steps.horizontal == written, about
         lines = made.program.lines
         lengths = sum(int(lines[t[g.FIRST_LINE] : t[g.LAST_LINE], g.RUN_LENGTH].sum()) for t in terms)
@@ -161,4 +175,5 @@ def test_what_is_converted_is_told_by_storage():
             (40, 50), np.dtype(stored), np.dtype(output), windows, cval=0.0, footprint="support",
             options=Options(), operation="correlate", complex_kernel=False, integer_l1=None,
         )  # fmt: skip
-        assert cost._plane(problem).stored != converts, (stored, output)
+        (spec,) = lower(kernel_facts(np.ones((3, 3))).weights("support"), problem, HERE.target)
+        assert spec.task.converted == converts, (stored, output)

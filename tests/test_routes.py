@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from numbasep import machine as machines
-from numbasep import overlap, rounding, routes, storage
+from numbasep import overlap, rounding, storage
 from numbasep.factor import forms
 from numbasep.facts import kernel_facts
-from numbasep.lowering.target import block_rows
-from numbasep.passes import buffer_columns
+from numbasep.lowering.access import buffer_columns
+from numbasep.lowering.lower import lower
 from numbasep.problem import METHODS
 from numbasep.routes import ROUTES
 from tests.problems import MACHINE, facts, form, problem
@@ -294,7 +294,7 @@ def test_a_small_image_pays_the_call_and_a_thin_kernel_the_memory():
     tiny = only("direct", problem((4, 4), (3, 3)), facts((3, 3)))
     assert tiny.seconds == pytest.approx(MACHINE.call_seconds, rel=0.2)
     thin = only("direct", problem((4096, 4096), (1, 1)), facts((1, 1)))
-    units, rows = MACHINE.steps[0], block_rows(MACHINE.registers)
+    units, rows = MACHINE.steps[0], MACHINE.target.block_rows
     segments = -(-4096 // buffer_columns(rows, 1, 4, 1, 1))
     blocks = 4096 // rows * segments * units.blocks / 2
     each = blocks / 2**23 + units.vertical + units.vertical_taps
@@ -310,7 +310,8 @@ def test_scattered_weights_cost_more_than_a_block():
 
 
 def test_single_taps_fold_into_their_neighbours():
-    assert routes.executed_operations(form([(9, 9), (1, 9), (1, 1)])) == 18 + 9 + 1
+    (found,) = lower(form([(9, 9), (1, 9), (1, 1)]), problem((64, 64), (9, 9)), MACHINE.target)
+    assert found.operations == (18 + 9 + 1) * 64**2
 
 
 # ------------------------------------------------------------------------------------------- tiles

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 import numbasep
-from numbasep import passes
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
 from numbasep.backends import prepare, request, separable, tiles
 from numbasep.kernels import geometry as g
 from numbasep.kernels.simd import FUSES, VECTOR_BYTES
-from numbasep.kernels.vertical import ROWS, VECTORS
+from numbasep.kernels.vertical import ROWS
+from numbasep.lowering import access, kernels
+from numbasep.lowering.target import VECTORS
 from tests import oracle
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant", "valid", "full")
@@ -52,26 +53,22 @@ def prepared(monkeypatch):
         made.append(separable.prepare_separable(p))
         return made[-1]
 
-    monkeypatch.setattr(prepare, "prepare_separable", note)
+    for name in ("separable", "dense sums"):
+        monkeypatch.setitem(prepare.BINDERS, name, note)
     return made
 
 
 @pytest.fixture
 def forced(monkeypatch):
     """A function that filters with every row packed first."""
-    found = separable._find_rows
 
-    def packed(p):
-        rows, all_of_them = found(p), p.planes.columns.size_out
-        return dataclasses.replace(
-            rows, packed=True, dense=not p.program.separable, beyond=False, single=False,
-            inside_first=all_of_them, inside_last=all_of_them,
-        )  # fmt: skip
+    def packed(task, target, **_):
+        return access.row_access(task, target, packed=True)
 
     @contextlib.contextmanager
     def force():
         with monkeypatch.context() as patch:
-            patch.setattr(separable, "_find_rows", packed)
+            patch.setattr(separable, "row_access", packed)
             forget_plans()
             yield
         forget_plans()
@@ -90,7 +87,7 @@ def cut(monkeypatch):
     def run(buffer, cache, function, *args, **keywords):
         forget_plans()
         with monkeypatch.context() as patch:
-            patch.setattr(passes, "BUFFER_BYTES", buffer)
+            patch.setattr(access, "BUFFER_BYTES", buffer)
             patch.setattr(tiles, "CACHE_BYTES", cache)
             result = function(*args, **keywords)
         forget_plans()
@@ -102,8 +99,9 @@ def cut(monkeypatch):
 @pytest.fixture
 def blocks(monkeypatch):
     """Weights without structure by vertical sums, on rows of any length."""
-    monkeypatch.setattr(request.PassRequest, "dense", False)
-    monkeypatch.setattr(separable, "LEAST_ROW_BYTES", 1)
+    never = dataclasses.replace(kernels.KERNELS["dense"], suits=lambda *_: False)
+    monkeypatch.setitem(kernels.KERNELS, "dense", never)
+    monkeypatch.setattr(access, "LEAST_ROW_BYTES", 1)
 
 
 def kernel_pair(taps, seed=0):

@@ -9,10 +9,8 @@ import oracle
 import pytest
 
 import numbasep
-from numbasep import cost
 from numbasep.backends.program import PlaneTerm, build_program
 from numbasep.factor import forms
-from numbasep.facts import kernel_facts
 from numbasep.operators import support_factor
 
 ZOO = kernel_zoo.kernels()
@@ -34,23 +32,14 @@ def train(sizes=(5, 7, 9), ranks=(2, 2), seed=0):
 
 def test_terms_of_equal_columns_are_one_term_of_the_program():
     taps = [support_factor(np.array(t, float)) for t in ([1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 1, 0])]
-    parts = [PlaneTerm(0, taps[0], taps[1]), PlaneTerm(1, taps[2], taps[1]), PlaneTerm(1, taps[0], taps[2])]
+    parts = [
+        [PlaneTerm(0, taps[0], taps[1]), PlaneTerm(1, taps[2], taps[1])],
+        [PlaneTerm(1, taps[0], taps[2])],
+    ]
     program = build_program(parts, 18, 1, np.dtype(np.float64))
     assert len(program.terms) == 2
     assert program.runs.shape[0] == 3
     assert program.line_weights.tolist() == [4, 5, 6, 0, 7, 8, 9, 0]  # each list ends with a 0
-    alone = [PlaneTerm(0, taps[0], taps[3]), PlaneTerm(1, taps[1], taps[3])]  # a single tap takes no pass
-    assert len(build_program(alone, 18, 1, np.dtype(np.float64)).terms) == 2
-
-
-@pytest.mark.parametrize("name", [n for n, k in ZOO.items() if k.ndim > 2])
-def test_the_planner_counts_the_groups_that_are_executed(name):
-    for form in forms(ZOO[name]):
-        facts = kernel_facts(ZOO[name], [form]).forms[0]
-        parts = [PlaneTerm(0, support_factor(term[-2]), support_factor(term[-1])) for term in form.terms]
-        parts = [part for part in parts if part.row.positions.size and part.column.positions.size]
-        program = build_program(parts, ZOO[name].shape[-2] + 15, 1, np.dtype(np.float64))
-        assert len(program.terms) == len(cost.column_groups(facts))
 
 
 @pytest.mark.parametrize("mode", ["reflect", "constant"])

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from strategies import Call, samples
 
 import numbasep as nsp
-from numbasep import axes, machine, passes, trials
+from numbasep import axes, machine, trials
 from numbasep.backends import prepare, separable, tiles
 from numbasep.kernels import geometry as g
-from numbasep.kernels import horizontal, simd, vertical
+from numbasep.kernels import simd, vertical
+from numbasep.lowering import access, target
 
 RNG = np.random.default_rng(24)
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant", "valid", "full")
@@ -205,7 +206,7 @@ def test_word_by_word(mode: str, stride: Any) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments and tiles of few columns."""
-    monkeypatch.setattr(passes, "BUFFER_BYTES", 1)
+    monkeypatch.setattr(access, "BUFFER_BYTES", 1)
     monkeypatch.setattr(tiles, "CACHE_BYTES", 1)
     monkeypatch.setattr(separable, "FETCH_BYTES", 1)
 
@@ -407,7 +408,8 @@ def test_what_is_priced_is_what_is_prepared(kind: str, stride: Any, monkeypatch:
         made.append((p, separable.prepare_separable(p)))
         return made[-1][1]
 
-    monkeypatch.setattr(prepare, "prepare_separable", note)
+    for name in ("separable", "dense sums"):
+        monkeypatch.setitem(prepare.BINDERS, name, note)
     shape, taps = (53, 301), (5, 7)
     weights = strategies.kernel(kind, taps, 6)
     plan = nsp.plan(
@@ -429,8 +431,8 @@ def test_what_is_priced_is_what_is_prepared(kind: str, stride: Any, monkeypatch:
     assert (sizes[g.ROWS_OUT], sizes[g.COLUMNS_OUT]) == (rows, columns)
     assert sizes[g.WINDOW] == min(down, taps[0]) * (vertical.ROWS + -(-taps[0] // down) - 1)
     assert runs[:, g.RUN_LENGTH].sum() == (taps[0] if kind == "separable" else taps[0] * taps[1])
-    _, steps = trials.facts_and_steps(plan, HERE)
-    width = vertical.VECTORS * simd.VECTOR_BYTES // 8
+    steps = trials.steps_of(trials.lowered(plan, HERE)[1])
+    width = target.VECTORS * simd.VECTOR_BYTES // 8
     strips = up(rows, vertical.ROWS)
     if kind == "dense":
         assert steps.vertical_taps == strips * up(columns, width) * taps[0] * taps[1]
@@ -439,7 +441,7 @@ def test_what_is_priced_is_what_is_prepared(kind: str, stride: Any, monkeypatch:
     reach = (columns - 1) * along + taps[1]
     assert steps.vertical_taps == strips * up(reach, width) * taps[0]
     assert lines[:, g.RUN_LENGTH].sum() == taps[1]
-    line = horizontal.LINE_VECTORS * simd.VECTOR_BYTES // 8
+    line = target.LINE_VECTORS * simd.VECTOR_BYTES // 8
     assert steps.horizontal_taps == rows * up(columns, line) * taps[1]
 
 

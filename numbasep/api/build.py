@@ -22,7 +22,7 @@ from ..factor.form import Form
 from ..factor.operations import form_operations
 from ..facts import KernelFacts, RecursionFacts, kernel_facts, term_facts
 from ..forks import lasting_lock
-from ..operators import Factor, Operator, Term, dense_slices, identity_factor
+from ..operators import Factor, Operator, Term, dense_slices, identity_factor, touched_taps
 from ..planner import Plan, choose
 from ..problem import Options, Problem, UnsupportedDtypeError, Window, make_problem, make_window, make_windows
 
@@ -236,9 +236,8 @@ def term_plan(
         options=options, operation=operation, complex_kernel=is_complex, integer_l1=bound,
     )  # fmt: skip
     operator = Operator((form,), tuple(factors), None)
-    return finish(
-        problem, operator, term_facts(form.terms, dense_slices(form.terms), divisor, operator.forms)
-    )
+    facts = term_facts(form.terms, dense_slices(form.terms), divisor, operator.forms, touched_taps(factors))
+    return finish(problem, operator, facts)
 
 
 def _enclosing_windows(

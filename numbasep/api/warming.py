@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from .. import notice
 from ..axes import integer
-from ..passes import MOST_WRITTEN_OUT
+from ..lowering.target import host_target
 from ..problem import check_dtype
 from . import convolve, filters, gaussian, gaussian_derivatives
 
 Array = npt.NDArray[Any]
 
 SMALL, LARGE = (64, 64), (1024, 1024)  # filtered by one thread; by several, from `cost.PARALLEL_WORK` on
-FEW = (256, 256)  # `passes.WRITTEN_OUT` elements: loops over few taps are written out
+FEW = (256, 256)  # `lowering.kernels.WRITTEN_OUT` elements: loops over few taps are written out
 _BINOMIAL = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
 _DENSE = np.arange(49.0).reshape(7, 7) % 5
 
@@ -32,7 +32,7 @@ def _zeros(dtype: np.dtype[Any], shape: tuple[int, ...] = SMALL) -> Array:
 
 
 def _few_taps(dtype: np.dtype[Any]) -> None:
-    for taps in range(3, MOST_WRITTEN_OUT + 1, 2):
+    for taps in range(3, host_target().most_written_out + 1, 2):
         weights = np.arange(1.0, taps + 1)
         convolve.convolve(_zeros(dtype, FEW), np.add.outer(weights, weights) ** 3, method="direct")
 

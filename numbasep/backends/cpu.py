@@ -1,9 +1,4 @@
-"""The CPU backend: a plan's kernel on an array's memory layout, as a list of passes of the plane driver.
-
-Up to two filtered axes are one pass.  With more, the outermost one is filtered first, slab by slab into
-scratch memory that stays in cache, and the rest follows on the slab; terms that share taps along an axis share
-that pass.
-"""
+"""The CPU backend: binds the passes of a plan to the memory of two arrays, and runs them."""
 
 from __future__ import annotations
 
@@ -15,21 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..boundary import Boundary
-from ..kernels.simd import STEP_ROWS
+from ..facts import count_terms, kernel_facts
+from ..kernels.simd import TARGET
 from ..kernels.valid import AS_STORED, BOTH, PRESENCE, VALUES
-from ..lowering.layout import Axis, Planes, arrange, array_axes, restrict
-from ..operators import (
-    Factor,
-    Operator,
-    Term,
-    split_terms,
-    support_factor,
-    window_factor,
-    without_subnormals,
-)  # fmt: skip
+from ..lowering.layout import Axis, Layout, Planes, arrange, array_axes, nested_strides, restrict
+from ..lowering.lower import PassSpec, lower
+from ..lowering.target import STEP_ROWS
+from ..lowering.task import plane_count
+from ..operators import Factor, Operator, split_terms, touched_taps, window_factor, without_subnormals
 from ..problem import Problem, Window
-from ..workspace import SLAB_BYTES
 from . import staging, threads
 from .outer import OuterAxis
 from .planes import PlanePass, flat_memory
@@ -42,12 +31,26 @@ Array = npt.NDArray[Any]
 Normal = tuple[float, float, float]  # sum of the weights, least share that counts, rounding of the share
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """A pass on one slab."""
+
+    run: PlanePass | staging.Move
+    """What is called."""
+    source: int
+    """Slot that it reads."""
+    target: int
+    """Slot that it writes."""
+    number: int
+    """Which of the passes of the plan it is a part of."""
+
+
 @dataclass(slots=True, eq=False)
 class Launch:
     """Prepared passes for one memory layout."""
 
-    steps: list[tuple[PlanePass | staging.Move, int, int]] = field(default_factory=list)
-    """(pass, slot it reads, slot it writes)."""
+    steps: list[Step] = field(default_factory=list)
+    """In the order in which they run."""
     scratch: dict[int, int] = field(default_factory=dict)
     """Bytes of each scratch buffer."""
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
@@ -56,24 +59,24 @@ class Launch:
     @property
     def workspace(self) -> int:
         """Bytes of scratch memory that a call uses."""
-        return sum(self.scratch.values()) + max((step[0].workspace for step in self.steps), default=0)
+        return sum(self.scratch.values()) + max((step.run.workspace for step in self.steps), default=0)
 
     def __call__(self, x: Array, y: Array) -> None:
         """Run on the flat memory of both arrays."""
         total = sum(self.scratch.values())
         if not total:
-            for prepared, _, _ in self.steps:
-                prepared(x, y)
+            for step in self.steps:
+                step.run(x, y)
             return
-        with threads.borrow(max(step[0].workspace for step in self.steps)):
+        with threads.borrow(max(step.run.workspace for step in self.steps)):
             pass  # there is memory for every step, before the first one writes
         with threads.borrow(total) as buffer:
             flat, at = {INPUT: x, OUTPUT: y}, 0
             for slot, nbytes in self.scratch.items():
                 flat[slot] = buffer[at : at + nbytes]
                 at += nbytes
-            for prepared, source, target in self.steps:
-                prepared(flat[source], flat[target])
+            for step in self.steps:
+                step.run(flat[step.source], flat[step.target])
 
 
 # --------------------------------------------------------------------------- entry points
@@ -122,7 +125,7 @@ def _correlate_halves(
         return
     if imaginary is None:
         launch = _launch(operator, problem, (form, "real"), real, divisor, x, y)
-        first = launch.steps[0][0]
+        first = launch.steps[0].run
         if (
             len(launch.steps) == 1
             and isinstance(first, PlanePass)
@@ -161,7 +164,7 @@ def _launch(
         if normal is not None:
             source = replace(source, gains=(1.0, 1.0), presence=(False, True), seen=True)
         target = Slot(OUTPUT, y.shape, _strides(y), y.dtype, origin_y)
-        launch = _Preparation(problem, divisor, wished, normal).prepare(kernel, source, target)
+        launch = bind(problem, kernel, divisor, source, target, wished, normal)
         if len(operator.launches) >= 16:
             operator.launches.clear()
         operator.launches[key] = launch
@@ -173,58 +176,86 @@ def _strides(array: Array) -> tuple[int, ...]:
     return tuple(stride // array.itemsize for stride in array.strides)
 
 
-# --------------------------------------------------------------------------- preparation
+# --------------------------------------------------------------------------- binding
+
+
+def bind(
+    problem: Problem,
+    kernel: Any,
+    divisor: float,
+    source: Slot,
+    target: Slot,
+    wished: int,
+    normal: Normal | None,
+) -> Launch:
+    """The passes of dense weights (an array) or separable terms (a sequence), bound to one memory layout."""
+    if isinstance(kernel, np.ndarray):
+        kernel = without_subnormals(kernel, problem.real_dtype)
+        counts: Any = kernel_facts(kernel).weights(problem.footprint)
+    else:
+        real = problem.real_dtype
+        kernel = [tuple(replace(f, taps=without_subnormals(f.taps, real)) for f in term) for term in kernel]
+        counts = count_terms([[f.taps for f in term] for term in kernel], touched_taps(kernel))
+    stored = replace(problem, input_dtype=source.dtype, output_dtype=target.dtype)
+    layout = Layout(source.strides, target.strides)
+    specs = lower(counts, stored, TARGET, layout, masked=normal is not None)
+    binding = _Binding(stored, specs, kernel, divisor, wished, normal)
+    binding.launch.dtype = problem.real_dtype
+    binding.slabs(source, target)
+    return binding.launch
 
 
 @dataclass(slots=True, eq=False)
-class _Preparation:
-    """Turns one kernel on one layout into passes."""
+class _Binding:
+    """Binds the passes of one kernel to memory."""
 
     problem: Problem
+    specs: tuple[PassSpec, ...]
+    kernel: Any
     divisor: float
     workers: int
     normal: Normal | None
     launch: Launch = field(default_factory=Launch)
 
-    def prepare(self, kernel: Any, source: Slot, target: Slot) -> Launch:
-        """Passes for dense weights (an array) or separable terms (a sequence)."""
-        self.launch.dtype = self.problem.real_dtype
-        windows = self.problem.windows
-        sides = staging.is_strided(arrange(_axes(source, target, windows)))
-        large = math.prod(target.shape) >= staging.LEAST
-        if not any(sides) or not large or len(windows) > 2 or self.normal is not None:
-            self._filter(kernel, source, target, windows)
-            return self.launch
-        for stage in staging.stages(self.problem, source, target, windows, sides, self.workers):
+    def slabs(self, source: Slot, target: Slot) -> None:
+        """All passes; slab by slab if columns are brought together first."""
+        names = [spec.kernel for spec in self.specs]
+        sides = "gather" in names, "scatter" in names
+        if not any(sides):
+            self.level(int(sides[0]), source, target, self.problem.windows)
+            return
+        filtering, storing = int(sides[0]), len(names) - 1
+        for stage in staging.stages(self.problem, source, target, self.problem.windows, sides, self.workers):
             for number, nbytes in zip((staging.STAGED_IN, staging.STAGED_OUT), stage.nbytes, strict=True):
                 if nbytes:
                     self.launch.scratch[number] = max(self.launch.scratch.get(number, 0), nbytes + 64)
             if stage.load is not None:
-                self.launch.steps.append((stage.load, INPUT, staging.STAGED_IN))
-            self._filter(kernel, stage.source, stage.target, stage.windows)
+                self.launch.steps.append(Step(stage.load, INPUT, staging.STAGED_IN, 0))
+            self.level(filtering, stage.source, stage.target, stage.windows)
             if stage.store is not None:
-                self.launch.steps.append((stage.store, staging.STAGED_OUT, OUTPUT))
-        return self.launch
-
-    def _filter(self, kernel: Any, source: Slot, target: Slot, windows: Sequence[Window]) -> None:
-        if isinstance(kernel, np.ndarray):
-            self._dense(without_subnormals(kernel, self._real), source, target, windows)
-            return
-        terms = [tuple(replace(f, taps=without_subnormals(f.taps, self._real)) for f in t) for t in kernel]
-        self._terms([(s, t) for s in range(len(source.gains)) for t in terms], source, target, windows)
+                self.launch.steps.append(Step(stage.store, staging.STAGED_OUT, OUTPUT, storing))
 
     @property
     def _real(self) -> np.dtype[Any]:
         return self.problem.real_dtype
 
-    def _dense(self, weights: Array, source: Slot, target: Slot, windows: Sequence[Window]) -> None:
+    def level(self, at: int, source: Slot, target: Slot, windows: Sequence[Window]) -> None:
+        """Pass `at` and those behind it, on a slab of the array."""
+        if isinstance(self.kernel, np.ndarray):
+            self._dense(at, source, target, windows)
+        elif self.specs[at].members:
+            self._intermediates(at, source, target, windows)
+        else:
+            self._last(at, source, target, windows)
+
+    def _dense(self, at: int, source: Slot, target: Slot, windows: Sequence[Window]) -> None:
         planes = arrange(_axes(source, target, windows))
         sparse = self.problem.footprint == "support"
         position = {window.axis: i for i, window in enumerate(windows)}
         outer = [axis.window for axis in planes.outer if axis.window]
         inside = [axis.window for axis in (planes.rows, planes.columns) if axis.window]
         order = [position[w.axis] for w in (*outer, *inside)]
-        ordered = weights.transpose(order).reshape(
+        ordered = self.kernel.transpose(order).reshape(
             *(w.taps for w in outer),
             planes.rows.window.taps if planes.rows.window else 1,
             planes.columns.window.taps if planes.columns.window else 1,
@@ -241,55 +272,39 @@ class _Preparation:
         if source.seen:
             share = [replace(part, source=part.source + len(sources)) for part in parts]
             sources = 2 * sources
-        self._pass(planes, sources, parts, source, target, share, final=True)
+        self._pass(at, planes, sources, parts, source, target, share)
 
-    def _terms(
-        self, terms: list[tuple[int, Term]], source: Slot, target: Slot, windows: Sequence[Window]
-    ) -> None:
-        """`terms` pairs a stacked intermediate of `source` with the factors that are still to do."""
-        if len(windows) <= 2:
-            self._last_pass(terms, source, target, windows)
-            return
-        first = max(range(len(windows)), key=lambda j: abs(source.strides[windows[j].axis]))
-        window = windows[first]
-        rest = [w for j, w in enumerate(windows) if j != first]
-        groups: dict[Any, int] = {}
-        members: list[tuple[int, Factor]] = []
-        moved: list[tuple[int, Term]] = []
-        for stacked, term in terms:
-            factor = term[first]
-            key = (stacked, factor.taps.tobytes(), factor.start, factor.stop, factor.sparse)
-            if key not in groups:
-                groups[key] = len(members)
-                members.append((stacked, factor))
-            moved.append((groups[key], term[:first] + term[first + 1 :]))
-        if not members:
-            members.append((0, support_factor(np.zeros(window.taps))))
-        number = 1 + len(windows)  # one buffer for each axis that is left: slabs take turns
+    def _intermediates(self, at: int, source: Slot, target: Slot, windows: Sequence[Window]) -> None:
+        """An outer axis, a slab at a time; the passes behind it follow on the slab."""
+        spec, number = self.specs[at], 2 + at
+        window = next(w for w in windows if w.axis == spec.axes[0])
+        rest = [w for w in windows if w is not window]
+        position = [w.axis for w in self.problem.windows].index(window.axis)
+        members = [(stacked, self.kernel[t][position]) for stacked, t in spec.members]
         shape = resized(source.shape, window.axis, window.out_size)
-        parts = parts_of(source.dtype)
-        per_position = (
-            math.prod(shape) // max(window.out_size, 1) * parts * len(members) * self._real.itemsize
-        )
-        thick = max(1, min(window.out_size, SLAB_BYTES // max(per_position, 1)))
-        thick = max(thick, min(window.out_size, window.taps))
-        self.launch.scratch[number] = max(self.launch.scratch.get(number, 0), thick * per_position + 64)
+        thick = min(spec.thick, window.out_size)
+        numbers = math.prod(resized(shape, window.axis, thick)) * parts_of(source.dtype) * len(members)
+        nbytes = numbers * self._real.itemsize + 64
+        self.launch.scratch[number] = max(self.launch.scratch.get(number, 0), nbytes)
         for start in range(0, window.out_size, thick):
             stop = min(start + thick, window.out_size)
             slab = self._slab(number, resized(shape, window.axis, stop - start), source, members)
             part = restrict(window, start, stop)
             for i, (stacked, factor) in enumerate(members):
-                self._intermediate(source, stacked, factor, part, replace(slab, origin=i * slab.stack))
+                made = replace(
+                    slab, origin=i * slab.stack, gains=(1.0,), stack=0, presence=slab.presence[i : i + 1]
+                )
+                self._intermediate(at, source, stacked, factor, part, made)
             step = start * target.strides[window.axis] * parts_of(target.dtype)
             piece = replace(
                 target, shape=resized(target.shape, window.axis, stop - start), origin=target.origin + step
             )
-            self._terms(moved, slab, piece, rest)
+            self.level(at + 1, slab, piece, rest)
 
     def _slab(
         self, number: int, shape: tuple[int, ...], source: Slot, members: Sequence[tuple[int, Factor]]
     ) -> Slot:
-        strides = _strides_like(source.strides, shape)
+        strides = nested_strides(shape, source.strides)
         gains = tuple(source.gains[stacked] * float(factor.taps.sum()) for stacked, factor in members)
         dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
         presence = tuple(source.presence[stacked] for stacked, _ in members)
@@ -297,7 +312,9 @@ class _Preparation:
             number, shape, strides, dtype, 0, gains, math.prod(shape) * parts_of(source.dtype), presence
         )
 
-    def _intermediate(self, source: Slot, stacked: int, factor: Factor, window: Window, target: Slot) -> None:
+    def _intermediate(
+        self, at: int, source: Slot, stacked: int, factor: Factor, window: Window, target: Slot
+    ) -> None:
         one = replace(
             source,
             origin=source.origin + stacked * source.stack,
@@ -308,40 +325,43 @@ class _Preparation:
         planes = arrange(_axes(one, target, [window]))
         rows = planes.rows.window is not None
         term = PlaneTerm(0, row=factor) if rows else PlaneTerm(0, column=factor)
-        self._pass(planes, [(0,) * len(planes.outer)], [term], one, target, (), final=False)
+        self._pass(at, planes, [(0,) * len(planes.outer)], [[term]], one, target, ())
 
-    def _last_pass(
-        self, terms: list[tuple[int, Term]], source: Slot, target: Slot, windows: Sequence[Window]
-    ) -> None:
+    def _last(self, at: int, source: Slot, target: Slot, windows: Sequence[Window]) -> None:
         planes = arrange(_axes(source, target, windows))
-        position = {window.axis: i for i, window in enumerate(windows)}
+        position = {window.axis: i for i, window in enumerate(self.problem.windows)}
         one = window_factor(np.ones(1))
 
-        def factor(term: Term, axis: Axis) -> Factor:
-            return term[position[axis.window.axis]] if axis.window else one
+        def part(stacked: int, t: int) -> PlaneTerm:
+            rows, columns = (
+                self.kernel[t][position[axis.window.axis]] if axis.window else one
+                for axis in (planes.rows, planes.columns)
+            )
+            return PlaneTerm(stacked, rows, columns)
 
-        parts: tuple[list[PlaneTerm], list[PlaneTerm]] = ([], [])  # of the sums, of the share
-        for s, t in terms:
-            parts[source.presence[s]].append(PlaneTerm(s, factor(t, planes.rows), factor(t, planes.columns)))
-        zeros = (0,) * len(planes.outer)
+        spec, zeros = self.specs[at], (0,) * len(planes.outer)
+        parts, share = (
+            [[part(*read) for read in group] for group in groups] for groups in (spec.sums, spec.share)
+        )
         stacked = range(len(source.gains))
         sources = [(*zeros, s) for s in stacked] if source.stack else [zeros for _ in stacked]
-        self._pass(planes, sources, parts[0], source, target, parts[1], final=True)
+        self._pass(at, planes, sources, parts, source, target, share)
 
     def _pass(
         self,
+        at: int,
         planes: Planes,
         sources: list[tuple[int, ...]],
-        parts: list[Any],
+        parts: Any,
         source: Slot,
         target: Slot,
-        share: Sequence[Any],
-        *,
-        final: bool,
+        share: Any,
     ) -> None:
-        taps = planes.rows.window.taps if planes.rows.window else 1
-        program = build_program(parts, taps + STEP_ROWS - 1, planes.inner, self._real, share)
-        views = AS_STORED
+        spec = self.specs[at]
+        assert spec.task is not None
+        task = replace(spec.task, planes=planes, count=plane_count(planes), sources=len(sources))
+        program = build_program(parts, task.down.taps + STEP_ROWS - 1, planes.inner, self._real, share)
+        final, views = not spec.members, AS_STORED
         if source.seen:
             views = BOTH if final else PRESENCE if source.presence[0] else VALUES
         stacked: list[OuterAxis] = []
@@ -349,13 +369,13 @@ class _Preparation:
             offsets = np.arange(len(source.gains), dtype=np.int64)[None] * source.stack
             stacked.append(OuterAxis(offsets, np.zeros(1, np.int64)))
         prepared = prepare_pass(
-            planes, sources, stacked, program,
+            spec.kernel, task, spec.blocking, sources, stacked, program,
             origins=(source.origin, target.origin), dtype_in=source.dtype, dtype_out=target.dtype,
             compute=self._real, constants=self._constants(source, len(sources), final),
             cast=self.problem.cast, workers=self.workers, views=views, normal=self.normal or (),
             read_next=not final,
         )  # fmt: skip
-        self.launch.steps.append((prepared, source.index, target.index))
+        self.launch.steps.append(Step(prepared, source.index, target.index, at))
 
     def _constants(self, source: Slot, count: int, final: bool) -> Array:
         cval = self.problem.cval
@@ -375,25 +395,7 @@ class _Preparation:
         return np.array([[divisor, *(gain * part for part in outside[of])] for gain, of in pairs])
 
 
-def _strides_like(strides: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of scratch memory of a shape whose axes are nested as those of an array with these strides.
-
-    Examples
-    --------
-    >>> _strides_like((1, 10, 200), (10, 20, 30))
-    (1, 10, 200)
-    """
-    made, step = [0] * len(shape), 1
-    for axis in sorted(range(len(shape)), key=lambda i: (abs(strides[i]), -i)):
-        made[axis] = step
-        step *= shape[axis]
-    return tuple(made)
-
-
 def _axes(source: Slot, target: Slot, windows: Sequence[Window]) -> list[Axis]:
     return array_axes(
         source.shape, target.shape, source.strides, target.strides, windows, parts_of(source.dtype)
     )
-
-
-__all__ = ["Boundary", "Launch", "correlate"]

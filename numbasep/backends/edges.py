@@ -1,19 +1,15 @@
-"""Which dense passes read the array itself, and the columns beyond its edges that they copy."""
+"""The columns beyond the edges of an array that dense passes copy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..boundary import OUTSIDE, source_index
-from ..kernels.dense_words import DENSE_ROWS
-from ..kernels.memory import Storage
 from ..kernels.simd import VECTOR_BYTES
-from ..lowering.layout import Planes, plain_window
-from ..passes import MOST_SPAN, MOST_WAYS, rows_in_a_set
+from ..lowering.task import Task
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,35 +24,11 @@ class Ends:
     """Elements that kernels copy of each row, of both ends together."""
 
 
-def dense_ends(planes: Planes, storage: Storage, compute: np.dtype[Any], height: int) -> Ends | None:
-    """What the kernel of a dense pass has to know of rows that it reads from the array; None if it has to pack them.
-
-    Parameters
-    ----------
-    planes : Planes
-        Roles of the axes.
-    storage : Storage
-        How the input lies in memory.
-    compute : numpy.dtype
-        float32 or float64.
-    height : int
-        Rows of output that it computes at a time.
-    """
-    columns, inner, window = planes.columns, planes.inner, plain_window(planes.columns)
-    lanes, size = VECTOR_BYTES // compute.itemsize, columns.size_in * inner
-    first, span, item = window.first * inner, (window.taps - 1) * inner, compute.itemsize
-    rows = height + plain_window(planes.rows).taps - 1
-    if (
-        storage != Storage(f"f{item}")
-        or columns.stride_in != inner
-        or size < lanes
-        or span > MOST_SPAN
-        or (
-            height == DENSE_ROWS
-            and rows_in_a_set(rows, planes.rows.stride_in * item, span * item) > MOST_WAYS
-        )
-    ):
-        return None
+def dense_ends(task: Task) -> Ends:
+    """The columns beyond the edges of rows that the kernel of a dense pass reads from the array."""
+    columns, inner, window = task.planes.columns, task.inner, task.along
+    lanes, size = VECTOR_BYTES // task.item, columns.size_in * inner
+    first, span = window.first * inner, task.span
     stop = max(size, first + columns.size_out * inner + span) + 2 * lanes + span
     positions = np.concatenate([np.arange(first, 0), np.arange(size, stop)])
     left = lanes + span - first if first < 0 else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +13,15 @@ import numpy.typing as npt
 from ..boundary import Boundary
 from ..kernels import dense, plane
 from ..kernels import geometry as g
-from ..kernels.simd import STEP_ROWS, VECTOR_BYTES
+from ..kernels.simd import VECTOR_BYTES
 from ..kernels.valid import AS_STORED
-from ..lowering.layout import Planes, plain_window
+from ..lowering.counts import Blocking
+from ..lowering.target import STEP_ROWS
+from ..lowering.task import Task
 from .edges import dense_ends
 from .outer import OuterAxis, outer_table
 from .planes import PlanePass, storage_of
-from .program import Program, divided
+from .program import Program, divided, fold_columns
 from .request import FETCH_BYTES, PassRequest, divide, finish
 from .separable import prepare_separable
 from .tiles import dense_workspace, workspace
@@ -31,7 +33,9 @@ RING_STEPS = 3  # further steps of packed rows of a dense pass, before rows are 
 
 
 def prepare_pass(
-    planes: Planes,
+    kernel: str,
+    task: Task,
+    blocking: Blocking,
     sources: Sequence[tuple[int, ...]],
     source_tables: Sequence[OuterAxis],
     program: Program,
@@ -47,12 +51,14 @@ def prepare_pass(
     normal: Sequence[float] = (),
     read_next: bool = False,
 ) -> PlanePass:
-    """Choose tiles, strips and threads for one program on one layout.
+    """The tables of a pass on one layout: tiles, strips and threads.
 
     Parameters
     ----------
-    planes : Planes
-        Roles of the axes.
+    kernel : str
+        Which kernel runs: a name of `lowering.kernels.KERNELS`.
+    task, blocking : Task, Blocking
+        What it computes, and how it goes about it.
     sources : sequence of tuple of int
         For each input plane of an output plane, its tap along every outer axis.
     source_tables : sequence of OuterAxis
@@ -76,28 +82,23 @@ def prepare_pass(
     read_next : bool, optional
         Whether the output is an intermediate that the next pass reads.
     """
-    tables = [outer_table(axis) for axis in planes.outer]
+    outer = task.planes.outer
+    tables = [outer_table(axis) for axis in outer]
     tables.append(OuterAxis(np.array([[origins[0]]]), np.array([origins[1]])))
     tables += source_tables
-    outer_taps = np.array(
-        [(*taps[: len(planes.outer)], 0, *taps[len(planes.outer) :]) for taps in sources], np.int64
-    )
+    outer_taps = np.array([(*taps[: len(outer)], 0, *taps[len(outer) :]) for taps in sources], np.int64)
     request = PassRequest(
-        planes, program, math.prod(table.offsets_out.size for table in tables), len(sources),
-        storage_of(dtype_in), storage_of(dtype_out, cast), compute, views, tables, outer_taps, constants, normal,
-        workers, read_next,
+        task, blocking, program, storage_of(dtype_in), storage_of(dtype_out, cast), compute, views, tables,
+        outer_taps, constants, normal, workers, read_next,
     )  # fmt: skip
-    request = _with_divided_weights(request)
-    if request.dense:
-        return _prepare_dense(request)
-    return _prepare_boxes(request) if request.boxed else prepare_separable(request)
+    return BINDERS[kernel](request if kernel == "box" else _with_divided_weights(request))
 
 
 def _with_divided_weights(p: PassRequest) -> PassRequest:
     """The request with a divisor that is a moderate power of two in the weights, where weights are multiplied by."""
     divisor = float(p.constants[0, 0])
     mantissa, exponent = math.frexp(divisor)
-    if divisor == 1 or mantissa != 0.5 or abs(exponent) > LARGEST_SHIFT or p.boxed:
+    if divisor == 1 or mantissa != 0.5 or abs(exponent) > LARGEST_SHIFT:
         return p
     constants = p.constants.copy()
     constants[:, 0] = 1
@@ -106,9 +107,9 @@ def _with_divided_weights(p: PassRequest) -> PassRequest:
 
 def _prepare_boxes(p: PassRequest) -> PlanePass:
     """A pass of `kernels.plane`: long boxes as sums of blocks of packed rows."""
-    window, lanes = p.window_rows(STEP_ROWS), VECTOR_BYTES // p.compute.itemsize
-    parts = divide(p, p.compute.itemsize * (window + 2 * STEP_ROWS), STEP_ROWS)
-    entries, elements = workspace(p.planes, p.program, parts.tile, window, p.sources, lanes)
+    window, item = p.window_rows(STEP_ROWS), p.task.item
+    parts = divide(p, item * (window + 2 * STEP_ROWS), STEP_ROWS)
+    entries, elements = workspace(p.task, p.program, parts.tile, window, VECTOR_BYTES // item)
     kernels = plane.kernel_addresses(
         p.compute, p.storage_in, p.storage_out, view=p.views, share=p.program.share_term > 0
     )
@@ -119,25 +120,35 @@ def _prepare_boxes(p: PassRequest) -> PlanePass:
 
 def _prepare_dense(p: PassRequest) -> PlanePass:
     """A pass of `kernels.dense`: weights without structure."""
-    down, along, inner = p.planes.rows, p.planes.columns, p.planes.inner
-    item, item_in, lanes = p.compute.itemsize, p.storage_in.dtype.itemsize, VECTOR_BYTES // p.compute.itemsize
-    ends = dense_ends(p.planes, p.storage_in, p.compute, p.height)
-    packed = ends is None or p.missing or plain_window(down).boundary == Boundary.CONSTANT
+    task, height = p.task, p.blocking.height
+    item, item_in, along = task.item, p.storage_in.dtype.itemsize, task.planes.columns
+    ends = None if p.blocking.packed else dense_ends(task)
+    packed = ends is None or p.missing or task.down.boundary == Boundary.CONSTANT
     window = p.window_rows(STEP_ROWS)
     spare = 0 if ends else RING_STEPS * STEP_ROWS
     kept = item * (window + 2 * STEP_ROWS) if packed else item_in * window
-    parts = divide(p, kept + item * spare * p.sources, p.height)
+    parts = divide(p, kept + item * spare * task.sources, height)
     entries, elements = dense_workspace(
-        p.planes, parts.tile, window // p.sources + spare, p.sources, lanes, ends, stored=p.stored
+        task, parts.tile, window // task.sources + spare, VECTOR_BYTES // item, ends, stored=p.stored
     )
-    large = p.count * down.size_in * along.size_in * inner * item_in >= FETCH_BYTES
+    program = fold_columns(p.program, task.span) if p.blocking.folded else p.program
+    large = task.count * task.planes.rows.size_in * along.size_in * task.inner * item_in >= FETCH_BYTES
     entries |= {
-        g.STRIPE_ROWS: p.height, g.FETCHED: item_in if large and along.stride_in == inner else 0,
-        g.FOLD: p.executed.fold, g.DIRECT: int(ends is not None),
+        g.STRIPE_ROWS: height, g.FETCHED: item_in if large and along.stride_in == task.inner else 0,
+        g.FOLD: program.fold, g.DIRECT: int(ends is not None),
     }  # fmt: skip
     kernels = dense.kernel_addresses(
-        p.compute, p.storage_in, p.storage_out, stored=p.stored, folded=p.executed.fold != 0, taps=p.written_out,
-        height=p.height,
+        p.compute, p.storage_in, p.storage_out, stored=p.stored, folded=program.fold != 0,
+        taps=p.blocking.written_out, height=height,
     )  # fmt: skip
     edges = ends.table if ends else np.zeros(0, np.int64)
-    return finish(p, kernels, p.executed, parts, entries, elements, edges=edges, constants=p.constants)
+    return finish(p, kernels, program, parts, entries, elements, edges=edges, constants=p.constants)
+
+
+BINDERS: dict[str, Callable[[PassRequest], PlanePass]] = {
+    "dense": _prepare_dense,
+    "dense sums": prepare_separable,
+    "box": _prepare_boxes,
+    "separable": prepare_separable,
+}
+"""What binds a pass, by the name of its kernel."""

@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from ..facts import FOLDED_COLUMNS
 from ..kernels import geometry as g
-from ..kernels.dense_words import MOST_WRITTEN_OUT
-from ..kernels.simd import STEP_ROWS
+from ..lowering.target import STEP_ROWS
 from ..operators import Factor, window_factor
 
 Array = npt.NDArray[Any]
@@ -46,6 +45,9 @@ class PlaneWeights:
     """Whether zero weights touch nothing."""
 
 
+Parts = Sequence[Sequence[PlaneTerm]] | Sequence[PlaneWeights]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """The tables of `kernels.plane`; see `kernels.geometry` for their columns."""
@@ -68,22 +70,6 @@ class Program:
     """1 or -1: runs of a dense program also weigh their mirror images along the columns, or the negatives of these."""
 
     @property
-    def separable(self) -> bool:
-        """Whether every term is taps down the rows by taps along the columns: what kernels filter from the array."""
-        for term in self.terms:
-            shifts = self.runs[term[g.FIRST_RUN] : term[g.RUN_STOP], g.RUN_SHIFT]
-            if not shifts.size or (shifts != shifts[0]).any():
-                return False
-        return True
-
-    def columns(self, inner: int) -> int:
-        """The taps of each of its runs if these are few, and adjacent columns of the same rows; else 0."""
-        runs = self.runs[self.terms[0, g.RUN_START] : self.terms[0, g.RUN_STOP]]
-        taps, number = int(runs[0, g.RUN_LENGTH]), np.arange(len(runs))
-        regular = runs[0] + np.stack([0 * number, inner * number, 0 * number, taps * number, 0 * number], 1)
-        return taps if 1 < taps <= MOST_WRITTEN_OUT and (runs == regular).all() else 0
-
-    @property
     def dense(self) -> bool:
         """Whether it is one term of runs in several columns, which `kernels.dense` sums in one pass."""
         if len(self.terms) > 1 or self.share_term:
@@ -91,11 +77,6 @@ class Program:
         (term,) = self.terms
         shifts = self.runs[term[g.RUN_START] : term[g.RUN_STOP], g.RUN_SHIFT]
         return bool(term[g.TAP_START] == term[g.TAP_STOP] and shifts.size and (shifts != shifts[0]).any())
-
-    @property
-    def boxes(self) -> bool:
-        """Whether a pass sums equal taps as a box."""
-        return bool(self.terms[:, [g.ROW_BOX, g.COLUMN_BOX]].any())
 
     @property
     def operations(self) -> int:
@@ -164,18 +145,6 @@ def _weights_of(runs: Array, weights: Array) -> Array:
 
 def _is_box(weights: Sequence[float] | Array) -> bool:
     return len(weights) >= BOX_TAPS and bool(np.all(np.asarray(weights) == weights[0]))
-
-
-def _sharing_columns(terms: Sequence[PlaneTerm]) -> list[list[PlaneTerm]]:
-    """Terms by their taps along the columns, in order; `cost.column_groups` counts by the same rule."""
-    groups: dict[Any, list[PlaneTerm]] = {}
-    for number, term in enumerate(terms):
-        rows, columns = term.row.positions, term.column.positions
-        adjacent = rows.size > 0 and int(rows[-1]) - int(rows[0]) == rows.size - 1
-        alone = columns.size < 2 or not rows.size or (adjacent and _is_box(term.row.taps[rows]))
-        key = (term.column.taps.tobytes(), columns.tobytes())
-        groups.setdefault(number if alone else key, []).append(term)
-    return list(groups.values())
 
 
 class _Builder:
@@ -267,12 +236,14 @@ class _Builder:
                     self.column_of_taps(part.source, positions, taps_down, column)
         self.term(runs, taps)
 
-    def add(self, parts: Sequence[PlaneTerm] | Sequence[PlaneWeights]) -> None:
-        """Separable terms, or dense weights."""
+    def add(self, parts: Parts) -> None:
+        """Separable terms by groups that share their taps along the columns, or dense weights."""
         dense = [part for part in parts if isinstance(part, PlaneWeights)]
         if dense:
             self.add_dense(dense)
-        for group in _sharing_columns([part for part in parts if isinstance(part, PlaneTerm)]):
+            return
+        for group in parts:
+            assert not isinstance(group, PlaneWeights)
             if len(group) == 1:
                 self.add_term(group[0])
             else:
@@ -298,18 +269,18 @@ class _Builder:
 
 
 def build_program(
-    parts: Sequence[PlaneTerm] | Sequence[PlaneWeights],
+    parts: Parts,
     window: int,
     inner: int,
     dtype: np.dtype[Any],
-    share: Sequence[PlaneTerm] | Sequence[PlaneWeights] = (),
+    share: Parts = (),
 ) -> Program:
     """Tables for separable terms, or for dense weights.
 
     Parameters
     ----------
     parts : sequence
-        Terms, or the weights of every source.
+        Terms by groups that share their taps along the columns, or the weights of every source.
     window : int
         Packed rows that each source keeps at hand: row taps + STEP_ROWS - 1.
     inner : int

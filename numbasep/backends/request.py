@@ -12,16 +12,14 @@ import numpy.typing as npt
 
 from ..cost import PARALLEL_WORK
 from ..kernels import geometry as g
-from ..kernels.dense_words import DENSE_ROWS, FEW_ROWS, FEW_TAPS
 from ..kernels.memory import Storage
-from ..kernels.simd import LINE_BYTES, VECTOR_BYTES
-from ..kernels.valid import AS_STORED
-from ..lowering.layout import Planes, plain_window
-from ..passes import WRITTEN_OUT, few_weights, pays_as_boxes, vertical_sums_pay
+from ..kernels.simd import LINE_BYTES
+from ..lowering.counts import Blocking
+from ..lowering.task import Task
 from . import threads
 from .outer import OuterAxis, pack_outer
 from .planes import SPARE_BYTES, PlanePass, storage_of
-from .program import Program, fold_columns
+from .program import Program
 from .tiles import round_up, strip_rows, tile_columns
 
 Array = npt.NDArray[Any]
@@ -33,16 +31,14 @@ BATCH_WORK = 1 << 31  # element operations of a thread, under a second, between 
 
 @dataclass(frozen=True, eq=False)
 class PassRequest:
-    """What one pass computes, on which layout, before it is decided how."""
+    """A pass as it was decided, with the tables of one layout."""
 
-    planes: Planes
-    """Roles of the axes."""
+    task: Task
+    """What is computed, on which planes."""
+    blocking: Blocking
+    """How the kernel goes about it."""
     program: Program
-    """What to compute in a plane."""
-    count: int
-    """Planes of output."""
-    sources: int
-    """Input planes of each."""
+    """The taps."""
     storage_in: Storage
     """How the input lies in memory."""
     storage_out: Storage
@@ -65,61 +61,6 @@ class PassRequest:
     """Whether the output is an intermediate that the next pass reads."""
 
     @property
-    def strided(self) -> bool:
-        """Whether rows or columns are left out."""
-        return plain_window(self.planes.rows).step > 1 or plain_window(self.planes.columns).step > 1
-
-    @property
-    def elements(self) -> int:
-        """Of the output."""
-        return self.count * self.planes.rows.size_out * self.planes.columns.size_out * self.planes.inner
-
-    @cached_property
-    def dense(self) -> bool:
-        """Whether the kernels of `kernels.dense` run it."""
-        columns, item = self.planes.columns, self.compute.itemsize
-        row_bytes, span = columns.size_out * self.planes.inner * item, plain_window(columns).taps - 1
-        plain = self.compute == np.float32 and self.storage_in == self.storage_out == storage_of(self.compute)
-        few = few_weights(
-            self.program.weights.size, plain_window(self.planes.rows).taps, self.planes.rows.stride_in * item,
-            span * self.planes.inner * item, DENSE_ROWS, plain=plain,
-        )  # fmt: skip
-        regular = columns.stride_in == self.planes.inner
-        regular = regular and not vertical_sums_pay(row_bytes, VECTOR_BYTES, few=few)
-        fitting = self.program.dense and self.views == AS_STORED and not self.strided
-        return fitting and (regular or VECTOR_BYTES == 64)
-
-    @cached_property
-    def executed(self) -> Program:
-        """The tables that kernels walk; few taps written out are faster than folded."""
-        span = (plain_window(self.planes.columns).taps - 1) * self.planes.inner
-        fold = self.dense and not 0 < self._columns <= FEW_TAPS
-        return fold_columns(self.program, span) if fold else self.program
-
-    @cached_property
-    def _columns(self) -> int:
-        """The taps of each column of a dense kernel, all alike; 0 where loops over them are not written out."""
-        regular = self.dense and self.sources == 1 and self.elements >= WRITTEN_OUT
-        return self.program.columns(self.planes.inner) if regular else 0
-
-    @property
-    def boxed(self) -> bool:
-        """Whether equal taps are summed as boxes (`kernels.boxes`)."""
-        numbers = self.planes.rows.size_out * self.planes.columns.size_out * self.planes.inner
-        pays = pays_as_boxes(plain_window(self.planes.rows).taps, numbers)
-        return self.program.boxes and pays and not self.strided
-
-    @property
-    def written_out(self) -> int:
-        """For `kernels.sweeps.dense_sweep`: the taps of each column, or 0."""
-        return 0 if self.executed.fold else self._columns
-
-    @property
-    def height(self) -> int:
-        """Rows of output that a dense kernel computes at a time."""
-        return FEW_ROWS if 0 < self.written_out <= FEW_TAPS else DENSE_ROWS
-
-    @property
     def converted(self) -> bool:
         """Whether results are stored as other numbers than they are computed in."""
         return self.storage_out != storage_of(self.compute)
@@ -127,25 +68,24 @@ class PassRequest:
     @property
     def stored(self) -> bool:
         """Whether finished rows are no vectors of the output yet: converted, or scattered."""
-        return self.planes.columns.stride_out != self.planes.inner or self.converted
+        return self.task.planes.columns.stride_out != self.task.inner or self.converted
 
     def window_rows(self, step: int) -> int:
         """Rows that `step` output rows read, of all sources."""
-        return (plain_window(self.planes.rows).taps + step - 1) * self.sources
+        return (self.task.down.taps + step - 1) * self.task.sources
 
     @property
     def streamed(self) -> bool:
         """Whether rows of the output are written past the caches: large, adjacent, as computed, not read again."""
-        return (
-            self.elements * self.compute.itemsize >= STREAM_BYTES and not self.stored and not self.read_next
-        )
+        large = self.task.numbers * self.task.item >= STREAM_BYTES
+        return large and not self.stored and not self.read_next
 
     @cached_property
     def work(self) -> int:
         """Element operations of a column: separable terms sum rows at all columns, also those that are left out."""
-        program, left_out = self.program, plain_window(self.planes.columns).step - 1
-        further = program.weights.size * left_out if left_out and program.separable else 0
-        return self.planes.inner * (program.operations + further + 4)
+        program, left_out = self.program, self.task.along.step - 1
+        further = program.weights.size * left_out if left_out and self.task.separable else 0
+        return self.task.inner * (program.operations + further + 4)
 
     @cached_property
     def missing(self) -> bool:
@@ -176,15 +116,16 @@ def divide(p: PassRequest, kept: int, step: int) -> Tasks:
 
     `kept` bytes are needed for each column of a tile; rows are computed `step` at a time.
     """
-    down, along, inner, period = p.planes.rows, p.planes.columns, p.planes.inner, p.constants.shape[1] - 1
-    tile = tile_columns(along.size_out, plain_window(along).taps, inner, kept, period)
+    task, period = p.task, p.constants.shape[1] - 1
+    down, along, inner, count = task.planes.rows, task.planes.columns, task.inner, task.count
+    tile = tile_columns(along.size_out, task.along.taps, inner, kept, period)
     tile = min(tile, round_up(BATCH_WORK // (step * p.work) + 1, 64 * period))
     tiles = max(1, -(-along.size_out // tile))
-    serial = p.count * down.size_out * along.size_out * p.work < PARALLEL_WORK
-    count = 1 if serial else threads.thread_count(p.workers)
-    strip = strip_rows(down.size_out, plain_window(down).taps, count, p.count * tiles, step)
+    serial = count * down.size_out * along.size_out * p.work < PARALLEL_WORK
+    wished = 1 if serial else threads.thread_count(p.workers)
+    strip = strip_rows(down.size_out, task.down.taps, wished, count * tiles, step)
     strip = min(strip, round_up(BATCH_WORK // (tile * p.work) + 1, step))
-    return Tasks(tile, tiles, strip, max(1, -(-down.size_out // strip)), count, serial)
+    return Tasks(tile, tiles, strip, max(1, -(-down.size_out // strip)), wished, serial)
 
 
 def finish(
@@ -204,16 +145,16 @@ def finish(
 
     `block` is the most elements that are stored at a time before they are scattered.
     """
-    inner = p.planes.inner
+    inner = p.task.inner
     gather = max(1, 512 // inner)
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {
-        **sizes(p.planes), g.VIEWS: p.views, g.SOURCES: p.sources, g.OUTER_AXES: len(p.tables), g.GATHER: gather,
+        **sizes(p.task), g.VIEWS: p.views, g.SOURCES: p.task.sources, g.OUTER_AXES: len(p.tables), g.GATHER: gather,
         g.STRIP: parts.strip, g.STRIPS: parts.strips, g.TILE: parts.tile, g.TILES: parts.tiles,
         g.SHARE_TERM: program.share_term, g.STREAM: p.compute.itemsize * p.streamed, **entries,
     }.items():  # fmt: skip
         geometry[name] = value
-    tasks = p.count * parts.strips * parts.tiles
+    tasks = p.task.count * parts.strips * parts.tiles
     work_bytes = round_up(work_elements * p.compute.itemsize, LINE_BYTES)
     batch = parts.threads * max(1, BATCH_WORK // (parts.strip * parts.tile * p.work))
     return PlanePass(
@@ -238,16 +179,15 @@ def finish(
     )
 
 
-def sizes(planes: Planes) -> dict[int, int]:
+def sizes(task: Task) -> dict[int, int]:
     """The entries of the geometry that say what the arrays and the windows are."""
-    rows, columns = planes.rows, planes.columns
-    row_window, column_window = plain_window(rows), plain_window(columns)
+    rows, columns, row_window, column_window = task.planes.rows, task.planes.columns, task.down, task.along
     return {
         g.ROWS_IN: rows.size_in, g.ROWS_OUT: rows.size_out, g.ROW_FIRST: row_window.first,
         g.ROW_TAPS: row_window.taps, g.ROW_BOUNDARY: int(row_window.boundary),
         g.ROW_STRIDE_IN: rows.stride_in, g.ROW_STRIDE_OUT: rows.stride_out,
         g.COLUMNS_IN: columns.size_in, g.COLUMNS_OUT: columns.size_out, g.COLUMN_FIRST: column_window.first,
         g.COLUMN_TAPS: column_window.taps, g.COLUMN_BOUNDARY: int(column_window.boundary),
-        g.COLUMN_STRIDE_IN: columns.stride_in, g.COLUMN_STRIDE_OUT: columns.stride_out, g.INNER: planes.inner,
+        g.COLUMN_STRIDE_IN: columns.stride_in, g.COLUMN_STRIDE_OUT: columns.stride_out, g.INNER: task.inner,
         g.ROW_STEP: row_window.step, g.COLUMN_STEP: column_window.step,
     }  # fmt: skip

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ..kernels import geometry as g
-from ..kernels.correlate import LINE_COLUMNS, SQUARE_TAPS
-from ..kernels.simd import BLOCK_COLUMNS, STEP_ROWS
-from ..lowering.layout import Planes, plain_window
+from ..kernels.correlate import LINE_COLUMNS
+from ..kernels.simd import BLOCK_COLUMNS
+from ..lowering.target import SQUARE_TAPS, STEP_ROWS
+from ..lowering.task import Task
 from ..workspace import CACHE_BYTES
 from .edges import Ends
 from .program import Program
@@ -20,26 +21,26 @@ def round_up(n: int, step: int) -> int:
 
 
 def workspace(
-    planes: Planes, program: Program, tile: int, ring_rows: int, sources: int, line: int,
-) -> tuple[dict[int, int], int]:  # fmt: skip
+    task: Task, program: Program, tile: int, ring_rows: int, line: int
+) -> tuple[dict[int, int], int]:
     """Where everything stands in a thread's workspace, named as in `kernels.geometry`, and the elements of it all.
 
     `line` is a vector's lanes.
     """
-    taps, inner = plain_window(planes.columns).taps, planes.inner
-    window = plain_window(planes.rows).taps + STEP_ROWS - 1
-    block = line * max(BLOCK_COLUMNS, LINE_COLUMNS)
-    slack = (taps - 1) * inner + 2 * block + (STEP_ROWS * inner if program.boxes else 0)
+    taps, inner, sources = task.along.taps, task.inner, task.sources
+    window = task.down.taps + STEP_ROWS - 1
+    block, boxes = line * max(BLOCK_COLUMNS, LINE_COLUMNS), program.terms[:, [g.ROW_BOX, g.COLUMN_BOX]].any()
+    slack = (taps - 1) * inner + 2 * block + (STEP_ROWS * inner if boxes else 0)
     ring_stride = skew(round_up(tile * inner + slack, block), line)
     segment = _segment_columns(tile, taps, inner)
     scratch_stride = skew(round_up(segment * inner + slack, block), line)
     result_stride = skew(round_up(segment * inner, block) + block, line)
-    blocks = window // STEP_ROWS if program.boxes else 0
+    blocks = window // STEP_ROWS if boxes else 0
     sizes = {
         g.RING: ring_rows * ring_stride,
         g.SCRATCH: STEP_ROWS * scratch_stride,
         g.TURNED: 0 if taps < SQUARE_TAPS else scratch_stride * line,
-        g.TURNED_BLOCKS: scratch_stride * line // STEP_ROWS + inner * line if program.boxes else 0,
+        g.TURNED_BLOCKS: scratch_stride * line // STEP_ROWS + inner * line if boxes else 0,
         g.RESULT: STEP_ROWS * result_stride + line,
         g.SHARE: STEP_ROWS * result_stride + line if program.share_term else 0,
         g.BLOCK_SUMS: sources * blocks * ring_stride,
@@ -56,11 +57,11 @@ def workspace(
 
 
 def dense_workspace(
-    planes: Planes, tile: int, ring_rows: int, sources: int, line: int, ends: Ends | None, *, stored: bool
+    task: Task, tile: int, ring_rows: int, line: int, ends: Ends | None, *, stored: bool
 ) -> tuple[dict[int, int], int]:
     """As `workspace`, for a pass of a dense kernel whose sources have `ring_rows` packed rows each."""
-    taps, inner = plain_window(planes.columns).taps, planes.inner
-    window = plain_window(planes.rows).taps + STEP_ROWS - 1
+    taps, inner, sources = task.along.taps, task.inner, task.sources
+    window = task.down.taps + STEP_ROWS - 1
     ring_stride = skew(round_up((tile + taps - 1) * inner + 2 * line, line), line)
     segment = _segment_columns(tile, taps, inner)
     result_stride = skew(round_up(segment * inner + line, line), line)

@@ -16,11 +16,11 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
+from ..lowering.target import STEP_ROWS
 from .blocks import BlockWords, items_of, pack_items
 from .correlate import fma_square, read_adjacent, read_square, transpose, write_square, zero_square
 from .jit import inlined, kernel
 from .simd import (
-    STEP_ROWS,
     Block,
     add,
     lanes_of,

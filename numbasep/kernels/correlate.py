@@ -13,7 +13,6 @@ from .simd import BLOCK_COLUMNS, BLOCK_ROWS, LANES64, REGISTERS, lanes_of, peek
 
 # Columns of a transpose that share the vectors they load, no more than there are in a square of any type.
 TURNED_COLUMNS = min(8 if REGISTERS == 32 else 4, LANES64)
-SQUARE_TAPS = 6  # from here on a pass along rows is cheaper on their transpose
 LINE_COLUMNS = 8 if REGISTERS == 32 else 4  # vectors of one row that share every weight they load
 
 _rows = BlockWords(BLOCK_ROWS, BLOCK_COLUMNS)

@@ -15,6 +15,7 @@ import numpy as np
 from numba import types
 from numba.core import config
 
+from ..lowering.target import STEP_ROWS
 from .dense_words import DENSE_ROWS, add_folded_run, add_run, fetch_word, zero_dense
 from .finish import ALIGNED_VECTORS, stripe_finisher
 from .geometry import (
@@ -77,7 +78,7 @@ from .jit import address, inlined, kernel, named
 from .memory import Storage, copy_element, load_as, misalignment
 from .places import locate_source, locate_target
 from .rows import packer, storer
-from .simd import STEP_ROWS, call, lanes_of, load, peek, poke, store
+from .simd import call, lanes_of, load, peek, poke, store
 from .streams import close_rows
 from .stripes import SLIDES
 from .sweeps import dense_sweep

@@ -16,18 +16,11 @@ from numba.core import cgutils
 
 from .blocks import BlockWords, items_of, pack_items
 from .memory import _load_as_twin, _memory, _prefetch_twin
-from .simd import LLVM_TYPES, REGISTERS, VECTOR_BYTES, fused, pointer_to, span, spread, word
+from .simd import LLVM_TYPES, TARGET, VECTOR_BYTES, fused, pointer_to, span, spread, word
 
-# Rows that share every row they load: sums, a window of as many rows and a weight fit the registers.  All but one in
-# 16 loads touch two lines of the cache, so the fewer there are, the better; and as many chains of sums hide latencies.
-DENSE_ROWS = 14 if REGISTERS == 32 else 7
+DENSE_ROWS = TARGET.dense_rows
 ROWS_OF_POINTER = 4  # an address and multiples of one stride reach as many rows
 
-FEW_ROWS = min(8, DENSE_ROWS)  # as many where columns have few taps: fewer rows share a set of the cache
-FEW_TAPS = 7 if REGISTERS == 32 else 0  # the most taps of such columns
-MOST_WRITTEN_OUT = (
-    REGISTERS - DENSE_ROWS - 3
-)  # the most whose weights fit the registers beside sums and a row
 
 zero_dense = BlockWords(DENSE_ROWS, 1).zero
 

@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from ..lowering.target import LINE_VECTORS
 from .blocks import BlockWords, items_of, pack_items
 from .dense_words import fetch_word
 from .epilogue import divide, normalise, store_part, store_rows, stream_rows
@@ -36,7 +37,7 @@ from .memory import Storage, copy_element, misalignment
 from .simd import LINE_BYTES, REGISTERS, VECTOR_BYTES, fused, lanes_of, pointer_to, span, spread, word
 from .valid import CLOSE, LEAST, WEIGHT
 
-LINE_ROWS, LINE_VECTORS = (4, 4) if REGISTERS == 32 else (3, 4)
+LINE_ROWS = 4 if REGISTERS == 32 else 3
 PAIRED = VECTOR_BYTES == 64  # one instruction takes the vector one number on out of two adjacent ones
 WRITTEN_OUT = 5  # taps of a line up to which the loop over them is written out
 

@@ -15,6 +15,7 @@ import numpy as np
 from numba import prange, types
 from numba.core import config
 
+from ..lowering.target import STEP_ROWS
 from .boxes import box_runs, box_square, sum_block
 from .correlate import correlate_lines, correlate_runs, correlate_square
 from .geometry import (
@@ -74,7 +75,7 @@ from .jit import address, kernel, parallel, serial
 from .memory import Storage
 from .places import locate_source, locate_target
 from .rows import packer, storer
-from .simd import STEP_ROWS, call
+from .simd import call
 from .steps import compute_step, list_rows, sum_blocks
 from .tables import byte_row, integer_row, integer_rows, integers, number_row, numbers
 from .valid import AS_STORED, BOTH, PRESENCE, normalise_row, view_row

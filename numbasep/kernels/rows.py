@@ -11,6 +11,7 @@ import functools
 from typing import Any
 
 from ..boundary import source_index
+from ..lowering.target import STEP_ROWS
 from .geometry import (
     COLUMN_BOUNDARY,
     COLUMN_STRIDE_IN,
@@ -37,7 +38,7 @@ from .memory import (
     store_first,
     stream,
 )
-from .simd import STEP_ROWS, VECTOR_BYTES, div, lanes_of, load, poke, splat, store
+from .simd import VECTOR_BYTES, div, lanes_of, load, poke, splat, store
 
 index_of = kernel(source_index)  # called rarely: inlined, it would cost compile time only
 

@@ -34,8 +34,7 @@ LANES64 = VECTOR_BYTES // 8
 
 # Rows that share every vector they load, and vectors of a row that share every weight.  Accumulators and the
 # sliding window of rows must fit the registers together: 4 x 3 + 3 x 3 + 4 of 32, 4 + 3 + 2 of 16.
-BLOCK_ROWS, BLOCK_COLUMNS = (4, 3) if REGISTERS == 32 else (4, 1)
-STEP_ROWS = 16  # output rows computed together: whole blocks, and whole vectors when a tile is transposed
+BLOCK_ROWS, BLOCK_COLUMNS = 4, TARGET.box_vectors
 
 
 def lanes(dtype: np.dtype[Any]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .correlate import SQUARE_TAPS
+from ..lowering.target import SQUARE_TAPS, STEP_ROWS
 from .geometry import (
     BLOCK_SUM,
     BLOCK_SUMS,
@@ -36,7 +36,7 @@ from .geometry import (
     TURNED_BLOCKS,
 )
 from .jit import inlined, kernel
-from .simd import STEP_ROWS, call, lanes_of, peek
+from .simd import call, lanes_of, peek
 
 
 @inlined

@@ -16,6 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from ..lowering.target import VECTORS
 from .blocks import BlockWords, items_of, pack_items
 from .dense_words import fetch_word
 from .epilogue import divide, normalise, store_part, store_rows, stream_rows
@@ -51,7 +52,7 @@ from .simd import (
 )
 from .valid import CLOSE, LEAST, WEIGHT, emit_view, view_twin
 
-ROWS, VECTORS = TARGET.block_rows, 2
+ROWS = TARGET.block_rows
 
 fetch_rows, fetch_line = fetch_word(ROWS), fetch_word(1)
 _INT = ir.IntType(64)

@@ -49,6 +49,32 @@ class Planes:
 ONE = Axis(1, 1, 0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How an array and the one it is filtered into lie in memory: numbers from one position to the next."""
+
+    input: tuple[int, ...]
+    """Along each axis of the input."""
+    output: tuple[int, ...]
+    """Along each axis of the output."""
+
+
+def nested_strides(shape: Sequence[int], like: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Strides of an array without gaps, whose axes are nested as those of one with the strides `like`, or in C order.
+
+    Examples
+    --------
+    >>> nested_strides((10, 20, 30)), nested_strides((10, 20, 30), (1, 10, 200))
+    ((600, 30, 1), (1, 10, 200))
+    """
+    made, step = [0] * len(shape), 1
+    inwards = sorted(range(len(shape)), key=lambda i: (abs(like[i]) if like else 0, -i))
+    for axis in inwards:
+        made[axis] = step
+        step *= shape[axis]
+    return tuple(made)
+
+
 def array_axes(
     shape_in: Sequence[int],
     shape_out: Sequence[int],

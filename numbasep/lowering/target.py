@@ -11,6 +11,13 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 
+STEP_ROWS = (
+    16  # rows that kernels of packed rows compute together: whole blocks, and whole vectors when transposed
+)
+VECTORS = 2  # of a block of vertical sums
+LINE_VECTORS = 4  # of a block of horizontal sums
+SQUARE_TAPS = 6  # taps along packed rows from which these are transposed
+
 
 @dataclass(frozen=True)
 class Target:
@@ -27,21 +34,46 @@ class Target:
     x86: bool = True
     """Whether it is an x86-64 processor."""
 
+    def lanes(self, item: int) -> int:
+        """Numbers of `item` bytes in a vector."""
+        return self.vector_bytes // item
+
     @cached_property
     def block_rows(self) -> int:
-        """Output rows whose vertical sums stay in registers together, each for two vectors of columns."""
-        return block_rows(self.registers)
+        """Output rows whose vertical sums stay in registers together, each for two vectors of columns.
 
+        The sums, both vectors of a row, and a weight fit the registers.
+        """
+        return 8 if self.registers >= 32 else 6
 
-def block_rows(registers: int) -> int:
-    """`Target.block_rows` for so many registers: the sums, both vectors of a row, and a weight fit them.
+    @cached_property
+    def box_vectors(self) -> int:
+        """Vectors of a block of four rows of packed boxes, which share every weight."""
+        return 3 if self.registers >= 32 else 1
 
-    Examples
-    --------
-    >>> block_rows(32), block_rows(16)
-    (8, 6)
-    """
-    return 8 if registers >= 32 else 6
+    @cached_property
+    def dense_rows(self) -> int:
+        """Rows that `kernels.dense` computes at a time: they share every row that they load.
+
+        Sums, a window of as many rows and a weight fit the registers.  All but one in 16 loads touch two lines of the
+        cache, so the fewer there are, the better; and as many chains of sums hide latencies.
+        """
+        return 14 if self.registers >= 32 else 7
+
+    @property
+    def few_rows(self) -> int:
+        """As many where columns have few taps: fewer rows share a set of the cache."""
+        return min(8, self.dense_rows)
+
+    @property
+    def few_taps(self) -> int:
+        """The most taps of such columns."""
+        return 7 if self.registers >= 32 else 0
+
+    @property
+    def most_written_out(self) -> int:
+        """The most taps of a column whose loops are written out: their weights stay in registers beside the sums."""
+        return self.registers - self.dense_rows - 3
 
 
 def target_of(features: frozenset[str], *, x86: bool) -> Target:

@@ -1,0 +1,101 @@
+"""Where a pass finds its rows: in the array, or packed, extended beyond the edges."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from dataclasses import dataclass
+
+from .target import VECTORS, Target
+from .task import Task
+
+BUFFER_BYTES = 24 << 10  # of the row buffers of separable passes: half of a first-level cache
+LEAST_ROW_BYTES = 4096  # of rows whose ends alone are packed
+CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
+MOST_WAYS = 8  # rows that may meet in one set of it: more, and dense kernels pack them
+MOST_SPAN = 512  # numbers that taps along rows span of dense kernels that read the array
+
+
+@dataclass(frozen=True, slots=True)
+class RowAccess:
+    """Where the kernels of `kernels.separable` find their rows."""
+
+    packed: bool
+    """Whether rows are packed first, extended beyond the edges."""
+    dense: bool
+    """Whether vertical sums go straight to the output: weights without structure, or taps down the rows only."""
+    beyond: bool
+    """Whether rows beyond a constant boundary are read in place."""
+    single: bool
+    """Whether rows are summed one by one, near such a boundary or because there are few."""
+    inside_first: int
+    """First output column whose window lies in the array, for dense sums."""
+    inside_last: int
+    """First one behind those."""
+    left: int
+    """Packed columns that the output columns before them read."""
+    right: int
+    """And those behind."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether the ends of rows are packed."""
+        return self.dense and not self.packed and self.left + self.right > 0
+
+    @property
+    def buffered(self) -> bool:
+        """Whether some vertical sums go to row buffers."""
+        return not self.dense or self.single
+
+
+def row_access(task: Task, target: Target, *, packed: bool = False) -> RowAccess:
+    """Which rows a pass of `kernels.separable` reads from the array, and which are packed: all if `packed`."""
+    down, along, window, inner = task.planes.rows, task.planes.columns, task.along, task.inner
+    width, least = along.size_in * inner, VECTORS * target.lanes(task.item)
+    split = window.step > 1
+    first = min(max(-window.first, 0), along.size_out)
+    last = max(first, min(along.size_in - window.taps + 1 - window.first, along.size_out))
+    left, right = (n + window.taps - 1 if n else 0 for n in (first, along.size_out - last))
+    packed = packed or along.stride_in != inner or width < least
+    dense = not task.separable or (window.taps == 1 and not packed and not split)
+    if not task.separable:
+        rows = task.window_rows(target.block_rows)
+        ways = rows_in_a_set(rows, abs(down.stride_in) * task.item_in, window.taps * task.item)
+        short = width * task.item < LEAST_ROW_BYTES or 4 * (left + right) > along.size_out
+        short = short or width < task.span + least
+        packed = packed or task.constant_rows or short or ways > MOST_WAYS or split
+    if packed:
+        first = last = along.size_out
+    beyond = task.constant_rows and not packed
+    single = beyond or (not packed and not dense and down.size_out < target.block_rows)
+    return RowAccess(packed, dense, beyond, single, first, last, left, right)
+
+
+def dense_reads_array(task: Task, target: Target, height: int) -> bool:
+    """Whether `kernels.dense`, `height` rows at a time, reads rows from the array; otherwise they are packed."""
+    span, item = task.span, task.item
+    if not task.plain_in or task.planes.columns.stride_in != task.inner or span > MOST_SPAN:
+        return False
+    if task.planes.columns.size_in * task.inner < target.lanes(item):
+        return False
+    pitch = abs(task.planes.rows.stride_in) * item
+    crowded = height == target.dense_rows and rows_in_a_set(
+        height + task.down.taps - 1, pitch, span * item
+    ) > MOST_WAYS  # fmt: skip
+    return not crowded
+
+
+@functools.lru_cache(maxsize=256)
+def rows_in_a_set(rows: int, pitch: int, span: int) -> int:
+    """The most of `rows`, `pitch` bytes apart, whose next `span` bytes meet in one set of a first-level cache."""
+    lines = 2 + span // CACHE_LINE
+    return max(
+        Counter(
+            (row * pitch // CACHE_LINE + line) % CACHE_SETS for row in range(rows) for line in range(lines)
+        ).values()
+    )
+
+
+def buffer_columns(rows: int, terms: int, item: int, inner: int, taps: int) -> int:
+    """Columns of a segment: its row buffers fill half a first-level cache, yet it is far longer than the halo."""
+    return max(BUFFER_BYTES // (rows * max(terms, 1) * item * inner), 4 * taps, 256 // inner)
