@@ -39,7 +39,7 @@ _HOME = {
     "factorize": "factor",
     "is_separable": "factor",
     "SeparableKernel": "factor",
-    "Plan": "planner",
+    "Plan": "plans",
     "set_num_threads": "backends.threads",
     "num_threads": "backends.threads",
 }
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from .factor import SeparableKernel as SeparableKernel
     from .factor import factorize as factorize
     from .factor import is_separable as is_separable
-    from .planner import Plan as Plan
+    from .plans import Plan as Plan
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,7 @@ from numbasep.lowering.steps import Steps
 from numbasep.machine import REFERENCE, Machine, Table
 from numbasep.operators import Operator
 from numbasep.overlap import tiling
-from numbasep.planner import Plan, choose
+from numbasep.planner import PlannedFilter, choose
 from numbasep.problem import DEVICES, Options, make_problem, make_windows
 
 BUSY = 0.6  # load a processor above which measurements mislead
@@ -134,7 +134,7 @@ def _calibrate_gpu(*, store: bool) -> Accelerator:
     return measured
 
 
-def _gpu_plan(taps: tuple[int, ...], shape: tuple[int, ...], code: str, method: str) -> Plan:
+def _gpu_plan(taps: tuple[int, ...], shape: tuple[int, ...], code: str, method: str) -> PlannedFilter:
     """A plan for the GPU with a separable kernel of so many taps."""
     weights = np.outer(*(np.linspace(0.5, 1.0, n) for n in taps))
     dtype = np.dtype(code)
@@ -146,7 +146,7 @@ def _gpu_plan(taps: tuple[int, ...], shape: tuple[int, ...], code: str, method: 
     found = forms(weights)
     constants = accelerator.REFERENCE
     choice = choose(problem, kernel_facts(weights, found), constants)
-    return Plan(problem, choice, Operator(found, None, weights), constants.name)
+    return PlannedFilter(problem, choice, Operator(found, None, weights), constants.name)
 
 
 def _warn_if_busy(threads: int) -> None:

@@ -20,19 +20,19 @@ from numpy.typing import NDArray
 from numbasep import rounding
 from numbasep.boundary import Boundary
 from numbasep.execute import filter_array
-from numbasep.planner import Plan
+from numbasep.planner import PlannedFilter
 from numbasep.problem import Window
 
 MOST_WORK = 1e9  # operations beyond which a check would be felt
 MOST_RUNS = 64  # and calls, one for each phase of the strides
 
 
-def effective_error(plan: Plan) -> float | None:
+def effective_error(plan: PlannedFilter) -> float | None:
     """Run the chosen route on one sample and compare the result, its effective kernel, with the weights.
 
     Parameters
     ----------
-    plan : Plan
+    plan : PlannedFilter
         Any plan; the route, kernel and type of its sums are what is checked.
 
     Returns
@@ -45,7 +45,7 @@ def effective_error(plan: Plan) -> float | None:
     ArithmeticError
         If a weight is off by more than the plan's error bound allows.
     """
-    problem = plan.problem
+    problem, chosen = plan.problem, plan.choice.chosen
     phases = [range(min(window.step, window.taps)) for window in problem.windows]
     runs = math.prod(map(len, phases))
     if not problem.windows or math.prod(problem.taps) ** 2 > MOST_WORK or runs > MOST_RUNS:
@@ -57,16 +57,16 @@ def effective_error(plan: Plan) -> float | None:
     expected = plan.kernel.weights[(slice(None, None, -1),) * len(phases)]
     off = np.abs(found.astype(np.complex128) - expected)
     l1 = float(np.abs(expected).sum())
-    allowed = (plan.error_bound + 2 * rounding.unit_roundoff(problem)) * l1
+    allowed = (chosen.error_bound + 2 * rounding.unit_roundoff(problem)) * l1
     if not float(off.max()) <= allowed:
         raise ArithmeticError(
-            f"{plan.method} is off by {float(off.max()):.1e} at a weight, its bound allows {allowed:.1e}: "
+            f"{chosen.method} is off by {float(off.max()):.1e} at a weight, its bound allows {allowed:.1e}: "
             "please report this kernel"
         )
     return float(off.sum()) / l1 if l1 else 0.0
 
 
-def _seen(plan: Plan, offsets: tuple[int, ...]) -> NDArray[Any]:
+def _seen(plan: PlannedFilter, offsets: tuple[int, ...]) -> NDArray[Any]:
     """What a plan makes of one sample, beginning with the weights at `offsets`; with strides, in these."""
     problem = plan.problem
     windows = tuple(

@@ -64,7 +64,11 @@ def plane_passes(
     problem: Problem, facts: KernelFacts, specs: Sequence[PassSpec], machine: Machine
 ) -> tuple[PlannedPass, ...]:
     """The passes of a call with their predicted times; a complex kernel goes through them twice."""
-    specs = (2 if facts.complex else 1) * tuple(specs)
+    return priced(problem, (2 if facts.complex else 1) * tuple(specs), machine)
+
+
+def priced(problem: Problem, specs: Sequence[PassSpec], machine: Machine) -> tuple[PlannedPass, ...]:
+    """Passes over planes with their predicted times."""
     moved = sum(spec.memory for spec in specs)
     found = []
     for number, spec in enumerate(specs):

@@ -19,21 +19,23 @@ from .arrays import (
     warn_of_mask,
 )
 from .casting import store
-from .planner import Plan
+from .planner import PlannedFilter
 from .problem import Problem
-from .reorder import is_reversed, reversed_plan
+from .reorder import memory_order, reordered
 from .routes import Candidate
 
 Array = npt.NDArray[Any]
 Normal = tuple[float, float, float] | None
-Runner = Callable[[Any, Problem, Candidate, Array, Array, Normal], None]
+Clock = list[float] | None
+"""Where the seconds of each pass are added to, if they are measured."""
+Runner = Callable[..., None]
 
 OCCUPYING = (
     1 << 14
 )  # elements from which a call counts when calls of other Python threads choose their threads
 
 
-def run_plan(plan: Plan, input: npt.ArrayLike, output: Any = None) -> Array:
+def run_plan(plan: PlannedFilter, input: npt.ArrayLike, output: Any = None) -> Array:
     """Check that the arrays are those the plan was made for, and run it.
 
     Raises
@@ -64,7 +66,7 @@ def run_plan(plan: Plan, input: npt.ArrayLike, output: Any = None) -> Array:
     return filter_array(plan, x, output)
 
 
-def filter_array(plan: Plan, x: Array, output: Any, normal: Normal = None) -> Array:
+def filter_array(plan: PlannedFilter, x: Array, output: Any, normal: Normal = None) -> Array:
     """Filter `x`, an array that the plan was made for, into `output`, a new array unless it is one.
 
     With `normal`, NaN samples weigh nothing (`backends.cpu.correlate`); only for plans that `can_leave_out`.
@@ -72,7 +74,7 @@ def filter_array(plan: Plan, x: Array, output: Any, normal: Normal = None) -> Ar
     problem, chosen = plan.problem, plan.choice.chosen
     small = plan.kernel.small.get(chosen.form) if chosen.runner == "planes" and normal is None else None
     if small is not None and x.flags.carray:
-        if chosen.needs_finite and _applicable(plan, x, ignore_nan=False) is not chosen:
+        if chosen.needs_finite and applicable(plan, x, ignore_nan=False) is not chosen:
             small = None
         if output is None:
             out = np.empty(problem.out_shape, problem.output_dtype)
@@ -91,8 +93,9 @@ def filter_array(plan: Plan, x: Array, output: Any, normal: Normal = None) -> Ar
         return out
     if not has_whole_strides(x):
         x = np.ascontiguousarray(x)
-    if is_reversed(x) and not plan.kernel.recursions:
-        filter_array(reversed_plan(plan), x.T, out.T, normal)
+    order = memory_order(x)
+    if order is not None:
+        filter_array(reordered(plan, order), x.transpose(order), out.transpose(order), normal)
         return out
     target = out if is_direct_target(out, x) else np.empty_like(out, dtype=problem.output_dtype, order="K")
     if x.size < OCCUPYING:
@@ -126,29 +129,35 @@ def _is_plain_target(output: Any, problem: Problem, x: Array) -> bool:
     )
 
 
-def _run(plan: Plan, x: Array, out: Array, normal: Normal) -> None:
+def _run(plan: PlannedFilter, x: Array, out: Array, normal: Normal) -> None:
     problem, operator = plan.problem, plan.kernel
     if not problem.windows or 0 in problem.shape:
         # no filtered axis: the kernel is one number; no input at all: only the boundary value is left
         store(_scaled(x, operator.weights, problem), out, problem.cast)
         return
-    candidate = _applicable(plan, x, ignore_nan=normal is not None)
+    candidate = applicable(plan, x, ignore_nan=normal is not None)
     RUNNERS[candidate.runner](operator, problem, candidate, x, out, normal)
 
 
-def _planes(operator: Any, problem: Problem, c: Candidate, x: Array, out: Array, normal: Normal) -> None:
+def _planes(
+    operator: Any, problem: Problem, c: Candidate, x: Array, out: Array, normal: Normal, _clock: Clock = None
+) -> None:
     from .backends import cpu
 
     cpu.correlate(operator, problem, c.form, x, out, normal)
 
 
-def _recursive(operator: Any, problem: Problem, _c: Candidate, x: Array, out: Array, _normal: Normal) -> None:
+def _recursive(
+    operator: Any, problem: Problem, _c: Candidate, x: Array, out: Array, _normal: Normal, clock: Clock = None
+) -> None:
     from .backends import recursive
 
-    recursive.correlate(operator.recursions, problem, x, out)
+    recursive.correlate(operator.recursions, problem, x, out, clock)
 
 
-def _transforms(operator: Any, problem: Problem, c: Candidate, x: Array, out: Array, _normal: Normal) -> None:
+def _transforms(
+    operator: Any, problem: Problem, c: Candidate, x: Array, out: Array, _normal: Normal, _clock: Clock = None
+) -> None:
     from .backends import fft, threads
 
     workers, integers = threads.thread_count(problem.workers), c.exact and problem.integer_data
@@ -159,7 +168,7 @@ RUNNERS: dict[str, Runner] = {"planes": _planes, "recursive": _recursive, "trans
 """What computes a candidate: `Candidate.runner` names one. Each imports its backend when it is first used."""
 
 
-def can_leave_out(plan: Plan) -> bool:
+def can_leave_out(plan: PlannedFilter) -> bool:
     """Whether the plan can leave NaN samples out in its one pass: real data on the CPU's plane kernels."""
     problem, choice = plan.problem, plan.choice
     real = problem.compute_dtype.kind == "f" and problem.input_dtype.kind == "f"
@@ -174,7 +183,7 @@ def _scaled(x: Array, weight: Array, problem: Any) -> Array:
     return np.asarray(x.astype(problem.compute_dtype) * weight.astype(problem.compute_dtype))
 
 
-def _applicable(plan: Plan, x: Array, *, ignore_nan: bool) -> Candidate:
+def applicable(plan: PlannedFilter, x: Array, *, ignore_nan: bool) -> Candidate:
     """The chosen candidate, or the one the plan names for data with NaN, infinities or values near overflow."""
     choice = plan.choice
     if not choice.chosen.needs_finite or plan.problem.integer_data:

@@ -284,8 +284,7 @@ def _folded_product(columns: NDArray[Any], nonzeros: int, runs: int) -> tuple[in
 
 def _columns(nonzero: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Positions along the last axis that hold a weight."""
-    found: NDArray[np.bool_] = nonzero.any(axis=tuple(range(nonzero.ndim - 1)))
-    return found
+    return np.asarray(nonzero.any(axis=tuple(range(nonzero.ndim - 1))))
 
 
 def _count_runs(nonzero: NDArray[np.bool_]) -> int:

@@ -14,36 +14,39 @@ import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numbasep import machine as machines
 from numbasep import storage
+from numbasep.certificate import effective_error
 from numbasep.execute import run_plan
 from numbasep.forks import lasting_lock
-from numbasep.planner import Plan, adopt
+from numbasep.planner import PlannedFilter, adopt
 from numbasep.routes import Candidate
+
+P = TypeVar("P", bound=PlannedFilter)
 
 BUDGET = 0.5  # seconds, beyond a first call of each route
 PROMISING = 4.0  # routes predicted to take up to this many times the least are timed
 ROUNDS = 7  # interleaved, so that a busy moment hits all of them
 
 
-def fastest(plan: Plan, *, budget: float = BUDGET) -> Plan:
+def fastest(plan: P, *, budget: float = BUDGET) -> P:
     """The plan with the route that proves fastest on random data of its shape and type.
 
     Parameters
     ----------
-    plan : Plan
+    plan : PlannedFilter
         A plan chosen by predicted times.
     budget : float, optional
         Seconds for the measurements, beyond a first call of each route.
 
     Returns
     -------
-    Plan
+    PlannedFilter
         The same plan if it has no alternative; otherwise one whose candidates carry measured times.
     """
     candidates = _promising(plan)
@@ -52,25 +55,25 @@ def fastest(plan: Plan, *, budget: float = BUDGET) -> Plan:
     key = _digest(plan)
     wisdom = _remembered()
     known = wisdom.get(key)
-    usable = {candidate.method for candidate in plan.candidates if candidate.feasible}
+    usable = {candidate.method for candidate in plan.choice.candidates if candidate.feasible}
     if not known or not set(known) <= usable:  # wisdom is data: it may name anything
         known = _measure(plan, candidates, budget)
         _remember({key: known})
     adopted = replace(
         plan, choice=adopt(plan.choice, known), machine=f"{plan.machine}; measured where chosen"
     )
-    adopted.verify()
+    effective_error(adopted)
     return adopted
 
 
-def _promising(plan: Plan) -> list[Candidate]:
-    feasible = [candidate for candidate in plan.candidates if candidate.feasible]
+def _promising(plan: PlannedFilter) -> list[Candidate]:
+    feasible = [candidate for candidate in plan.choice.candidates if candidate.feasible]
     least = min(candidate.seconds for candidate in feasible)
     forced = plan.problem.method
     return [c for c in feasible if c.seconds <= PROMISING * least and forced in ("auto", c.method)]
 
 
-def _measure(plan: Plan, candidates: list[Candidate], budget: float) -> dict[str, float]:
+def _measure(plan: PlannedFilter, candidates: list[Candidate], budget: float) -> dict[str, float]:
     x = _random(plan.problem.shape, plan.problem.input_dtype)
     out = np.zeros(plan.problem.out_shape, plan.problem.output_dtype)
     alternatives = {c.method: replace(plan, choice=replace(plan.choice, chosen=c)) for c in candidates}
@@ -101,7 +104,7 @@ _lock = lasting_lock()
 _known: Wisdom | None = None
 
 
-def _digest(plan: Plan) -> str:
+def _digest(plan: PlannedFilter) -> str:
     """What identifies a problem with its kernel."""
     hashed = hashlib.sha256(repr(plan.problem).encode())
     weights = plan.kernel.weights

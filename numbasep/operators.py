@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .factor import Form
 from .factor.recursion import Recursion
+from .facts import RecursionFacts
 
 Array = npt.NDArray[Any]
 
@@ -104,6 +105,8 @@ class Operator:
     """Weights, for kernels that were handed over dense."""
     recursions: tuple[Recursion, ...] = ()
     """Recursive filters close to the kernel, one for each axis, where a tolerance allows such."""
+    recursion: RecursionFacts | None = None
+    """These, in numbers."""
 
     @functools.cached_property
     def weights(self) -> Array:
@@ -131,9 +134,9 @@ class Operator:
         return {}
 
     @functools.cached_property
-    def reversed_plans(self) -> list[Any]:
-        """The plan of the same filter for arrays in the other memory order, once there is one (`reorder`)."""
-        return []
+    def reordered(self) -> dict[tuple[int, ...], Any]:
+        """The plans of the same filter for arrays in other memory orders, once there are such (`reorder`)."""
+        return {}
 
     def form_terms(self, form: int) -> tuple[tuple[Term, ...], float]:
         """Terms and divisor of `forms[form]`."""

@@ -1,11 +1,10 @@
-"""The choice: which route a problem takes, and what a plan can say about it."""
+"""The choice: which route a problem takes."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numbasep import rounding, routes_cuda
 from numbasep.accelerator import Accelerator
@@ -13,9 +12,6 @@ from numbasep.facts import KernelFacts
 from numbasep.machine import Machine
 from numbasep.problem import Problem
 from numbasep.routes import ROUTES, Candidate
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 GAIN = 0.95
 """Routes whose predicted times differ by less than this factor are taken to be equally fast."""
@@ -198,131 +194,15 @@ def _fastest(candidates: list[Candidate]) -> Candidate:
     return min(near, key=lambda c: (c.method == "fft", c.needs_finite, c.operations))
 
 
-@functools.cache
-def _executor() -> Callable[[Plan, Any, Any], NDArray[Any]]:
-    """What runs plans, imported at the first run: this module decides, and knows of no arrays."""
-    from numbasep import execute
-
-    return execute.run_plan
-
-
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A filter, decided and ready to run on any number of arrays of one shape and type.
-
-    Made by `numbasep.plan`; ``print(plan)`` shows every route with its predicted time, operations and bytes
-    an output element and error bound, and for those not taken the reason.
-
-    Examples
-    --------
-    >>> import numpy as np, numbasep
-    >>> taps = np.array([1.0, 4.0, 6.0, 4.0, 1.0])
-    >>> plan = numbasep.plan(np.outer(taps, taps), (480, 640), np.uint16)
-    >>> [candidate.method for candidate in plan.candidates]
-    ['direct', 'separable', 'structured', 'fft']
-    >>> plan.exact, plan.error_bound
-    (True, 0.0)
-    >>> plan(np.full((480, 640), 2, np.uint16))[0, 0]
-    np.uint16(512)
-    """
+class PlannedFilter:
+    """A filter that is decided: what was asked, how it is computed, and with what weights."""
 
     problem: Problem
     """What was asked."""
     choice: Choice
-    """What was decided."""
+    """What was decided, for arrays in C order."""
     kernel: Any = field(compare=False)
     """Holder of the weights and forms; for the executor only."""
     machine: str = ""
     """Name of the constants that the predictions are made of."""
-
-    def __call__(self, input: Any, output: Any = None) -> NDArray[Any]:
-        """Run the plan.
-
-        Parameters
-        ----------
-        input : array_like
-            An array of the plan's shape and dtype.
-        output : ndarray or dtype, optional
-            Where to write, or the type of the result.
-
-        Returns
-        -------
-        ndarray
-            `output` if it is an array, otherwise a new array.
-
-        Raises
-        ------
-        ValueError
-            If `input` has another shape or dtype than planned, or `output` cannot hold the result.
-        """
-        result: NDArray[Any] = _executor()(self, input, output)
-        return result
-
-    def verify(self) -> float | None:
-        """Check the plan on the image of a single sample, which shows the kernel that it really applies.
-
-        Returns
-        -------
-        float or None
-            ``||K_effective - K||_1 / ||K||_1``; None for kernels so large that the check would take long.
-
-        Raises
-        ------
-        ArithmeticError
-            If a weight is off by more than `error_bound` allows.
-
-        Examples
-        --------
-        >>> import numpy as np, numbasep
-        >>> numbasep.plan(np.ones((3, 3)), (480, 640)).verify()
-        0.0
-        """
-        from numbasep.certificate import effective_error
-
-        return effective_error(self)
-
-    @property
-    def method(self) -> str:
-        """The chosen route: "direct", "separable", "structured" or "fft"."""
-        return self.choice.chosen.method
-
-    @property
-    def rank(self) -> int | None:
-        """Number of separable terms computed; None for routes without terms."""
-        return self.choice.chosen.rank
-
-    @property
-    def exact(self) -> bool:
-        """Whether every result, before conversion to the output type, is the exact sum to the last bit."""
-        return self.choice.chosen.exact
-
-    @property
-    def error_bound(self) -> float:
-        """Largest error before conversion to the output type, relative to ``||K||_1 max|x|``."""
-        return self.choice.chosen.error_bound
-
-    @property
-    def seconds(self) -> float:
-        """Predicted time of a call."""
-        return self.choice.chosen.seconds
-
-    @property
-    def candidates(self) -> tuple[Candidate, ...]:
-        """The best candidate of every route, with price or reason."""
-        return self.choice.candidates
-
-    @property
-    def workspace(self) -> int:
-        """Bytes of temporary memory that a call allocates."""
-        return self.choice.chosen.workspace
-
-    def __str__(self) -> str:
-        """Table of all routes."""
-        from numbasep.report import plan_text
-
-        return plan_text(self)
-
-    def _repr_html_(self) -> str:
-        from numbasep.report import plan_html
-
-        return plan_html(self)

@@ -1,8 +1,9 @@
-"""Plans for arrays in the other memory order: a Fortran array is the C array of the reversed shape."""
+"""Plans for arrays in another memory order: a Fortran array is the C array of the reversed shape."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,39 +13,48 @@ import numpy.typing as npt
 from . import machine
 from .facts import kernel_facts, term_facts
 from .operators import Operator, dense_slices, touched_taps
-from .planner import Plan, choose
+from .planner import PlannedFilter, choose
 
 if TYPE_CHECKING:
     from .factor import Form
     from .problem import Problem
 
+Order = tuple[int, ...]
+"""Axes from the outermost in memory to the innermost."""
 
-def is_reversed(x: npt.NDArray[Any]) -> bool:
-    """Whether the axes of an array are nested the other way round: the first is the innermost.
+
+def memory_order(x: npt.NDArray[Any]) -> Order | None:
+    """The axes of an array as they are nested in memory; None if that is their own order.
+
+    Axes of one sample come first, and those along which all samples are one in memory.
 
     Examples
     --------
     >>> import numpy as np
-    >>> is_reversed(np.zeros((3, 4), order="F")), is_reversed(np.zeros((3, 4)))
-    (True, False)
+    >>> memory_order(np.zeros((3, 4), order="F")), memory_order(np.zeros((3, 4)))
+    ((1, 0), None)
     """
     if x.ndim < 2 or x.flags.c_contiguous:
-        return False
-    steps = [abs(stride) for stride, size in zip(x.strides, x.shape, strict=True) if size > 1]
-    return len(steps) > 1 and all(a < b for a, b in itertools.pairwise(steps))
+        return None
+    steps = [abs(stride) if size > 1 else 0 for stride, size in zip(x.strides, x.shape, strict=True)]
+    if all(a >= b for a, b in itertools.pairwise(step for step in steps if step)):
+        return None
+    return tuple(sorted(range(x.ndim), key=lambda axis: (steps[axis] > 0, -steps[axis], axis)))
 
 
-def reversed_plan(plan: Plan) -> Plan:
-    """The plan of the same filter for the transposed array; made once, and planned anew for its order."""
-    kept = plan.kernel.reversed_plans
-    if not kept:
-        kept.append(_make_reversed(plan))
-    made: Plan = kept[0]
+def reordered(plan: PlannedFilter, order: Order) -> PlannedFilter:
+    """The plan of the same filter for arrays with their axes in another order; planned once for each."""
+    kept = plan.kernel.reordered
+    if order not in kept:
+        kept[order] = _make(plan, order)
+    made: PlannedFilter = kept[order]
     return made
 
 
-def _make_reversed(plan: Plan) -> Plan:
-    problem, operator = _reversed_problem(plan.problem), _reversed_operator(plan.kernel)
+def _make(plan: PlannedFilter, order: Order) -> PlannedFilter:
+    windows = plan.problem.windows
+    nested = sorted(range(len(windows)), key=lambda j: order.index(windows[j].axis))
+    problem, operator = _reordered_problem(plan.problem, order), _reordered_operator(plan.kernel, nested)
     if operator.dense is None:
         form = operator.forms[0]
         assert operator.terms is not None
@@ -53,22 +63,36 @@ def _make_reversed(plan: Plan) -> Plan:
         )
     else:
         facts = kernel_facts(operator.dense, operator.forms)
+    if operator.recursion is not None:
+        facts = replace(facts, recursion=operator.recursion)
     constants = machine.current()
-    return Plan(problem, choose(problem, facts, constants), operator, constants.name)
+    return PlannedFilter(problem, choose(problem, facts, constants), operator, constants.name)
 
 
-def _reversed_problem(problem: Problem) -> Problem:
-    last = len(problem.shape) - 1
-    windows = tuple(replace(window, axis=last - window.axis) for window in reversed(problem.windows))
-    return replace(problem, shape=problem.shape[::-1], out_shape=problem.out_shape[::-1], windows=windows)
+def _reordered_problem(problem: Problem, order: Order) -> Problem:
+    windows = [replace(window, axis=order.index(window.axis)) for window in problem.windows]
+    return replace(
+        problem,
+        shape=tuple(problem.shape[axis] for axis in order),
+        out_shape=tuple(problem.out_shape[axis] for axis in order),
+        windows=tuple(sorted(windows, key=lambda window: window.axis)),
+    )
 
 
-def _reversed_operator(operator: Operator) -> Operator:
-    def reversed_form(form: Form) -> Form:
-        return replace(form, terms=tuple(term[::-1] for term in form.terms))
+def _reordered_operator(operator: Operator, nested: Sequence[int]) -> Operator:
+    """The kernel with its axes in another order: entry j of `nested` becomes axis j."""
 
+    def moved(entries: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(entries[j] for j in nested)
+
+    def moved_form(form: Form) -> Form:
+        return replace(form, terms=tuple(map(moved, form.terms)))
+
+    recursion = operator.recursion
     return Operator(
-        tuple(map(reversed_form, operator.forms)),
-        None if operator.terms is None else tuple(term[::-1] for term in operator.terms),
-        None if operator.dense is None else np.ascontiguousarray(operator.dense.T),
+        tuple(map(moved_form, operator.forms)),
+        None if operator.terms is None else tuple(map(moved, operator.terms)),
+        None if operator.dense is None else np.ascontiguousarray(operator.dense.transpose(nested)),
+        moved(operator.recursions) if operator.recursions else (),
+        None if recursion is None else replace(recursion, margins=moved(recursion.margins)),
     )

@@ -10,7 +10,9 @@ from numbasep import accelerator, routes_cuda
 from numbasep.routes import Candidate
 
 if TYPE_CHECKING:
-    from numbasep.planner import Plan
+    from numbasep.analysis import Analysis, MeasuredPass
+    from numbasep.cost import PlannedPass
+    from numbasep.plans import Plan
     from numbasep.problem import Problem
 
 WASTEFUL = 1.2  # executed operations over those needed from which both are shown
@@ -33,6 +35,7 @@ def engineering(value: float, unit: str, factors: tuple[tuple[float, str], ...])
 
 SECONDS = ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"))
 BYTES = ((2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
+COUNTS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
 def times(numbers: tuple[int, ...]) -> str:
@@ -95,13 +98,13 @@ def footnotes(plan: Plan) -> list[str]:
     lines = [
         f"workspace {engineering(plan.workspace, 'B', BYTES)}; operations and bytes for one output element"
     ]
-    chosen = plan.choice.chosen
+    chosen = plan.decision.chosen
     if chosen.executed > WASTEFUL * chosen.operations:
         lines.append(f"{chosen.operations:.4g} operations would do; {chosen.executed:.4g} are executed")
-    if plan.problem.device == "cuda" and plan.choice.chosen.needs_finite:
+    if plan.problem.device == "cuda" and chosen.needs_finite:
         lines.append("results that are not finite: summed again directly, each by itself")
-    elif plan.choice.fallback is not None:
-        lines.append(f"data with NaN or infinities: {plan.choice.fallback.method}")
+    elif plan.decision.fallback is not None:
+        lines.append(f"data with NaN or infinities: {plan.decision.fallback.method}")
     if plan.problem.device == "cuda":
         there_and_back = routes_cuda.transfer_seconds(plan.problem, accelerator.current())
         lines.append(
@@ -109,6 +112,22 @@ def footnotes(plan: Plan) -> list[str]:
         )
     lines.append(f"times predicted for {plan.machine}")
     return lines
+
+
+def pass_title(one: PlannedPass | MeasuredPass) -> str:
+    """What runs: ``separable on axes 0, 1``."""
+    axes = ", ".join(map(str, one.axes))
+    return f"{one.kernel} on ax{'i' if len(one.axes) == 1 else 'e'}s {axes}" if one.axes else one.kernel
+
+
+def pass_lines(plan: Plan) -> list[str]:
+    """The passes of the route that is taken, in order."""
+    found = []
+    for number, one in enumerate(plan.passes, 1):
+        work = engineering(one.operations, "op", COUNTS)
+        moved, seconds = engineering(one.bytes, "B", BYTES), engineering(one.seconds, "s", SECONDS)
+        found.append(f"pass {number}: {pass_title(one)}, {seconds}, {moved}, {work}")
+    return found
 
 
 def plan_text(plan: Plan) -> str:
@@ -120,7 +139,7 @@ def plan_text(plan: Plan) -> str:
         aligned = [row[0].ljust(widths[0])]
         aligned += [text.rjust(width) for text, width in zip(row[1:-1], widths[1:], strict=True)]
         lines.append((marker + "  ".join([*aligned, row[-1]])).rstrip())
-    return "\n".join(lines + ["  " + line for line in footnotes(plan)])
+    return "\n".join(lines + ["  " + line for line in [*pass_lines(plan), *footnotes(plan)]])
 
 
 def _markers(plan: Plan, chosen: str, other: str) -> list[str]:
@@ -138,8 +157,57 @@ def plan_html(plan: Plan) -> str:
             style = " style='opacity:0.6'"
         row = "".join(f"<td style='text-align:left'>{html.escape(text)}</td>" for text in cells(candidate))
         body.append(f"<tr{style}>{row}</tr>")
-    notes = "<br>".join(html.escape(line) for line in footnotes(plan))
+    notes = "<br>".join(html.escape(line) for line in [*pass_lines(plan), *footnotes(plan)])
     return (
         f"<div><p>{html.escape(headline(plan))}</p><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table><p><small>{notes}</small></p></div>"
     )
+
+
+PASS_COLUMNS = ("pass", "predicted", "measured", "pred/meas", "GB/s", "Gop/s")
+
+
+def _analysis_rows(analysis: Analysis) -> list[tuple[str, ...]]:
+    """The passes, what a call takes besides them, and all of it."""
+
+    def row(name: str, predicted: float, measured: float, moved: float, operations: float) -> tuple[str, ...]:
+        seconds = max(measured, 1e-12)
+        return (
+            name, engineering(predicted, "s", SECONDS), engineering(measured, "s", SECONDS),
+            f"{predicted / seconds:.2f}", f"{moved / seconds / 1e9:.3g}" if moved else "-",
+            f"{operations / seconds / 1e9:.3g}" if operations else "-",
+        )  # fmt: skip
+
+    rows = [row(pass_title(p), p.predicted, p.measured, p.bytes, p.operations) for p in analysis.passes]
+    parts = sum(p.predicted for p in analysis.passes), sum(p.measured for p in analysis.passes)
+    rest = analysis.predicted - parts[0], max(analysis.measured - parts[1], 0.0)
+    rows.append((
+        "call", engineering(rest[0], "s", SECONDS), engineering(rest[1], "s", SECONDS) if rest[1] else "-",
+        "-", "-", "-",
+    ))  # fmt: skip
+    moved, operations = sum(p.bytes for p in analysis.passes), sum(p.operations for p in analysis.passes)
+    rows.append(row("total", analysis.predicted, analysis.measured, moved, operations))
+    return rows
+
+
+def analysis_text(analysis: Analysis) -> str:
+    """The plan, and below it its passes, predicted and measured."""
+    rows = [PASS_COLUMNS, *_analysis_rows(analysis)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(PASS_COLUMNS))]
+    lines = [str(analysis.plan), f"  measured: shortest of {analysis.repeats}"]
+    for row in rows:
+        aligned = [row[0].ljust(widths[0])]
+        aligned += [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  " + "  ".join(aligned))
+    return "\n".join(lines)
+
+
+def analysis_html(analysis: Analysis) -> str:
+    """The same for notebooks."""
+    rows = "".join(
+        "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(text)}</td>" for text in row) + "</tr>"
+        for row in _analysis_rows(analysis)
+    )
+    head = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in PASS_COLUMNS)
+    plan = plan_html(analysis.plan)  # type: ignore[arg-type]
+    return f"{plan}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

@@ -28,6 +28,9 @@ from numbasep.lowering.lower import PassSpec, lower
 from numbasep.machine import Machine
 from numbasep.problem import Problem
 
+CHECK = "largest magnitude"
+"""The pass that looks for samples which are not finite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -96,7 +99,7 @@ def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Can
         Candidate(
             "direct",
             True,
-            **_price(problem, facts, specs, machine),
+            **_price(problem, facts, specs, machine, facts.weights(problem.footprint).taps),
             bytes=bytes_per_pixel(problem),
             error_bound=rounding.direct_bound(problem, facts),
             exact=rounding.direct_is_exact(problem, facts),
@@ -109,11 +112,20 @@ def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Can
 
 
 def _price(
-    problem: Problem, facts: KernelFacts, specs: tuple[PassSpec, ...], machine: Machine, check: float = 0.0
+    problem: Problem,
+    facts: KernelFacts,
+    specs: tuple[PassSpec, ...],
+    machine: Machine,
+    needed: float,
+    check: float = 0.0,
 ) -> dict[str, Any]:
-    """What a candidate of these passes takes; with `check` seconds of looking for samples that are not finite."""
+    """What a candidate of these passes takes; with `check` seconds of looking for samples that are not finite.
+
+    It needs so many operations for one output element, which is told of arrays without elements, too.
+    """
     passes = cost.plane_passes(problem, facts, specs, machine)
-    executed = sum(one.operations for one in passes) / max(problem.pixels, 1)
+    done = sum(one.operations for one in passes)
+    executed = done / problem.pixels if passes else needed  # an empty array takes none
     if check:
         passes = (_check_pass(problem, check), *passes)
     seconds = machine.call_seconds + sum(one.seconds for one in passes)
@@ -122,7 +134,7 @@ def _price(
 
 def _check_pass(problem: Problem, seconds: float) -> PlannedPass:
     numbers = math.prod(problem.shape)
-    return PlannedPass("largest magnitude", (), seconds, numbers * problem.input_dtype.itemsize, numbers)
+    return PlannedPass(CHECK, (), seconds, numbers * problem.input_dtype.itemsize, numbers)
 
 
 # --------------------------------------------------------------------------- sums of separable terms
@@ -158,7 +170,7 @@ def _form_candidate(
     form = facts.forms[index]
     needs_finite = not keeps_footprint(problem, facts, index)
     check = check_seconds(problem, machine) if needs_finite else 0.0
-    price = _price(problem, facts, lower(form, problem, machine.target), machine, check)
+    price = _price(problem, facts, lower(form, problem, machine.target), machine, form.operations, check)
     if not problem.is_strided:
         price["operations"] = min(form.operations * number_parts(problem, facts), price["executed"])
     return Candidate(

@@ -15,10 +15,10 @@ from numbasep.execute import run_plan
 from numbasep.factor import Form, forms
 from numbasep.facts import KernelFacts, kernel_facts
 from numbasep.lowering.lower import PassSpec, lower
-from numbasep.lowering.steps import Steps
+from numbasep.lowering.steps import Steps, total
 from numbasep.machine import REFERENCE, Machine
 from numbasep.operators import Operator
-from numbasep.planner import Plan, choose
+from numbasep.planner import PlannedFilter, choose
 from numbasep.problem import Options, make_problem, make_windows
 
 REPEATS = 7  # each measurement is the shortest of so many ...
@@ -74,7 +74,7 @@ def prepared(
 def plan_call(
     shape: tuple[int, ...], weights: NDArray[Any], dtype: np.dtype[Any], workers: int, method: str,
     cval: float = 0.0,
-) -> Plan:  # fmt: skip
+) -> PlannedFilter:  # fmt: skip
     """A plan for one route, its form chosen by the constants that ship; beyond the edges is `cval` if not zero."""
     axes = tuple(range(weights.ndim))
     problem = make_problem(
@@ -90,7 +90,9 @@ def plan_call(
         integer_l1=None,
     )
     found, facts = _taken_apart(weights.tobytes(), weights.shape)
-    return Plan(problem, choose(problem, facts, REFERENCE), Operator(found, None, weights), REFERENCE.name)
+    return PlannedFilter(
+        problem, choose(problem, facts, REFERENCE), Operator(found, None, weights), REFERENCE.name
+    )
 
 
 @functools.lru_cache(maxsize=64)
@@ -101,18 +103,16 @@ def _taken_apart(content: bytes, shape: tuple[int, ...]) -> tuple[tuple[Form, ..
     return found, kernel_facts(weights, found)
 
 
-def lowered(planned: Plan, machine: Machine) -> tuple[KernelFacts, tuple[PassSpec, ...]]:
+def lowered(planned: PlannedFilter, machine: Machine) -> tuple[KernelFacts, tuple[PassSpec, ...]]:
     """The facts about a kernel that `plan_call` took, and the passes of the route taken."""
     weights = planned.kernel.weights
     _, facts = _taken_apart(weights.tobytes(), weights.shape)
-    direct = planned.method == "direct"
+    direct = planned.choice.chosen.method == "direct"
     kernel = facts.weights(planned.problem.footprint) if direct else facts.forms[0]
     return facts, lower(kernel, planned.problem, machine.target)
 
 
 def steps_of(specs: Sequence[PassSpec]) -> Steps:
     """The steps of all passes of a call; the first start is a part of the call."""
-    total = Steps(passes=sum(spec.starts for spec in specs) - 1)
-    for spec in specs:
-        total = total + spec.steps
-    return total
+    starts = Steps(passes=sum(spec.starts for spec in specs) - 1)
+    return total(starts, *(spec.steps for spec in specs))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 import numbasep
-from numbasep.reorder import is_reversed, reversed_plan
+from numbasep.reorder import memory_order, reordered
 from tests import oracle
 
 SHAPES = ((40, 7), (6, 50), (12, 9, 20), (5, 6, 7, 8), (3, 4, 2, 5, 3), (2, 3, 4, 2, 3, 4))
@@ -36,14 +38,18 @@ def test_dense_kernels_agree_with_the_oracle(shape, dtype, method):
     assert got.flags.f_contiguous
 
 
+def axes_of(x):
+    return tuple(reversed(range(x.ndim)))
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_plan_of_the_reversed_shape_is_what_runs(shape):
     x = np.asfortranarray(values(shape, "float64"))
     axes = (0, 1)
     weights = np.outer([1.0, 2.0, 4.0], [1.0, -3.0, 2.0, 1.0, 1.0])
     plan = numbasep.plan(weights, shape, float, axes=axes, operation="correlate")
-    other = reversed_plan(plan)
-    assert other is reversed_plan(plan)
+    other = reordered(plan, axes_of(x))
+    assert other is reordered(plan, axes_of(x))
     there = numbasep.plan(
         np.ascontiguousarray(weights.T),
         shape[::-1],
@@ -52,8 +58,10 @@ def test_the_plan_of_the_reversed_shape_is_what_runs(shape):
         operation="correlate",
     )
     assert other.problem == there.problem
-    assert other.method == there.method
-    assert other.seconds == there.seconds
+    assert other.choice == there.choice
+    planned = numbasep.plan(weights, shape, float, axes=axes, operation="correlate", order="F")
+    assert (planned.method, planned.seconds) == (there.method, there.seconds)
+    assert {axis for one in planned.passes for axis in one.axes} <= set(axes)
     np.testing.assert_array_equal(plan(x), there(np.ascontiguousarray(x.T)).T)
 
 
@@ -71,7 +79,7 @@ def test_gaps_and_parts_of_fortran_arrays():
     x = np.asfortranarray(values((40, 30, 6), "float64"))
     x[rng.random(x.shape) < 0.1] = np.nan
     part = x[3:, ::2, 1:]
-    assert is_reversed(part)
+    assert memory_order(part) == (2, 1, 0)
     got = numbasep.gaussian_filter(part, 1.5, nan_policy="omit")
     expected = numbasep.gaussian_filter(np.ascontiguousarray(part), 1.5, nan_policy="omit")
     np.testing.assert_allclose(got, expected, rtol=1e-12)
@@ -84,8 +92,33 @@ def test_an_output_that_overlaps_the_input():
     np.testing.assert_allclose(x, expected, rtol=1e-12)
 
 
-def test_which_orders_are_reversed():
-    assert is_reversed(np.zeros((4, 1, 5), order="F"))
-    assert not is_reversed(np.zeros((1, 5), order="F"))
-    assert not is_reversed(np.zeros((4, 5, 6)).transpose(0, 2, 1))
-    assert not is_reversed(np.zeros(5))
+def test_orders_of_axes():
+    assert memory_order(np.zeros((4, 1, 5), order="F")) == (1, 2, 0)
+    assert memory_order(np.zeros((1, 5), order="F")) is None
+    assert memory_order(np.zeros((4, 5, 6)).transpose(2, 0, 1)) == (1, 2, 0)
+    assert memory_order(np.zeros((4, 5, 6))[:, ::-2, ::3]) is None
+    assert memory_order(np.broadcast_to(np.zeros(5)[:, None], (5, 6)).T) is None
+    assert memory_order(np.zeros(5)[::2]) is None
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("dtype", ["float32", "uint16", "complex128"])
+@pytest.mark.parametrize("method", ["separable", "direct"])
+def test_any_order_of_axes(order, dtype, method):
+    """Arrays whose axes are nested in any order are filtered along the axes that were meant."""
+    x = values((21, 18, 25), dtype)
+    there = np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
+    assert memory_order(there) == (None if order == (0, 1, 2) else order)
+    weights = np.multiply.outer(np.outer([1.0, 2.0, 4.0], [1.0, -3.0]), [1.0, 0.5, 2.0, 1.0])
+    kind = np.complex128 if np.dtype(dtype).kind == "c" else np.float64
+    modes, origin = ["wrap", "mirror", "constant"], [1, -1, 0]
+    got = numbasep.correlate(there, weights, output=kind, mode=modes, cval=1.5, origin=origin, method=method)
+    expected = oracle.correlate(x.astype(kind), weights, mode=modes, cval=1.5, origin=origin)
+    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-9)
+
+
+def test_recursive_filters_follow_the_order_of_memory():
+    x = np.asfortranarray(values((300, 40, 150), "float64"))
+    got = numbasep.gaussian_filter(x, (9.0, 8.0, 12.0), rtol=1e-3, method="structured")
+    expected = numbasep.gaussian_filter(np.ascontiguousarray(x), (9.0, 8.0, 12.0))
+    assert np.abs(got - expected).max() <= 1e-3 * 100

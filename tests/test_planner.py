@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from numbasep.factor import forms
 from numbasep.facts import kernel_facts
-from numbasep.planner import GAIN, Choice, Plan, choose
+from numbasep.planner import GAIN, Choice, choose
+from numbasep.plans import Plan
 from numbasep.routes import ROUTES
 from tests.kernel_zoo import kernels
 from tests.problems import MACHINE, facts, form, problem

@@ -21,7 +21,7 @@ from numbasep.lowering.kernels import KERNELS
 from numbasep.lowering.lower import lower
 from numbasep.lowering.target import LINE_VECTORS, VECTORS
 from numbasep.operators import Operator
-from numbasep.planner import Plan, choose
+from numbasep.planner import PlannedFilter, choose
 from numbasep.problem import Options, make_problem, make_windows
 from tests import strategies
 
@@ -41,7 +41,7 @@ def planned(shape, weights, stored, output, method, cval):
         integer_l1=None,
     )  # fmt: skip
     found, facts = trials._taken_apart(weights.tobytes(), weights.shape)
-    return Plan(problem, choose(problem, facts, HERE), Operator(found, None, weights), HERE.name)
+    return PlannedFilter(problem, choose(problem, facts, HERE), Operator(found, None, weights), HERE.name)
 
 
 def up(n, step):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .. import execute
 from ..arrays import as_input, result_dtype
 from ..axes import KernelShapeError, integer
-from ..planner import Plan
+from ..planner import PlannedFilter
 from ..problem import DEFAULT_OPTIONS, Options, first_tap
 from .build import Taps, as_weights, kept_dense_plan, plans, term_plan
 from .missing import check_missing, filter_missing
@@ -44,7 +44,7 @@ def check_cval(cval: Any, *, complex_data: bool) -> complex:
 def filter_dense(
     input: npt.ArrayLike, weights: npt.ArrayLike, output: Any, mode: Any, cval: Any, origin: Any, axes: Any,
     *, stride: Any, flip: bool, options: Options, nan_policy: str, mask: Any,
-    remember: Callable[[Plan], None] | None = None,
+    remember: Callable[[PlannedFilter], None] | None = None,
 ) -> Array:  # fmt: skip
     """Filter with a dense kernel: the common body of `convolve` and `correlate`.
 
@@ -56,7 +56,7 @@ def filter_dense(
     dtype = result_dtype(output, x.dtype, complex_result=is_complex or kernel.dtype.kind == "c")
     cval = check_cval(cval, complex_data=is_complex)
 
-    def make_plan(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], cval: complex) -> Plan:
+    def make_plan(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], cval: complex) -> PlannedFilter:
         return kept_dense_plan(
             kernel, x.shape, input_dtype, output_dtype, axes=axes, mode=mode, cval=cval, origin=origin,
             flip=flip, options=options, stride=stride,
@@ -77,7 +77,7 @@ def filter_terms(
     input: npt.ArrayLike, terms: Sequence[Mapping[int, Taps]], output: Any, modes: Mapping[int, Any], cval: Any,
     *, options: Options, nan_policy: str, mask: Any, operation: str, divisor: float = 1.0,
     derivative: bool = False, strides: Mapping[int, int] | None = None,
-    remember: Callable[[Plan], None] | None = None,
+    remember: Callable[[PlannedFilter], None] | None = None,
 ) -> Array:  # fmt: skip
     """Filter with a sum of separable terms: the common body of everything that is given axis by axis.
 
@@ -103,7 +103,7 @@ def filter_terms(
         tuple((strides or {}).items()),
     )
 
-    def make_plan(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], cval: complex) -> Plan:
+    def make_plan(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], cval: complex) -> PlannedFilter:
         return plans.get(
             (input_dtype, output_dtype, cval, frozen),
             lambda: term_plan(

@@ -23,7 +23,8 @@ from ..factor.operations import form_operations
 from ..facts import KernelFacts, RecursionFacts, kernel_facts, term_facts
 from ..forks import lasting_lock
 from ..operators import Factor, Operator, Term, dense_slices, identity_factor, touched_taps
-from ..planner import Plan, choose
+from ..planner import choose
+from ..plans import Plan
 from ..problem import Options, Problem, UnsupportedDtypeError, Window, make_problem, make_window, make_windows
 
 Array = npt.NDArray[Any]
@@ -200,8 +201,9 @@ def finish(problem: Problem, operator: Operator, facts: KernelFacts) -> Plan:
     if recursive is not None:
         recursions, error = recursive
         margins = tuple(one.margin for one in recursions)
-        operator = replace(operator, recursions=recursions)
-        facts = replace(facts, recursion=RecursionFacts(error, margins, recursion.OPERATIONS))
+        found = RecursionFacts(error, margins, recursion.OPERATIONS)
+        operator = replace(operator, recursions=recursions, recursion=found)
+        facts = replace(facts, recursion=found)
     return Plan(problem, choose(problem, facts, constants), operator, constants.name)
 
 

@@ -13,7 +13,7 @@ from .. import execute
 from ..arrays import as_input
 from ..axes import KernelShapeError, axis_strides, normalize_axes, per_axis
 from ..dispatch import dispatched
-from ..planner import Plan
+from ..planner import PlannedFilter
 from ..problem import Options
 from .bodies import as_taps, filter_dense, filter_terms, make_options
 from .shortcuts import exactly, shortcuts
@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 def _separable(
     input: npt.ArrayLike, kernels: Any, axes: Any, output: Any, mode: Any, cval: Any, origin: Any,
-    *, stride: Any, flip: bool, options: Options, nan_policy: str, mask: Any, remember: Callable[[Plan], None],
+    *, stride: Any, flip: bool, options: Options, nan_policy: str, mask: Any, remember: Callable[[PlannedFilter], None],
 ) -> Array:  # fmt: skip
     x = as_input(input)
     if isinstance(kernels, Mapping):

@@ -15,7 +15,7 @@ from .. import execute
 from ..arrays import as_input, result_dtype
 from ..axes import axis_strides, integer, normalize_axes, per_axis
 from ..dispatch import dispatched
-from ..planner import Plan
+from ..planner import PlannedFilter
 from ..problem import Options, compute_type
 from .axiswise import Term, by_axis, centred, copy_input, every_sample
 from .bodies import filter_terms, make_options
@@ -178,7 +178,7 @@ def output_type(output: Any, x: Array) -> np.dtype[Any]:
 def filter_gaussian(
     x: Array, terms: list[Term], axes: Sequence[GaussianAxis], output: Any, cval: Any, *, options: Options,
     nan_policy: str, mask: Any, operation: str, derivative: bool, strides: Mapping[int, int] | None = None,
-    remember: Callable[[Plan], None] | None = None,
+    remember: Callable[[PlannedFilter], None] | None = None,
 ) -> Array:  # fmt: skip
     """Terms of Gaussians, or with `derivative` of their derivatives, in one pass."""
     return filter_terms(

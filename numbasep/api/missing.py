@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import execute
-from ..planner import Plan
+from ..planner import PlannedFilter
 from ..problem import NAN_POLICIES
 
 Array = npt.NDArray[Any]
 
-PlanMaker = Callable[[np.dtype[Any], np.dtype[Any], complex], Plan]
+PlanMaker = Callable[[np.dtype[Any], np.dtype[Any], complex], PlannedFilter]
 """(input dtype, output dtype, cval) -> plan"""
 
 
@@ -117,7 +117,11 @@ def filter_missing(
         with _missing_as_nan(x, mask, problem.real_dtype, omit=omit, workers=problem.workers) as marked:
             fused = plan if marked is None else make_plan(marked.dtype, dtype, cval)
             if marked is not None and execute.can_leave_out(fused):
-                rounding = (fused.error_bound + float(np.finfo(problem.real_dtype).eps)) * l1 / abs(weight)
+                rounding = (
+                    (fused.choice.chosen.error_bound + float(np.finfo(problem.real_dtype).eps))
+                    * l1
+                    / abs(weight)
+                )
                 return execute.filter_array(fused, marked, output, (weight.real, least, rounding))
     number = np.promote_types(problem.real_dtype, np.complex64) if x.dtype.kind == "c" else problem.real_dtype
     filled, present, missing = elementwise.split_missing(x, mask, number, omit=omit, workers=problem.workers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import platform
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import numpy.typing as npt
 
 from ..arrays import result_dtype
 from ..axes import integer
-from ..planner import Plan
+from ..plans import ORDERS, Plan
 from ..problem import check_dtype
+from ..reorder import reordered
 from .bodies import check_cval, make_options
 from .build import kept_dense_plan
 
@@ -39,6 +41,7 @@ def plan(
     cast: str = "truncate",
     effort: str = "estimate",
     stride: Any = 1,
+    order: str = "C",
 ) -> Plan:
     """Decide how to filter arrays of one shape and type with a kernel; explain it, run it.
 
@@ -64,6 +67,9 @@ def plan(
     stride : int or sequence of int, optional
         Distance of the results that are computed, as in `convolve`; times, operations and bytes are those of what is
         left to do.
+    order : {"C", "F"}, optional
+        Memory order of input and output that is planned for.  A plan that is called with an array in another order
+        works, too: it is planned again for that order, once.
 
     Returns
     -------
@@ -89,6 +95,8 @@ def plan(
     """
     if operation not in ("convolve", "correlate"):
         raise ValueError(f"operation must be 'convolve' or 'correlate', got {operation!r}")
+    if order not in ORDERS:
+        raise ValueError(f"order must be 'C' or 'F', got {order!r}")
     if effort not in EFFORTS:
         raise ValueError(f"effort must be 'estimate' or 'measure', got {effort!r}")
     extents = (shape,) if not np.iterable(shape) else tuple(shape)
@@ -107,8 +115,15 @@ def plan(
     if effort == "measure":
         from ..measure import fastest
 
-        return fastest(made)
-    return made
+        if order == "C":
+            return fastest(made)
+        own = replace(
+            made, kernel=replace(made.kernel)
+        )  # what is measured is not for plans made by prediction
+        axes = tuple(reversed(range(len(sizes))))
+        own.kernel.reordered[axes] = fastest(reordered(own, axes))
+        return replace(own, order=order)
+    return made if order == made.order else replace(made, order=order)
 
 
 def configuration() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import machine
-from ..planner import Plan
+from ..planner import PlannedFilter
 
 PLAIN = frozenset({str, type(None), int, float, complex, tuple, np.int64, np.float64})
 """Types of arguments that calls are known by: of others, some equal a number (True == 1) but are not allowed for it."""
@@ -27,7 +27,7 @@ class Shortcuts:
     LONGEST = 4096
 
     def __init__(self) -> None:
-        self._plans: dict[Any, Plan] = {}
+        self._plans: dict[Any, PlannedFilter] = {}
 
     def key(self, arguments: tuple[Any, ...], input: Any, output: Any, mask: Any, weights: Any = None) -> Any:
         """What a call is known by; None for one that is not remembered."""
@@ -56,14 +56,14 @@ class Shortcuts:
             return None
         return weights.tobytes(), weights.shape, weights.dtype
 
-    def find(self, key: Any) -> Plan | None:
+    def find(self, key: Any) -> PlannedFilter | None:
         """The plan of an equal call."""
         try:
             return self._plans.get(key)  # nothing is kept under None
         except TypeError:  # a list among the arguments
             return None
 
-    def keep(self, key: Any, plan: Plan) -> None:
+    def keep(self, key: Any, plan: PlannedFilter) -> None:
         """Remember the plan of a call."""
         if key is None:
             return

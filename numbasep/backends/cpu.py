@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -55,6 +56,10 @@ class Launch:
     """Bytes of each scratch buffer."""
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
     """Type of the scratch buffers."""
+    specs: tuple[PassSpec, ...] = ()
+    """The passes, as they were decided."""
+    clock: list[float] | None = None
+    """Seconds of each of these in all calls since they were set to zero; None: not measured."""
 
     @property
     def workspace(self) -> int:
@@ -65,8 +70,7 @@ class Launch:
         """Run on the flat memory of both arrays."""
         total = sum(self.scratch.values())
         if not total:
-            for step in self.steps:
-                step.run(x, y)
+            self._run({INPUT: x, OUTPUT: y})
             return
         with threads.borrow(max(step.run.workspace for step in self.steps)):
             pass  # there is memory for every step, before the first one writes
@@ -75,8 +79,17 @@ class Launch:
             for slot, nbytes in self.scratch.items():
                 flat[slot] = buffer[at : at + nbytes]
                 at += nbytes
+            self._run(flat)
+
+    def _run(self, flat: dict[int, Array]) -> None:
+        if self.clock is None:
             for step in self.steps:
                 step.run(flat[step.source], flat[step.target])
+            return
+        for step in self.steps:
+            start = time.perf_counter()
+            step.run(flat[step.source], flat[step.target])
+            self.clock[step.number] += time.perf_counter() - start
 
 
 # --------------------------------------------------------------------------- entry points
@@ -200,7 +213,7 @@ def bind(
     layout = Layout(source.strides, target.strides)
     specs = lower(counts, stored, TARGET, layout, masked=normal is not None)
     binding = _Binding(stored, specs, kernel, divisor, wished, normal)
-    binding.launch.dtype = problem.real_dtype
+    binding.launch.dtype, binding.launch.specs = problem.real_dtype, specs
     binding.slabs(source, target)
     return binding.launch
 

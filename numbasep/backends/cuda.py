@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..arrays import make_output, on_gpu
 from ..axes import is_strided
 from ..kernels.cuda_words import SIMULATED
-from ..planner import Plan
+from ..planner import PlannedFilter
 from ..routes_cuda import NO_STRIDES
 from . import cuda_driver, stand_ins
 from .cuda_arrays import DeviceArray, Library, describe, library_of
@@ -135,7 +135,7 @@ def _on_host(value: Any) -> Any:
     return value
 
 
-def run_plan(plan: Plan, array: Any, output: Any) -> Any:
+def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
     """Run a plan on an array of the device.
 
     Raises
@@ -159,7 +159,7 @@ def run_plan(plan: Plan, array: Any, output: Any) -> Any:
     return library.finished(_on_device(plan, array, view, output, library), array)
 
 
-def filter_array(plan: Plan, x: Array, output: Any) -> Any:
+def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
     """Run a plan on the GPU: on the array that `x` stands for, or on `x` itself, there and back."""
     _require()
     behind = stand_ins.held(x)
@@ -181,7 +181,7 @@ def _require() -> None:
 # --------------------------------------------------------------------------- arrays of the host
 
 
-def _there_and_back(plan: Plan, x: Array, output: Any) -> Array:
+def _there_and_back(plan: PlannedFilter, x: Array, output: Any) -> Array:
     problem = plan.problem
     out = make_output(output, problem.output_dtype, problem.out_shape, x)
     if not problem.pixels:
@@ -226,7 +226,7 @@ def _transfer_and_run(device: Any, program: Any, given: dict[int, Array], slot: 
 # --------------------------------------------------------------------------- arrays of the device
 
 
-def _on_device(plan: Plan, array: Any, view: DeviceArray, output: Any, library: Library) -> Any:
+def _on_device(plan: PlannedFilter, array: Any, view: DeviceArray, output: Any, library: Library) -> Any:
     target, written = _target(plan, array, view, output, library)
     if plan.problem.pixels:
         source, read = array, view
@@ -249,7 +249,7 @@ def _on_device(plan: Plan, array: Any, view: DeviceArray, output: Any, library: 
 
 
 def _target(
-    plan: Plan, array: Any, read: DeviceArray, output: Any, library: Library
+    plan: PlannedFilter, array: Any, read: DeviceArray, output: Any, library: Library
 ) -> tuple[Any, DeviceArray]:
     """Where kernels write: `output` if they can, otherwise a new array."""
     problem = plan.problem
@@ -276,7 +276,7 @@ def _overlap(a: DeviceArray, b: DeviceArray) -> bool:
 # --------------------------------------------------------------------------- programs
 
 
-def prepared_program(plan: Plan, device: Any) -> Any:
+def prepared_program(plan: PlannedFilter, device: Any) -> Any:
     """The launches of a plan, prepared for a device; kept with the kernel."""
     launches = plan.kernel.launches
     chosen = plan.choice.chosen

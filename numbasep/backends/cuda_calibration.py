@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..accelerator import REFERENCE, Accelerator
-from ..planner import Plan
+from ..planner import PlannedFilter
 from . import cuda_driver
 from .cuda import prepared_program
 from .cuda_launches import INPUT, OUTPUT
@@ -18,7 +18,7 @@ COPIED_BYTES = 1 << 30
 TRANSFERRED_BYTES = 1 << 28
 REPEATS = 10
 
-MakePlan = Callable[[tuple[int, ...], tuple[int, ...], str, str], Plan]
+MakePlan = Callable[[tuple[int, ...], tuple[int, ...], str, str], PlannedFilter]
 """(kernel shape, array shape, dtype, method) -> a plan for the GPU with such a kernel of ones."""
 
 
@@ -53,7 +53,7 @@ def measure(make_plan: MakePlan, ordinal: int = 0) -> Accelerator:
     )
 
 
-def run_seconds(device: Any, plan: Plan, repeats: int = REPEATS) -> float:
+def run_seconds(device: Any, plan: PlannedFilter, repeats: int = REPEATS) -> float:
     """Time of a plan on memory of the device, by events."""
     problem = plan.problem
     program = prepared_program(plan, device)

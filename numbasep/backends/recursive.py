@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,13 @@ SIDE = 4  # vectors of adjacent lines that share a task: as many cache lines of 
 BATCH_ELEMENTS = 1 << 25  # filtered without a return to Python, so that Ctrl-C ends a long call
 
 
-def correlate(recursions: Sequence[Recursion], problem: Problem, x: Array, out: Array) -> None:
+def correlate(
+    recursions: Sequence[Recursion],
+    problem: Problem,
+    x: Array,
+    out: Array,
+    clock: list[float] | None = None,
+) -> None:
     """Filter `x` into `out`, which must not overlap it, axis by axis.
 
     Parameters
@@ -41,6 +48,8 @@ def correlate(recursions: Sequence[Recursion], problem: Problem, x: Array, out: 
         Real data; no empty axis.
     x, out : ndarray
         Of the problem's shapes, of any layout and byte order.
+    clock : list of float, optional
+        The seconds of each axis are added to it.
     """
     compute = problem.real_dtype
     shapes, shape = [x.shape], x.shape
@@ -61,7 +70,10 @@ def correlate(recursions: Sequence[Recursion], problem: Problem, x: Array, out: 
                     spare.append(stack.enter_context(threads.borrow(largest)))
                 buffer = spare[i % 2].view(compute)
                 target = buffer[: math.prod(shapes[i + 1])].reshape(shapes[i + 1])
+            start = time.perf_counter()
             _filter_axis(recursion, window, outside, source, target, problem.workers)
+            if clock is not None:
+                clock[i] += time.perf_counter() - start
             outside *= recursion.gain
             source = target
             if window.step > 1:

@@ -137,6 +137,10 @@ def _add_explain(parsers: Any) -> None:
         "--origin", type=arguments.integers, default=(0,), help="shift of the window, one or one an axis"
     )
     command.add_argument("--effort", choices=("estimate", "measure"), default="estimate")
+    command.add_argument("--order", choices=("C", "F"), default="C", help="memory order (default C)")
+    command.add_argument(
+        "--analyze", action="store_true", help="run it on random numbers: each pass, predicted and measured"
+    )
     _add_common(command)
     command.set_defaults(run=commands.explain)
 

@@ -36,11 +36,12 @@ def explain(arguments: argparse.Namespace) -> None:
         axes=arguments.axes,
         origin=scalar_or_tuple(arguments.origin),
         effort=arguments.effort,
+        order=arguments.order,
         **shared_options(arguments),
     )
     print(numbasep.factorize(kernel, rtol=arguments.rtol))
     print()
-    print(plan)
+    print(plan.analyze() if arguments.analyze else plan)
 
 
 def shared_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .access import buffer_columns
-from .steps import Steps
+from .steps import Steps, total
 from .target import LINE_VECTORS, SQUARE_TAPS, STEP_ROWS, VECTORS, Target
 from .task import Part, Task
 
@@ -72,10 +72,10 @@ def dense_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
         runs *= WRITTEN_RUNS
     dense = Steps(calls=blocks, dense=numbers, dense_taps=numbers * products, dense_runs=numbers * runs)
     if blocking.packed:
-        return dense + _packed(task)
+        return total(dense, _packed(task))
     rows = blocks * task.sources * (height + task.down.taps - 1)
     converted = 0 if task.plain_out else task.numbers
-    return dense + Steps(rows=rows, edges=rows * task.span, converted=converted)
+    return total(dense, Steps(rows=rows, edges=rows * task.span, converted=converted))
 
 
 def dense_sum_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
@@ -91,9 +91,9 @@ def dense_sum_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
     )
     if not blocking.packed:
         converted = (0 if task.plain_in else served) + (0 if task.plain_out else task.numbers)
-        return steps + Steps(rows=read, edges=2 * read * task.span, converted=converted)
+        return total(steps, Steps(rows=read, edges=2 * read * task.span, converted=converted))
     packed = _repacked(task)
-    return steps + packed + Steps(vertical=packed.packed if task.along.step > 1 else 0)
+    return total(steps, packed, Steps(vertical=packed.packed if task.along.step > 1 else 0))
 
 
 def separable_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
@@ -118,7 +118,7 @@ def separable_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
         edges=0 if blocking.packed else rows * task.span * len(groups),
         converted=converted + (0 if task.plain_out or blocking.packed else task.numbers),
     )  # fmt: skip
-    return steps + _repacked(task) if blocking.packed else steps
+    return total(steps, _repacked(task)) if blocking.packed else steps
 
 
 def groups_of(task: Task) -> tuple[tuple[Part, ...], ...]:
@@ -153,8 +153,9 @@ def box_steps(task: Task, _blocking: Blocking, target: Target) -> Steps:
             squares, square_taps = squares + 1, square_taps + columns
         else:
             line_taps += columns
-    return _packed(task) + Steps(
+    boxes = Steps(
         calls=steps * calls, column_taps=rows * column_taps, runs=rows * runs, line_taps=numbers * line_taps,
         squares=numbers * squares, square_taps=numbers * square_taps, terms=numbers * (len(task.groups) - 1),
         row_boxes=rows * row_boxes, column_boxes=numbers * column_boxes,
     )  # fmt: skip
+    return total(_packed(task), boxes)

@@ -19,7 +19,7 @@ from ..problem import Problem, Window
 from . import kernels
 from .counts import Blocking
 from .layout import Axis, Layout, Planes, arrange, array_axes, nested_strides
-from .steps import Steps
+from .steps import Steps, total
 from .target import STEP_ROWS, Target
 from .task import Part, Task, Terms, Weights, plane_count
 
@@ -315,12 +315,9 @@ def _part(terms: Terms, t: int, rows: int | None, columns: int | None) -> Part:
 
 def _together(specs: Sequence[PassSpec], slabs: int, thick: int, members: tuple[Reads, ...]) -> PassSpec:
     """The passes that make intermediates of one axis, as one; the array of the caller is read once."""
-    total = specs[0].steps
-    for spec in specs[1:]:
-        total = total + spec.steps
     count = len(specs)
     return replace(
-        specs[0], steps=total, starts=slabs * count, thick=thick, members=members,
+        specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thick=thick, members=members,
         bytes=sum(spec.bytes for spec in specs), operations=sum(spec.operations for spec in specs),
     )  # fmt: skip
 
@@ -330,7 +327,7 @@ def _operations(task: Task, kernel: str, blocking: Blocking) -> float:
     if task.weights is not None:
         folded = task.weights.folded if blocking.folded else None
         return max(folded[0] if folded else task.weights.taps, 1)
-    total, left_out = 0, task.along.step
+    done, left_out = 0, task.along.step
 
     def taken(taps: int, box: bool) -> int:
         return BOX_OPERATIONS if kernel == "box" and box and taps >= STEP_ROWS else taps if taps > 1 else 0
@@ -338,5 +335,5 @@ def _operations(task: Task, kernel: str, blocking: Blocking) -> float:
     for group in task.groups:
         rows = [taken(part.rows, part.row_box) * left_out for part in group]
         once = taken(group[0].columns, group[0].column_box)
-        total += max(sum(rows) + once + (len(rows) > 1) * rows.count(0), 1)
-    return total
+        done += max(sum(rows) + once + (len(rows) > 1) * rows.count(0), 1)
+    return done

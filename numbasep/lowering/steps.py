@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import add, mul
 from typing import NamedTuple
 
 
@@ -56,10 +55,7 @@ class Steps(NamedTuple):
     horizontal_taps: float = 0.0
     """Multiply-adds of these."""
 
-    def __add__(self, other: Steps) -> Steps:  # type: ignore[override]
-        """Steps of two passes together."""
-        return Steps._make(map(add, self, other))
 
-    def times(self, count: float) -> Steps:
-        """Steps of so many equal passes."""
-        return Steps._make(map(mul, self, (count,) * len(self)))
+def total(*parts: Steps) -> Steps:
+    """Steps of several passes together."""
+    return Steps._make(map(sum, zip(*parts, strict=True)))
