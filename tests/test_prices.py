@@ -120,7 +120,9 @@ def test_the_passes_of_a_plan_are_those_that_are_bound(function, arguments, shap
         weights = strategies.kernel("dense" if folded else keywords["weights"], taps, 3)
         keywords["weights"] = weights + weights[..., ::-1] if folded else weights
     getattr(numbasep, function)(x, **keywords)
-    for plan, passes in zip(plans, found, strict=True):
+    over_planes = [plan for plan in plans if plan.choice.chosen.runner == "planes"]
+    assert found or not over_planes
+    for plan, passes in zip(over_planes, found, strict=True):
         assert tuple(one.spec for one in plan.choice.chosen.passes if one.spec) == passes
 
 
