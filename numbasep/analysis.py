@@ -112,9 +112,8 @@ def _passes(
     if candidate.runner == "planes":
         run()
         launches = list(plan.kernel.launches.values())
-        planned = [
-            one for launch in launches for one in cost.priced(plan.problem, launch.specs, machine.current())
-        ]
+        specs = [spec for launch in launches for spec in launch.specs]
+        planned = list(cost.priced(plan.problem, specs, machine.current()))
         laps = [math.inf] * len(planned)
         for _ in range(count):
             for launch in launches:

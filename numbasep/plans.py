@@ -123,11 +123,16 @@ class Plan(PlannedFilter):
         return effective_error(self)
 
     @property
-    def decision(self) -> Choice:
-        """What was decided for arrays in `order`."""
+    def decided(self) -> PlannedFilter:
+        """What runs on arrays in `order`."""
         if self.order == "C":
-            return self.choice
-        return reordered(self, tuple(reversed(range(len(self.problem.shape))))).choice
+            return self
+        return reordered(self, tuple(reversed(range(len(self.problem.shape)))))
+
+    @property
+    def decision(self) -> Choice:
+        """What was decided for them."""
+        return self.decided.choice
 
     @property
     def method(self) -> str:

@@ -110,7 +110,7 @@ def footnotes(plan: Plan) -> list[str]:
         lines.append(
             f"arrays of the host: {engineering(there_and_back, 's', SECONDS)} more, to the GPU and back"
         )
-    lines.append(f"times predicted for {plan.machine}")
+    lines.append(f"times predicted for {plan.decided.machine}")
     return lines
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from numbasep import cost, overlap, rounding, workspace
 from numbasep.cost import (
@@ -24,7 +26,9 @@ from numbasep.cost import (
     thread_count,
 )
 from numbasep.facts import KernelFacts, RecursionFacts
+from numbasep.lowering.layout import Layout, nested_strides
 from numbasep.lowering.lower import PassSpec, lower
+from numbasep.lowering.task import Terms, Weights
 from numbasep.machine import Machine
 from numbasep.problem import Problem
 
@@ -94,7 +98,7 @@ def _always(_problem: Problem, _facts: KernelFacts, _machine: Machine) -> str | 
 
 
 def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
-    specs = lower(facts.weights(problem.footprint), problem, machine.target)
+    specs = lowered(facts.weights(problem.footprint), problem, machine)
     return (
         Candidate(
             "direct",
@@ -109,6 +113,15 @@ def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Can
             ),
         ),
     )
+
+
+def lowered(kernel: Weights | Terms, problem: Problem, machine: Machine) -> tuple[PassSpec, ...]:
+    """The passes of a real kernel; those of a complex one write the halves of its results, one after the other."""
+    if problem.compute_dtype.kind != "c" or problem.input_dtype.kind == "c":
+        return lower(kernel, problem, machine.target)
+    half = replace(problem, output_dtype=np.dtype(f"f{problem.output_dtype.itemsize // 2}"))
+    apart = tuple(2 * stride for stride in nested_strides(problem.out_shape))
+    return lower(kernel, half, machine.target, Layout(nested_strides(problem.shape), apart))
 
 
 def _price(
@@ -170,7 +183,7 @@ def _form_candidate(
     form = facts.forms[index]
     needs_finite = not keeps_footprint(problem, facts, index)
     check = check_seconds(problem, machine) if needs_finite else 0.0
-    price = _price(problem, facts, lower(form, problem, machine.target), machine, form.operations, check)
+    price = _price(problem, facts, lowered(form, problem, machine), machine, form.operations, check)
     if not problem.is_strided:
         price["operations"] = min(form.operations * number_parts(problem, facts), price["executed"])
     return Candidate(
