@@ -123,6 +123,7 @@ def dense_plan(
         )
     windows = make_windows(shape, axes, kernel.shape, mode, origin, flip=flip, stride=stride)
     kernel = kernel[(slice(None, None, -1),) * kernel.ndim] if flip else kernel
+    windows, kernel = _without_single_taps(windows, kernel)
     kernel = np.ascontiguousarray(kernel)
     kernel.flags.writeable = False
     integral = kernel.dtype.kind != "c" and bool((kernel == np.rint(kernel)).all())
@@ -148,6 +149,16 @@ def dense_plan(
     key = (kernel.tobytes(), kernel.shape, kernel.dtype, single, options.rtol, eps, wanted)
     found, facts = kernels.get(key, take_apart)
     return finish(problem, Operator(found, None, kernel), facts)
+
+
+def _without_single_taps(windows: tuple[Window, ...], kernel: Array) -> tuple[tuple[Window, ...], Array]:
+    """The filter without axes that it leaves alone: a single tap at the position of the output weighs only."""
+
+    def plain(window: Window) -> bool:
+        return (window.taps, window.first, window.step, window.out_size) == (1, 0, 1, window.size)
+
+    kept = tuple(window for window in windows if not plain(window)) or windows[-1:]
+    return kept, kernel.reshape([window.taps for window in kept])
 
 
 def kept_dense_plan(
