@@ -10,7 +10,7 @@ from cuda_on_device import OnDevice, OnDeviceLibrary
 from scipy import ndimage
 
 import numbasep
-from numbasep.backends import cuda_arrays
+from numbasep.backends import cuda_libraries
 
 pytestmark = [pytest.mark.cudasim, pytest.mark.slow]
 rng = np.random.default_rng(3)
@@ -18,7 +18,7 @@ rng = np.random.default_rng(3)
 
 @pytest.fixture(autouse=True)
 def _library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cuda_arrays.LIBRARIES, OnDevice.__module__.partition(".")[0], OnDeviceLibrary())
+    monkeypatch.setitem(cuda_libraries.LIBRARIES, OnDevice.__module__.partition(".")[0], OnDeviceLibrary())
 
 
 def image(*shape: int) -> np.ndarray:

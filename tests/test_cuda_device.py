@@ -97,7 +97,7 @@ def test_other_libraries_keep_their_arrays(library: str) -> None:
     }[library]()
     filtered = numbasep.gaussian_filter(on_device, 2.0)
     assert type(filtered) is type(on_device)
-    from numbasep.backends.cuda_arrays import library_of
+    from numbasep.backends.cuda_libraries import library_of
 
     np.testing.assert_allclose(
         library_of(filtered).to_host(filtered), numbasep.gaussian_filter(x, 2.0), atol=1e-5

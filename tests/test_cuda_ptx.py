@@ -23,7 +23,7 @@ from ptx_machine import DeviceFaultError
 import numbasep
 from numbasep import casting, nn
 from numbasep.api import build, shortcuts
-from numbasep.backends import cuda_arrays, cuda_compiler, cuda_driver, dlpack
+from numbasep.backends import cuda_compiler, cuda_driver, cuda_libraries, dlpack
 from numbasep.kernels.cuda_words import SIMULATED
 
 MISSING = "the simulator compiles nothing" if SIMULATED else cuda_compiler.missing()
@@ -49,7 +49,9 @@ def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Emul
     monkeypatch.setattr(cuda_compiler, "to_ptx", to_ptx)
     monkeypatch.setattr(cuda_compiler, "assemble", lambda ptx, *_: (ELF + ptx.encode(), ""))
     monkeypatch.setenv("NUMBASEP_CACHE", "0")
-    monkeypatch.setitem(cuda_arrays.LIBRARIES, DeviceNumbers.__module__.partition(".")[0], EmulatedLibrary())
+    monkeypatch.setitem(
+        cuda_libraries.LIBRARIES, DeviceNumbers.__module__.partition(".")[0], EmulatedLibrary()
+    )
     caches = (cuda_driver.device, cuda_driver.missing, cuda_driver.device_count)
     build.plans.clear()
     shortcuts.shortcuts.clear()

@@ -278,9 +278,9 @@ def test_missing_samples_of_host_arrays() -> None:
 
 @pytest.fixture
 def _library(monkeypatch: pytest.MonkeyPatch) -> None:
-    from numbasep.backends import cuda_arrays
+    from numbasep.backends import cuda_libraries
 
-    monkeypatch.setitem(cuda_arrays.LIBRARIES, OnDevice.__module__.partition(".")[0], OnDeviceLibrary())
+    monkeypatch.setitem(cuda_libraries.LIBRARIES, OnDevice.__module__.partition(".")[0], OnDeviceLibrary())
 
 
 @pytest.mark.usefixtures("_library")

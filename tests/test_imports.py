@@ -152,6 +152,26 @@ def test_optional_packages_are_imported_where_they_are_used(path: Path) -> None:
     assert not outside, f"{named(path)} imports {outside} at import"
 
 
+def test_no_modules_import_each_other() -> None:
+    """Take away modules that import none of those that are left, as long as there are such: none may stay."""
+    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in MODULES}
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+
+    def module(name: str) -> str:
+        while name not in names and name:
+            name = name.rpartition(".")[0]
+        return name
+
+    left = {}
+    for own, path in names.items():
+        used = {module(name) for name, _ in imports(path)}
+        left[own] = {other for other in used if other and other != own and not own.startswith(other + ".")}
+    while left:
+        free = {own for own, used in left.items() if not used & set(left)}
+        assert free, f"imports in a circle: {sorted(left)}"
+        left = {own: used for own, used in left.items() if own not in free}
+
+
 def in_new_process(script: str) -> str:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

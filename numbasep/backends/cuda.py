@@ -19,15 +19,16 @@ from ..axes import is_strided
 from ..kernels.cuda_words import SIMULATED
 from ..planner import PlannedFilter
 from ..routes_cuda import NO_STRIDES
-from . import cuda_driver, stand_ins
-from .cuda_arrays import DeviceArray, Library, describe, library_of
+from . import cuda_driver, cuda_nn, stand_ins
+from .cuda_arrays import DeviceArray, Library, describe
 from .cuda_elementwise import device_of, generic
-from .cuda_launches import INPUT, OUTPUT, Program
+from .cuda_host import require, transfer_and_run
+from .cuda_launches import INPUT, OUTPUT
+from .cuda_libraries import library_of
 from .cuda_program import build_program
 from .cuda_simulator import simulated
 
 Array = npt.NDArray[Any]
-Addresses = dict[int, tuple[int, int]]
 
 CHANNELS = {"nn.depthwise_conv2d", "nn.separable_conv2d"}
 """Functions of `numbasep.nn` that run on the GPU, too."""
@@ -54,11 +55,9 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
         raise ValueError(f"{name} runs on the CPU only: pass it a NumPy array, without device='cuda'")
     if is_strided(arguments.get("stride", 1)):
         raise ValueError(f"stride={arguments['stride']!r} with arrays on the GPU: {NO_STRIDES}")
-    _require()
+    require()
     function = _undispatched(name)
     if name in CHANNELS:
-        from . import cuda_nn
-
         return cuda_nn.call(function, arguments)
     first = next(iter(arguments))
     array = arguments[first]
@@ -161,7 +160,7 @@ def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
 
 def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
     """Run a plan on the GPU: on the array that `x` stands for, or on `x` itself, there and back."""
-    _require()
+    require()
     behind = stand_ins.held(x)
     if behind is None:
         return _there_and_back(plan, x, output)
@@ -171,11 +170,6 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
         return output
     made = _on_device(plan, behind.array, view, None, behind.library)
     return stand_ins.hold(made, plan.problem.out_shape, plan.problem.output_dtype, behind.library)
-
-
-def _require() -> None:
-    if not SIMULATED:
-        cuda_driver.require()
 
 
 # --------------------------------------------------------------------------- arrays of the host
@@ -189,38 +183,9 @@ def _there_and_back(plan: PlannedFilter, x: Array, output: Any) -> Array:
     source = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
     target = np.empty(problem.out_shape, problem.output_dtype)
     device = simulated if SIMULATED else cuda_driver.device(0)
-    _transfer_and_run(device, prepared_program(plan, device), {INPUT: source}, OUTPUT, target)
+    transfer_and_run(device, prepared_program(plan, device), {INPUT: source}, OUTPUT, target)
     out[...] = target
     return out
-
-
-def run_program(program: Program, code: str, given: dict[int, Array], slot: int, result: Array) -> None:
-    """Run launches on host arrays; `code`: the type of sums, `slot`: the argument that is `result` afterwards."""
-    _require()
-    device = simulated if SIMULATED else cuda_driver.device(0)
-    _transfer_and_run(device, device.prepare(program, code), given, slot, result)
-
-
-def _transfer_and_run(device: Any, program: Any, given: dict[int, Array], slot: int, result: Array) -> None:
-    sizes = {**{s: a.nbytes for s, a in given.items()}, slot: result.nbytes, **program.scratch}
-    if SIMULATED:
-        scratch = {s: np.empty(n, np.uint8) for s, n in program.scratch.items()}
-        arrays = {**given, slot: result, **scratch}
-        program({s: (a.ctypes.data, a.nbytes) for s, a in arrays.items()})
-        return
-    addresses: Addresses = {}
-    stream = 0
-    with device.current():
-        try:
-            for s, nbytes in sizes.items():
-                addresses[s] = (device.allocate(nbytes, stream), nbytes)
-            for s, array in given.items():
-                device.upload(addresses[s][0], array, stream)
-            program(addresses, stream)
-            device.download(result, addresses[slot][0], stream)
-        finally:
-            for address, _ in addresses.values():
-                device.free(address, stream)
 
 
 # --------------------------------------------------------------------------- arrays of the device

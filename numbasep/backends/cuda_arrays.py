@@ -205,18 +205,3 @@ class Torch(Library):
     def to_host(self, array: Any) -> Any:
         """By PyTorch's copy."""
         return array.detach().cpu().numpy()
-
-
-NUMBA = Library()
-LIBRARIES: dict[str, Library] = {"cupy": CuPy(), "torch": Torch(), "numba": NUMBA, "numba_cuda": NUMBA}
-"""By the package that a type comes from."""
-
-
-def library_of(array: Any) -> Library:
-    """The library of an array; `cuda_foreign` for all that are not known by name."""
-    library = LIBRARIES.get(type(array).__module__.partition(".")[0])
-    if library is not None:
-        return library
-    from .cuda_foreign import Foreign
-
-    return LIBRARIES.setdefault("numbasep", Foreign())

@@ -14,8 +14,9 @@ from ..axes import normalize_axes, per_axis
 from ..kernels.cuda_elementwise import PER_THREAD, WARPS, ElementwiseVariant
 from ..kernels.cuda_words import LANES, SIMULATED
 from . import cuda_driver
-from .cuda_arrays import describe, library_of
+from .cuda_arrays import describe
 from .cuda_launches import INPUT, OUTPUT, Launch, Program, Slot
+from .cuda_libraries import library_of
 from .cuda_simulator import simulated
 from .cuda_tables import storage_of
 from .stand_ins import Held, held, hold

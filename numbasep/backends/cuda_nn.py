@@ -16,10 +16,11 @@ import numpy.typing as npt
 from ..arrays import on_gpu
 from ..kernels import cuda_depthwise as kernels
 from ..kernels.cuda_words import LANES, SIMULATED, Storage
-from . import cuda
-from .cuda_arrays import describe, library_of
+from .cuda_arrays import describe
 from .cuda_elementwise import device_of
+from .cuda_host import run_program
 from .cuda_launches import INPUT, OUTPUT, Launch, Program, Slot
+from .cuda_libraries import library_of
 from .cuda_tables import storage_of
 
 Array = npt.NDArray[Any]
@@ -138,7 +139,7 @@ def run(problem: Any, x: Array, depthwise: Array, pointwise: Array | None, outpu
         if pointwise is not None:
             arrays[POINTWISE] = pointwise
         given = {slot: np.ascontiguousarray(a, problem.dtype) for slot, a in arrays.items()}
-        cuda.run_program(program, problem.compute.str[1:], given, OUTPUT, result)
+        run_program(program, problem.compute.str[1:], given, OUTPUT, result)
     if output is None:
         return result
     output[...] = result
