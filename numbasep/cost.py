@@ -14,7 +14,7 @@ import numpy as np
 
 from numbasep import overlap
 from numbasep.boundary import Boundary
-from numbasep.facts import FormFacts, KernelFacts, RecursionFacts
+from numbasep.facts import FlatFacts, FormFacts, KernelFacts, RecursionFacts
 from numbasep.machine import Machine, Steps
 from numbasep.passes import FEW_TAPS, STEP_ROWS, Part, Pass, dense_pass, is_written_out, plus, separable_pass
 from numbasep.problem import Problem
@@ -22,6 +22,10 @@ from numbasep.workspace import SLAB_BYTES
 
 PARALLEL_WORK = 4_000_000  # element operations of a pass from which it is spread over threads
 BOX_OPERATIONS = 6  # of equal taps that are summed as a box
+FLAT_VECTOR = (
+    2.0  # loading and adding a vector of a row, or storing a sum, in multiply-adds down packed columns
+)
+FLAT_SHIFTED = 1.3  # loading and adding a shifted one, in multiply-adds along rows
 LINE_INNER = 16  # adjacent unfiltered numbers from which a single filtered axis runs down columns
 
 
@@ -218,6 +222,25 @@ def recursion_seconds(problem: Problem, recursion: RecursionFacts, machine: Mach
     check = 0.0 if problem.integer_data else check_seconds(problem, machine)
     fixed = machine.call_seconds * (1 + len(problem.windows))
     return fixed + machine.copy_seconds(moved, threads) + one / threads + check
+
+
+def flat_seconds(problem: Problem, facts: KernelFacts, flat: FlatFacts, machine: Machine) -> float:
+    """Predicted time of shifted sums of rows: rows are packed, then vectors are loaded, added and stored."""
+    if not problem.pixels:
+        return machine.call_seconds
+    shape, sources = _plane(problem), math.prod(window.taps for window in problem.windows[:-2])
+    packed = sources * shape.planes * shape.rows
+    numbers = shape.planes * shape.rows * shape.width
+    steps = Steps(
+        packed=packed * shape.width,
+        stored=numbers,
+        converted=0 if shape.stored else numbers,
+        rows=packed + shape.planes * shape.rows,
+        edges=packed * shape.column_taps,
+        column_taps=numbers * (flat.row_loads + flat.sums) * FLAT_VECTOR,
+        horizontal_taps=numbers * flat.shifted * FLAT_SHIFTED,
+    )
+    return steps_seconds(problem, facts, steps, flat.operations, machine)
 
 
 def check_seconds(problem: Problem, machine: Machine) -> float:

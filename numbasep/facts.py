@@ -106,6 +106,68 @@ class RecursionFacts:
     """Multiply-adds a sample of one axis."""
 
 
+class FlatLike(Protocol):
+    """What `kernel_facts` reads of a `numbasep.factor.runs.Flat`: a kernel as shifted sums of rows."""
+
+    @property
+    def row_loads(self) -> float:
+        """Vectors of rows that are loaded for one of output."""
+
+    @property
+    def sums(self) -> Sequence[Any]:
+        """Sums of rows."""
+
+    @property
+    def doubles(self) -> Sequence[Any]:
+        """Sums of neighbours in these."""
+
+    @property
+    def shifted(self) -> Sequence[Any]:
+        """What is added up to the result."""
+
+    @property
+    def operations(self) -> int:
+        """Additions and multiplications for one output element."""
+
+    @property
+    def roundings(self) -> int:
+        """Most roundings that a sample goes through."""
+
+    @property
+    def divisor(self) -> float:
+        """What the result is divided by."""
+
+    @property
+    def error(self) -> float:
+        """``||K - sum||_1 / ||K||_1``."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether integer weights and the divisor give the kernel to the last bit."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlatFacts:
+    """A kernel of few different weights as shifted sums of rows, in numbers."""
+
+    row_loads: float
+    """Vectors of rows that are loaded for one of output."""
+    sums: int
+    """Sums that are stored, of rows and of neighbours."""
+    shifted: int
+    """Vectors of these that are loaded for one of output."""
+    operations: int
+    """Additions and multiplications for one output element."""
+    roundings: int
+    """Most roundings that a sample goes through."""
+    divisor: float
+    """What the result is divided by."""
+    error: float
+    """``||K - sum||_1 / ||K||_1``."""
+    exact: bool
+    """Whether integer weights and the divisor give the kernel to the last bit."""
+
+
 @dataclass(frozen=True, slots=True)
 class KernelFacts:
     """A kernel in canonical (correlation) orientation, in numbers."""
@@ -132,6 +194,8 @@ class KernelFacts:
     """Non-zero weights and runs in the first half of the columns, if the others mirror these or their negatives."""
     recursion: RecursionFacts | None = None
     """A recursive filter close to the kernel, looked for only where a tolerance allows it."""
+    flat: FlatFacts | None = None
+    """Shifted sums of rows, if there are few different weights."""
 
     @property
     def size(self) -> int:
@@ -139,7 +203,9 @@ class KernelFacts:
         return math.prod(self.shape)
 
 
-def kernel_facts(weights: NDArray[Any], forms: Sequence[FormLike] = ()) -> KernelFacts:
+def kernel_facts(
+    weights: NDArray[Any], forms: Sequence[FormLike] = (), flat: FlatLike | None = None
+) -> KernelFacts:
     """Reduce a kernel and the forms found for it to numbers.
 
     Parameters
@@ -148,6 +214,8 @@ def kernel_facts(weights: NDArray[Any], forms: Sequence[FormLike] = ()) -> Kerne
         The kernel, of any number of dimensions, real or complex.
     forms : sequence of Form
         What `numbasep.factor.forms` returned for it.
+    flat : Flat, optional
+        What `numbasep.factor.runs.find` returned for it.
 
     Returns
     -------
@@ -173,7 +241,17 @@ def kernel_facts(weights: NDArray[Any], forms: Sequence[FormLike] = ()) -> Kerne
         l1=float(np.abs(weights).sum(dtype=np.float64)),
         forms=tuple(_form_facts(form) for form in forms),
         folded=_folded(weights, nonzero),
+        flat=None if flat is None else _flat_facts(flat),
     )
+
+
+def _flat_facts(flat: FlatLike) -> FlatFacts:
+    doubles = len(flat.doubles)
+    return FlatFacts(
+        row_loads=flat.row_loads, sums=len(flat.sums) + doubles, shifted=len(flat.shifted) + 2 * doubles,
+        operations=flat.operations, roundings=flat.roundings, divisor=flat.divisor, error=flat.error,
+        exact=flat.exact,
+    )  # fmt: skip
 
 
 def _folded(weights: NDArray[Any], nonzero: NDArray[np.bool_]) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .factor import Form
 from .factor.recursion import Recursion
+from .factor.runs import Flat
 
 Array = npt.NDArray[Any]
 
@@ -89,6 +90,8 @@ class Operator:
     """Weights, for kernels that were handed over dense."""
     recursions: tuple[Recursion, ...] = ()
     """Recursive filters close to the kernel, one for each axis, where a tolerance allows such."""
+    flat: Flat | None = None
+    """The kernel as sums of rows, if it has few different weights."""
 
     @functools.cached_property
     def weights(self) -> Array:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from . import machine
 from .facts import kernel_facts, term_facts
+from .factor import runs
+from .factor.arguments import as_kernel
 from .operators import Operator, dense_slices
 from .planner import Plan, choose
 
@@ -49,7 +51,7 @@ def _make_reversed(plan: Plan) -> Plan:
         form = operator.forms[0]
         facts = term_facts(form.terms, dense_slices(form.terms), form.divisor, operator.forms)
     else:
-        facts = kernel_facts(operator.dense, operator.forms)
+        facts = kernel_facts(operator.dense, operator.forms, operator.flat)
     constants = machine.current()
     return Plan(problem, choose(problem, facts, constants), operator, constants.name)
 
@@ -64,8 +66,10 @@ def _reversed_operator(operator: Operator) -> Operator:
     def reversed_form(form: Form) -> Form:
         return replace(form, terms=tuple(term[::-1] for term in form.terms))
 
+    dense = None if operator.dense is None else np.ascontiguousarray(operator.dense.T)
     return Operator(
         tuple(map(reversed_form, operator.forms)),
         None if operator.terms is None else tuple(term[::-1] for term in operator.terms),
-        None if operator.dense is None else np.ascontiguousarray(operator.dense.T),
+        dense,
+        flat=None if operator.flat is None or dense is None else runs.find(as_kernel(dense)),
     )
