@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numbasep.factor.runs import Flat
 
 GIVEN = "given"  # name of a form that the caller handed over term by term
 FOLDED_COLUMNS = (
@@ -106,46 +109,6 @@ class RecursionFacts:
     """Multiply-adds a sample of one axis."""
 
 
-class FlatLike(Protocol):
-    """What `kernel_facts` reads of a `numbasep.factor.runs.Flat`: a kernel as shifted sums of rows."""
-
-    @property
-    def row_loads(self) -> float:
-        """Vectors of rows that are loaded for one of output."""
-
-    @property
-    def sums(self) -> Sequence[Any]:
-        """Sums of rows."""
-
-    @property
-    def doubles(self) -> Sequence[Any]:
-        """Sums of neighbours in these."""
-
-    @property
-    def shifted(self) -> Sequence[Any]:
-        """What is added up to the result."""
-
-    @property
-    def operations(self) -> int:
-        """Additions and multiplications for one output element."""
-
-    @property
-    def roundings(self) -> int:
-        """Most roundings that a sample goes through."""
-
-    @property
-    def divisor(self) -> float:
-        """What the result is divided by."""
-
-    @property
-    def error(self) -> float:
-        """``||K - sum||_1 / ||K||_1``."""
-
-    @property
-    def exact(self) -> bool:
-        """Whether integer weights and the divisor give the kernel to the last bit."""
-
-
 @dataclass(frozen=True, slots=True)
 class FlatFacts:
     """A kernel of few different weights as shifted sums of rows, in numbers."""
@@ -204,7 +167,7 @@ class KernelFacts:
 
 
 def kernel_facts(
-    weights: NDArray[Any], forms: Sequence[FormLike] = (), flat: FlatLike | None = None
+    weights: NDArray[Any], forms: Sequence[FormLike] = (), flat: Flat | None = None
 ) -> KernelFacts:
     """Reduce a kernel and the forms found for it to numbers.
 
@@ -245,7 +208,7 @@ def kernel_facts(
     )
 
 
-def _flat_facts(flat: FlatLike) -> FlatFacts:
+def _flat_facts(flat: Flat) -> FlatFacts:
     doubles = len(flat.doubles)
     return FlatFacts(
         row_loads=flat.row_loads, sums=len(flat.sums) + doubles, shifted=len(flat.shifted) + 2 * doubles,

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import machine
-from .facts import kernel_facts, term_facts
 from .factor import runs
 from .factor.arguments import as_kernel
+from .facts import kernel_facts, term_facts
 from .operators import Operator, dense_slices
 from .planner import Plan, choose
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ import numpy.typing as npt
 from ..cost import PARALLEL_WORK
 from ..factor.runs import Flat
 from ..kernels import flat as kernels
+from ..kernels import flat_words as words
 from ..kernels import geometry as g
 from ..kernels.simd import LINE_BYTES, VECTOR_BYTES
 from ..operators import Operator
 from ..problem import Problem
 from . import threads
-from .layout import Planes, arrange, array_axes, outer_table, OuterAxis, plain_window
+from .layout import Axis, OuterAxis, Planes, arrange, array_axes, outer_table, plain_window
 from .planes import PlanePass, flat_memory, storage_of
 from .program import Program
 from .request import BATCH_WORK, STREAM_BYTES, pack_outer, sizes
@@ -28,6 +29,7 @@ Array = npt.NDArray[Any]
 
 ROWS = 4  # of output that are computed together, an even number
 SUMS_BYTES = 20 << 10  # of row buffers, in the first-level cache
+STROKE_SEGMENT = 1024  # numbers of a row of results that are computed before they are stored
 LARGEST_SHIFT = 32  # exponent of a divisor up to which no weight leaves the range of its type
 
 
@@ -63,8 +65,8 @@ def _in_order(array: Array, problem: Problem) -> bool:
 def _prepare(
     flat: Flat, problem: Problem, x: Array, y: Array, origins: tuple[int, int], workers: int
 ) -> PlanePass:
-    strides = [tuple(stride // a.itemsize for stride in a.strides) for a in (x, y)]
-    planes = arrange(array_axes(x.shape, y.shape, *strides, problem.windows, 1))
+    steps_x, steps_y = ([stride // a.itemsize for stride in a.strides] for a in (x, y))
+    planes = arrange(array_axes(x.shape, y.shape, steps_x, steps_y, problem.windows, 1))
     compute = problem.real_dtype
     tables = [*map(outer_table, planes.outer), OuterAxis(np.array([[origins[0]]]), np.array([origins[1]]))]
     taps = [axis.window.taps if axis.window else 1 for axis in planes.outer]
@@ -83,7 +85,9 @@ def _prepare(
     strips = -(-down.size_out // strip)
     places = _places(flat, planes, tile, sources, item, lanes)
     divide = problem.integer_data and not _multiplies(flat.divisor)
-    program, divisor = _program(flat, planes, places, divide=divide, compute=compute)
+    extra = _extra_vectors(along, inner, lanes)
+    make = _strokes if extra else _program
+    program, divisor = make(flat, planes, places, divide=divide, compute=compute)
     storage_out = storage_of(y.dtype, problem.cast)
     stored = storage_out != storage_of(compute) or along.stride_out != inner
     large = count * down.size_out * along.size_out * inner * item >= STREAM_BYTES
@@ -99,7 +103,7 @@ def _prepare(
         geometry[name] = value
     tasks = count * strips * tiles
     return PlanePass(
-        kernels=kernels.kernel_addresses(compute, storage_of(x.dtype), storage_out),
+        kernels=kernels.kernel_addresses(compute, storage_of(x.dtype), storage_out, extra),
         program=program,
         geometry=geometry,
         outer=pack_outer(tables),
@@ -118,6 +122,13 @@ def _prepare(
         table_bytes=round_up(8 * window * sources, LINE_BYTES),
         spare=[],
     )
+
+
+def _extra_vectors(along: Axis, inner: int, lanes: int) -> int:
+    """Vectors by which sums in registers are wider than their results; 0: sums are stored (`kernels.flat_words`)."""
+    needed = -(-(plain_window(along).taps - 1) * inner // lanes)
+    fitting = [extra for extra in (1, 2, words.MOST_EXTRA) if extra >= needed]
+    return fitting[0] if words.AVAILABLE and fitting else 0
 
 
 def _multiplies(divisor: float) -> bool:
@@ -155,12 +166,49 @@ def _places(flat: Flat, planes: Planes, tile: int, sources: int, item: int, lane
     buffers = len(flat.sums) + len(flat.doubles) + 1
     wanted = SUMS_BYTES // (item * ROWS * buffers) - halo
     wanted = max(wanted, halo, block) // block * block
+    if _extra_vectors(planes.columns, inner, lanes):
+        wanted = STROKE_SEGMENT
     segment = max(1, min(tile, max(wanted // inner, 1)))
     ring_stride = skew(round_up(tile * inner + halo + 2 * block, lanes), lanes)
     stride = skew(round_up(segment * inner + halo + 2 * block, lanes), lanes)
     sums = round_up(sources * window * ring_stride, lanes)
     pitch = buffers * stride
     return _Places(ring_stride, sums, stride, pitch, segment, sums + ROWS * pitch + block)
+
+
+def _strokes(
+    flat: Flat, planes: Planes, places: _Places, *, divide: bool, compute: np.dtype[Any]
+) -> tuple[Program, float]:
+    """As `_program`, for sums that stay in registers: what is done one after the other for a block of columns."""
+    inner, row_taps, lanes = planes.inner, plain_window(planes.rows).taps, VECTOR_BYTES // compute.itemsize
+    window = row_taps + ROWS - 1
+    factor = 1.0 if divide else 1 / flat.divisor
+    read_again = {one.base for i, one in enumerate(flat.sums) if one.base >= 0 and one.base != i - 1}
+    columns = flat.columns
+    strokes: list[tuple[int, int]] = []
+    weights: list[float] = []
+    for i, (base, rows) in enumerate(flat.sums):
+        if base < 0:
+            strokes.append((words.CLEAR, 0))
+        elif base != i - 1:
+            strokes.append((words.RESTORE, places.buffer(base)))
+        strokes += [(words.ROW, row // row_taps * window + row % row_taps) for row in rows]
+        if i in read_again:
+            strokes.append((words.SAVE, places.buffer(i)))
+        weights += [0.0] * (len(strokes) - len(weights))
+        for column, weight in columns[i]:
+            strokes.append(words.shift_code(column * inner, lanes))
+            weights.append(weight * factor)
+    none = np.zeros(0, np.int64)
+    program = Program(
+        terms=none,
+        runs=none,
+        weights=np.array(weights, compute),
+        shifts=np.array(strokes, np.int64).reshape(-1),
+        lines=np.array([[kernels.STROKES, 0, len(strokes), 0]], np.int64),
+        line_weights=np.zeros(0, compute),
+    )
+    return program, flat.divisor if divide else 1.0
 
 
 def _program(
@@ -186,36 +234,40 @@ def _program(
             entries["fresh"], start, middle, len(terms), places.buffer(target), entries["weighed"], entries["scaled"],
         ])  # fmt: skip
 
-    def phase(paired: int, first: int, last: int, extra: int) -> None:
+    def phase(kind: int, first: int, last: int, extra: int) -> None:
         if first < last:
-            phases.append([paired, first, last, extra * inner])
+            phases.append([kind, first, last, extra * inner])
 
-    intervals = [
-        [not wider, first, last, places.buffer(i)]
-        for i, (first, last, wider) in enumerate(flat.intervals or ())
-    ]
-    phase(1, 0, len(intervals), halo)
+    intervals: list[list[int]] = []
+    before = (0, 0)
+    for i, (first, last, wider) in enumerate(flat.intervals or ()):
+        above, below = before[0] - first, last - before[1]
+        growth = kernels.BY_ONE if above == below == 1 else kernels.BY_ANY
+        growth = growth if wider else kernels.FRESH_INTERVAL
+        intervals.append([growth, first, last, above, below, places.buffer(i)])
+        before = first, last
+    phase(kernels.INTERVALS, 0, len(intervals), halo)
     if flat.intervals is None:
         for i, (base, rows) in enumerate(flat.sums):
             follows = base == i - 1 and base >= 0
             read = [(base, 0, 1.0)] if base >= 0 and not follows else []
             link(list(rows), read, i, fresh=int(not follows))
-        phase(0, 0, len(links), halo)
+        phase(kernels.LINKS, 0, len(links), halo)
     doubles = list(enumerate(flat.doubles, len(flat.sums)))
     for shift in sorted({double.shift for double in flat.doubles}):
         first = len(links)
         for i, double in doubles:
             if double.shift == shift:
                 link([], [(double.base, 0, 1.0), (double.base, shift, 1.0)], i)
-        phase(0, first, len(links), halo + 1 - 2 * shift)
+        phase(kernels.LINKS, first, len(links), halo + 1 - 2 * shift)
     parts = [(part.sum, part.shift, part.weight * factor) for part in flat.shifted]
     scale = 1.0 if flat.weighted else parts[0][2]
     link([], parts, len(flat.sums) + len(flat.doubles), weighed=int(flat.weighted), scaled=int(scale != 1))
-    phase(0, len(links) - 1, len(links), 0)
+    phase(kernels.LINKS, len(links) - 1, len(links), 0)
     weights += [1.0, scale]
     program = Program(
-        terms=np.array(links, np.int64),
-        runs=np.array(intervals, np.int64).reshape(-1, kernels.INTERVAL),
+        terms=np.array(links, np.int64).reshape(-1),
+        runs=np.array(intervals, np.int64).reshape(-1),
         weights=np.array(weights, compute),
         shifts=np.array(terms, np.int64),
         lines=np.array(phases, np.int64),

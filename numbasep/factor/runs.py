@@ -16,6 +16,7 @@ Pure NumPy and integers; `kernels.flat` runs what is found here.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -104,6 +105,18 @@ class Flat:
         """Additions and multiplications for an output element."""
         scaled = self.weighted * len(self.shifted) or 1
         return self.row_additions + len(self.doubles) + len(self.shifted) - 1 + scaled
+
+    @property
+    def columns(self) -> list[list[tuple[int, float]]]:
+        """The columns of each sum and their weights, without doubles."""
+        reach = [[(i, 0)] for i in range(len(self.sums))]
+        for base, shift in self.doubles:
+            reach.append([*reach[base], *((which, at + shift) for which, at in reach[base])])
+        found: list[list[tuple[int, float]]] = [[] for _ in self.sums]
+        for number, shift, weight in self.shifted:
+            for which, at in reach[number]:
+                found[which].append((at + shift, weight))
+        return found
 
     @property
     def row_loads(self) -> float:
@@ -330,7 +343,7 @@ def _doubled(
 def _runs(columns: list[int]) -> list[tuple[int, int]]:
     """(first, length) of runs of adjacent columns."""
     breaks = [0, *(i for i in range(1, len(columns)) if columns[i] != columns[i - 1] + 1), len(columns)]
-    return [(columns[a], b - a) for a, b in zip(breaks, breaks[1:], strict=False)]
+    return [(columns[a], b - a) for a, b in itertools.pairwise(breaks)]
 
 
 def _cost_along(runs: list[tuple[int, int]], level: int) -> float:

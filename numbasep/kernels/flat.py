@@ -22,6 +22,8 @@ from numba import types
 from numba.core import config
 
 from .blocks import BlockWords
+from .flat_words import VECTORS as STROKE_VECTORS
+from .flat_words import strokes_word
 from .geometry import (
     COLUMN_FIRST,
     COLUMN_STRIDE_OUT,
@@ -63,26 +65,31 @@ from .geometry import (
     WINDOW,
     WORK,
 )
-from .jit import address, inlined, kernel
+from .jit import address, inlined, kernel, named
 from .memory import Storage
 from .places import locate_source, locate_target
 from .rows import packer, storer
-from .simd import REGISTERS, call, lanes_of
+from .simd import REGISTERS, call, lanes_of, peek
 from .tables import byte_row, integer_row, integer_rows, integers, number_row, numbers
 
-VECTORS = 8 if REGISTERS == 32 else 4  # three such blocks and what is being added fit the registers
+VECTORS = 8 if REGISTERS == 32 else 4  # of sums that are loaded
+INTERVAL_VECTORS = 4  # three such blocks and what is being added fit the registers
 FEW_VECTORS = 2  # of the blocks behind the last whole one
 
-# links[link, ...]: one sum, of rows and of other sums; the next one continues it unless that is FRESH.
+# links[LINK * link + ...]: one sum, of rows and of other sums; the next one continues it unless that is FRESH.
 # terms[ROWS_START:ROWS_STOP] are entries of the row table, terms[ROWS_STOP:SUMS_STOP] places in the workspace
 FRESH, ROWS_START, ROWS_STOP, SUMS_STOP, TARGET, WEIGHED, SCALED, LINK = range(8)
 
-# intervals[interval, ...]: a sum of adjacent rows, those between and with two entries of the row table; it contains the
-# one before unless it is FRESH
-FIRST_ROW, LAST_ROW, INTERVAL_TARGET, INTERVAL = range(1, 5)
+# intervals[INTERVAL * interval + ...]: a sum of adjacent rows, with and between two entries of the row table, which
+# contains the one before unless it is fresh
+GROWTH, FIRST_ROW, LAST_ROW, ABOVE, BELOW, INTERVAL_TARGET, INTERVAL = range(7)
+FRESH_INTERVAL, BY_ONE, BY_ANY = range(3)
+"""How an interval continues the one before: not at all, by one row at both ends, by ABOVE and BELOW rows."""
 
-# phases[phase, ...]: links or intervals that are summed in one sweep, over the columns of the result and EXTRA further
-PAIRED, FIRST, LAST, EXTRA, PHASE = range(5)
+# phases[phase, ...]: links, intervals or strokes that are gone through in one sweep, over the columns of the result and
+# EXTRA further elements
+KIND, FIRST, LAST, EXTRA = range(4)
+LINKS, INTERVALS, STROKES = range(3)
 
 
 def _interval_sums(vectors: int) -> Any:
@@ -95,31 +102,32 @@ def _interval_sums(vectors: int) -> Any:
         for q in range(0, rows, 2):
             shared = zero(one)
             above, below = shared, shared
-            low = high = 0
-            for i in range(first, last):
-                fresh, top, bottom = (
-                    intervals[i, FRESH],
-                    q + intervals[i, FIRST_ROW],
-                    q + intervals[i, LAST_ROW],
-                )
-                if fresh:
+            for i in range(first * INTERVAL, last * INTERVAL, INTERVAL):
+                growth = peek(intervals, i + GROWTH)
+                top, bottom = q + peek(intervals, i + FIRST_ROW), q + peek(intervals, i + LAST_ROW)
+                if growth == BY_ONE:
+                    shared = add(fma(one, above, shared), below)
+                    above = read(work, peek(table, top) + here, 0)
+                    below = read(work, peek(table, bottom + 1) + here, 0)
+                elif growth == BY_ANY:
+                    higher, lower = peek(intervals, i + ABOVE), peek(intervals, i + BELOW)
+                    if higher:
+                        shared = add(shared, above)
+                        for row in range(top + 1, top + higher):
+                            shared = add(shared, read(work, peek(table, row) + here, 0))
+                        above = read(work, peek(table, top) + here, 0)
+                    if lower:
+                        shared = add(shared, below)
+                        for row in range(bottom + 2 - lower, bottom + 1):
+                            shared = add(shared, read(work, peek(table, row) + here, 0))
+                        below = read(work, peek(table, bottom + 1) + here, 0)
+                else:
                     shared = zero(one)
                     for row in range(top + 1, bottom + 1):
-                        shared = add(shared, read(work, table[row] + here, 0))
-                if not fresh and top < low:
-                    shared = fma(one, above, shared)
-                    for row in range(top + 1, low):
-                        shared = add(shared, read(work, table[row] + here, 0))
-                if not fresh and bottom > high:
-                    shared = fma(one, below, shared)
-                    for row in range(high + 2, bottom + 1):
-                        shared = add(shared, read(work, table[row] + here, 0))
-                if fresh or top < low:
-                    above = read(work, table[top] + here, 0)
-                if fresh or bottom > high:
-                    below = read(work, table[bottom + 1] + here, 0)
-                low, high = top, bottom
-                target = intervals[i, INTERVAL_TARGET] + q * pitch + j
+                        shared = add(shared, read(work, peek(table, row) + here, 0))
+                    above = read(work, peek(table, top) + here, 0)
+                    below = read(work, peek(table, bottom + 1) + here, 0)
+                target = peek(intervals, i + INTERVAL_TARGET) + q * pitch + j
                 write(work, target, 0, add(shared, above))
                 write(work, target + pitch, 0, add(shared, below))
 
@@ -136,27 +144,32 @@ def _link_sums(vectors: int) -> Any:
         for q in range(rows):
             there = q * pitch + j
             total = zero(scale)
-            for i in range(first, last):
-                if links[i, FRESH]:
+            for i in range(first * LINK, last * LINK, LINK):
+                if peek(links, i + FRESH):
                     total = zero(scale)
-                middle = links[i, ROWS_STOP]
-                for term in range(links[i, ROWS_START], middle):
-                    total = add(total, read(work, table[terms[term] + q] + here, 0))
-                if links[i, WEIGHED]:
-                    for term in range(middle, links[i, SUMS_STOP]):
-                        total = fma(weights[term], read(work, terms[term] + there, 0), total)
+                start, middle, stop = (
+                    peek(links, i + ROWS_START),
+                    peek(links, i + ROWS_STOP),
+                    peek(links, i + SUMS_STOP),
+                )
+                for term in range(start, middle):
+                    total = add(total, read(work, peek(table, peek(terms, term) + q) + here, 0))
+                if peek(links, i + WEIGHED):
+                    for term in range(middle, stop):
+                        total = fma(peek(weights, term), read(work, peek(terms, term) + there, 0), total)
                 else:
-                    for term in range(middle, links[i, SUMS_STOP]):
-                        total = add(total, read(work, terms[term] + there, 0))
-                if links[i, SCALED]:
+                    for term in range(middle, stop):
+                        total = add(total, read(work, peek(terms, term) + there, 0))
+                if peek(links, i + SCALED):
                     total = fma(scale, total, zero(scale))
-                write(work, links[i, TARGET] + there, 0, total)
+                write(work, peek(links, i + TARGET) + there, 0, total)
 
     return sum_block
 
 
-intervals_of_many, intervals_of_few = _interval_sums(VECTORS), _interval_sums(FEW_VECTORS)
+intervals_of_many, intervals_of_few = _interval_sums(INTERVAL_VECTORS), _interval_sums(FEW_VECTORS)
 links_of_many, links_of_few = _link_sums(VECTORS), _link_sums(FEW_VECTORS)
+write_results = BlockWords(1, STROKE_VECTORS).write
 
 
 @kernel
@@ -168,9 +181,9 @@ def sum_intervals(work, table, intervals, first, last, column, count, rows, pitc
     product with `one` added takes other units of the processor than an addition.
     """
     lanes, j = lanes_of(work), 0
-    while j + VECTORS * lanes <= count:
+    while j + INTERVAL_VECTORS * lanes <= count:
         intervals_of_many(work, table, intervals, first, last, column + j, j, rows, pitch, one)
-        j += VECTORS * lanes
+        j += INTERVAL_VECTORS * lanes
     while j < count:
         intervals_of_few(work, table, intervals, first, last, column + j, j, rows, pitch, one)
         j += FEW_VECTORS * lanes
@@ -191,6 +204,23 @@ def sum_links(work, table, links, terms, weights, first, last, column, count, ro
         j += FEW_VECTORS * lanes
 
 
+@functools.cache
+def strokes_pass(extra: int) -> Any:
+    """The kernel that sums and shifts in registers, for sums that are `extra` vectors wider than their results."""
+    strokes_of = strokes_word(extra)
+
+    @kernel
+    @named(f"_{extra}")
+    def sum_strokes(work, table, strokes, weights, count, column, numbers, rows, target, pitch):
+        """`numbers` results from element `column` of the rows on, for `rows` rows q to ``work[target + q * pitch]``."""
+        for j in range(0, numbers, STROKE_VECTORS * lanes_of(work)):
+            for q in range(rows):
+                results = strokes_of(work, table, strokes, weights, count, q, column + j)
+                write_results(work, target + q * pitch + j, 0, results)
+
+    return sum_strokes
+
+
 @kernel
 def filter_flat_tile(kernels, x, y, task, thread, block, constants):
     """One task: pack, sum and store a strip of rows by a tile of columns of one output plane."""
@@ -200,8 +230,8 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
         integer_rows(block, OUTER_SOURCES),
     )
     links, intervals, phases = (
-        integer_rows(block, TERMS),
-        integer_rows(block, RUNS),
+        integers(block, TERMS),
+        integers(block, RUNS),
         integer_rows(block, LINES_OF_TAPS),
     )
     terms, weights = integers(block, SHIFTS), numbers(block, WEIGHTS, constants)
@@ -241,7 +271,11 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
             for phase in range(phases.shape[0]):
                 begin, end = phases[phase, FIRST], phases[phase, LAST]
                 count = part * inner + phases[phase, EXTRA]
-                if phases[phase, PAIRED]:
+                if phases[phase, KIND] == STROKES:
+                    call(kernels[HORIZONTAL], (
+                        work, table, terms, weights, end, first * inner, count, step, geometry[RESULT], pitch,
+                    ))  # fmt: skip
+                elif phases[phase, KIND] == INTERVALS:
                     call(kernels[VERTICAL], (
                         work, table, intervals, begin, end, first * inner, count, step, pitch,
                         weights[weights.size - 2],
@@ -260,16 +294,24 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
 
 
 @functools.cache
-def kernel_addresses(compute: np.dtype[Any], storage_in: Storage, storage_out: Storage) -> tuple[Any, Any]:
-    """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn."""
+def kernel_addresses(
+    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, extra: int = 0
+) -> tuple[Any, Any]:
+    """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn.
+
+    With `extra` vectors of sums there are strokes only; otherwise there are none.
+    """
     number = numba.from_dtype(compute)
     line, constants = types.Array(number, 1, "C"), types.Array(number, 2, "C")
     memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
-    pairs, n = types.Array(types.int64, 2, "C"), types.int64
+    n = types.int64
     at: list[Any] = [0] * KERNELS
     at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
     at[STORE] = address(storer(storage_out), (line, n, n, whole, line, memory, memory, n))
-    at[VERTICAL] = address(sum_intervals, (line, whole, pairs, n, n, n, n, n, n, number))
-    at[HORIZONTAL] = address(sum_links, (line, whole, pairs, whole, line, n, n, n, n, n, n, number))
+    if extra:
+        at[HORIZONTAL] = address(strokes_pass(extra), (line, whole, whole, line, n, n, n, n, n, n))
+    else:
+        at[VERTICAL] = address(sum_intervals, (line, whole, whole, n, n, n, n, n, n, number))
+        at[HORIZONTAL] = address(sum_links, (line, whole, whole, whole, line, n, n, n, n, n, n, number))
     tile = address(filter_flat_tile, (whole, memory, memory, n, n, whole, constants))
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)
