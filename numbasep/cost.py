@@ -22,10 +22,11 @@ from numbasep.workspace import SLAB_BYTES
 
 PARALLEL_WORK = 4_000_000  # element operations of a pass from which it is spread over threads
 BOX_OPERATIONS = 6  # of equal taps that are summed as a box
-FLAT_VECTOR = (
-    2.0  # loading and adding a vector of a row, or storing a sum, in multiply-adds down packed columns
-)
-FLAT_SHIFTED = 1.3  # loading and adding a shifted one, in multiply-adds along rows
+# In multiply-adds down packed columns: loading and adding a vector of a row, or storing a sum of rows
+FLAT_VECTOR = 5.0
+FLAT_SHIFTED = 1.3  # loading and adding a shifted sum, in multiply-adds along rows
+FLAT_BLOCK, FLAT_EXTRA = 8, 4  # vectors of results in registers, and at most by which their sums are wider
+FIRST_LEVEL_BYTES = 32 << 10  # of a cache
 LINE_INNER = 16  # adjacent unfiltered numbers from which a single filtered axis runs down columns
 
 
@@ -224,6 +225,22 @@ def recursion_seconds(problem: Problem, recursion: RecursionFacts, machine: Mach
     return fixed + machine.copy_seconds(moved, threads) + one / threads + check
 
 
+def flat_in_registers(problem: Problem, machine: Machine) -> bool:
+    """Whether the sums of a flat kernel stay in registers: vectors of 64 bytes, few of them under the window."""
+    lanes = machine.lanes[precision(problem)]
+    return lanes * problem.real_dtype.itemsize >= 64 and _halo(problem) <= FLAT_EXTRA * lanes
+
+
+def _halo(problem: Problem) -> int:
+    shape = _plane(problem)
+    return (shape.column_taps - 1) * shape.inner
+
+
+def flat_operations(problem: Problem, flat: FlatFacts, machine: Machine) -> int:
+    """Additions and multiply-adds for an output element."""
+    return flat.rows + flat.columns if flat_in_registers(problem, machine) else flat.operations
+
+
 def flat_seconds(problem: Problem, facts: KernelFacts, flat: FlatFacts, machine: Machine) -> float:
     """Predicted time of shifted sums of rows: rows are packed, then vectors are loaded, added and stored."""
     if not problem.pixels:
@@ -231,16 +248,26 @@ def flat_seconds(problem: Problem, facts: KernelFacts, flat: FlatFacts, machine:
     shape, sources = _plane(problem), math.prod(window.taps for window in problem.windows[:-2])
     packed = sources * shape.planes * shape.rows
     numbers = shape.planes * shape.rows * shape.width
+    halo, lanes = _halo(problem), machine.lanes[precision(problem)]
+    if flat_in_registers(problem, machine):
+        block = FLAT_BLOCK * lanes + halo
+        cached = block * sources * (shape.row_taps + 3) * problem.real_dtype.itemsize <= FIRST_LEVEL_BYTES
+        down, along = (
+            (flat.rows + 3 * flat.moves) * block / (FLAT_BLOCK * lanes) * (1.5 if cached else 3.0),
+            1.0 * flat.columns,
+        )
+    else:
+        down, along = FLAT_VECTOR * (flat.row_loads + flat.sums), FLAT_SHIFTED * flat.shifted
     steps = Steps(
         packed=packed * shape.width,
         stored=numbers,
         converted=0 if shape.stored else numbers,
         rows=packed + shape.planes * shape.rows,
         edges=packed * shape.column_taps,
-        column_taps=numbers * (flat.row_loads + flat.sums) * FLAT_VECTOR,
-        horizontal_taps=numbers * flat.shifted * FLAT_SHIFTED,
+        column_taps=numbers * down,
+        horizontal_taps=numbers * along,
     )
-    return steps_seconds(problem, facts, steps, flat.operations, machine)
+    return steps_seconds(problem, facts, steps, flat_operations(problem, flat, machine), machine)
 
 
 def check_seconds(problem: Problem, machine: Machine) -> float:

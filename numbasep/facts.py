@@ -113,12 +113,18 @@ class RecursionFacts:
 class FlatFacts:
     """A kernel of few different weights as shifted sums of rows, in numbers."""
 
+    rows: int
+    """Rows that are added up, for a row of output."""
+    moves: int
+    """Sums that are put aside, and those that are taken back."""
+    columns: int
+    """Sums that are added up, shifted."""
     row_loads: float
-    """Vectors of rows that are loaded for one of output."""
+    """Vectors of rows that are loaded for one of output where sums are stored, ..."""
     sums: int
-    """Sums that are stored, of rows and of neighbours."""
+    """... sums of rows and of neighbours, that are stored ..."""
     shifted: int
-    """Vectors of these that are loaded for one of output."""
+    """... and vectors of these that are loaded."""
     operations: int
     """Additions and multiplications for one output element."""
     roundings: int
@@ -211,6 +217,7 @@ def kernel_facts(
 def _flat_facts(flat: Flat) -> FlatFacts:
     doubles = len(flat.doubles)
     return FlatFacts(
+        rows=sum(len(one.rows) for one in flat.sums), moves=2 * len(flat.continued), columns=sum(map(len, flat.columns)),
         row_loads=flat.row_loads, sums=len(flat.sums) + doubles, shifted=len(flat.shifted) + 2 * doubles,
         operations=flat.operations, roundings=flat.roundings, divisor=flat.divisor, error=flat.error,
         exact=flat.exact,

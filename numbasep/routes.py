@@ -243,12 +243,13 @@ def _runs_flat(problem: Problem, facts: KernelFacts) -> bool:
 
 def _flat_candidate(problem: Problem, facts: KernelFacts, flat: FlatFacts, machine: Machine) -> Candidate:
     """Shifted sums of rows; nothing is subtracted, and no sample is touched that the kernel does not weigh."""
+    operations = cost.flat_operations(problem, flat, machine)
     return Candidate(
         "structured",
         True,
         seconds=cost.flat_seconds(problem, facts, flat, machine),
-        operations=flat.operations,
-        executed=flat.operations,
+        operations=operations,
+        executed=operations,
         bytes=bytes_per_pixel(problem),
         error_bound=rounding.flat_bound(problem, facts, flat),
         name="flat",

@@ -207,7 +207,7 @@ def test_it_is_chosen_and_explained():
     plan = numbasep.plan(kernel, (4096, 4096), np.float32)
     chosen = plan.choice.chosen
     assert (chosen.method, chosen.name, chosen.runner) == ("structured", "flat", "flat")
-    assert chosen.operations == plan.kernel.flat.operations
+    assert chosen.operations <= 2 * 23
     assert "structured (flat)" in str(plan)
     assert plan.verify() <= plan.error_bound
     assert numbasep.plan(kernel, (4096, 4096), np.uint8, output=np.float32).exact

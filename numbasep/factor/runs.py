@@ -96,6 +96,11 @@ class Flat:
         return len({part.weight for part in self.shifted}) > 1
 
     @property
+    def continued(self) -> tuple[int, ...]:
+        """Sums that others than the next one continue."""
+        return tuple(sorted({s.base for i, s in enumerate(self.sums) if s.base >= 0 and s.base != i - 1}))
+
+    @property
     def row_additions(self) -> int:
         """Rows added for a row of output."""
         return sum(len(s.rows) + (s.base >= 0) for s in self.sums) - len(self.sums)
