@@ -22,9 +22,13 @@ from numbasep.workspace import SLAB_BYTES
 
 PARALLEL_WORK = 4_000_000  # element operations of a pass from which it is spread over threads
 BOX_OPERATIONS = 6  # of equal taps that are summed as a box
-# In multiply-adds down packed columns: loading and adding a vector of a row, or storing a sum of rows
-FLAT_VECTOR = 5.0
-FLAT_SHIFTED = 1.3  # loading and adding a shifted sum, in multiply-adds along rows
+# In multiply-adds down packed columns: adding a vector of a row to sums in registers, from the first-level cache and from
+# the second, and moving a vector of these; loading and adding a vector of a row elsewhere, or storing one
+FLAT_ROW, FLAT_FAR_ROW, FLAT_MOVE, FLAT_VECTOR = 1.5, 3.0, 4.5, 3.3
+FLAT_COLUMN, FLAT_SHIFTED = (
+    1.0,
+    1.3,
+)  # adding a shifted sum, in registers and elsewhere, in multiply-adds along rows
 FLAT_BLOCK, FLAT_EXTRA = 8, 4  # vectors of results in registers, and at most by which their sums are wider
 FIRST_LEVEL_BYTES = 32 << 10  # of a cache
 LINE_INNER = 16  # adjacent unfiltered numbers from which a single filtered axis runs down columns
@@ -252,10 +256,8 @@ def flat_seconds(problem: Problem, facts: KernelFacts, flat: FlatFacts, machine:
     if flat_in_registers(problem, machine):
         block = FLAT_BLOCK * lanes + halo
         cached = block * sources * (shape.row_taps + 3) * problem.real_dtype.itemsize <= FIRST_LEVEL_BYTES
-        down, along = (
-            (flat.rows + 3 * flat.moves) * block / (FLAT_BLOCK * lanes) * (1.5 if cached else 3.0),
-            1.0 * flat.columns,
-        )
+        each = (FLAT_ROW if cached else FLAT_FAR_ROW) * block / (FLAT_BLOCK * lanes)
+        down, along = each * flat.rows + FLAT_MOVE * flat.moves, FLAT_COLUMN * flat.columns
     else:
         down, along = FLAT_VECTOR * (flat.row_loads + flat.sums), FLAT_SHIFTED * flat.shifted
     steps = Steps(

@@ -217,10 +217,10 @@ def kernel_facts(
 def _flat_facts(flat: Flat) -> FlatFacts:
     doubles = len(flat.doubles)
     return FlatFacts(
-        rows=sum(len(one.rows) for one in flat.sums), moves=2 * len(flat.continued), columns=sum(map(len, flat.columns)),
-        row_loads=flat.row_loads, sums=len(flat.sums) + doubles, shifted=len(flat.shifted) + 2 * doubles,
-        operations=flat.operations, roundings=flat.roundings, divisor=flat.divisor, error=flat.error,
-        exact=flat.exact,
+        rows=sum(len(one.rows) for one in flat.sums), moves=2 * len(flat.continued),
+        columns=sum(map(len, flat.columns)), row_loads=flat.row_loads, sums=len(flat.sums) + doubles,
+        shifted=len(flat.shifted) + 2 * doubles, operations=flat.operations, roundings=flat.roundings,
+        divisor=flat.divisor, error=flat.error, exact=flat.exact,
     )  # fmt: skip
 
 
