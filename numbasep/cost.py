@@ -22,8 +22,8 @@ from numbasep.workspace import SLAB_BYTES
 
 PARALLEL_WORK = 4_000_000  # element operations of a pass from which it is spread over threads
 BOX_OPERATIONS = 6  # of equal taps that are summed as a box
-# In multiply-adds down packed columns: adding a vector of a row to sums in registers, from the first-level cache and from
-# the second, and moving a vector of these; loading and adding a vector of a row elsewhere, or storing one
+# In multiply-adds down packed columns: adding a vector of a row to sums in registers, from the first-level cache and
+# from the second, and moving a vector of these; loading and adding a vector of a row elsewhere, or storing one
 FLAT_ROW, FLAT_FAR_ROW, FLAT_MOVE, FLAT_VECTOR = 1.5, 3.0, 4.5, 3.3
 FLAT_COLUMN, FLAT_SHIFTED = (
     1.0,
