@@ -155,6 +155,20 @@ def _recursive(
     recursive.correlate(operator.recursions, problem, x, out, clock)
 
 
+def _flat(
+    operator: Any,
+    problem: Problem,
+    _c: Candidate,
+    x: Array,
+    out: Array,
+    _normal: Normal,
+    _clock: Clock = None,
+) -> None:
+    from .backends import flat
+
+    flat.correlate(operator, problem, x, out)
+
+
 def _transforms(
     operator: Any, problem: Problem, c: Candidate, x: Array, out: Array, _normal: Normal, _clock: Clock = None
 ) -> None:
@@ -164,7 +178,9 @@ def _transforms(
     fft.correlate(x, operator.weights, problem, out, workers, integers=integers)
 
 
-RUNNERS: dict[str, Runner] = {"planes": _planes, "recursive": _recursive, "transforms": _transforms}
+RUNNERS: dict[str, Runner] = {
+    "planes": _planes, "recursive": _recursive, "flat": _flat, "transforms": _transforms,
+}  # fmt: skip
 """What computes a candidate: `Candidate.runner` names one. Each imports its backend when it is first used."""
 
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numbasep.lowering.task import Weights
+from numbasep.lowering.terms import factor_counts
+
+if TYPE_CHECKING:
+    from numbasep.factor.runs import Flat
 
 GIVEN = "given"  # name of a form that the caller handed over term by term
 FOLDED_COLUMNS = (
@@ -109,6 +113,34 @@ class RecursionFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FlatFacts:
+    """A kernel of few different weights as shifted sums of rows, in numbers."""
+
+    rows: int
+    """Rows that are added up, for a row of output."""
+    moves: int
+    """Sums that are put aside, and those that are taken back."""
+    columns: int
+    """Sums that are added up, shifted."""
+    row_loads: float
+    """Vectors of rows that are loaded for one of output where sums are stored, ..."""
+    sums: int
+    """... sums of rows and of neighbours, that are stored ..."""
+    shifted: int
+    """... and vectors of these that are loaded."""
+    operations: int
+    """Additions and multiplications for one output element."""
+    roundings: int
+    """Most roundings that a sample goes through."""
+    divisor: float
+    """What the result is divided by."""
+    error: float
+    """``||K - sum||_1 / ||K||_1``."""
+    exact: bool
+    """Whether integer weights and the divisor give the kernel to the last bit."""
+
+
+@dataclass(frozen=True, slots=True)
 class KernelFacts:
     """A kernel in canonical (correlation) orientation, in numbers."""
 
@@ -136,6 +168,8 @@ class KernelFacts:
     """Non-zero weights and runs in the first half of the columns, if the others mirror these or their negatives."""
     recursion: RecursionFacts | None = None
     """A recursive filter close to the kernel, looked for only where a tolerance allows it."""
+    flat: FlatFacts | None = None
+    """Shifted sums of rows, if there are few different weights."""
 
     @property
     def size(self) -> int:
@@ -154,7 +188,9 @@ class KernelFacts:
         return Weights(self.size, runs, math.prod(self.shape[:-2]), columns, folded)
 
 
-def kernel_facts(weights: NDArray[Any], forms: Sequence[FormLike] = ()) -> KernelFacts:
+def kernel_facts(
+    weights: NDArray[Any], forms: Sequence[FormLike] = (), flat: Flat | None = None
+) -> KernelFacts:
     """Reduce a kernel and the forms found for it to numbers.
 
     Parameters
@@ -163,6 +199,8 @@ def kernel_facts(weights: NDArray[Any], forms: Sequence[FormLike] = ()) -> Kerne
         The kernel, of any number of dimensions, real or complex.
     forms : sequence of Form
         What `numbasep.factor.forms` returned for it.
+    flat : Flat, optional
+        What `numbasep.factor.runs.find` returned for it.
 
     Returns
     -------
@@ -191,7 +229,18 @@ def kernel_facts(weights: NDArray[Any], forms: Sequence[FormLike] = ()) -> Kerne
         l1=float(np.abs(weights).sum(dtype=np.float64)),
         forms=tuple(_form_facts(form) for form in forms),
         folded=_folded(weights, nonzero),
+        flat=None if flat is None else _flat_facts(flat),
     )
+
+
+def _flat_facts(flat: Flat) -> FlatFacts:
+    doubles = len(flat.doubles)
+    return FlatFacts(
+        rows=sum(len(one.rows) for one in flat.sums), moves=2 * len(flat.continued),
+        columns=sum(map(len, flat.columns)), row_loads=flat.row_loads, sums=len(flat.sums) + doubles,
+        shifted=len(flat.shifted) + 2 * doubles, operations=flat.operations, roundings=flat.roundings,
+        divisor=flat.divisor, error=flat.error, exact=flat.exact,
+    )  # fmt: skip
 
 
 def _folded(weights: NDArray[Any], nonzero: NDArray[np.bool_]) -> tuple[int, int] | None:
@@ -335,72 +384,3 @@ def _is_coherent(form: FormLike) -> bool:
         other = (above @ below.T) | (below @ above.T)
         alike, opposite = (alike & same) | (opposite & other), (alike & other) | (opposite & same)
     return not bool(opposite.any())
-
-
-@dataclass(frozen=True, slots=True)
-class TermCounts:
-    """Separable terms, in numbers: an entry for each term along each axis."""
-
-    factors: tuple[tuple[int, ...], ...]
-    """Taps that multiply."""
-    runs: tuple[tuple[int, ...], ...]
-    """Maximal runs of adjacent ones."""
-    boxes: tuple[tuple[bool, ...], ...]
-    """Whether these are adjacent and equal."""
-    groups: tuple[tuple[int, ...], ...]
-    """The first term that has the same taps along the axis."""
-
-
-def count_terms(
-    terms: Sequence[Sequence[NDArray[Any]]], touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None
-) -> TermCounts:
-    """Terms in numbers; the taps that multiply are those that are `touched`, by default those that are not zero."""
-    found = factor_counts(terms, touched) if terms else ((), (), (), ())
-    return TermCounts(*(tuple(zip(*numbers, strict=True)) for numbers in found))
-
-
-def factor_counts(
-    terms: Sequence[Sequence[NDArray[Any]]], touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None
-) -> tuple[list[list[Any]], ...]:
-    """For each axis and each term's factor: taps, their runs, whether it is a box, the first that is equal.
-
-    The taps are those that are `touched`; by default those that are not zero.
-    """
-    stacked = [np.array(factors) for factors in zip(*terms, strict=True)]
-    if touched is None:
-        masks = [taps != 0 for taps in stacked]
-    else:
-        masks = [np.array(factors) for factors in zip(*touched, strict=True)]
-    rank, cubic = len(terms), len({taps.shape for taps in stacked}) == 1
-    pairs = (
-        [(np.concatenate(stacked), np.concatenate(masks))]
-        if cubic
-        else list(zip(stacked, masks, strict=True))
-    )
-    found = [_factor_counts(taps, mask) for taps, mask in pairs]
-    counts, runs, boxes = ([number for one in found for number in one[kind]] for kind in range(3))
-    if rank == 1:
-        groups = [[0]] * len(stacked)
-    elif touched is None:
-        groups = [_first_equal(taps) for taps in stacked]
-    else:
-        groups = [_first_equal(np.concatenate(pair, axis=1)) for pair in zip(stacked, masks, strict=True)]
-    cuts = range(0, rank * len(stacked), rank) if rank else []
-    cut = ([numbers[i : i + rank] for i in cuts] for numbers in (counts, runs, boxes))
-    return (*cut, groups)
-
-
-def _factor_counts(taps: NDArray[Any], touched: NDArray[np.bool_]) -> tuple[list[int], list[int], list[bool]]:
-    """Of factors, the rows of `taps`: taps that multiply, runs of these, which are boxes."""
-    counts = touched.sum(axis=1)
-    runs = touched[:, 0] + (touched[:, 1:] & ~touched[:, :-1]).sum(axis=1)
-    level = taps[np.arange(len(taps)), touched.argmax(axis=1)]
-    boxes = (runs == 1) & (counts > 1) & ((taps == level[:, None]) | ~touched).all(axis=1)
-    return counts.tolist(), runs.tolist(), boxes.tolist()
-
-
-def _first_equal(taps: NDArray[Any]) -> list[int]:
-    first: dict[bytes, int] = {}
-    width = taps.shape[1] * taps.itemsize
-    content = taps.tobytes()
-    return [first.setdefault(content[i * width : (i + 1) * width], i) for i in range(len(taps))]

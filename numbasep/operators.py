@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .factor import Form
 from .factor.recursion import Recursion
+from .factor.runs import Flat
 from .facts import RecursionFacts
 
 Array = npt.NDArray[Any]
@@ -107,6 +108,8 @@ class Operator:
     """Recursive filters close to the kernel, one for each axis, where a tolerance allows such."""
     recursion: RecursionFacts | None = None
     """These, in numbers."""
+    flat: Flat | None = None
+    """The kernel as sums of rows, if it has few different weights."""
 
     @functools.cached_property
     def weights(self) -> Array:

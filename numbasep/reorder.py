@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import machine
+from .factor import runs
+from .factor.arguments import as_kernel
 from .facts import kernel_facts, term_facts
 from .operators import Operator, dense_slices, touched_taps
 from .planner import PlannedFilter, choose
@@ -62,7 +64,7 @@ def _make(plan: PlannedFilter, order: Order) -> PlannedFilter:
             form.terms, dense_slices(form.terms), form.divisor, operator.forms, touched_taps(operator.terms)
         )
     else:
-        facts = kernel_facts(operator.dense, operator.forms)
+        facts = kernel_facts(operator.dense, operator.forms, operator.flat)
     if operator.recursion is not None:
         facts = replace(facts, recursion=operator.recursion)
     constants = machine.current()
@@ -89,10 +91,12 @@ def _reordered_operator(operator: Operator, nested: Sequence[int]) -> Operator:
         return replace(form, terms=tuple(map(moved, form.terms)))
 
     recursion = operator.recursion
+    dense = None if operator.dense is None else np.ascontiguousarray(operator.dense.transpose(nested))
     return Operator(
         tuple(map(moved_form, operator.forms)),
         None if operator.terms is None else tuple(map(moved, operator.terms)),
-        None if operator.dense is None else np.ascontiguousarray(operator.dense.transpose(nested)),
+        dense,
         moved(operator.recursions) if operator.recursions else (),
         None if recursion is None else replace(recursion, margins=moved(recursion.margins)),
+        None if operator.flat is None or dense is None else runs.find(as_kernel(dense)),
     )

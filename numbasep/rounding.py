@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from numbasep.facts import FormFacts, KernelFacts
+from numbasep.facts import FlatFacts, FormFacts, KernelFacts
 from numbasep.problem import Problem
 
 INTEGERS = {4: 2.0**24, 8: 2.0**53}  # bytes of the type -> up to where it holds every integer
@@ -57,6 +57,13 @@ def form_bound(problem: Problem, facts: KernelFacts, form: FormFacts) -> float:
     taps = max((sum(term) for term in form.factors), default=0)
     divided = not _power_of_two(form.divisor)
     return form.error + form.amplification * _arithmetic(problem, facts, taps + form.rank + 1 + divided)
+
+
+def flat_bound(problem: Problem, facts: KernelFacts, flat: FlatFacts) -> float:
+    """``error + gamma_n``, with n the roundings on the longest way from a sample to the result."""
+    if _flat_sums_are_exact(problem, facts, flat):
+        return flat.error + (0.0 if _power_of_two(flat.divisor) else unit_roundoff(problem))
+    return flat.error + _arithmetic(problem, facts, flat.roundings)
 
 
 ROUNDINGS_PER_LEVEL = 6.7
@@ -121,6 +128,15 @@ def form_is_exact(problem: Problem, facts: KernelFacts, form: FormFacts) -> bool
     if not form.exact or form.error or not _power_of_two(form.divisor):
         return False
     return _sums_are_exact(problem, facts, facts.l1 * form.amplification * abs(form.divisor))
+
+
+def flat_is_exact(problem: Problem, facts: KernelFacts, flat: FlatFacts) -> bool:
+    """Whether shifted sums of rows round nothing: integer weights, small enough, a power of two to divide by."""
+    return _flat_sums_are_exact(problem, facts, flat) and not flat.error and _power_of_two(flat.divisor)
+
+
+def _flat_sums_are_exact(problem: Problem, facts: KernelFacts, flat: FlatFacts) -> bool:
+    return flat.exact and _sums_are_exact(problem, facts, facts.l1 * abs(flat.divisor))
 
 
 def direct_is_exact(problem: Problem, facts: KernelFacts) -> bool:

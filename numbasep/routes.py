@@ -25,7 +25,8 @@ from numbasep.cost import (
     number_parts,
     thread_count,
 )
-from numbasep.facts import KernelFacts, RecursionFacts
+from numbasep.cost_flat import flat_operations, flat_passes
+from numbasep.facts import FlatFacts, KernelFacts, RecursionFacts
 from numbasep.lowering.layout import Layout, nested_strides
 from numbasep.lowering.lower import PassSpec, lower
 from numbasep.lowering.task import Terms, Weights
@@ -205,7 +206,7 @@ def _form_candidate(
 
 def _without_form(first: int, what: str) -> Callable[[Problem, KernelFacts, Machine], str | None]:
     def infeasible(problem: Problem, facts: KernelFacts, _machine: Machine) -> str | None:
-        if first and facts.recursion is not None:
+        if first and (facts.recursion is not None or _runs_flat(problem, facts)):
             return None
         if len(facts.forms) <= first:
             return what
@@ -232,7 +233,35 @@ def _structured_forms(problem: Problem, facts: KernelFacts, machine: Machine) ->
     ]
     if facts.recursion is not None:
         found.append(_recursive_candidate(problem, facts.recursion, machine))
+    if facts.flat is not None and _runs_flat(problem, facts):
+        found.append(_flat_candidate(problem, facts, facts.flat, machine))
     return tuple(found)
+
+
+def _runs_flat(problem: Problem, facts: KernelFacts) -> bool:
+    """Whether the kernels for shifted sums of rows take a problem: real numbers, all positions, two axes or more."""
+    real = problem.compute_dtype.kind == "f" and not facts.complex and problem.device != "cuda"
+    return facts.flat is not None and real and not problem.is_strided and len(problem.windows) > 1
+
+
+def _flat_candidate(problem: Problem, facts: KernelFacts, flat: FlatFacts, machine: Machine) -> Candidate:
+    """Shifted sums of rows, in one pass."""
+    operations = flat_operations(problem, flat, machine)
+    passes = flat_passes(problem, flat, machine)
+    return Candidate(
+        "structured",
+        True,
+        seconds=machine.call_seconds + sum(one.seconds for one in passes),
+        passes=passes,
+        operations=operations,
+        executed=operations,
+        bytes=bytes_per_pixel(problem),
+        error_bound=rounding.flat_bound(problem, facts, flat),
+        name="flat",
+        exact=rounding.flat_is_exact(problem, facts, flat),
+        workspace=workspace.flat_bytes(problem, thread_count(problem, machine), flat.sums),
+        runner="flat",
+    )
 
 
 def _recursive_candidate(problem: Problem, recursion: RecursionFacts, machine: Machine) -> Candidate:
@@ -324,7 +353,7 @@ ROUTES: dict[str, Route] = {
         ),
         Route(
             "structured",
-            "deltas, boxes, repeated rows, recursive filters",
+            "deltas, boxes, repeated rows, sums of rows, recursive filters",
             _without_form(1, "the kernel has no structure that saves work"),
             _structured_forms,
         ),

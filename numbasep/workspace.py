@@ -64,6 +64,17 @@ def terms_bytes(problem: Problem, threads: int, rank: int, *, complex_kernel: bo
     return single + slab_bytes(problem, rank) + _imaginary_bytes(problem, complex_kernel)
 
 
+def flat_bytes(problem: Problem, threads: int, sums: int) -> int:
+    """Of shifted sums of rows: packed rows of all planes of the window, and `sums` row buffers and the result."""
+    sources = math.prod(window.taps for window in problem.windows[:-2])
+    inner = min(math.prod(problem.shape[problem.windows[-1].axis + 1 :]), MOST_INNER)
+    buffer = 2048 + 4 * max(window.taps for window in problem.windows) * inner
+    return (
+        pass_bytes(problem, threads, sources)
+        + threads * STEP_ROWS * (sums + 1) * buffer * problem.real_dtype.itemsize
+    )
+
+
 def recursive_bytes(problem: Problem) -> int:
     """Of recursive filters: what one axis makes for the next, two of these by turns, and copies of strided ones."""
     shape, largest = list(problem.shape), 0

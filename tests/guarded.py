@@ -13,6 +13,7 @@ import dataclasses
 import itertools
 import mmap
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ import numbasep as nsp
 from numbasep import nn
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
+from numbasep.backends import flat, recursive, request, staging, threads, tiles
 from numbasep.backends import prepare as preparing
-from numbasep.backends import recursive, request, staging, threads, tiles
-from numbasep.kernels import dense, nn_first, nn_last, plane
+from numbasep.kernels import dense, flat_words, nn_first, nn_last, plane
 from numbasep.kernels import geometry as g
 from numbasep.kernels import separable as kernels
 from numbasep.lowering import access
@@ -104,6 +105,14 @@ def spy() -> None:
         return own(dtype)
 
     recursive.kernels.kernel_addresses = recursions
+    sums_of_rows = flat.kernels.kernel_addresses
+
+    def flats(dtype: Any, *storages: Any) -> Any:
+        seen.add(f"flat {dtype.char}")
+        seen.add(f"flat stored={not storages[-1]}")
+        return sums_of_rows(dtype, *storages)
+
+    flat.kernels.kernel_addresses = flats
     for name in ("gatherer", "scatterer"):
         mover = getattr(staging.strided, name)
 
@@ -380,6 +389,35 @@ def long_gaussians() -> None:
             )
 
 
+def flat_kernels() -> None:
+    """Shifted sums of rows, in registers where the processor can, and in row buffers."""
+    disk = (np.hypot(*np.mgrid[-9:10, -9:10]) <= 9).astype(float)
+    ring = disk - (np.hypot(*np.mgrid[-9:10, -9:10]) <= 6)
+    ball = (np.square(np.mgrid[-3:4, -3:4, -3:4]).sum(0) <= 9).astype(float)
+    available = flat_words.AVAILABLE
+    for in_registers in {available, False}:
+        flat_words.AVAILABLE = in_registers
+        build.plans.clear()
+        shortcuts.clear()
+        for width, dtype in itertools.product((1, 5, 16, 33, 64, 129, 200), ("f4", "f8", "u1", ">i2")):
+            x, mode = samples((21, width), dtype), MODES[width % 5]
+            for kernel in (disk, ring / 3):
+                check(lambda a, b, k=kernel, m=mode: by_sums_of_rows(a, b, k, m), x, np.zeros_like(x))
+            x = samples((5, 6, width), dtype)
+            check(lambda a, b, m=mode: by_sums_of_rows(a, b, ball, m), x, np.zeros_like(x))
+            x = samples((9, width, 3), dtype)[:, ::-1]
+            check(lambda a, b, m=mode: by_sums_of_rows(a, b, disk, m), x, np.zeros_like(x))
+    flat_words.AVAILABLE = available
+
+
+def by_sums_of_rows(x: np.ndarray, out: np.ndarray, kernel: np.ndarray, mode: str) -> np.ndarray:
+    """A filter by shifted sums of rows, even where others are faster."""
+    axes = tuple(range(kernel.ndim))
+    plan = nsp.plan(kernel, x.shape, x.dtype, method="structured", mode=mode, axes=axes, output=out.dtype)
+    flat.correlate(replace(plan.kernel), plan.problem, x, out)
+    return out
+
+
 def layers() -> None:
     """The convolutions over channels, and their gradients."""
     global checked
@@ -422,6 +460,7 @@ if __name__ == "__main__":
     spy()
     for family in (
         planes_of_any_width, dense_blocks, terms_straight_from_the_array, every_type_and_rank, long_gaussians, layers,
+        flat_kernels,
         strided_columns, loops_written_out, long_boxes, vertical_blocks, volumes_with_gaps, segments,
     ):  # fmt: skip
         family()

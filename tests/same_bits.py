@@ -14,7 +14,7 @@ import numbasep as nsp
 from numbasep import nn, workspace
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
-from numbasep.backends import cpu, elementwise, recursive, request, threads, tiles
+from numbasep.backends import cpu, elementwise, flat, recursive, request, threads, tiles
 from numbasep.nn import execute, tiling
 
 THREADS = (1, 2, 3, 4, 7)
@@ -24,12 +24,15 @@ SPLITS = (
 )
 """Bytes of a tile, work of a batch, bytes of a slab, multiplications of a batch of a layer."""
 DISK = (np.hypot(*np.mgrid[-8:9, -8:9]) <= 8.5).astype(float)
+RING = DISK - (np.hypot(*np.mgrid[-8:9, -8:9]) <= 4.5)
+BALL = (np.square(np.mgrid[-3:4, -3:4, -3:4]).sum(0) <= 9).astype(float)
 rng = np.random.default_rng(0)
 
 
 def split(cache: int, batch: int, slab: int, multiplications: int) -> None:
     """Cut everything into tiles of other sizes, and forget the plans that know the old ones."""
     tiles.CACHE_BYTES, request.BATCH_WORK, cpu.SLAB_BYTES, request.PARALLEL_WORK = cache, batch, slab, 1
+    flat.PARALLEL_WORK, flat.BATCH_WORK = 1, batch
     recursive.PARALLEL_ELEMENTS = elementwise.PARALLEL_ELEMENTS = 1
     recursive.BATCH_ELEMENTS = 1 << 25 if batch == SPLITS[0][1] else 1 << 10
     tiling.BATCH_MULTIPLICATIONS, tiling.SERIAL_SECONDS = multiplications, 0.0
@@ -49,6 +52,8 @@ def filters(dtype: str) -> dict[str, Callable[[int], Any]]:
         ("smooth", image, np.outer(np.hanning(9), np.hanning(7))),
         ("disk", image, DISK),
         ("noise", image, rng.random((7, 5))),
+        ("ring", image, RING),
+        ("ball", volume, BALL),
         ("volume", volume, np.multiply.outer(np.hanning(5), np.outer(np.hanning(5), np.hanning(7)))),
     )
     found: dict[str, Callable[[int], Any]] = {}

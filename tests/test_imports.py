@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("facts", "machine", "reference", "accelerator", "operators"),
     ("overlap", "rounding", "workspace"),
     ("cost",),
+    ("cost_flat",),
     ("routes",),
     ("routes_cuda",),
     ("planner", "report"),
@@ -42,7 +43,7 @@ APART = {name for names in LAYERS for name in names if "." in name}  # modules w
 
 # The pure part: what is planned, and how, is testable without a compiler, an array library or a device.
 # `lowering.target` asks LLVM about the processor, where there is LLVM.
-PURE = {name for layer in LAYERS[:9] for name in layer} - {"kernels", "lowering.target"}
+PURE = {name for layer in LAYERS[:10] for name in layer} - {"kernels", "lowering.target"}
 NOT_IN_PURE = {"numba", "llvmlite", "scipy", "dask", "xarray", "skimage", "matplotlib", "cupy", "cv2"}
 OPTIONAL = {
     "dask",

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from .. import accelerator, machine
 from ..axes import KernelShapeError, axis_strides, dense_axes
 from ..factor import forms as find_forms
-from ..factor import recursion
+from ..factor import recursion, runs
+from ..factor.arguments import as_kernel
 from ..factor.form import Form
 from ..factor.operations import form_operations
 from ..facts import KernelFacts, RecursionFacts, kernel_facts, term_facts
@@ -64,7 +65,7 @@ class _Cache(Generic[T]):
 
 
 plans: _Cache[Plan] = _Cache(KEPT_PLANS)
-kernels: _Cache[tuple[tuple[Form, ...], KernelFacts]] = _Cache(KEPT_KERNELS)
+kernels: _Cache[tuple[tuple[Form, ...], KernelFacts, runs.Flat | None]] = _Cache(KEPT_KERNELS)
 machine.when_changed(plans.clear)
 
 
@@ -136,7 +137,7 @@ def dense_plan(
     single = np.asarray(weights).dtype.char in "fF"
     wanted = options.method in ("separable", "structured")
 
-    def take_apart() -> tuple[tuple[Form, ...], KernelFacts]:
+    def take_apart() -> tuple[tuple[Form, ...], KernelFacts, runs.Flat | None]:
         typed = kernel.astype(np.asarray(weights).dtype) if single else kernel
         found = find_forms(typed, options.rtol, compute_eps=eps, thorough=wanted) if kernel.ndim else ()
         if (
@@ -144,11 +145,13 @@ def dense_plan(
         ):  # a term for each line of the kernel is direct summation by another name
             most, nonzeros = min(kernel.shape), np.count_nonzero(kernel)
             found = tuple(f for f in found if len(f.terms) < max(most, 2) or f.operations < nonzeros)
-        return found, kernel_facts(kernel, found)
+        product = any(len(form.terms) == 1 for form in found)
+        flat = None if product or kernel.ndim < 2 else runs.find(as_kernel(typed))
+        return found, kernel_facts(kernel, found, flat), flat
 
     key = (kernel.tobytes(), kernel.shape, kernel.dtype, single, options.rtol, eps, wanted)
-    found, facts = kernels.get(key, take_apart)
-    return finish(problem, Operator(found, None, kernel), facts)
+    found, facts, flat = kernels.get(key, take_apart)
+    return finish(problem, Operator(found, None, kernel, flat=flat), facts)
 
 
 def _without_single_taps(windows: tuple[Window, ...], kernel: Array) -> tuple[tuple[Window, ...], Array]:

@@ -23,9 +23,9 @@ from .steps import Steps, total
 from .target import STEP_ROWS, Target
 from .task import Part, Task, Terms, Weights, plane_count
 
-SLAB_BYTES = (
-    16 << 20
-)  # an intermediate of a volume: thick, as the planes around it are read again, yet cached
+ANY = Target(64, 32, fma=True, float16=True)  # where no kernel is chosen
+# Of an intermediate of a volume: thick, as the planes around it are read again, yet in cache.
+SLAB_BYTES = 16 << 20
 STAGED = 1 << 15  # elements of output from which columns that lie apart are brought together first
 BOX_OPERATIONS = 6  # of equal taps that are summed as a box
 
@@ -114,6 +114,14 @@ def lower(
         layout = replace(layout, output=nested_strides(problem.out_shape, layout.output))
     passes = found.dense(kernel, layout) if isinstance(kernel, Weights) else found.terms(kernel, layout)
     return tuple([*found.copies("gather", gathered), *passes, *found.copies("scatter", scattered)])
+
+
+def one_pass(problem: Problem, sources: int) -> Task:
+    """The filter as one pass over C-contiguous arrays that reads so many input planes for one of output."""
+    layout = contiguous(problem)
+    found = _Lowering(problem, ANY, masked=False)
+    planes = found.planes(problem.windows, problem.shape, problem.out_shape, layout.input, layout.output)
+    return found.task(planes, sources, first=True, last=True)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,125 @@
+"""Flat kernels on the CPU: sums of rows and shifted sums of these (`kernels.flat`) on any layout, in one pass."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cost import PARALLEL_WORK
+from ..factor.runs import Flat
+from ..kernels import flat as kernels
+from ..kernels import geometry as g
+from ..kernels.simd import LINE_BYTES
+from ..lowering.layout import arrange, array_axes
+from ..lowering.task import Task, plane_count
+from ..operators import Operator
+from ..problem import Problem
+from . import threads
+from .flat_tables import place, way_of
+from .flat_tables import tables as make_tables
+from .outer import OuterAxis, outer_table, pack_outer
+from .planes import PlanePass, flat_memory, storage_of
+from .request import BATCH_WORK, STREAM_BYTES, sizes
+from .tiles import round_up, strip_rows, tile_columns
+
+Array = npt.NDArray[Any]
+
+LARGEST_SHIFT = 32  # exponent of a divisor up to which no weight leaves the range of its type
+
+
+def correlate(operator: Operator, problem: Problem, x: Array, y: Array) -> None:
+    """Filter `x` into `y`, which must not overlap: real arrays of the problem's shapes and types, of any layout.
+
+    The operator holds a flat kernel; no window has a step.
+    """
+    assert operator.flat is not None
+    if not (_in_order(x, problem) and _in_order(y, problem)):
+        whole = np.empty(y.shape, y.dtype)
+        correlate(operator, problem, np.ascontiguousarray(x), whole)
+        y[...] = whole
+        return
+    key = ("flat", x.strides, y.strides, y.dtype, wished := threads.thread_count(problem.workers))
+    flat_x, origin_x = flat_memory(x)
+    flat_y, origin_y = flat_memory(y)
+    prepared = operator.launches.get(key)
+    if prepared is None:
+        prepared = _prepare(operator.flat, problem, x, y, (origin_x, origin_y), wished)
+        if len(operator.launches) >= 16:
+            operator.launches.clear()
+        operator.launches[key] = prepared
+    prepared(flat_x, flat_y)
+
+
+def _in_order(array: Array, problem: Problem) -> bool:
+    """Whether the filtered axes of an array are nested in their order, as the sums of rows were found for."""
+    steps = [abs(array.strides[window.axis]) for window in problem.windows if array.shape[window.axis] > 1]
+    return all(outer >= inner > 0 for outer, inner in pairwise(steps))
+
+
+def _prepare(
+    flat: Flat, problem: Problem, x: Array, y: Array, origins: tuple[int, int], workers: int
+) -> PlanePass:
+    steps_x, steps_y = ([stride // a.itemsize for stride in a.strides] for a in (x, y))
+    planes = arrange(array_axes(x.shape, y.shape, steps_x, steps_y, problem.windows, 1))
+    compute = problem.real_dtype
+    tables = [*map(outer_table, planes.outer), OuterAxis(np.array([[origins[0]]]), np.array([origins[1]]))]
+    taps = [axis.window.taps if axis.window else 1 for axis in planes.outer]
+    outer_taps = np.array([(*index, 0) for index in np.ndindex(*taps)], np.int64)
+    count, item, sources = plane_count(planes), compute.itemsize, len(outer_taps)
+    down, along, inner = planes.rows, planes.columns, planes.inner
+    task = Task(planes, count, sources, item, x.itemsize, plain_in=False, plain_out=False)
+    way = way_of(flat, task, compute)
+    work = inner * (flat.operations + 4)
+    tile = tile_columns(along.size_out, task.along.taps, inner, item * sources * way.window, 1)
+    tiles = -(-along.size_out // tile)
+    serial = count * down.size_out * along.size_out * work < PARALLEL_WORK
+    n = 1 if serial else workers
+    strip = strip_rows(down.size_out, way.row_taps, n, count * tiles, way.rows)
+    strip = min(strip, round_up(BATCH_WORK // (tile * work) + 1, way.rows))
+    strips = -(-down.size_out // strip)
+    places = place(way, tile, sources)
+    program, divisor = make_tables(way, places, divide=problem.integer_data and not _multiplies(flat.divisor))
+    storage_out = storage_of(y.dtype, problem.cast)
+    stored = storage_out != storage_of(compute) or along.stride_out != inner
+    large = count * down.size_out * along.size_out * inner * item >= STREAM_BYTES
+    gather = max(1, 512 // inner)
+    geometry = np.zeros(g.GEOMETRY, np.int64)
+    for name, value in {
+        **sizes(task), g.SOURCES: sources, g.OUTER_AXES: len(tables), g.GATHER: gather, g.STRIP: strip,
+        g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.STREAM: item * (large and not stored),
+        g.STRIPE_ROWS: way.rows, g.WINDOW: way.window, g.TABLES: way.window * sources, g.RING: 0,
+        g.RING_STRIDE: places.ring_stride, g.SEGMENT: places.segment, g.SUMS_STRIDE: places.pitch,
+        g.RESULT: places.result,
+    }.items():  # fmt: skip
+        geometry[name] = value
+    tasks = count * strips * tiles
+    return PlanePass(
+        kernels=kernels.kernel_addresses(compute, storage_of(x.dtype), storage_out, way.extra),
+        program=program,
+        geometry=geometry,
+        outer=pack_outer(tables),
+        outer_taps=outer_taps,
+        edges=np.zeros(0, np.int64),
+        constants=np.array([[divisor, problem.cval.real]] * sources, compute),
+        normal=np.zeros(0, compute),
+        outside=np.zeros(0, compute),
+        tasks=tasks,
+        batch=n * max(1, BATCH_WORK // (strip * tile * work)),
+        threads=min(n, tasks) or 1,
+        small=False,
+        raw_in=gather * inner * x.itemsize,
+        raw_out=gather * inner * y.itemsize,
+        work_bytes=round_up(places.elements * item, LINE_BYTES),
+        table_bytes=round_up(8 * way.window * sources, LINE_BYTES),
+        spare=[],
+    )
+
+
+def _multiplies(divisor: float) -> bool:
+    """Whether a product is the quotient, to the last bit: a moderate power of two."""
+    mantissa, exponent = math.frexp(divisor)
+    return abs(mantissa) == 0.5 and abs(exponent) <= LARGEST_SHIFT

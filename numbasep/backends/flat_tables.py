@@ -1,0 +1,220 @@
+"""Flat kernels as the integer tables that `kernels.flat` walks, and where everything stands in a thread's workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..factor.runs import Flat
+from ..kernels import flat as kernels
+from ..kernels import flat_words as words
+from ..kernels.simd import VECTOR_BYTES
+from ..lowering.task import Task
+from .program import Program
+from .tiles import round_up, skew
+
+Array = npt.NDArray[Any]
+
+ROWS, ROWS_IN_REGISTERS = 2, 4  # of output that are computed together; even numbers
+SUMS_BYTES = 32 << 10  # of row buffers, in the first-level cache
+SEGMENT_IN_REGISTERS = 1024  # numbers of a row of results that are computed before they are stored
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the sums of rows are held: in registers, or in row buffers."""
+
+    flat: Flat
+    """The kernel."""
+    inner: int
+    """Elements of a column."""
+    row_taps: int
+    """Rows of the window in each plane."""
+    halo: int
+    """Elements of a row that windows reach beyond its results."""
+    compute: np.dtype[Any]
+    """float32 or float64."""
+
+    @property
+    def lanes(self) -> int:
+        """Numbers of a vector."""
+        return VECTOR_BYTES // self.compute.itemsize
+
+    @property
+    def extra(self) -> int:
+        """Vectors by which sums in registers are wider than their results; 0: they are stored in row buffers."""
+        needed = -(-self.halo // self.lanes)
+        fitting = [extra for extra in (1, 2, words.MOST_EXTRA) if extra >= needed]
+        return fitting[0] if words.AVAILABLE and fitting else 0
+
+    @property
+    def rows(self) -> int:
+        """Rows of output that are computed together."""
+        return ROWS_IN_REGISTERS if self.extra else ROWS
+
+    @property
+    def window(self) -> int:
+        """Entries of the row table for each plane."""
+        return self.row_taps + self.rows - 1
+
+    def entry(self, row: int) -> int:
+        """Where a row, counted over all planes, stands in the row table."""
+        return row // self.row_taps * self.window + row % self.row_taps
+
+
+def way_of(flat: Flat, task: Task, compute: np.dtype[Any]) -> Way:
+    """How a kernel runs on planes."""
+    return Way(flat, task.inner, task.down.taps, task.span, compute)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything stands in the workspace of a thread."""
+
+    ring_stride: int
+    """Elements from one packed row to the next; they come first."""
+    sums: int
+    """Where the row buffers of the first row of output begin."""
+    stride: int
+    """Elements from one of them to the next."""
+    pitch: int
+    """And from those of one row of output to those of the next."""
+    result: int
+    """Where the results of the first row of output stand."""
+    segment: int
+    """Columns that are computed at a time."""
+    elements: int
+    """Of everything."""
+
+    def buffer(self, number: int) -> int:
+        """Where row buffer `number` of the first row of output stands."""
+        return self.sums + number * self.stride
+
+
+def place(way: Way, tile: int, sources: int) -> Places:
+    """Places for tiles of so many columns, and so many planes of the window."""
+    lanes, inner = way.lanes, way.inner
+    block = (
+        max(kernels.VECTORS, words.VECTORS + way.extra) * lanes
+    )  # a last block reaches so far beyond the others
+    ring_stride = skew(round_up(tile * inner + way.halo + block, lanes), lanes)
+    sums = round_up(sources * way.window * ring_stride, lanes)
+    if way.extra:
+        segment = min(tile, max(SEGMENT_IN_REGISTERS // inner, 1))
+        stride = (words.VECTORS + way.extra) * lanes
+        pitch = skew(round_up(segment * inner + block, lanes), lanes)
+        result = sums + len(way.flat.continued) * stride
+        return Places(ring_stride, sums, stride, pitch, result, segment, result + way.rows * pitch)
+    buffers = len(way.flat.sums) + len(way.flat.doubles) + 1
+    wanted = SUMS_BYTES // (way.compute.itemsize * way.rows * buffers) - way.halo
+    segment = min(tile, max(round_up(max(wanted, 2 * way.halo, 1), block) // inner, 1))
+    stride = skew(round_up(segment * inner + way.halo + block, lanes), lanes)
+    pitch = buffers * stride
+    return Places(
+        ring_stride, sums, stride, pitch, sums + pitch - stride, segment, sums + way.rows * pitch + block
+    )
+
+
+def tables(way: Way, places: Places, *, divide: bool) -> tuple[Program, float]:
+    """The tables of `kernels.flat`, and what results are still to be divided by: 1 unless they are to `divide`."""
+    factor = 1.0 if divide else 1 / way.flat.divisor
+    made = _strokes(way, places, factor) if way.extra else _Buffered(way, places).program(factor)
+    return made, way.flat.divisor if divide else 1.0
+
+
+def _strokes(way: Way, places: Places, factor: float) -> Program:
+    """Sums that stay in registers: what is done one after the other for a block of columns."""
+    columns, saved = way.flat.columns, way.flat.continued
+    strokes: list[tuple[int, int]] = []
+    weights: list[float] = []
+    for i, (base, rows) in enumerate(way.flat.sums):
+        if base < 0:
+            strokes.append((words.CLEAR, 0))
+        elif base != i - 1:
+            strokes.append((words.RESTORE, places.buffer(saved.index(base))))
+        strokes += [(words.ROW, way.entry(row)) for row in rows]
+        if i in saved:
+            strokes.append((words.SAVE, places.buffer(saved.index(i))))
+        weights += [0.0] * (len(strokes) - len(weights))
+        for column, weight in columns[i]:
+            strokes.append(words.shift_code(column * way.inner, way.lanes))
+            weights.append(weight * factor)
+    return _program(way, strokes, weights, [[kernels.STROKES, 0, len(strokes), 0]])
+
+
+def _program(
+    way: Way, terms: Any, weights: list[float], phases: Any, links: Any = (), intervals: Any = ()
+) -> Program:
+    def whole(table: Any) -> Array:
+        return np.array(table, np.int64).reshape(-1)
+
+    return Program(
+        terms=whole(links), runs=whole(intervals), weights=np.array(weights, way.compute), shifts=whole(terms),
+        lines=np.array(phases, np.int64), line_weights=np.zeros(0, way.compute),
+    )  # fmt: skip
+
+
+class _Buffered:
+    """Sums in row buffers: first those of rows, then their doubles, then the results."""
+
+    def __init__(self, way: Way, places: Places) -> None:
+        self.way, self.places = way, places
+        self.links: list[list[int]] = []
+        self.terms: list[int] = []
+        self.weights: list[float] = []
+        self.phases: list[list[int]] = []
+
+    def program(self, factor: float) -> Program:
+        """All tables; results are multiplied by `factor`."""
+        flat = self.way.flat
+        intervals = self._intervals()
+        self._phase(kernels.INTERVALS, 0, len(intervals), self.way.halo)
+        if flat.intervals is None:
+            for i, (base, rows) in enumerate(flat.sums):
+                follows = base == i - 1 and base >= 0
+                self._link(rows, [(base, 0, 1.0)] if base >= 0 and not follows else [], i, fresh=not follows)
+            self._phase(kernels.LINKS, 0, len(self.links), self.way.halo)
+        for shift in sorted({double.shift for double in flat.doubles}):
+            first = len(self.links)
+            for i, double in enumerate(flat.doubles, len(flat.sums)):
+                if double.shift == shift:
+                    self._link((), [(double.base, 0, 1.0), (double.base, shift, 1.0)], i)
+            self._phase(
+                kernels.LINKS, first, len(self.links), self.way.halo - (2 * shift - 1) * self.way.inner
+            )
+        parts = [(part.sum, part.shift, part.weight * factor) for part in flat.shifted]
+        scale = 1.0 if flat.weighted else parts[0][2]
+        result = len(flat.sums) + len(flat.doubles)
+        self._link((), parts, result, weighed=flat.weighted, scaled=scale != 1)
+        self._phase(kernels.LINKS, len(self.links) - 1, len(self.links), 0)
+        return _program(self.way, self.terms, [*self.weights, 1.0, scale], self.phases, self.links, intervals)
+
+    def _link(
+        self, rows: Any, sums: list[tuple[int, int, float]], target: int, *, fresh: bool = True, weighed: bool = False,
+        scaled: bool = False,
+    ) -> None:  # fmt: skip
+        start = len(self.terms)
+        self.terms += [self.way.entry(row) for row in rows]
+        middle = len(self.terms)
+        self.terms += [self.places.buffer(which) + shift * self.way.inner for which, shift, _ in sums]
+        self.weights += [1.0] * len(rows) + [weight for _, _, weight in sums]
+        to = self.places.buffer(target)
+        self.links.append([int(fresh), start, middle, len(self.terms), to, int(weighed), int(scaled)])
+
+    def _phase(self, kind: int, first: int, last: int, extra: int) -> None:
+        if first < last:
+            self.phases.append([kind, first, last, extra])
+
+    def _intervals(self) -> list[list[int]]:
+        made: list[list[int]] = []
+        before = (0, 0)
+        for i, (first, last, wider) in enumerate(self.way.flat.intervals or ()):
+            above, below = before[0] - first, last - before[1]
+            growth = kernels.BY_ONE if above == below == 1 else kernels.BY_ANY
+            growth = growth if wider else kernels.FRESH_INTERVAL
+            made.append([growth, first, last, above, below, self.places.buffer(i)])
+            before = first, last
+        return made

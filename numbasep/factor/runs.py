@@ -1,0 +1,356 @@
+"""Flat kernels as sums of rows: disks, rings, diamonds, balls, whatever has few different weights.
+
+A column of a flat kernel weighs the rows that it touches alike.  So it takes the sum of these rows, and the result is
+the sum over the columns of such sums, each shifted to its column::
+
+    S_c[j] = sum over rows i of column c of x[i, j]        out[j] = sum over columns c of S_c[j + c]
+
+Columns that touch the same rows share one sum, and sums share what they have in common: those of a disk are nested,
+each is the next narrower one and two further rows.  Rows are only added, never subtracted, so that an infinity or a
+NaN stays where direct summation puts it, and rounding errors stay those of sums.  A disk of radius r takes 2 (2 r + 1)
+additions a sample instead of pi r**2.  Several weights are as many such sums.  Rows of several planes, as a ball has
+them, are rows like others.
+
+Pure NumPy and integers; `kernels.flat` runs what is found here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .arguments import Array, Kernel
+from .form import relative_error
+from .integer import as_integers
+
+MOST_WEIGHTS = 6  # different weights; more are no flat kernel
+MOST_SUMS = 160  # different columns
+LEAST_NONZEROS = 20  # fewer weights are summed at once
+_LEAST_SHARED = 4  # rows that two sums have in common, from which these are summed on their own
+_STORE, _SHIFTED = (
+    1.0,
+    1.4,
+)  # costs of storing a vector, and of loading one that is not aligned, in additions of rows
+
+
+class RowSum(NamedTuple):
+    """A sum of rows: those of another sum, and further ones."""
+
+    base: int
+    """The sum that it continues, an earlier one; -1: none."""
+    rows: tuple[int, ...]
+    """Further rows, counted over all planes of the window."""
+
+
+class Double(NamedTuple):
+    """A sum and its neighbour: ``D[j] = S[j] + S[j + shift]``."""
+
+    base: int
+    """Number of a sum, or of an earlier double, which are counted behind the sums."""
+    shift: int
+    """Columns."""
+
+
+class Shifted(NamedTuple):
+    """A sum, or a double, under its weight in the result."""
+
+    sum: int
+    """Which."""
+    shift: int
+    """Columns from the first of the window."""
+    weight: float
+    """What it is multiplied by."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flat:
+    """A kernel as sums of rows: ``K = sum of shifted sums / divisor``."""
+
+    sums: tuple[RowSum, ...]
+    """Sums of rows; each comes directly after the one that it continues, or reads it."""
+    doubles: tuple[Double, ...]
+    """Sums of neighbours in these."""
+    shifted: tuple[Shifted, ...]
+    """What is added up to the result."""
+    intervals: tuple[tuple[int, int, bool], ...] | None
+    """(first row, last row, whether it is wider than the one before) of each sum, if all are adjacent rows of a
+    plane and are best taken like that."""
+    divisor: float
+    """What the result is divided by; the weights are integers then."""
+    exact: bool
+    """Whether the weights are integers that give the kernel over the divisor, rounded to its own type."""
+    error: float
+    """``||K - sum / divisor||_1 / ||K||_1``."""
+    roundings: int
+    """Most roundings that a sample goes through."""
+    shape: tuple[int, ...]
+    """Of the window."""
+
+    @property
+    def weighted(self) -> bool:
+        """Whether there are several weights."""
+        return len({part.weight for part in self.shifted}) > 1
+
+    @property
+    def continued(self) -> tuple[int, ...]:
+        """Sums that others than the next one continue."""
+        return tuple(sorted({s.base for i, s in enumerate(self.sums) if s.base >= 0 and s.base != i - 1}))
+
+    @property
+    def row_additions(self) -> int:
+        """Rows added for a row of output."""
+        return sum(len(s.rows) + (s.base >= 0) for s in self.sums) - len(self.sums)
+
+    @property
+    def operations(self) -> int:
+        """Additions and multiplications for an output element."""
+        scaled = self.weighted * len(self.shifted) or 1
+        return self.row_additions + len(self.doubles) + len(self.shifted) - 1 + scaled
+
+    @property
+    def columns(self) -> list[list[tuple[int, float]]]:
+        """The columns of each sum and their weights, without doubles."""
+        reach = [[(i, 0)] for i in range(len(self.sums))]
+        for base, shift in self.doubles:
+            reach.append([*reach[base], *((which, at + shift) for which, at in reach[base])])
+        found: list[list[tuple[int, float]]] = [[] for _ in self.sums]
+        for number, shift, weight in self.shifted:
+            for which, at in reach[number]:
+                found[which].append((at + shift, weight))
+        return found
+
+    @property
+    def row_loads(self) -> float:
+        """Vectors of rows that are loaded for one of output."""
+        if self.intervals is None:
+            return sum(len(s.rows) + (s.base >= 0) for s in self.sums)
+        return _interval_loads(self.intervals)
+
+
+def find(kernel: Kernel) -> Flat | None:
+    """Write a kernel as sums of rows, if it has few different weights.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Real, of two axes or more.
+
+    Returns
+    -------
+    Flat or None
+
+    Examples
+    --------
+    >>> from numbasep.factor.arguments import as_kernel
+    >>> y, x = np.ogrid[-15:16, -15:16]
+    >>> found = find(as_kernel(x * x + y * y <= 225))
+    >>> found.operations, found.exact, found.divisor
+    (60, True, 1.0)
+    """
+    values = kernel.values
+    if values.ndim < 2 or values.dtype.kind == "c" or kernel.nonzeros < LEAST_NONZEROS:
+        return None
+    present = values[values != 0]
+    if np.unique(present[:256]).size > MOST_WEIGHTS or np.unique(present).size > MOST_WEIGHTS:
+        return None
+    integers = as_integers(kernel)
+    if integers is not None:
+        table, divisor = integers[0], math.ldexp(integers[1], -kernel.exponent)
+    else:
+        table, divisor = np.ldexp(values, kernel.exponent), 1.0
+    if not 0 < abs(divisor) < math.inf or not np.isfinite(table).all():
+        return None
+    error = relative_error(kernel, integers[0] / integers[1]) if integers is not None else 0.0
+    return _take_apart(table, divisor, error, exact=integers is not None)
+
+
+def _take_apart(table: Array, divisor: float, error: float, *, exact: bool) -> Flat | None:
+    rows = table.reshape(-1, table.shape[-1])
+    targets: dict[bytes, Array] = {}
+    places: list[tuple[bytes, int, float]] = []
+    for weight in np.unique(rows[rows != 0]).tolist():
+        mask = rows == weight
+        for column in np.flatnonzero(mask.any(axis=0)).tolist():
+            support = mask[:, column]
+            targets.setdefault(support.tobytes(), support)
+            places.append((support.tobytes(), column, weight))
+    if len(targets) > MOST_SUMS:
+        return None
+    supports = np.array(list(targets.values()))
+    sums, index, depth = _share(supports)
+    intervals = _intervals(supports) if table.ndim == 2 else None
+    if intervals is not None and _interval_loads(intervals[0]) <= sum(len(s.rows) for s in sums):
+        chain, index = intervals
+        sums, depth = _interval_sums(chain), [b - a for a, b, _ in chain]
+    else:
+        chain = None
+    number = {key: index[i] for i, key in enumerate(targets)}
+    wanted: dict[tuple[int, float], list[int]] = {}
+    for key, column, weight in places:
+        wanted.setdefault((number[key], weight), []).append(column)
+    doubles, shifted = _along(wanted, len(sums))
+    depth_of_doubles = int(math.log2(max((d.shift for d in doubles), default=0.5)) + 1)
+    return Flat(
+        sums=tuple(sums), doubles=tuple(doubles), shifted=tuple(shifted),
+        intervals=tuple(chain) if chain is not None else None, divisor=divisor, exact=exact, error=error,
+        roundings=max(depth) + depth_of_doubles + len(shifted) + 2, shape=table.shape,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------- any rows
+
+
+def _share(supports: Array) -> tuple[list[RowSum], list[int], list[int]]:
+    """Sums of sets of rows that share what they have in common, greedily: the two that share most come first.
+
+    Returns the sums in order, the number of each support's, and how many additions each takes from the start.
+    """
+    sets = [row.astype(np.int32) for row in supports]
+    base = [-1] * len(sets)
+    common = supports.astype(np.float32) @ supports.T.astype(np.float32)
+    size = int(2 * len(sets))
+    table = np.full((size, size), -1.0, np.float32)
+    table[: len(sets), : len(sets)] = common
+    counts = [int(s.sum()) for s in sets]
+    np.fill_diagonal(table, -1)
+    while True:
+        a, b = divmod(int(table.argmax()), size)
+        shared = int(table[a, b])
+        if shared < 2:
+            break
+        if counts[a] > counts[b]:
+            a, b = b, a
+        if counts[a] == shared:  # the rows of a are all in b
+            base[b] = a
+            table[b, :] = table[:, b] = -1
+            continue
+        if shared < _LEAST_SHARED or len(sets) == size:
+            table[a, b] = table[b, a] = -1
+            continue
+        both = sets[a] & sets[b]
+        same = [i for i in range(len(sets)) if table[i].max() >= 0 and np.array_equal(sets[i], both)]
+        if same:
+            new = same[0]
+        else:
+            new = len(sets)
+            sets.append(both)
+            base.append(-1)
+            counts.append(shared)
+        base[a] = base[b] = new
+        table[a, :] = table[:, a] = table[b, :] = table[:, b] = -1
+        alive = [i for i in range(len(sets) - 1) if base[i] < 0 and i != new]
+        for i in alive:
+            table[i, new] = table[new, i] = float((sets[i] & sets[new]).sum())
+    return _in_order(sets, base, len(supports))
+
+
+def _in_order(sets: list[Array], base: list[int], wanted: int) -> tuple[list[RowSum], list[int], list[int]]:
+    """The sums so that as many as can directly follow the one that they continue."""
+    children: dict[int, list[int]] = {}
+    for i, parent in enumerate(base):
+        children.setdefault(parent, []).append(i)
+    place: dict[int, int] = {}
+    sums: list[RowSum] = []
+    depth: list[int] = []
+    pending = children.get(-1, [])[::-1]
+    while pending:
+        i = pending.pop()
+        parent = base[i]
+        fresh = sets[i] if parent < 0 else sets[i] & ~sets[parent] & 1
+        rows = tuple(np.flatnonzero(fresh).tolist())
+        above = -1 if parent < 0 else place[parent]
+        place[i] = len(sums)
+        depth.append(len(rows) + (depth[above] if above >= 0 else -1))
+        sums.append(RowSum(above, rows))
+        pending += children.get(i, [])
+    return sums, [place[i] for i in range(wanted)], depth
+
+
+# ---------------------------------------------------------------------------------- nested intervals
+
+
+def _intervals(supports: Array) -> tuple[list[tuple[int, int, bool]], list[int]] | None:
+    """Supports as chains of ever wider intervals of adjacent rows, if they are intervals; the place of each."""
+    ends = []
+    for support in supports:
+        rows = np.flatnonzero(support)
+        if rows[-1] - rows[0] + 1 != rows.size:
+            return None
+        ends.append((int(rows[0]), int(rows[-1])))
+    chains: list[list[int]] = []
+    for i in sorted(range(len(ends)), key=lambda i: ends[i][1] - ends[i][0]):
+        a, b = ends[i]
+        fitting = [c for c in chains if a <= ends[c[-1]][0] and ends[c[-1]][1] <= b]
+        if fitting:
+            min(fitting, key=lambda c: ends[c[-1]][0] - a + b - ends[c[-1]][1]).append(i)
+        else:
+            chains.append([i])
+    order = [(i, n > 0) for chain in chains for n, i in enumerate(chain)]
+    place = {i: n for n, (i, _) in enumerate(order)}
+    return [(*ends[i], wider) for i, wider in order], [place[i] for i in range(len(ends))]
+
+
+def _interval_loads(intervals: Any) -> float:
+    """Vectors loaded for one of output: two rows of output share the rows of an interval (`kernels.flat`)."""
+    total, before = 0, (0, 0)
+    for a, b, wider in intervals:
+        total += before[0] - a + b - before[1] if wider else b - a + 2
+        before = (a, b)
+    return total / 2
+
+
+def _interval_sums(intervals: list[tuple[int, int, bool]]) -> list[RowSum]:
+    sums: list[RowSum] = []
+    for n, (a, b, wider) in enumerate(intervals):
+        low, high = intervals[n - 1][:2] if wider else (a, a - 1)
+        sums.append(RowSum(n - 1 if wider else -1, (*range(a, low), *range(high + 1, b + 1))))
+    return sums
+
+
+# -------------------------------------------------------------------------------------- along rows
+
+
+def _along(wanted: dict[tuple[int, float], list[int]], first: int) -> tuple[list[Double], list[Shifted]]:
+    """Sums under each other column by column; many neighbours of one sum by doubling: pairs, fours, eights."""
+    doubles: list[Double] = []
+    shifted: list[Shifted] = []
+    made: dict[tuple[int, int], int] = {}
+    for (which, weight), columns in wanted.items():
+        runs = _runs(columns)
+        level = min(range(6), key=lambda n: _cost_along(runs, n))
+        for start, length in runs:
+            at = start
+            for n in range(level, -1, -1):
+                width = 1 << n
+                while start + length - at >= width:
+                    shifted.append(Shifted(_doubled(which, n, first, doubles, made), at, weight))
+                    at += width
+    return doubles, shifted
+
+
+def _doubled(
+    which: int, level: int, first: int, doubles: list[Double], made: dict[tuple[int, int], int]
+) -> int:
+    """The number of the sum of ``2 ** level`` neighbours of a sum, made if there is none."""
+    if level == 0:
+        return which
+    if (which, level) not in made:
+        base = _doubled(which, level - 1, first, doubles, made)
+        doubles.append(Double(base, 1 << (level - 1)))
+        made[which, level] = first + len(doubles) - 1
+    return made[which, level]
+
+
+def _runs(columns: list[int]) -> list[tuple[int, int]]:
+    """(first, length) of runs of adjacent columns."""
+    breaks = [0, *(i for i in range(1, len(columns)) if columns[i] != columns[i - 1] + 1), len(columns)]
+    return [(columns[a], b - a) for a, b in itertools.pairwise(breaks)]
+
+
+def _cost_along(runs: list[tuple[int, int]], level: int) -> float:
+    loads = sum((n >> level) + (n & ((1 << level) - 1)).bit_count() for _, n in runs)
+    return _SHIFTED * loads + level * (1 + _SHIFTED + _STORE)
