@@ -30,6 +30,7 @@ FLAT_COLUMN, FLAT_SHIFTED = (
     1.3,
 )  # adding a shifted sum, in registers and elsewhere, in multiply-adds along rows
 FLAT_BLOCK, FLAT_EXTRA = 8, 4  # vectors of results in registers, and at most by which their sums are wider
+FLAT_PLANES = 1.3  # times that each plane of a volume is packed
 FIRST_LEVEL_BYTES = 32 << 10  # of a cache
 LINE_INNER = 16  # adjacent unfiltered numbers from which a single filtered axis runs down columns
 
@@ -250,7 +251,7 @@ def flat_seconds(problem: Problem, facts: KernelFacts, flat: FlatFacts, machine:
     if not problem.pixels:
         return machine.call_seconds
     shape, sources = _plane(problem), math.prod(window.taps for window in problem.windows[:-2])
-    packed = sources * shape.planes * shape.rows
+    packed = shape.planes * shape.rows * (FLAT_PLANES if sources > 1 else 1.0)
     numbers = shape.planes * shape.rows * shape.width
     halo, lanes = _halo(problem), machine.lanes[precision(problem)]
     if flat_in_registers(problem, machine):
