@@ -18,6 +18,7 @@ from numbasep.problem import Problem
 ROW, FAR_ROW, MOVE, VECTOR = 1.5, 3.0, 4.5, 3.3
 COLUMN, SHIFTED = 1.0, 1.3  # in multiply-adds along rows: adding a shifted sum, in registers and elsewhere
 BLOCK, EXTRA = 8, 4  # vectors of results in registers, and at most by which their sums are wider
+PLANES = 1.3  # times that each plane of a volume is packed
 FIRST_LEVEL_BYTES = 32 << 10  # of a cache
 
 
@@ -54,7 +55,8 @@ def flat_passes(problem: Problem, flat: FlatFacts, machine: Machine) -> tuple[Pl
 
 
 def _steps(task: Task, flat: FlatFacts, machine: Machine) -> Steps:
-    packed, lanes = task.sources * task.count * task.rows, machine.target.lanes(task.item)
+    packed = task.count * task.rows * (PLANES if task.sources > 1 else 1.0)
+    lanes = machine.target.lanes(task.item)
     if in_registers(task, machine):
         block = BLOCK * lanes + task.span
         cached = block * task.sources * (task.down.taps + 3) * task.item <= FIRST_LEVEL_BYTES

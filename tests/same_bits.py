@@ -14,7 +14,7 @@ import numbasep as nsp
 from numbasep import nn, workspace
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
-from numbasep.backends import cpu, elementwise, flat, recursive, request, threads, tiles
+from numbasep.backends import cpu, elementwise, flat, flat_tables, recursive, request, threads, tiles
 from numbasep.nn import execute, tiling
 
 THREADS = (1, 2, 3, 4, 7)
@@ -32,7 +32,7 @@ rng = np.random.default_rng(0)
 def split(cache: int, batch: int, slab: int, multiplications: int) -> None:
     """Cut everything into tiles of other sizes, and forget the plans that know the old ones."""
     tiles.CACHE_BYTES, request.BATCH_WORK, cpu.SLAB_BYTES, request.PARALLEL_WORK = cache, batch, slab, 1
-    flat.PARALLEL_WORK, flat.BATCH_WORK = 1, batch
+    flat.PARALLEL_WORK, flat.BATCH_WORK, flat_tables.BATCH_WORK = 1, batch, batch
     recursive.PARALLEL_ELEMENTS = elementwise.PARALLEL_ELEMENTS = 1
     recursive.BATCH_ELEMENTS = 1 << 25 if batch == SPLITS[0][1] else 1 << 10
     tiling.BATCH_MULTIPLICATIONS, tiling.SERIAL_SECONDS = multiplications, 0.0

@@ -7,6 +7,7 @@ import pytest
 
 import numbasep
 from numbasep.backends import flat as backend
+from numbasep.backends import flat_tables
 from numbasep.factor import runs
 from numbasep.factor.arguments import as_kernel
 from tests import oracle
@@ -192,13 +193,15 @@ def test_memory_in_any_order():
 
 @pytest.mark.parametrize("dtype", ["f4", "u1"])
 def test_threads_and_tiles_do_not_change_a_bit(dtype, monkeypatch):
-    x = (np.random.default_rng(10).random((300, 700)) * 255).astype(dtype)
-    kernels = SHAPES["mean"], SHAPES["ring"], SHAPES["levels"]
-    expected = [chosen_by_force(k, x, workers=1)(x) for k in kernels]
+    image = (np.random.default_rng(10).random((300, 700)) * 255).astype(dtype)
+    cases = [(SHAPES[name], image) for name in ("mean", "ring", "levels")]
+    cases.append((SHAPES["ball"], image[:280].reshape(35, 40, 140)))
+    expected = [chosen_by_force(k, x, workers=1)(x) for k, x in cases]
     monkeypatch.setattr(backend, "PARALLEL_WORK", 1)
-    monkeypatch.setattr(backend, "tile_columns", lambda *_: 64)
-    for workers in (1, 2):
-        for kernel, one in zip(kernels, expected, strict=True):
+    monkeypatch.setattr(flat_tables, "tile_columns", lambda *_: 64)
+    for workers, kept in ((1, 32), (2, 64), (2, 10**6)):
+        monkeypatch.setattr(flat_tables, "KEPT_COLUMNS", kept)
+        for (kernel, x), one in zip(cases, expected, strict=True):
             np.testing.assert_array_equal(chosen_by_force(kernel, x, workers=workers)(x), one)
 
 

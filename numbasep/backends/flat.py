@@ -19,12 +19,12 @@ from ..lowering.task import Task, plane_count
 from ..operators import Operator
 from ..problem import Problem
 from . import threads
-from .flat_tables import place, way_of
+from .flat_tables import divide, place, way_of
 from .flat_tables import tables as make_tables
 from .outer import OuterAxis, outer_table, pack_outer
 from .planes import PlanePass, flat_memory, storage_of
 from .request import BATCH_WORK, STREAM_BYTES, sizes
-from .tiles import round_up, strip_rows, tile_columns
+from .tiles import round_up
 
 Array = npt.NDArray[Any]
 
@@ -66,22 +66,24 @@ def _prepare(
     steps_x, steps_y = ([stride // a.itemsize for stride in a.strides] for a in (x, y))
     planes = arrange(array_axes(x.shape, y.shape, steps_x, steps_y, problem.windows, 1))
     compute = problem.real_dtype
-    tables = [*map(outer_table, planes.outer), OuterAxis(np.array([[origins[0]]]), np.array([origins[1]]))]
-    taps = [axis.window.taps if axis.window else 1 for axis in planes.outer]
-    outer_taps = np.array([(*index, 0) for index in np.ndindex(*taps)], np.int64)
+    outer = sorted(
+        planes.outer, key=lambda axis: axis.window is not None
+    )  # what planes share is kept along the last
+    origin = OuterAxis(np.array([[origins[0]]]), np.array([origins[1]]))
+    tables = [origin, *map(outer_table, outer)]
+    taps = [axis.window.taps if axis.window else 1 for axis in outer]
+    outer_taps = np.array([(0, *index) for index in np.ndindex(*taps)], np.int64)
     count, item, sources = plane_count(planes), compute.itemsize, len(outer_taps)
     down, along, inner = planes.rows, planes.columns, planes.inner
     task = Task(planes, count, sources, item, x.itemsize, plain_in=False, plain_out=False)
     way = way_of(flat, task, compute)
     work = inner * (flat.operations + 4)
-    tile = tile_columns(along.size_out, task.along.taps, inner, item * sources * way.window, 1)
-    tiles = -(-along.size_out // tile)
     serial = count * down.size_out * along.size_out * work < PARALLEL_WORK
     n = 1 if serial else workers
-    strip = strip_rows(down.size_out, way.row_taps, n, count * tiles, way.rows)
-    strip = min(strip, round_up(BATCH_WORK // (tile * work) + 1, way.rows))
-    strips = -(-down.size_out // strip)
-    places = place(way, tile, sources)
+    deep = tables[-1].offsets_out.size if sum(tap > 1 for tap in taps) == 1 and taps[-1] > 1 else 1
+    parts = divide(way, planes, sources, deep, count // deep, n)
+    tile, strip, tiles, strips, chunks = parts.tile, parts.strip, parts.tiles, parts.strips, parts.chunks
+    places = place(way, tile, sources, parts.ring_rows)
     program, divisor = make_tables(way, places, divide=problem.integer_data and not _multiplies(flat.divisor))
     storage_out = storage_of(y.dtype, problem.cast)
     stored = storage_out != storage_of(compute) or along.stride_out != inner
@@ -93,10 +95,10 @@ def _prepare(
         g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.STREAM: item * (large and not stored),
         g.STRIPE_ROWS: way.rows, g.WINDOW: way.window, g.TABLES: way.window * sources, g.RING: 0,
         g.RING_STRIDE: places.ring_stride, g.SEGMENT: places.segment, g.SUMS_STRIDE: places.pitch,
-        g.RESULT: places.result,
+        g.RESULT: places.result, g.RING_ROWS: parts.ring_rows, g.PLANES: parts.planes, g.PLANES_OUT: deep,
     }.items():  # fmt: skip
         geometry[name] = value
-    tasks = count * strips * tiles
+    tasks = count // deep * chunks * strips * tiles
     return PlanePass(
         kernels=kernels.kernel_addresses(compute, storage_of(x.dtype), storage_out, way.extra),
         program=program,
@@ -108,7 +110,7 @@ def _prepare(
         normal=np.zeros(0, compute),
         outside=np.zeros(0, compute),
         tasks=tasks,
-        batch=n * max(1, BATCH_WORK // (strip * tile * work)),
+        batch=n * max(1, BATCH_WORK // (parts.planes * strip * tile * work)),
         threads=min(n, tasks) or 1,
         small=False,
         raw_in=gather * inner * x.itemsize,

@@ -12,14 +12,18 @@ from ..factor.runs import Flat
 from ..kernels import flat as kernels
 from ..kernels import flat_words as words
 from ..kernels.simd import VECTOR_BYTES
+from ..lowering.layout import Planes
 from ..lowering.task import Task
 from .program import Program
-from .tiles import round_up, skew
+from .request import BATCH_WORK
+from .tiles import TASKS_PER_THREAD, round_up, skew, strip_rows, tile_columns
 
 Array = npt.NDArray[Any]
 
 ROWS, ROWS_IN_REGISTERS = 2, 4  # of output that are computed together; even numbers
 SUMS_BYTES = 32 << 10  # of row buffers, in the first-level cache
+KEPT_COLUMNS = 256  # of a tile of volumes, of which
+KEPT_BYTES = 1 << 20  # of packed rows are kept from plane to plane, in the second-level cache
 SEGMENT_IN_REGISTERS = 1024  # numbers of a row of results that are computed before they are stored
 
 
@@ -71,6 +75,59 @@ def way_of(flat: Flat, task: Task, compute: np.dtype[Any]) -> Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """How the output is divided into tasks."""
+
+    tile: int
+    """Columns of a task."""
+    tiles: int
+    """Tasks along the columns."""
+    strip: int
+    """Rows of a task."""
+    strips: int
+    """Tasks along the rows."""
+    planes: int
+    """Planes of a task, filtered one after the other."""
+    chunks: int
+    """Tasks along their axis."""
+    ring_rows: int
+    """Packed rows of each plane that there is room for."""
+
+
+def divide(way: Way, planes: Planes, sources: int, deep: int, others: int, threads: int) -> Parts:
+    """Tasks for `others` times `deep` planes of output, whose windows hold `sources` planes.
+
+    Along the `deep` planes of a volume, packed planes are kept from one to the next if they fit the cache.
+    """
+    down, along, inner, item = planes.rows, planes.columns, planes.inner, way.compute.itemsize
+    work = inner * (way.flat.operations + 4)
+    tile = tile_columns(along.size_out, way.halo // inner + 1, inner, item * sources * way.window, 1)
+    strip = strip_rows(
+        down.size_out, way.row_taps, threads, others * deep * -(-along.size_out // tile), way.rows
+    )
+    thick, ring_rows = 1, way.window
+    if deep > 1:
+        narrow = min(along.size_out, max(KEPT_COLUMNS // inner, 1))
+        rows = KEPT_BYTES // (sources * item * place(way, narrow, 1, 1).ring_stride) - way.row_taps + 1
+        rows = min(rows // way.rows * way.rows, round_up(down.size_out, way.rows))
+        if rows >= 2 * way.row_taps or rows >= down.size_out:
+            tile, strip, ring_rows = narrow, rows, rows + way.row_taps - 1
+            tasks = others * -(-along.size_out // tile) * -(-down.size_out // strip)
+            thick = -(-deep // -(-TASKS_PER_THREAD * threads // tasks)) if threads > 1 else deep
+            thick = min(max(thick, 2 * sources), deep, BATCH_WORK // (tile * strip * work) + 1)
+    strip = min(strip, round_up(BATCH_WORK // (tile * work) + 1, way.rows))
+    return Parts(
+        tile,
+        -(-along.size_out // tile),
+        strip,
+        -(-down.size_out // strip),
+        thick,
+        -(-deep // thick),
+        ring_rows,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Places:
     """Where everything stands in the workspace of a thread."""
 
@@ -94,14 +151,17 @@ class Places:
         return self.sums + number * self.stride
 
 
-def place(way: Way, tile: int, sources: int) -> Places:
-    """Places for tiles of so many columns, and so many planes of the window."""
+def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
+    """Places for tiles of so many columns, and `ring_rows` packed rows of each of so many planes of the window."""
     lanes, inner = way.lanes, way.inner
     block = (
         max(kernels.VECTORS, words.VECTORS + way.extra) * lanes
     )  # a last block reaches so far beyond the others
-    ring_stride = skew(round_up(tile * inner + way.halo + block, lanes), lanes)
-    sums = round_up(sources * way.window * ring_stride, lanes)
+    slack = block + way.halo
+    if way.extra and inner == 1:  # then segments end with blocks
+        slack = -tile % (words.VECTORS * lanes) + way.extra * lanes
+    ring_stride = skew(round_up(tile * inner + slack, lanes), lanes)
+    sums = round_up(sources * ring_rows * ring_stride, lanes)
     if way.extra:
         segment = min(tile, max(SEGMENT_IN_REGISTERS // inner, 1))
         stride = (words.VECTORS + way.extra) * lanes

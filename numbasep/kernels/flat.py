@@ -2,7 +2,7 @@
 
     s_c[q, j] = sum over the rows i of column c of x[q + i, j]      y[q, j] = sum over c of w_c s_c[q, j + c]
 
-A task is a tile of columns by a strip of rows of one output plane.  It packs input rows into a ring that stays in the
+A task is a tile of columns by a strip of rows of an output plane.  It packs input rows into a ring that stays in the
 second-level cache (`rows`), and from there computes a few rows of output at a time, a segment of columns after the
 other: the sums s_c stand in short row buffers in the first-level cache, from which shifted vectors are loaded.  All
 additions are made in registers, a block of VECTORS vectors at a time.
@@ -36,10 +36,13 @@ from .geometry import (
     OUTER,
     OUTER_SOURCES,
     PACK,
+    PLANES,
+    PLANES_OUT,
     RAW_IN,
     RAW_OUT,
     RESULT,
     RING,
+    RING_ROWS,
     RING_STRIDE,
     ROW_FIRST,
     ROW_STRIDE_OUT,
@@ -223,7 +226,10 @@ def strokes_pass(extra: int) -> Any:
 
 @kernel
 def filter_flat_tile(kernels, x, y, task, thread, block, constants):
-    """One task: pack, sum and store a strip of rows by a tile of columns of one output plane."""
+    """One task: pack, sum and store a strip of rows by a tile of columns, of one output plane or several.
+
+    From plane to plane, the windows of a volume move on by one plane: only that is packed, the others are kept.
+    """
     geometry, outer, outer_taps = (
         integers(block, SIZES),
         integers(block, OUTER),
@@ -242,55 +248,64 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
     n_sources, window, step = geometry[SOURCES], geometry[WINDOW], geometry[STRIPE_ROWS]
     column = (task % tiles) * geometry[TILE]
     row = (task // tiles) % strips * geometry[STRIP]
-    plane = task // (tiles * strips)
+    chunks = (geometry[PLANES_OUT] + geometry[PLANES] - 1) // geometry[PLANES]
+    chunk = task // (tiles * strips)
+    first_plane = chunk // chunks * geometry[PLANES_OUT] + chunk % chunks * geometry[PLANES]
+    last_plane = min(first_plane + geometry[PLANES], (chunk // chunks + 1) * geometry[PLANES_OUT])
     columns = min(geometry[TILE], geometry[COLUMNS_OUT] - column)
     last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
-    for source in range(n_sources):
-        sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
-    target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
-    packed = 0  # rows packed so far
-    for i in range(row, last_row, step):
-        done, rows = i - row, min(step, last_row - i)
-        needed = done + rows + geometry[ROW_TAPS] - 1
-        while packed < needed:
-            for source in range(n_sources):
-                slot = source * window + packed % window
-                call(kernels[PACK], (
-                    x, sources[source], row + geometry[ROW_FIRST] + packed, column + geometry[COLUMN_FIRST],
-                    columns + geometry[COLUMN_TAPS] - 1, geometry, constants[source], raw_in, work,
-                    geometry[RING] + slot * geometry[RING_STRIDE],
-                ))  # fmt: skip
-            packed += 1
-        for j in range(window):
-            here = min(done + j, needed - 1) % window  # the last row is repeated below the last row of output
-            for source in range(n_sources):
-                slot = source * window + here
-                table[source * window + j] = geometry[RING] + slot * geometry[RING_STRIDE]
-        for first in range(0, columns, geometry[SEGMENT]):
-            part = min(geometry[SEGMENT], columns - first)
-            for phase in range(phases.shape[0]):
-                begin, end = phases[phase, FIRST], phases[phase, LAST]
-                count = part * inner + phases[phase, EXTRA]
-                if phases[phase, KIND] == STROKES:
-                    call(kernels[HORIZONTAL], (
-                        work, table, terms, weights, end, first * inner, count, step, geometry[RESULT], pitch,
+    capacity = geometry[RING_ROWS]
+    for plane in range(first_plane, last_plane):
+        for source in range(n_sources):
+            sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
+        target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
+        age = plane - first_plane
+        oldest = n_sources - 1 if age else 0  # of the planes that are not packed yet
+        packed = 0  # rows packed so far
+        for i in range(row, last_row, step):
+            done, rows = i - row, min(step, last_row - i)
+            needed = done + rows + geometry[ROW_TAPS] - 1
+            while packed < needed:
+                for source in range(oldest, n_sources):
+                    slot = (source + age) % n_sources * capacity + packed % capacity
+                    call(kernels[PACK], (
+                        x, sources[source], row + geometry[ROW_FIRST] + packed, column + geometry[COLUMN_FIRST],
+                        columns + geometry[COLUMN_TAPS] - 1, geometry, constants[source], raw_in, work,
+                        geometry[RING] + slot * geometry[RING_STRIDE],
                     ))  # fmt: skip
-                elif phases[phase, KIND] == INTERVALS:
-                    call(kernels[VERTICAL], (
-                        work, table, intervals, begin, end, first * inner, count, step, pitch,
-                        weights[weights.size - 2],
+                packed += 1
+            for j in range(window):
+                here = (
+                    min(done + j, needed - 1) % capacity
+                )  # the last row is repeated below the last row of output
+                for source in range(n_sources):
+                    slot = (source + age) % n_sources * capacity + here
+                    table[source * window + j] = geometry[RING] + slot * geometry[RING_STRIDE]
+            for first in range(0, columns, geometry[SEGMENT]):
+                part = min(geometry[SEGMENT], columns - first)
+                for phase in range(phases.shape[0]):
+                    begin, end = phases[phase, FIRST], phases[phase, LAST]
+                    count = part * inner + phases[phase, EXTRA]
+                    if phases[phase, KIND] == STROKES:
+                        call(kernels[HORIZONTAL], (
+                            work, table, terms, weights, end, first * inner, count, step, geometry[RESULT], pitch,
+                        ))  # fmt: skip
+                    elif phases[phase, KIND] == INTERVALS:
+                        call(kernels[VERTICAL], (
+                            work, table, intervals, begin, end, first * inner, count, step, pitch,
+                            weights[weights.size - 2],
+                        ))  # fmt: skip
+                    else:
+                        call(kernels[HORIZONTAL], (
+                            work, table, links, terms, weights, begin, end, first * inner, count, step, pitch,
+                            weights[weights.size - 1],
+                        ))  # fmt: skip
+                at = target + i * geometry[ROW_STRIDE_OUT] + first * geometry[COLUMN_STRIDE_OUT]
+                for q in range(rows):
+                    call(kernels[STORE], (
+                        work, geometry[RESULT] + q * pitch, part, geometry, constants[0], raw_out, y,
+                        at + q * geometry[ROW_STRIDE_OUT],
                     ))  # fmt: skip
-                else:
-                    call(kernels[HORIZONTAL], (
-                        work, table, links, terms, weights, begin, end, first * inner, count, step, pitch,
-                        weights[weights.size - 1],
-                    ))  # fmt: skip
-            at = target + i * geometry[ROW_STRIDE_OUT] + first * geometry[COLUMN_STRIDE_OUT]
-            for q in range(rows):
-                call(kernels[STORE], (
-                    work, geometry[RESULT] + q * pitch, part, geometry, constants[0], raw_out, y,
-                    at + q * geometry[ROW_STRIDE_OUT],
-                ))  # fmt: skip
 
 
 @functools.cache

@@ -72,8 +72,10 @@ are ordinary planes.  All distances count elements, not bytes.
     SPLIT_TAPS,  # taps along the columns, whose phases are taken apart
     PHASE_STRIDE,  # elements from one phase of a row to the next
     UNSPLIT,  # where rows stand before their phases are taken apart
+    PLANES,  # planes of the last outer axis that a task filters one after the other, keeping what they share
+    PLANES_OUT,  # output planes along that axis
     GEOMETRY,  # number of entries
-) = range(66)
+) = range(68)
 
 # kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
 (
