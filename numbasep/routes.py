@@ -12,13 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from numbasep import cost, overlap, passes, rounding, workspace
+from numbasep import cost, cost_fft, overlap, passes, rounding, workspace
 from numbasep.cost import (
     bytes_per_pixel,
     check_seconds,
-    fft_operations,
-    fft_points,
-    fft_seconds,
     number_parts,
     thread_count,
 )
@@ -277,13 +274,13 @@ def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candid
     exact = rounding.fft_is_exact(problem, facts, tiles.points)
     batch = max(overlap.BATCH_POINTS, tiles.points)
     threads = min(thread_count(problem, machine), tiles.tiles)
-    overlap_ratio = fft_points(problem, tiles) / problem.pixels
-    operations = fft_operations(problem, tiles)
+    overlap_ratio = cost_fft.fft_points(problem, tiles) / problem.pixels
+    operations = cost_fft.fft_operations(problem, tiles)
     return (
         Candidate(
             "fft",
             True,
-            seconds=fft_seconds(problem, machine, tiles),
+            seconds=cost_fft.fft_seconds(problem, machine, tiles),
             operations=operations,
             executed=operations,
             bytes=overlap_ratio * problem.input_dtype.itemsize + problem.output_dtype.itemsize,

@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("overlap", "rounding", "workspace"),
     ("passes",),
     ("cost",),
+    ("cost_fft",),
     ("routes",),
     ("routes_cuda",),
     ("planner", "report"),
@@ -45,7 +46,7 @@ UPWARD = {
 
 # The pure part: what is planned, and how, is testable without a compiler, an array library or a device.
 # `target` asks LLVM about the processor, where there is LLVM.
-PURE = {name for layer in LAYERS[:9] for name in layer} - {"kernels", "target"}
+PURE = {name for layer in LAYERS[:10] for name in layer} - {"kernels", "target"}
 NOT_IN_PURE = {"numba", "llvmlite", "scipy", "dask", "xarray", "skimage", "matplotlib", "cupy", "cv2"}
 OPTIONAL = {
     "dask",
