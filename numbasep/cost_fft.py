@@ -12,9 +12,13 @@ from numbasep.problem import Problem
 
 def fft_points(problem: Problem, tiles: overlap.Tiling) -> float:
     """Points of all transforms together: the output, larger by the overlap of the tiles."""
-    batch = problem.pixels / math.prod(window.out_size for window in problem.windows)
-    count = math.prod(tiles.counts[window.axis] for window in problem.windows)
-    return batch * count * tiles.points
+    return _transforms(problem, tiles) * tiles.points
+
+
+def _transforms(problem: Problem, tiles: overlap.Tiling) -> int:
+    """How often a kernel's spectrum is multiplied with."""
+    batch = problem.pixels // math.prod(window.out_size for window in tiles.windows)
+    return batch * math.prod(tiles.counts[window.axis] for window in tiles.windows)
 
 
 def fft_operations(problem: Problem, tiles: overlap.Tiling) -> float:
@@ -27,14 +31,16 @@ def fft_operations(problem: Problem, tiles: overlap.Tiling) -> float:
 def fft_seconds(problem: Problem, machine: Machine, tiles: overlap.Tiling) -> float:
     """Predicted time of overlap-save, with the check that the data are finite."""
     parts = 2 if problem.compute_dtype.kind == "c" else 1
-    points = fft_points(problem, tiles) * parts
+    transforms = _transforms(problem, tiles)
+    together = -(-transforms // tiles.tasks)
+    threads = thread_count(problem, machine)
     double = problem.real_dtype.itemsize == 8
-    point = machine.fft_point_seconds(tiles.points * parts, double=double) + machine.fft_pixel_seconds
-    work = points * point + tiles.tiles * machine.fft_call_seconds
+    work, share = overlap.tile_seconds(
+        machine, tiles.lengths, parts * transforms, parts * together, threads, double=double
+    )
     if problem.output_dtype.kind in "biu":
         work += problem.pixels * machine.fft_converted_seconds
     check = 0.0 if problem.integer_data else check_seconds(problem, machine)
-    threads = thread_count(problem, machine)
-    shared = -(-tiles.tiles // threads) / tiles.tiles  # the slowest thread's share
-    start = machine.fft_thread_seconds if threads > 1 and tiles.tiles >= threads else 0.0
-    return machine.call_seconds + start + check + work * shared
+    if threads > 1:
+        work = min(work, machine.fft_thread_seconds + work * share)
+    return machine.call_seconds + check + work

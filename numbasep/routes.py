@@ -272,8 +272,9 @@ def _fft_infeasible(problem: Problem, facts: KernelFacts, _machine: Machine) -> 
 def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
     tiles = overlap.tiling(problem)
     exact = rounding.fft_is_exact(problem, facts, tiles.points)
-    batch = max(overlap.BATCH_POINTS, tiles.points)
-    threads = min(thread_count(problem, machine), tiles.tiles)
+    threads = (
+        thread_count(problem, machine) if tiles.staged else min(thread_count(problem, machine), tiles.tasks)
+    )
     overlap_ratio = cost_fft.fft_points(problem, tiles) / problem.pixels
     operations = cost_fft.fft_operations(problem, tiles)
     return (
@@ -288,7 +289,7 @@ def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candid
             exact=exact,
             needs_finite=not problem.integer_data,
             largest_sample=rounding.fft_largest_sample(problem, facts, tiles.points),
-            workspace=workspace.transform_bytes(problem, batch, tiles.points, threads),
+            workspace=workspace.transform_bytes(problem, tiles, threads, complex_kernel=facts.complex),
             runner="transforms",
         ),
     )
