@@ -181,7 +181,9 @@ def _applicable(plan: Plan, x: Array, *, ignore_nan: bool) -> Candidate:
         return choice.chosen
     from .backends import extent, threads
 
-    largest = extent.largest_magnitude(x, threads.thread_count(plan.problem.workers), ignore_nan=ignore_nan)
+    # Numba's threads wait for more to do by spinning, and would hold up the Python threads of transforms.
+    workers = 1 if choice.chosen.runner == "transforms" else threads.thread_count(plan.problem.workers)
+    largest = extent.largest_magnitude(x, workers, ignore_nan=ignore_nan)
     if largest <= choice.chosen.largest_sample:
         return choice.chosen
     assert choice.fallback is not None

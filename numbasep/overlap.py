@@ -27,11 +27,13 @@ MOST_POINTS = 1 << 22  # of a tile, where shorter transforms will do: what bound
 GROWTH = (1.5, 2, 2.5, 3, 4, 5, 6, 8, 12, 16, 24, 32)  # tried lengths, in multiples of the taps
 LEAST_LENGTH = 32
 THREADS = 2  # that tiles are chosen for: the bits must not depend on how many there are
-LINE = 0.45  # time of a point of transforms along one axis: of that of a square tile
-ALONE = 2.2  # the same of a transform by itself: several share the vectors
-LANES = 4  # transforms from which they do
-STAGED = 1.3  # time of a point in stages, of that of a tile of STAGED_FROM points
-STAGED_FROM = 384**2
+LINE = 0.6  # time of a point of transforms along one axis: of that of a square tile
+OCTAVE = 0.08  # what it grows by when they are twice as long as LINE_LENGTH, in parts
+LINE_LENGTH = 1024
+LANES = 4  # so many transforms share the vectors ...
+ALONE = 2.2  # ... and those that are left take so many times as long
+STAGED = 1.05  # time of a point in stages, of that of a tile as large by one thread
+AXIS = 1.3  # what it grows by with every axis beyond two
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ def _tiling(windows: tuple[Window, ...], out_shape: tuple[int, ...], double: boo
         steps[window.axis] = min(outputs, max(window.out_size, 1))
     points = math.prod(lengths)
     room = 1 if is_staged(lengths) else max(BATCH_POINTS // points, 1)
+    room = room // LANES * LANES if room > LANES else room
     for axis in range(
         len(steps) - 1, -1, -1
     ):  # unfiltered axes are cut so that a task holds BATCH_POINTS at most
@@ -147,6 +150,8 @@ def _tiling(windows: tuple[Window, ...], out_shape: tuple[int, ...], double: boo
     if 1 < tasks < 4 * THREADS:
         tasks = -(-tasks // THREADS) * THREADS  # alike, for the threads
     group = -(-max(counts[along], 1) // tasks)
+    if LANES < group < room:
+        group = min(-(-group // LANES) * LANES, room)
     whole = tuple(option.whole for option in chosen)
     return Tiling(windows, lengths, whole, tuple(steps), counts, along, group)
 
@@ -197,6 +202,7 @@ def _predicted(trial: Sequence[Option], batch: int, double: bool) -> float:
     lengths = tuple(option.length for option in trial)
     points, tiles = math.prod(lengths), batch * math.prod(option.tiles for option in trial)
     together = 1 if is_staged(lengths) else min(max(BATCH_POINTS // points, 1), tiles)
+    together = together // LANES * LANES if LANES < together < tiles else together
     work, share = tile_seconds(REFERENCE, lengths, tiles, together, THREADS, double=double)
     return min(work, REFERENCE.fft_thread_seconds + work * share)
 
@@ -208,15 +214,17 @@ def tile_seconds(
     points = math.prod(lengths)
     tasks = -(-tiles // together)
     if is_staged(lengths):
-        point = STAGED * machine.fft_point_seconds(STAGED_FROM, double=double)
+        point = STAGED * machine.fft_point_seconds(points, double=double)
         calls, share = 3 * threads * tiles, 1 / threads
     elif len(lengths) == 1:
         point = LINE * machine.fft_point_seconds(max(points, BATCH_POINTS), double=double)
-        point *= ALONE if together < LANES else 1.0
+        point *= max(1 + OCTAVE * math.log2(points / LINE_LENGTH), 0.85)
+        point *= 1 + (ALONE - 1) * (together % LANES) / together
         calls, share = tasks, -(-tasks // threads) / tasks
     else:
         point = machine.fft_point_seconds(points, double=double)
         calls, share = tasks, -(-tasks // threads) / tasks
+    point *= AXIS ** max(len(lengths) - 2, 0)
     return tiles * points * (point + machine.fft_pixel_seconds) + calls * machine.fft_call_seconds, share
 
 

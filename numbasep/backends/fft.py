@@ -50,10 +50,9 @@ def correlate(
     integers : bool
         The exact results are known to be integers: round to them before storing.
     """
-    tiles = tiling(problem)
-    order = tuple(sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis])))
-    work = _work(problem, tiles, order)
-    count = _threads(problem, tiles, workers)
+    order = tuple(sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))) if x.ndim > 1 else (0,)
+    work, count = _work(problem, order, workers)
+    tiles = work.tiling
     _check_memory(problem, tiles, count)
     factors = work.factors(spectra.get(weights, problem.windows, tiles, work.kernel))
     source, target = work.view(x), work.view(out)
@@ -180,7 +179,11 @@ class _Work:
         )
 
 
-_work = functools.lru_cache(maxsize=64)(_Work)
+@functools.lru_cache(maxsize=64)
+def _work(problem: Problem, order: tuple[int, ...], workers: int) -> tuple[_Work, int]:
+    """What the tiles of a call share, and the threads that it takes."""
+    tiles = tiling(problem)
+    return _Work(problem, tiles, order), _threads(problem, tiles, workers)
 
 
 def _filter_group(
@@ -202,9 +205,10 @@ def _filter_group(
     shape[at] += (count - 1) * apart
     samples = gather.gather(source, reaches, shape, work.compute, work.problem.cval)
     shape[at] -= (count - 1) * apart
-    block = np.lib.stride_tricks.as_strided(
-        samples, (count, *shape), (apart * samples.strides[at], *samples.strides), writeable=False
-    )
+    block = samples[None]
+    if count > 1:
+        strides = (apart * samples.strides[at], *samples.strides)
+        block = np.lib.stride_tricks.as_strided(samples, (count, *shape), strides)
     region = work.part(target, starts, stops)
     each = list(stops)
     each[at] = min(starts[at] + work.steps[at], stops[at])
@@ -232,19 +236,20 @@ def _store(work: _Work, values: Array, region: Array, at: int, integers: bool) -
     """The outputs of a group of tiles, its first axis, side by side along axis `at` of their region."""
     if integers:
         np.rint(values, out=values)
-    step, cast = work.steps[at], work.problem.cast
-    full, rest = divmod(region.shape[at], step)
+    cast = work.problem.cast
     if len(values) == 1:
         store(values[0], region, cast)
         return
+    step = work.steps[at]
+    full, rest = divmod(region.shape[at], step)
+    if at:
+        values = np.moveaxis(values, 0, at)
     before = (slice(None),) * at
-    strides = list(region.strides)
-    strides.insert(at, step * strides[at])
-    shape = [*region.shape[:at], full, step, *region.shape[at + 1 :]]
-    tiles = np.lib.stride_tricks.as_strided(region, shape, strides)
-    store(np.moveaxis(values[:full], 0, at), tiles, cast)
+    shape = (*region.shape[:at], full, step, *region.shape[at + 1 :])
+    strides = (*region.strides[:at], step * region.strides[at], *region.strides[at:])
+    store(values[(*before, slice(full))], np.lib.stride_tricks.as_strided(region, shape, strides), cast)
     if rest:
-        store(values[full][(*before, slice(0, rest))], region[(*before, slice(full * step, None))], cast)
+        store(values[(*before, full, slice(rest))], region[(*before, slice(full * step, None))], cast)
 
 
 def invert(spectrum: Array, axes: Sequence[int], kept: tuple[slice, ...]) -> Array:

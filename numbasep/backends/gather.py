@@ -46,11 +46,11 @@ def whole(window: Window, length: int) -> Reach:
 
 def reach(window: Window, start: int, stop: int) -> Reach:
     """What the outputs [start, stop) see along a filtered axis."""
+    return (_short if (stop - start) * window.step + window.taps <= SHORT else _make)(window, start, stop)
+
+
+def _make(window: Window, start: int, stop: int) -> Reach:
     part = restrict(window, start, stop)
-    return _short(part) if part.reach <= SHORT else _make(part)
-
-
-def _make(part: Window) -> Reach:
     first, count, size = part.first, part.reach, part.size
     low, high = max(first, 0), min(first + count, size)
     if part.boundary is Boundary.CONSTANT or (low == first and high == first + count):
