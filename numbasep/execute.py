@@ -133,6 +133,13 @@ def _run(plan: Plan, x: Array, out: Array, normal: Normal) -> None:
         store(_scaled(x, operator.weights, problem), out, problem.cast)
         return
     candidate = _applicable(plan, x, ignore_nan=normal is not None)
+    chosen = plan.choice.chosen
+    if candidate is not chosen and chosen.marks_gaps:
+        from .backends import gaps, threads
+
+        workers = threads.thread_count(problem.workers)
+        if gaps.correlate(operator, problem, x, out, workers, chosen.largest_sample):
+            return
     RUNNERS[candidate.runner](operator, problem, candidate, x, out, normal)
 
 

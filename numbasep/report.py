@@ -100,6 +100,11 @@ def footnotes(plan: Plan) -> list[str]:
         lines.append(f"{chosen.operations:.4g} operations would do; {chosen.executed:.4g} are executed")
     if plan.problem.device == "cuda" and plan.choice.chosen.needs_finite:
         lines.append("results that are not finite: summed again directly, each by itself")
+    elif plan.choice.fallback is not None and chosen.marks_gaps:
+        lines.append(
+            "NaN and infinities: left out, what they reach is marked; "
+            f"values near overflow: {plan.choice.fallback.method}"
+        )
     elif plan.choice.fallback is not None:
         lines.append(f"data with NaN or infinities: {plan.choice.fallback.method}")
     if plan.problem.device == "cuda":
