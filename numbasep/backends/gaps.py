@@ -65,9 +65,9 @@ def _filled(x: Array, filled: Array, wild: Array, slowest: int, workers: int) ->
 
     def copy(start: int) -> None:
         piece = (slice(None),) * slowest + (slice(start, start + step),)
-        np.isfinite(x[piece], out=wild[piece])
-        np.logical_not(wild[piece], out=wild[piece])
         np.copyto(filled[piece], x[piece], casting="unsafe")
+        np.isfinite(filled[piece], out=wild[piece])
+        np.logical_not(wild[piece], out=wild[piece])
         np.copyto(filled[piece], 0, where=wild[piece])
         found.append(max(float(filled[piece].max()), -float(filled[piece].min())))
 
@@ -104,13 +104,12 @@ class _Marks:
         """What the samples of `x` reach that are `wild`: neither finite ones nor none."""
         box, windows, inside = self._box(wild)
         x, wild = x[inside], wild[inside]
-        gone = np.isnan(x)
-        infinite = wild & ~gone
-        nan = self._reached(gone, windows)
+        with np.errstate(invalid="ignore"):
+            above, below = wild & (x > 0), wild & (x < 0)
+        infinite = above | below
+        nan = self._reached(wild & ~infinite, windows)
         if not infinite.any():
             return Marked(box, nan)
-        above = infinite & (np.nan_to_num(x, nan=0.0) > 0)
-        below = infinite & ~above
         if self._one_sign:
             positive, negative = self._reached(above, windows), self._reached(below, windows)
         else:
