@@ -102,14 +102,15 @@ def _passes(
         min(_seconds(lambda: execute.applicable(plan, x, ignore_nan=False)) for _ in range(count))
         for _ in checks
     ]
-    planned = [one for one in candidate.passes if one.kernel != CHECK]
+    chosen = plan.choice.chosen
+    marked = candidate is not chosen and chosen.marks_gaps  # the chosen route leaves gaps out by itself
+    planned = [one for one in (chosen if marked else candidate).passes if one.kernel != CHECK]
     laps = [math.inf] * len(planned)
 
     def run(clock: list[float] | None = None) -> None:
-        runner = execute.RUNNERS[candidate.runner]
-        runner(plan.kernel, plan.problem, candidate, x, out, None, clock)
+        execute.run_candidate(plan, candidate, x, out, None, clock)
 
-    if candidate.runner == "planes":
+    if candidate.runner == "planes" and not marked:
         run()
         launches = list(plan.kernel.launches.values())
         specs = [spec for launch in launches for spec in launch.specs]

@@ -131,8 +131,8 @@ def make_output(output: Any, dtype: np.dtype[Any], shape: Sequence[int], like: A
 
 
 def is_direct_target(output: Array, input: Array) -> bool:
-    """Whether kernels may write straight into `output`: native, aligned, whole strides, apart from `input`."""
-    return output.dtype.isnative and has_whole_strides(output) and not np.may_share_memory(output, input)
+    """Whether kernels may write straight into `output`: aligned, whole strides, apart from `input`."""
+    return has_whole_strides(output) and not np.may_share_memory(output, input)
 
 
 def has_whole_strides(array: Array) -> bool:

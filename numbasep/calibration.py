@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numbasep import accelerator, cost, notice, storage, trials
+from numbasep import accelerator, cost, cost_fft, notice, storage, trials
 from numbasep import machine as machines
 from numbasep.accelerator import Accelerator
 from numbasep.backends import recursive
@@ -373,7 +373,7 @@ def _tile_conversion(machine: Machine) -> float:
     """Seconds of making an integer of a result."""
     side, weights = 256, np.ones((9, 9))
     problem = trials.plan_call((side, side), weights, np.dtype(np.uint8), 1, "fft").problem
-    known = cost.fft_seconds(
+    known = cost_fft.fft_seconds(
         problem, dataclasses.replace(machine, fft_converted_seconds=0.0), tiling(problem)
     )
     extra = trials.seconds(trials.prepared((side, side), weights, np.dtype(np.uint8), 1, "fft")) - known
@@ -386,6 +386,8 @@ def _transform_threads(threads: int, machine: Machine) -> float:
         return REFERENCE.fft_thread_seconds
     side, weights = 1024, trials.dense(31, 31)
     problem = trials.plan_call((side, side), weights, PRECISIONS[0], threads, "fft").problem
-    known = cost.fft_seconds(problem, dataclasses.replace(machine, fft_thread_seconds=0.0), tiling(problem))
+    known = cost_fft.fft_seconds(
+        problem, dataclasses.replace(machine, fft_thread_seconds=0.0), tiling(problem)
+    )
     extra = trials.seconds(trials.prepared((side, side), weights, PRECISIONS[0], threads, "fft")) - known
     return min(max(extra, 1e-6), 5 * MOST_START)

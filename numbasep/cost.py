@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import mul
 
-from numbasep import overlap
 from numbasep.facts import KernelFacts, RecursionFacts
 from numbasep.lowering.lower import PassSpec
 from numbasep.machine import Machine
@@ -130,35 +129,3 @@ def check_seconds(problem: Problem, machine: Machine) -> float:
     return (
         machine.check_call_seconds + reading + numbers * machine.check_seconds[precision(problem)] / threads
     )
-
-
-# ------------------------------------------------------------------------------------- transforms
-
-
-def fft_points(problem: Problem, tiles: overlap.Tiling) -> float:
-    """Points of all transforms together: the output, larger by the overlap of the tiles."""
-    batch = problem.pixels / math.prod(window.out_size for window in problem.windows)
-    count = math.prod(tiles.counts[window.axis] for window in problem.windows)
-    return batch * count * tiles.points
-
-
-def fft_operations(problem: Problem, tiles: overlap.Tiling) -> float:
-    """``(5 log2(N) + 3) / 2`` multiply-adds a point, of real transforms there and back and the product."""
-    parts = 2 if problem.compute_dtype.kind == "c" else 1
-    per_point = (5 * math.log2(max(tiles.points, 2)) + 3) / 2
-    return parts * per_point * fft_points(problem, tiles) / problem.pixels
-
-
-def fft_seconds(problem: Problem, machine: Machine, tiles: overlap.Tiling) -> float:
-    """Predicted time of overlap-save."""
-    parts = 2 if problem.compute_dtype.kind == "c" else 1
-    points = fft_points(problem, tiles) * parts
-    double = problem.real_dtype.itemsize == 8
-    point = machine.fft_point_seconds(tiles.points * parts, double=double) + machine.fft_pixel_seconds
-    work = points * point + tiles.tiles * machine.fft_call_seconds
-    if problem.output_dtype.kind in "biu":
-        work += problem.pixels * machine.fft_converted_seconds
-    threads = thread_count(problem, machine)
-    shared = -(-tiles.tiles // threads) / tiles.tiles  # the slowest thread's share
-    start = machine.fft_thread_seconds if threads > 1 and tiles.tiles >= threads else 0.0
-    return start + work * shared

@@ -135,8 +135,26 @@ def _run(plan: PlannedFilter, x: Array, out: Array, normal: Normal) -> None:
         # no filtered axis: the kernel is one number; no input at all: only the boundary value is left
         store(_scaled(x, operator.weights, problem), out, problem.cast)
         return
-    candidate = applicable(plan, x, ignore_nan=normal is not None)
-    RUNNERS[candidate.runner](operator, problem, candidate, x, out, normal)
+    run_candidate(plan, applicable(plan, x, ignore_nan=normal is not None), x, out, normal)
+
+
+def run_candidate(
+    plan: PlannedFilter,
+    candidate: Candidate,
+    x: Array,
+    out: Array,
+    normal: Normal = None,
+    clock: Clock = None,
+) -> None:
+    """Run the candidate that is applicable to `x`; the seconds of its passes are added to `clock`, if there is one."""
+    problem, operator, chosen = plan.problem, plan.kernel, plan.choice.chosen
+    if candidate is not chosen and chosen.marks_gaps:
+        from .backends import gaps, threads
+
+        workers = threads.thread_count(problem.workers)
+        if gaps.correlate(operator, problem, x, out, workers, chosen.largest_sample):
+            return
+    RUNNERS[candidate.runner](operator, problem, candidate, x, out, normal, clock)
 
 
 def _planes(
@@ -206,7 +224,9 @@ def applicable(plan: PlannedFilter, x: Array, *, ignore_nan: bool) -> Candidate:
         return choice.chosen
     from .backends import extent, threads
 
-    largest = extent.largest_magnitude(x, threads.thread_count(plan.problem.workers), ignore_nan=ignore_nan)
+    # Numba's threads wait for more to do by spinning, and would hold up the Python threads of transforms.
+    workers = 1 if choice.chosen.runner == "transforms" else threads.thread_count(plan.problem.workers)
+    largest = extent.largest_magnitude(x, workers, ignore_nan=ignore_nan)
     if largest <= choice.chosen.largest_sample:
         return choice.chosen
     assert choice.fallback is not None

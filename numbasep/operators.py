@@ -127,6 +127,16 @@ class Operator:
         return total, self.forms[0].divisor
 
     @functools.cached_property
+    def support(self) -> Array:
+        """1 where a dense weight is not zero."""
+        return np.asarray(self.weights != 0, np.float64)
+
+    @functools.cached_property
+    def signs(self) -> Array:
+        """The signs of dense real weights."""
+        return np.asarray(np.sign(self.weights))
+
+    @functools.cached_property
     def launches(self) -> dict[Any, Any]:
         """Prepared calls by memory layout; filled by the backends."""
         return {}

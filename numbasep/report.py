@@ -103,6 +103,11 @@ def footnotes(plan: Plan) -> list[str]:
         lines.append(f"{chosen.operations:.4g} operations would do; {chosen.executed:.4g} are executed")
     if plan.problem.device == "cuda" and chosen.needs_finite:
         lines.append("results that are not finite: summed again directly, each by itself")
+    elif plan.decision.fallback is not None and chosen.marks_gaps:
+        lines.append(
+            "NaN and infinities: left out, what they reach is marked; "
+            f"values near overflow: {plan.decision.fallback.method}"
+        )
     elif plan.decision.fallback is not None:
         lines.append(f"data with NaN or infinities: {plan.decision.fallback.method}")
     if plan.problem.device == "cuda":

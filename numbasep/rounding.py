@@ -81,10 +81,15 @@ def fft_bound(problem: Problem, facts: KernelFacts, points: int) -> float:
     more than 20, and the tests look for counterexamples.  The error is spread over the whole tile: unlike
     direct summation it does not shrink where the data are small.
     """
+    return transform_bound(problem, points) * (math.sqrt(2) if facts.complex else 1.0)
+
+
+def transform_bound(problem: Problem, points: int) -> float:
+    """`fft_bound` for real weights."""
     u = unit_roundoff(problem)
     levels = math.log2(max(points, 2))
     transforms = 2 if problem.real_dtype.itemsize == 4 else 3
-    return (transforms * levels * ROUNDINGS_PER_LEVEL + 4) * u * (math.sqrt(2) if facts.complex else 1.0)
+    return (transforms * levels * ROUNDINGS_PER_LEVEL + 4) * u
 
 
 def fft_largest_sample(problem: Problem, facts: KernelFacts, points: int) -> float:

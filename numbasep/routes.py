@@ -19,12 +19,10 @@ from numbasep.cost import (
     PlannedPass,
     bytes_per_pixel,
     check_seconds,
-    fft_operations,
-    fft_points,
-    fft_seconds,
     number_parts,
     thread_count,
 )
+from numbasep.cost_fft import fft_operations, fft_points, fft_seconds
 from numbasep.cost_flat import flat_operations, flat_passes
 from numbasep.facts import FlatFacts, KernelFacts, RecursionFacts
 from numbasep.lowering.layout import Layout, nested_strides
@@ -67,6 +65,8 @@ class Candidate:
     """Every result is the exact sum, to the last bit."""
     needs_finite: bool = False
     """NaN and infinities would spread further than by direct summation, so the data must hold none."""
+    marks_gaps: bool = False
+    """It takes them none the less: it leaves them out, and marks what they reach by direct summation."""
     largest_sample: float = sys.float_info.max
     """Magnitude up to which no intermediate result overflows; data beyond it take the fallback, as NaN do."""
     workspace: int = 0
@@ -307,11 +307,18 @@ def _fft_infeasible(problem: Problem, facts: KernelFacts, _machine: Machine) -> 
     return None
 
 
+def _has_simple_gaps(problem: Problem, facts: KernelFacts) -> bool:
+    """Whether what NaN and infinities become follows from the weights alone: real ones, of one term if given so."""
+    real = problem.compute_dtype.kind == "f" and problem.input_dtype.kind == "f"
+    return real and not facts.complex and all(form.rank == 1 for form in facts.forms if form.given)
+
+
 def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
     tiles = overlap.tiling(problem)
     exact = rounding.fft_is_exact(problem, facts, tiles.points)
-    batch = max(overlap.BATCH_POINTS, tiles.points)
-    threads = min(thread_count(problem, machine), tiles.tiles)
+    threads = (
+        thread_count(problem, machine) if tiles.staged else min(thread_count(problem, machine), tiles.tasks)
+    )
     overlap_ratio = fft_points(problem, tiles) / problem.pixels
     operations = fft_operations(problem, tiles)
     axes = tuple(window.axis for window in problem.windows)
@@ -334,8 +341,9 @@ def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candid
             error_bound=0.0 if exact else rounding.fft_bound(problem, facts, tiles.points),
             exact=exact,
             needs_finite=not problem.integer_data,
+            marks_gaps=_has_simple_gaps(problem, facts),
             largest_sample=rounding.fft_largest_sample(problem, facts, tiles.points),
-            workspace=workspace.transform_bytes(problem, batch, tiles.points, threads),
+            workspace=workspace.transform_bytes(problem, tiles, threads, complex_kernel=facts.complex),
             runner="transforms",
         ),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from numbasep.overlap import Tiling
 from numbasep.problem import Problem
 
 CACHE_BYTES = 768 << 10  # packed rows of a task: they stay in a second-level cache
@@ -14,6 +15,8 @@ SLAB_BYTES = (
     16 << 20
 )  # an intermediate of a volume: thick, as the planes around it are read again, yet cached
 STEP_ROWS = 16  # output rows that a task computes at a time
+PIECE_POINTS = 1 << 15  # of transforms in stages: of a piece of rows ...
+PIECE_BYTES = 1 << 19  # ... and of one of columns, there and back
 MOST_INNER = 512  # elements of a column; more are columns themselves
 
 
@@ -86,10 +89,14 @@ def recursive_bytes(problem: Problem) -> int:
     return problem.real_dtype.itemsize * largest * buffers
 
 
-def transform_bytes(problem: Problem, batch: int, points: int, threads: int) -> int:
-    """Of tiles of `points` points, `batch` points of them at a time for each thread, and the kernel's spectrum."""
+def transform_bytes(problem: Problem, tiles: Tiling, threads: int, *, complex_kernel: bool = False) -> int:
+    """Of transforms: what each thread has at a time, the kernel's spectrum, and the rows of a tile in stages."""
     itemsize = problem.compute_dtype.itemsize
-    return itemsize * (4 * batch * threads) + 40 * points + (64 << 10)
+    if not tiles.staged:
+        return itemsize * (4 * tiles.batch * threads) + 40 * tiles.points + (64 << 10)
+    inner = max(tiles.points // min(tiles.lengths), PIECE_POINTS)
+    rows = itemsize * (tiles.points + 2 * tiles.points // min(tiles.lengths)) * (1 + complex_kernel)
+    return rows + itemsize * 4 * inner * threads + 4 * PIECE_BYTES * threads + 40 * tiles.points + (64 << 10)
 
 
 def _parts(problem: Problem) -> int:

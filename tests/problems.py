@@ -26,10 +26,11 @@ def problem(
     footprint: str = "support",
     complex_kernel: bool = False,
     integer_l1: float | None = None,
+    stride: int = 1,
     **options: object,
 ) -> Problem:
     """A canonical problem."""
-    windows = make_windows(shape, axes or range(len(taps)), taps, mode, 0, flip=False)
+    windows = make_windows(shape, axes or range(len(taps)), taps, mode, 0, flip=False, stride=stride)
     return make_problem(
         shape,
         np.dtype(dtype),

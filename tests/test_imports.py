@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("facts", "machine", "reference", "accelerator", "operators"),
     ("overlap", "rounding", "workspace"),
     ("cost",),
-    ("cost_flat",),
+    ("cost_fft", "cost_flat"),
     ("routes",),
     ("routes_cuda",),
     ("planner", "report"),

@@ -177,6 +177,29 @@ def test_slabs_of_stacks_and_colour(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
 
+SWAPPED = ("int16", "uint32", "float16", "float32", "float64", "complex64", "complex128")
+
+
+@pytest.mark.jitoff
+@pytest.mark.thinned
+@pytest.mark.parametrize("dtype", SWAPPED)
+@pytest.mark.parametrize("cast", ["truncate", "saturate"])
+@pytest.mark.parametrize("kernel", ["dense", "separable", "box"])
+def test_byte_swapped_outputs(kernel: str, cast: str, dtype: str) -> None:
+    weights = {"dense": strategies.kernel("dense", (3, 4), 1), "separable": np.ones((3, 9)) / 27}.get(
+        kernel, np.ones((19, 1))
+    )
+    x = samples("float32" if dtype == "float16" else dtype, (41, 37), 2)
+    native = np.zeros((41, 74), dtype)
+    other = np.zeros((41, 74), np.dtype(dtype).newbyteorder())
+    for part in (slice(0, 37), slice(None, None, 2)):
+        for out in (native[:, part], other[:, part]):
+            nsp.correlate(x, weights, out, cast=cast)
+        tolerance = 0 if native.dtype.kind in "iu" else 4 * np.finfo(native.dtype).eps
+        largest = np.abs(weights).sum() * np.abs(x.astype(complex)).max()
+        assert np.abs(native.astype(complex) - other.astype(complex)).max() <= tolerance * largest
+
+
 @pytest.mark.thinned
 @pytest.mark.parametrize(
     "layout", ["C", "F", "sliced", "reversed", "transposed", "byte-swapped", "read-only"]

@@ -58,7 +58,7 @@ def test_calls_stay_within_the_stated_workspace(
     for launch in plan.kernel.launches.values():
         for prepared, _, _ in launch.steps:
             prepared.spare.clear()
-    with fft._spectra.emptied():
+    with fft.spectra.emptied():
         tracemalloc.start()
         plan(x, out)
         _, most = tracemalloc.get_traced_memory()
@@ -149,7 +149,7 @@ for name, (x, call) in calls.items():
     failures, spare = 0, 0
     while True:
         threads._pool.clear()
-        with fft._spectra.emptied():
+        with fft.spectra.emptied():
             out = fresh()
             gc.collect()
             resource.setrlimit(resource.RLIMIT_AS, (in_use() + spare, hard))

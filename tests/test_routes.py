@@ -351,18 +351,42 @@ def test_smooth_lengths_are_the_smallest(n, even):
 def test_tiles_cover_the_output_and_leave_room_for_the_kernel(shape, taps, mode, dtype):
     p = problem(shape, taps, dtype, mode=mode)
     tiles = overlap.tiling(p)
-    assert tiles.lengths[-1] % 2 == 0
-    for window, length in zip(p.windows, tiles.lengths, strict=True):
-        assert tiles.steps[window.axis] + window.taps - 1 <= length
+    for window, length, whole in zip(tiles.windows, tiles.lengths, tiles.whole, strict=True):
+        if whole:
+            assert tiles.counts[window.axis] == 1
+            assert length >= max(window.size, window.out_size)
+        else:
+            assert tiles.steps[window.axis] + window.taps - 1 <= length
     for n, step, count in zip(p.out_shape, tiles.steps, tiles.counts, strict=True):
         assert (count - 1) * step < n <= count * step
     assert tiles.points <= 2_000_000
 
 
-def test_short_transforms_share_a_tile():
-    tiles = overlap.tiling(problem((10_000, 512), (15,), axes=(1,)))
-    assert tiles.points <= 1024
-    assert overlap.BATCH_POINTS / 2 < tiles.points * tiles.steps[0] <= overlap.BATCH_POINTS
+def test_short_transforms_are_made_several_at_a_time():
+    beside = overlap.tiling(problem((10_000, 512), (15,), axes=(1,)))
+    assert beside.points <= 1024
+    assert overlap.BATCH_POINTS / 2 < beside.batch <= overlap.BATCH_POINTS
+    one_after_another = overlap.tiling(problem((1_000_000,), (15,)))
+    assert one_after_another.points <= 1024
+    assert overlap.BATCH_POINTS / 2 < one_after_another.batch <= overlap.BATCH_POINTS
+    assert one_after_another.group * one_after_another.tasks >= one_after_another.tiles
+
+
+def test_axes_where_nothing_is_summed_are_not_transformed():
+    flat = overlap.tiling(problem((1024, 1024, 1), (200, 200, 1), mode="constant"))
+    assert flat.lengths == overlap.tiling(problem((1024, 1024), (200, 200), mode="constant")).lengths
+    for mode, cval, axes in (("reflect", 0.0, 1), ("constant", 0.0, 1), ("constant", 1.0, 2)):
+        tiles = overlap.tiling(problem((1, 1024), (5, 200), mode=mode, cval=cval))
+        assert len(tiles.windows) == axes
+    assert len(overlap.tiling(problem((1, 1), (1, 1))).windows) == 1
+
+
+def test_kernels_as_large_as_the_image_take_one_transform_without_needless_padding():
+    tiles = overlap.tiling(problem((1024, 1024), (1024, 1024), mode="constant"))
+    assert tiles.lengths == (1536, 1536)
+    assert tiles.staged
+    assert overlap.tiling(problem((1024, 1024), (1024, 1024), mode="wrap")).lengths == (1024, 1024)
+    assert overlap.tiling(problem((1024, 1024), (1024, 1024), mode="reflect")).lengths == (2048, 2048)
 
 
 def test_tiles_do_not_depend_on_the_calibration():

@@ -110,7 +110,7 @@ from numbasep import measure, storage
 from numbasep.api import build
 from numbasep.backends import fft, threads
 from numbasep.nn import routes
-kept = [storage._lock, measure._lock, build.plans._lock, build.kernels._lock, fft._spectra._lock, routes._lock,
+kept = [storage._lock, measure._lock, build.plans._lock, build.kernels._lock, fft.spectra._lock, routes._lock,
         threads._lock, threads._pool._lock]
 held, forked = threading.Event(), threading.Event()
 compiling = threading.Event()

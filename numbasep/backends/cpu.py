@@ -41,7 +41,7 @@ def correlate(
 ) -> None:
     """Filter `x` into `y`, which must not overlap: with `operator.forms[form]`, or with the dense weights.
 
-    `y` is native, real or complex like the result; shapes and types are those of the problem.  With `normal`, for real
+    `y` is real or complex like the result; shapes and types are those of the problem.  With `normal`, for real
     data and weights, NaN samples weigh nothing (`kernels.valid`).
     """
     if normal is not None:

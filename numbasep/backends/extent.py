@@ -94,7 +94,8 @@ def _chunks(x: NDArray[Any]) -> list[NDArray[Any]]:
 
 def _largest(chunks: list[NDArray[Any]], *, ignore_nan: bool) -> float:
     largest = 0.0
-    for chunk in chunks:
+    for piece in chunks:
+        chunk = piece.astype(piece.dtype.newbyteorder("="), copy=False)  # NumPy is slow on others
         if ignore_nan:  # fmax and fmin pass over NaN
             found = max(float(np.fmax.reduce(chunk, axis=None)), -float(np.fmin.reduce(chunk, axis=None)))
             largest = largest if math.isnan(found) else max(largest, found)

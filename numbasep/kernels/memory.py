@@ -79,9 +79,7 @@ def _constant_storage(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
 
 _BYTES = types.Array(types.uint8, 1, "C")
-CONVERTS_TO_LEAST = (
-    TARGET.x86
-)  # what the instruction makes of a number that an integer cannot hold: its least
+CONVERTS_TO_LEAST = TARGET.x86  # what the instruction makes of a number that no integer holds
 
 
 def _memory(context: Any, builder: Any, memory: Any, offset: Any, element: Any, to: Any) -> Any:
@@ -132,6 +130,7 @@ def round_cast(values: np.ndarray, dtype: np.dtype[Any], saturate: bool) -> np.n
 def _store_as_twin(memory: np.ndarray, offset: int, storage: Storage, value: np.ndarray) -> None:
     target = _elements(memory, offset, value.size, storage)
     target[:] = round_cast(value, storage.dtype, storage.saturate) if storage.dtype.kind in "iu" else value
+    target[:] = target.byteswap() if storage.swapped else target
 
 
 def _store_first_twin(
@@ -217,12 +216,13 @@ def copy_element(typingctx: Any, source: Any, at: Any, target: Any, to: Any, sto
 # --------------------------------------------------------------------------- conversions
 
 
-def _byte_swap(builder: Any, bits: Any) -> Any:
-    return (
-        bits
-        if bits.type.element.width == 8
-        else call_intrinsic(builder, f"llvm.bswap.{suffix(bits.type)}", bits.type, bits)
-    )
+def _ordered(builder: Any, storage: Any, raw: Any) -> Any:
+    """Stored elements in native order, or native ones in that of the storage."""
+    if not storage.storage.swapped or storage.element.bitwidth == 8:
+        return raw
+    bits = ir.VectorType(ir.IntType(storage.element.bitwidth), raw.type.count)
+    swapped = call_intrinsic(builder, f"llvm.bswap.{suffix(bits)}", bits, builder.bitcast(raw, bits))
+    return builder.bitcast(swapped, raw.type)
 
 
 def _mask(builder: Any, count: Any, lanes: int) -> Any:
@@ -250,10 +250,7 @@ def _masked_store(builder: Any, value: Any, pointer: Any, mask: Any) -> None:
 
 def _decode_vector(builder: Any, storage: Any, raw: Any, to: Any) -> Any:
     """A vector of stored elements as numbers of the compute type."""
-    element, count = storage.element, raw.type.count
-    if storage.storage.swapped:
-        bits = ir.VectorType(ir.IntType(element.bitwidth), count)
-        raw = builder.bitcast(_byte_swap(builder, builder.bitcast(raw, bits)), raw.type)
+    element, raw = storage.element, _ordered(builder, storage, raw)
     if storage.half:
         wide = widen(builder, raw)
         return wide if to == wide.type else builder.fpext(wide, to)
@@ -292,10 +289,7 @@ def load_first(typingctx: Any, memory: Any, offset: Any, count: Any, storage: An
 
 
 def _clamp(builder: Any, value: Any, low: float, high: float) -> Any:
-    def constant(number: float) -> Any:
-        return ir.Constant(value.type, [number] * value.type.count)
-
-    low, high = constant(low), constant(high)
+    low, high = (ir.Constant(value.type, [bound] * value.type.count) for bound in (low, high))
     value = builder.select(builder.fcmp_ordered(">", value, low), value, low)  # NaN becomes `low`
     return builder.select(builder.fcmp_ordered("<", value, high), value, high)
 
@@ -363,6 +357,10 @@ def _single_to_odd(builder: Any, number: Any) -> Any:
 
 def _encode_vector(builder: Any, storage: Any, number: Any) -> Any:
     """A vector of compute numbers as elements of the storage type."""
+    return _ordered(builder, storage, _converted(builder, storage, number))
+
+
+def _converted(builder: Any, storage: Any, number: Any) -> Any:
     element, count = storage.element, number.type.count
     if storage.half:
         return narrow(builder, _single_to_odd(builder, number))
