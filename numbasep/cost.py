@@ -7,6 +7,7 @@ calls.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from operator import mul
 from typing import Any
 
@@ -16,8 +17,19 @@ from numbasep import overlap
 from numbasep.boundary import Boundary
 from numbasep.facts import FormFacts, KernelFacts, RecursionFacts
 from numbasep.machine import Machine, Steps
-from numbasep.passes import FEW_TAPS, STEP_ROWS, Part, Pass, dense_pass, is_written_out, plus, separable_pass
+from numbasep.passes import (
+    FEW_TAPS,
+    STEP_ROWS,
+    Part,
+    Pass,
+    dense_pass,
+    is_written_out,
+    plus,
+    separable_pass,
+    short_rows_pass,
+)
 from numbasep.problem import Problem
+from numbasep.shapes import are_short, is_peeled, slot_count
 from numbasep.workspace import SLAB_BYTES
 
 PARALLEL_WORK = 4_000_000  # element operations of a pass from which it is spread over threads
@@ -105,6 +117,8 @@ def direct_steps(problem: Problem, facts: KernelFacts, machine: Machine) -> Step
     """Steps of summation over the non-zero weights."""
     if not problem.windows or not problem.pixels:
         return Steps()
+    if len(problem.windows) == 1 and _is_short(problem):
+        return _short_steps(problem, 1, first=True)
     shape = _plane(problem)._replace(sources=facts.planes)
     taps = facts.size if problem.footprint == "window" else facts.nonzeros
     runs = facts.runs if shape.row_taps > 1 else taps
@@ -135,6 +149,12 @@ def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
     """
     if not problem.windows or not problem.pixels:
         return Steps()
+    ends = len({groups[-1] for groups in form.groups})
+    if len(problem.windows) == 1 and _is_short(problem):
+        return _short_steps(problem, ends, first=True)
+    if len(problem.windows) > 1 and _is_short(problem, ends) and _is_peeled(problem):
+        rest = replace(problem, windows=problem.windows[:-1])
+        return plus(form_steps(rest, _without_last(form), machine), _short_steps(problem, ends, first=False))
     which, shape = precision(problem), _plane(problem)
     total, outer = Steps(), len(problem.windows) - 2
     groups: list[Any] = [()] * form.rank  # what the passes so far have made of the input, for each term
@@ -168,6 +188,54 @@ def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
         shape.filled, shape.row_step, shape.column_step,
     )  # fmt: skip
     return plus(total, separable_pass(last, parts, machine, which))
+
+
+def _without_last(form: FormFacts) -> FormFacts:
+    """The terms without the last axis."""
+    return replace(
+        form,
+        factors=tuple(one[:-1] for one in form.factors),
+        runs=tuple(one[:-1] for one in form.runs),
+        boxes=tuple(one[:-1] for one in form.boxes),
+        groups=tuple(one[:-1] for one in form.groups),
+    )
+
+
+def _last_inner(problem: Problem) -> int:
+    """Adjacent numbers of a sample of the last filtered axis."""
+    return _parts(problem) * math.prod(problem.shape[problem.windows[-1].axis + 1 :])
+
+
+def _is_peeled(problem: Problem) -> bool:
+    return is_peeled(problem.windows[-1].size, _last_inner(problem), problem.real_dtype.itemsize)
+
+
+def _slots(problem: Problem) -> int:
+    window = problem.windows[-1]
+    return slot_count(window.size, window.taps, wraps=window.boundary == Boundary.WRAP)
+
+
+def _is_short(problem: Problem, sources: int = 1) -> bool:
+    """Whether the last filtered axis of a contiguous array is filtered as short rows, from so many intermediates."""
+    window, inner = problem.windows[-1], _last_inner(problem)
+    run = math.prod(problem.out_shape) * _parts(problem)
+    plain = window.step == 1 and window.size == window.out_size
+    item = problem.real_dtype.itemsize
+    return plain and are_short(window.size, inner, sources * _slots(problem), item, run)
+
+
+def _short_steps(problem: Problem, sources: int, *, first: bool) -> Steps:
+    """Its pass; it is the only one, or follows others slab by slab."""
+    numbers = problem.pixels * _parts(problem)
+    stored = _is_computed_in(problem, problem.output_dtype)
+    stored = stored and (not first or _is_computed_in(problem, problem.input_dtype))
+    slabs = 0 if first else -(-numbers * sources * problem.real_dtype.itemsize // SLAB_BYTES)
+    return short_rows_pass(numbers, sources * _slots(problem), stored)._replace(passes=slabs * (1 + sources))
+
+
+def _parts(problem: Problem) -> int:
+    """Real numbers of a sample of the sums."""
+    return 2 if problem.compute_dtype.kind == "c" else 1
 
 
 def _part(problem: Problem, form: FormFacts, t: int, shape: Pass) -> Part:

@@ -33,6 +33,7 @@ STEP_ROWS = 16  # rows of a step: also the fewest equal taps that are summed as 
 SQUARE_TAPS = 6  # taps along rows from which these are transposed
 MOST_BOX_ROWS = 40  # row taps up to which boxes are summed tap by tap, straight from the array
 LEAST_BOXED = 1 << 19  # numbers of a plane from which more are summed as boxes: packing rows then costs less
+SLOT_TAPS = 2  # taps along a row that take as long as a slot of short rows, whose weights are loaded, too
 MOST_SPAN = 512  # numbers that taps along rows span of dense kernels that read the array
 
 
@@ -280,6 +281,14 @@ def _boxed_pass(shape: Pass, groups: Sequence[Sequence[Part]], lanes: int) -> St
             squares=numbers * squares, square_taps=numbers * square_taps, terms=numbers * (len(groups) - 1),
             row_boxes=rows * row_boxes, column_boxes=numbers * column_boxes,
         ),
+    )  # fmt: skip
+
+
+def short_rows_pass(numbers: float, slots: int, stored: bool) -> Steps:
+    """One pass along short rows: each of its slots loads as many weights as numbers (`shapes`)."""
+    return Steps(
+        horizontal=SLOT_TAPS * numbers, horizontal_taps=SLOT_TAPS * slots * numbers,
+        converted=0 if stored else (1 + slots) * numbers,
     )  # fmt: skip
 
 

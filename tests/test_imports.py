@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("problem", "casting", "arrays"),
     ("factor",),
     ("facts", "machine", "reference", "accelerator", "operators"),
-    ("overlap", "rounding", "workspace"),
+    ("overlap", "rounding", "shapes", "workspace"),
     ("passes",),
     ("cost",),
     ("routes",),

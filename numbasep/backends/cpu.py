@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..boundary import Boundary
 from ..kernels.simd import STEP_ROWS
 from ..kernels.valid import AS_STORED, BOTH, PRESENCE, VALUES
 from ..operators import (
@@ -29,50 +28,17 @@ from ..operators import (
 )  # fmt: skip
 from ..problem import Problem, Window
 from ..workspace import SLAB_BYTES
-from . import staging, threads
+from . import short_rows, staging, threads
+from .launch import Launch
 from .layout import Axis, OuterAxis, Planes, arrange, array_axes, restrict
-from .planes import PlanePass, flat_memory
+from .planes import flat_memory
 from .prepare import prepare_pass
 from .program import PlaneTerm, PlaneWeights, build_program
-from .slots import INPUT, OUTPUT, Slot, parts_of, resized
+from .slots import INPUT, OUTPUT, Slot, parts_of, resized, strides_like
 
 Array = npt.NDArray[Any]
 
 Normal = tuple[float, float, float]  # sum of the weights, least share that counts, rounding of the share
-
-
-@dataclass(slots=True, eq=False)
-class Launch:
-    """Prepared passes for one memory layout."""
-
-    steps: list[tuple[PlanePass | staging.Move, int, int]] = field(default_factory=list)
-    """(pass, slot it reads, slot it writes)."""
-    scratch: dict[int, int] = field(default_factory=dict)
-    """Bytes of each scratch buffer."""
-    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
-    """Type of the scratch buffers."""
-
-    @property
-    def workspace(self) -> int:
-        """Bytes of scratch memory that a call uses."""
-        return sum(self.scratch.values()) + max((step[0].workspace for step in self.steps), default=0)
-
-    def __call__(self, x: Array, y: Array) -> None:
-        """Run on the flat memory of both arrays."""
-        total = sum(self.scratch.values())
-        if not total:
-            for prepared, _, _ in self.steps:
-                prepared(x, y)
-            return
-        with threads.borrow(max(step[0].workspace for step in self.steps)):
-            pass  # there is memory for every step, before the first one writes
-        with threads.borrow(total) as buffer:
-            flat, at = {INPUT: x, OUTPUT: y}, 0
-            for slot, nbytes in self.scratch.items():
-                flat[slot] = buffer[at : at + nbytes]
-                at += nbytes
-            for prepared, source, target in self.steps:
-                prepared(flat[source], flat[target])
 
 
 # --------------------------------------------------------------------------- entry points
@@ -124,7 +90,7 @@ def _correlate_halves(
         first = launch.steps[0][0]
         if (
             len(launch.steps) == 1
-            and isinstance(first, PlanePass)
+            and not isinstance(first, staging.Move)
             and first.small
             and x.flags.c_contiguous
             and y.flags.c_contiguous
@@ -217,8 +183,12 @@ class _Preparation:
         return self.problem.real_dtype
 
     def _dense(self, weights: Array, source: Slot, target: Slot, windows: Sequence[Window]) -> None:
-        planes = arrange(_axes(source, target, windows))
         sparse = self.problem.footprint == "support"
+        if len(windows) == 1:
+            factor = Factor(weights, 0, weights.size, sparse)
+            if self._short_rows([(0, (factor,))], source, target, windows[0], final=True):
+                return
+        planes = arrange(_axes(source, target, windows))
         position = {window.axis: i for i, window in enumerate(windows)}
         outer = [axis.window for axis in planes.outer if axis.window]
         inside = [axis.window for axis in (planes.rows, planes.columns) if axis.window]
@@ -243,11 +213,19 @@ class _Preparation:
         self._pass(planes, sources, parts, source, target, share, final=True)
 
     def _terms(
-        self, terms: list[tuple[int, Term]], source: Slot, target: Slot, windows: Sequence[Window]
+        self,
+        terms: list[tuple[int, Term]],
+        source: Slot,
+        target: Slot,
+        windows: Sequence[Window],
+        *,
+        final: bool = True,
     ) -> None:
         """`terms` pairs a stacked intermediate of `source` with the factors that are still to do."""
+        if len(windows) > 1 and self._peel(terms, source, target, windows, final=final):
+            return
         if len(windows) <= 2:
-            self._last_pass(terms, source, target, windows)
+            self._last_pass(terms, source, target, windows, final=final)
             return
         first = max(range(len(windows)), key=lambda j: abs(source.strides[windows[j].axis]))
         window = windows[first]
@@ -283,12 +261,33 @@ class _Preparation:
             piece = replace(
                 target, shape=resized(target.shape, window.axis, stop - start), origin=target.origin + step
             )
-            self._terms(moved, slab, piece, rest)
+            self._terms(moved, slab, piece, rest, final=final)
+
+    def _peel(
+        self,
+        terms: list[tuple[int, Term]],
+        source: Slot,
+        target: Slot,
+        windows: Sequence[Window],
+        *,
+        final: bool,
+    ) -> bool:
+        """Filter a short last axis on its own, behind the others."""
+        if self.normal is not None:
+            return False
+        part = None
+        for part in short_rows.peel(self.problem, terms, source, target, windows):
+            number = part.slab.index
+            self.launch.scratch[number] = max(self.launch.scratch.get(number, 0), part.nbytes)
+            for i, group in enumerate(part.groups):
+                self._terms(group, part.source, part.intermediate(i), part.windows, final=False)
+            self._last_pass(part.terms, part.slab, part.target, [part.window], final=final)
+        return part is not None
 
     def _slab(
         self, number: int, shape: tuple[int, ...], source: Slot, members: Sequence[tuple[int, Factor]]
     ) -> Slot:
-        strides = _strides_like(source.strides, shape)
+        strides = strides_like(source.strides, shape)
         gains = tuple(source.gains[stacked] * float(factor.taps.sum()) for stacked, factor in members)
         dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
         presence = tuple(source.presence[stacked] for stacked, _ in members)
@@ -304,14 +303,35 @@ class _Preparation:
             presence=source.presence[stacked : stacked + 1],
             stack=0,
         )
+        if self._short_rows([(0, (factor,))], one, target, window, final=False):
+            return
         planes = arrange(_axes(one, target, [window]))
         rows = planes.rows.window is not None
         term = PlaneTerm(0, row=factor) if rows else PlaneTerm(0, column=factor)
         self._pass(planes, [(0,) * len(planes.outer)], [term], one, target, (), final=False)
 
+    def _short_rows(
+        self, terms: list[tuple[int, Term]], source: Slot, target: Slot, window: Window, *, final: bool
+    ) -> bool:
+        if self.normal is not None:
+            return False
+        constants = self._constants(source, len(source.gains), final)
+        step = short_rows.prepare(self.problem, source, target, window, terms, constants, self.workers)
+        if step is not None:
+            self.launch.steps.append((step, source.index, target.index))
+        return step is not None
+
     def _last_pass(
-        self, terms: list[tuple[int, Term]], source: Slot, target: Slot, windows: Sequence[Window]
+        self,
+        terms: list[tuple[int, Term]],
+        source: Slot,
+        target: Slot,
+        windows: Sequence[Window],
+        *,
+        final: bool,
     ) -> None:
+        if len(windows) == 1 and self._short_rows(terms, source, target, windows[0], final=final):
+            return
         planes = arrange(_axes(source, target, windows))
         position = {window.axis: i for i, window in enumerate(windows)}
         one = window_factor(np.ones(1))
@@ -325,7 +345,7 @@ class _Preparation:
         zeros = (0,) * len(planes.outer)
         stacked = range(len(source.gains))
         sources = [(*zeros, s) for s in stacked] if source.stack else [zeros for _ in stacked]
-        self._pass(planes, sources, parts[0], source, target, parts[1], final=True)
+        self._pass(planes, sources, parts[0], source, target, parts[1], final=final)
 
     def _pass(
         self,
@@ -374,25 +394,7 @@ class _Preparation:
         return np.array([[divisor, *(gain * part for part in outside[of])] for gain, of in pairs])
 
 
-def _strides_like(strides: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of scratch memory of a shape whose axes are nested as those of an array with these strides.
-
-    Examples
-    --------
-    >>> _strides_like((1, 10, 200), (10, 20, 30))
-    (1, 10, 200)
-    """
-    made, step = [0] * len(shape), 1
-    for axis in sorted(range(len(shape)), key=lambda i: (abs(strides[i]), -i)):
-        made[axis] = step
-        step *= shape[axis]
-    return tuple(made)
-
-
 def _axes(source: Slot, target: Slot, windows: Sequence[Window]) -> list[Axis]:
     return array_axes(
         source.shape, target.shape, source.strides, target.strides, windows, parts_of(source.dtype)
     )
-
-
-__all__ = ["Boundary", "Launch", "correlate"]

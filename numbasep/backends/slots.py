@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,3 +43,18 @@ def parts_of(dtype: np.dtype[Any]) -> int:
 def resized(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
     """`shape` with another size along one axis."""
     return (*shape[:axis], size, *shape[axis + 1 :])
+
+
+def strides_like(strides: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of scratch memory of a shape whose axes are nested as those of an array with these strides.
+
+    Examples
+    --------
+    >>> strides_like((1, 10, 200), (10, 20, 30))
+    (1, 10, 200)
+    """
+    made, step = [0] * len(shape), 1
+    for axis in sorted(range(len(shape)), key=lambda i: (abs(strides[i]), -i)):
+        made[axis] = step
+        step *= shape[axis]
+    return tuple(made)
