@@ -30,7 +30,7 @@ from numbasep.passes import (
 )
 from numbasep.problem import Problem
 from numbasep.shapes import are_short, is_peeled, slot_count
-from numbasep.workspace import SLAB_BYTES
+from numbasep.workspace import PEELED_SLAB_BYTES, SLAB_BYTES
 
 PARALLEL_WORK = 4_000_000  # element operations of a pass from which it is spread over threads
 BOX_OPERATIONS = 6  # of equal taps that are summed as a box
@@ -229,7 +229,7 @@ def _short_steps(problem: Problem, sources: int, *, first: bool) -> Steps:
     numbers = problem.pixels * _parts(problem)
     stored = _is_computed_in(problem, problem.output_dtype)
     stored = stored and (not first or _is_computed_in(problem, problem.input_dtype))
-    slabs = 0 if first else -(-numbers * sources * problem.real_dtype.itemsize // SLAB_BYTES)
+    slabs = 0 if first else -(-numbers * sources * problem.real_dtype.itemsize // PEELED_SLAB_BYTES)
     return short_rows_pass(numbers, sources * _slots(problem), stored)._replace(passes=slabs * (1 + sources))
 
 

@@ -7,6 +7,7 @@ A run of such rows is filtered as one long vector whose weights repeat.  Plain i
 from __future__ import annotations
 
 TABLE_BYTES = 20 << 10  # of the weights: they stay in a first-level cache
+LONGEST_ROW = 64  # numbers of a short row; longer ones fill vectors as they are
 LEAST_NUMBERS = 2048  # of a run of rows; in fewer, ends are most of it
 BLOCK_BYTES = 256  # of a block of vectors, at most
 PEELED_BYTES = 128  # of a row up to which its axis is filtered on its own, behind the others
@@ -41,10 +42,11 @@ def are_short(size: int, inner: int, slots: int, item: int, run: int) -> bool:
 
     Examples
     --------
-    >>> are_short(3, 1, 5, 4, 1 << 20), are_short(1000, 1, 9, 4, 1 << 20)
+    >>> are_short(3, 1, 5, 4, 1 << 20), are_short(100, 1, 9, 4, 1 << 20)
     (True, False)
     """
-    return run >= LEAST_NUMBERS and (slots + 1) * (size * inner * item + BLOCK_BYTES) <= TABLE_BYTES
+    fits = size * inner <= LONGEST_ROW and run >= LEAST_NUMBERS
+    return fits and (slots + 1) * (size * inner * item + BLOCK_BYTES) <= TABLE_BYTES
 
 
 def is_peeled(size: int, inner: int, item: int) -> bool:

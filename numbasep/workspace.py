@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 
 from numbasep.problem import Problem
+from numbasep.shapes import is_peeled
 
 CACHE_BYTES = 768 << 10  # packed rows of a task: they stay in a second-level cache
 SLAB_BYTES = (
     16 << 20
 )  # an intermediate of a volume: thick, as the planes around it are read again, yet cached
+PEELED_SLAB_BYTES = 4 << 20  # of intermediates before a short axis is filtered
 STEP_ROWS = 16  # output rows that a task computes at a time
 MOST_INNER = 512  # elements of a column; more are columns themselves
 
@@ -36,7 +38,7 @@ def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
 
 def slab_bytes(problem: Problem, rank: int) -> int:
     """Intermediates between the passes of `rank` terms along more than two axes."""
-    shape, total = list(problem.shape), 0
+    shape, total = list(problem.shape), _peeled_bytes(problem, rank)
     for window in problem.windows[:-2]:
         shape[window.axis] = 1
         position = math.prod(shape) * _parts(problem) * rank * problem.real_dtype.itemsize
@@ -48,6 +50,19 @@ def slab_bytes(problem: Problem, rank: int) -> int:
             if later.axis in rest:
                 shape[later.axis] = max(shape[later.axis], later.out_size)
     return total
+
+
+def _peeled_bytes(problem: Problem, rank: int) -> int:
+    """Intermediates between a short last axis and the others, if it may be filtered on its own."""
+    if len(problem.windows) < 2:
+        return 0
+    window = problem.windows[-1]
+    inner = math.prod(problem.shape[window.axis + 1 :]) * _parts(problem)
+    if not is_peeled(window.size, inner, problem.real_dtype.itemsize):
+        return 0
+    each = _parts(problem) * rank * problem.real_dtype.itemsize
+    position = problem.pixels * each // max(problem.out_shape[0], 1)
+    return max(min(problem.pixels * each, PEELED_SLAB_BYTES), position) + 64
 
 
 def direct_bytes(problem: Problem, threads: int, *, complex_kernel: bool) -> int:

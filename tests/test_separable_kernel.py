@@ -573,9 +573,9 @@ def test_strided_outputs(dtype, cut):
 
 
 def test_nothing_outside_the_array_is_read():
-    memory = np.full((60, 90), np.nan, np.float32)
-    memory[10:50, 16:71] = np.random.default_rng(1).random((40, 55))
-    view = memory[10:50, 16:71]
+    memory = np.full((60, 110), np.nan, np.float32)
+    memory[10:50, 16:93] = np.random.default_rng(1).random((40, 77))
+    view = memory[10:50, 16:93]
     for filtered in (
         lambda x: gaussian(x, 1.5),
         lambda x: numbasep.correlate1d(x, [1, 2, 1]),

@@ -19,7 +19,7 @@ from ..kernels.tables import make_block
 from ..operators import Factor, Term
 from ..problem import Problem, Window
 from ..shapes import are_short, is_peeled, slot_count
-from ..workspace import SLAB_BYTES
+from ..workspace import PEELED_SLAB_BYTES
 from . import threads
 from .layout import Axis, array_axes, restrict
 from .planes import storage_of
@@ -330,7 +330,7 @@ def peel(
     axes = [i for i, n in enumerate(shape) if n > 1 and i != window.axis] or [rest[0].axis]
     axis = max(axes, key=lambda i: abs(source.strides[i]))
     position = math.prod(resized(shape, axis, 1)) * parts * len(last) * real.itemsize
-    thick = max(1, min(shape[axis], SLAB_BYTES // max(position, 1)))
+    thick = max(1, min(shape[axis], PEELED_SLAB_BYTES // max(position, 1)))
     dtype = problem.compute_dtype if source.dtype.kind == "c" else real
 
     def made(start: int, stop: int) -> Peeled:
