@@ -29,12 +29,11 @@ from numbasep.passes import (
     short_rows_pass,
 )
 from numbasep.problem import Problem
-from numbasep.shapes import are_short, is_peeled, slot_count
+from numbasep.shapes import LONG_INNER, are_in_turn, are_short, cut_rows, slot_count
 from numbasep.workspace import PEELED_SLAB_BYTES, SLAB_BYTES
 
 PARALLEL_WORK = 4_000_000  # element operations of a pass from which it is spread over threads
 BOX_OPERATIONS = 6  # of equal taps that are summed as a box
-LINE_INNER = 16  # adjacent unfiltered numbers from which a single filtered axis runs down columns
 
 
 def thread_count(problem: Problem, machine: Machine) -> int:
@@ -59,7 +58,6 @@ def bytes_per_pixel(problem: Problem) -> float:
 def _plane(problem: Problem) -> Pass:
     """The last two filtered axes of a contiguous array as rows and columns."""
     windows = problem.windows
-    taken = {window.axis for window in windows[-2:]}
     parts = 2 if problem.compute_dtype.kind == "c" else 1
     inner = parts * math.prod(problem.shape[windows[-1].axis + 1 :])
     stored = all(_is_computed_in(problem, dtype) for dtype in (problem.input_dtype, problem.output_dtype))
@@ -67,7 +65,7 @@ def _plane(problem: Problem) -> Pass:
     last = windows[-1]
     filled = problem.cval != 0 and last.boundary == Boundary.CONSTANT
     planes = problem.pixels * parts // max(last.out_size * inner, 1)
-    if len(windows) == 1 and inner >= LINE_INNER:
+    if len(windows) == 1 and inner > LONG_INNER:
         return Pass(planes, last.out_size, last.taps, inner, 1, 1, 1, stored, row_step=last.step)
     width = last.out_size * inner
     if len(windows) > 1:
@@ -85,11 +83,22 @@ def _plane(problem: Problem) -> Pass:
             rows.step,
             last.step,
         )
-    others = [n for axis, n in enumerate(problem.out_shape[: last.axis]) if axis not in taken and n > 1]
-    count = others[-1] if others else 1
+    others = math.prod(problem.out_shape[: last.axis])
+    count, length = _cut(problem)
+    if count:
+        return Pass(others, count, 1, length * inner, last.taps, inner, 1, stored)
     return Pass(
-        planes // max(count, 1), count, 1, width, last.taps, inner, 1, stored, filled, column_step=last.step
+        planes // max(others, 1), others, 1, width, last.taps, inner, 1, stored, filled, column_step=last.step
     )
+
+
+def _cut(problem: Problem) -> tuple[int, int]:
+    """Rows that those of a contiguous array are cut into, and their samples, if it is filtered along one axis."""
+    window = problem.windows[-1]
+    if len(problem.windows) > 1 or window.step > 1:
+        return 0, 0
+    others = math.prod(problem.out_shape[: window.axis])
+    return cut_rows(window.out_size - window.taps + 1, _last_inner(problem), window.taps, others)
 
 
 def _is_computed_in(problem: Problem, dtype: np.dtype[Any]) -> bool:
@@ -122,6 +131,8 @@ def direct_steps(problem: Problem, facts: KernelFacts, machine: Machine) -> Step
     shape = _plane(problem)._replace(sources=facts.planes)
     taps = facts.size if problem.footprint == "window" else facts.nonzeros
     runs = facts.runs if shape.row_taps > 1 else taps
+    if _cut(problem)[0]:
+        return separable_pass(shape, ((Part(1, 1, False, taps, False),),), machine, precision(problem))
     if shape.column_taps == 1:  # one column of taps is a separable term
         return separable_pass(shape, ((Part(taps, runs, False, 1, False),),), machine, precision(problem))
     few = shape.row_taps <= FEW_TAPS and is_written_out(shape, taps, runs, machine)  # faster than folded
@@ -152,11 +163,13 @@ def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
     ends = len({groups[-1] for groups in form.groups})
     if len(problem.windows) == 1 and _is_short(problem):
         return _short_steps(problem, ends, first=True)
-    if len(problem.windows) > 1 and _is_short(problem, ends) and _is_peeled(problem):
+    if len(problem.windows) > 1 and _is_short(problem, ends):
         rest = replace(problem, windows=problem.windows[:-1])
         return plus(form_steps(rest, _without_last(form), machine), _short_steps(problem, ends, first=False))
-    which, shape = precision(problem), _plane(problem)
-    total, outer = Steps(), len(problem.windows) - 2
+    together = 1 if are_in_turn(_last_inner(problem)) else 2
+    inside = replace(problem, windows=problem.windows[-together:])
+    which, shape = precision(problem), _plane(inside)
+    total, outer = Steps(), len(problem.windows) - together
     groups: list[Any] = [()] * form.rank  # what the passes so far have made of the input, for each term
     for axis in range(max(outer, 0)):
         window = problem.windows[axis]
@@ -181,7 +194,7 @@ def form_steps(problem: Problem, form: FormFacts, machine: Machine) -> Steps:
         slabs = -(-window.out_size // thickness)
         total = total._replace(passes=total.passes + slabs * (len(made) + 1) - 1)
         groups = [(groups[t], form.groups[t][axis]) for t in range(form.rank)]
-    parts = [[_part(problem, form, t, shape) for t in group] for group in column_groups(form)]
+    parts = [[_part(inside, form, t, shape) for t in group] for group in column_groups(form)]
     last = Pass(
         shape.planes, shape.rows, shape.row_taps, shape.width, shape.column_taps, shape.inner,
         len(set(groups)) if outer > 0 else 1, shape.stored or outer > 0,
@@ -204,10 +217,6 @@ def _without_last(form: FormFacts) -> FormFacts:
 def _last_inner(problem: Problem) -> int:
     """Adjacent numbers of a sample of the last filtered axis."""
     return _parts(problem) * math.prod(problem.shape[problem.windows[-1].axis + 1 :])
-
-
-def _is_peeled(problem: Problem) -> bool:
-    return is_peeled(problem.windows[-1].size, _last_inner(problem), problem.real_dtype.itemsize)
 
 
 def _slots(problem: Problem) -> int:

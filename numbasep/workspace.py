@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from numbasep.problem import Problem
-from numbasep.shapes import is_peeled
+from numbasep.shapes import LONGEST_ROW, are_in_turn
 
 CACHE_BYTES = 768 << 10  # packed rows of a task: they stay in a second-level cache
 SLAB_BYTES = (
@@ -39,7 +39,8 @@ def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
 def slab_bytes(problem: Problem, rank: int) -> int:
     """Intermediates between the passes of `rank` terms along more than two axes."""
     shape, total = list(problem.shape), _peeled_bytes(problem, rank)
-    for window in problem.windows[:-2]:
+    together = 1 if are_in_turn(_inner(problem)) else 2
+    for window in problem.windows[:-together]:
         shape[window.axis] = 1
         position = math.prod(shape) * _parts(problem) * rank * problem.real_dtype.itemsize
         thick = max(window.taps, SLAB_BYTES // max(position, 1), 1)
@@ -57,8 +58,7 @@ def _peeled_bytes(problem: Problem, rank: int) -> int:
     if len(problem.windows) < 2:
         return 0
     window = problem.windows[-1]
-    inner = math.prod(problem.shape[window.axis + 1 :]) * _parts(problem)
-    if not is_peeled(window.size, inner, problem.real_dtype.itemsize):
+    if window.size * _inner(problem) > LONGEST_ROW:
         return 0
     each = _parts(problem) * rank * problem.real_dtype.itemsize
     position = problem.pixels * each // max(problem.out_shape[0], 1)
@@ -94,6 +94,12 @@ def transform_bytes(problem: Problem, batch: int, points: int, threads: int) -> 
     """Of tiles of `points` points, `batch` points of them at a time for each thread, and the kernel's spectrum."""
     itemsize = problem.compute_dtype.itemsize
     return itemsize * (4 * batch * threads) + 40 * points + (64 << 10)
+
+
+def _inner(problem: Problem) -> int:
+    """Adjacent numbers of a sample of the last filtered axis."""
+    behind = problem.windows[-1].axis + 1 if problem.windows else 0
+    return math.prod(problem.shape[behind:]) * _parts(problem)
 
 
 def _parts(problem: Problem) -> int:

@@ -28,16 +28,17 @@ from ..operators import (
 )  # fmt: skip
 from ..problem import Problem, Window
 from ..workspace import SLAB_BYTES
-from . import short_rows, staging, threads
+from . import long_rows, short_rows, staging, threads
 from .launch import Launch
 from .layout import Axis, OuterAxis, Planes, arrange, array_axes, restrict
 from .planes import flat_memory
 from .prepare import prepare_pass
 from .program import PlaneTerm, PlaneWeights, build_program
-from .slots import INPUT, OUTPUT, Slot, parts_of, resized, strides_like
+from .slots import INPUT, OUTPUT, Slot, last_axes, parts_of, resized, strides_like
 
 Array = npt.NDArray[Any]
 
+Terms = list[tuple[int, Term]]  # each with the stacked intermediate that it filters
 Normal = tuple[float, float, float]  # sum of the weights, least share that counts, rounding of the share
 
 
@@ -157,7 +158,12 @@ class _Preparation:
         windows = self.problem.windows
         sides = staging.is_strided(arrange(_axes(source, target, windows)))
         large = math.prod(target.shape) >= staging.LEAST
-        if not any(sides) or not large or len(windows) > 2 or self.normal is not None:
+        if (
+            not any(sides)
+            or not large
+            or len(windows) > last_axes(source, windows)
+            or self.normal is not None
+        ):
             self._filter(kernel, source, target, windows)
             return self.launch
         for stage in staging.stages(self.problem, source, target, windows, sides, self.workers):
@@ -186,7 +192,8 @@ class _Preparation:
         sparse = self.problem.footprint == "support"
         if len(windows) == 1:
             factor = Factor(weights, 0, weights.size, sparse)
-            if self._short_rows([(0, (factor,))], source, target, windows[0], final=True):
+            terms: Terms = [(seen, (factor,)) for seen in range(len(source.gains))]
+            if self._one_axis(terms, source, target, windows[0], final=True):
                 return
         planes = arrange(_axes(source, target, windows))
         position = {window.axis: i for i, window in enumerate(windows)}
@@ -213,18 +220,12 @@ class _Preparation:
         self._pass(planes, sources, parts, source, target, share, final=True)
 
     def _terms(
-        self,
-        terms: list[tuple[int, Term]],
-        source: Slot,
-        target: Slot,
-        windows: Sequence[Window],
-        *,
-        final: bool = True,
+        self, terms: Terms, source: Slot, target: Slot, windows: Sequence[Window], *, final: bool = True
     ) -> None:
         """`terms` pairs a stacked intermediate of `source` with the factors that are still to do."""
         if len(windows) > 1 and self._peel(terms, source, target, windows, final=final):
             return
-        if len(windows) <= 2:
+        if len(windows) <= last_axes(source, windows):
             self._last_pass(terms, source, target, windows, final=final)
             return
         first = max(range(len(windows)), key=lambda j: abs(source.strides[windows[j].axis]))
@@ -232,7 +233,7 @@ class _Preparation:
         rest = [w for j, w in enumerate(windows) if j != first]
         groups: dict[Any, int] = {}
         members: list[tuple[int, Factor]] = []
-        moved: list[tuple[int, Term]] = []
+        moved: Terms = []
         for stacked, term in terms:
             factor = term[first]
             key = (stacked, factor.taps.tobytes(), factor.start, factor.stop, factor.sparse)
@@ -264,13 +265,7 @@ class _Preparation:
             self._terms(moved, slab, piece, rest, final=final)
 
     def _peel(
-        self,
-        terms: list[tuple[int, Term]],
-        source: Slot,
-        target: Slot,
-        windows: Sequence[Window],
-        *,
-        final: bool,
+        self, terms: Terms, source: Slot, target: Slot, windows: Sequence[Window], *, final: bool
     ) -> bool:
         """Filter a short last axis on its own, behind the others."""
         if self.normal is not None:
@@ -303,34 +298,30 @@ class _Preparation:
             presence=source.presence[stacked : stacked + 1],
             stack=0,
         )
-        if self._short_rows([(0, (factor,))], one, target, window, final=False):
+        if self._one_axis([(0, (factor,))], one, target, window, final=False):
             return
         planes = arrange(_axes(one, target, [window]))
         rows = planes.rows.window is not None
         term = PlaneTerm(0, row=factor) if rows else PlaneTerm(0, column=factor)
         self._pass(planes, [(0,) * len(planes.outer)], [term], one, target, (), final=False)
 
-    def _short_rows(
-        self, terms: list[tuple[int, Term]], source: Slot, target: Slot, window: Window, *, final: bool
-    ) -> bool:
-        if self.normal is not None:
-            return False
-        constants = self._constants(source, len(source.gains), final)
-        step = short_rows.prepare(self.problem, source, target, window, terms, constants, self.workers)
-        if step is not None:
-            self.launch.steps.append((step, source.index, target.index))
-        return step is not None
+    def _one_axis(self, terms: Terms, source: Slot, target: Slot, window: Window, *, final: bool) -> bool:
+        """Filter rows that are short or few, if they are."""
+        if self.normal is None:
+            constants = self._constants(source, len(source.gains), final)
+            step = short_rows.prepare(self.problem, source, target, window, terms, constants, self.workers)
+            if step is not None:
+                self.launch.steps.append((step, source.index, target.index))
+                return True
+        part = None
+        for part in long_rows.cut(source, target, window):
+            self._last_pass(terms, part[0], part[1], [part[2]], final=final)
+        return part is not None
 
     def _last_pass(
-        self,
-        terms: list[tuple[int, Term]],
-        source: Slot,
-        target: Slot,
-        windows: Sequence[Window],
-        *,
-        final: bool,
+        self, terms: Terms, source: Slot, target: Slot, windows: Sequence[Window], *, final: bool
     ) -> None:
-        if len(windows) == 1 and self._short_rows(terms, source, target, windows[0], final=final):
+        if len(windows) == 1 and self._one_axis(terms, source, target, windows[0], final=final):
             return
         planes = arrange(_axes(source, target, windows))
         position = {window.axis: i for i, window in enumerate(windows)}

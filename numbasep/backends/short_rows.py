@@ -18,7 +18,7 @@ from ..kernels.simd import VECTOR_BYTES
 from ..kernels.tables import make_block
 from ..operators import Factor, Term
 from ..problem import Problem, Window
-from ..shapes import are_short, is_peeled, slot_count
+from ..shapes import LONGEST_ROW, are_short, slot_count
 from ..workspace import PEELED_SLAB_BYTES
 from . import threads
 from .layout import Axis, array_axes, restrict
@@ -309,7 +309,8 @@ def peel(
     at = min(range(len(windows)), key=lambda j: abs(source.strides[windows[j].axis]))
     window, rest = windows[at], [w for j, w in enumerate(windows) if j != at]
     real, parts = problem.real_dtype, parts_of(source.dtype)
-    if not is_peeled(window.size, source.strides[window.axis] * parts, real.itemsize):
+    same = window.step == 1 and window.size == window.out_size
+    if not same or not 0 < window.size * source.strides[window.axis] * parts <= LONGEST_ROW:
         return
     groups: dict[Any, list[tuple[int, Term]]] = {}
     last: list[tuple[int, Term]] = []

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..problem import Window
+from ..shapes import are_in_turn
+
 INPUT, OUTPUT = 0, 1
 
 
@@ -58,3 +61,15 @@ def strides_like(strides: Sequence[int], shape: tuple[int, ...]) -> tuple[int, .
         made[axis] = step
         step *= shape[axis]
     return tuple(made)
+
+
+def last_axes(slot: Slot, windows: Sequence[Window]) -> int:
+    """Axes that are filtered in the last pass: two, but where so much lies inside that they are filtered in turn."""
+    inner, filtered = parts_of(slot.dtype), {window.axis for window in windows}
+    for axis in sorted(range(len(slot.shape)), key=lambda axis: abs(slot.strides[axis])):
+        if axis not in filtered and slot.shape[axis] == 1:
+            continue
+        if axis in filtered or slot.strides[axis] * parts_of(slot.dtype) != inner:
+            break
+        inner *= slot.shape[axis]
+    return 1 if are_in_turn(inner) else 2
