@@ -8,7 +8,7 @@ into many (`backends.long_rows`).  Plain integers only.
 from __future__ import annotations
 
 TABLE_BYTES = 20 << 10  # of the weights: they stay in a first-level cache
-LONGEST_ROW = 64  # numbers of a short row; longer ones fill vectors as they are
+LONGEST_ROW = 160  # numbers of a short row; longer ones fill vectors as they are
 LEAST_NUMBERS = 2048  # of a run of rows; in fewer, ends are most of it
 BLOCK_BYTES = 256  # of a block of vectors, at most
 LONG_INNER = (
@@ -50,7 +50,7 @@ def are_short(size: int, inner: int, slots: int, item: int, run: int) -> bool:
 
     Examples
     --------
-    >>> are_short(3, 1, 5, 4, 1 << 20), are_short(100, 1, 9, 4, 1 << 20)
+    >>> are_short(3, 1, 5, 4, 1 << 20), are_short(300, 1, 9, 4, 1 << 20)
     (True, False)
     """
     fits = size * inner <= LONGEST_ROW and run >= LEAST_NUMBERS

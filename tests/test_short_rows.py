@@ -56,7 +56,7 @@ def judge(x: np.ndarray, taps: Any, **keywords: Any) -> None:
     oracle.assert_close(got, expected, slack * len(taps) * scale, "truncate")
 
 
-SIZES = (1, 2, 3, 4, 5, 7, 8, 12, 16, 23, 32, 40)
+SIZES = (1, 2, 3, 4, 5, 7, 8, 12, 16, 23, 32, 40, 100)
 
 
 @pytest.mark.thinned
