@@ -11,11 +11,9 @@ TABLE_BYTES = 20 << 10  # of the weights: they stay in a first-level cache
 LONGEST_ROW = 160  # numbers of a short row; longer ones fill vectors as they are
 LEAST_NUMBERS = 2048  # of a run of rows; in fewer, ends are most of it
 BLOCK_BYTES = 256  # of a block of vectors, at most
-LONG_INNER = (
-    64  # adjacent unfiltered numbers that go along with the samples of a row; more are rows themselves
-)
+LONG_INNER = 64  # adjacent unfiltered numbers that go with the samples of a row; more are rows themselves
 FULL_ROWS = 8  # rows that blocks of vertical sums are made of
-LEAST_CUT = 1 << 14  # numbers of a row from which it is cut
+LEAST_CUT = 1 << 17  # products along a row from which it is cut
 CUT_NUMBERS = 4096  # of the rows that it is cut into
 CUT_ROWS = 16  # as many of these at least
 LINE_NUMBERS = 16  # of a cache line
@@ -80,7 +78,7 @@ def cut_rows(samples: int, inner: int, taps: int, others: int) -> tuple[int, int
     >>> cut_rows(1_000_000, 1, 9, 100)
     (0, 0)
     """
-    if others >= FULL_ROWS or inner > LONG_INNER or samples * inner < LEAST_CUT:
+    if others >= FULL_ROWS or inner > LONG_INNER or samples * inner * taps < LEAST_CUT:
         return 0, 0
     length = max(min(CUT_NUMBERS // inner, samples // CUT_ROWS), 4 * taps)
     length = length // LINE_NUMBERS // 2 * 2 * LINE_NUMBERS + LINE_NUMBERS
