@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import mul
 
 from numbasep.facts import KernelFacts, RecursionFacts
-from numbasep.lowering.lower import PassSpec
+from numbasep.lowering.spec import PassSpec
 from numbasep.machine import Machine
 from numbasep.problem import Problem
 

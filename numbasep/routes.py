@@ -26,7 +26,8 @@ from numbasep.cost_fft import fft_operations, fft_points, fft_seconds
 from numbasep.cost_flat import flat_operations, flat_passes
 from numbasep.facts import FlatFacts, KernelFacts, RecursionFacts
 from numbasep.lowering.layout import Layout, nested_strides
-from numbasep.lowering.lower import PassSpec, lower
+from numbasep.lowering.lower import lower
+from numbasep.lowering.spec import PassSpec, in_order
 from numbasep.lowering.task import Terms, Weights
 from numbasep.machine import Machine
 from numbasep.problem import Problem
@@ -137,7 +138,7 @@ def _price(
 
     It needs so many operations for one output element, which is told of arrays without elements, too.
     """
-    passes = cost.plane_passes(problem, facts, specs, machine)
+    passes = cost.plane_passes(problem, facts, in_order(specs), machine)
     done = sum(one.operations for one in passes)
     executed = done / problem.pixels if passes else needed  # an empty array takes none
     if check:

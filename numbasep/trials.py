@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from numbasep.execute import run_plan
 from numbasep.factor import Form, forms
 from numbasep.facts import KernelFacts, kernel_facts
-from numbasep.lowering.lower import PassSpec, lower
+from numbasep.lowering.lower import lower
+from numbasep.lowering.spec import PassSpec, in_order
 from numbasep.lowering.steps import Steps, total
 from numbasep.machine import REFERENCE, Machine
 from numbasep.operators import Operator
@@ -109,7 +110,7 @@ def lowered(planned: PlannedFilter, machine: Machine) -> tuple[KernelFacts, tupl
     _, facts = _taken_apart(weights.tobytes(), weights.shape)
     direct = planned.choice.chosen.method == "direct"
     kernel = facts.weights(planned.problem.footprint) if direct else facts.forms[0]
-    return facts, lower(kernel, planned.problem, machine.target)
+    return facts, in_order(lower(kernel, planned.problem, machine.target))
 
 
 def steps_of(specs: Sequence[PassSpec]) -> Steps:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 
+from numbasep.lowering.chains import PEELED_SLAB_BYTES, SLAB_BYTES
+from numbasep.lowering.shapes import LONGEST_ROW, are_in_turn
 from numbasep.overlap import Tiling
 from numbasep.problem import Problem
 
 CACHE_BYTES = 768 << 10  # packed rows of a task: they stay in a second-level cache
-SLAB_BYTES = (
-    16 << 20
-)  # an intermediate of a volume: thick, as the planes around it are read again, yet cached
 STEP_ROWS = 16  # output rows that a task computes at a time
 PIECE_POINTS = 1 << 15  # of transforms in stages: of a piece of rows ...
 PIECE_BYTES = 1 << 19  # ... and of one of columns, there and back
@@ -39,8 +38,9 @@ def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
 
 def slab_bytes(problem: Problem, rank: int) -> int:
     """Intermediates between the passes of `rank` terms along more than two axes."""
-    shape, total = list(problem.shape), 0
-    for window in problem.windows[:-2]:
+    shape, total = list(problem.shape), _peeled_bytes(problem, rank)
+    together = 1 if are_in_turn(_inner(problem)) else 2
+    for window in problem.windows[:-together]:
         shape[window.axis] = 1
         position = math.prod(shape) * _parts(problem) * rank * problem.real_dtype.itemsize
         thick = max(window.taps, SLAB_BYTES // max(position, 1), 1)
@@ -51,6 +51,18 @@ def slab_bytes(problem: Problem, rank: int) -> int:
             if later.axis in rest:
                 shape[later.axis] = max(shape[later.axis], later.out_size)
     return total
+
+
+def _peeled_bytes(problem: Problem, rank: int) -> int:
+    """Intermediates between a short last axis and the others, if it may be filtered on its own."""
+    if len(problem.windows) < 2:
+        return 0
+    window = problem.windows[-1]
+    if window.size * _inner(problem) > LONGEST_ROW:
+        return 0
+    each = _parts(problem) * rank * problem.real_dtype.itemsize
+    position = problem.pixels * each // max(problem.out_shape[0], 1)
+    return max(min(problem.pixels * each, PEELED_SLAB_BYTES), position) + 64
 
 
 def direct_bytes(problem: Problem, threads: int, *, complex_kernel: bool) -> int:
@@ -97,6 +109,12 @@ def transform_bytes(problem: Problem, tiles: Tiling, threads: int, *, complex_ke
     inner = max(tiles.points // min(tiles.lengths), PIECE_POINTS)
     rows = itemsize * (tiles.points + 2 * tiles.points // min(tiles.lengths)) * (1 + complex_kernel)
     return rows + itemsize * 4 * inner * threads + 4 * PIECE_BYTES * threads + 40 * tiles.points + (64 << 10)
+
+
+def _inner(problem: Problem) -> int:
+    """Adjacent numbers of a sample of the last filtered axis."""
+    behind = problem.windows[-1].axis + 1 if problem.windows else 0
+    return math.prod(problem.shape[behind:]) * _parts(problem)
 
 
 def _parts(problem: Problem) -> int:

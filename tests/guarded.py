@@ -24,6 +24,7 @@ from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
 from numbasep.backends import flat, recursive, request, staging, threads, tiles
 from numbasep.backends import prepare as preparing
+from numbasep.backends import short_rows as short_rows_of
 from numbasep.kernels import dense, flat_words, nn_first, nn_last, plane
 from numbasep.kernels import geometry as g
 from numbasep.kernels import separable as kernels
@@ -98,6 +99,13 @@ def spy() -> None:
             return own(compute, producer)
 
         module.kernel_addresses = layer
+    own_rows = short_rows_of.kernels.kernel_addresses
+
+    def rows(compute: Any, storage_in: Any, storage_out: Any) -> Any:
+        seen.add(f"short rows {compute.char} {storage_in.dtype.char}")
+        return own_rows(compute, storage_in, storage_out)
+
+    short_rows_of.kernels.kernel_addresses = rows
     own = recursive.kernels.kernel_addresses
 
     def recursions(dtype: Any) -> Any:
@@ -373,6 +381,19 @@ def segments() -> None:
     shortcuts.clear()
 
 
+def short_rows() -> None:
+    """Rows of few samples, one behind the other, alone and behind another axis."""
+    small, few = np.array([1.0, 2, 1]), rng.random(9)
+    types = DTYPES[1:] if EVERYTHING else ("u1", "f4", "f8", "c8")
+    for (size, inner), dtype in itertools.product(((1, 1), (2, 1), (3, 1), (5, 3), (8, 1), (17, 2)), types):
+        for rows in (2100 // (size * inner) + 1, 5003):
+            x = samples((rows, size, inner), dtype)
+            mode = MODES[(size + rows) % 5]
+            for taps in (small, few):
+                check(lambda a, b, k=taps, m=mode: nsp.correlate1d(a, k, 1, b, m, 1.0), x, np.zeros_like(x))
+            check(lambda a, b, m=mode: nsp.gaussian_filter(a, 1.0, output=b, mode=m), x, np.zeros_like(x))
+
+
 def long_gaussians() -> None:
     """Recursive filters."""
     for dtype, shape in itertools.product(
@@ -462,6 +483,7 @@ if __name__ == "__main__":
         planes_of_any_width, dense_blocks, terms_straight_from_the_array, every_type_and_rank, long_gaussians, layers,
         flat_kernels,
         strided_columns, loops_written_out, long_boxes, vertical_blocks, volumes_with_gaps, segments,
+        short_rows,
     ):  # fmt: skip
         family()
     print(checked, *sorted(seen), sep="\n")

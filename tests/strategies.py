@@ -132,6 +132,20 @@ def long_shapes() -> st.SearchStrategy[tuple[int, ...]]:
         st.tuples(rows, st.integers(64, 240), st.just(3)),
         st.tuples(st.integers(2, 4), rows, st.integers(64, 150)),
         st.tuples(st.integers(64, 40_000)),
+        uneven_shapes(),
+    )
+
+
+def uneven_shapes() -> st.SearchStrategy[tuple[int, ...]]:
+    """Axes of few samples inside, few long rows, and much inside two short axes."""
+    few = st.integers(2, 16)
+    return st.one_of(
+        st.tuples(st.integers(300, 2500), few),
+        st.tuples(st.integers(20, 60), st.integers(20, 60), few),
+        st.tuples(st.integers(10, 40), few, few),
+        st.tuples(st.integers(1, 3), st.integers(16_000, 20_000)),
+        st.tuples(st.integers(16_000, 20_000), st.integers(1, 3)),
+        st.tuples(st.integers(2, 6), st.integers(20, 50), st.integers(65, 150)),
     )
 
 

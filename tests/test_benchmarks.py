@@ -84,7 +84,7 @@ def test_body_runs(cls: type, method: str, values: tuple[Any, ...]) -> None:
 
 def test_there_is_a_benchmark_for_every_subject() -> None:
     subjects = {path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py")}
-    expected = "separable dense terms volumes layouts small nn planner start memory filters"
+    expected = "separable dense terms volumes layouts shapes small nn planner start memory filters"
     assert set(expected.split()) <= subjects
 
 

@@ -24,6 +24,7 @@ FAMILIES = {
     "share of views=3", "boxes view=0", "boxes view=3", "boxes share=True", "boxes share=False", "stream=True",
     "stream=False", "dense direct=True", "dense direct=False", "dense stored=True", "dense stored=False", "sums f",
     "sums d",
+    "short rows f f", "short rows d d", "short rows f B",
     "flat f", "flat d", "flat stored=True", "recursive f", "recursive d", "columns=True", "columns=False",
     *(f"{way} {code}" for way in ("in", "out") for code in "bBhHiIlLefd"),
     *(f"gatherer {code}{'f' if code in 'bBhHef' else 'd'}" for code in "bBhHiIlLefd"),

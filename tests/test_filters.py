@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numbasep.shapes import LEAST_NUMBERS, LONGEST_ROW
 from scipy import ndimage
 from strategies import often
 
@@ -357,9 +358,12 @@ def test_gaps_in_any_number_of_dimensions(name, shape, mode, cval):
     marked = function(nsp, np.where(valid, x, 7.0), mode=mode, cval=cval, mask=~valid)
     np.testing.assert_allclose(marked, expected, rtol=1e-9)
     whole = np.nan_to_num(x)
-    np.testing.assert_array_equal(
+    short = shape[-1] <= LONGEST_ROW and x.size >= LEAST_NUMBERS
+    rounding = 1e-14 if short else 0  # boundaries of short rows are part of their weights
+    np.testing.assert_allclose(
         function(nsp, whole, mode=mode, cval=cval, nan_policy="omit"),
         function(nsp, whole, mode=mode, cval=cval),
+        rtol=rounding,
     )
 
 

@@ -145,7 +145,7 @@ def test_slabs_of_strided_columns(layout: str, dtype: str, monkeypatch: pytest.M
     """Strided columns are brought together slab by slab; results are those of contiguous ones, bit for bit."""
     monkeypatch.setattr(staging, "LEAST", 0)
     monkeypatch.setattr(staging, "STAGE_BYTES", 16_000)  # several slabs
-    c = np.ascontiguousarray(samples(np.dtype(dtype).newbyteorder("="), (70, 57), 3).astype(dtype))
+    c = np.ascontiguousarray(samples(np.dtype(dtype).newbyteorder("="), (170, 177), 3).astype(dtype))
     x = STRIDED[layout](c)
     np.testing.assert_array_equal(x, c)
     c = np.asfortranarray(c) if "Fortran" in layout else c  # sums are taken in the order of memory

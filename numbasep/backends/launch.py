@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..lowering.lower import PassSpec
+from ..lowering.spec import PassSpec
 from . import staging, threads
 from .planes import PlanePass
+from .short_rows import ShortRows
 from .slots import INPUT, OUTPUT
 
 Array = npt.NDArray[Any]
@@ -21,7 +22,7 @@ Array = npt.NDArray[Any]
 class Step:
     """A pass on one slab."""
 
-    run: PlanePass | staging.Move
+    run: PlanePass | ShortRows | staging.Move
     """What is called."""
     source: int
     """Slot that it reads."""

@@ -14,6 +14,8 @@ WRITTEN_RUNS = (
 )
 FOLDED_RUNS = 3.2  # as many runs one takes that weighs two columns
 RUN_TAPS = 4  # as many more taps down rows take as long as a further run, which begins with rows of its own
+SLOT_TAPS = 2  # taps along a row that take as long as a slot of short rows, whose weights are loaded, too
+BOX_OPERATIONS = 6  # of equal taps that are summed as a box
 BOX_ROWS = 4  # rows of a block of packed boxes
 
 
@@ -121,6 +123,14 @@ def separable_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
     return total(steps, _repacked(task)) if blocking.packed else steps
 
 
+def short_row_steps(task: Task, _blocking: Blocking, _target: Target) -> Steps:
+    """`kernels.short_rows`: each of its slots loads as many weights as numbers."""
+    return Steps(
+        horizontal=SLOT_TAPS * task.numbers, horizontal_taps=SLOT_TAPS * task.slots * task.numbers,
+        converted=(1 + task.slots) * task.numbers if task.converted else 0,
+    )  # fmt: skip
+
+
 def groups_of(task: Task) -> tuple[tuple[Part, ...], ...]:
     """The terms of a separable pass; dense weights in one column are one."""
     if task.weights is None:
@@ -159,3 +169,22 @@ def box_steps(task: Task, _blocking: Blocking, target: Target) -> Steps:
         row_boxes=rows * row_boxes, column_boxes=numbers * column_boxes,
     )  # fmt: skip
     return total(_packed(task), boxes)
+
+
+def operations(task: Task, kernel: str, blocking: Blocking) -> float:
+    """Multiply-adds or additions for one number of output, as they are executed."""
+    if task.slots:
+        return task.slots
+    if task.weights is not None:
+        folded = task.weights.folded if blocking.folded else None
+        return max(folded[0] if folded else task.weights.taps, 1)
+    done, left_out = 0, task.along.step
+
+    def taken(taps: int, box: bool) -> int:
+        return BOX_OPERATIONS if kernel == "box" and box and taps >= STEP_ROWS else taps if taps > 1 else 0
+
+    for group in task.groups:
+        rows = [taken(part.rows, part.row_box) * left_out for part in group]
+        once = taken(group[0].columns, group[0].column_box)
+        done += max(sum(rows) + once + (len(rows) > 1) * rows.count(0), 1)
+    return done

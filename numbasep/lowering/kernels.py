@@ -98,6 +98,10 @@ KERNELS: dict[str, Kernel] = {
     kernel.name: kernel
     for kernel in (
         Kernel(
+            "short rows", "rows of few samples as one long vector whose weights repeat",
+            lambda task, _target: task.slots > 0, lambda _task, _target: Blocking(1), counts.short_row_steps,
+        ),
+        Kernel(
             "dense", "weights without structure, rows by columns of taps",
             _suits_dense, _dense_blocking, counts.dense_steps,
         ),

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from ..boundary import Boundary
 from ..problem import Window
 
-MAX_INNER = 64  # longer inner runs are cut, so that the halo of a tile stays in cache
-LINE_INNER = 16  # from here on a single filtered axis runs as rows over contiguous columns
+LONG_INNER = (
+    64  # adjacent unfiltered numbers that go along with the samples of a row; more are rows themselves
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +104,36 @@ def arrange(axes: Sequence[Axis]) -> Planes:
     inner = 1
     while order and order[-1].window is None and order[-1].stride_in == order[-1].stride_out == inner:
         inner *= order.pop().size_in
+    order = _merged(order)
     filtered = [axis for axis in order if axis.window]
-    if not filtered or (len(filtered) == 1 and inner >= LINE_INNER):
+    if not filtered or (len(filtered) == 1 and inner > LONG_INNER):
         rows = filtered[-1] if filtered else (order[-1] if order else ONE)
         return Planes(_others(order, rows), rows, Axis(inner, inner, 1, 1), 1)
     columns = filtered[-1]
     plain = [axis for axis in order if axis.window is None]
     rows = filtered[-2] if len(filtered) > 1 else plain[-1] if plain else ONE
     outer = _others(order, rows, columns)
-    if inner > MAX_INNER:
+    if inner > LONG_INNER:
         return _cut_inner(outer, rows, columns, inner)
     return Planes(outer, rows, columns, inner)
+
+
+def _merged(order: Sequence[Axis]) -> list[Axis]:
+    """Axes that are not filtered, as one with their neighbours where these lie behind each other in both arrays."""
+    merged: list[Axis] = []
+    for axis in order:
+        before = merged[-1] if merged else ONE
+        plain = merged and before.window is None and axis.window is None and axis.stride_in > 0
+        if (
+            plain
+            and before.stride_in == axis.stride_in * axis.size_in
+            and before.stride_out == axis.stride_out * axis.size_out
+        ):
+            size = before.size_in * axis.size_in
+            merged[-1] = Axis(size, size, axis.stride_in, axis.stride_out)
+        else:
+            merged.append(axis)
+    return merged
 
 
 def _others(axes: Sequence[Axis], *taken: Axis) -> tuple[Axis, ...]:
@@ -121,8 +141,8 @@ def _others(axes: Sequence[Axis], *taken: Axis) -> tuple[Axis, ...]:
 
 
 def _cut_inner(outer: tuple[Axis, ...], rows: Axis, columns: Axis, inner: int) -> Planes:
-    """The longest even divisor up to MAX_INNER becomes inner; the rest an outer axis."""
-    divisors = [n for n in range(1, MAX_INNER + 1) if inner % n == 0]
+    """The longest even divisor up to LONG_INNER becomes inner; the rest an outer axis."""
+    divisors = [n for n in range(1, LONG_INNER + 1) if inner % n == 0]
     chunk = max((n for n in divisors if n % 2 == 0), default=max(divisors))
     pieces = inner // chunk
     return Planes((*outer, Axis(pieces, pieces, chunk, chunk)), rows, columns, chunk)

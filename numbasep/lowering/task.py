@@ -84,6 +84,8 @@ class Task:
     """Dense weights; None for separable terms."""
     groups: tuple[tuple[Part, ...], ...] = ()
     """Separable terms; those of a group share their taps along the columns."""
+    slots: int = 0
+    """Diagonals of the matrix that filters short rows, of all intermediates together (`shapes`); 0: rows are long."""
     masked: bool = False
     """Whether samples are left out that are not there (`kernels.valid`)."""
     beyond: bool = False
@@ -167,3 +169,12 @@ class Task:
 def plane_count(planes: Planes) -> int:
     """Planes of output."""
     return math.prod(axis.size_out for axis in planes.outer)
+
+
+def part_of(terms: Terms, t: int, rows: int | None, columns: int | None) -> Part:
+    """A term down the rows and along the columns; axes are positions among the windows."""
+    down = (
+        (1, 1, False) if rows is None else (terms.factors[t][rows], terms.runs[t][rows], terms.boxes[t][rows])
+    )
+    along = (1, False) if columns is None else (terms.factors[t][columns], terms.boxes[t][columns])
+    return Part(*down, *along)

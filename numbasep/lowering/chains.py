@@ -1,0 +1,386 @@
+"""The passes of a filter: which axes are filtered together, in which order, and by which kernel.
+
+Up to two filtered axes are one pass.  With more, the outermost one is filtered first, slab by slab into scratch memory
+that stays in cache, and the rest follows on the slab; terms that share taps along an axis share that pass.  A short
+last axis is filtered on its own, behind the others, and few long rows are cut into many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..boundary import Boundary
+from ..problem import Problem, Window
+from . import kernels
+from .counts import Blocking, operations
+from .layout import Axis, Layout, Planes, arrange, array_axes, nested_strides
+from .shapes import LONGEST_ROW, are_in_turn, are_short, cut, cut_axes, find_rows, slot_count
+from .spec import PassSpec, Reads
+from .steps import Steps, total
+from .target import STEP_ROWS, Target
+from .task import Part, Task, Terms, Weights, part_of, plane_count
+
+SHORT_ROWS = "short rows"
+ANY = Target(64, 32, fma=True, float16=True)  # where no kernel is chosen
+# Of an intermediate of a volume: thick, as the planes around it are read again, yet in cache.
+SLAB_BYTES = 16 << 20
+PEELED_SLAB_BYTES = 4 << 20  # of intermediates before a short axis is filtered
+STAGED = 1 << 15  # elements of output from which columns that lie apart are brought together first
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What passes read: the input, or intermediates."""
+
+    shape: tuple[int, ...]
+    piece: tuple[int, ...]  # of a slab
+    strides: tuple[int, ...]
+    count: int  # of intermediates
+    first: bool  # whether it is the input
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What passes write: the output, or an intermediate."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    final: bool  # whether it is the output
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """Lowers one problem."""
+
+    problem: Problem
+    target: Target
+    masked: bool
+
+    @property
+    def parts(self) -> int:
+        """Real numbers of an element of the input."""
+        return 2 if self.problem.input_dtype.kind == "c" else 1
+
+    @property
+    def item(self) -> int:
+        """Bytes of a number that sums are taken in."""
+        return self.problem.real_dtype.itemsize
+
+    def apart(self, layout: Layout) -> tuple[bool, bool]:
+        """Whether columns of input and output lie apart, and are worth being brought together."""
+        problem = self.problem
+        read = _Read(problem.shape, problem.shape, layout.input, 1, first=True)
+        if len(problem.windows) > self.together(problem.windows, read) or problem.pixels < STAGED:
+            return False, False
+        planes = self.planes(problem.windows, problem.shape, problem.out_shape, layout.input, layout.output)
+        columns = planes.columns
+        return (
+            columns.size_in > 1 and columns.stride_in != planes.inner,
+            columns.size_out > 1 and columns.stride_out != planes.inner,
+        )
+
+    def copies(self, name: str, wanted: bool) -> list[PassSpec]:
+        """The pass that gathers columns of the input, or scatters those of the output."""
+        if not wanted:
+            return []
+        problem = self.problem
+        inwards = name == "gather"
+        shape, dtype = (
+            (problem.shape, problem.input_dtype) if inwards else (problem.out_shape, problem.output_dtype)
+        )
+        numbers = math.prod(shape) * self.parts
+        steps = Steps(packed=numbers) if inwards else Steps(stored=numbers)
+        moved = math.prod(shape) * dtype.itemsize
+        return [PassSpec(name, (), None, Blocking(1), steps, 1, 2 * moved, moved, 0)]
+
+    def planes(
+        self,
+        windows: Sequence[Window],
+        before: Sequence[int],
+        after: Sequence[int],
+        strides_in: Sequence[int],
+        strides_out: Sequence[int],
+    ) -> Planes:
+        """Roles of the axes of arrays of these shapes and strides."""
+        return arrange(array_axes(before, after, strides_in, strides_out, windows, self.parts))
+
+    def task(self, planes: Planes, sources: int, *, first: bool, last: bool) -> Task:
+        """A pass on planes, from the input if it is the first, into the output if it is the last."""
+        problem = self.problem
+        item_in = problem.input_dtype.itemsize // self.parts if first else self.item
+        return Task(
+            planes, plane_count(planes), sources, self.item, item_in,
+            plain_in=not first or _holds(problem, problem.input_dtype),
+            plain_out=not last or _holds(problem, problem.output_dtype),
+            masked=self.masked, beyond=any(map(_is_left, planes.outer)),
+        )  # fmt: skip
+
+    def dense(self, weights: Weights, layout: Layout) -> list[PassSpec]:
+        """Summation over the weights, in one pass."""
+        problem = self.problem
+        windows, read = (
+            problem.windows,
+            _Read(problem.shape, problem.shape, layout.input, 1 + self.masked, first=True),
+        )
+        if len(windows) == 1 and weights.taps:
+            groups = ((Part(1, 1, False, weights.taps, False),),)
+            found = self.one_axis(groups, windows[0], read, problem.out_shape, layout.output, final=True)
+            if found is not None:
+                return [found]
+        planes = self.planes(windows, problem.shape, problem.out_shape, layout.input, layout.output)
+        sources = max(weights.planes, 1) * (1 + self.masked)
+        if planes.rows.window is None:  # all taps along the columns
+            weights = weights._replace(runs=weights.taps)
+        elif planes.columns.window is None:
+            weights = weights._replace(columns=1)
+        task = replace(self.task(planes, sources, first=True, last=True), weights=weights)
+        return [self.spec(task, [w.axis for w in windows], first=True, last=True)]
+
+    def terms(self, terms: Terms, layout: Layout) -> list[PassSpec]:
+        """Sums of separable terms."""
+        if not terms.factors:  # zero everywhere
+            return self.dense(Weights(0, 0, 1, 0), layout)
+        problem, made = self.problem, 1 + self.masked
+        reads = [(source, term) for source in range(made) for term in range(len(terms.factors))]
+        read = _Read(problem.shape, problem.shape, layout.input, made, first=True)
+        written = _Written(problem.out_shape, layout.output, final=True)
+        return self.chain(terms, reads, list(problem.windows), read, written, 1)
+
+    def chain(
+        self,
+        terms: Terms,
+        reads: list[Reads],
+        windows: list[Window],
+        read: _Read,
+        written: _Written,
+        slabs: int,
+    ) -> list[PassSpec]:
+        """The passes along some axes, of an array that is cut into so many slabs already.
+
+        A short last axis is filtered on its own, behind the others.  Otherwise, the outermost axes are filtered first,
+        each in a pass of its own, up to the last two; or to the last, where much lies inside.
+        """
+        behind = self.behind_others(terms, reads, windows, read, written, slabs)
+        if behind is not None:
+            return [behind]
+        problem, passes = self.problem, list[PassSpec]()
+        present = [source for source, _ in reads]  # 1: of the presence of samples
+        while len(windows) > self.together(windows, read):
+            at = max(range(len(windows)), key=lambda j: abs(read.strides[windows[j].axis]))
+            window, windows = windows[at], windows[:at] + windows[at + 1 :]
+            axis = problem.windows.index(window)
+            members = list(dict.fromkeys((s, terms.groups[t][axis]) for s, t in reads))
+            number = {member: i for i, member in enumerate(members)}
+            reads = [(number[s, terms.groups[t][axis]], t) for s, t in reads]
+            after = _resized(read.shape, window, window.out_size)
+            thick = self.thickness(_resized(read.piece, window, window.out_size), window, len(members))
+            slabs *= -(-window.out_size // thick)
+            inside = nested_strides(after, read.strides)
+            planes = self.planes([window], read.shape, after, read.strides, inside)
+            for_one = self.task(planes, 1, first=read.first, last=False)
+            rows = planes.rows.window is not None
+            specs = [
+                self.spec(
+                    replace(for_one, groups=((part_of(terms, t, axis if rows else None, None if rows else axis),),)),
+                    [window.axis], first=read.first, last=False,
+                )
+                for _, t in members
+            ]  # fmt: skip
+            passes.append(_together(specs, slabs, thick, tuple(members)))
+            read = _Read(after, _resized(read.piece, window, thick), inside, len(members), first=False)
+        last = self.last(terms, reads, present, windows, read, written)
+        passes.append(replace(last, starts=slabs, final=written.final))
+        return passes
+
+    def together(self, windows: Sequence[Window], read: _Read) -> int:
+        """Axes of the last pass: two, but where so much lies inside that they are filtered in turn."""
+        inner, filtered = self.parts, {window.axis for window in windows}
+        for axis in sorted(range(len(read.shape)), key=lambda axis: abs(read.strides[axis])):
+            if axis not in filtered and read.shape[axis] == 1:
+                continue
+            if axis in filtered or read.strides[axis] * self.parts != inner:
+                break
+            inner *= read.shape[axis]
+        return 1 if are_in_turn(inner) else 2
+
+    def last(
+        self, terms: Terms, reads: Sequence[Reads], present: Sequence[int], windows: Sequence[Window], read: _Read,
+        written: _Written,
+    ) -> PassSpec:  # fmt: skip
+        """The pass that adds up all terms."""
+        if len(windows) == 1:
+            at = self.problem.windows.index(windows[0])
+            lines = tuple((part_of(terms, t, None, at),) for _, t in reads if terms.factors[t][at])
+            found = self.one_axis(
+                lines, windows[0], read, written.shape, written.strides, final=written.final
+            )
+            if found is not None and lines:
+                if found.kernel == SHORT_ROWS:
+                    return replace(found, sums=(tuple(reads),))
+                alone = [tuple((r,) for r in kind) for kind in _split(reads, present)]
+                return replace(found, sums=alone[0], share=alone[1] if self.masked else ())
+        planes = self.planes(windows, read.shape, written.shape, read.strides, written.strides)
+        task = self.task(planes, read.count, first=read.first, last=written.final)
+        grouped = [self.grouped(terms, planes, r) for r in _split(reads, present)]
+        groups = tuple(parts for _, grouping in grouped for parts in grouping)
+        nothing = None if groups else Weights(0, 0, read.count, 0)  # all taps are zero
+        task = replace(task, groups=groups, weights=nothing)
+        spec = self.spec(task, [w.axis for w in windows], first=read.first, last=written.final)
+        orders = [order for order, _ in grouped]
+        return replace(spec, sums=orders[0], share=orders[1] if self.masked else ())
+
+    def one_axis(
+        self, groups: tuple[tuple[Part, ...], ...], window: Window, read: _Read, after: tuple[int, ...],
+        strides_out: tuple[int, ...], *, final: bool,
+    ) -> PassSpec | None:  # fmt: skip
+        """The pass along a single axis whose rows are short, or long and few; None if it is like any other."""
+        axes = array_axes(read.shape, after, read.strides, strides_out, [window], self.parts)
+        slots = 0 if self.masked else self.slots(axes, window, read.count)
+        found = None if slots else cut(axes, window)
+        if not slots and found is None:
+            return None
+        if slots:
+            planes = arrange(axes)
+        else:
+            assert found is not None
+            planes = arrange(cut_axes(axes, window, found))
+        task = self.task(planes, read.count, first=read.first, last=final)
+        task = replace(task, groups=groups, slots=slots)
+        return replace(self.spec(task, [window.axis], first=read.first, last=final), cut=found)
+
+    def slots(self, axes: Sequence[Axis], window: Window, sources: int) -> int:
+        """Diagonals of the matrix that filters short rows of so many intermediates; 0 if rows are not short."""
+        rows = find_rows(axes)
+        if rows is None:
+            return 0
+        slots = sources * slot_count(window.size, window.taps, wraps=window.boundary == Boundary.WRAP)
+        return slots if are_short(window.size, rows.inner, slots, self.item, rows.run) else 0
+
+    def behind_others(
+        self, terms: Terms, reads: Sequence[Reads], windows: Sequence[Window], read: _Read, written: _Written,
+        slabs: int,
+    ) -> PassSpec | None:  # fmt: skip
+        """The passes of a filter whose last axis is short: the others, slab by slab, then this one; or None."""
+        if len(windows) < 2 or self.masked:
+            return None
+        window = min(windows, key=lambda window: abs(read.strides[window.axis]))
+        rest = [other for other in windows if other is not window]
+        row = window.size * abs(read.strides[window.axis]) * self.parts
+        if window.step != 1 or window.size != window.out_size or not 0 < row <= LONGEST_ROW:
+            return None
+        at = self.problem.windows.index(window)
+        inputs: dict[int, list[Reads]] = {}
+        for s, t in reads:
+            inputs.setdefault(terms.groups[t][at], []).append((s, t))
+        axes = [i for i, n in enumerate(written.shape) if n > 1 and i != window.axis] or [rest[0].axis]
+        axis = max(axes, key=lambda i: abs(read.strides[i]))
+        whole = math.prod(written.shape) * self.parts * len(inputs) * self.item
+        thick = max(1, min(written.shape[axis], PEELED_SLAB_BYTES // max(whole // written.shape[axis], 1)))
+        piece = (*written.shape[:axis], thick, *written.shape[axis + 1 :])
+        slab = array_axes(
+            piece, piece, nested_strides(piece, read.strides), written.strides, [window], self.parts
+        )
+        slots = self.slots(slab, window, len(inputs))
+        if not slots:
+            return None
+        slabs *= -(-written.shape[axis] // thick)
+        inside = nested_strides(written.shape, read.strides)
+        target = _Written(written.shape, inside, final=False)
+        behind = tuple(
+            tuple(self.chain(terms, group, rest, read, target, slabs)) for group in inputs.values()
+        )
+        behind = (
+            behind[0],
+            *((replace(first, memory=0), *others) for first, *others in behind[1:]),
+        )  # read once
+        planes = arrange(
+            array_axes(written.shape, written.shape, inside, written.strides, [window], self.parts)
+        )
+        task = replace(
+            self.task(planes, len(inputs), first=False, last=written.final), slots=slots,
+            groups=tuple((part_of(terms, t, None, at),) for t in inputs),
+        )  # fmt: skip
+        return replace(
+            self.spec(task, [window.axis], first=False, last=written.final), starts=slabs, thick=thick,
+            behind=behind, inputs=tuple(map(tuple, inputs.values())), slab_axis=axis, final=written.final,
+            sums=(tuple(enumerate(inputs)),),
+        )  # fmt: skip
+
+    def thickness(self, shape: tuple[int, ...], window: Window, count: int) -> int:
+        """Positions of an axis that are filtered at a time, into `count` intermediates of this shape."""
+        numbers = math.prod(shape) // max(window.out_size, 1) * self.parts * count
+        thick = max(1, min(window.out_size, SLAB_BYTES // max(numbers * self.item, 1)))
+        return max(thick, min(window.out_size, window.taps))
+
+    def grouped(
+        self, terms: Terms, planes: Planes, reads: Iterable[Reads]
+    ) -> tuple[tuple[tuple[Reads, ...], ...], tuple[tuple[Part, ...], ...]]:
+        """Terms that share their taps along the columns: their sums down the rows are added up before that pass.
+
+        A single tap takes no pass, and equal taps down many rows are summed as a box, on their own.
+        """
+        rows, columns = (self._position(axis) for axis in (planes.rows, planes.columns))
+        groups: dict[object, list[Reads]] = {}
+        for number, (source, t) in enumerate(reads):
+            part = part_of(terms, t, rows, columns)
+            if not part.rows or not part.columns:
+                continue
+            alone = part.columns < 2 or (part.row_box and part.rows >= STEP_ROWS)
+            key = (number,) if alone or columns is None else terms.groups[t][columns]
+            groups.setdefault(key, []).append((source, t))
+        order = tuple(map(tuple, groups.values()))
+        return order, tuple(tuple(part_of(terms, t, rows, columns) for _, t in group) for group in order)
+
+    def _position(self, axis: Axis) -> int | None:
+        return None if axis.window is None else [w.axis for w in self.problem.windows].index(axis.window.axis)
+
+    def spec(self, task: Task, axes: Sequence[int], *, first: bool, last: bool) -> PassSpec:
+        """A pass, with the kernel that computes it."""
+        problem = self.problem
+        kernel, blocking = kernels.choose(task, self.target)
+        read = math.prod(problem.shape) * problem.input_dtype.itemsize if first else 0
+        written = problem.pixels * problem.output_dtype.itemsize if last else 0
+        inside = (0 if first else task.count * task.sources * task.rows_read * task.reach) * self.item
+        inside += (0 if last else task.numbers) * self.item
+        return PassSpec(
+            kernel.name, tuple(axes), task, blocking, kernel.steps(task, blocking, self.target), 1,
+            read + written + inside, read + written, task.numbers * operations(task, kernel.name, blocking),
+        )  # fmt: skip
+
+
+def _holds(problem: Problem, dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of a type hold numbers, or their two parts, as sums are taken: nothing is converted."""
+    parts = 2 if dtype.kind == "c" else 1
+    return dtype.kind in "fc" and dtype.itemsize // parts == problem.real_dtype.itemsize and dtype.isnative
+
+
+def _is_left(axis: Axis) -> bool:
+    """Whether windows along an axis leave the array, for a constant."""
+    window = axis.window
+    if window is None or window.boundary != Boundary.CONSTANT:
+        return False
+    return window.first < 0 or window.first + window.reach > axis.size_in
+
+
+def _resized(shape: tuple[int, ...], window: Window, size: int) -> tuple[int, ...]:
+    return (*shape[: window.axis], size, *shape[window.axis + 1 :])
+
+
+def _split(reads: Sequence[Reads], present: Sequence[int]) -> list[list[Reads]]:
+    """Terms of values and, if there are such, those of the presence of samples."""
+    kinds = sorted(set(present))
+    return [[read for read, kind in zip(reads, present, strict=True) if kind == wanted] for wanted in kinds]
+
+
+def _together(specs: Sequence[PassSpec], slabs: int, thick: int, members: tuple[Reads, ...]) -> PassSpec:
+    """The passes that make intermediates of one axis, as one; the array of the caller is read once."""
+    count = len(specs)
+    return replace(
+        specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thick=thick, members=members,
+        bytes=sum(spec.bytes for spec in specs), operations=sum(spec.operations for spec in specs),
+    )  # fmt: skip

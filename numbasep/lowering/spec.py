@@ -1,0 +1,71 @@
+"""One pass over an array, decided: what the planner prices, and the backend binds to memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .counts import Blocking
+from .shapes import Cut
+from .steps import Steps
+from .task import Task
+
+Reads = tuple[int, int]
+"""Which intermediate is read, and the term whose taps weigh it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassSpec:
+    """One pass over an array: what the planner prices, and the backend binds to memory."""
+
+    kernel: str
+    """A name of `lowering.kernels.KERNELS`; "gather" and "scatter" bring columns together and apart."""
+    axes: tuple[int, ...]
+    """Filtered axes."""
+    task: Task | None
+    """What is computed; None for copies."""
+    blocking: Blocking
+    """How the kernel goes about it."""
+    steps: Steps
+    """What that takes."""
+    starts: int
+    """How often it is started: once for each slab and each intermediate."""
+    bytes: float
+    """Bytes read and written."""
+    memory: float
+    """Those from and to the arrays of the caller; intermediates stay in cache."""
+    operations: float
+    """Multiply-adds or additions."""
+    thick: int = 0
+    """Positions of its axis that are filtered before the passes behind it go on with them; 0: all."""
+    members: tuple[Reads, ...] = ()
+    """The intermediates that it makes, by what they are made of; none if it writes the output."""
+    sums: tuple[tuple[Reads, ...], ...] = ()
+    """The terms that it adds up in the output; those of a group share their taps along the columns."""
+    share: tuple[tuple[Reads, ...], ...] = ()
+    """As many for the sum of the weights of samples that are there, by which these are divided."""
+    final: bool = True
+    """Whether it writes results; otherwise what it adds up is an intermediate."""
+    cut: Cut | None = None
+    """How long rows are cut into many."""
+    behind: tuple[tuple[PassSpec, ...], ...] = ()
+    """For short rows behind other axes: the passes that make each of the intermediates they read."""
+    inputs: tuple[tuple[Reads, ...], ...] = ()
+    """The terms that each of these adds up."""
+    slab_axis: int = -1
+    """The axis of which `thick` positions are filtered at a time, by these passes and this one."""
+
+    @property
+    def slabs(self) -> int:
+        """Pieces that the array is filtered in."""
+        return self.starts // max(len(self.members), 1)
+
+    @property
+    def in_order(self) -> tuple[PassSpec, ...]:
+        """Those behind which it runs, and itself."""
+        return (*(one for chain in self.behind for one in in_order(chain)), self)
+
+
+def in_order(chain: Sequence[PassSpec]) -> tuple[PassSpec, ...]:
+    """All passes of a chain, in the order in which a slab goes through them."""
+    return tuple(one for spec in chain for one in spec.in_order)
