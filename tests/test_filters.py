@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numbasep.shapes import LEAST_NUMBERS, LONGEST_ROW
 from scipy import ndimage
 from strategies import often
 
 import numbasep as nsp
+from numbasep.lowering.shapes import LEAST_NUMBERS, LONGEST_ROW
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
 CALLS: dict[str, tuple[Any, ...]] = {

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from numbasep.shapes import LEAST_CUT, are_in_turn, cut_rows
 
 import numbasep as nsp
-from numbasep.backends import long_rows
+from numbasep.backends import bind
+from numbasep.lowering.shapes import LEAST_CUT, are_in_turn, cut_rows
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
 rng = np.random.default_rng(6)
@@ -20,14 +20,14 @@ rng = np.random.default_rng(6)
 def parts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """For each filter along one axis, into how many parts it was cut."""
     seen: list[int] = []
-    own = long_rows.cut
+    own = bind.cut_parts
 
     def note(*arguments: Any) -> Any:
         made = list(own(*arguments))
         seen.append(len(made))
         return iter(made)
 
-    monkeypatch.setattr(long_rows, "cut", note)
+    monkeypatch.setattr(bind, "cut_parts", note)
     return seen
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from numbasep.shapes import LEAST_NUMBERS, are_short
 
 import numbasep as nsp
 from numbasep.backends import short_rows
 from numbasep.kernels import short_rows as kernels
+from numbasep.lowering.shapes import LEAST_NUMBERS, are_short
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
 rng = np.random.default_rng(5)
@@ -172,9 +172,8 @@ def test_plain_python_reads_and_writes_inside(monkeypatch: pytest.MonkeyPatch, p
 
 def test_blocks_are_those_of_the_rule() -> None:
     """The bytes that the rule allows for a block of vectors are the most that one has."""
-    from numbasep.shapes import BLOCK_BYTES
-
     from numbasep.kernels.simd import VECTOR_BYTES
+    from numbasep.lowering.shapes import BLOCK_BYTES
 
     assert VECTOR_BYTES * kernels.VECTORS <= BLOCK_BYTES
     assert not are_short(8, 1, 9, 4, LEAST_NUMBERS - 1)
