@@ -12,7 +12,7 @@ from strategies import samples
 
 import numbasep as nsp
 from numbasep import execute
-from numbasep.api.shortcuts import shortcuts
+from numbasep.api.shortcuts import remembered, shortcuts
 from numbasep.backends import planes
 
 X = samples("float32", (20, 24), 1)
@@ -165,3 +165,57 @@ def test_remembered_calls_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(30):
         nsp.convolve1d(X, TAPS, mode="constant", cval=float(i))
         assert len(shortcuts._plans) <= 8
+
+
+def test_equal_arguments_of_another_type_are_another_call() -> None:
+    for _ in range(2):
+        nsp.convolve1d(X, TAPS, stride=1)
+        nsp.uniform_filter(X, (3, 3), stride=(2, 1))
+        for wrong in (1.0, True):
+            with pytest.raises(TypeError, match="stride"):
+                nsp.convolve1d(X, TAPS, stride=wrong)
+            with pytest.raises(TypeError, match="stride"):
+                nsp.uniform_filter(X, (3, 3), stride=(2, wrong))
+
+
+def test_the_output_may_stand_anywhere() -> None:
+    out = np.empty_like(X)
+    expected = nsp.gaussian_filter(X, 2, 0, None, "wrap")
+    for _ in range(2):
+        for call in (
+            lambda: nsp.gaussian_filter(X, 2, 0, out, "wrap"),
+            lambda: nsp.gaussian_filter(X, 2, output=out, mode="wrap"),
+            lambda: nsp.gaussian_filter(X, 2, mode="wrap", output=out),
+            lambda: nsp.gaussian_filter(output=out, input=X, mode="wrap", sigma=2),
+        ):
+            out[...] = 0
+            assert call() is out
+            np.testing.assert_array_equal(out, expected)
+    assert not np.array_equal(nsp.gaussian_filter(X, 2, 0, None), expected)
+    with pytest.raises(TypeError, match="multiple values"):
+        nsp.gaussian_filter(X, 2, 0, None, output=out)
+
+
+def test_a_repeated_gradient_runs_what_the_first_ran() -> None:
+    for output in (None, np.zeros(X.shape), np.zeros(X.shape, np.int16)):
+        first = np.copy(nsp.gaussian_gradient_magnitude(X * 100, 1.5, output=output))
+        for _ in range(2):
+            np.testing.assert_array_equal(nsp.gaussian_gradient_magnitude(X * 100, 1.5, output=output), first)
+
+
+def test_a_call_within_a_call_is_not_taken_for_it() -> None:
+    """A handler of signals may filter while a filter is being planned."""
+    inner = []
+
+    def interrupted() -> None:
+        inner.append(nsp.sobel(X))
+        inner.append(nsp.sobel(X.tolist()))
+
+    def planned(input: Any, output: Any = None) -> Any:
+        interrupted()
+        shortcuts.keep(lambda x, _: x)
+        return "planned"
+
+    outer = remembered(planned)
+    assert [outer(X) for _ in range(2)] == ["planned"] * 2
+    assert not np.array_equal(inner[0], X)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import execute
 from ..arrays import as_input
 from ..axes import KernelShapeError, axis_strides, normalize_axes, per_axis
-from ..dispatch import dispatched
 from ..planner import PlannedFilter
 from ..problem import Options
 from .bodies import as_taps, filter_dense, filter_terms, make_options
-from .shortcuts import exactly, shortcuts
+from .shortcuts import remembered, shortcuts
 from .words import documented
 
 Array = npt.NDArray[Any]
@@ -55,7 +52,7 @@ def _separable(
     )  # fmt: skip
 
 
-@dispatched
+@remembered
 @documented
 def convolve(
     input: npt.ArrayLike,
@@ -122,31 +119,14 @@ def convolve(
     >>> numbasep.convolve(image, [[1, 0, -1], [2, 0, -2], [1, 0, -1]])[2]
     array([4., 8., 8., 8., 4.])
     """
-    arguments = (
-        "convolve",
-        mode,
-        cval,
-        origin,
-        axes,
-        method,
-        rtol,
-        workers,
-        device,
-        nan_policy,
-        cast,
-        exactly(stride),
-    )
-    key = shortcuts.key(arguments, input, output, mask, weights)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
     options = make_options(method, rtol, workers, device, cast)
     return filter_dense(
         input, weights, output, mode, cval, origin, axes, stride=stride, flip=True, options=options,
-        nan_policy=nan_policy, mask=mask, remember=functools.partial(shortcuts.keep, key),
+        nan_policy=nan_policy, mask=mask, remember=shortcuts.keep,
     )  # fmt: skip
 
 
-@dispatched
+@remembered
 @documented
 def correlate(
     input: npt.ArrayLike,
@@ -201,31 +181,14 @@ def correlate(
     >>> numbasep.correlate(np.array([0, 0, 1, 0, 0]), np.array([1, 2, 3]))
     array([0, 3, 2, 1, 0])
     """
-    arguments = (
-        "correlate",
-        mode,
-        cval,
-        origin,
-        axes,
-        method,
-        rtol,
-        workers,
-        device,
-        nan_policy,
-        cast,
-        exactly(stride),
-    )
-    key = shortcuts.key(arguments, input, output, mask, weights)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
     options = make_options(method, rtol, workers, device, cast)
     return filter_dense(
         input, weights, output, mode, cval, origin, axes, stride=stride, flip=False, options=options,
-        nan_policy=nan_policy, mask=mask, remember=functools.partial(shortcuts.keep, key),
+        nan_policy=nan_policy, mask=mask, remember=shortcuts.keep,
     )  # fmt: skip
 
 
-@dispatched
+@remembered
 @documented
 def separable_convolve(
     input: npt.ArrayLike,
@@ -283,31 +246,14 @@ def separable_convolve(
     >>> numbasep.separable_convolve(volume, {0: [1, 2, 1], 2: [1, 1]})[0, 0, 0]
     np.float64(8.0)
     """
-    arguments = (
-        "separable_convolve",
-        axes,
-        mode,
-        cval,
-        origin,
-        method,
-        rtol,
-        workers,
-        device,
-        nan_policy,
-        cast,
-        exactly(stride),
-    )
-    key = shortcuts.key(arguments, input, output, mask, kernels)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
     options = make_options(method, rtol, workers, device, cast)
     return _separable(
         input, kernels, axes, output, mode, cval, origin, stride=stride, flip=True, options=options,
-        nan_policy=nan_policy, mask=mask, remember=functools.partial(shortcuts.keep, key),
+        nan_policy=nan_policy, mask=mask, remember=shortcuts.keep,
     )  # fmt: skip
 
 
-@dispatched
+@remembered
 @documented
 def separable_correlate(
     input: npt.ArrayLike,
@@ -361,25 +307,8 @@ def separable_correlate(
            [0., 0., 0.],
            [0., 0., 0.]])
     """
-    arguments = (
-        "separable_correlate",
-        axes,
-        mode,
-        cval,
-        origin,
-        method,
-        rtol,
-        workers,
-        device,
-        nan_policy,
-        cast,
-        exactly(stride),
-    )
-    key = shortcuts.key(arguments, input, output, mask, kernels)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
     options = make_options(method, rtol, workers, device, cast)
     return _separable(
         input, kernels, axes, output, mode, cval, origin, stride=stride, flip=False, options=options,
-        nan_policy=nan_policy, mask=mask, remember=functools.partial(shortcuts.keep, key),
+        nan_policy=nan_policy, mask=mask, remember=shortcuts.keep,
     )  # fmt: skip

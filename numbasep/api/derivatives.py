@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import execute
 from ..arrays import as_input
 from ..axes import integer, normalize_axes, per_axis
-from ..dispatch import dispatched
 from .axiswise import axis_sum, by_axis, centred, copy_input
 from .bodies import filter_terms, make_options
-from .shortcuts import shortcuts
+from .shortcuts import remembered, shortcuts
 from .words import documented
 
 Array = npt.NDArray[Any]
@@ -25,10 +22,6 @@ def _difference(
     *, operation: str, shared: tuple[Any, ...], nan_policy: str, mask: Any,
 ) -> Array:  # fmt: skip
     """Central difference along one axis, `smooth` along all others."""
-    arguments = (operation, axis, mode, cval, *shared, nan_policy)
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     (axis,) = normalize_axes(integer("axis", axis), x.ndim)
     modes = by_axis(range(x.ndim), per_axis("mode", mode, x.ndim))
@@ -36,11 +29,11 @@ def _difference(
     return filter_terms(
         x, [{a: centred(taps, modes[a]) for a, taps in weights.items()}], output, modes, cval,
         options=make_options(*shared), nan_policy=nan_policy, mask=mask, operation=operation,
-        remember=functools.partial(shortcuts.keep, key),
+        remember=shortcuts.keep,
     )  # fmt: skip
 
 
-@dispatched
+@remembered
 @documented
 def sobel(
     input: npt.ArrayLike,
@@ -95,7 +88,7 @@ def sobel(
     )  # fmt: skip
 
 
-@dispatched
+@remembered
 @documented
 def prewitt(
     input: npt.ArrayLike,
@@ -150,7 +143,7 @@ def prewitt(
     )  # fmt: skip
 
 
-@dispatched
+@remembered
 @documented
 def laplace(
     input: npt.ArrayLike,
@@ -192,10 +185,6 @@ def laplace(
     >>> numbasep.laplace(np.arange(5.0) ** 2)
     array([ 1.,  2.,  2.,  2., -7.])
     """
-    arguments = ("laplace", mode, cval, axes, method, rtol, workers, device, nan_policy, cast)
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     named = normalize_axes(axes, x.ndim)
     modes = by_axis(named, per_axis("mode", mode, len(named)))
@@ -206,5 +195,5 @@ def laplace(
     return filter_terms(
         x, axis_sum(dict.fromkeys(named, second), modes), output, modes, cval, options=options,
         nan_policy=nan_policy, mask=mask, operation="laplace",
-        remember=functools.partial(shortcuts.keep, key),
+        remember=shortcuts.keep,
     )  # fmt: skip

@@ -7,22 +7,19 @@ results here are nearer to the exact ones.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import execute
 from ..arrays import as_input
 from ..axes import KernelShapeError, axis_strides, integer, normalize_axes, per_axis
-from ..dispatch import dispatched
 from ..problem import first_tap
 from .axiswise import by_axis, copy_input, every_sample, first_in_window
 from .bodies import as_taps, filter_terms, make_options
 from .build import Taps
-from .shortcuts import exactly, shortcuts
+from .shortcuts import remembered, shortcuts
 from .words import documented
 
 Array = npt.NDArray[Any]
@@ -33,21 +30,17 @@ def _filter_line(
     *, flip: bool, shared: tuple[Any, ...], nan_policy: str, mask: Any, stride: Any,
 ) -> Array:  # fmt: skip
     operation = "convolve1d" if flip else "correlate1d"
-    arguments = (operation, axis, mode, cval, origin, *shared, nan_policy, exactly(stride))
-    key = shortcuts.key(arguments, input, output, mask, weights)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     (axis,) = normalize_axes(integer("axis", axis), x.ndim)
     taps = as_taps(weights, "weights", origin, mode, flip=flip)
     return filter_terms(
         x, [{axis: taps}], output, {axis: mode}, cval, options=make_options(*shared), nan_policy=nan_policy,
         mask=mask, operation=operation, strides={axis: axis_strides(stride, 1)[0]},
-        remember=functools.partial(shortcuts.keep, key),
+        remember=shortcuts.keep,
     )  # fmt: skip
 
 
-@dispatched
+@remembered
 @documented
 def correlate1d(
     input: npt.ArrayLike,
@@ -105,7 +98,7 @@ def correlate1d(
     )  # fmt: skip
 
 
-@dispatched
+@remembered
 @documented
 def convolve1d(
     input: npt.ArrayLike,
@@ -177,7 +170,7 @@ def _box(size: int, origin: Any, mode: Any) -> Taps:
     return Taps(np.ones(size), first)
 
 
-@dispatched
+@remembered
 @documented
 def uniform_filter1d(
     input: npt.ArrayLike,
@@ -235,10 +228,6 @@ def uniform_filter1d(
     array([4, 3, 4, 1, 4, 6, 6, 3])
     """
     shared = (method, rtol, workers, device, cast)
-    arguments = ("uniform_filter1d", size, axis, mode, cval, origin, *shared, nan_policy, exactly(stride))
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     (axis,) = normalize_axes(integer("axis", axis), x.ndim)
     length = integer("size", size)
@@ -248,11 +237,11 @@ def uniform_filter1d(
         x, [{axis: _box(length, origin, mode)}], output, {axis: mode}, cval, nan_policy=nan_policy, mask=mask,
         options=make_options(*shared), operation="uniform_filter1d", divisor=float(length),
         strides={axis: axis_strides(stride, 1)[0]},
-        remember=functools.partial(shortcuts.keep, key),
+        remember=shortcuts.keep,
     )  # fmt: skip
 
 
-@dispatched
+@remembered
 @documented
 def uniform_filter(
     input: npt.ArrayLike,
@@ -309,11 +298,6 @@ def uniform_filter(
     >>> numbasep.uniform_filter(np.arange(16.0).reshape(4, 4), size=(1, 3))[0]
     array([0.33333333, 1.        , 2.        , 2.66666667])
     """
-    shared = (method, rtol, workers, device, cast)
-    arguments = ("uniform_filter", size, mode, cval, origin, axes, *shared, nan_policy, exactly(stride))
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     named = normalize_axes(axes, x.ndim)
     if isinstance(size, str):
@@ -329,7 +313,6 @@ def uniform_filter(
     thinned = {a: n for a, n in strides.items() if n > 1 and a not in filtered}
     if thinned:
         x, mask = every_sample(x, mask, nan_policy, thinned)
-        key = None  # the plan is one for fewer samples than the input has
     if not filtered:
         return copy_input(x, output, options.cast, nan_policy, mask)
     return filter_terms(
@@ -337,5 +320,5 @@ def uniform_filter(
         {a: modes[a] for a in filtered}, cval, options=options, nan_policy=nan_policy, mask=mask,
         operation="uniform_filter", strides={a: strides[a] for a in filtered},
         divisor=float(math.prod(sizes[a] for a in filtered)),
-        remember=functools.partial(shortcuts.keep, key),
+        remember=None if thinned else shortcuts.keep,  # the plan is one for fewer samples than the input has
     )  # fmt: skip

@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import execute
 from ..arrays import as_input, result_dtype
 from ..axes import axis_strides, integer, normalize_axes, per_axis
-from ..dispatch import dispatched
 from ..planner import PlannedFilter
 from ..problem import Options, compute_type
 from .axiswise import Term, by_axis, centred, copy_input, every_sample
 from .bodies import filter_terms, make_options
-from .shortcuts import exactly, shortcuts
+from .shortcuts import remembered, shortcuts
 from .words import documented
 
 Array = npt.NDArray[Any]
@@ -187,7 +185,7 @@ def filter_gaussian(
     )  # fmt: skip
 
 
-@dispatched
+@remembered
 @documented
 def gaussian_filter1d(
     input: npt.ArrayLike,
@@ -247,23 +245,6 @@ def gaussian_filter1d(
     array([1.42704095, 2.06782203, 3.        , 3.93217797, 4.57295905])
     """
     shared = (method, rtol, workers, device, cast)
-    arguments = (
-        "gaussian_filter1d",
-        sigma,
-        axis,
-        order,
-        mode,
-        cval,
-        truncate,
-        radius,
-        spacing,
-        *shared,
-        nan_policy,
-        exactly(stride),
-    )
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     named = normalize_axes(integer("axis", axis), x.ndim)
     (degree,) = derivative_orders(order, 1)
@@ -279,11 +260,11 @@ def gaussian_filter1d(
     return filter_gaussian(
         x, [term], axes, output, cval, options=options, nan_policy=nan_policy, mask=mask,
         operation="gaussian_filter1d", derivative=degree > 0, strides=strides,
-        remember=functools.partial(shortcuts.keep, key),
+        remember=shortcuts.keep,
     )  # fmt: skip
 
 
-@dispatched
+@remembered
 @documented
 def gaussian_filter(
     input: npt.ArrayLike,
@@ -348,23 +329,6 @@ def gaussian_filter(
     array([20, 22, 24, 25, 27])
     """
     shared = (method, rtol, workers, device, cast)
-    arguments = (
-        "gaussian_filter",
-        sigma,
-        order,
-        mode,
-        cval,
-        truncate,
-        radius,
-        axes,
-        spacing,
-        *shared,
-        nan_policy,
-        exactly(stride),
-    )
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     named = normalize_axes(axes, x.ndim)
     orders = by_axis(named, derivative_orders(order, len(named)))
@@ -375,12 +339,12 @@ def gaussian_filter(
     thinned = {a: n for a, n in strides.items() if n > 1 and a not in smoothed}
     if thinned:
         x, mask = every_sample(x, mask, nan_policy, thinned)
-        key = None  # the plan is one for fewer samples than the input has
     if not filtered:
         return copy_input(x, output, options.cast, nan_policy, mask)
     term = gaussian_term(filtered, orders, x.dtype, output_type(output, x), cast)
     return filter_gaussian(
         x, [term], filtered, output, cval, options=options, nan_policy=nan_policy, mask=mask,
         operation="gaussian_filter", derivative=any(orders[a.axis] for a in filtered),
-        strides={a: strides[a] for a in smoothed}, remember=functools.partial(shortcuts.keep, key),
+        strides={a: strides[a] for a in smoothed},
+        remember=None if thinned else shortcuts.keep,  # the plan is one for fewer samples than the input has
     )  # fmt: skip

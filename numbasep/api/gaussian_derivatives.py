@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,12 @@ import numpy.typing as npt
 from .. import execute
 from ..arrays import as_input
 from ..axes import KernelShapeError, normalize_axes
-from ..dispatch import dispatched
+from ..planner import PlannedFilter
+from ..problem import Options
 from .axiswise import copy_input
 from .bodies import check_cval, make_options
 from .gaussian import GaussianAxis, filter_gaussian, gaussian_axes, gaussian_term, output_type
-from .shortcuts import shortcuts
+from .shortcuts import remembered, shortcuts
 from .words import documented
 
 Array = npt.NDArray[Any]
@@ -42,7 +44,7 @@ def _derivative_axes(
     return filtered or None
 
 
-@dispatched
+@remembered
 @documented
 def gaussian_laplace(
     input: npt.ArrayLike,
@@ -99,11 +101,6 @@ def gaussian_laplace(
     >>> numbasep.gaussian_laplace(np.arange(20.0) ** 2, 1.0)[8:10].round(2)
     array([1.99, 1.99])
     """
-    choices = (method, rtol, workers, device, nan_policy, cast)
-    arguments = ("gaussian_laplace", sigma, mode, cval, axes, spacing, tuple(kwargs.items()), *choices)
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
     x = as_input(input)
     filtered = _derivative_axes(x, sigma, mode, axes, spacing, kwargs)
     options = make_options(method, rtol, workers, device, cast)
@@ -117,8 +114,7 @@ def gaussian_laplace(
     one_mode = len({a.mode for a in filtered}) == 1
     if len(filtered) == 1 or (one_mode and (dtype.kind not in "biu" or cast != "truncate")):
         terms = [gaussian_term(filtered, {a.axis: 2}, x.dtype, dtype, cast) for a in filtered]
-        remember = functools.partial(shortcuts.keep, key)
-        return filter_gaussian(x, terms, filtered, output, cval, remember=remember, **shared)
+        return filter_gaussian(x, terms, filtered, output, cval, remember=shortcuts.keep, **shared)
     # SciPy's definition, which these cases can tell apart: the sum of results, each with the mode of its axis
     from ..backends import elementwise
 
@@ -134,7 +130,7 @@ def gaussian_laplace(
     return elementwise.stored(total, output, dtype, x, cast)
 
 
-@dispatched
+@remembered
 @documented
 def gaussian_gradient_magnitude(
     input: npt.ArrayLike,
@@ -203,27 +199,38 @@ def gaussian_gradient_magnitude(
     check_cval(cval, complex_data=is_complex)
     number = magnitude_type(x.dtype, dtype)
 
-    shared = (method, rtol, workers, device, nan_policy, cast)
-    arguments = ("gradient", sigma, mode, cval, axes, spacing, tuple(kwargs.items()), number.char, *shared)
+    plans: list[PlannedFilter] = []
 
     def derivative(a: GaussianAxis) -> Array:
-        key = shortcuts.key((*arguments, a.axis), x, None, mask)
-        if (plan := shortcuts.find(key)) is not None:
-            return execute.filter_array(plan, x, None)
         same = [replace(b, mode=a.mode) for b in filtered]  # all axes in the mode of this one, as SciPy
         return filter_gaussian(
             x, [gaussian_term(same, {a.axis: 1}, x.dtype, number, cast)], same, number, cval, options=options,
             nan_policy=nan_policy, mask=mask, operation="gaussian_gradient_magnitude",
-            derivative=True, remember=functools.partial(shortcuts.keep, key),
+            derivative=True, remember=plans.append,
         )  # fmt: skip
 
-    parts = map(derivative, filtered)
-    total = magnitude(parts, whole=dtype.kind in "biu" and cast == "truncate", workers=workers)
+    result = _length(map(derivative, filtered), x, output, dtype, options)
+    if len(plans) == len(filtered):
+        shortcuts.keep(functools.partial(_length_again, tuple(plans), dtype, options))
+    return result
+
+
+def _length(parts: Iterable[Array], x: Array, output: Any, dtype: np.dtype[Any], options: Options) -> Array:
+    """Length of the gradient with these parts, stored as `output` wants it."""
+    whole = dtype.kind in "biu" and options.cast == "truncate"
+    total = magnitude(parts, whole=whole, workers=options.workers)
     if output is None and total.dtype == dtype:
         return total
     from ..backends import elementwise
 
-    return elementwise.stored(total, output, dtype, x, cast)
+    return elementwise.stored(total, output, dtype, x, options.cast)
+
+
+def _length_again(
+    plans: Sequence[PlannedFilter], dtype: np.dtype[Any], options: Options, x: Array, output: Any
+) -> Array:
+    """What a repeated call runs."""
+    return _length((execute.filter_array(plan, x, None) for plan in plans), x, output, dtype, options)
 
 
 def magnitude_type(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any]) -> np.dtype[Any]:
