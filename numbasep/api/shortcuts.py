@@ -11,27 +11,35 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from .. import execute, machine
+from ..arrays import as_input
 from ..dispatch import dispatched
-from ..planner import PlannedFilter
 from ..plans import Plan
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-PLAIN = frozenset({str, type(None), bool, int, float, complex, np.int64, np.float64})
+PLAIN = frozenset(
+    {str, type(None), bool, int, float, complex, *(np.dtype(code).type for code in "?bhilqBHILQefdFD")}
+)
 """Types of arguments that calls are known by, together with the type: True equals 1, but is not allowed for it."""
 
 WEIGHTS = ("weights", "kernels")
 """Parameters that are known by what the arrays hold."""
 
+OUTPUTS = frozenset({type(None), np.ndarray, type, str})
+"""Types of `output` that calls are known by; and those of NumPy, of which each is a class."""
+
+Runner = Callable[[Any, Any, Any], Any]
+"""(input, output, mask) -> result"""
+
 
 class Shortcuts:
-    """Plans by the arguments of a call: a repeated call skips everything but running."""
+    """What calls run, by their arguments: a repeated call skips everything else."""
 
     LIMIT = 512
     LONGEST = 4096
 
     def __init__(self) -> None:
-        self._plans: dict[Any, Any] = {}
+        self._plans: dict[Any, Plan | Runner] = {}
         self._making = threading.local()
 
     def make(
@@ -44,8 +52,8 @@ class Shortcuts:
         finally:
             self._making.key = None
 
-    def keep(self, plan: PlannedFilter | Callable[[Any, Any], Any]) -> None:
-        """Remember what the call that this thread makes runs: a plan, or a function of the input and the output."""
+    def keep(self, plan: Plan | Runner) -> None:
+        """Remember what the call that this thread makes runs: a plan, or a function of the arrays."""
         key = getattr(self._making, "key", None)
         if key is None:
             return
@@ -66,41 +74,48 @@ def remembered(function: Function) -> Function:
     """`dispatched`, and a call that was made before runs its plan at once.
 
     Arguments are compared as they are written, and with their types: a call that is written in another way is made
-    once more.
+    once more.  Of the input and the output, shapes and types count, of the mask only whether there is one.
     """
     first, *others = inspect.signature(function).parameters
     place = others.index("output") + 1
-    plans, ndarray, plain, known_of = shortcuts._plans, np.ndarray, PLAIN, _known
+    plans, ndarray = shortcuts._plans, np.ndarray
 
     def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not args and first in kwargs:
-            args = (kwargs.pop(first),)
-        count, key = len(args), None
-        by_name = "output" in kwargs
-        if by_name:
-            output, values = kwargs.pop("output"), args[1:]
-        elif count > place:
-            output, values = args[place], args[1:place] + args[place + 1 :]
-        else:
-            output, values = None, args[1:]
-        if count and type(args[0]) is ndarray and (output is None or type(output) is ndarray):
+        if args:
             x = args[0]
-            names = None
-            if kwargs:
-                names = tuple(kwargs)
-                values += tuple(kwargs.values())
+        elif first in kwargs:
+            x = kwargs.pop(first)
+        else:
+            return function(*args, **kwargs)  # which says what is missing
+        if type(x) is not ndarray:
+            x = as_input(x)
+        count, values, output, mask = len(args), args[1:], None, None
+        names: tuple[str, ...] = ()
+        if count > place:
+            output, values = args[place], args[1:place] + args[place + 1 :]
+        if kwargs:
+            if count <= place:
+                output = kwargs.pop("output", None)
+            mask = kwargs.pop("mask", None)
+            names = tuple(kwargs)
+            values += tuple(kwargs.values())
+        key = None
+        if type(output) in OUTPUTS or isinstance(output, np.dtype):
             kinds = tuple(map(type, values))
-            known = values if plain.issuperset(kinds) else known_of(values, kinds, count - 1, names or ())
+            known = values if PLAIN.issuperset(kinds) else _known(values, kinds, count - 1, names)
             if known is not None:
-                key = function, count, names, known, kinds, x.shape, x.dtype, output is None or output.dtype
+                form = output.dtype if type(output) is ndarray else output
+                key = function, count, names, known, kinds, x.shape, x.dtype, form, mask is None
                 plan = plans.get(key)
                 if plan is not None:
-                    if type(plan) is Plan:
+                    if isinstance(plan, Plan):
                         return execute.filter_array(plan, x, output)
-                    return plan(x, output)
-        if by_name:
+                    return plan(x, output, mask)
+        if output is not None and count <= place:
             kwargs["output"] = output
-        return shortcuts.make(key, function, args, kwargs)
+        if mask is not None:
+            kwargs["mask"] = mask
+        return shortcuts.make(key, function, (x, *args[1:]), kwargs)
 
     @functools.wraps(function)
     def undispatched(*args: Any, **kwargs: Any) -> Any:
@@ -128,10 +143,10 @@ def _known(values: Sequence[Any], kinds: Sequence[type], count: int, names: Sequ
         if kind in PLAIN:
             continue
         value = values[at]
-        if kind is tuple:
+        if kind is tuple or kind is list:
             inside = tuple(map(type, value))
-            if PLAIN.issuperset(inside):
-                known[at] = value, inside
+            if PLAIN.issuperset(inside) and len(inside) <= Shortcuts.LONGEST:
+                known[at] = tuple(value), inside
                 continue
         is_weights = at == 0 if at < count else names[at - count] in WEIGHTS
         content = _content(value) if is_weights else None
@@ -142,11 +157,19 @@ def _known(values: Sequence[Any], kinds: Sequence[type], count: int, names: Sequ
 
 
 def _content(weights: Any) -> Any:
-    """What weights, or a sequence of taps axis by axis, are known by; None if they are not remembered."""
+    """What weights, or taps axis by axis, are known by; None if they are not remembered."""
     kind = type(weights)
-    if kind in (list, tuple):
-        parts = tuple(map(_content, weights))
-        return None if None in parts else parts
-    if kind is not np.ndarray or weights.dtype.kind not in "biufc" or weights.size > Shortcuts.LONGEST:
-        return None
-    return weights.tobytes(), weights.shape, weights.dtype
+    if kind is np.ndarray:
+        if weights.size > Shortcuts.LONGEST or weights.dtype.kind not in "biufc":
+            return None
+        return weights.tobytes(), weights.shape, weights.dtype
+    if kind is tuple or kind is list:
+        inside = tuple(map(type, weights[: Shortcuts.LONGEST]))
+        if len(inside) < len(weights):
+            return None
+        parts = tuple(weights) if PLAIN.issuperset(inside) else tuple(map(_content, weights))
+        return None if inside and None in parts else (parts, inside)
+    if kind is dict:
+        known = _content(list(weights)), _content(list(weights.values()))
+        return None if None in known else known
+    return None
