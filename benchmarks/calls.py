@@ -205,7 +205,7 @@ def overhead(repeat: int) -> str:
     out = np.empty_like(x)
     plan(x, out)
     (launch,) = plan.kernel.launches.values()
-    step = launch.steps[0][0]
+    step = launch.steps[0].run
     calls: Calls = {
         "convolve": lambda: numbasep.convolve(x, kernel),
         "convolve, output given": lambda: numbasep.convolve(x, kernel, output=out),
@@ -273,7 +273,7 @@ def threads_pay(repeat: int) -> str:
                 calls[name] = lambda p=plan, x=x, out=out: p(x, out)
             request.PARALLEL_WORK = PARALLEL_WORK
             (launch,) = plan.kernel.launches.values()
-            work = x.size * (launch.steps[0][0].program.operations + 4)
+            work = x.size * (launch.steps[0].run.program.operations + 4)
             t = medians(calls, repeat, 10)
             rows.append(
                 (f"{taps}x{taps}", side, work / 1e6, 1e6 * t["one"], 1e6 * t["all"], t["one"] / t["all"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, cast
@@ -111,9 +112,17 @@ def result_dtype(output: Any, input_dtype: np.dtype[Any], *, complex_result: boo
     if complex_result and dtype.kind != "c":
         if isinstance(output, str):
             raise OutputError(f"output must have complex dtype, got {output!r}")
-        warnings.warn("promoting specified output dtype to complex", stacklevel=5)
+        warnings.warn("promoting specified output dtype to complex", stacklevel=_callers_level())
         return np.promote_types(dtype, np.complex64)
     return dtype
+
+
+def _callers_level() -> int:
+    """`stacklevel` of `warnings.warn` for the first caller outside of this package, whatever lies between."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("numbasep."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def make_output(output: Any, dtype: np.dtype[Any], shape: Sequence[int], like: Array) -> Array:

@@ -32,6 +32,7 @@ import numpy as np
 from .arrays import on_gpu, warn_of_mask
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Caller = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 HANDLERS = {
     "dask": "numbasep.adapters.dask_array",
@@ -41,23 +42,27 @@ HANDLERS = {
 """The module whose ``call(name, arguments)`` takes over, by kind of array."""
 
 
-def dispatched(function: Function) -> Function:
+def dispatched(function: Function, call: Caller | None = None) -> Function:
     """Let a public function take arrays of other types, by `HANDLERS`.
 
-    What `inspect.signature` and `help` show is the function itself.
+    What `inspect.signature` and `help` show is the function itself.  `call`, if given, calls it with a NumPy array.
     """
     ndarray, to_handler = np.ndarray, elsewhere  # in the closure: the globals will be another module's
+    to_function = call or functools.partial(_call, function)
 
     def dispatch(*args: Any, **kwargs: Any) -> Any:
         if args and type(args[0]) is ndarray and kwargs.get("device") != "cuda":
-            return function(*args, **kwargs)
+            return to_function(args, kwargs)
         return to_handler(function, args, kwargs)
 
     # The module of the wrapper is the function's: doctest looks only at functions whose globals are the module's.
-    wrapper = types.FunctionType(
-        dispatch.__code__, function.__globals__, function.__name__, None, dispatch.__closure__
-    )
+    own = inspect.unwrap(function).__globals__
+    wrapper = types.FunctionType(dispatch.__code__, own, function.__name__, None, dispatch.__closure__)
     return cast(Function, functools.wraps(function)(wrapper))
+
+
+def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return function(*args, **kwargs)
 
 
 def elsewhere(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -751,3 +751,31 @@ def test_scale_of_the_kernel_does_not_matter(scale: float) -> None:
             expected,
             atol=1e-13 * oracle.norm(weights) * 10,
         )
+
+
+@pytest.mark.parametrize("complex_input", [False, True])
+def test_complex_kernels_with_gaps(complex_input: bool) -> None:
+    """The share of the valid samples is that of the conjugated weights in a correlation."""
+    rng = np.random.default_rng(5)
+    x, weights, mask = (
+        rng.random((9, 10)),
+        rng.random((3, 3)) + 1j * rng.random((3, 3)),
+        rng.random((9, 10)) < 0.2,
+    )
+    if complex_input:
+        x = x + 1j * rng.random((9, 10))
+    for function, applied in ((nsp.convolve, weights), (nsp.correlate, weights.conj())):
+        sums, shares = function(np.where(mask, 0, x), weights), function(1.0 - mask, weights)
+        np.testing.assert_allclose(function(x, weights, mask=mask), applied.sum() * sums / shares, rtol=1e-12)
+
+
+def test_one_axis_has_no_origin_without_a_boundary_either() -> None:
+    for mode in ("valid", "full"):
+        for call in (
+            lambda mode=mode: nsp.correlate1d(np.zeros(9), [1, 2, 1], mode=mode, origin=1),
+            lambda mode=mode: nsp.separable_convolve(
+                np.zeros((9, 9)), [[1, 2, 1]] * 2, mode=mode, origin=(0, 1)
+            ),
+        ):
+            with pytest.raises(ValueError, match="origin must be 0"):
+                call()

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 import numbasep
 from numbasep import casting, nn
-from numbasep.api.build import Taps, term_plan
+from numbasep.api.build import Taps, enclosing_windows, term_plan
 from numbasep.problem import Options
 
 pytestmark = pytest.mark.cudasim
@@ -196,10 +196,10 @@ def test_four_axes_and_a_sum_of_terms() -> None:
     x = samples((3, 2, 3, 6))
     terms = [{a: Taps(rng.random(2), -1) for a in range(4)} for _ in range(2)]
     options = Options(device="cuda", method="separable")
+    windows = enclosing_windows(terms, x.shape, dict.fromkeys(range(4), "reflect"))
     plan = term_plan(
-        terms, x.shape, x.dtype, np.dtype("f8"), modes=dict.fromkeys(range(4), "reflect"), cval=0.0,
-        options=options, operation="correlate",
-    )  # fmt: skip
+        terms, windows, x.shape, x.dtype, np.dtype("f8"), cval=0.0, options=options, operation="correlate"
+    )
     dense = sum(oracle.outer([term[a].weights for a in range(4)]) for term in terms)
     oracle.assert_close(
         plan(x), oracle.correlate(x, dense), plan.error_bound * oracle.norm(dense) * oracle.largest(x)

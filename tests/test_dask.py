@@ -165,6 +165,13 @@ def test_a_mode_for_each_axis(name: str, modes: tuple[str, str]) -> None:
             compare(CALLS[name](chunked(x, chunks), mode=modes), expected, exact=False)
 
 
+@pytest.mark.parametrize("cast", ["truncate", "saturate"])
+@pytest.mark.parametrize("name", ["gaussian_laplace", "gaussian_gradient_magnitude"])
+def test_a_mode_for_each_axis_and_integers(name: str, cast: str) -> None:
+    arguments = {"mode": ("nearest", "wrap"), "cast": cast, "sigma": 0.7}
+    compare(getattr(nsp, name)(chunked(BYTES, "uneven"), **arguments), getattr(nsp, name)(BYTES, **arguments))
+
+
 @pytest.mark.thinned
 @pytest.mark.usefixtures("chunks_kept")
 @pytest.mark.parametrize("mode", MODES[:5])

@@ -74,3 +74,10 @@ def test_bad_arguments() -> None:
     fixed.flags.writeable = False
     with pytest.raises(ValueError, match="writeable"):
         nsp.filter_bank(x, BANK, fixed)
+
+
+def test_nothing_is_written_if_a_later_kernel_is_refused() -> None:
+    out = np.full((2, 6, 7), 7.0)
+    with pytest.raises(ValueError, match="finite"):
+        nsp.filter_bank(np.ones((6, 7)), [np.ones((3, 3)), np.full((3, 3), np.nan)], out)
+    np.testing.assert_array_equal(out, 7.0)

@@ -57,7 +57,7 @@ def test_calls_stay_within_the_stated_workspace(
     threads._pool.clear()
     monkeypatch.setattr(threads, "check_memory", lambda *_: None)  # address space for a moment, not memory
     for launch in plan.kernel.launches.values():
-        for prepared, _, _ in launch.steps:
+        for prepared in (one.run for one in launch.steps):
             getattr(prepared, "spare", []).clear()
     with fft.spectra.emptied():
         tracemalloc.start()

@@ -12,7 +12,7 @@ from strategies import samples
 
 import numbasep as nsp
 from numbasep import execute
-from numbasep.api.shortcuts import shortcuts
+from numbasep.api.shortcuts import remembered, shortcuts
 from numbasep.backends import planes
 
 X = samples("float32", (20, 24), 1)
@@ -156,7 +156,7 @@ def test_workspaces_that_are_kept_are_bounded() -> None:
     for _ in range(3):
         plan(np.zeros((64, 64), np.float32))
     (launch,) = plan.kernel.launches.values()
-    for step, _, _ in launch.steps:
+    for step in (one.run for one in launch.steps):
         assert len(step.spare) * step.workspace <= planes.SPARE_BYTES
 
 
@@ -165,3 +165,108 @@ def test_remembered_calls_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(30):
         nsp.convolve1d(X, TAPS, mode="constant", cval=float(i))
         assert len(shortcuts._plans) <= 8
+
+
+def test_equal_arguments_of_another_type_are_another_call() -> None:
+    for _ in range(2):
+        nsp.convolve1d(X, TAPS, stride=1)
+        nsp.uniform_filter(X, (3, 3), stride=(2, 1))
+        for wrong in (1.0, True):
+            with pytest.raises(TypeError, match="stride"):
+                nsp.convolve1d(X, TAPS, stride=wrong)
+            with pytest.raises(TypeError, match="stride"):
+                nsp.uniform_filter(X, (3, 3), stride=(2, wrong))
+
+
+def test_the_output_may_stand_anywhere() -> None:
+    out = np.empty_like(X)
+    expected = nsp.gaussian_filter(X, 2, 0, None, "wrap")
+    for _ in range(2):
+        for call in (
+            lambda: nsp.gaussian_filter(X, 2, 0, out, "wrap"),
+            lambda: nsp.gaussian_filter(X, 2, output=out, mode="wrap"),
+            lambda: nsp.gaussian_filter(X, 2, mode="wrap", output=out),
+            lambda: nsp.gaussian_filter(output=out, input=X, mode="wrap", sigma=2),
+        ):
+            out[...] = 0
+            assert call() is out
+            np.testing.assert_array_equal(out, expected)
+    assert not np.array_equal(nsp.gaussian_filter(X, 2, 0, None), expected)
+    with pytest.raises(TypeError, match="multiple values"):
+        nsp.gaussian_filter(X, 2, 0, None, output=out)
+
+
+def test_a_repeated_gradient_runs_what_the_first_ran() -> None:
+    for output in (None, np.zeros(X.shape), np.zeros(X.shape, np.int16)):
+        first = np.copy(nsp.gaussian_gradient_magnitude(X * 100, 1.5, output=output))
+        for _ in range(2):
+            np.testing.assert_array_equal(nsp.gaussian_gradient_magnitude(X * 100, 1.5, output=output), first)
+
+
+def test_a_call_within_a_call_is_not_taken_for_it() -> None:
+    """A handler of signals may filter while a filter is being planned."""
+    inner = []
+
+    def interrupted() -> None:
+        inner.append(nsp.sobel(X))
+        inner.append(nsp.sobel(X.tolist()))
+
+    def planned(input: Any, output: Any = None) -> Any:
+        interrupted()
+        shortcuts.keep(lambda *_: "repeated")
+        return "planned"
+
+    outer = remembered(planned)
+    assert [outer(X) for _ in range(2)] == ["planned"] * 2
+    assert not np.array_equal(inner[0], X)
+
+
+def test_calls_that_leave_samples_out_are_remembered_too() -> None:
+    """With what the arrays hold now: neither the mask nor the samples are part of a call."""
+    x = X.copy()
+    for step in range(3):
+        mask = np.zeros(X.shape, bool)
+        mask[3, 4 + step] = x[8, 9 + step] = True
+        x[8, 9 + step] = np.nan
+        for name, call in CALLS.items():
+            if name not in ("sobel", "laplace", "correlate1d"):
+                got = call(x, mask=mask, nan_policy="omit")
+                shortcuts.clear()
+                np.testing.assert_array_equal(call(x, mask=mask, nan_policy="omit"), got)
+                assert np.isfinite(got).all()
+        with pytest.raises(ValueError, match="shape of the input"):
+            nsp.uniform_filter(x, 3, mask=mask[1:], nan_policy="omit")
+        with pytest.raises(ValueError, match="NaN"):
+            nsp.uniform_filter(x, 3, nan_policy="raise")
+        np.testing.assert_array_equal(nsp.uniform_filter(X, 3, nan_policy="raise"), nsp.uniform_filter(X, 3))
+
+
+def test_filters_that_copy_or_thin_are_remembered_too() -> None:
+    for k in range(3):
+        np.testing.assert_array_equal(nsp.gaussian_filter(X + k, 0), X + k)
+        thinned = nsp.gaussian_filter(X + k, (0, 2), stride=(3, 2))
+        np.testing.assert_array_equal(thinned, nsp.gaussian_filter1d((X + k)[::3], 2, stride=2))
+
+
+def test_lists_and_mappings_are_known_by_what_they_hold() -> None:
+    weights = [[1.0, 2.0], [3.0, 4.0]]
+    taps = {0: [1.0, 2.0], 1: TAPS}
+    before = nsp.correlate(X, weights), nsp.separable_correlate(X, taps), nsp.gaussian_filter(X, [1.0, 2.0])
+    weights[1][0] = taps[0][1] = 5.0
+    after = nsp.correlate(X, weights), nsp.separable_correlate(X, taps), nsp.gaussian_filter(X, [2.0, 1.0])
+    for old, new in zip(before, after, strict=True):
+        assert not np.array_equal(old, new)
+    np.testing.assert_array_equal(after[0], nsp.correlate(X, np.array(weights)))
+    np.testing.assert_array_equal(after[2], nsp.gaussian_filter(X, (2.0, 1.0), output="f4"))
+    wide = X.astype(np.float64)
+    for _ in range(2):
+        np.testing.assert_array_equal(nsp.gaussian_filter(wide.tolist(), 2), nsp.gaussian_filter(wide, 2))
+
+
+def test_a_promoted_output_is_told_every_time() -> None:
+    z = X + 1j * X
+    for _ in range(3):
+        with pytest.warns(UserWarning, match="promoting specified output dtype") as caught:
+            assert nsp.gaussian_filter(z, 1, output=np.float32).dtype == np.complex64
+        assert caught[0].filename == __file__
+        assert nsp.gaussian_filter(X, 1, output=np.float64).dtype == np.float64

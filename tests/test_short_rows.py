@@ -10,7 +10,7 @@ import oracle
 import pytest
 
 import numbasep as nsp
-from numbasep.backends import short_rows
+from numbasep.backends import bind, short_rows
 from numbasep.kernels import short_rows as kernels
 from numbasep.lowering.shapes import LEAST_NUMBERS, are_short
 
@@ -22,14 +22,16 @@ rng = np.random.default_rng(5)
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For each pass along one axis, whether it was prepared as short rows."""
     seen: list[bool] = []
-    own = short_rows.prepare
 
-    def note(*arguments: Any) -> Any:
-        made = own(*arguments)
-        seen.append(made is not None)
-        return made
+    def noted(own: Any, short: bool) -> Any:
+        def note(*arguments: Any, **keywords: Any) -> Any:
+            seen.append(short)
+            return own(*arguments, **keywords)
 
-    monkeypatch.setattr(short_rows, "prepare", note)
+        return note
+
+    monkeypatch.setattr(short_rows, "prepare", noted(short_rows.prepare, True))
+    monkeypatch.setattr(bind, "prepare_pass", noted(bind.prepare_pass, False))
     return seen
 
 

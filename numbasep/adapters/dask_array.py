@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from dask.array.utils import meta_from_array
 
-from ..api import gaussian_derivatives, generic
+from ..api import generic
 from ..api.axiswise import changed, copy_input
-from ..api.bank import OPERATIONS
+from ..api.bank import bank_calls
+from ..api.calls import FilterCall
+from ..api.described import make_call
 from ..arrays import result_dtype
-from ..axes import KernelShapeError, normalize_axes, per_axis
-from ..casting import store
+from ..axes import normalize_axes, per_axis
 from .dask_blocks import filter_array
-from .request import Request, make_request
 
 Array = npt.NDArray[Any]
 
@@ -40,50 +40,31 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
         return dask_layers.call(name, arguments)
     if name in _COMPOSED:
         return _COMPOSED[name](x, arguments)
-    request = make_request(name, arguments, x.shape, x.dtype)
-    if request.one_mode and len({w.boundary for w in request.windows}) > 1:
-        return _axis_by_axis(request, x, arguments["mask"])
+    output = arguments["output"]
+    if not (output is None or isinstance(output, (str, type, np.dtype))):
+        raise TypeError(
+            f"output must be a dtype or None for an array that is computed later, got a {type(output).__name__}"
+        )
+    request = make_call(name, arguments, x.shape, x.dtype)
+    if request.parts and len({w.boundary for w in request.windows}) > 1:
+        return _joined(request, x, arguments["mask"])
     return filter_array(request, x, arguments["mask"])
 
 
 # ------------------------------------------------------------------------- functions made of several filters
 
 
-def _axis_by_axis(request: Request, x: Any, mask: Any) -> Any:
-    """`gaussian_laplace` or `gaussian_gradient_magnitude` with modes that differ between axes.
-
-    As the functions define it: a sum over derivatives along each axis, each in the mode of its axis.
-    """
-    given, named = request.arguments, request.named
-    laplace = request.name == "gaussian_laplace"
-    part_dtype = request.dtype if laplace else gaussian_derivatives.magnitude_type(x.dtype, request.dtype)
-    shared = {key: value for key, value in given.items() if key not in ("mode", "output")}
-    parts = []
-    for position, mode in enumerate(per_axis("mode", given["mode"], len(named))):
-        order = [0] * len(named)
-        order[position] = 2 if laplace else 1
-        derivative = {
-            "truncate": 4.0,
-            "radius": None,
-            **shared,
-            "order": order,
-            "mode": mode,
-            "output": part_dtype,
-        }
-        parts.append(call("gaussian_filter", {"input": x, "mask": mask, **derivative}))
-    if laplace:
-        return functools.reduce(operator.add, parts)
-    run = functools.partial(_magnitude, result=request.dtype, cast=given["cast"])
-    return da.map_blocks(run, *parts, dtype=request.dtype, meta=meta_from_array(x._meta, dtype=request.dtype))
+def _joined(request: FilterCall, x: Any, mask: Any) -> Any:
+    """A call that is made of several, each filtered by itself."""
+    parts = [filter_array(part, x, mask) for part in request.parts]
+    meta = meta_from_array(x._meta, dtype=request.dtype)
+    return da.map_blocks(functools.partial(_join, request), *parts, dtype=request.dtype, meta=meta)
 
 
-def _magnitude(*parts: Array, result: np.dtype[Any], cast: str) -> Array:
-    """One block of a gradient's length."""
-    whole = result.kind in "biu" and cast == "truncate"
-    total = gaussian_derivatives.magnitude((part.copy() for part in parts), whole=whole, workers=1)
-    out = np.empty_like(total, dtype=result)
-    store(total, out, cast)
-    return out
+def _join(request: FilterCall, *parts: Array) -> Array:
+    """One block of the result."""
+    assert request.join is not None
+    return request.join(request, (part.copy() for part in parts), parts[0], None)
 
 
 def _derivatives(x: Any, derivative: Callable[..., Any], arguments: Mapping[str, Any]) -> list[Any]:
@@ -129,20 +110,8 @@ def _root_of_squares(*parts: Array) -> Array:
 
 
 def _filter_bank(x: Any, arguments: Mapping[str, Any]) -> Any:
-    operation = arguments["operation"]
-    if operation not in OPERATIONS:
-        raise ValueError(f"operation must be 'convolve' or 'correlate', got {operation!r}")
-    bank = [np.asarray(kernel) for kernel in arguments["kernels"]]
-    if not bank:
-        raise KernelShapeError("kernels must hold at least one kernel, got none")
-    is_complex = "c" in (x.dtype.kind, *(kernel.dtype.kind for kernel in bank))
-    shared = {key: value for key, value in arguments.items() if key not in ("kernels", "operation", "output")}
-    shared["output"] = result_dtype(arguments["output"], x.dtype, complex_result=is_complex)
-    results = [call(operation, {**shared, "weights": kernel}) for kernel in bank]
-    if len({result.shape for result in results}) > 1:
-        mode, shapes = arguments["mode"], sorted({kernel.shape for kernel in bank})
-        raise KernelShapeError(f"kernels must have one shape with mode={mode!r}, got {shapes}")
-    return da.stack(results)
+    calls = bank_calls(arguments, x.shape, x.dtype)
+    return da.stack([filter_array(one, x, arguments["mask"]) for one in calls])
 
 
 _COMPOSED: dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {

@@ -27,9 +27,9 @@ from dask.system import CPU_COUNT
 
 import numbasep
 
+from ..api.calls import FilterCall
 from ..backends import threads
 from .grid import Grid, Index, Slab, make_grid
-from .request import Request
 
 Array = npt.NDArray[Any]
 
@@ -41,7 +41,7 @@ MERGED_BYTES = 64 << 20
 class BlockCall:
     """Everything that the tasks of one call share; made once, outside the graph."""
 
-    request: Request
+    request: FilterCall
     """The call."""
     grid: Grid
     """The blocks."""
@@ -168,7 +168,7 @@ def gather(
     return extended
 
 
-def filter_array(request: Request, x: Any, mask: Any) -> Any:
+def filter_array(request: FilterCall, x: Any, mask: Any) -> Any:
     """The lazy result of a request."""
     if mask is not None:
         mask = like_input(mask, x)
@@ -210,7 +210,7 @@ def _graph(shared: BlockCall, function: str, token: str, arrays: Sequence[str]) 
     return graph
 
 
-def make_call(request: Request, x: Any, *, masked: bool) -> BlockCall:
+def make_call(request: FilterCall, x: Any, *, masked: bool) -> BlockCall:
     """Geometry, threads and plans of a call."""
     grid = make_grid(request, x.chunks)
     blocks = math.prod(len(sizes) for sizes in grid.chunks)
@@ -248,7 +248,7 @@ def _plans(shared: BlockCall, dtype: np.dtype[Any]) -> dict[Any, Any]:
 
 
 def merge_thin(
-    chunks: tuple[tuple[int, ...], ...], request: Request, itemsize: int
+    chunks: tuple[tuple[int, ...], ...], request: FilterCall, itemsize: int
 ) -> tuple[tuple[int, ...], ...]:
     """Chunks along filtered axes that are smaller than the kernel, or than the stride, joined until they are not.
 

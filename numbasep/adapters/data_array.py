@@ -14,8 +14,8 @@ import xarray as xr
 import numbasep
 from numbasep import nn
 
+from ..api.described import make_call
 from ..axes import axis_strides, is_strided
-from .request import make_request
 
 NEW_DIMENSION = "kernel"
 """Name of the first dimension of what `filter_bank` returns."""
@@ -89,12 +89,12 @@ def _resized(x: xr.DataArray, name: str, given: Mapping[str, Any]) -> xr.DataArr
         (first, *_), name = given["kernels"], given["operation"]
         unused = ("kernels", "operation")
         given = {**{key: value for key, value in given.items() if key not in unused}, "weights": first}
-    request = make_request(name, {**given, "output": None}, x.shape, x.dtype)
+    request = make_call(name, {**given, "output": None}, x.shape, x.dtype)
     every = {**given, "output": None, "stride": 1}
     same = {**every, "mode": "reflect" if "axis" in given else ("reflect",) * len(request.named)}
-    centred = {window.axis: window for window in make_request(name, same, x.shape, x.dtype).windows}
+    centred = {window.axis: window for window in make_call(name, same, x.shape, x.dtype).windows}
     resized = x
-    for window in make_request(name, every, x.shape, x.dtype).windows:
+    for window in make_call(name, every, x.shape, x.dtype).windows:
         dim, size = x.dims[window.axis], window.out_size
         if size < window.size:
             start = -centred[window.axis].first

@@ -7,9 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ..api.calls import FilterCall
 from ..problem import Window
 from . import halo
-from .request import Request
 
 Index = tuple[int, ...]
 Strip = tuple[int, int, int]
@@ -140,7 +140,7 @@ class Grid:
         return best
 
 
-def make_grid(request: Request, chunks: Sequence[Sequence[int]]) -> Grid:
+def make_grid(request: FilterCall, chunks: Sequence[Sequence[int]]) -> Grid:
     """The grid of a request on an array of these chunks."""
     windows = {window.axis: window for window in request.windows}
     split = {axis for axis in windows if len(chunks[axis]) > 1}

@@ -22,10 +22,10 @@ import numpy.typing as npt
 
 import numbasep
 
+from ..api.calls import FilterCall
 from ..backends import threads
 from . import halo
 from .grid import Grid, Index, make_grid
-from .request import Request
 
 Array = npt.NDArray[Any]
 
@@ -90,14 +90,14 @@ class Blocks:
     """Whether no two blocks write to samples that are stored together."""
 
 
-def result_shape(request: Request, shape: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
+def result_shape(request: FilterCall, shape: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
     """Shape of what is kept of the results of a request on an array of some shape."""
     sizes = dict(enumerate(shape)) | {window.axis: window.out_size for window in request.windows}
     return tuple(-(-sizes[axis] // stride) for axis, stride in enumerate(strides))
 
 
 def plan_blocks(
-    request: Request,
+    request: FilterCall,
     source: Source,
     target: Target,
     strides: tuple[int, ...],
@@ -132,7 +132,12 @@ def plan_blocks(
 
 
 def _blocks(
-    request: Request, source: Source, unit: tuple[int, ...], stored: float, memory: int, workers: int | None
+    request: FilterCall,
+    source: Source,
+    unit: tuple[int, ...],
+    stored: float,
+    memory: int,
+    workers: int | None,
 ) -> tuple[Grid, int] | None:
     """The grid of blocks of whole units, and how many at once; None if not even one fits.
 
@@ -152,7 +157,7 @@ def _blocks(
 
 
 def _smaller(
-    request: Request, source: Source, units: tuple[int, ...], memory: float
+    request: FilterCall, source: Source, units: tuple[int, ...], memory: float
 ) -> tuple[int, ...] | None:
     """The array, halved until a block takes no more than `memory` bytes; None if that cannot be."""
     taps = {window.axis: window.taps for window in request.windows}
@@ -170,7 +175,7 @@ def _smaller(
     return tuple(block)
 
 
-def _bytes(request: Request, block: Sequence[int], taps: dict[int, int], dtype: np.dtype[Any]) -> float:
+def _bytes(request: FilterCall, block: Sequence[int], taps: dict[int, int], dtype: np.dtype[Any]) -> float:
     extended = math.prod(n + taps.get(axis, 1) - 1 for axis, n in enumerate(block))
     return COPIES * extended * (dtype.itemsize + request.dtype.itemsize) / 2
 
@@ -186,13 +191,13 @@ def _cut(size: int, block: int) -> tuple[int, ...]:
 
 
 def filter_blocks(
-    request: Request, source: Source, target: Target, blocks: Blocks, *, progress: bool
+    request: FilterCall, source: Source, target: Target, blocks: Blocks, *, progress: bool
 ) -> None:
     """Filter all blocks of an array, some at a time.
 
     Parameters
     ----------
-    request : Request
+    request : FilterCall
         The filter.
     source, target : Source, Target
         Where samples come from, and results go.
@@ -242,7 +247,7 @@ def kept_results(start: int, stop: int, stride: int) -> tuple[slice, slice]:
     return slice(-(-start // stride), -(-stop // stride)), slice(-start % stride, None, stride)
 
 
-def filter_block(request: Request, grid: Grid, block: Index, source: Source, workers: int | None) -> Array:
+def filter_block(request: FilterCall, grid: Grid, block: Index, source: Source, workers: int | None) -> Array:
     """All results of one block."""
     spans = [spans[k] for spans, k in zip(grid.spans, block, strict=True)]
     arguments = request.on_part(grid.within(block)) | {"workers": workers}

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import make_output, result_dtype
+from ..axes import KernelShapeError, integer
 from ..backends import stand_ins
 from ..casting import store
-from .build import Taps
+from ..problem import first_tap
+from .build import Taps, as_weights
 from .missing import check_missing, refuse_nan
 
 Array = npt.NDArray[Any]
@@ -25,6 +27,26 @@ def first_in_window(taps: int, mode: object) -> int:
     if mode == "valid":
         return 0
     return 1 - taps if mode == "full" else -(taps // 2)
+
+
+def place_first(taps: int, origin: object, mode: object, *, flip: bool = False) -> int:
+    """Where tap 0 stands, relative to the output, of a window whose centre is shifted by `origin`."""
+    shift = integer("origin", origin)
+    if mode not in ("valid", "full"):
+        return first_tap(taps, shift, flip=flip)
+    if shift:
+        raise ValueError(f"origin must be 0 along an axis with mode={mode!r}, got {shift}")
+    return first_in_window(taps, mode)
+
+
+def as_taps(weights: npt.ArrayLike, name: str, origin: object, mode: object, *, flip: bool) -> Taps:
+    """One-dimensional weights in canonical orientation."""
+    taps = as_weights(weights, conjugate=not flip, name=name)
+    if taps.ndim != 1:
+        raise KernelShapeError(f"{name} must be one-dimensional, got shape {taps.shape}")
+    return Taps(
+        np.ascontiguousarray(taps[::-1] if flip else taps), place_first(taps.size, origin, mode, flip=flip)
+    )
 
 
 def centred(weights: Array, mode: object, window: int | None = None) -> Taps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import OutputError, as_input, result_dtype
-from ..axes import KernelShapeError, dense_axes
+from ..axes import KernelShapeError, normalize_axes
 from ..backends import stand_ins
-from ..dispatch import dispatched
-from ..problem import make_windows
-from .bodies import filter_dense, make_options
+from .calls import FilterCall, Given, keep
+from .convolve import dense_call
+from .shortcuts import remembered
 from .words import documented
 
 Array = npt.NDArray[Any]
@@ -21,7 +22,7 @@ Array = npt.NDArray[Any]
 OPERATIONS = ("convolve", "correlate")
 
 
-@dispatched
+@remembered
 @documented
 def filter_bank(
     input: npt.ArrayLike,
@@ -81,52 +82,44 @@ def filter_bank(
     >>> numbasep.filter_bank(ramp, [derivative, derivative.T])[:, 1, 1]
     array([8., 0.])
     """
-    if operation not in OPERATIONS:
-        raise ValueError(f"operation must be 'convolve' or 'correlate', got {operation!r}")
-    x = as_input(input)
-    bank = [np.asarray(kernel) for kernel in kernels]
-    if not bank:
-        raise KernelShapeError("kernels must hold at least one kernel, got none")
-    named, modes, origins, strides = dense_axes(axes, x.ndim, mode, origin, stride)
-    flip = operation == "convolve"
-    shapes = {_result_shape(x.shape, named, kernel, modes, origins, strides, flip=flip) for kernel in bank}
-    if len(shapes) > 1:
-        raise KernelShapeError(
-            f"kernels must have one shape with mode={mode!r}, got {sorted({k.shape for k in bank})}"
-        )
-    is_complex = "c" in (x.dtype.kind, *(kernel.dtype.kind for kernel in bank))
-    dtype = result_dtype(output, x.dtype, complex_result=is_complex)
-    out = _stack(output, dtype, (len(bank), *shapes.pop()), x)
+    x, given = as_input(input), locals()
+    calls = bank_calls(given, x.shape, x.dtype)
+    runner = functools.partial(_filter, calls)
+    keep(runner, output, calls[0].dtype)
+    return runner(x, output, mask)
+
+
+def _filter(calls: Sequence[FilterCall], x: Array, output: Any, mask: Any) -> Array:
+    out = _stack(output, calls[0].dtype, (len(calls), *calls[0].out_shape), x)
     source = x.copy() if np.may_share_memory(x, out) else x
-    options = make_options(method, rtol, workers, device, cast)
-    for number, kernel in enumerate(bank):
-        filter_dense(
-            source, kernel, stand_ins.part(out, number), modes, cval, origins, named, stride=strides, flip=flip,
-            options=options, nan_policy=nan_policy, mask=mask,
-        )  # fmt: skip
+    for number, call in enumerate(calls):
+        call.filter(source, stand_ins.part(out, number), mask)
     return out
 
 
-def _result_shape(
-    shape: tuple[int, ...],
-    axes: Sequence[int],
-    kernel: Array,
-    mode: Any,
-    origin: Any,
-    stride: Sequence[int],
-    *,
-    flip: bool,
-) -> tuple[int, ...]:
-    if kernel.ndim != len(axes):
-        raise KernelShapeError(
-            f"kernels must have one axis for each of {len(axes)} filtered axes, got shape {kernel.shape}"
-        )
-    if not kernel.size:
-        raise KernelShapeError(f"kernels must not be empty, got shape {kernel.shape}")
-    result = list(shape)
-    for window in make_windows(shape, axes, kernel.shape, mode, origin, flip=flip, stride=stride):
-        result[window.axis] = window.out_size
-    return tuple(result)
+def bank_calls(given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> list[FilterCall]:
+    """The call of each kernel of `filter_bank`; their results have one shape and one type."""
+    if given["operation"] not in OPERATIONS:
+        raise ValueError(f"operation must be 'convolve' or 'correlate', got {given['operation']!r}")
+    bank = [np.asarray(kernel) for kernel in given["kernels"]]
+    if not bank:
+        raise KernelShapeError("kernels must hold at least one kernel, got none")
+    count = len(normalize_axes(given["axes"], len(shape)))
+    for kernel in bank:
+        if kernel.ndim != count:
+            raise KernelShapeError(
+                f"kernels must have one axis for each of {count} filtered axes, got shape {kernel.shape}"
+            )
+        if not kernel.size:
+            raise KernelShapeError(f"kernels must not be empty, got shape {kernel.shape}")
+    is_complex = "c" in (dtype.kind, *(kernel.dtype.kind for kernel in bank))
+    shared = {key: value for key, value in given.items() if key not in ("kernels", "operation")}
+    shared["output"] = result_dtype(given["output"], dtype, complex_result=is_complex)
+    calls = [dense_call(given["operation"], {**shared, "weights": kernel}, shape, dtype) for kernel in bank]
+    if len({call.out_shape for call in calls}) > 1:
+        shapes = sorted({kernel.shape for kernel in bank})
+        raise KernelShapeError(f"kernels must have one shape with mode={given['mode']!r}, got {shapes}")
+    return calls
 
 
 def _stack(output: Any, dtype: np.dtype[Any], shape: tuple[int, ...], like: Array) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import accelerator, machine
-from ..axes import KernelShapeError, axis_strides, dense_axes
+from ..axes import KernelShapeError
 from ..factor import forms as find_forms
 from ..factor import recursion, runs
 from ..factor.arguments import as_kernel
@@ -26,7 +26,7 @@ from ..forks import lasting_lock
 from ..operators import Factor, Operator, Term, dense_slices, identity_factor, touched_taps
 from ..planner import choose
 from ..plans import Plan
-from ..problem import Options, Problem, UnsupportedDtypeError, Window, make_problem, make_window, make_windows
+from ..problem import Options, Problem, UnsupportedDtypeError, Window, make_problem, make_window
 
 Array = npt.NDArray[Any]
 
@@ -102,43 +102,35 @@ def as_weights(weights: npt.ArrayLike, *, conjugate: bool, name: str = "weights"
 
 
 def dense_plan(
-    weights: npt.ArrayLike,
+    kernel: Array,
+    windows: tuple[Window, ...],
     shape: Sequence[int],
     input_dtype: np.dtype[Any],
     output_dtype: np.dtype[Any],
     *,
-    axes: Sequence[int],
-    mode: object,
     cval: complex,
-    origin: object,
-    stride: object = 1,
-    flip: bool,
     options: Options,
+    operation: str,
+    single: bool,
 ) -> Plan:
-    """Plan for a dense kernel on axes in ascending order, as `problem.dense_axes` gives them."""
-    kernel = as_weights(weights, conjugate=not flip)
-    if kernel.ndim != len(axes):
-        raise KernelShapeError(
-            f"weights.ndim ({kernel.ndim}) must match len(axes) ({len(axes)}): "
-            "one kernel axis for each filtered axis of the input"
-        )
-    windows = make_windows(shape, axes, kernel.shape, mode, origin, flip=flip, stride=stride)
-    kernel = kernel[(slice(None, None, -1),) * kernel.ndim] if flip else kernel
+    """Plan for a dense kernel, given as a correlation with one axis for each window.
+
+    `single`: the weights were given in single precision.
+    """
     windows, kernel = _without_single_taps(windows, kernel)
     kernel = np.ascontiguousarray(kernel)
     kernel.flags.writeable = False
     integral = kernel.dtype.kind != "c" and bool((kernel == np.rint(kernel)).all())
     problem = make_problem(
         shape, input_dtype, output_dtype, windows, cval=cval, footprint="support", options=options,
-        operation="convolve" if flip else "correlate", complex_kernel=kernel.dtype.kind == "c",
+        operation=operation, complex_kernel=kernel.dtype.kind == "c",
         integer_l1=float(np.abs(kernel).sum()) if integral else None,
     )  # fmt: skip
     eps = float(np.finfo(problem.real_dtype).eps)
-    single = np.asarray(weights).dtype.char in "fF"
     wanted = options.method in ("separable", "structured")
 
     def take_apart() -> tuple[tuple[Form, ...], KernelFacts, runs.Flat | None]:
-        typed = kernel.astype(np.asarray(weights).dtype) if single else kernel
+        typed = kernel.astype(np.complex64 if kernel.dtype.kind == "c" else np.float32) if single else kernel
         found = find_forms(typed, options.rtol, compute_eps=eps, thorough=wanted) if kernel.ndim else ()
         if (
             wanted and kernel.ndim > 1
@@ -164,47 +156,6 @@ def _without_single_taps(windows: tuple[Window, ...], kernel: Array) -> tuple[tu
     return kept, kernel.reshape([window.taps for window in kept])
 
 
-def kept_dense_plan(
-    weights: Array,
-    shape: tuple[int, ...],
-    input_dtype: np.dtype[Any],
-    output_dtype: np.dtype[Any],
-    *,
-    axes: Any,
-    mode: Any,
-    cval: complex,
-    origin: Any,
-    flip: bool,
-    options: Options,
-    stride: Any = 1,
-) -> Plan:
-    """As `dense_plan`, with `axes` as the caller wrote them; equal arguments give the plan made before."""
-    content = weights.tobytes() if weights.dtype.kind in "biufc" else None
-    several = not isinstance(stride, str) and np.iterable(stride)
-    stride = tuple(stride) if several else stride
-    strides = axis_strides(stride, len(stride)) if several else axis_strides(stride, 1)[0]
-    key = (
-        input_dtype, output_dtype, cval, flip, content, weights.shape, weights.dtype, shape, freeze(mode),
-        freeze(origin), freeze(axes), options, strides,
-    )  # fmt: skip
-
-    def make() -> Plan:
-        named, modes, origins, along = dense_axes(axes, len(shape), mode, origin, stride)
-        return dense_plan(
-            weights, shape, input_dtype, output_dtype, axes=named, mode=modes, cval=cval, origin=origins,
-            stride=along, flip=flip, options=options,
-        )  # fmt: skip
-
-    return plans.get(key, make)
-
-
-def freeze(value: Any) -> Any:
-    """`value` as something that can be part of a key."""
-    if isinstance(value, str) or not np.iterable(value):
-        return value
-    return tuple(freeze(item) for item in value)
-
-
 def finish(problem: Problem, operator: Operator, facts: KernelFacts) -> Plan:
     """Choose the route and put the plan together."""
     constants = accelerator.current() if problem.device == "cuda" else machine.current()
@@ -226,22 +177,20 @@ def finish(problem: Problem, operator: Operator, facts: KernelFacts) -> Plan:
 
 def term_plan(
     terms: Sequence[Mapping[int, Taps]],
+    windows: tuple[Window, ...],
     shape: Sequence[int],
     input_dtype: np.dtype[Any],
     output_dtype: np.dtype[Any],
     *,
-    modes: Mapping[int, object],
     cval: complex,
     options: Options,
     operation: str,
     divisor: float = 1.0,
-    strides: Mapping[int, int] | None = None,
 ) -> Plan:
-    """Plan for a sum of separable terms, each a mapping from axes to taps; other axes are left alone.
+    """Plan for a sum of separable terms, each a mapping from axes to taps, in the windows that enclose them.
 
-    The result is divided by `divisor` once, at the end; `strides` may name axes of which not all results are wanted.
+    The result is divided by `divisor` once, at the end.
     """
-    windows = _enclosing_windows(terms, shape, modes, strides or {})
     factors = [tuple(_place(term.get(w.axis), w) for w in windows) for term in terms]
     single = len(factors) == 1
     is_complex = any(f.taps.dtype.kind == "c" for term in factors for f in term)
@@ -256,12 +205,14 @@ def term_plan(
     return finish(problem, operator, facts)
 
 
-def _enclosing_windows(
+def enclosing_windows(
     terms: Sequence[Mapping[int, Taps]],
     shape: Sequence[int],
     modes: Mapping[int, object],
-    strides: Mapping[int, int],
+    strides: Mapping[int, int] | None = None,
 ) -> tuple[Window, ...]:
+    """Along each axis that a term filters, the smallest window that holds the taps of all terms."""
+    strides = strides or {}
     windows = []
     for axis in sorted({axis for term in terms for axis in term}):
         taps = [term[axis] for term in terms if axis in term]

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import execute
-from ..arrays import as_input
-from ..axes import KernelShapeError, axis_strides, normalize_axes, per_axis
-from ..dispatch import dispatched
-from ..planner import PlannedFilter
-from ..problem import Options
-from .bodies import as_taps, filter_dense, filter_terms, make_options
-from .shortcuts import exactly, shortcuts
+from ..axes import KernelShapeError, dense_axes, normalize_axes, per_axis
+from ..problem import make_windows
+from .axiswise import as_taps
+from .build import as_weights
+from .calls import FilterCall, Given, begin, run
+from .shortcuts import remembered
 from .words import documented
 
 Array = npt.NDArray[Any]
 
 
-def _separable(
-    input: npt.ArrayLike, kernels: Any, axes: Any, output: Any, mode: Any, cval: Any, origin: Any,
-    *, stride: Any, flip: bool, options: Options, nan_policy: str, mask: Any, remember: Callable[[PlannedFilter], None],
-) -> Array:  # fmt: skip
-    x = as_input(input)
+def dense_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
+    """The call of `convolve` or `correlate`."""
+    flip = name == "convolve"
+    axes, mode, origin, stride = dense_axes(
+        given["axes"], len(shape), given["mode"], given["origin"], given.get("stride", 1)
+    )
+    kernel = as_weights(given["weights"], conjugate=not flip)
+    if kernel.ndim != len(axes):
+        raise KernelShapeError(
+            f"weights.ndim ({kernel.ndim}) must match len(axes) ({len(axes)}): "
+            "one kernel axis for each filtered axis of the input"
+        )
+    windows = make_windows(shape, axes, kernel.shape, mode, origin, flip=flip, stride=stride)
+    kernel = np.ascontiguousarray(kernel[(slice(None, None, -1),) * kernel.ndim] if flip else kernel)
+    kernel.flags.writeable = False
+    ascending = {**given, "axes": axes, "mode": mode, "origin": origin, "stride": stride}
+    ascending["weights"] = np.array(given["weights"])  # the caller may change them before the call runs
+    call = begin(name, ascending, shape, dtype, axes, complex_kernel=kernel.dtype.kind == "c")
+    return replace(call, windows=windows, kernel=kernel)
+
+
+def axiswise_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
+    """The call of `separable_convolve` or `separable_correlate`."""
+    axes, kernels = given["axes"], given["kernels"]
     if isinstance(kernels, Mapping):
         if axes is not None:
             raise ValueError("axes must be None if kernels maps axes to taps")
@@ -35,27 +52,24 @@ def _separable(
         raise TypeError(
             "kernels must be a sequence of 1-D arrays or a mapping from axes to them, got one 1-D array"
         )
-    kernels = tuple(kernels)
-    named = normalize_axes(axes, x.ndim)
+    kernels, named = tuple(kernels), normalize_axes(axes, len(shape))
     if len(kernels) != len(named):
         raise KernelShapeError(
             f"kernels must hold one array for each of {len(named)} axes, got {len(kernels)}"
         )
-    modes = dict(zip(named, per_axis("mode", mode, len(named)), strict=True))
-    origins = per_axis("origin", origin, len(named))
-    strides = dict(zip(named, axis_strides(stride, len(named)), strict=True))
+    modes, origins = (
+        per_axis("mode", given["mode"], len(named)),
+        per_axis("origin", given["origin"], len(named)),
+    )
     term = {
-        axis: as_taps(taps, f"kernels[{j}]", origins[j], modes[axis], flip=flip)
+        axis: as_taps(taps, f"kernels[{j}]", origins[j], modes[j], flip=name == "separable_convolve")
         for j, (axis, taps) in enumerate(zip(named, kernels, strict=True))
     }
-    operation = "separable_convolve" if flip else "separable_correlate"
-    return filter_terms(
-        x, [term], output, modes, cval, options=options, nan_policy=nan_policy, mask=mask, operation=operation,
-        strides=strides, remember=remember,
-    )  # fmt: skip
+    is_complex = any(taps.weights.dtype.kind == "c" for taps in term.values())
+    return begin(name, given, shape, dtype, named, complex_kernel=is_complex).with_terms([term])
 
 
-@dispatched
+@remembered
 @documented
 def convolve(
     input: npt.ArrayLike,
@@ -122,31 +136,10 @@ def convolve(
     >>> numbasep.convolve(image, [[1, 0, -1], [2, 0, -2], [1, 0, -1]])[2]
     array([4., 8., 8., 8., 4.])
     """
-    arguments = (
-        "convolve",
-        mode,
-        cval,
-        origin,
-        axes,
-        method,
-        rtol,
-        workers,
-        device,
-        nan_policy,
-        cast,
-        exactly(stride),
-    )
-    key = shortcuts.key(arguments, input, output, mask, weights)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
-    options = make_options(method, rtol, workers, device, cast)
-    return filter_dense(
-        input, weights, output, mode, cval, origin, axes, stride=stride, flip=True, options=options,
-        nan_policy=nan_policy, mask=mask, remember=functools.partial(shortcuts.keep, key),
-    )  # fmt: skip
+    return run(dense_call, "convolve", locals())
 
 
-@dispatched
+@remembered
 @documented
 def correlate(
     input: npt.ArrayLike,
@@ -201,31 +194,10 @@ def correlate(
     >>> numbasep.correlate(np.array([0, 0, 1, 0, 0]), np.array([1, 2, 3]))
     array([0, 3, 2, 1, 0])
     """
-    arguments = (
-        "correlate",
-        mode,
-        cval,
-        origin,
-        axes,
-        method,
-        rtol,
-        workers,
-        device,
-        nan_policy,
-        cast,
-        exactly(stride),
-    )
-    key = shortcuts.key(arguments, input, output, mask, weights)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
-    options = make_options(method, rtol, workers, device, cast)
-    return filter_dense(
-        input, weights, output, mode, cval, origin, axes, stride=stride, flip=False, options=options,
-        nan_policy=nan_policy, mask=mask, remember=functools.partial(shortcuts.keep, key),
-    )  # fmt: skip
+    return run(dense_call, "correlate", locals())
 
 
-@dispatched
+@remembered
 @documented
 def separable_convolve(
     input: npt.ArrayLike,
@@ -283,31 +255,10 @@ def separable_convolve(
     >>> numbasep.separable_convolve(volume, {0: [1, 2, 1], 2: [1, 1]})[0, 0, 0]
     np.float64(8.0)
     """
-    arguments = (
-        "separable_convolve",
-        axes,
-        mode,
-        cval,
-        origin,
-        method,
-        rtol,
-        workers,
-        device,
-        nan_policy,
-        cast,
-        exactly(stride),
-    )
-    key = shortcuts.key(arguments, input, output, mask, kernels)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
-    options = make_options(method, rtol, workers, device, cast)
-    return _separable(
-        input, kernels, axes, output, mode, cval, origin, stride=stride, flip=True, options=options,
-        nan_policy=nan_policy, mask=mask, remember=functools.partial(shortcuts.keep, key),
-    )  # fmt: skip
+    return run(axiswise_call, "separable_convolve", locals())
 
 
-@dispatched
+@remembered
 @documented
 def separable_correlate(
     input: npt.ArrayLike,
@@ -361,25 +312,4 @@ def separable_correlate(
            [0., 0., 0.],
            [0., 0., 0.]])
     """
-    arguments = (
-        "separable_correlate",
-        axes,
-        mode,
-        cval,
-        origin,
-        method,
-        rtol,
-        workers,
-        device,
-        nan_policy,
-        cast,
-        exactly(stride),
-    )
-    key = shortcuts.key(arguments, input, output, mask, kernels)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
-    options = make_options(method, rtol, workers, device, cast)
-    return _separable(
-        input, kernels, axes, output, mode, cval, origin, stride=stride, flip=False, options=options,
-        nan_policy=nan_policy, mask=mask, remember=functools.partial(shortcuts.keep, key),
-    )  # fmt: skip
+    return run(axiswise_call, "separable_correlate", locals())

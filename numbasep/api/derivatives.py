@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import execute
-from ..arrays import as_input
-from ..axes import integer, normalize_axes, per_axis
-from ..dispatch import dispatched
-from .axiswise import axis_sum, by_axis, centred, copy_input
-from .bodies import filter_terms, make_options
-from .shortcuts import shortcuts
+from ..axes import integer, normalize_axes
+from .axiswise import axis_sum, centred
+from .calls import FilterCall, Given, begin, run
+from .shortcuts import remembered
 from .words import documented
 
 Array = npt.NDArray[Any]
 
-
-def _difference(
-    input: npt.ArrayLike, axis: int, smooth: list[float], output: Any, mode: Any, cval: Any,
-    *, operation: str, shared: tuple[Any, ...], nan_policy: str, mask: Any,
-) -> Array:  # fmt: skip
-    """Central difference along one axis, `smooth` along all others."""
-    arguments = (operation, axis, mode, cval, *shared, nan_policy)
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
-    x = as_input(input)
-    (axis,) = normalize_axes(integer("axis", axis), x.ndim)
-    modes = by_axis(range(x.ndim), per_axis("mode", mode, x.ndim))
-    weights = {a: np.array([-1.0, 0.0, 1.0] if a == axis else smooth) for a in modes}
-    return filter_terms(
-        x, [{a: centred(taps, modes[a]) for a, taps in weights.items()}], output, modes, cval,
-        options=make_options(*shared), nan_policy=nan_policy, mask=mask, operation=operation,
-        remember=functools.partial(shortcuts.keep, key),
-    )  # fmt: skip
+SMOOTHING = {"sobel": [1.0, 2.0, 1.0], "prewitt": [1.0, 1.0, 1.0]}
+"""Weights along the axes without the derivative."""
 
 
-@dispatched
+def difference_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
+    """The call of `sobel` or `prewitt`: a central difference along one axis, `SMOOTHING` along all others."""
+    (axis,) = normalize_axes(integer("axis", given["axis"]), len(shape))
+    call = begin(name, given, shape, dtype, tuple(range(len(shape))))
+    modes = call.modes.items()
+    return call.with_terms(
+        [
+            {
+                a: centred(np.array([-1.0, 0.0, 1.0] if a == axis else SMOOTHING[name]), mode)
+                for a, mode in modes
+            }
+        ]
+    )
+
+
+def laplace_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
+    """The call of `laplace`."""
+    named = normalize_axes(given["axes"], len(shape))
+    call = begin(name, given, shape, dtype, named)
+    return call.with_terms(axis_sum(dict.fromkeys(named, np.array([1.0, -2.0, 1.0])), call.modes))
+
+
+@remembered
 @documented
 def sobel(
     input: npt.ArrayLike,
@@ -89,13 +90,10 @@ def sobel(
            [4, 8, 8, 4],
            [4, 8, 8, 4]])
     """
-    return _difference(
-        input, axis, [1.0, 2.0, 1.0], output, mode, cval, operation="sobel",
-        shared=(method, rtol, workers, device, cast), nan_policy=nan_policy, mask=mask,
-    )  # fmt: skip
+    return run(difference_call, "sobel", locals())
 
 
-@dispatched
+@remembered
 @documented
 def prewitt(
     input: npt.ArrayLike,
@@ -144,13 +142,10 @@ def prewitt(
            [24, 24, 24, 24],
            [12, 12, 12, 12]])
     """
-    return _difference(
-        input, axis, [1.0, 1.0, 1.0], output, mode, cval, operation="prewitt",
-        shared=(method, rtol, workers, device, cast), nan_policy=nan_policy, mask=mask,
-    )  # fmt: skip
+    return run(difference_call, "prewitt", locals())
 
 
-@dispatched
+@remembered
 @documented
 def laplace(
     input: npt.ArrayLike,
@@ -192,19 +187,4 @@ def laplace(
     >>> numbasep.laplace(np.arange(5.0) ** 2)
     array([ 1.,  2.,  2.,  2., -7.])
     """
-    arguments = ("laplace", mode, cval, axes, method, rtol, workers, device, nan_policy, cast)
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
-    x = as_input(input)
-    named = normalize_axes(axes, x.ndim)
-    modes = by_axis(named, per_axis("mode", mode, len(named)))
-    options = make_options(method, rtol, workers, device, cast)
-    if not named:
-        return copy_input(x, output, options.cast, nan_policy, mask)
-    second = np.array([1.0, -2.0, 1.0])
-    return filter_terms(
-        x, axis_sum(dict.fromkeys(named, second), modes), output, modes, cval, options=options,
-        nan_policy=nan_policy, mask=mask, operation="laplace",
-        remember=functools.partial(shortcuts.keep, key),
-    )  # fmt: skip
+    return run(laplace_call, "laplace", locals())

@@ -7,47 +7,58 @@ results here are nearer to the exact ones.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import execute
-from ..arrays import as_input
-from ..axes import KernelShapeError, axis_strides, integer, normalize_axes, per_axis
-from ..dispatch import dispatched
-from ..problem import first_tap
-from .axiswise import by_axis, copy_input, every_sample, first_in_window
-from .bodies import as_taps, filter_terms, make_options
+from ..axes import KernelShapeError, integer, normalize_axes, per_axis
+from .axiswise import as_taps, by_axis, place_first
 from .build import Taps
-from .shortcuts import exactly, shortcuts
+from .calls import FilterCall, Given, begin, run
+from .shortcuts import remembered
 from .words import documented
 
 Array = npt.NDArray[Any]
 
 
-def _filter_line(
-    input: npt.ArrayLike, weights: npt.ArrayLike, axis: int, output: Any, mode: Any, cval: Any, origin: Any,
-    *, flip: bool, shared: tuple[Any, ...], nan_policy: str, mask: Any, stride: Any,
-) -> Array:  # fmt: skip
-    operation = "convolve1d" if flip else "correlate1d"
-    arguments = (operation, axis, mode, cval, origin, *shared, nan_policy, exactly(stride))
-    key = shortcuts.key(arguments, input, output, mask, weights)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
-    x = as_input(input)
-    (axis,) = normalize_axes(integer("axis", axis), x.ndim)
-    taps = as_taps(weights, "weights", origin, mode, flip=flip)
-    return filter_terms(
-        x, [{axis: taps}], output, {axis: mode}, cval, options=make_options(*shared), nan_policy=nan_policy,
-        mask=mask, operation=operation, strides={axis: axis_strides(stride, 1)[0]},
-        remember=functools.partial(shortcuts.keep, key),
-    )  # fmt: skip
+def line_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
+    """The call of `convolve1d` or `correlate1d`."""
+    (axis,) = normalize_axes(integer("axis", given["axis"]), len(shape))
+    taps = as_taps(given["weights"], "weights", given["origin"], given["mode"], flip=name == "convolve1d")
+    is_complex = taps.weights.dtype.kind == "c"
+    return begin(name, given, shape, dtype, (axis,), complex_kernel=is_complex).with_terms([{axis: taps}])
 
 
-@dispatched
+def average_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
+    """The call of `uniform_filter` or `uniform_filter1d`."""
+    size = given["size"]
+    if name == "uniform_filter1d":
+        named = normalize_axes(integer("axis", given["axis"]), len(shape))
+        sizes = {named[0]: integer("size", size)}
+        if sizes[named[0]] < 1:
+            raise KernelShapeError(f"incorrect filter size: size must be at least 1, got {size!r}")
+    else:
+        named = normalize_axes(given["axes"], len(shape))
+        if isinstance(size, str):
+            raise TypeError(f"size must be an integer or a sequence of integers, got {size!r}")
+        sizes = by_axis(named, map(int, per_axis("size", size, len(named))))
+        if any(n < 0 for n in sizes.values()):
+            raise ValueError(f"size must not be negative, got {size!r}")
+    call = begin(name, given, shape, dtype, named)
+    origins, modes = by_axis(named, per_axis("origin", given["origin"], len(named))), call.modes
+    one = name == "uniform_filter1d"
+    term = {a: _box(sizes[a], origins[a], modes[a]) for a in named if one or sizes[a] > 1}
+    return call.with_terms([term] if term else [], divisor=float(math.prod(sizes[a] for a in term)))
+
+
+def _box(size: int, origin: Any, mode: Any) -> Taps:
+    """`size` ones: the sum is divided once, at the end, so that sums of integers are exact."""
+    return Taps(np.ones(size), place_first(size, origin, mode))
+
+
+@remembered
 @documented
 def correlate1d(
     input: npt.ArrayLike,
@@ -98,14 +109,10 @@ def correlate1d(
     >>> numbasep.correlate1d([2, 8, 0, 4, 1, 9, 9, 0], [1, 3])
     array([ 8, 26,  8, 12,  7, 28, 36,  9])
     """
-    return _filter_line(
-        input, weights, axis, output, mode, cval, origin, flip=False,
-        shared=(method, rtol, workers, device, cast), nan_policy=nan_policy, mask=mask,
-        stride=stride,
-    )  # fmt: skip
+    return run(line_call, "correlate1d", locals())
 
 
-@dispatched
+@remembered
 @documented
 def convolve1d(
     input: npt.ArrayLike,
@@ -156,28 +163,10 @@ def convolve1d(
     >>> numbasep.convolve1d([2, 8, 0, 4, 1, 9, 9, 0], [1, 3])
     array([14, 24,  4, 13, 12, 36, 27,  0])
     """
-    return _filter_line(
-        input, weights, axis, output, mode, cval, origin, flip=True,
-        shared=(method, rtol, workers, device, cast), nan_policy=nan_policy, mask=mask,
-        stride=stride,
-    )  # fmt: skip
+    return run(line_call, "convolve1d", locals())
 
 
-# --------------------------------------------------------------------------- averages
-
-
-def _box(size: int, origin: Any, mode: Any) -> Taps:
-    """`size` ones: the sum is divided once, at the end, so that sums of integers are exact."""
-    shift = integer("origin", origin)
-    first = first_tap(size, shift, flip=False)
-    if mode in ("valid", "full"):
-        if shift:
-            raise ValueError(f"origin must be 0 along an axis with mode={mode!r}, got {shift}")
-        first = first_in_window(size, mode)
-    return Taps(np.ones(size), first)
-
-
-@dispatched
+@remembered
 @documented
 def uniform_filter1d(
     input: npt.ArrayLike,
@@ -234,25 +223,10 @@ def uniform_filter1d(
     >>> numbasep.uniform_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
     array([4, 3, 4, 1, 4, 6, 6, 3])
     """
-    shared = (method, rtol, workers, device, cast)
-    arguments = ("uniform_filter1d", size, axis, mode, cval, origin, *shared, nan_policy, exactly(stride))
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
-    x = as_input(input)
-    (axis,) = normalize_axes(integer("axis", axis), x.ndim)
-    length = integer("size", size)
-    if length < 1:
-        raise KernelShapeError(f"incorrect filter size: size must be at least 1, got {size!r}")
-    return filter_terms(
-        x, [{axis: _box(length, origin, mode)}], output, {axis: mode}, cval, nan_policy=nan_policy, mask=mask,
-        options=make_options(*shared), operation="uniform_filter1d", divisor=float(length),
-        strides={axis: axis_strides(stride, 1)[0]},
-        remember=functools.partial(shortcuts.keep, key),
-    )  # fmt: skip
+    return run(average_call, "uniform_filter1d", locals())
 
 
-@dispatched
+@remembered
 @documented
 def uniform_filter(
     input: npt.ArrayLike,
@@ -309,33 +283,4 @@ def uniform_filter(
     >>> numbasep.uniform_filter(np.arange(16.0).reshape(4, 4), size=(1, 3))[0]
     array([0.33333333, 1.        , 2.        , 2.66666667])
     """
-    shared = (method, rtol, workers, device, cast)
-    arguments = ("uniform_filter", size, mode, cval, origin, axes, *shared, nan_policy, exactly(stride))
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
-    x = as_input(input)
-    named = normalize_axes(axes, x.ndim)
-    if isinstance(size, str):
-        raise TypeError(f"size must be an integer or a sequence of integers, got {size!r}")
-    sizes = by_axis(named, map(int, per_axis("size", size, len(named))))
-    origins = by_axis(named, per_axis("origin", origin, len(named)))
-    modes = by_axis(named, per_axis("mode", mode, len(named)))
-    filtered = [axis for axis in named if sizes[axis] > 1]
-    if any(n < 0 for n in sizes.values()):
-        raise ValueError(f"size must not be negative, got {size!r}")
-    options = make_options(method, rtol, workers, device, cast)
-    strides = by_axis(named, axis_strides(stride, len(named)))
-    thinned = {a: n for a, n in strides.items() if n > 1 and a not in filtered}
-    if thinned:
-        x, mask = every_sample(x, mask, nan_policy, thinned)
-        key = None  # the plan is one for fewer samples than the input has
-    if not filtered:
-        return copy_input(x, output, options.cast, nan_policy, mask)
-    return filter_terms(
-        x, [{a: _box(sizes[a], origins[a], modes[a]) for a in filtered}], output,
-        {a: modes[a] for a in filtered}, cval, options=options, nan_policy=nan_policy, mask=mask,
-        operation="uniform_filter", strides={a: strides[a] for a in filtered},
-        divisor=float(math.prod(sizes[a] for a in filtered)),
-        remember=functools.partial(shortcuts.keep, key),
-    )  # fmt: skip
+    return run(average_call, "uniform_filter", locals())

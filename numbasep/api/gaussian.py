@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import execute
-from ..arrays import as_input, result_dtype
-from ..axes import axis_strides, integer, normalize_axes, per_axis
-from ..dispatch import dispatched
-from ..planner import PlannedFilter
-from ..problem import Options, compute_type
-from .axiswise import Term, by_axis, centred, copy_input, every_sample
-from .bodies import filter_terms, make_options
-from .shortcuts import exactly, shortcuts
+from ..axes import integer, normalize_axes, per_axis
+from ..problem import compute_type
+from .axiswise import Term, by_axis, centred
+from .calls import FilterCall, Given, begin, run
+from .shortcuts import remembered
 from .words import documented
 
 Array = npt.NDArray[Any]
@@ -170,24 +166,23 @@ def gaussian_term(
     return term
 
 
-def output_type(output: Any, x: Array) -> np.dtype[Any]:
-    """Type of a result, by what was given as output."""
-    return result_dtype(output, x.dtype, complex_result=x.dtype.kind == "c")
+def gaussian_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
+    """The call of `gaussian_filter` or `gaussian_filter1d`."""
+    one_axis = name == "gaussian_filter1d"
+    named = normalize_axes(integer("axis", given["axis"]) if one_axis else given["axes"], len(shape))
+    orders = by_axis(named, derivative_orders(given["order"], len(named)))
+    sigma, radius = given["sigma"], given["radius"]
+    axes = gaussian_axes(named, sigma, given["mode"], given["truncate"], radius, given["spacing"])
+    if one_axis and not axes and any(orders.values()):
+        raise ValueError(
+            f"sigma must be positive for a derivative, got sigma={sigma!r} with order={given['order']!r}"
+        )
+    call = begin(name, given, shape, dtype, named)
+    terms = [gaussian_term(axes, orders, dtype, call.dtype, call.options.cast)] if axes else []
+    return call.with_terms(terms, derivative=any(orders[a.axis] for a in axes))
 
 
-def filter_gaussian(
-    x: Array, terms: list[Term], axes: Sequence[GaussianAxis], output: Any, cval: Any, *, options: Options,
-    nan_policy: str, mask: Any, operation: str, derivative: bool, strides: Mapping[int, int] | None = None,
-    remember: Callable[[PlannedFilter], None] | None = None,
-) -> Array:  # fmt: skip
-    """Terms of Gaussians, or with `derivative` of their derivatives, in one pass."""
-    return filter_terms(
-        x, terms, output, {a.axis: a.mode for a in axes}, cval, options=options, nan_policy=nan_policy,
-        mask=mask, operation=operation, derivative=derivative, strides=strides, remember=remember,
-    )  # fmt: skip
-
-
-@dispatched
+@remembered
 @documented
 def gaussian_filter1d(
     input: npt.ArrayLike,
@@ -246,44 +241,10 @@ def gaussian_filter1d(
     >>> numbasep.gaussian_filter1d([1.0, 2.0, 3.0, 4.0, 5.0], 1)
     array([1.42704095, 2.06782203, 3.        , 3.93217797, 4.57295905])
     """
-    shared = (method, rtol, workers, device, cast)
-    arguments = (
-        "gaussian_filter1d",
-        sigma,
-        axis,
-        order,
-        mode,
-        cval,
-        truncate,
-        radius,
-        spacing,
-        *shared,
-        nan_policy,
-        exactly(stride),
-    )
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
-    x = as_input(input)
-    named = normalize_axes(integer("axis", axis), x.ndim)
-    (degree,) = derivative_orders(order, 1)
-    axes = gaussian_axes(named, sigma, mode, truncate, radius, spacing)
-    options = make_options(*shared)
-    if not axes and degree:
-        raise ValueError(f"sigma must be positive for a derivative, got sigma={sigma!r} with order={order!r}")
-    strides = by_axis(named, axis_strides(stride, 1))
-    if not axes:
-        x, mask = every_sample(x, mask, nan_policy, strides)
-        return copy_input(x, output, options.cast, nan_policy, mask)
-    term = gaussian_term(axes, {named[0]: degree}, x.dtype, output_type(output, x), cast)
-    return filter_gaussian(
-        x, [term], axes, output, cval, options=options, nan_policy=nan_policy, mask=mask,
-        operation="gaussian_filter1d", derivative=degree > 0, strides=strides,
-        remember=functools.partial(shortcuts.keep, key),
-    )  # fmt: skip
+    return run(gaussian_call, "gaussian_filter1d", locals())
 
 
-@dispatched
+@remembered
 @documented
 def gaussian_filter(
     input: npt.ArrayLike,
@@ -347,40 +308,4 @@ def gaussian_filter(
     >>> numbasep.gaussian_filter(np.arange(50, step=2).reshape(5, 5), sigma=1)[2]
     array([20, 22, 24, 25, 27])
     """
-    shared = (method, rtol, workers, device, cast)
-    arguments = (
-        "gaussian_filter",
-        sigma,
-        order,
-        mode,
-        cval,
-        truncate,
-        radius,
-        axes,
-        spacing,
-        *shared,
-        nan_policy,
-        exactly(stride),
-    )
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
-    x = as_input(input)
-    named = normalize_axes(axes, x.ndim)
-    orders = by_axis(named, derivative_orders(order, len(named)))
-    filtered = gaussian_axes(named, sigma, mode, truncate, radius, spacing)
-    options = make_options(*shared)
-    strides = by_axis(named, axis_strides(stride, len(named)))
-    smoothed = {a.axis for a in filtered}
-    thinned = {a: n for a, n in strides.items() if n > 1 and a not in smoothed}
-    if thinned:
-        x, mask = every_sample(x, mask, nan_policy, thinned)
-        key = None  # the plan is one for fewer samples than the input has
-    if not filtered:
-        return copy_input(x, output, options.cast, nan_policy, mask)
-    term = gaussian_term(filtered, orders, x.dtype, output_type(output, x), cast)
-    return filter_gaussian(
-        x, [term], filtered, output, cval, options=options, nan_policy=nan_policy, mask=mask,
-        operation="gaussian_filter", derivative=any(orders[a.axis] for a in filtered),
-        strides={a: strides[a] for a in smoothed}, remember=functools.partial(shortcuts.keep, key),
-    )  # fmt: skip
+    return run(gaussian_call, "gaussian_filter", locals())

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import execute
-from ..arrays import as_input
 from ..axes import KernelShapeError, normalize_axes
-from ..dispatch import dispatched
-from .axiswise import copy_input
-from .bodies import check_cval, make_options
-from .gaussian import GaussianAxis, filter_gaussian, gaussian_axes, gaussian_term, output_type
-from .shortcuts import shortcuts
+from .calls import FilterCall, Given, begin, run
+from .gaussian import gaussian_axes, gaussian_call, gaussian_term
+from .shortcuts import remembered
 from .words import documented
 
 Array = npt.NDArray[Any]
@@ -30,19 +27,52 @@ def taps_keywords(kwargs: dict[str, Any]) -> tuple[Any, Any]:
     return truncate, radius
 
 
-def _derivative_axes(
-    x: Array, sigma: Any, mode: Any, axes: Any, spacing: Any, kwargs: dict[str, Any]
-) -> list[GaussianAxis] | None:
-    """Axes of a filter that needs a derivative along each of them; None if there are none."""
-    truncate, radius = taps_keywords(kwargs)
-    named = normalize_axes(axes, x.ndim)
-    filtered = gaussian_axes(named, sigma, mode, truncate, radius, spacing)
-    if filtered and len(filtered) < len(named):
+def derivatives_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
+    """The call of `gaussian_laplace` or `gaussian_gradient_magnitude`."""
+    truncate, radius = taps_keywords(dict(given["kwargs"]))
+    named, sigma = normalize_axes(given["axes"], len(shape)), given["sigma"]
+    axes = gaussian_axes(named, sigma, given["mode"], truncate, radius, given["spacing"])
+    if axes and len(axes) < len(named):
         raise ValueError(f"sigma must be positive along every filtered axis, got {sigma!r}")
-    return filtered or None
+    call = begin(name, given, shape, dtype, named)
+    laplace, cast = name == "gaussian_laplace", call.options.cast
+    truncated = call.dtype.kind in "biu" and cast == "truncate"
+    terms = [gaussian_term(axes, {a.axis: 2}, dtype, call.dtype, cast) for a in axes]
+    whole = call.with_terms(terms, derivative=True)
+    if not axes or (laplace and (len(axes) == 1 or (len({a.mode for a in axes}) == 1 and not truncated))):
+        return whole
+    # SciPy's definition, which these cases can tell apart: parts are computed with the mode of one axis each
+    same = call.dtype if laplace and (truncated or call.dtype.kind not in "biu") else None
+    part_type = magnitude_type(dtype, call.dtype) if same is None else same
+    shared = {**call.arguments, "truncate": truncate, "radius": radius, "output": part_type}
+    parts = []
+    for a in axes:
+        order = [(2 if laplace else 1) * (b is a) for b in axes]
+        part = gaussian_call("gaussian_filter", {**shared, "order": order, "mode": a.mode}, shape, dtype)
+        parts.append(replace(part, operation=name))
+    return replace(whole, terms=(), parts=tuple(parts), join=_sum if laplace else _length)
 
 
-@dispatched
+def _sum(call: FilterCall, parts: Iterable[Array], x: Array, output: Any) -> Array:
+    """Laplacian with these second derivatives, stored as `output` wants it."""
+    from ..backends import elementwise
+
+    total = functools.reduce(elementwise.add, parts)
+    return elementwise.stored(total, output, call.dtype, x, call.options.cast)
+
+
+def _length(call: FilterCall, parts: Iterable[Array], x: Array, output: Any) -> Array:
+    """Length of the gradient with these parts, stored as `output` wants it."""
+    whole = call.dtype.kind in "biu" and call.options.cast == "truncate"
+    total = magnitude(parts, whole=whole, workers=call.options.workers)
+    if output is None and total.dtype == call.dtype:
+        return total
+    from ..backends import elementwise
+
+    return elementwise.stored(total, output, call.dtype, x, call.options.cast)
+
+
+@remembered
 @documented
 def gaussian_laplace(
     input: npt.ArrayLike,
@@ -99,42 +129,10 @@ def gaussian_laplace(
     >>> numbasep.gaussian_laplace(np.arange(20.0) ** 2, 1.0)[8:10].round(2)
     array([1.99, 1.99])
     """
-    choices = (method, rtol, workers, device, nan_policy, cast)
-    arguments = ("gaussian_laplace", sigma, mode, cval, axes, spacing, tuple(kwargs.items()), *choices)
-    key = shortcuts.key(arguments, input, output, mask)
-    if (plan := shortcuts.find(key)) is not None:
-        return execute.filter_array(plan, np.asarray(input), output)
-    x = as_input(input)
-    filtered = _derivative_axes(x, sigma, mode, axes, spacing, kwargs)
-    options = make_options(method, rtol, workers, device, cast)
-    if filtered is None:
-        return copy_input(x, output, options.cast, nan_policy, mask)
-    dtype = output_type(output, x)
-    shared: dict[str, Any] = {
-        "options": options, "nan_policy": nan_policy, "mask": mask, "operation": "gaussian_laplace",
-        "derivative": True,
-    }  # fmt: skip
-    one_mode = len({a.mode for a in filtered}) == 1
-    if len(filtered) == 1 or (one_mode and (dtype.kind not in "biu" or cast != "truncate")):
-        terms = [gaussian_term(filtered, {a.axis: 2}, x.dtype, dtype, cast) for a in filtered]
-        remember = functools.partial(shortcuts.keep, key)
-        return filter_gaussian(x, terms, filtered, output, cval, remember=remember, **shared)
-    # SciPy's definition, which these cases can tell apart: the sum of results, each with the mode of its axis
-    from ..backends import elementwise
-
-    part_type = magnitude_type(x.dtype, dtype) if dtype.kind in "biu" and cast != "truncate" else dtype
-    total: Array | None = None
-    for a in filtered:
-        same = [replace(b, mode=a.mode) for b in filtered]
-        part = filter_gaussian(
-            x, [gaussian_term(same, {a.axis: 2}, x.dtype, part_type, cast)], same, part_type, cval, **shared
-        )
-        total = part if total is None else elementwise.add(total, part)
-    assert total is not None
-    return elementwise.stored(total, output, dtype, x, cast)
+    return run(derivatives_call, "gaussian_laplace", locals())
 
 
-@dispatched
+@remembered
 @documented
 def gaussian_gradient_magnitude(
     input: npt.ArrayLike,
@@ -193,37 +191,7 @@ def gaussian_gradient_magnitude(
     >>> numbasep.gaussian_gradient_magnitude(ramp, 2)[16, 16].round(2)
     np.float64(5.0)
     """
-    x = as_input(input)
-    filtered = _derivative_axes(x, sigma, mode, axes, spacing, kwargs)
-    options = make_options(method, rtol, workers, device, cast)
-    if filtered is None:
-        return copy_input(x, output, options.cast, nan_policy, mask)
-    is_complex = x.dtype.kind == "c"
-    dtype = output_type(output, x)
-    check_cval(cval, complex_data=is_complex)
-    number = magnitude_type(x.dtype, dtype)
-
-    shared = (method, rtol, workers, device, nan_policy, cast)
-    arguments = ("gradient", sigma, mode, cval, axes, spacing, tuple(kwargs.items()), number.char, *shared)
-
-    def derivative(a: GaussianAxis) -> Array:
-        key = shortcuts.key((*arguments, a.axis), x, None, mask)
-        if (plan := shortcuts.find(key)) is not None:
-            return execute.filter_array(plan, x, None)
-        same = [replace(b, mode=a.mode) for b in filtered]  # all axes in the mode of this one, as SciPy
-        return filter_gaussian(
-            x, [gaussian_term(same, {a.axis: 1}, x.dtype, number, cast)], same, number, cval, options=options,
-            nan_policy=nan_policy, mask=mask, operation="gaussian_gradient_magnitude",
-            derivative=True, remember=functools.partial(shortcuts.keep, key),
-        )  # fmt: skip
-
-    parts = map(derivative, filtered)
-    total = magnitude(parts, whole=dtype.kind in "biu" and cast == "truncate", workers=workers)
-    if output is None and total.dtype == dtype:
-        return total
-    from ..backends import elementwise
-
-    return elementwise.stored(total, output, dtype, x, cast)
+    return run(derivatives_call, "gaussian_gradient_magnitude", locals())
 
 
 def magnitude_type(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -13,7 +13,7 @@ from ..arrays import as_input, make_output, result_dtype
 from ..axes import normalize_axes, per_axis
 from ..dispatch import dispatched
 from .axiswise import changed, copy_input
-from .bodies import check_cval, make_options
+from .calls import check_cval, make_options
 from .words import documented
 
 Array = npt.NDArray[Any]

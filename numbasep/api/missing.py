@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import execute
-from ..planner import PlannedFilter
+from ..plans import Plan
 from ..problem import NAN_POLICIES
 
 Array = npt.NDArray[Any]
 
-PlanMaker = Callable[[np.dtype[Any], np.dtype[Any], complex], PlannedFilter]
+PlanMaker = Callable[[np.dtype[Any], np.dtype[Any], complex], Plan]
 """(input dtype, output dtype, cval) -> plan"""
 
 

@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import result_dtype
 from ..axes import integer
 from ..plans import ORDERS, Plan
 from ..problem import check_dtype
 from ..reorder import reordered
-from .bodies import check_cval, make_options
-from .build import kept_dense_plan
+from .convolve import dense_call
 
 EFFORTS = ("estimate", "measure")
 SETTINGS = ("NUMBASEP_", "NUMBA_", "OMP_", "MKL_", "CUDA_")  # environment variables that change what is done
@@ -104,14 +102,13 @@ def plan(
     if any(n < 0 for n in sizes):
         raise ValueError(f"shape must not be negative, got {shape!r}")
     input_dtype = check_dtype(np.dtype(dtype), "dtype")
-    kernel = np.asarray(weights)
-    is_complex = input_dtype.kind == "c"
-    output_dtype = result_dtype(output, input_dtype, complex_result=is_complex or kernel.dtype.kind == "c")
-    made = kept_dense_plan(
-        kernel, sizes, input_dtype, output_dtype, axes=axes, mode=mode,
-        cval=check_cval(cval, complex_data=is_complex), origin=origin, flip=operation == "convolve",
-        options=make_options(method, rtol, workers, device, cast), stride=stride,
-    )  # fmt: skip
+    given = {
+        "weights": weights, "mode": mode, "cval": cval, "origin": origin, "axes": axes, "output": output,
+        "method": method, "rtol": rtol, "workers": workers, "device": device, "cast": cast, "stride": stride,
+        "nan_policy": "propagate",
+    }  # fmt: skip
+    call = dense_call(operation, given, sizes, input_dtype)
+    made = call.planner()(input_dtype, call.dtype, call.cval)
     if effort == "measure":
         from ..measure import fastest
 

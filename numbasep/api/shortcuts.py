@@ -1,75 +1,61 @@
-"""Calls that were made before: their plans, by the arguments as they came."""
+"""Calls that were made before: what they run, by the arguments as they came."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from .. import machine
-from ..planner import PlannedFilter
+from .. import execute, machine
+from ..arrays import as_input
+from ..dispatch import dispatched
+from ..plans import Plan
 
-PLAIN = frozenset({str, type(None), int, float, complex, tuple, np.int64, np.float64})
-"""Types of arguments that calls are known by: of others, some equal a number (True == 1) but are not allowed for it."""
+Function = TypeVar("Function", bound=Callable[..., Any])
 
+PLAIN = frozenset(
+    {str, type(None), bool, int, float, complex, *(np.dtype(code).type for code in "?bhilqBHILQefdFD")}
+)
+"""Types of arguments that calls are known by, together with the type: True equals 1, but is not allowed for it."""
 
-def exactly(stride: Any) -> Any:
-    """`stride` as an argument that calls are known by, if it is one or several integers; True equals 1, and is none."""
-    if type(stride) is int:
-        return stride
-    return stride if type(stride) is tuple and all(type(one) is int for one in stride) else Ellipsis
+WEIGHTS = ("weights", "kernels")
+"""Parameters that are known by what the arrays hold."""
+
+OUTPUTS = frozenset({type(None), np.ndarray, type, str})
+"""Types of `output` that calls are known by; and those of NumPy, of which each is a class."""
+
+Runner = Callable[[Any, Any, Any], Any]
+"""(input, output, mask) -> result"""
 
 
 class Shortcuts:
-    """Plans by the arguments of a call: a repeated call skips everything but running."""
+    """What calls run, by their arguments: a repeated call skips everything else."""
 
     LIMIT = 512
     LONGEST = 4096
 
     def __init__(self) -> None:
-        self._plans: dict[Any, PlannedFilter] = {}
+        self._plans: dict[Any, Plan | Runner] = {}
+        self._making = threading.local()
 
-    def key(self, arguments: tuple[Any, ...], input: Any, output: Any, mask: Any, weights: Any = None) -> Any:
-        """What a call is known by; None for one that is not remembered."""
-        if type(input) is not np.ndarray or mask is not None or not PLAIN.issuperset(map(type, arguments)):
-            return None
-        kind = None
-        if output is not None:
-            if type(output) is not np.ndarray:
-                return None
-            kind = output.dtype
-        if weights is None:
-            return arguments, input.shape, input.dtype, kind
-        known = self._known(weights)
-        return None if known is None else (arguments, input.shape, input.dtype, kind, known)
-
-    def _known(self, weights: Any) -> Any:
-        """What weights, or a sequence of taps axis by axis, are known by; None if they are not remembered."""
-        if type(weights) in (list, tuple):
-            parts = tuple(map(self._known, weights))
-            return None if None in parts else parts
-        if (
-            type(weights) is not np.ndarray
-            or weights.dtype.kind not in "biufc"
-            or weights.size > self.LONGEST
-        ):
-            return None
-        return weights.tobytes(), weights.shape, weights.dtype
-
-    def find(self, key: Any) -> PlannedFilter | None:
-        """The plan of an equal call."""
+    def make(
+        self, key: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a function whose call is not known; what it then `keep`s is found under `key`."""
+        self._making.key = key
         try:
-            return self._plans.get(key)  # nothing is kept under None
-        except TypeError:  # a list among the arguments
-            return None
+            return function(*args, **kwargs)
+        finally:
+            self._making.key = None
 
-    def keep(self, key: Any, plan: PlannedFilter) -> None:
-        """Remember the plan of a call."""
+    def keep(self, plan: Plan | Runner) -> None:
+        """Remember what the call that this thread makes runs: a plan, or a function of the arrays."""
+        key = getattr(self._making, "key", None)
         if key is None:
-            return
-        try:
-            hash(key)
-        except TypeError:
             return
         if len(self._plans) >= self.LIMIT:
             self._plans.clear()
@@ -82,3 +68,108 @@ class Shortcuts:
 
 shortcuts = Shortcuts()
 machine.when_changed(shortcuts.clear)
+
+
+def remembered(function: Function) -> Function:
+    """`dispatched`, and a call that was made before runs its plan at once.
+
+    Arguments are compared as they are written, and with their types: a call that is written in another way is made
+    once more.  Of the input and the output, shapes and types count, of the mask only whether there is one.
+    """
+    first, *others = inspect.signature(function).parameters
+    place = others.index("output") + 1
+    plans, ndarray = shortcuts._plans, np.ndarray
+
+    def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            x = args[0]
+        elif first in kwargs:
+            x = kwargs.pop(first)
+        else:
+            return function(*args, **kwargs)  # which says what is missing
+        if type(x) is not ndarray:
+            x = as_input(x)
+        count, values, output, mask = len(args), args[1:], None, None
+        names: tuple[str, ...] = ()
+        if count > place:
+            output, values = args[place], args[1:place] + args[place + 1 :]
+        if kwargs:
+            if count <= place:
+                output = kwargs.pop("output", None)
+            mask = kwargs.pop("mask", None)
+            names = tuple(kwargs)
+            values += tuple(kwargs.values())
+        key = None
+        if type(output) in OUTPUTS or isinstance(output, np.dtype):
+            kinds = tuple(map(type, values))
+            known = values if PLAIN.issuperset(kinds) else _known(values, kinds, count - 1, names)
+            if known is not None:
+                form = output.dtype if type(output) is ndarray else output
+                key = function, count, names, known, kinds, x.shape, x.dtype, form, mask is None
+                plan = plans.get(key)
+                if plan is not None:
+                    if isinstance(plan, Plan):
+                        return execute.filter_array(plan, x, output)
+                    return plan(x, output, mask)
+        if output is not None and count <= place:
+            kwargs["output"] = output
+        if mask is not None:
+            kwargs["mask"] = mask
+        return shortcuts.make(key, function, (x, *args[1:]), kwargs)
+
+    @functools.wraps(function)
+    def undispatched(*args: Any, **kwargs: Any) -> Any:
+        return call(args, kwargs)
+
+    return cast(Function, dispatched(undispatched, call))
+
+
+def _known(values: Sequence[Any], kinds: Sequence[type], count: int, names: Sequence[str]) -> Any:
+    """What arguments are known by that are not all plain; None for a call that is not remembered.
+
+    Parameters
+    ----------
+    values, kinds : sequence
+        All behind the input but the output, by position and then by name; and their types.
+    count : int
+        How many are given by position.
+    names : sequence of str
+        Names of the others.
+    """
+    known = list(values)
+    at = -1
+    for kind in kinds:
+        at += 1
+        if kind in PLAIN:
+            continue
+        value = values[at]
+        if kind is tuple or kind is list:
+            inside = tuple(map(type, value))
+            if PLAIN.issuperset(inside) and len(inside) <= Shortcuts.LONGEST:
+                known[at] = tuple(value), inside
+                continue
+        is_weights = at == 0 if at < count else names[at - count] in WEIGHTS
+        content = _content(value) if is_weights else None
+        if content is None:
+            return None
+        known[at] = content
+    return tuple(known)
+
+
+def _content(weights: Any) -> Any:
+    """What weights, or taps axis by axis, are known by; None if they are not remembered."""
+    kind = type(weights)
+    if kind is np.ndarray:
+        if weights.size > Shortcuts.LONGEST or weights.dtype.kind not in "biufc":
+            return None
+        return weights.tobytes(), weights.shape, weights.dtype
+    if kind is tuple or kind is list:
+        inside = tuple(map(type, weights[: Shortcuts.LONGEST]))
+        if len(inside) < len(weights):
+            return None
+        parts = tuple(weights) if PLAIN.issuperset(inside) else tuple(map(_content, weights))
+        return None if inside and None in parts else (parts, inside)
+    if kind is dict:
+        known = _content(list(weights)), _content(list(weights.values()))
+        return None if None in known else known
+    return None

@@ -169,9 +169,9 @@ def _strided_request(
 
 
 def _request(name: str, keywords: dict[str, Any], source: Any) -> Any:
-    from ..adapters.request import make_request
+    from ..api.described import make_call
 
-    return make_request(name, _bound(name, keywords), source.shape, source.dtype)
+    return make_call(name, _bound(name, keywords), source.shape, source.dtype)
 
 
 def _bound(name: str, keywords: dict[str, Any]) -> dict[str, Any]:
