@@ -30,6 +30,7 @@ FLAT_COLUMN, FLAT_SHIFTED = (
     1.3,
 )  # adding a shifted sum, in registers and elsewhere, in multiply-adds along rows
 FLAT_BLOCK, FLAT_EXTRA = 8, 4  # vectors of results in registers, and at most by which their sums are wider
+FLAT_SMALL = 0.6  # of that is taken by bytes without sign, which are summed up as 16-bit integers
 FLAT_PLANES = 1.3  # times that each plane of a volume is packed
 FIRST_LEVEL_BYTES = 32 << 10  # of a cache
 LINE_INNER = 16  # adjacent unfiltered numbers from which a single filtered axis runs down columns
@@ -256,9 +257,13 @@ def flat_seconds(problem: Problem, facts: KernelFacts, flat: FlatFacts, machine:
     halo, lanes = _halo(problem), machine.lanes[precision(problem)]
     if flat_in_registers(problem, machine):
         block = FLAT_BLOCK * lanes + halo
-        cached = block * sources * (shape.row_taps + 3) * problem.real_dtype.itemsize <= FIRST_LEVEL_BYTES
+        plain = shape.inner == 1 and not flat.weighted and problem.real_dtype.itemsize == 4
+        small = plain and problem.input_dtype.kind in "bu" and problem.input_dtype.itemsize == 1
+        item = 2 if small else problem.real_dtype.itemsize
+        cached = block * sources * (shape.row_taps + 3) * item <= FIRST_LEVEL_BYTES
         each = (FLAT_ROW if cached else FLAT_FAR_ROW) * block / (FLAT_BLOCK * lanes)
-        down, along = each * flat.rows + FLAT_MOVE * flat.moves, FLAT_COLUMN * flat.columns
+        share = FLAT_SMALL if small else 1.0
+        down, along = share * (each * flat.rows + FLAT_MOVE * flat.moves), share * FLAT_COLUMN * flat.columns
     else:
         down, along = FLAT_VECTOR * (flat.row_loads + flat.sums), FLAT_SHIFTED * flat.shifted
     steps = Steps(

@@ -139,6 +139,27 @@ def test_integers_are_exact(name, dtype):
     np.testing.assert_array_equal(plan(x), oracle.convolve(x.astype(float), kernel))
 
 
+@pytest.mark.thinned
+@pytest.mark.parametrize("kernel", [ellipsoid(25, 25), 2 * ring(8, 12), ellipsoid(3, 3, 3), ellipsoid(5, 60)])
+@pytest.mark.parametrize("mode", ["reflect", "constant", "full"])
+@pytest.mark.parametrize("cval", [0, 255, 256, -1, 0.5])
+def test_bytes_are_summed_up_without_overflow(kernel, mode, cval):
+    x = np.full((9, 60, 330)[3 - kernel.ndim :], 255, np.uint8)
+    x[..., 40:45] = 3
+    plan = chosen_by_force(kernel, x, output=np.float32, mode=mode, cval=cval)
+    expected = oracle.convolve(x.astype(float), kernel, mode=mode, cval=cval)
+    np.testing.assert_array_equal(plan(x), expected.astype(np.float32))
+
+
+def test_bytes_of_tall_kernels():
+    kernel = np.ones((300, 9))
+    kernel[:20, 0] = 0
+    x = np.full((310, 40), 255, np.uint8)
+    np.testing.assert_array_equal(
+        chosen_by_force(kernel, x, output=np.float64)(x), oracle.convolve(x * 1.0, kernel)
+    )
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (2, 3), (5, 5), (16, 2), (7, 130), (130, 300)])
 @pytest.mark.parametrize("mode", ["reflect", "wrap", "constant"])
 def test_arrays_of_any_size(shape, mode):
@@ -235,7 +256,10 @@ def test_missing_samples():
 @pytest.mark.jitoff
 def test_the_kernels_without_the_compiler():
     x = np.random.default_rng(12).random((11, 30))
+    whole = (200 * x).astype(np.uint8)
     for name in ("disk", "ring", "levels", "wide"):
+        plan = chosen_by_force(SHAPES[name], whole, output=np.float32)
+        np.testing.assert_array_equal(plan(whole), oracle.convolve(whole * 1.0, SHAPES[name]))
         np.testing.assert_allclose(
             chosen_by_force(SHAPES[name], x)(x), oracle.convolve(x, SHAPES[name]), rtol=1e-12, atol=1e-12
         )

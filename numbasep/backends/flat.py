@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..boundary import Boundary
 from ..cost import PARALLEL_WORK
 from ..factor.runs import Flat
 from ..kernels import flat as kernels
@@ -73,7 +74,11 @@ def _prepare(
     outer_taps = np.array([(0, *index) for index in np.ndindex(*taps)], np.int64)
     count = math.prod(table.offsets_out.size for table in tables)
     down, along, inner = planes.rows, planes.columns, planes.inner
-    way, item, sources = way_of(flat, planes, compute), compute.itemsize, len(outer_taps)
+    way, item, sources = (
+        way_of(flat, planes, compute, small=_is_small(problem)),
+        compute.itemsize,
+        len(outer_taps),
+    )
     work = inner * (flat.operations + 4)
     serial = count * down.size_out * along.size_out * work < PARALLEL_WORK
     n = 1 if serial else workers
@@ -92,12 +97,13 @@ def _prepare(
         g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.STREAM: item * (large and not stored),
         g.STRIPE_ROWS: way.rows, g.WINDOW: way.window, g.TABLES: way.window * sources, g.RING: 0,
         g.RING_STRIDE: places.ring_stride, g.SEGMENT: places.segment, g.SUMS_STRIDE: places.pitch,
-        g.RESULT: places.result, g.RING_ROWS: parts.ring_rows, g.PLANES: parts.planes, g.PLANES_OUT: deep,
+        g.RESULT: places.result, g.SCRATCH: places.scratch, g.RING_ROWS: parts.ring_rows,
+        g.PLANES: parts.planes, g.PLANES_OUT: deep,
     }.items():  # fmt: skip
         geometry[name] = value
     tasks = count // deep * chunks * strips * tiles
     return PlanePass(
-        kernels=kernels.kernel_addresses(compute, storage_of(x.dtype), storage_out, way.extra),
+        kernels=kernels.kernel_addresses(compute, storage_of(x.dtype), storage_out, way.extra, way.small),
         program=program,
         geometry=geometry,
         outer=pack_outer(tables),
@@ -116,6 +122,14 @@ def _prepare(
         table_bytes=round_up(8 * way.window * sources, LINE_BYTES),
         spare=[],
     )
+
+
+def _is_small(problem: Problem) -> bool:
+    """Whether samples are bytes without sign, and the constant beyond the edges, too."""
+    outside = any(window.boundary == Boundary.CONSTANT for window in problem.windows)
+    cval = problem.cval
+    fits = not outside or (cval.imag == 0 and 0 <= cval.real <= 255 and cval.real == int(cval.real))
+    return problem.input_dtype.kind in "bu" and problem.input_dtype.itemsize == 1 and fits
 
 
 def _multiplies(divisor: float) -> bool:

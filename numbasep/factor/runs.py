@@ -101,6 +101,14 @@ class Flat:
         return tuple(sorted({s.base for i, s in enumerate(self.sums) if s.base >= 0 and s.base != i - 1}))
 
     @property
+    def counts(self) -> list[int]:
+        """Rows of each sum."""
+        found: list[int] = []
+        for base, rows in self.sums:
+            found.append(len(rows) + (found[base] if base >= 0 else 0))
+        return found
+
+    @property
     def row_additions(self) -> int:
         """Rows added for a row of output."""
         return sum(len(s.rows) + (s.base >= 0) for s in self.sums) - len(self.sums)
