@@ -48,7 +48,6 @@ SHAPES = {
     "off centre": ellipsoid(6, 9, shift=0.3), "ellipse": ellipsoid(4, 11), "tilted": rotated(10, 4, 25),
     "ring": ring(4, 7), "annulus": ring(2, 8) / 177.0, "diamond": diamond(6), "surround": surround(3, 7),
     "levels": ellipsoid(7, 7) + np.pad(ellipsoid(4, 4), 3) - 3 * np.pad(ellipsoid(2, 2), 5), "negative": -ring(3, 6),
-
     "scattered": SCATTERED, "wide": ellipsoid(2, 20),
     "tall": ellipsoid(20, 2), "ball": ellipsoid(3, 3, 3), "spheroid": ellipsoid(2, 4, 3),
     "shell": ellipsoid(3, 3, 3) - np.pad(ellipsoid(2, 2, 2), 1), "4-D": ellipsoid(1, 2, 2, 2),
