@@ -18,11 +18,13 @@ from ..kernels.simd import LINE_BYTES
 from ..operators import Operator
 from ..problem import Problem
 from . import threads
+from .cpu import Launch
 from .flat_tables import divide, place, way_of
 from .flat_tables import tables as make_tables
 from .layout import OuterAxis, arrange, array_axes, outer_table
 from .planes import PlanePass, flat_memory, storage_of
 from .request import BATCH_WORK, STREAM_BYTES, pack_outer, sizes
+from .slots import INPUT, OUTPUT
 from .tiles import round_up
 
 Array = npt.NDArray[Any]
@@ -44,13 +46,13 @@ def correlate(operator: Operator, problem: Problem, x: Array, y: Array) -> None:
     key = ("flat", x.strides, y.strides, y.dtype, wished := threads.thread_count(problem.workers))
     flat_x, origin_x = flat_memory(x)
     flat_y, origin_y = flat_memory(y)
-    prepared = operator.launches.get(key)
-    if prepared is None:
+    launch = operator.launches.get(key)
+    if launch is None:
         prepared = _prepare(operator.flat, problem, x, y, (origin_x, origin_y), wished)
         if len(operator.launches) >= 16:
             operator.launches.clear()
-        operator.launches[key] = prepared
-    prepared(flat_x, flat_y)
+        launch = operator.launches[key] = Launch([(prepared, INPUT, OUTPUT)])
+    launch(flat_x, flat_y)
 
 
 def _in_order(array: Array, problem: Problem) -> bool:
