@@ -18,6 +18,7 @@ from numbasep.problem import Problem
 ROW, FAR_ROW, MOVE, VECTOR = 1.5, 3.0, 4.5, 3.3
 COLUMN, SHIFTED = 1.0, 1.3  # in multiply-adds along rows: adding a shifted sum, in registers and elsewhere
 BLOCK, EXTRA = 8, 4  # vectors of results in registers, and at most by which their sums are wider
+SMALL = 0.6  # of that is taken by bytes without sign, which are summed up as 16-bit integers
 PLANES = 1.3  # times that each plane of a volume is packed
 FIRST_LEVEL_BYTES = 32 << 10  # of a cache
 
@@ -59,9 +60,12 @@ def _steps(task: Task, flat: FlatFacts, machine: Machine) -> Steps:
     lanes = machine.target.lanes(task.item)
     if in_registers(task, machine):
         block = BLOCK * lanes + task.span
-        cached = block * task.sources * (task.down.taps + 3) * task.item <= FIRST_LEVEL_BYTES
+        small = task.inner == 1 and not flat.weighted and task.item == 4 and task.item_in == 1
+        item = 2 if small else task.item
+        cached = block * task.sources * (task.down.taps + 3) * item <= FIRST_LEVEL_BYTES
         each = (ROW if cached else FAR_ROW) * block / (BLOCK * lanes)
-        down, along = each * flat.rows + MOVE * flat.moves, COLUMN * flat.columns
+        share = SMALL if small else 1.0
+        down, along = share * (each * flat.rows + MOVE * flat.moves), share * COLUMN * flat.columns
     else:
         down, along = VECTOR * (flat.row_loads + flat.sums), SHIFTED * flat.shifted
     return Steps(

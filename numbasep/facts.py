@@ -138,6 +138,8 @@ class FlatFacts:
     """``||K - sum||_1 / ||K||_1``."""
     exact: bool
     """Whether integer weights and the divisor give the kernel to the last bit."""
+    weighted: bool
+    """Whether there are several weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,7 @@ def _flat_facts(flat: Flat) -> FlatFacts:
         rows=sum(len(one.rows) for one in flat.sums), moves=2 * len(flat.continued),
         columns=sum(map(len, flat.columns)), row_loads=flat.row_loads, sums=len(flat.sums) + doubles,
         shifted=len(flat.shifted) + 2 * doubles, operations=flat.operations, roundings=flat.roundings,
-        divisor=flat.divisor, error=flat.error, exact=flat.exact,
+        divisor=flat.divisor, error=flat.error, exact=flat.exact, weighted=flat.weighted,
     )  # fmt: skip
 
 

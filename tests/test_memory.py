@@ -16,6 +16,7 @@ from numbasep.backends import fft, threads
 
 rng = np.random.default_rng(0)
 DISK = (np.hypot(*np.mgrid[-9:10, -9:10]) <= 9.5).astype(float)
+BALL = (np.square(np.mgrid[-3:4, -3:4, -3:4]).sum(0) <= 9).astype(float)
 PROBLEMS: dict[str, tuple[Any, tuple[int, ...], str, dict[str, Any]]] = {
     "dense image": (rng.random((15, 15)), (700, 900), "float32", {"method": "direct"}),
     "separable image": (np.ones((31, 31)), (700, 900), "uint8", {"method": "separable"}),
@@ -38,6 +39,8 @@ PROBLEMS: dict[str, tuple[Any, tuple[int, ...], str, dict[str, Any]]] = {
     "colour": (rng.random((9, 9, 1)), (300, 400, 3), "uint8", {"method": "direct"}),
     "complex kernel": (rng.random((9, 9)) + 1j, (300, 400), "complex64", {"method": "direct"}),
     "complex terms": (np.ones((9, 9)) * (1 + 2j), (300, 400), "complex64", {"method": "separable"}),
+    "ball": (BALL, (40, 90, 100), "float32", {"method": "structured"}),
+    "bytes": (BALL[3], (400, 500), "uint8", {"method": "structured", "output": "float32"}),
     "small": (rng.random((3, 3)), (8, 8), "float32", {}),
 }
 OBJECTS = 100_000  # bytes of Python objects, among them NumPy's headers: not what a workspace is

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..boundary import Boundary
 from ..cost import PARALLEL_WORK
 from ..factor.runs import Flat
 from ..kernels import flat as kernels
@@ -21,9 +22,11 @@ from ..problem import Problem
 from . import threads
 from .flat_tables import divide, place, way_of
 from .flat_tables import tables as make_tables
+from .launch import Launch, Step
 from .outer import OuterAxis, outer_table, pack_outer
 from .planes import PlanePass, flat_memory, storage_of
 from .request import BATCH_WORK, STREAM_BYTES, sizes
+from .slots import INPUT, OUTPUT
 from .tiles import round_up
 
 Array = npt.NDArray[Any]
@@ -45,13 +48,13 @@ def correlate(operator: Operator, problem: Problem, x: Array, y: Array) -> None:
     key = ("flat", x.strides, y.strides, y.dtype, wished := threads.thread_count(problem.workers))
     flat_x, origin_x = flat_memory(x)
     flat_y, origin_y = flat_memory(y)
-    prepared = operator.launches.get(key)
-    if prepared is None:
+    launch = operator.launches.get(key)
+    if launch is None:
         prepared = _prepare(operator.flat, problem, x, y, (origin_x, origin_y), wished)
         if len(operator.launches) >= 16:
             operator.launches.clear()
-        operator.launches[key] = prepared
-    prepared(flat_x, flat_y)
+        launch = operator.launches[key] = Launch([Step(prepared, INPUT, OUTPUT, 0)])
+    launch(flat_x, flat_y)
 
 
 def _in_order(array: Array, problem: Problem) -> bool:
@@ -76,7 +79,7 @@ def _prepare(
     count, item, sources = plane_count(planes), compute.itemsize, len(outer_taps)
     down, along, inner = planes.rows, planes.columns, planes.inner
     task = Task(planes, count, sources, item, x.itemsize, plain_in=False, plain_out=False)
-    way = way_of(flat, task, compute)
+    way = way_of(flat, task, compute, small=_is_small(problem))
     work = inner * (flat.operations + 4)
     serial = count * down.size_out * along.size_out * work < PARALLEL_WORK
     n = 1 if serial else workers
@@ -95,12 +98,13 @@ def _prepare(
         g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.STREAM: item * (large and not stored),
         g.STRIPE_ROWS: way.rows, g.WINDOW: way.window, g.TABLES: way.window * sources, g.RING: 0,
         g.RING_STRIDE: places.ring_stride, g.SEGMENT: places.segment, g.SUMS_STRIDE: places.pitch,
-        g.RESULT: places.result, g.RING_ROWS: parts.ring_rows, g.PLANES: parts.planes, g.PLANES_OUT: deep,
+        g.RESULT: places.result, g.SCRATCH: places.scratch, g.RING_ROWS: parts.ring_rows,
+        g.PLANES: parts.planes, g.PLANES_OUT: deep,
     }.items():  # fmt: skip
         geometry[name] = value
     tasks = count // deep * chunks * strips * tiles
     return PlanePass(
-        kernels=kernels.kernel_addresses(compute, storage_of(x.dtype), storage_out, way.extra),
+        kernels=kernels.kernel_addresses(compute, storage_of(x.dtype), storage_out, way.extra, way.small),
         program=program,
         geometry=geometry,
         outer=pack_outer(tables),
@@ -119,6 +123,14 @@ def _prepare(
         table_bytes=round_up(8 * way.window * sources, LINE_BYTES),
         spare=[],
     )
+
+
+def _is_small(problem: Problem) -> bool:
+    """Whether samples are bytes without sign, and the constant beyond the edges, too."""
+    outside = any(window.boundary == Boundary.CONSTANT for window in problem.windows)
+    cval = problem.cval
+    fits = not outside or (cval.imag == 0 and 0 <= cval.real <= 255 and cval.real == int(cval.real))
+    return problem.input_dtype.kind in "bu" and problem.input_dtype.itemsize == 1 and fits
 
 
 def _multiplies(divisor: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,11 +41,23 @@ class Way:
     """Elements of a row that windows reach beyond its results."""
     compute: np.dtype[Any]
     """float32 or float64."""
+    small: bool = False
+    """Whether rows hold bytes, which are summed up as integers of 16 bits."""
+
+    @property
+    def item(self) -> int:
+        """Bytes of an element of a row."""
+        return 2 if self.small else self.compute.itemsize
 
     @property
     def lanes(self) -> int:
-        """Numbers of a vector."""
-        return VECTOR_BYTES // self.compute.itemsize
+        """Elements of a vector of sums."""
+        return VECTOR_BYTES // self.item
+
+    @property
+    def block(self) -> int:
+        """Elements that are summed in registers at a time."""
+        return words.VECTORS * VECTOR_BYTES // self.compute.itemsize
 
     @property
     def extra(self) -> int:
@@ -69,9 +81,17 @@ class Way:
         return row // self.row_taps * self.window + row % self.row_taps
 
 
-def way_of(flat: Flat, task: Task, compute: np.dtype[Any]) -> Way:
-    """How a kernel runs on planes."""
-    return Way(flat, task.inner, task.down.taps, task.span, compute)
+def way_of(flat: Flat, task: Task, compute: np.dtype[Any], *, small: bool) -> Way:
+    """How a kernel runs on planes; `small`: samples and what lies beyond the edges are bytes."""
+    way = Way(flat, task.inner, task.down.taps, task.span, compute)
+    fitting = (
+        compute == np.float32
+        and way.inner == 1
+        and not flat.weighted
+        and max(flat.counts) <= words.MOST_BYTES
+    )
+    sums_of_bytes = replace(way, small=True)
+    return sums_of_bytes if small and fitting and sums_of_bytes.extra else way
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +119,7 @@ def divide(way: Way, planes: Planes, sources: int, deep: int, others: int, threa
 
     Along the `deep` planes of a volume, packed planes are kept from one to the next if they fit the cache.
     """
-    down, along, inner, item = planes.rows, planes.columns, planes.inner, way.compute.itemsize
+    down, along, inner, item = planes.rows, planes.columns, planes.inner, way.item
     work = inner * (way.flat.operations + 4)
     tile = tile_columns(along.size_out, way.halo // inner + 1, inner, item * sources * way.window, 1)
     strip = strip_rows(
@@ -108,7 +128,11 @@ def divide(way: Way, planes: Planes, sources: int, deep: int, others: int, threa
     thick, ring_rows = 1, way.window
     if deep > 1:
         narrow = min(along.size_out, max(KEPT_COLUMNS // inner, 1))
-        rows = KEPT_BYTES // (sources * item * place(way, narrow, 1, 1).ring_stride) - way.row_taps + 1
+        rows = (
+            KEPT_BYTES // (sources * way.compute.itemsize * place(way, narrow, 1, 1).ring_stride)
+            - way.row_taps
+            + 1
+        )
         rows = min(rows // way.rows * way.rows, round_up(down.size_out, way.rows))
         if rows >= 2 * way.row_taps or rows >= down.size_out:
             tile, strip, ring_rows = narrow, rows, rows + way.row_taps - 1
@@ -141,6 +165,8 @@ class Places:
     """And from those of one row of output to those of the next."""
     result: int
     """Where the results of the first row of output stand."""
+    scratch: int
+    """Where a row is packed before it becomes one of bytes."""
     segment: int
     """Columns that are computed at a time."""
     elements: int
@@ -153,28 +179,31 @@ class Places:
 
 def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
     """Places for tiles of so many columns, and `ring_rows` packed rows of each of so many planes of the window."""
-    lanes, inner = way.lanes, way.inner
-    block = (
-        max(kernels.VECTORS, words.VECTORS + way.extra) * lanes
-    )  # a last block reaches so far beyond the others
-    slack = block + way.halo
-    if way.extra and inner == 1:  # then segments end with blocks
-        slack = -tile % (words.VECTORS * lanes) + way.extra * lanes
-    ring_stride = skew(round_up(tile * inner + slack, lanes), lanes)
-    sums = round_up(sources * ring_rows * ring_stride, lanes)
+    lanes, inner = VECTOR_BYTES // way.compute.itemsize, way.inner
     if way.extra:
+        beyond = (
+            -tile % way.block if inner == 1 else way.halo + way.block
+        )  # segments end with blocks, or anywhere
+        row = tile * inner + beyond + way.extra * way.lanes
+        ring_stride = skew(round_up(row * way.item // way.compute.itemsize, lanes), lanes)
+        sums = round_up(sources * ring_rows * ring_stride, lanes)
         segment = min(tile, max(SEGMENT_IN_REGISTERS // inner, 1))
-        stride = (words.VECTORS + way.extra) * lanes
-        pitch = skew(round_up(segment * inner + block, lanes), lanes)
+        stride = way.block * way.item // way.compute.itemsize + way.extra * lanes
+        pitch = skew(round_up(segment * inner, way.block) + lanes, lanes)
         result = sums + len(way.flat.continued) * stride
-        return Places(ring_stride, sums, stride, pitch, result, segment, result + way.rows * pitch)
+        scratch = result + way.rows * pitch
+        end = scratch + way.small * round_up(tile + way.halo + 4 * lanes, lanes)
+        return Places(ring_stride, sums, stride, pitch, result, scratch, segment, end)
+    block = kernels.VECTORS * lanes  # a last block reaches so far beyond the others
+    ring_stride = skew(round_up(tile * inner + way.halo + block, lanes), lanes)
+    sums = round_up(sources * ring_rows * ring_stride, lanes)
     buffers = len(way.flat.sums) + len(way.flat.doubles) + 1
     wanted = SUMS_BYTES // (way.compute.itemsize * way.rows * buffers) - way.halo
     segment = min(tile, max(round_up(max(wanted, 2 * way.halo, 1), block) // inner, 1))
     stride = skew(round_up(segment * inner + way.halo + block, lanes), lanes)
     pitch = buffers * stride
     return Places(
-        ring_stride, sums, stride, pitch, sums + pitch - stride, segment, sums + way.rows * pitch + block
+        ring_stride, sums, stride, pitch, sums + pitch - stride, 0, segment, sums + way.rows * pitch + block
     )
 
 
@@ -187,21 +216,32 @@ def tables(way: Way, places: Places, *, divide: bool) -> tuple[Program, float]:
 
 def _strokes(way: Way, places: Places, factor: float) -> Program:
     """Sums that stay in registers: what is done one after the other for a block of columns."""
-    columns, saved = way.flat.columns, way.flat.continued
+    columns, saved, counts = way.flat.columns, way.flat.continued, way.flat.counts
     strokes: list[tuple[int, int]] = []
     weights: list[float] = []
+
+    def stroke(code: int, operand: int, weight: float = 0.0) -> None:
+        strokes.append((code, operand))
+        weights.append(weight)
+
+    pending, single = 0, way.flat.shifted[0].weight * factor
     for i, (base, rows) in enumerate(way.flat.sums):
         if base < 0:
-            strokes.append((words.CLEAR, 0))
+            stroke(words.CLEAR, 0)
         elif base != i - 1:
-            strokes.append((words.RESTORE, places.buffer(saved.index(base))))
-        strokes += [(words.ROW, way.entry(row)) for row in rows]
+            stroke(words.RESTORE, places.buffer(saved.index(base)))
+        for row in rows:
+            stroke(words.ROW, way.entry(row))
         if i in saved:
-            strokes.append((words.SAVE, places.buffer(saved.index(i))))
-        weights += [0.0] * (len(strokes) - len(weights))
+            stroke(words.SAVE, places.buffer(saved.index(i)))
         for column, weight in columns[i]:
-            strokes.append(words.shift_code(column * way.inner, way.lanes))
-            weights.append(weight * factor)
+            if way.small and pending + counts[i] > words.MOST_BYTES:
+                stroke(words.FLUSH, 0, single)
+                pending = 0
+            pending += counts[i]
+            stroke(*words.shift_code(column * way.inner, way.lanes), weight * factor)
+    if way.small:
+        stroke(words.FLUSH, 0, single)
     return _program(way, strokes, weights, [[kernels.STROKES, 0, len(strokes), 0]])
 
 

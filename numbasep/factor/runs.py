@@ -30,6 +30,8 @@ from .integer import as_integers
 MOST_WEIGHTS = 6  # different weights; more are no flat kernel
 MOST_SUMS = 160  # different columns
 LEAST_NONZEROS = 20  # fewer weights are summed at once
+_MOST_CHANGES = 0.6  # weights that differ from their neighbours in a row, for each weight: of noise, most do
+_FEW_COLUMNS = 12  # of so few, sums are found at once
 _LEAST_SHARED = 4  # rows that two sums have in common, from which these are summed on their own
 _STORE, _SHIFTED = (
     1.0,
@@ -101,6 +103,14 @@ class Flat:
         return tuple(sorted({s.base for i, s in enumerate(self.sums) if s.base >= 0 and s.base != i - 1}))
 
     @property
+    def counts(self) -> list[int]:
+        """Rows of each sum."""
+        found: list[int] = []
+        for base, rows in self.sums:
+            found.append(len(rows) + (found[base] if base >= 0 else 0))
+        return found
+
+    @property
     def row_additions(self) -> int:
         """Rows added for a row of output."""
         return sum(len(s.rows) + (s.base >= 0) for s in self.sums) - len(self.sums)
@@ -157,6 +167,10 @@ def find(kernel: Kernel) -> Flat | None:
     present = values[values != 0]
     if np.unique(present[:256]).size > MOST_WEIGHTS or np.unique(present).size > MOST_WEIGHTS:
         return None
+    rows = values.reshape(-1, values.shape[-1])
+    changes = np.count_nonzero(rows[:, 1:] != rows[:, :-1])
+    if rows.shape[1] > _FEW_COLUMNS and changes > _MOST_CHANGES * kernel.nonzeros:
+        return None
     integers = as_integers(kernel)
     if integers is not None:
         table, divisor = integers[0], math.ldexp(integers[1], -kernel.exponent)
@@ -181,13 +195,13 @@ def _take_apart(table: Array, divisor: float, error: float, *, exact: bool) -> F
     if len(targets) > MOST_SUMS:
         return None
     supports = np.array(list(targets.values()))
-    sums, index, depth = _share(supports)
-    intervals = _intervals(supports) if table.ndim == 2 else None
-    if intervals is not None and _interval_loads(intervals[0]) <= sum(len(s.rows) for s in sums):
-        chain, index = intervals
+    chain, index = _intervals(supports) if table.ndim == 2 else (None, [])
+    nested = chain is not None and sum(not wider for _, _, wider in chain) == 1
+    sums, index_of_shared, depth = _share(supports) if not nested else ([], [], [])
+    if chain is not None and (nested or _interval_loads(chain) <= sum(len(s.rows) for s in sums)):
         sums, depth = _interval_sums(chain), [b - a for a, b, _ in chain]
     else:
-        chain = None
+        chain, index = None, index_of_shared
     number = {key: index[i] for i, key in enumerate(targets)}
     wanted: dict[tuple[int, float], list[int]] = {}
     for key, column, weight in places:
@@ -209,43 +223,49 @@ def _share(supports: Array) -> tuple[list[RowSum], list[int], list[int]]:
 
     Returns the sums in order, the number of each support's, and how many additions each takes from the start.
     """
-    sets = [row.astype(np.int32) for row in supports]
-    base = [-1] * len(sets)
-    common = supports.astype(np.float32) @ supports.T.astype(np.float32)
-    size = int(2 * len(sets))
-    table = np.full((size, size), -1.0, np.float32)
-    table[: len(sets), : len(sets)] = common
-    counts = [int(s.sum()) for s in sets]
-    np.fill_diagonal(table, -1)
+    given = len(supports)
+    size = 2 * given
+    sets = np.zeros((size, supports.shape[1]), np.float32)
+    sets[:given] = supports
+    known = {row.tobytes(): i for i, row in enumerate(sets[:given])}
+    base = [-1] * size
+    counts = sets.sum(axis=1)
+    common = np.full(
+        (size, size), -1.0, np.float32
+    )  # rows that two sets share, of those that continue none yet
+    common[:given, :given] = sets[:given] @ sets[:given].T
+    np.fill_diagonal(common, -1)
+    alive = np.arange(size) < given
+    made = given
+
+    def continues(i: int, other: int) -> None:
+        base[i], alive[i] = other, False
+        common[i, :] = common[:, i] = -1
+
     while True:
-        a, b = divmod(int(table.argmax()), size)
-        shared = int(table[a, b])
+        a, b = divmod(int(common.argmax()), size)
+        shared = int(common[a, b])
         if shared < 2:
             break
         if counts[a] > counts[b]:
             a, b = b, a
         if counts[a] == shared:  # the rows of a are all in b
-            base[b] = a
-            table[b, :] = table[:, b] = -1
+            continues(b, a)
             continue
-        if shared < _LEAST_SHARED or len(sets) == size:
-            table[a, b] = table[b, a] = -1
+        both = sets[a] * sets[b]
+        new = known.get(both.tobytes(), made)
+        if shared < _LEAST_SHARED or (new == made and made == size) or not (new == made or alive[new]):
+            common[a, b] = common[b, a] = -1
             continue
-        both = sets[a] & sets[b]
-        same = [i for i in range(len(sets)) if table[i].max() >= 0 and np.array_equal(sets[i], both)]
-        if same:
-            new = same[0]
-        else:
-            new = len(sets)
-            sets.append(both)
-            base.append(-1)
-            counts.append(shared)
-        base[a] = base[b] = new
-        table[a, :] = table[:, a] = table[b, :] = table[:, b] = -1
-        alive = [i for i in range(len(sets) - 1) if base[i] < 0 and i != new]
-        for i in alive:
-            table[i, new] = table[new, i] = float((sets[i] & sets[new]).sum())
-    return _in_order(sets, base, len(supports))
+        if new == made:
+            sets[new], counts[new], known[both.tobytes()] = both, shared, new
+            overlap = np.where(alive, sets @ both, -1)
+            common[new, :] = common[:, new] = overlap
+            alive[new] = True
+            made += 1
+        continues(a, new)
+        continues(b, new)
+    return _in_order([row.astype(np.int32) for row in sets[:made]], base[:made], given)
 
 
 def _in_order(sets: list[Array], base: list[int], wanted: int) -> tuple[list[RowSum], list[int], list[int]]:
@@ -273,13 +293,13 @@ def _in_order(sets: list[Array], base: list[int], wanted: int) -> tuple[list[Row
 # ---------------------------------------------------------------------------------- nested intervals
 
 
-def _intervals(supports: Array) -> tuple[list[tuple[int, int, bool]], list[int]] | None:
+def _intervals(supports: Array) -> tuple[list[tuple[int, int, bool]] | None, list[int]]:
     """Supports as chains of ever wider intervals of adjacent rows, if they are intervals; the place of each."""
     ends = []
     for support in supports:
         rows = np.flatnonzero(support)
         if rows[-1] - rows[0] + 1 != rows.size:
-            return None
+            return None, []
         ends.append((int(rows[0]), int(rows[-1])))
     chains: list[list[int]] = []
     for i in sorted(range(len(ends)), key=lambda i: ends[i][1] - ends[i][0]):

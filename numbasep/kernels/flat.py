@@ -23,7 +23,7 @@ from numba.core import config
 
 from .blocks import BlockWords
 from .flat_words import VECTORS as STROKE_VECTORS
-from .flat_words import strokes_word
+from .flat_words import narrow_vectors, strokes_word
 from .geometry import (
     COLUMN_FIRST,
     COLUMN_STRIDE_OUT,
@@ -50,6 +50,7 @@ from .geometry import (
     ROW_TAPS,
     ROWS_OUT,
     RUNS,
+    SCRATCH,
     SEGMENT,
     SHIFTS,
     SIZES,
@@ -64,6 +65,7 @@ from .geometry import (
     TILE,
     TILES,
     VERTICAL,
+    VIEW,
     WEIGHTS,
     WINDOW,
     WORK,
@@ -208,12 +210,12 @@ def sum_links(work, table, links, terms, weights, first, last, column, count, ro
 
 
 @functools.cache
-def strokes_pass(extra: int) -> Any:
+def strokes_pass(extra: int, small: bool) -> Any:
     """The kernel that sums and shifts in registers, for sums that are `extra` vectors wider than their results."""
-    strokes_of = strokes_word(extra)
+    strokes_of = strokes_word(extra, small)
 
     @kernel
-    @named(f"_{extra}")
+    @named(f"_{extra}{'_small' * small}")
     def sum_strokes(work, table, strokes, weights, count, column, numbers, rows, target, pitch):
         """`numbers` results from element `column` of the rows on, for `rows` rows q to ``work[target + q * pitch]``."""
         for j in range(0, numbers, STROKE_VECTORS * lanes_of(work)):
@@ -222,6 +224,14 @@ def strokes_pass(extra: int) -> Any:
                 write_results(work, target + q * pitch + j, 0, results)
 
     return sum_strokes
+
+
+@kernel
+def narrow_row(work, source, target, count):
+    """`count` numbers, and up to two vectors, as integers of 16 bits."""
+    lanes = lanes_of(work)
+    for j in range(0, count, 2 * lanes):
+        narrow_vectors(work, source + j, target + j // 2)
 
 
 @kernel
@@ -254,7 +264,7 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
     last_plane = min(first_plane + geometry[PLANES], (chunk // chunks + 1) * geometry[PLANES_OUT])
     columns = min(geometry[TILE], geometry[COLUMNS_OUT] - column)
     last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
-    capacity = geometry[RING_ROWS]
+    capacity, wide = geometry[RING_ROWS], columns + geometry[COLUMN_TAPS] - 1
     for plane in range(first_plane, last_plane):
         for source in range(n_sources):
             sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
@@ -268,11 +278,14 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
             while packed < needed:
                 for source in range(oldest, n_sources):
                     slot = (source + age) % n_sources * capacity + packed % capacity
+                    at = geometry[RING] + slot * geometry[RING_STRIDE]
+                    to = geometry[SCRATCH] if kernels[VIEW] else at
                     call(kernels[PACK], (
                         x, sources[source], row + geometry[ROW_FIRST] + packed, column + geometry[COLUMN_FIRST],
-                        columns + geometry[COLUMN_TAPS] - 1, geometry, constants[source], raw_in, work,
-                        geometry[RING] + slot * geometry[RING_STRIDE],
+                        wide, geometry, constants[source], raw_in, work, to,
                     ))  # fmt: skip
+                    if kernels[VIEW]:
+                        call(kernels[VIEW], (work, to, at, wide * inner))
                 packed += 1
             for j in range(window):
                 here = (
@@ -310,11 +323,11 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
 
 @functools.cache
 def kernel_addresses(
-    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, extra: int = 0
+    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, extra: int = 0, small: bool = False
 ) -> tuple[Any, Any]:
     """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn.
 
-    With `extra` vectors of sums there are strokes only; otherwise there are none.
+    With `extra` vectors of sums there are strokes only, of `small` integers or of numbers; otherwise there are none.
     """
     number = numba.from_dtype(compute)
     line, constants = types.Array(number, 1, "C"), types.Array(number, 2, "C")
@@ -324,7 +337,9 @@ def kernel_addresses(
     at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
     at[STORE] = address(storer(storage_out), (line, n, n, whole, line, memory, memory, n))
     if extra:
-        at[HORIZONTAL] = address(strokes_pass(extra), (line, whole, whole, line, n, n, n, n, n, n))
+        if small:
+            at[VIEW] = address(narrow_row, (line, n, n, n))
+        at[HORIZONTAL] = address(strokes_pass(extra, small), (line, whole, whole, line, n, n, n, n, n, n))
     else:
         at[VERTICAL] = address(sum_intervals, (line, whole, whole, n, n, n, n, n, n, number))
         at[HORIZONTAL] = address(sum_links, (line, whole, whole, whole, line, n, n, n, n, n, n, number))
