@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import mul
 
-from numbasep.facts import KernelFacts
+from numbasep.facts import KernelFacts, RecursionFacts
 from numbasep.lowering.spec import PassSpec
 from numbasep.machine import Machine
 from numbasep.problem import Problem
