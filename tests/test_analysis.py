@@ -51,19 +51,19 @@ def test_every_pass_is_measured(name, shape):
 def test_passes_of_a_volume():
     """An outer axis slab by slab, then rows and columns; the work of each is stated."""
     kernel = np.multiply.outer(SQUARE, TAPS)
-    plan = numbasep.plan(kernel, (30, 40, 50), np.float32, method="separable")
+    plan = numbasep.plan(kernel, (30, 40, 250), np.float32, method="separable")
     outer, inner = plan.passes
     assert (outer.axes, inner.axes) == ((0,), (1, 2))
-    assert outer.operations == 9 * 30 * 40 * 50
-    assert inner.operations == 18 * 30 * 40 * 50
-    assert outer.bytes >= 2 * 4 * 30 * 40 * 50
+    assert outer.operations == 9 * 30 * 40 * 250
+    assert inner.operations == 18 * 30 * 40 * 250
+    assert outer.bytes >= 2 * 4 * 30 * 40 * 250
     assert sum(one.seconds for one in plan.passes) < plan.seconds
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("method", ["separable", "direct", "fft"])
 def test_plans_for_an_order_filter_arrays_of_both(order, method):
-    shape = (40, 30, 6)
+    shape = (210, 12, 220)
     kernel = np.multiply.outer(SQUARE[:5], TAPS[:3])
     plan = numbasep.plan(kernel, shape, np.float64, order=order, method=method, operation="correlate")
     assert plan.order == order
@@ -78,11 +78,17 @@ def test_plans_for_an_order_filter_arrays_of_both(order, method):
         assert first.axes == ((1, 2) if order == "C" else (0, 1))
 
 
+def test_a_short_axis_has_a_pass_of_its_own():
+    plan = numbasep.plan(np.multiply.outer(SQUARE, TAPS[:3]), (200, 300, 3), np.float32, method="separable")
+    assert [(one.kernel, one.axes) for one in plan.passes] == [("separable", (0, 1)), ("short rows", (2,))]
+    assert all(one.measured > 0 for one in plan.analyze(repeats=1).passes)
+
+
 def test_an_order_is_planned_for():
     """The innermost axis in memory is never that of the slabs."""
     kernel = np.multiply.outer(SQUARE, TAPS)
     slabs = {
-        order: numbasep.plan(kernel, (60, 70, 80), order=order, method="separable").passes[0].axes
+        order: numbasep.plan(kernel, (200, 70, 200), order=order, method="separable").passes[0].axes
         for order in ("C", "F")
     }
     assert slabs == {"C": (0,), "F": (2,)}
