@@ -142,34 +142,35 @@ def _known(values: Sequence[Any], kinds: Sequence[type], count: int, names: Sequ
         at += 1
         if kind in PLAIN:
             continue
-        value = values[at]
-        if kind is tuple or kind is list:
+        if kind is tuple:  # most often numbers, one for each axis
+            value = values[at]
             inside = tuple(map(type, value))
             if PLAIN.issuperset(inside) and len(inside) <= Shortcuts.LONGEST:
-                known[at] = tuple(value), inside
+                known[at] = value, inside
                 continue
         is_weights = at == 0 if at < count else names[at - count] in WEIGHTS
-        content = _content(value) if is_weights else None
+        if not is_weights and kind is not list:
+            return None
+        known[at] = content = _content(values[at], is_weights=is_weights)
         if content is None:
             return None
-        known[at] = content
     return tuple(known)
 
 
-def _content(weights: Any) -> Any:
-    """What weights, or taps axis by axis, are known by; None if they are not remembered."""
-    kind = type(weights)
+def _content(value: Any, *, is_weights: bool = True) -> Any:
+    """What weights, or a sequence of plain values, are known by; None if they are not remembered."""
+    kind = type(value)
     if kind is np.ndarray:
-        if weights.size > Shortcuts.LONGEST or weights.dtype.kind not in "biufc":
+        if value.size > Shortcuts.LONGEST or value.dtype.kind not in "biufc":
             return None
-        return weights.tobytes(), weights.shape, weights.dtype
-    if kind is tuple or kind is list:
-        inside = tuple(map(type, weights[: Shortcuts.LONGEST]))
-        if len(inside) < len(weights):
-            return None
-        parts = tuple(weights) if PLAIN.issuperset(inside) else tuple(map(_content, weights))
-        return None if inside and None in parts else (parts, inside)
-    if kind is dict:
-        known = _content(list(weights)), _content(list(weights.values()))
+        return value.tobytes(), value.shape, value.dtype
+    if (kind is tuple or kind is list) and len(value) <= Shortcuts.LONGEST:
+        kinds = tuple(map(type, value))
+        if PLAIN.issuperset(kinds):
+            return tuple(value), kinds
+        parts = tuple(map(_content, value))
+        return None if None in parts or not is_weights else parts
+    if kind is dict and is_weights:
+        known = _content(list(value)), _content(list(value.values()))
         return None if None in known else known
     return None
