@@ -52,7 +52,7 @@ def certified(cval: float) -> Iterator[list[float]]:
         if plan.problem.windows and x.size:
             largest = oracle.largest(x, max(abs(cval), abs(plan.problem.cval)))
             native = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
-            applied = execute._applicable(plan, native, ignore_nan=normal is not None)
+            applied = execute.applicable(plan, native, ignore_nan=normal is not None)
             bounds.append(applied.error_bound * oracle.norm(plan.kernel.weights) * largest)
         return run(plan, x, output, normal)
 

