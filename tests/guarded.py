@@ -89,9 +89,9 @@ def spy() -> None:
         return made
 
     preparing.prepare_pass = streamed
-    from numbasep.backends import cpu
+    from numbasep.backends import bind
 
-    cpu.prepare_pass = streamed
+    bind.prepare_pass = streamed
     for module, name in ((nn_last, "last"), (nn_first, "first")):
 
         def layer(compute: Any, producer: str, own: Any = module.kernel_addresses, name: str = name) -> Any:

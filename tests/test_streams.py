@@ -38,7 +38,7 @@ def streamed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[bool]]:
         shortcuts.clear()
         seen.clear()
         monkeypatch.setattr(request, "STREAM_BYTES", least)
-        monkeypatch.setattr("numbasep.backends.cpu.prepare_pass", noted)
+        monkeypatch.setattr("numbasep.backends.bind.prepare_pass", noted)
         return seen
 
     yield from_bytes

@@ -8,9 +8,10 @@ import pytest
 import numbasep
 from numbasep.api import build
 from numbasep.api.shortcuts import shortcuts
-from numbasep.backends import prepare, request
+from numbasep.backends import prepare
 from numbasep.kernels import dense
-from numbasep.kernels.dense_words import FEW_TAPS, MOST_WRITTEN_OUT
+from numbasep.kernels.simd import TARGET
+from numbasep.lowering import kernels
 from tests import oracle
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant", "valid", "full")
@@ -47,7 +48,7 @@ def sweeps(monkeypatch):
 
     def start(*, written_out):
         if written_out is not None:
-            monkeypatch.setattr(request, "WRITTEN_OUT", 1 if written_out else 1 << 62)
+            monkeypatch.setattr(kernels, "WRITTEN_OUT", 1 if written_out else 1 << 62)
         asked.clear()
         build.plans.clear()
         shortcuts.clear()
@@ -89,7 +90,7 @@ def test_long_rows_of_any_alignment(method, shift, columns):
 def test_small_arrays_compile_no_kernels_of_their_own(sweeps):
     asked = sweeps(written_out=None)
     x = image((64, 64), np.float32)
-    assert x.size < request.WRITTEN_OUT
+    assert x.size < kernels.WRITTEN_OUT
     weights = weights_of((3, 3), "any")
     assert_right(numbasep.correlate(x, weights, method="direct"), x, weights)
     assert asked == [0]
@@ -110,7 +111,7 @@ def test_small_dense_images_word_by_word(sweeps, taps):
 
 
 @pytest.mark.parametrize("kind", ["even", "odd"])
-@pytest.mark.parametrize("taps", [3, FEW_TAPS, FEW_TAPS + 1, 15])
+@pytest.mark.parametrize("taps", [3, TARGET.few_taps, TARGET.few_taps + 1, 15])
 def test_few_taps_are_not_folded(sweeps, taps, kind):
     """Written out they are faster than folded; where there are more it is the other way round."""
     x, weights = image((45, 150), np.float32), weights_of((taps, 7), kind)
@@ -118,10 +119,10 @@ def test_few_taps_are_not_folded(sweeps, taps, kind):
     asked = sweeps(written_out=True)
     assert_right(numbasep.correlate(x, weights, method="direct"), x, weights)
     whole = kind == "even"  # the column in the middle of an odd kernel is zero
-    assert asked == [taps if whole and taps <= FEW_TAPS else 0]
+    assert asked == [taps if whole and taps <= TARGET.few_taps else 0]
 
 
-@pytest.mark.parametrize("taps", range(2, MOST_WRITTEN_OUT + 1))
+@pytest.mark.parametrize("taps", range(2, TARGET.most_written_out + 1))
 def test_every_number_of_rows(sweeps, taps):
     x, weights = image((45, 150), np.float32), weights_of((taps, 7), "any")
     one = both(sweeps, lambda: numbasep.correlate(x, weights, method="direct"))
@@ -205,7 +206,7 @@ def test_sparse_columns_are_left_to_the_loops(sweeps):
 
 def test_few_taps_need_few_rows(sweeps):
     """Columns of few taps are filtered in blocks of their own height, whether or not their rows share cache sets."""
-    assert FEW_TAPS <= MOST_WRITTEN_OUT
+    assert TARGET.few_taps <= TARGET.most_written_out
     for taps in (3, 9):
         x, weights = image((70, 1024), np.float32), weights_of((taps, taps), "any")
         one = both(sweeps, lambda x=x, w=weights: numbasep.correlate(x, w, method="direct"))
