@@ -16,6 +16,7 @@ from ..kernels.valid import AS_STORED, BOTH, PRESENCE, VALUES
 from ..lowering.chains import SHORT_ROWS
 from ..lowering.layout import Axis, Layout, Planes, arrange, array_axes, nested_strides, restrict
 from ..lowering.lower import lower
+from ..lowering.shapes import cut
 from ..lowering.spec import PassSpec, in_order
 from ..lowering.target import STEP_ROWS
 from ..lowering.task import plane_count
@@ -221,11 +222,13 @@ class _Binding:
             step = short_rows.prepare(self.problem, source, target, window, factors, constants, self.workers)
             self.launch.steps.append(Step(step, source.index, target.index, number))
             return
-        assert spec.cut is not None
-        for read, written, along in cut_parts(source, target, window, spec.cut):
-            self._sum(
-                spec, number, [(s, {along.axis: factor}) for s, factor in terms], read, written, [along]
-            )
+        found = cut(
+            _axes(source, target, [window]), window
+        )  # of a slab, which may be cut otherwise or not at all
+        parts = cut_parts(source, target, window, found) if found else [(source, target, window)]
+        for read, written, along in parts:
+            factors = [(s, {along.axis: factor}) for s, factor in terms]
+            self._sum(spec, number, factors, read, written, [along])
 
     def _slab(
         self, number: int, shape: tuple[int, ...], source: Slot, members: Sequence[tuple[int, Factor]]
