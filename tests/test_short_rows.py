@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
+from scipy import ndimage
 
 import numbasep as nsp
 from numbasep.backends import bind, short_rows
@@ -179,3 +180,13 @@ def test_blocks_are_those_of_the_rule() -> None:
 
     assert VECTOR_BYTES * kernels.VECTORS <= BLOCK_BYTES
     assert not are_short(8, 1, 9, 4, LEAST_NUMBERS - 1)
+
+
+@pytest.mark.parametrize("shape", [(40_000, 33), (50_000, 2, 16), (3, 15_000, 50)])
+@pytest.mark.parametrize("mode", ["reflect", "wrap", "constant"])
+def test_long_axes_before_a_short_one_are_cut_into_slabs(shape: tuple[int, ...], mode: str) -> None:
+    """The slabs of the short axis cut the long one, too, which alone would be cut into rows."""
+    x = rng.random(shape, np.float32)
+    for axes in (None, (0, len(shape) - 1), (0,)):
+        got = nsp.gaussian_filter(x, 1.5, axes=axes, mode=mode)
+        np.testing.assert_allclose(got, ndimage.gaussian_filter(x, 1.5, axes=axes, mode=mode), atol=1e-6)

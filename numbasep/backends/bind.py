@@ -222,13 +222,12 @@ class _Binding:
             step = short_rows.prepare(self.problem, source, target, window, factors, constants, self.workers)
             self.launch.steps.append(Step(step, source.index, target.index, number))
             return
-        found = cut(
-            _axes(source, target, [window]), window
-        )  # of a slab, which may be cut otherwise or not at all
+        # a slab may be cut otherwise than the whole, or not at all
+        found = cut(_axes(source, target, [window]), window)
         parts = cut_parts(source, target, window, found) if found else [(source, target, window)]
         for read, written, along in parts:
-            factors = [(s, {along.axis: factor}) for s, factor in terms]
-            self._sum(spec, number, factors, read, written, [along])
+            filtered = [(stacked, {along.axis: factor}) for stacked, factor in terms]
+            self._sum(spec, number, filtered, read, written, [along])
 
     def _slab(
         self, number: int, shape: tuple[int, ...], source: Slot, members: Sequence[tuple[int, Factor]]
