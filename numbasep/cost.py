@@ -120,11 +120,14 @@ def recursive_passes(
     return tuple(found)
 
 
-def check_seconds(problem: Problem, machine: Machine) -> float:
-    """Predicted time of finding the largest magnitude of the input, for routes that need finite data."""
+def check_seconds(problem: Problem, machine: Machine, threads: int = 0) -> float:
+    """Predicted time of finding the largest magnitude of the input, for routes that need finite data.
+
+    On so many threads; by default, on all that the call may use.
+    """
     parts = 2 if problem.compute_dtype.kind == "c" else 1
     numbers = math.prod(problem.shape) * parts
-    threads = thread_count(problem, machine)
+    threads = threads or thread_count(problem, machine)
     reading = machine.copy_seconds(numbers * problem.real_dtype.itemsize, threads)
     return (
         machine.check_call_seconds + reading + numbers * machine.check_seconds[precision(problem)] / threads

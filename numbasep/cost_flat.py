@@ -15,8 +15,8 @@ from numbasep.problem import Problem
 
 # In multiply-adds down packed columns: adding a vector of a row to sums in registers, from the first-level cache and
 # from the second, and moving a vector of these; loading and adding a vector of a row elsewhere, or storing one.
-ROW, FAR_ROW, MOVE, VECTOR = 1.5, 3.0, 4.5, 3.3
-COLUMN, SHIFTED = 1.0, 1.3  # in multiply-adds along rows: adding a shifted sum, in registers and elsewhere
+ROW, FAR_ROW, MOVE, VECTOR = 2.4, 4.8, 7.2, 3.3
+COLUMN, SHIFTED = 1.6, 1.3  # in multiply-adds along rows: adding a shifted sum, in registers and elsewhere
 BLOCK, EXTRA = 8, 4  # vectors of results in registers, and at most by which their sums are wider
 SMALL = 0.6  # of that is taken by bytes without sign, which are summed up as 16-bit integers
 PLANES = 1.3  # times that each plane of a volume is packed

@@ -329,7 +329,7 @@ def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candid
         PlannedPass("transform", axes, work, moved * problem.pixels, operations * problem.pixels),
     )
     if not problem.integer_data:
-        planned = (_check_pass(problem, check_seconds(problem, machine)), *planned)
+        planned = (_check_pass(problem, check_seconds(problem, machine, 1)), *planned)
     return (
         Candidate(
             "fft",
