@@ -101,6 +101,7 @@ def test_orders_of_axes():
     assert memory_order(np.zeros(5)[::2]) is None
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("dtype", ["float32", "uint16", "complex128"])
 @pytest.mark.parametrize("method", ["separable", "direct"])

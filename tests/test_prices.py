@@ -102,6 +102,7 @@ CALLS = (
 )  # fmt: skip
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "complex64", "float16", ">f4"])
 @pytest.mark.parametrize("shape", [(4001,), (33, 70), (300, 310), (20, 30, 3), (40, 30, 50), (5, 6, 7, 30)])
 @pytest.mark.parametrize(("function", "arguments"), CALLS)
