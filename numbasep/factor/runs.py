@@ -159,7 +159,7 @@ def find(kernel: Kernel) -> Flat | None:
     >>> y, x = np.ogrid[-15:16, -15:16]
     >>> found = find(as_kernel(x * x + y * y <= 225))
     >>> found.operations, found.exact, found.divisor
-    (60, True, 1.0)
+    (58, True, 1.0)
     """
     values = kernel.values
     if values.ndim < 2 or values.dtype.kind == "c" or kernel.nonzeros < LEAST_NONZEROS:
