@@ -181,6 +181,16 @@ SWAPPED = ("int16", "uint32", "float16", "float32", "float64", "complex64", "com
 
 
 @pytest.mark.jitoff
+@pytest.mark.parametrize("dtype", SWAPPED)
+def test_small_byte_swapped_outputs(dtype: str) -> None:
+    x = samples("float32" if dtype == "float16" else dtype, (3, 18), 2)
+    taps = np.array([[1.0, 2.0, 1.0]])
+    native, other = np.zeros(x.shape, dtype), np.zeros(x.shape, np.dtype(dtype).newbyteorder())
+    for out in (native, other):
+        nsp.correlate(x, taps, out, method="separable")
+    np.testing.assert_array_equal(native, other.astype(dtype))
+
+
 @pytest.mark.thinned
 @pytest.mark.parametrize("dtype", SWAPPED)
 @pytest.mark.parametrize("cast", ["truncate", "saturate"])
