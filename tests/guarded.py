@@ -28,7 +28,7 @@ from numbasep.backends import short_rows as short_rows_of
 from numbasep.kernels import dense, flat_words, nn_first, nn_last, plane
 from numbasep.kernels import geometry as g
 from numbasep.kernels import separable as kernels
-from numbasep.lowering import access
+from numbasep.lowering import access, chains
 from numbasep.lowering import kernels as lowered
 
 EVERYTHING = "--all" in sys.argv  # otherwise fewer sizes
@@ -248,7 +248,7 @@ def strided_columns() -> None:
     """Every second, third or fourth column, and mirrored columns: straight from the array, and by way of slabs."""
     small, long = np.outer([1, 2, 1], [1, 3, 3, 1]), np.outer(rng.random(9), rng.random(25))
     for least in (1 << 60, 1):
-        staging.LEAST = least
+        chains.STAGED = least
         build.plans.clear()
         shortcuts.clear()
         sizes = ((1, 2), (2, 3), (7, 4), (16, 2), (33, 4), (70, 3), (41, 2))[:: 1 if EVERYTHING else 2]

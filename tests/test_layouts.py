@@ -15,6 +15,7 @@ from strategies import LAYOUTS, Call, samples
 
 import numbasep as nsp
 from numbasep.backends import staging
+from numbasep.lowering import chains
 
 SHAPES = [(17,), (13, 18), (6, 7, 9), (3, 4, 5, 6)]
 
@@ -143,7 +144,7 @@ STRIDED = {
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float16", "float32", ">f4", "float64", "complex64"])
 def test_slabs_of_strided_columns(layout: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Strided columns are brought together slab by slab; results are those of contiguous ones, bit for bit."""
-    monkeypatch.setattr(staging, "LEAST", 0)
+    monkeypatch.setattr(chains, "STAGED", 0)
     monkeypatch.setattr(staging, "STAGE_BYTES", 16_000)  # several slabs
     c = np.ascontiguousarray(samples(np.dtype(dtype).newbyteorder("="), (170, 177), 3).astype(dtype))
     x = STRIDED[layout](c)
@@ -166,7 +167,7 @@ def test_slabs_of_strided_columns(layout: str, dtype: str, monkeypatch: pytest.M
 
 
 def test_slabs_of_stacks_and_colour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "LEAST", 0)
+    monkeypatch.setattr(chains, "STAGED", 0)
     monkeypatch.setattr(staging, "STAGE_BYTES", 16_000)
     c = np.ascontiguousarray(samples("float32", (5, 20, 24, 3), 1))
     x = np.repeat(c, 2, axis=2)[:, :, ::2]

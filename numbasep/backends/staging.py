@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..boundary import OUTSIDE, Boundary, source_index
 from ..kernels import strided
 from ..kernels.geometry import OUTSIDE_PLANE
-from ..lowering.layout import Planes, restrict
+from ..lowering.layout import restrict
 from ..problem import Problem, Window
 from . import threads
 from .planes import storage_of
@@ -30,7 +30,6 @@ STAGED_IN, STAGED_OUT = 100, 101  # scratch buffers; volumes use the numbers bel
 STAGE_BYTES = (
     9 << 20
 )  # of a slab: in the shared cache between the copy and the filter, and large enough to be streamed
-LEAST = 1 << 15  # elements from which slabs pay
 PARALLEL = 1 << 16  # elements of a slab from which threads share its copy
 
 
@@ -79,16 +78,6 @@ class Stage:
     """Spreads the output."""
     nbytes: tuple[int, int]
     """Scratch memory for input and output."""
-
-
-def is_strided(planes: Planes) -> tuple[bool, bool]:
-    """Whether input and output columns lie apart."""
-    columns = planes.columns
-    together = columns.size_in <= 1, columns.size_out <= 1
-    return (
-        not together[0] and columns.stride_in != planes.inner,
-        not together[1] and columns.stride_out != planes.inner,
-    )
 
 
 def stages(

@@ -19,7 +19,7 @@ from ..problem import Problem, Window
 from . import kernels
 from .counts import Blocking, operations
 from .layout import Axis, Layout, Planes, arrange, array_axes, nested_strides
-from .shapes import LONGEST_ROW, are_in_turn, are_short, cut, cut_axes, find_rows, slot_count
+from .shapes import LONGEST_APART, LONGEST_ROW, are_in_turn, are_short, cut, cut_axes, find_rows, slot_count
 from .spec import PassSpec, Reads
 from .steps import Steps, total
 from .target import STEP_ROWS, Target
@@ -271,7 +271,8 @@ class Lowering:
         window = min(windows, key=lambda window: abs(read.strides[window.axis]))
         rest = [other for other in windows if other is not window]
         row = window.size * abs(read.strides[window.axis]) * self.parts
-        if window.step != 1 or window.size != window.out_size or not 0 < row <= LONGEST_ROW:
+        longest = LONGEST_ROW if len(self.problem.windows) > 2 else LONGEST_APART
+        if window.step != 1 or window.size != window.out_size or not 0 < row <= longest:
             return None
         at = self.problem.windows.index(window)
         inputs: dict[int, list[Reads]] = {}
