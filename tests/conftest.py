@@ -66,7 +66,8 @@ except OSError:
 # With NUMBA_DISABLE_JIT=1 each word of the kernels is a NumPy slice: slow, but an index out of bounds is an
 # error there. This file puts the kernels through every memory layout; others join by the marker.
 WITHOUT_JIT = {"test_layouts.py"}
-NEEDS_SPEED = "test_no_copy_of_the_whole_array"  # large arrays
+# Large arrays; of byte-swapped outputs, small ones run.
+NEEDS_SPEED = ("test_no_copy_of_the_whole_array", "test_byte_swapped_outputs")
 
 if os.environ.get("NUMBA_DISABLE_JIT") == "1":
     np.seterr(all="ignore")  # lanes beyond a tile hold anything and are thrown away; hardware does not warn
