@@ -76,9 +76,10 @@ def analyze(plan: PlannedFilter, input: Any = None, repeats: int = 3) -> Analysi
     own = replace(plan, kernel=replace(plan.kernel))  # with prepared calls of its own, that are timed
     execute.run_plan(own, x, out)  # compiles, and refuses arrays of another shape or type
     whole = min(_seconds(lambda: execute.run_plan(own, x, out)) for _ in range(count))
-    order = memory_order(x) or tuple(range(x.ndim))
-    if memory_order(x) is not None:
-        own, x, out = reordered(own, order), x.transpose(order), out.transpose(order)
+    nested = memory_order(x)
+    order = nested or tuple(range(x.ndim))
+    if nested is not None:
+        own, x, out = reordered(own, nested), x.transpose(nested), out.transpose(nested)
     if not problem.windows or 0 in problem.shape or not problem.pixels:
         return Analysis(plan, (), own.choice.chosen.seconds, whole, count)
     passes, laps = _passes(own, x, out, count)

@@ -100,12 +100,13 @@ def _always(_problem: Problem, _facts: KernelFacts, _machine: Machine) -> str | 
 
 
 def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
-    specs = lowered(facts.weights(problem.footprint), problem, machine)
+    weights = facts.weights(problem.footprint)
+    specs = lowered(weights, problem, machine)
     return (
         Candidate(
             "direct",
             True,
-            **_price(problem, facts, specs, machine, facts.weights(problem.footprint).taps),
+            **_price(problem, facts, specs, machine, weights.taps),
             bytes=bytes_per_pixel(problem),
             error_bound=rounding.direct_bound(problem, facts),
             exact=rounding.direct_is_exact(problem, facts),

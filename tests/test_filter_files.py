@@ -63,12 +63,16 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 # --------------------------------------------------------------------------------------- same results
 
 
-def assert_rounded_alike(result: np.ndarray, expected: np.ndarray) -> None:
-    """Integers made of sums that may differ in their last bit: one apart, where such a sum is next to an integer."""
+def assert_rounded_alike(
+    result: np.ndarray, expected: np.ndarray, exact: np.ndarray, edge: float = 0.0
+) -> None:
+    """Integers made of sums that may differ in their last bits: one apart, only where these meet the edge of a step."""
     apart = np.abs(result.astype(np.int64) - expected)
     assert result.dtype == expected.dtype
     assert apart.max() <= 1
-    assert np.mean(apart > 0) < 1e-3
+    off = exact[apart > 0] - edge
+    bound = 32 * float(np.finfo(np.float32).eps) / 2 * 60000  # fewer roundings than any of these filters has
+    assert np.abs(off - np.rint(off)).max(initial=0.0) <= bound
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".zarr", ".tif"])
@@ -80,7 +84,8 @@ def test_from_any_kind_of_file_to_any_other_in_blocks(
     run(source, result, "--gaussian", "2", "--spacing", "3,1,1", "--memory", SMALL, "--cast", "saturate")
     assert len(blocks) > 1
     expected = nsp.gaussian_filter(VOLUME, 2, spacing=(3, 1, 1), cast="saturate")
-    assert_rounded_alike(read(result), expected)
+    exact = nsp.gaussian_filter(VOLUME, 2, spacing=(3, 1, 1), output=np.float64)
+    assert_rounded_alike(read(result), expected, exact, edge=0.5)  # "saturate" rounds
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([source.name, result.name])
 
 
@@ -115,7 +120,8 @@ def test_blocks_have_the_result_of_the_whole(
     run(source, tmp_path / "out.npy", *options.split(), "--memory", "600kB")
     assert len(blocks) > 1
     if "--gaussian" in options:  # a part with a short axis is summed in another order at its edges
-        assert_rounded_alike(np.load(tmp_path / "out.npy"), expected(VOLUME))
+        exact = expected(VOLUME.astype(np.float64))
+        assert_rounded_alike(np.load(tmp_path / "out.npy"), expected(VOLUME), exact)
     else:
         np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected(VOLUME))
 
