@@ -257,8 +257,8 @@ def beside_opencv(repeat: int) -> str:
 
 def threads_pay(repeat: int) -> str:
     """Return one thread and all threads around the work from which a pass is shared."""
-    from numbasep.backends import request
-    from numbasep.cost import PARALLEL_WORK
+    from numbasep.cpu import pass_request
+    from numbasep.planning.cost import PARALLEL_WORK
 
     rows = []
     for taps, sides in ((3, (256, 512, 768, 1024)), (9, (256, 384, 512, 768)), (31, (192, 256, 384))):
@@ -266,12 +266,12 @@ def threads_pay(repeat: int) -> str:
             x = common.image(side, side)
             out = np.empty_like(x)
             calls: Calls = {}
-            request.PARALLEL_WORK = 0
+            pass_request.PARALLEL_WORK = 0
             for name, workers in (("one", 1), ("all", None)):
                 plan = numbasep.plan(common.gaussian(taps), x.shape, x.dtype, workers=workers)
                 plan(x, out)
                 calls[name] = lambda p=plan, x=x, out=out: p(x, out)
-            request.PARALLEL_WORK = PARALLEL_WORK
+            pass_request.PARALLEL_WORK = PARALLEL_WORK
             (launch,) = plan.kernel.launches.values()
             work = x.size * (launch.steps[0].run.program.operations + 4)
             t = medians(calls, repeat, 10)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -71,20 +71,11 @@ def disk(radius: int) -> Array:
 
 
 def zoo(module_name: str = "kernel_zoo") -> dict[str, Array]:
-    """Return the kernels found in practice that the tests use, or those of another of their modules, by name.
-
-    Read from the file, since asv makes no other package than this one importable.
-    """
-    path = Path(__file__).parent.parent / "tests" / f"{module_name}.py"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"no kernels in {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(module_name, module)  # they build on one another
-    if module_name != "kernel_zoo":
-        zoo()
-    spec.loader.exec_module(module)
-    kernels: dict[str, Array] = module.kernels()
+    """Return the kernels found in practice that the tests use, or those of another of their modules, by name."""
+    root = str(Path(__file__).parents[1])
+    if root not in sys.path:  # asv makes only the benchmarks importable
+        sys.path.append(root)
+    kernels: dict[str, Array] = importlib.import_module(f"tests.support.{module_name}").kernels()
     return kernels
 
 

@@ -42,12 +42,12 @@ class Gpu:
     """The first GPU, its memory and its clock, by the driver alone."""
 
     def __init__(self) -> None:
-        from numbasep.backends import cuda_driver
+        from numbasep.cuda import driver
 
-        lacking = cuda_driver.missing()
+        lacking = driver.missing()
         if lacking is not None:
             sys.exit(f"benchmarks/gpu.py needs a GPU: {lacking}")
-        self.check, self.device = cuda_driver.check, cuda_driver.device(0)
+        self.check, self.device = driver.check, driver.device(0)
         self.driver = self.device._driver
         attribute = self.driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_CLOCK_RATE
         clock = self.device._attribute(attribute) * 1e3
@@ -104,8 +104,8 @@ def copy_rate(gpu: Gpu, nbytes: int = COPIED_BYTES) -> float:
 
 def measure_plan(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, terms: int, rate: float) -> Row:
     """One plan on memory of the device."""
-    from numbasep.backends.cuda import prepared_program
-    from numbasep.backends.cuda_launches import INPUT, OUTPUT
+    from numbasep.cuda.launches import INPUT, OUTPUT
+    from numbasep.cuda.run import prepared_program
 
     problem = plan.problem
     sizes = (
@@ -222,8 +222,8 @@ def measure_peers(gpu: Gpu, sides: Sequence[int], floors: dict[Any, float], dead
 
 def host_microseconds(gpu: Gpu, calls: int = 2000) -> dict[str, float]:
     """Host time of a repeated call: of the launch alone, and of a plan on arrays of the libraries that are there."""
-    from numbasep.backends.cuda import prepared_program
-    from numbasep.backends.cuda_launches import INPUT, OUTPUT
+    from numbasep.cuda.launches import INPUT, OUTPUT
+    from numbasep.cuda.run import prepared_program
 
     plan = plane_plan(64, 9, 1)
     program = prepared_program(plan, gpu.device)
@@ -263,12 +263,12 @@ def microseconds(gpu: Gpu, work: Callable[[], Any], calls: int) -> float:
 
 def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, folder: Path) -> list[Row]:
     """Measure everything, print, and write `gpu.json` and `gpu.md` into a folder after each part."""
-    from numbasep.backends import cuda_compiler
+    from numbasep.cuda import compiler
 
     rate = copy_rate(gpu, min(COPIED_BYTES, 16 * max(sides) ** 2))
     header: dict[str, Any] = {
         "device": gpu.device.name, "driver for CUDA": gpu.device.driver_release,
-        "compilers of CUDA": cuda_compiler.release(), "copy TB/s": round(rate / 1e12, 4), **versions(),
+        "compilers of CUDA": compiler.release(), "copy TB/s": round(rate / 1e12, 4), **versions(),
     }  # fmt: skip
     rows: list[Row] = []
     host = host_microseconds(gpu)

@@ -55,11 +55,11 @@ PASSES = ("vertical", "horizontal")
 
 def llvm_of(which: str) -> str:
     """The optimised LLVM IR of one pass of float32, as compiled by this process."""
-    from numbasep.kernels.horizontal import horizontal_pass
-    from numbasep.kernels.memory import Storage
-    from numbasep.kernels.separable import kernel_addresses
-    from numbasep.kernels.valid import AS_STORED
-    from numbasep.kernels.vertical import vertical_pass
+    from numbasep.cpu.intrinsics.memory import Storage
+    from numbasep.cpu.kernels.horizontal import horizontal_pass
+    from numbasep.cpu.kernels.nan_aware import AS_STORED
+    from numbasep.cpu.kernels.separable import kernel_addresses
+    from numbasep.cpu.kernels.vertical import vertical_pass
 
     number = Storage("f4")
     kernel_addresses(number.dtype, number, number, packed=False, single_rows=False)  # compiles both

@@ -27,7 +27,7 @@ import numpy as np
 import numbasep
 from numbasep.demo.measure import take_turns
 from numbasep.lowering.target import host_target
-from numbasep.machine import cpu_name
+from numbasep.planning.machine import cpu_name
 
 from . import common, libraries, plots, tables
 from .common import Array

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import numbasep
-from numbasep import machine
+from numbasep.planning import machine
 
 from . import common
 

@@ -1,7 +1,7 @@
 """Measures the constants that ship with the package: ``python -m benchmarks.reference``.
 
 Calibrates several times, with times of undisturbed moments, takes the median of every constant, and writes the
-entry of this target's vector width in ``numbasep/reference.py``; those of other widths stay.  With ``--show``, says how
+entry of this target's vector width in ``numbasep/planning/reference.py``; those of other widths stay.  With ``--show``, says how
 far the constants of the runs lie apart, and writes nothing.
 """
 
@@ -21,19 +21,20 @@ from typing import Any
 from llvmlite import binding
 
 import numbasep
-from numbasep import machine, reference, trials
+from numbasep.calibration import trials
 from numbasep.lowering.target import Target, host_target
-from numbasep.machine import Machine
+from numbasep.planning import machine, reference
+from numbasep.planning.machine import Machine
 
 from . import calm
 
-MODULE = Path(numbasep.__file__).parent / "reference.py"
+MODULE = Path(numbasep.__file__).parent / "planning" / "reference.py"
 SAMPLES = 7  # undisturbed ones of each call, or fewer ...
 PATIENCE = 0.5  # ... after so many seconds
 NAME = "reference ({kind}, {threads} cores)"
 HEAD = '''"""The constants that ship, as plain numbers: written by ``python -m benchmarks.reference``, not by hand.
 
-`numbasep.machine` says what each of them is.
+`numbasep.planning.machine` says what each of them is.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 import numbasep
-from numbasep import machine
+from numbasep.planning import machine
 
 from . import calm, common
 

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.ndimage
 
 import numbasep
-from numbasep import machine
+from numbasep.planning import machine
 
 from . import common
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ._version import __version__ as __version__
 
 _HOME = {
     "convolve": "api.convolve",
@@ -34,14 +34,14 @@ _HOME = {
     "filter_bank": "api.bank",
     "plan": "api.planning",
     "show_config": "api.planning",
-    "warmup": "api.warming",
-    "calibrate": "calibration",
+    "warmup": "api.warmup",
+    "calibrate": "calibration.calibrate",
     "factorize": "factor",
     "is_separable": "factor",
     "SeparableKernel": "factor",
-    "Plan": "plans",
-    "set_num_threads": "backends.threads",
-    "num_threads": "backends.threads",
+    "Plan": "plans.plan",
+    "set_num_threads": "cpu.threads",
+    "num_threads": "cpu.threads",
 }
 
 __all__ = [*sorted(_HOME), "nn"]
@@ -76,14 +76,14 @@ if TYPE_CHECKING:
     from .api.generic import generic_laplace as generic_laplace
     from .api.planning import plan as plan
     from .api.planning import show_config as show_config
-    from .api.warming import warmup as warmup
-    from .backends.threads import num_threads as num_threads
-    from .backends.threads import set_num_threads as set_num_threads
-    from .calibration import calibrate as calibrate
+    from .api.warmup import warmup as warmup
+    from .calibration.calibrate import calibrate as calibrate
+    from .cpu.threads import num_threads as num_threads
+    from .cpu.threads import set_num_threads as set_num_threads
     from .factor import SeparableKernel as SeparableKernel
     from .factor import factorize as factorize
     from .factor import is_separable as is_separable
-    from .plans import Plan as Plan
+    from .plans.plan import Plan as Plan
 
 
 def __getattr__(name: str) -> Any:

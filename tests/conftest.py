@@ -18,7 +18,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from numbasep import storage
+from numbasep.system import storage
 
 # "ci" repeats: the same examples in every run, and no deadline, since the first call of a kernel compiles it. "few" is
 # that of a run without the slow tests.

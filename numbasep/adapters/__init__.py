@@ -1,1 +1,1 @@
-"""Arrays of other libraries: each module takes calls over for one kind, see `numbasep.dispatch`."""
+"""Arrays of other libraries: each module takes calls over for one kind, see `numbasep.arguments.dispatch`."""

@@ -20,17 +20,17 @@ from dask.array.utils import meta_from_array
 from ..api import generic
 from ..api.axiswise import changed, copy_input
 from ..api.bank import bank_calls
+from ..api.by_name import make_call
 from ..api.calls import FilterCall
-from ..api.described import make_call
-from ..arrays import result_dtype
-from ..axes import normalize_axes, per_axis
+from ..arguments.arrays import result_dtype
+from ..arguments.axes import normalize_axes, per_axis
 from .dask_blocks import filter_array
 
 Array = npt.NDArray[Any]
 
 
 def call(name: str, arguments: dict[str, Any]) -> Any:
-    """Handle a call of a public function with a dask array: see `numbasep.dispatch`."""
+    """Handle a call of a public function with a dask array: see `numbasep.arguments.dispatch`."""
     x = arguments[next(iter(arguments))]
     if any(math.isnan(n) for sizes in x.chunks for n in sizes):
         raise ValueError("input must have known chunk sizes: call its method compute_chunk_sizes() first")

@@ -28,7 +28,7 @@ from dask.system import CPU_COUNT
 import numbasep
 
 from ..api.calls import FilterCall
-from ..backends import threads
+from ..cpu import threads
 from .grid import Grid, Index, Slab, make_grid
 
 Array = npt.NDArray[Any]

@@ -27,7 +27,7 @@ FILTERS = {
 
 
 def call(name: str, arguments: dict[str, Any]) -> Any:
-    """Handle a call of a function of `numbasep.nn`: see `numbasep.dispatch`.
+    """Handle a call of a function of `numbasep.nn`: see `numbasep.arguments.dispatch`.
 
     Raises
     ------

@@ -12,17 +12,17 @@ from typing import Any
 import xarray as xr
 
 import numbasep
-from numbasep import nn
 
-from ..api.described import make_call
-from ..axes import axis_strides, is_strided
+from .. import nn
+from ..api.by_name import make_call
+from ..arguments.axes import axis_strides, is_strided
 
 NEW_DIMENSION = "kernel"
 """Name of the first dimension of what `filter_bank` returns."""
 
 
 def call(name: str, arguments: dict[str, Any]) -> Any:
-    """Handle a call of a public function with a DataArray: see `numbasep.dispatch`."""
+    """Handle a call of a public function with a DataArray: see `numbasep.arguments.dispatch`."""
     if name.startswith("nn."):
         return _layer(getattr(nn, name.removeprefix("nn.")), arguments)
     x = arguments["input"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..api.calls import FilterCall
-from ..problem import Window
+from ..arguments.problem import Window
 from . import halo
 
 Index = tuple[int, ...]
@@ -174,7 +174,7 @@ def _result_bounds(edges: Sequence[int], window: Window) -> tuple[int, ...]:
 
     Examples
     --------
-    >>> from numbasep.problem import make_window
+    >>> from numbasep.arguments.problem import make_window
     >>> _result_bounds((0, 5, 6, 7, 10), make_window(0, 10, 3, 0, "reflect", flip=False, stride=4))
     (0, 2, 3)
     """

@@ -14,8 +14,8 @@ import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..boundary import Boundary, source_index
-from ..problem import Window
+from ..arguments.boundary import Boundary, source_index
+from ..arguments.problem import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def make_span(window: Window, start: int, stop: int) -> Span:
 
     Examples
     --------
-    >>> from numbasep.problem import make_window
+    >>> from numbasep.arguments.problem import make_window
     >>> window = make_window(0, 10, 3, 0, "mirror", flip=False)
     >>> [(run.start, run.step, run.length) for run in make_span(window, 0, 4).runs]
     [(1, 0, 1), (0, 1, 5)]
@@ -153,7 +153,7 @@ def pieces(span: Span, bounds: Sequence[int]) -> tuple[Piece, ...]:
 
     Examples
     --------
-    >>> from numbasep.problem import make_window
+    >>> from numbasep.arguments.problem import make_window
     >>> span = make_span(make_window(0, 10, 7, 0, "reflect", flip=False), 8, 10)
     >>> [(piece.chunk, piece.source, piece.place) for piece in pieces(span, (0, 6, 8, 10))]
     [(0, slice(5, 6, None), slice(0, 1, None)), (1, slice(0, 2, None), slice(1, 3, None)), ...]

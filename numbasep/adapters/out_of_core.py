@@ -23,7 +23,7 @@ import numpy.typing as npt
 import numbasep
 
 from ..api.calls import FilterCall
-from ..backends import threads
+from ..cpu import threads
 from . import halo
 from .grid import Grid, Index, make_grid
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import make_output, result_dtype
-from ..axes import KernelShapeError, integer
-from ..backends import stand_ins
-from ..casting import store
-from ..problem import first_tap
+from ..arguments import placeholders
+from ..arguments.arrays import make_output, result_dtype
+from ..arguments.axes import KernelShapeError, integer
+from ..arguments.casting import store
+from ..arguments.problem import first_tap
 from .build import Taps, as_weights
-from .missing import check_missing, refuse_nan
+from .missing_data import check_missing, refuse_nan
 
 Array = npt.NDArray[Any]
 
@@ -68,8 +68,8 @@ def copy_input(
     check_missing(nan_policy, mask, x.shape)
     refuse_nan(x, nan_policy)
     dtype = result_dtype(output, x.dtype, complex_result=x.dtype.kind == "c")
-    if stand_ins.held(x) is not None:
-        from ..backends import elementwise
+    if placeholders.held(x) is not None:
+        from ..execution import elementwise
 
         return elementwise.stored(x, output, dtype, x, "truncate")
     out = make_output(output, dtype, x.shape, x)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import OutputError, as_input, result_dtype
-from ..axes import KernelShapeError, normalize_axes
-from ..backends import stand_ins
+from ..arguments import placeholders
+from ..arguments.arrays import OutputError, as_input, result_dtype
+from ..arguments.axes import KernelShapeError, normalize_axes
 from .calls import FilterCall, Given, keep
 from .convolve import dense_call
-from .shortcuts import remembered
-from .words import documented
+from .docstrings import documented
+from .repeated_calls import remembered
 
 Array = npt.NDArray[Any]
 
@@ -93,7 +93,7 @@ def _filter(calls: Sequence[FilterCall], x: Array, output: Any, mask: Any) -> Ar
     out = _stack(output, calls[0].dtype, (len(calls), *calls[0].out_shape), x)
     source = x.copy() if np.may_share_memory(x, out) else x
     for number, call in enumerate(calls):
-        call.filter(source, stand_ins.part(out, number), mask)
+        call.filter(source, placeholders.part(out, number), mask)
     return out
 
 
@@ -124,7 +124,7 @@ def bank_calls(given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> li
 
 def _stack(output: Any, dtype: np.dtype[Any], shape: tuple[int, ...], like: Array) -> Array:
     if not isinstance(output, np.ndarray):
-        behind = stand_ins.held(like)
+        behind = placeholders.held(like)
         return np.empty(shape, dtype) if behind is None else behind.empty(shape, dtype)
     if output.shape != shape:
         raise OutputError(f"output shape not correct: expected {shape}, got {output.shape}")

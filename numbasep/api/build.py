@@ -14,19 +14,19 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .. import accelerator, machine
-from ..axes import KernelShapeError
+from ..arguments.axes import KernelShapeError
+from ..arguments.problem import Options, Problem, UnsupportedDtypeError, Window, make_problem, make_window
 from ..factor import forms as find_forms
 from ..factor import recursion, runs
 from ..factor.arguments import as_kernel
 from ..factor.form import Form
 from ..factor.operations import form_operations
-from ..facts import KernelFacts, RecursionFacts, kernel_facts, term_facts
-from ..forks import lasting_lock
-from ..operators import Factor, Operator, Term, dense_slices, identity_factor, touched_taps
-from ..planner import choose
-from ..plans import Plan
-from ..problem import Options, Problem, UnsupportedDtypeError, Window, make_problem, make_window
+from ..planning import accelerator, machine
+from ..planning.facts import KernelFacts, RecursionFacts, kernel_facts, term_facts
+from ..planning.operators import Factor, Operator, Term, dense_slices, identity_factor, touched_taps
+from ..planning.planner import choose
+from ..plans.plan import Plan
+from ..system.forks import lasting_lock
 
 Array = npt.NDArray[Any]
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..axes import KernelShapeError, dense_axes, normalize_axes, per_axis
-from ..problem import make_windows
+from ..arguments.axes import KernelShapeError, dense_axes, normalize_axes, per_axis
+from ..arguments.problem import make_windows
 from .axiswise import as_taps
 from .build import as_weights
 from .calls import FilterCall, Given, begin, run
-from .shortcuts import remembered
-from .words import documented
+from .docstrings import documented
+from .repeated_calls import remembered
 
 Array = npt.NDArray[Any]
 

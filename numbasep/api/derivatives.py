@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..axes import integer, normalize_axes
+from ..arguments.axes import integer, normalize_axes
 from .axiswise import axis_sum, centred
 from .calls import FilterCall, Given, begin, run
-from .shortcuts import remembered
-from .words import documented
+from .docstrings import documented
+from .repeated_calls import remembered
 
 Array = npt.NDArray[Any]
 

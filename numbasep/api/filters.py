@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..axes import KernelShapeError, integer, normalize_axes, per_axis
+from ..arguments.axes import KernelShapeError, integer, normalize_axes, per_axis
 from .axiswise import as_taps, by_axis, place_first
 from .build import Taps
 from .calls import FilterCall, Given, begin, run
-from .shortcuts import remembered
-from .words import documented
+from .docstrings import documented
+from .repeated_calls import remembered
 
 Array = npt.NDArray[Any]
 

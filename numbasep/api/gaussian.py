@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..axes import integer, normalize_axes, per_axis
-from ..problem import compute_type
+from ..arguments.axes import integer, normalize_axes, per_axis
+from ..arguments.problem import compute_type
 from .axiswise import Term, by_axis, centred
 from .calls import FilterCall, Given, begin, run
-from .shortcuts import remembered
-from .words import documented
+from .docstrings import documented
+from .repeated_calls import remembered
 
 Array = npt.NDArray[Any]
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..axes import KernelShapeError, normalize_axes
+from ..arguments.axes import KernelShapeError, normalize_axes
 from .calls import FilterCall, Given, begin, run
+from .docstrings import documented
 from .gaussian import gaussian_axes, gaussian_call, gaussian_term
-from .shortcuts import remembered
-from .words import documented
+from .repeated_calls import remembered
 
 Array = npt.NDArray[Any]
 
@@ -55,7 +55,7 @@ def derivatives_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.
 
 def _sum(call: FilterCall, parts: Iterable[Array], x: Array, output: Any) -> Array:
     """Laplacian with these second derivatives, stored as `output` wants it."""
-    from ..backends import elementwise
+    from ..execution import elementwise
 
     total = functools.reduce(elementwise.add, parts)
     return elementwise.stored(total, output, call.dtype, x, call.options.cast)
@@ -67,7 +67,7 @@ def _length(call: FilterCall, parts: Iterable[Array], x: Array, output: Any) -> 
     total = magnitude(parts, whole=whole, workers=call.options.workers)
     if output is None and total.dtype == call.dtype:
         return total
-    from ..backends import elementwise
+    from ..execution import elementwise
 
     return elementwise.stored(total, output, call.dtype, x, call.options.cast)
 
@@ -208,7 +208,7 @@ def magnitude(parts: Any, *, whole: bool, workers: int | None) -> Array:
     `whole` truncates the parts to integers first.  Complex parts are squared, not multiplied by their
     conjugates, as in SciPy.
     """
-    from ..backends import elementwise
+    from ..execution import elementwise
 
     total: Array | None = None
     last: Array | None = None

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import as_input, make_output, result_dtype
-from ..axes import normalize_axes, per_axis
-from ..dispatch import dispatched
+from ..arguments.arrays import as_input, make_output, result_dtype
+from ..arguments.axes import normalize_axes, per_axis
+from ..arguments.dispatch import dispatched
 from .axiswise import changed, copy_input
 from .calls import check_cval, make_options
-from .words import documented
+from .docstrings import documented
 
 Array = npt.NDArray[Any]
 

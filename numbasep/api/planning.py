@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..axes import integer
-from ..plans import ORDERS, Plan
-from ..problem import check_dtype
-from ..reorder import reordered
+from ..arguments.axes import integer
+from ..arguments.problem import check_dtype
+from ..planning.memory_order import reordered
+from ..plans.plan import ORDERS, Plan
 from .convolve import dense_call
 
 EFFORTS = ("estimate", "measure")
@@ -110,7 +110,7 @@ def plan(
     call = dense_call(operation, given, sizes, input_dtype)
     made = call.planner()(input_dtype, call.dtype, call.cval)
     if effort == "measure":
-        from ..measure import fastest
+        from ..plans.measure import fastest
 
         if order == "C":
             return fastest(made)
@@ -137,9 +137,11 @@ def configuration() -> dict[str, Any]:
     import numba
     import scipy
 
-    from .. import __version__, machine
-    from ..backends import cuda_driver, threads
-    from ..kernels import jit, simd
+    from .._version import __version__
+    from ..cpu import jit, threads
+    from ..cpu.intrinsics import vectors
+    from ..cuda import driver
+    from ..planning import machine
 
     def version(package: str) -> str:
         try:
@@ -156,11 +158,11 @@ def configuration() -> dict[str, Any]:
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
         "numba-cuda": version("numba-cuda"),
-        "cuda": cuda_driver.state(),
+        "cuda": driver.state(),
         "arrays": ", ".join(f"{name} {version(name)}" for name in ("dask", "xarray", "torch", "cupy")),
         "platform": platform.platform(),
         "cpu": machine.cpu_name(),
-        "vector": f"{simd.VECTOR_BYTES * 8} bits",
+        "vector": f"{vectors.VECTOR_BYTES * 8} bits",
         "cores": f"{os.cpu_count()}, of which {machine.available_processors()} for this process",
         "threads": f"{threads.thread_count(None)}, layer {_threading_layer()}",
         "calibration": machine.current().name,

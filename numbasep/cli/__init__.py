@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ..problem import METHODS
-from . import arguments, commands, files, filter_file
+from ..arguments.problem import METHODS
+from ..files import formats
+from . import arguments, commands, filter_file
 
 __all__ = ["main"]
 

@@ -6,13 +6,13 @@ import argparse
 import sys
 from typing import Any
 
+from ..files.formats import read_kernel
 from .arguments import scalar_or_tuple
-from .files import read_kernel
 
 
 def demo(arguments: argparse.Namespace) -> None:
     """Filter a photograph with six kernels."""
-    from numbasep.demo import run
+    from ..demo import run
 
     run(
         arguments.image,
@@ -73,7 +73,7 @@ def warmup(arguments: argparse.Namespace) -> None:
     """Compile the kernels."""
     import time
 
-    from ..api import warming
+    from ..api import warmup as warming
 
     start = time.perf_counter()
     compiled, found = warming.compile_ahead(progress=_show_bar(arguments))

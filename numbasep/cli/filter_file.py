@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ..axes import normalize_axes
-from . import files, pyramid, zarr_arrays
+from ..arguments.axes import normalize_axes
+from ..files import formats, zarr_arrays
+from ..files.metadata import Metadata
+from ..files.stored import Stored
+from . import pyramid
 from .arguments import FROM_FILE, scalar_or_tuple
 from .commands import shared_options
-from .metadata import Metadata
-from .stored import Stored
 
 DEFAULT_SHARE = 0.25
 """Part of the machine's memory that blocks may take."""
@@ -25,10 +26,10 @@ MADE_UP = ("valid", "full", "constant", "grid-constant")
 
 def run(arguments: argparse.Namespace) -> None:
     """Filter a file into another."""
-    if arguments.pyramid is not None and files.kind(arguments.output) != zarr_arrays.SUFFIX:
+    if arguments.pyramid is not None and formats.kind(arguments.output) != zarr_arrays.SUFFIX:
         raise ValueError(f"--pyramid: OME-Zarr images are folders in .zarr; the output is {arguments.output}")
-    files.check_target(arguments.output, overwrite=arguments.overwrite)
-    with files.open_source(arguments.input) as source:
+    formats.check_target(arguments.output, overwrite=arguments.overwrite)
+    with formats.open_source(arguments.input) as source:
         _filter(arguments, source)
 
 
@@ -40,17 +41,17 @@ def _filter(arguments: argparse.Namespace, source: Stored) -> None:
     name, keywords = which_filter(arguments, source)
     keywords |= shared_options(arguments)
     keywords["output"] = arguments.dtype or source.dtype
-    shown = files.is_image(arguments.output) or arguments.pyramid is not None
+    shown = formats.is_image(arguments.output) or arguments.pyramid is not None
     keywords["cast"] = arguments.cast or ("saturate" if shown else "truncate")
     request, left = _strided_request(name, keywords, source, axes, strides)
-    files.check_type(arguments.output, request.dtype)
+    formats.check_type(arguments.output, request.dtype)
     shape = out_of_core.result_shape(request, source.shape, left)
     metadata = _metadata_of_result(arguments, source, axes, request, strides)
     if arguments.pyramid is not None:
         planned = pyramid.plan_pyramid(arguments.output, shape, metadata, axes, arguments.pyramid)
         _write_pyramid(arguments, source, request, left, planned)
         return
-    with files.create_target(arguments.output, shape, request.dtype, metadata) as target:
+    with formats.create_target(arguments.output, shape, request.dtype, metadata) as target:
         _filter_into(arguments, request, source, target, left)
 
 
@@ -66,7 +67,7 @@ def _write_pyramid(
     def run_level(name: str, keywords: dict[str, Any], below: Any, level: Any) -> None:
         _filter_into(arguments, _request(name, keywords, below), below, level, (1,) * len(below.shape))
 
-    with files.appearing(arguments.output, folder=True) as partial:
+    with formats.appearing(arguments.output, folder=True) as partial:
         arrays = pyramid.create_levels(partial, planned, request.dtype)
         _filter_into(arguments, request, source, pyramid.first_target(planned, arrays[0]), left)
         pyramid.fill_levels(planned, arrays, mode, run_level)
@@ -128,7 +129,7 @@ def which_filter(arguments: argparse.Namespace, source: Stored) -> tuple[str, di
     chosen: dict[str, Any] = {"axes": axes}
     spacing = {} if arguments.spacing is None else {"spacing": _spacing(arguments, source)}
     if arguments.kernel is not None:
-        return "convolve", chosen | {"weights": files.read_kernel(arguments.kernel)}
+        return "convolve", chosen | {"weights": formats.read_kernel(arguments.kernel)}
     if arguments.gaussian is not None:
         return "gaussian_filter", chosen | spacing | {"sigma": scalar_or_tuple(arguments.gaussian)}
     if arguments.uniform is not None:
@@ -169,7 +170,7 @@ def _strided_request(
 
 
 def _request(name: str, keywords: dict[str, Any], source: Any) -> Any:
-    from ..api.described import make_call
+    from ..api.by_name import make_call
 
     return make_call(name, _bound(name, keywords), source.shape, source.dtype)
 

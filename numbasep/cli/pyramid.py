@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from . import ome_zarr, zarr_arrays
-from .libraries import library
-from .metadata import CHANNEL, SPACE, Axis, Metadata
-from .stored import Chunked, Permuted
+from ..files import ome_zarr, zarr_arrays
+from ..files.libraries import library
+from ..files.metadata import CHANNEL, SPACE, Axis, Metadata
+from ..files.stored import Chunked, Permuted
 
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 """Weights along one axis."""

@@ -123,7 +123,7 @@ def load_photograph(path: Path | None = None) -> tuple[Array, str]:
             ) from None
         pixels, name = data.astronaut(), "astronaut (NASA, from skimage.data)"
     else:
-        from numbasep.cli.files import read_array
+        from ..files.formats import read_array
 
         pixels, name = read_array(path), path.name
     if pixels.ndim not in (2, 3) or 0 in pixels.shape:

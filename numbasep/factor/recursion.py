@@ -49,7 +49,7 @@ class Recursion:
 
     @property
     def coefficients(self) -> Array:
-        """Poles, residues and centre as real numbers, in the order of `kernels.recursive`."""
+        """Poles, residues and centre as real numbers, in the order of `cpu.kernels.recursive`."""
         pairs = np.concatenate([self.poles, self.residues]).view(np.float64)
         return np.append(pairs, self.centre)
 

@@ -11,7 +11,7 @@ NaN stays where direct summation puts it, and rounding errors stay those of sums
 additions a sample instead of pi r**2.  Several weights are as many such sums.  Rows of several planes, as a ball has
 them, are rows like others.
 
-Pure NumPy and integers; `kernels.flat` runs what is found here.
+Pure NumPy and integers; `cpu.kernels.flat` runs what is found here.
 """
 
 from __future__ import annotations
@@ -315,7 +315,7 @@ def _intervals(supports: Array) -> tuple[list[tuple[int, int, bool]] | None, lis
 
 
 def _interval_loads(intervals: Any) -> float:
-    """Vectors loaded for one of output: two rows of output share the rows of an interval (`kernels.flat`)."""
+    """Vectors loaded for one of output: two rows of output share the rows of an interval (`cpu.kernels.flat`)."""
     total, before = 0, (0, 0)
     for a, b, wider in intervals:
         total += before[0] - a + b - before[1] if wider else b - a + 2

@@ -18,7 +18,7 @@ MOST_SPAN = 512  # numbers that taps along rows span of dense kernels that read 
 
 @dataclass(frozen=True, slots=True)
 class RowAccess:
-    """Where the kernels of `kernels.separable` find their rows."""
+    """Where the kernels of `cpu.kernels.separable` find their rows."""
 
     packed: bool
     """Whether rows are packed first, extended beyond the edges."""
@@ -49,7 +49,7 @@ class RowAccess:
 
 
 def row_access(task: Task, target: Target, *, packed: bool = False) -> RowAccess:
-    """Which rows a pass of `kernels.separable` reads from the array, and which are packed: all if `packed`."""
+    """Which rows a pass of `cpu.kernels.separable` reads from the array, and which are packed: all if `packed`."""
     down, along, window, inner = task.planes.rows, task.planes.columns, task.along, task.inner
     width, least = along.size_in * inner, VECTORS * target.lanes(task.item)
     split = window.step > 1
@@ -72,7 +72,7 @@ def row_access(task: Task, target: Target, *, packed: bool = False) -> RowAccess
 
 
 def dense_reads_array(task: Task, target: Target, height: int) -> bool:
-    """Whether `kernels.dense`, `height` rows at a time, reads rows from the array; otherwise they are packed."""
+    """Whether `cpu.kernels.dense`, `height` rows at a time, reads rows from the array; otherwise they are packed."""
     span, item = task.span, task.item
     if not task.plain_in or task.planes.columns.stride_in != task.inner or span > MOST_SPAN:
         return False

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..boundary import Boundary
-from ..problem import Problem, Window
+from ..arguments.boundary import Boundary
+from ..arguments.problem import Problem, Window
 from . import kernels
 from .counts import Blocking, operations
 from .layout import Axis, Layout, Planes, arrange, array_axes, nested_strides

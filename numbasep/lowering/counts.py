@@ -56,7 +56,7 @@ def _up(size: int, block: int) -> int:
 
 
 def dense_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
-    """`kernels.dense`."""
+    """`cpu.kernels.dense`."""
     assert task.weights is not None
     lanes, height, taps, runs = (
         target.lanes(task.item),
@@ -99,7 +99,7 @@ def dense_sum_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
 
 
 def separable_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
-    """`kernels.separable`: vertical sums into row buffers, horizontal sums along them."""
+    """`cpu.kernels.separable`: vertical sums into row buffers, horizontal sums along them."""
     lanes, height, groups = target.lanes(task.item), blocking.height, groups_of(task)
     parts = [part for group in groups for part in group]
     rows = task.count * _up(task.rows, height)
@@ -124,7 +124,7 @@ def separable_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
 
 
 def short_row_steps(task: Task, _blocking: Blocking, _target: Target) -> Steps:
-    """`kernels.short_rows`: each of its slots loads as many weights as numbers."""
+    """`cpu.kernels.short_rows`: each of its slots loads as many weights as numbers."""
     return Steps(
         horizontal=SLOT_TAPS * task.numbers, horizontal_taps=SLOT_TAPS * task.slots * task.numbers,
         converted=(1 + task.slots) * task.numbers if task.converted else 0,
@@ -140,7 +140,7 @@ def groups_of(task: Task) -> tuple[tuple[Part, ...], ...]:
 
 
 def box_steps(task: Task, _blocking: Blocking, target: Target) -> Steps:
-    """Terms some of which are boxes, on rows that are packed first (`kernels.boxes`)."""
+    """Terms some of which are boxes, on rows that are packed first (`cpu.kernels.boxes`)."""
     numbers, block = task.numbers, target.box_vectors * target.lanes(task.item)
     rows, steps = task.count * _up(task.rows, BOX_ROWS), task.count * -(-task.rows // STEP_ROWS)
     calls = column_taps = runs = line_taps = squares = square_taps = row_boxes = column_boxes = 0

@@ -50,7 +50,7 @@ def _suits_dense(task: Task, target: Target) -> bool:
 
 
 def _few_weights(task: Task, target: Target) -> bool:
-    """Whether `kernels.dense` reads rows where they are and keeps the weights of a column in registers."""
+    """Whether `cpu.kernels.dense` reads rows where they are and keeps the weights of a column in registers."""
     assert task.weights is not None
     if task.weights.taps > FEW_WEIGHTS or task.item != 4 or task.converted:
         return False
@@ -82,7 +82,7 @@ def _suits_boxes(task: Task, _target: Target) -> bool:
 
 
 def is_long_box(part: Part) -> bool:
-    """Whether a term's taps along an axis are as many equal ones as `kernels.boxes` sums at once."""
+    """Whether a term's taps along an axis are as many equal ones as `cpu.kernels.boxes` sums at once."""
     return (part.row_box and part.rows >= STEP_ROWS) or (part.column_box and part.columns >= STEP_ROWS)
 
 

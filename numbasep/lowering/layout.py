@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..boundary import Boundary
-from ..problem import Window
+from ..arguments.boundary import Boundary
+from ..arguments.problem import Window
 
 LONG_INNER = (
     64  # adjacent unfiltered numbers that go along with the samples of a row; more are rows themselves

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..problem import Problem
+from ..arguments.problem import Problem
 from .chains import ANY, Lowering
 from .layout import Layout, nested_strides
 from .spec import PassSpec

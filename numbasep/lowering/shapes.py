@@ -1,8 +1,8 @@
 """How axes of unusual length are filtered.
 
 An axis of few samples, with few adjacent numbers inside, is worse than no axis to kernels that fill vectors along rows.
-A run of such rows is filtered as one long vector whose weights repeat (`kernels.short_rows`).  Few long rows are cut
-into many (`backends.long_rows`).  Plain integers only.
+A run of such rows is filtered as one long vector whose weights repeat (`cpu.kernels.short_rows`).  Few long rows are cut
+into many (`cpu.long_rows`).  Plain integers only.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..boundary import Boundary
-from ..problem import Window
+from ..arguments.boundary import Boundary
+from ..arguments.problem import Window
 from .layout import LONG_INNER, Axis
 
 TABLE_BYTES = 20 << 10  # of the weights: they stay in a first-level cache

@@ -53,7 +53,7 @@ class Target:
 
     @cached_property
     def dense_rows(self) -> int:
-        """Rows that `kernels.dense` computes at a time: they share every row that they load.
+        """Rows that `cpu.kernels.dense` computes at a time: they share every row that they load.
 
         Sums, a window of as many rows and a weight fit the registers.  All but one in 16 loads touch two lines of the
         cache, so the fewer there are, the better; and as many chains of sums hide latencies.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-from ..boundary import Boundary
-from ..problem import Window
+from ..arguments.boundary import Boundary
+from ..arguments.problem import Window
 from .layout import Planes, plain_window
 
 
@@ -87,7 +87,7 @@ class Task:
     slots: int = 0
     """Diagonals of the matrix that filters short rows, of all intermediates together (`shapes`); 0: rows are long."""
     masked: bool = False
-    """Whether samples are left out that are not there (`kernels.valid`)."""
+    """Whether samples are left out that are not there (`cpu.kernels.nan_aware`)."""
     beyond: bool = False
     """Whether planes of the input lie beyond a constant boundary."""
 

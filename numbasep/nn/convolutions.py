@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backends import threads
-from ..dispatch import dispatched
+from ..arguments.dispatch import dispatched
+from ..cpu import threads
 from . import execute
 from .bands import run_in_bands
 from .problem import Convolution, describe
@@ -288,9 +288,9 @@ def on_gpu(
     problem: Convolution, x: Array, depthwise: Array, pointwise: Array | None, output: Array | None
 ) -> Array:
     """The result of a convolution from the GPU; a `CudaUnavailableError` says what that lacks."""
-    from ..backends import cuda_nn
+    from ..cuda import separable_channels
 
-    result: Array = cuda_nn.run(problem, x, depthwise, pointwise, output)
+    result: Array = separable_channels.run(problem, x, depthwise, pointwise, output)
     return result
 
 

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..backends import threads
-from ..kernels import nn_bands, nn_first, nn_geometry, nn_gradient, nn_last
-from ..kernels.nn_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, PRODUCED
-from ..kernels.simd import VECTOR_BYTES, lanes
+from ..cpu import threads
+from ..cpu.intrinsics.vectors import VECTOR_BYTES, lanes
+from .kernels import channels_first, channels_first_bands, channels_last, depthwise_gradient, table_entries
+from .kernels.matrix_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, PRODUCED
 from .problem import Convolution
 from .tiling import Tiling, tile
 from .weights import padded_channels, write_tap_major
@@ -65,7 +65,7 @@ def _run(
         layout = _layout(problem, producer, matrix is not None, threads.thread_count(workers), aligned=False)
     nothing = _NOTHING[compute]
     right = nothing if matrix is None else _line(matrix, compute)
-    drivers = nn_last if problem.channels_last else nn_first
+    drivers = channels_last if problem.channels_last else channels_first
     kernels = drivers.kernel_addresses(compute, producer)
     weights = nothing
     if taps is not None and layout.weights_as_given:
@@ -80,11 +80,11 @@ def _run(
         y = out.reshape(-1)
         if layout.workers == 1:
             for batch in range(layout.batches):  # Python handles signals between two: Ctrl-C ends a long call
-                nn_last.run_serial(*tables, batch, scratch, y)
+                channels_last.run_serial(*tables, batch, scratch, y)
         else:
             with threads.parallel_region(layout.workers):
                 for batch in range(layout.batches):
-                    nn_last.run_parallel(*tables, batch, scratch, y)
+                    channels_last.run_parallel(*tables, batch, scratch, y)
 
 
 def filter_gradient(problem: Convolution, x: Array, gradient: Array, workers: int | None) -> Array:
@@ -95,10 +95,14 @@ def filter_gradient(problem: Convolution, x: Array, gradient: Array, workers: in
     with threads.occupied():
         layout = _layout(problem, "dense", False, threads.thread_count(workers))
         totals = np.zeros((parts, math.prod(shape)))
-        work = np.empty(parts * nn_gradient.COLUMNS * layout.lanes, problem.compute)
+        work = np.empty(parts * depthwise_gradient.COLUMNS * layout.lanes, problem.compute)
         arguments = _line(x, problem.compute), _line(gradient, problem.compute), layout.table, parts
         serial = layout.workers == 1
-        run = nn_gradient.filter_gradient_serial if serial else nn_gradient.filter_gradient_parallel
+        run = (
+            depthwise_gradient.filter_gradient_serial
+            if serial
+            else depthwise_gradient.filter_gradient_parallel
+        )
         with contextlib.nullcontext() if serial else threads.parallel_region(layout.workers):
             for batch in range(layout.batches):
                 run(*arguments, batch, layout.batches, rows, totals.reshape(-1), work)
@@ -169,7 +173,7 @@ def _layout(
         tiling.large and aligned and once and problem.channels_last and problem.out_channels % width == 0
     )
     scratch = padded_channels(panels * product + factor + spare, 2 * width)
-    table = np.zeros((3, nn_geometry.SIZE), np.int64)
+    table = np.zeros((3, table_entries.SIZE), np.int64)
     table[:] = _fields(
         problem,
         WEIGHT_ROW=padded_channels(problem.channels, width),
@@ -208,7 +212,7 @@ def _pixel_step(problem: Convolution, producer: Producer, width: int) -> int:
     """Elements from one pixel of the image, or of the transposed band of it, to the next."""
     if problem.channels_last or producer == "unfold":
         return problem.channels
-    return min(padded_channels(problem.channels, width), nn_bands.GROUP)
+    return min(padded_channels(problem.channels, width), channels_first_bands.GROUP)
 
 
 def _spare(problem: Convolution, producer: Producer, tiling: Tiling, step: int, width: int) -> int:
@@ -233,7 +237,7 @@ def _pass_step(step: int, width: int) -> int:
 
 def _fields(problem: Convolution, **extra: int) -> Array:
     rows, columns = problem.rows, problem.columns
-    table = np.zeros(nn_geometry.SIZE, np.int64)
+    table = np.zeros(table_entries.SIZE, np.int64)
     fields = extra | {
         "BATCH": problem.batch,
         "HEIGHT": rows.size,
@@ -253,13 +257,13 @@ def _fields(problem: Convolution, **extra: int) -> Array:
         "BEFORE_COLUMNS": columns.before,
     }
     for name, value in fields.items():
-        table[getattr(nn_geometry, name)] = value
+        table[getattr(table_entries, name)] = value
     return table
 
 
 def _describe_passes(table: Array, problem: Convolution, step: int, width: int) -> None:
     """Tables of the column pass (image to a row of it) and of the row pass (that row to output pixels)."""
-    g = nn_geometry
+    g = table_entries
     down, along = table[1], table[2]
     for name in ("TAPS_COLUMNS", "STRIDE_COLUMNS", "DILATION_COLUMNS"):
         down[getattr(g, name)] = 1

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..dispatch import dispatched
+from ..arguments.dispatch import dispatched
 from . import execute
 from .convolutions import check_options
 from .problem import Axis, Convolution, Operation, describe

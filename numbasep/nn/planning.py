@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backends import threads
+from ..cpu import threads
 from . import cost
 from .convolutions import apply, check_options
 from .problem import DTYPES, Convolution, Operation, describe

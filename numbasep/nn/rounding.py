@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.nn_product import DEPTH
+from .kernels.matrix_product import DEPTH
 from .routes import Route
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..forks import lasting_lock
+from ..system.forks import lasting_lock
 from . import cost
 from .execute import Producer
 from .factor import DepthwiseSeparable, check_rtol, singular_bases, smallest

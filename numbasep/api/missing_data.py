@@ -1,0 +1,139 @@
+"""Normalised convolution: missing samples are left out and the weights of the others rescaled.
+
+``out = sum(K) * (K * (m x)) / (K * m)``, with m = 1 on valid samples and 0 on missing ones, as
+`astropy.convolution.convolve` defines it for ``nan_treatment="interpolate"`` (H. Knutsson, C.-F. Westin,
+"Normalized and differential convolution", CVPR 1993).  Real data take one pass of the CPU kernels for both sums
+(`cpu.kernels.nan_aware`); what these do not cover (complex data, FFT plans) takes two filters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments.problem import NAN_POLICIES
+from ..execution import execute
+from ..plans.plan import Plan
+
+Array = npt.NDArray[Any]
+
+PlanMaker = Callable[[np.dtype[Any], np.dtype[Any], complex], Plan]
+"""(input dtype, output dtype, cval) -> plan"""
+
+
+def check_missing(nan_policy: str, mask: Any, shape: tuple[int, ...]) -> Array | None:
+    """The mask as a boolean array, or None; raises on an unknown policy or another shape."""
+    if nan_policy not in NAN_POLICIES:
+        allowed = ", ".join(map(repr, NAN_POLICIES))
+        raise ValueError(f"nan_policy must be one of {allowed}, got {nan_policy!r}")
+    if mask is None:
+        return None
+    array = np.asarray(mask)
+    if array.dtype.kind not in "biu":
+        raise TypeError(f"mask must be boolean, True where a sample is left out, got dtype {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(f"mask must have the shape of the input, {shape}, got {array.shape}")
+    return array.astype(bool, copy=False)
+
+
+def refuse_nan(x: Array, nan_policy: str) -> None:
+    """ValueError for a NaN, masked or not, with ``nan_policy="raise"``."""
+    if nan_policy == "raise" and x.dtype.kind in "fc":
+        from ..execution import elementwise
+
+        if count := elementwise.nan_count(x):
+            raise ValueError(f"input holds {count} NaN and nan_policy='raise'")
+
+
+def _missing_as_nan(
+    x: Array, mask: Array | None, number: np.dtype[Any], *, omit: bool, workers: int | None
+) -> AbstractContextManager[Array | None]:
+    """`x` with NaN for all missing samples, or None where NaN means something else, too."""
+    from ..execution import elementwise
+
+    if mask is None:
+        return nullcontext(x)
+    return elementwise.missing_marked(x, mask, number, omit=omit, workers=workers)
+
+
+def _cannot_normalise(x: Array, mask: Array | None, *, omit: bool) -> str:
+    """What to do instead of taking a derivative of an array with gaps."""
+    given = ["output=float"] * (x.dtype.kind in "biu")
+    given += ["nan_policy='omit'"] * omit + ["mask=mask"] * (mask is not None)
+    return (
+        "nan_policy='omit' and mask rescale the weights of the valid samples, which needs weights that do not sum to "
+        "zero: those of a derivative do. Fill the gaps first by a normalised Gaussian, then differentiate: "
+        f"smooth = numbasep.gaussian_filter(x, s, {', '.join(given)}), with s large enough to reach across the gaps, "
+        "then this filter on smooth, without nan_policy and mask"
+    )
+
+
+def filter_missing(
+    x: Array, output: Any, dtype: np.dtype[Any], *, cval: complex, nan_policy: str, mask: Array | None,
+    weight: complex, l1: float, make_plan: PlanMaker, cast: str,
+) -> Array:  # fmt: skip
+    """Filter `x` without its missing samples, or after checking that there are none.
+
+    Parameters
+    ----------
+    x : ndarray
+        Input.
+    output : ndarray, dtype or None
+        As everywhere.
+    dtype : numpy.dtype
+        Type of the result.
+    cval : complex
+        Value beyond a constant boundary; it counts as valid.
+    nan_policy, mask
+        Which samples are missing: NaN with "omit", and wherever `mask` is True.
+    weight, l1
+        Sum of the kernel, and of its magnitudes.
+    make_plan : callable
+        Plans the same filter for other types.
+    cast : {"truncate", "saturate"}
+        How results become integers.
+
+    Raises
+    ------
+    ValueError
+        For a NaN with ``nan_policy="raise"``, and for weights that sum to zero: they cannot be normalised.
+    """
+    refuse_nan(x, nan_policy)
+    omit = nan_policy == "omit" and x.dtype.kind in "fc"
+    plan = make_plan(x.dtype, dtype, cval)
+    if not omit and mask is None:
+        return execute.filter_array(plan, x, output)
+    from ..cpu.kernels.nan_aware import LEAST_WEIGHT
+    from ..execution import elementwise
+
+    problem = plan.problem
+    least = LEAST_WEIGHT[problem.real_dtype.itemsize]
+    vanishes = abs(weight) <= 1e-9 * l1
+    if x.dtype.kind != "c" and not vanishes and problem.device != "cuda":
+        with _missing_as_nan(x, mask, problem.real_dtype, omit=omit, workers=problem.workers) as marked:
+            fused = plan if marked is None else make_plan(marked.dtype, dtype, cval)
+            if marked is not None and execute.can_leave_out(fused):
+                rounding = (
+                    (fused.choice.chosen.error_bound + float(np.finfo(problem.real_dtype).eps))
+                    * l1
+                    / abs(weight)
+                )
+                return execute.filter_array(fused, marked, output, (weight.real, least, rounding))
+    number = np.promote_types(problem.real_dtype, np.complex64) if x.dtype.kind == "c" else problem.real_dtype
+    filled, present, missing = elementwise.split_missing(x, mask, number, omit=omit, workers=problem.workers)
+    if not missing:
+        return execute.filter_array(plan, x, output)
+    if vanishes:
+        raise ValueError(_cannot_normalise(x, mask, omit=omit))
+    total = execute.filter_array(make_plan(number, problem.compute_dtype, cval), filled, None)
+    real_kernel = weight.imag == 0 and (problem.compute_dtype.kind != "c" or x.dtype.kind == "c")
+    share_dtype = problem.real_dtype if real_kernel else problem.compute_dtype
+    share = execute.filter_array(make_plan(problem.real_dtype, share_dtype, 1.0), present, None)
+    values = elementwise.normalise(total, share, complex(weight), least, workers=problem.workers)
+    if output is None and values.dtype == dtype:
+        return values
+    return elementwise.stored(values, output, dtype, x, cast)

@@ -1,0 +1,177 @@
+"""Calls that were made before: what they run, by the arguments as they came."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from ..arguments.arrays import as_input
+from ..arguments.dispatch import dispatched
+from ..execution import execute
+from ..planning import machine
+from ..plans.plan import Plan
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+PLAIN = frozenset(
+    {str, type(None), bool, int, float, complex, *(np.dtype(code).type for code in "?bhilqBHILQefdFD")}
+)
+"""Types of arguments that calls are known by, together with the type: True equals 1, but is not allowed for it."""
+
+WEIGHTS = ("weights", "kernels")
+"""Parameters that are known by what the arrays hold."""
+
+OUTPUTS = frozenset({type(None), np.ndarray, type, str})
+"""Types of `output` that calls are known by; and those of NumPy, of which each is a class."""
+
+Runner = Callable[[Any, Any, Any], Any]
+"""(input, output, mask) -> result"""
+
+
+class Shortcuts:
+    """What calls run, by their arguments: a repeated call skips everything else."""
+
+    LIMIT = 512
+    LONGEST = 4096
+
+    def __init__(self) -> None:
+        self._plans: dict[Any, Plan | Runner] = {}
+        self._making = threading.local()
+
+    def make(
+        self, key: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a function whose call is not known; what it then `keep`s is found under `key`."""
+        self._making.key = key
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self._making.key = None
+
+    def keep(self, plan: Plan | Runner) -> None:
+        """Remember what the call that this thread makes runs: a plan, or a function of the arrays."""
+        key = getattr(self._making, "key", None)
+        if key is None:
+            return
+        if len(self._plans) >= self.LIMIT:
+            self._plans.clear()
+        self._plans[key] = plan
+
+    def clear(self) -> None:
+        """Forget all plans."""
+        self._plans.clear()
+
+
+shortcuts = Shortcuts()
+machine.when_changed(shortcuts.clear)
+
+
+def remembered(function: Function) -> Function:
+    """`dispatched`, and a call that was made before runs its plan at once.
+
+    Arguments are compared as they are written, and with their types: a call that is written in another way is made
+    once more.  Of the input and the output, shapes and types count, of the mask only whether there is one.
+    """
+    first, *others = inspect.signature(function).parameters
+    place = others.index("output") + 1
+    plans, ndarray = shortcuts._plans, np.ndarray
+
+    def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            x = args[0]
+        elif first in kwargs:
+            x = kwargs.pop(first)
+        else:
+            return function(*args, **kwargs)  # which says what is missing
+        if type(x) is not ndarray:
+            x = as_input(x)
+        count, values, output, mask = len(args), args[1:], None, None
+        names: tuple[str, ...] = ()
+        if count > place:
+            output, values = args[place], args[1:place] + args[place + 1 :]
+        if kwargs:
+            if count <= place:
+                output = kwargs.pop("output", None)
+            mask = kwargs.pop("mask", None)
+            names = tuple(kwargs)
+            values += tuple(kwargs.values())
+        key = None
+        if type(output) in OUTPUTS or isinstance(output, np.dtype):
+            kinds = tuple(map(type, values))
+            known = values if PLAIN.issuperset(kinds) else _known(values, kinds, count - 1, names)
+            if known is not None:
+                form = output.dtype if type(output) is ndarray else output
+                key = function, count, names, known, kinds, x.shape, x.dtype, form, mask is None
+                plan = plans.get(key)
+                if plan is not None:
+                    if isinstance(plan, Plan):
+                        return execute.filter_array(plan, x, output)
+                    return plan(x, output, mask)
+        if output is not None and count <= place:
+            kwargs["output"] = output
+        if mask is not None:
+            kwargs["mask"] = mask
+        return shortcuts.make(key, function, (x, *args[1:]), kwargs)
+
+    @functools.wraps(function)
+    def undispatched(*args: Any, **kwargs: Any) -> Any:
+        return call(args, kwargs)
+
+    return cast(Function, dispatched(undispatched, call))
+
+
+def _known(values: Sequence[Any], kinds: Sequence[type], count: int, names: Sequence[str]) -> Any:
+    """What arguments are known by that are not all plain; None for a call that is not remembered.
+
+    Parameters
+    ----------
+    values, kinds : sequence
+        All behind the input but the output, by position and then by name; and their types.
+    count : int
+        How many are given by position.
+    names : sequence of str
+        Names of the others.
+    """
+    known = list(values)
+    at = -1
+    for kind in kinds:
+        at += 1
+        if kind in PLAIN:
+            continue
+        if kind is tuple:  # most often numbers, one for each axis
+            value = values[at]
+            inside = tuple(map(type, value))
+            if PLAIN.issuperset(inside) and len(inside) <= Shortcuts.LONGEST:
+                known[at] = value, inside
+                continue
+        is_weights = at == 0 if at < count else names[at - count] in WEIGHTS
+        if not is_weights and kind is not list:
+            return None
+        known[at] = content = _content(values[at], is_weights=is_weights)
+        if content is None:
+            return None
+    return tuple(known)
+
+
+def _content(value: Any, *, is_weights: bool = True) -> Any:
+    """What weights, or a sequence of plain values, are known by; None if they are not remembered."""
+    kind = type(value)
+    if kind is np.ndarray:
+        if value.size > Shortcuts.LONGEST or value.dtype.kind not in "biufc":
+            return None
+        return value.tobytes(), value.shape, value.dtype
+    if (kind is tuple or kind is list) and len(value) <= Shortcuts.LONGEST:
+        kinds = tuple(map(type, value))
+        if PLAIN.issuperset(kinds):
+            return tuple(value), kinds
+        parts = tuple(map(_content, value))
+        return None if None in parts or not is_weights else parts
+    if kind is dict and is_weights:
+        known = _content(list(value)), _content(list(value.values()))
+        return None if None in known else known
+    return None

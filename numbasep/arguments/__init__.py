@@ -1,0 +1,1 @@
+"""Arguments of filters: arrays, axes, boundaries and types, checked and turned into plain facts."""

@@ -1,0 +1,1 @@
+"""Measures the constants of this machine that predictions of time depend on."""

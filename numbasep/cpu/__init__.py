@@ -1,0 +1,1 @@
+"""The CPU backend: binds passes to memory, and runs them on threads."""

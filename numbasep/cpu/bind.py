@@ -1,0 +1,363 @@
+"""The passes of one kernel, bound to the memory layout of two arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments.problem import Problem, Window
+from ..lowering.chains import SHORT_ROWS
+from ..lowering.layout import Axis, Layout, Planes, arrange, array_axes, nested_strides, restrict
+from ..lowering.lower import lower
+from ..lowering.shapes import cut
+from ..lowering.spec import PassSpec, in_order
+from ..lowering.target import STEP_ROWS
+from ..lowering.task import plane_count
+from ..lowering.terms import count_terms
+from ..planning.facts import kernel_facts
+from ..planning.operators import Factor, touched_taps, window_factor, without_subnormals
+from . import short_rows, staging
+from .buffers import INPUT, OUTPUT, Slot, parts_of, resized
+from .intrinsics.vectors import TARGET
+from .kernels.nan_aware import AS_STORED, BOTH, PRESENCE, VALUES
+from .launch import Launch, Step
+from .long_rows import cut_parts
+from .outer_axes import OuterAxis
+from .prepare import prepare_pass
+from .tap_tables import PlaneTerm, PlaneWeights, build_program
+
+Array = npt.NDArray[Any]
+
+Normal = tuple[float, float, float]  # sum of the weights, least share that counts, rounding of the share
+
+
+def bind(
+    problem: Problem,
+    kernel: Any,
+    divisor: float,
+    source: Slot,
+    target: Slot,
+    wished: int,
+    normal: Normal | None,
+) -> Launch:
+    """The passes of dense weights (an array) or separable terms (a sequence), bound to one memory layout."""
+    if isinstance(kernel, np.ndarray):
+        kernel = without_subnormals(kernel, problem.real_dtype)
+        counts: Any = kernel_facts(kernel).weights(problem.footprint)
+    else:
+        real = problem.real_dtype
+        kernel = [tuple(replace(f, taps=without_subnormals(f.taps, real)) for f in term) for term in kernel]
+        counts = count_terms([[f.taps for f in term] for term in kernel], touched_taps(kernel))
+    stored = replace(problem, input_dtype=source.dtype, output_dtype=target.dtype)
+    layout = Layout(source.strides, target.strides)
+    chain = lower(counts, stored, TARGET, layout, masked=normal is not None)
+    binding = _Binding(stored, kernel, divisor, wished, normal)
+    binding.launch.dtype, binding.launch.specs = problem.real_dtype, in_order(chain)
+    binding.slabs(chain, source, target)
+    return binding.launch
+
+
+Chain = tuple[PassSpec, ...]
+Filtered = tuple[int, dict[int, Factor]]
+"""An intermediate, and the taps that filter it by axis."""
+
+
+@dataclass(slots=True, eq=False)
+class _Binding:
+    """Binds the passes of one kernel to memory."""
+
+    problem: Problem
+    kernel: Any
+    divisor: float
+    workers: int
+    normal: Normal | None
+    launch: Launch = field(default_factory=Launch)
+
+    def slabs(self, chain: Chain, source: Slot, target: Slot) -> None:
+        """All passes; slab by slab if columns are brought together first."""
+        names = [spec.kernel for spec in chain]
+        sides = "gather" in names, "scatter" in names
+        if not any(sides):
+            self.chain(chain, 0, source, target, self.problem.windows)
+            return
+        storing = len(in_order(chain)) - 1
+        filtering = chain[int(sides[0]) : len(chain) - int(sides[1])]
+        for stage in staging.stages(self.problem, source, target, self.problem.windows, sides, self.workers):
+            for number, nbytes in zip((staging.STAGED_IN, staging.STAGED_OUT), stage.nbytes, strict=True):
+                if nbytes:
+                    self._reserve(number, nbytes)
+            if stage.load is not None:
+                self.launch.steps.append(Step(stage.load, INPUT, staging.STAGED_IN, 0))
+            self.chain(filtering, int(sides[0]), stage.source, stage.target, stage.windows)
+            if stage.store is not None:
+                self.launch.steps.append(Step(stage.store, staging.STAGED_OUT, OUTPUT, storing))
+
+    @property
+    def _real(self) -> np.dtype[Any]:
+        return self.problem.real_dtype
+
+    def _reserve(self, number: int, nbytes: int) -> None:
+        """Scratch memory for a buffer that slabs use in turn."""
+        self.launch.scratch[number] = max(self.launch.scratch.get(number, 0), nbytes + 64)
+
+    def _position(self, window: Window) -> int:
+        """Which axis of the kernel acts along that of a window."""
+        return [w.axis for w in self.problem.windows].index(window.axis)
+
+    def chain(self, chain: Chain, number: int, source: Slot, target: Slot, windows: Sequence[Window]) -> None:
+        """Passes of which the first in order is the `number`-th, on a slab of the array."""
+        spec = chain[0]
+        if spec.behind:
+            self._behind(spec, number, source, target, windows)
+        elif spec.members:
+            self._intermediates(chain, number, source, target, windows)
+        elif isinstance(self.kernel, np.ndarray):
+            self._dense(spec, number, source, target, windows)
+        else:
+            self._last(spec, number, source, target, windows)
+
+    def _dense(
+        self, spec: PassSpec, number: int, source: Slot, target: Slot, windows: Sequence[Window]
+    ) -> None:
+        sparse = self.problem.footprint == "support"
+        if spec.cut is not None or spec.kernel == SHORT_ROWS:  # one axis: as a term
+            factor = Factor(self.kernel, 0, self.kernel.size, sparse)
+            terms: list[tuple[int, Factor]] = [(seen, factor) for seen in range(len(source.gains))]
+            self._one_axis(spec, number, terms, source, target, windows[0])
+            return
+        planes = arrange(_axes(source, target, windows))
+        position = {window.axis: i for i, window in enumerate(windows)}
+        outer = [axis.window for axis in planes.outer if axis.window]
+        inside = [axis.window for axis in (planes.rows, planes.columns) if axis.window]
+        order = [position[w.axis] for w in (*outer, *inside)]
+        ordered = self.kernel.transpose(order).reshape(
+            *(w.taps for w in outer),
+            planes.rows.window.taps if planes.rows.window else 1,
+            planes.columns.window.taps if planes.columns.window else 1,
+        )
+        parts: list[PlaneWeights] = []
+        sources: list[tuple[int, ...]] = []
+        for index in np.ndindex(*ordered.shape[:-2]):
+            if ordered[index].any() or not sparse:
+                parts.append(PlaneWeights(len(parts), ordered[index], sparse))
+                taps = iter(index)
+                sources.append(tuple(next(taps) if axis.window else 0 for axis in planes.outer))
+        sources = sources or [(0,) * len(planes.outer)]
+        share: list[PlaneWeights] = []
+        if source.seen:
+            share = [replace(part, source=part.source + len(sources)) for part in parts]
+            sources = 2 * sources
+        self._pass(spec, number, planes, sources, parts, source, target, share)
+
+    def _intermediates(
+        self, chain: Chain, number: int, source: Slot, target: Slot, windows: Sequence[Window]
+    ) -> None:
+        """An outer axis, a slab at a time; the passes behind it follow on the slab."""
+        spec, buffer = chain[0], 2 + number
+        window = next(w for w in windows if w.axis == spec.axes[0])
+        rest = [w for w in windows if w is not window]
+        position = self._position(window)
+        members = [(stacked, self.kernel[t][position]) for stacked, t in spec.members]
+        shape = resized(source.shape, window.axis, window.out_size)
+        thick = min(spec.thick, window.out_size)
+        numbers = math.prod(resized(shape, window.axis, thick)) * parts_of(source.dtype) * len(members)
+        self._reserve(buffer, numbers * self._real.itemsize)
+        for start in range(0, window.out_size, thick):
+            stop = min(start + thick, window.out_size)
+            slab = self._slab(buffer, resized(shape, window.axis, stop - start), source, members)
+            part = restrict(window, start, stop)
+            for i, (stacked, factor) in enumerate(members):
+                made = replace(
+                    slab, origin=i * slab.stack, gains=(1.0,), stack=0, presence=slab.presence[i : i + 1]
+                )
+                self._intermediate(spec, number, source, stacked, factor, part, made)
+            self.chain(chain[1:], number + 1, slab, _part(target, window.axis, start, stop), rest)
+
+    def _behind(
+        self, spec: PassSpec, number: int, source: Slot, target: Slot, windows: Sequence[Window]
+    ) -> None:
+        """A short last axis behind the others, a slab at a time."""
+        window = next(w for w in windows if w.axis == spec.axes[0])
+        rest = [w for w in windows if w is not window]
+        at, axis, own = self._position(window), spec.slab_axis, number + len(spec.in_order) - 1
+        buffer, size = 2 + own, target.shape[axis]
+        dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
+        gains = tuple(sum(source.gains[s] * self._gain(t, rest) for s, t in group) for group in spec.inputs)
+        terms = [(i, self.kernel[t][at]) for i, t in spec.sums[0]]
+        thick = min(spec.thick, size)
+        for start in range(0, size, thick):
+            stop = min(start + thick, size)
+            piece = _part(target, axis, start, stop)
+            filtered = any(w.axis == axis for w in rest)
+            read = source if filtered else _part(source, axis, start, stop)
+            inside = [restrict(w, start, stop) if w.axis == axis else w for w in rest]
+            each = math.prod(piece.shape) * parts_of(source.dtype)
+            self._reserve(buffer, each * len(terms) * self._real.itemsize)
+            strides = nested_strides(piece.shape, source.strides)
+            slab = Slot(buffer, piece.shape, strides, dtype, 0, gains, each, (False,) * len(terms))
+            first = number
+            for i, chain in enumerate(spec.behind):
+                made = replace(slab, origin=i * each, gains=gains[i : i + 1], presence=(False,), stack=0)
+                self.chain(chain, first, read, made, inside)
+                first += len(in_order(chain))
+            self._one_axis(spec, own, terms, slab, piece, window)
+
+    def _gain(self, t: int, windows: Sequence[Window]) -> float:
+        """What a term multiplies a constant by along some axes."""
+        return math.prod(float(self.kernel[t][self._position(window)].taps.sum()) for window in windows)
+
+    def _one_axis(
+        self, spec: PassSpec, number: int, terms: Sequence[tuple[int, Factor]], source: Slot, target: Slot,
+        window: Window,
+    ) -> None:  # fmt: skip
+        """Rows that are short, or few and long."""
+        if spec.kernel == SHORT_ROWS:
+            constants = self._constants(source, len(source.gains), spec.final)
+            factors = [(stacked, (factor,)) for stacked, factor in terms]
+            step = short_rows.prepare(self.problem, source, target, window, factors, constants, self.workers)
+            self.launch.steps.append(Step(step, source.index, target.index, number))
+            return
+        # a slab may be cut otherwise than the whole, or not at all
+        found = cut(_axes(source, target, [window]), window)
+        parts = cut_parts(source, target, window, found) if found else [(source, target, window)]
+        for read, written, along in parts:
+            filtered = [(stacked, {along.axis: factor}) for stacked, factor in terms]
+            self._sum(spec, number, filtered, read, written, [along])
+
+    def _slab(
+        self, number: int, shape: tuple[int, ...], source: Slot, members: Sequence[tuple[int, Factor]]
+    ) -> Slot:
+        strides = nested_strides(shape, source.strides)
+        gains = tuple(source.gains[stacked] * float(factor.taps.sum()) for stacked, factor in members)
+        dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
+        presence = tuple(source.presence[stacked] for stacked, _ in members)
+        return Slot(
+            number, shape, strides, dtype, 0, gains, math.prod(shape) * parts_of(source.dtype), presence
+        )
+
+    def _intermediate(
+        self, spec: PassSpec, number: int, source: Slot, stacked: int, factor: Factor, window: Window,
+        target: Slot,
+    ) -> None:  # fmt: skip
+        one = replace(
+            source,
+            origin=source.origin + stacked * source.stack,
+            gains=source.gains[stacked : stacked + 1],
+            presence=source.presence[stacked : stacked + 1],
+            stack=0,
+        )
+        planes = arrange(_axes(one, target, [window]))
+        rows = planes.rows.window is not None
+        term = PlaneTerm(0, row=factor) if rows else PlaneTerm(0, column=factor)
+        self._pass(spec, number, planes, [(0,) * len(planes.outer)], [[term]], one, target, ())
+
+    def _last(
+        self, spec: PassSpec, number: int, source: Slot, target: Slot, windows: Sequence[Window]
+    ) -> None:
+        """The pass that adds up all terms."""
+        positions = {window.axis: self._position(window) for window in windows}
+        if spec.cut is not None or spec.kernel == SHORT_ROWS:
+            (at,) = positions.values()
+            reads = [read for group in (*spec.sums, *spec.share) for read in group]
+            terms = [(s, self.kernel[t][at]) for s, t in reads]
+            self._one_axis(spec, number, terms, source, target, windows[0])
+            return
+
+        def factors(t: int) -> dict[int, Factor]:
+            return {axis: self.kernel[t][at] for axis, at in positions.items()}
+
+        parts, share = (
+            [[(s, factors(t)) for s, t in group] for group in groups] for groups in (spec.sums, spec.share)
+        )
+        self._sum_groups(spec, number, parts, share, source, target, windows)
+
+    def _sum(
+        self, spec: PassSpec, number: int, terms: Sequence[Filtered], source: Slot, target: Slot,
+        windows: Sequence[Window],
+    ) -> None:  # fmt: skip
+        """A pass that adds up terms along one axis, none of which share their taps."""
+        parts = [[term] for term in terms if not source.presence[term[0]]]
+        share = [[term] for term in terms if source.presence[term[0]]]
+        self._sum_groups(spec, number, parts, share, source, target, windows)
+
+    def _sum_groups(
+        self, spec: PassSpec, number: int, parts: Sequence[Sequence[Filtered]],
+        share: Sequence[Sequence[Filtered]], source: Slot, target: Slot, windows: Sequence[Window],
+    ) -> None:  # fmt: skip
+        """A pass of terms by groups, each with its taps by axis."""
+        planes, one = arrange(_axes(source, target, windows)), window_factor(np.ones(1))
+
+        def term(stacked: int, factors: dict[int, Factor]) -> PlaneTerm:
+            rows, columns = (
+                factors[axis.window.axis] if axis.window else one for axis in (planes.rows, planes.columns)
+            )
+            return PlaneTerm(stacked, rows, columns)
+
+        sums, shares = ([[term(*one) for one in group] for group in groups] for groups in (parts, share))
+        zeros, stacked = (0,) * len(planes.outer), range(len(source.gains))
+        sources = [(*zeros, s) for s in stacked] if source.stack else [zeros for _ in stacked]
+        self._pass(spec, number, planes, sources, sums, source, target, shares)
+
+    def _pass(
+        self,
+        spec: PassSpec,
+        number: int,
+        planes: Planes,
+        sources: list[tuple[int, ...]],
+        parts: Any,
+        source: Slot,
+        target: Slot,
+        share: Any,
+    ) -> None:
+        assert spec.task is not None
+        task = replace(spec.task, planes=planes, count=plane_count(planes), sources=len(sources))
+        program = build_program(parts, task.down.taps + STEP_ROWS - 1, planes.inner, self._real, share)
+        final, views = spec.final and not spec.members, AS_STORED
+        if source.seen:
+            views = BOTH if final else PRESENCE if source.presence[0] else VALUES
+        stacked: list[OuterAxis] = []
+        if source.stack:
+            offsets = np.arange(len(source.gains), dtype=np.int64)[None] * source.stack
+            stacked.append(OuterAxis(offsets, np.zeros(1, np.int64)))
+        prepared = prepare_pass(
+            spec.kernel, task, spec.blocking, sources, stacked, program,
+            origins=(source.origin, target.origin), dtype_in=source.dtype, dtype_out=target.dtype,
+            compute=self._real, constants=self._constants(source, len(sources), final),
+            cast=self.problem.cast, workers=self.workers, views=views, normal=self.normal or (),
+            read_next=not final,
+        )  # fmt: skip
+        self.launch.steps.append(Step(prepared, source.index, target.index, number))
+
+    def _constants(self, source: Slot, count: int, final: bool) -> Array:
+        cval = self.problem.cval
+        pattern = [cval.real, cval.imag] if source.dtype.kind == "c" else [cval.real]
+        outside = (
+            pattern,
+            pattern,
+        )  # of values, of their presence; those of a seen array are turned like its samples
+        if self.normal is not None and not source.seen:
+            missing = np.isnan(cval)
+            outside = ([0.0], [0.0]) if missing else (pattern, [1.0])
+        divisor = self.divisor if final else 1.0
+        if not source.stack:
+            gain = source.gains[0]
+            return np.array([[divisor, *(gain * part for part in outside[source.presence[0]])]] * count)
+        pairs = zip(source.gains, source.presence, strict=True)
+        return np.array([[divisor, *(gain * part for part in outside[of])] for gain, of in pairs])
+
+
+def _axes(source: Slot, target: Slot, windows: Sequence[Window]) -> list[Axis]:
+    return array_axes(
+        source.shape, target.shape, source.strides, target.strides, windows, parts_of(source.dtype)
+    )
+
+
+def _part(slot: Slot, axis: int, start: int, stop: int) -> Slot:
+    """Positions [start, stop) of an axis."""
+    step = slot.strides[axis] * parts_of(slot.dtype)
+    return replace(slot, shape=resized(slot.shape, axis, stop - start), origin=slot.origin + start * step)

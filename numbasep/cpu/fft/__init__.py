@@ -1,0 +1,1 @@
+"""Correlation by fast Fourier transforms of `scipy.fft`."""

@@ -1,0 +1,201 @@
+"""Transforms of data that hold NaN or infinities: these are left out, and what they reach is marked afterwards.
+
+Whatever a NaN or an infinity reaches by a weight is NaN or infinite by direct summation, too, so that no sum has to be
+taken again: NaN where a NaN is seen, or infinities of both signs; an infinity where all that are seen have one sign
+after the weighting.  What is reached is found by a dilation, or, where the kernel has zeros or weights of both signs,
+counted by transforms of zeros and ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...arguments.problem import Problem, Window
+from ...lowering.layout import restrict
+from ...planning import rounding
+from ...planning.operators import Operator
+from ...planning.overlap import tiling
+from .. import threads
+from . import extended_input, overlap_save
+from .thread_pool import Crew
+
+Array = NDArray[Any]
+Box = tuple[slice, ...]
+
+PIECE_BYTES = 1 << 18  # of the array, looked at by one thread at a time
+
+
+def correlate(
+    operator: Operator, problem: Problem, x: Array, out: Array, workers: int, largest_sample: float
+) -> bool:
+    """Filter real `x` into `out` as `fft.correlate` does, with the NaN and infinities of direct summation.
+
+    False, and nothing is written, if one of the finite samples is larger than `largest_sample`.
+    """
+    bytes_ = x.size * problem.real_dtype.itemsize
+    with threads.borrow(bytes_) as buffer:
+        axes = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+        filled = buffer[:bytes_].view(problem.real_dtype).reshape([x.shape[axis] for axis in axes])
+        filled = filled.transpose(np.argsort(axes))  # in the memory order of x
+        wild = np.empty_like(filled, bool)
+        if _filled(x, filled, wild, axes[0], workers) > largest_sample:
+            return False
+        marks = _Marks(operator, problem, workers).of(x, wild)
+        if not (marks.nan.size == problem.pixels and marks.nan.all()):
+            overlap_save.correlate(filled, operator.weights, problem, out, workers)
+    region = (out.real if out.dtype.kind == "c" else out)[marks.box]
+    if out.dtype.kind == "c":
+        out[marks.box].imag = 0
+    for value, mask in ((math.inf, marks.positive), (-math.inf, marks.negative), (math.nan, marks.nan)):
+        if mask is not None:
+            np.copyto(region, value, where=mask)
+    return True
+
+
+def _filled(x: Array, filled: Array, wild: Array, slowest: int, workers: int) -> float:
+    """Copy the finite samples, with zeros in place of the others, which are marked in `wild`; the largest magnitude."""
+    rows = x.shape[slowest]
+    step = max(1, PIECE_BYTES * rows // max(filled.nbytes, 1))
+    found = []
+
+    def copy(start: int) -> None:
+        piece = (slice(None),) * slowest + (slice(start, start + step),)
+        np.copyto(filled[piece], x[piece], casting="unsafe")
+        np.isfinite(filled[piece], out=wild[piece])
+        np.logical_not(wild[piece], out=wild[piece])
+        np.copyto(filled[piece], 0, where=wild[piece])
+        found.append(max(float(filled[piece].max()), -float(filled[piece].min())))
+
+    with np.errstate(all="ignore"), Crew(workers if filled.nbytes > 8 * PIECE_BYTES else 1) as crew:
+        crew.share(copy, range(0, rows, step))
+    return max(found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Marked:
+    """The outputs that NaN and infinities reach."""
+
+    box: Box
+    """Where in the output they are; the arrays have the shape of this part."""
+    nan: Array
+    """Those that are NaN."""
+    positive: Array | None = None
+    """Those that see an infinity which is positive after the weighting, if there are infinities."""
+    negative: Array | None = None
+    """The same of negative ones."""
+
+
+class _Marks:
+    """Finds what single samples reach."""
+
+    def __init__(self, operator: Operator, problem: Problem, workers: int) -> None:
+        self._operator, self._problem, self._workers = operator, problem, workers
+        weights = operator.weights
+        self._window = problem.footprint == "window"
+        self._full = self._window or bool(np.all(weights))
+        self._one_sign = bool(np.all(weights > 0))
+
+    def of(self, x: Array, wild: Array) -> Marked:
+        """What the samples of `x` reach that are `wild`: neither finite ones nor none."""
+        box, windows, inside = self._box(wild)
+        x, wild = x[inside], wild[inside]
+        with np.errstate(invalid="ignore"):
+            above, below = wild & (x > 0), wild & (x < 0)
+        infinite = above | below
+        nan = self._reached(wild & ~infinite, windows)
+        if not infinite.any():
+            return Marked(box, nan)
+        if self._one_sign:
+            positive, negative = self._reached(above, windows), self._reached(below, windows)
+        else:
+            positive, negative = self._signed(above, below, windows)
+            if self._window:  # an infinity times zero is NaN
+                nan |= self._reached(infinite, windows) & ~self._counted(
+                    infinite, self._operator.support, windows
+                )
+        nan |= positive & negative
+        return Marked(box, nan, positive, negative)
+
+    def _box(self, wild: Array) -> tuple[Box, dict[int, Window], Box]:
+        """The part of the output that is reached, the windows of its axes, and the part of the input that matters."""
+        windows = {window.axis: window for window in self._problem.windows}
+        box: list[slice] = []
+        inside: list[slice] = []
+        for axis in range(wild.ndim):
+            line = np.asarray(wild.any(axis=tuple(i for i in range(wild.ndim) if i != axis)))
+            everything = slice(0, line.size)
+            if axis in windows:
+                inside.append(everything)
+                line = _dilated(line, 0, windows[axis])
+            reached = np.flatnonzero(line)
+            part = slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, 0)
+            box.append(part)
+            if axis in windows:
+                windows[axis] = restrict(windows[axis], part.start, part.stop)
+            else:
+                inside.append(part)
+        return tuple(box), windows, tuple(inside)
+
+    def _reached(self, marks: Array, windows: dict[int, Window]) -> Array:
+        """Outputs that see a mark: by a weight that is not zero or, of a "window", by any."""
+        shape = tuple(windows[axis].out_size if axis in windows else n for axis, n in enumerate(marks.shape))
+        if 0 in shape or not marks.any():
+            return np.zeros(shape, bool)
+        if not self._full:
+            return self._counted(marks, self._operator.support, windows)
+        for axis, window in windows.items():
+            marks = _dilated(marks, axis, window)
+        return marks
+
+    def _signed(self, above: Array, below: Array, windows: dict[int, Window]) -> tuple[Array, Array]:
+        """Outputs that see a positive infinity by a positive weight, or a negative by a negative; and the others."""
+        count = self._sums((above | below).astype(np.int8), self._operator.support, windows)
+        balance = self._sums(above.astype(np.int8) - below.astype(np.int8), self._operator.signs, windows)
+        return count + balance > 1, count - balance > 1  # twice how many of them
+
+    def _counted(self, marks: Array, weights: Array, windows: dict[int, Window]) -> Array:
+        return self._sums(marks, weights, windows) > 0.5
+
+    def _sums(self, marks: Array, weights: Array, windows: dict[int, Window]) -> Array:
+        """Small integers correlated with weights of 0, 1 and -1: the exact sums, at the outputs of `windows`."""
+        shape = tuple(windows[axis].out_size if axis in windows else n for axis, n in enumerate(marks.shape))
+        single = replace(
+            self._problem,
+            shape=marks.shape,
+            out_shape=shape,
+            windows=tuple(windows.values()),
+            input_dtype=marks.dtype,
+            output_dtype=np.dtype(np.float32),
+            compute_dtype=np.dtype(np.float32),
+            cval=0j,
+        )
+        double = replace(single, compute_dtype=np.dtype(np.float64))
+        bound = rounding.transform_bound(single, tiling(single).points)
+        problem = single if bound * weights.size < 0.1 else double
+        sums = np.empty(shape, np.float32)
+        overlap_save.correlate(marks, weights, problem, sums, self._workers)
+        return sums
+
+
+def _dilated(marks: Array, axis: int, window: Window) -> Array:
+    """Along an axis, whether any sample of the window is marked: by runs of twice the length, again and again."""
+    reach = extended_input.reach(window, 0, window.out_size)
+    shape = list(marks.shape)
+    shape[axis] = window.reach
+    reaches: Sequence[extended_input.Reach] = [
+        reach if i == axis else extended_input.plain(0, n) for i, n in enumerate(marks.shape)
+    ]
+    seen = extended_input.gather(marks, reaches, shape, np.dtype(bool), 0)
+    before = (slice(None),) * axis
+    run = 1
+    while run < window.taps:
+        shift = min(run, window.taps - run)
+        seen = seen[(*before, slice(None, -shift))] | seen[(*before, slice(shift, None))]
+        run += shift
+    return seen[(*before, slice(None, None, window.step))]

@@ -1,0 +1,139 @@
+"""Flat kernels on the CPU: sums of rows and shifted sums of these (`cpu.kernels.flat`) on any layout, in one pass."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments.boundary import Boundary
+from ..arguments.problem import Problem
+from ..factor.runs import Flat
+from ..lowering.layout import arrange, array_axes
+from ..lowering.task import Task, plane_count
+from ..planning.cost import PARALLEL_WORK
+from ..planning.operators import Operator
+from . import threads
+from .buffers import INPUT, OUTPUT
+from .flat_tables import divide, place, way_of
+from .flat_tables import tables as make_tables
+from .intrinsics.vectors import LINE_BYTES
+from .kernels import flat as kernels
+from .kernels import table_entries as g
+from .launch import Launch, Step
+from .outer_axes import OuterAxis, outer_table, pack_outer
+from .pass_request import BATCH_WORK, STREAM_BYTES, sizes
+from .plane_pass import PlanePass, flat_memory, storage_of
+from .tiles import round_up
+
+Array = npt.NDArray[Any]
+
+LARGEST_SHIFT = 32  # exponent of a divisor up to which no weight leaves the range of its type
+
+
+def correlate(operator: Operator, problem: Problem, x: Array, y: Array) -> None:
+    """Filter `x` into `y`, which must not overlap: real arrays of the problem's shapes and types, of any layout.
+
+    The operator holds a flat kernel; no window has a step.
+    """
+    assert operator.flat is not None
+    if not (_in_order(x, problem) and _in_order(y, problem)):
+        whole = np.empty(y.shape, y.dtype)
+        correlate(operator, problem, np.ascontiguousarray(x), whole)
+        y[...] = whole
+        return
+    key = ("flat", x.strides, y.strides, y.dtype, wished := threads.thread_count(problem.workers))
+    flat_x, origin_x = flat_memory(x)
+    flat_y, origin_y = flat_memory(y)
+    launch = operator.launches.get(key)
+    if launch is None:
+        prepared = _prepare(operator.flat, problem, x, y, (origin_x, origin_y), wished)
+        if len(operator.launches) >= 16:
+            operator.launches.clear()
+        launch = operator.launches[key] = Launch([Step(prepared, INPUT, OUTPUT, 0)])
+    launch(flat_x, flat_y)
+
+
+def _in_order(array: Array, problem: Problem) -> bool:
+    """Whether the filtered axes of an array are nested in their order, as the sums of rows were found for."""
+    steps = [abs(array.strides[window.axis]) for window in problem.windows if array.shape[window.axis] > 1]
+    return all(outer >= inner > 0 for outer, inner in pairwise(steps))
+
+
+def _prepare(
+    flat: Flat, problem: Problem, x: Array, y: Array, origins: tuple[int, int], workers: int
+) -> PlanePass:
+    steps_x, steps_y = ([stride // a.itemsize for stride in a.strides] for a in (x, y))
+    planes = arrange(array_axes(x.shape, y.shape, steps_x, steps_y, problem.windows, 1))
+    compute = problem.real_dtype
+    outer = sorted(
+        planes.outer, key=lambda axis: axis.window is not None
+    )  # what planes share is kept along the last
+    origin = OuterAxis(np.array([[origins[0]]]), np.array([origins[1]]))
+    tables = [origin, *map(outer_table, outer)]
+    taps = [axis.window.taps if axis.window else 1 for axis in outer]
+    outer_taps = np.array([(0, *index) for index in np.ndindex(*taps)], np.int64)
+    count, item, sources = plane_count(planes), compute.itemsize, len(outer_taps)
+    down, along, inner = planes.rows, planes.columns, planes.inner
+    task = Task(planes, count, sources, item, x.itemsize, plain_in=False, plain_out=False)
+    way = way_of(flat, task, compute, small=_is_small(problem))
+    work = inner * (flat.operations + 4)
+    serial = count * down.size_out * along.size_out * work < PARALLEL_WORK
+    n = 1 if serial else workers
+    deep = tables[-1].offsets_out.size if sum(tap > 1 for tap in taps) == 1 and taps[-1] > 1 else 1
+    parts = divide(way, planes, sources, deep, count // deep, n)
+    tile, strip, tiles, strips, chunks = parts.tile, parts.strip, parts.tiles, parts.strips, parts.chunks
+    places = place(way, tile, sources, parts.ring_rows)
+    program, divisor = make_tables(way, places, divide=problem.integer_data and not _multiplies(flat.divisor))
+    storage_out = storage_of(y.dtype, problem.cast)
+    stored = storage_out != storage_of(compute) or along.stride_out != inner
+    large = count * down.size_out * along.size_out * inner * item >= STREAM_BYTES
+    gather = max(1, 512 // inner)
+    geometry = np.zeros(g.GEOMETRY, np.int64)
+    for name, value in {
+        **sizes(task), g.SOURCES: sources, g.OUTER_AXES: len(tables), g.GATHER: gather, g.STRIP: strip,
+        g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.STREAM: item * (large and not stored),
+        g.STRIPE_ROWS: way.rows, g.WINDOW: way.window, g.TABLES: way.window * sources, g.RING: 0,
+        g.RING_STRIDE: places.ring_stride, g.SEGMENT: places.segment, g.SUMS_STRIDE: places.pitch,
+        g.RESULT: places.result, g.SCRATCH: places.scratch, g.RING_ROWS: parts.ring_rows,
+        g.PLANES: parts.planes, g.PLANES_OUT: deep,
+    }.items():  # fmt: skip
+        geometry[name] = value
+    tasks = count // deep * chunks * strips * tiles
+    return PlanePass(
+        kernels=kernels.kernel_addresses(compute, storage_of(x.dtype), storage_out, way.extra, way.small),
+        program=program,
+        geometry=geometry,
+        outer=pack_outer(tables),
+        outer_taps=outer_taps,
+        edges=np.zeros(0, np.int64),
+        constants=np.array([[divisor, problem.cval.real]] * sources, compute),
+        normal=np.zeros(0, compute),
+        outside=np.zeros(0, compute),
+        tasks=tasks,
+        batch=n * max(1, BATCH_WORK // (parts.planes * strip * tile * work)),
+        threads=min(n, tasks) or 1,
+        small=False,
+        raw_in=gather * inner * x.itemsize,
+        raw_out=gather * inner * y.itemsize,
+        work_bytes=round_up(places.elements * item, LINE_BYTES),
+        table_bytes=round_up(8 * way.window * sources, LINE_BYTES),
+        spare=[],
+    )
+
+
+def _is_small(problem: Problem) -> bool:
+    """Whether samples are bytes without sign, and the constant beyond the edges, too."""
+    outside = any(window.boundary == Boundary.CONSTANT for window in problem.windows)
+    cval = problem.cval
+    fits = not outside or (cval.imag == 0 and 0 <= cval.real <= 255 and cval.real == int(cval.real))
+    return problem.input_dtype.kind in "bu" and problem.input_dtype.itemsize == 1 and fits
+
+
+def _multiplies(divisor: float) -> bool:
+    """Whether a product is the quotient, to the last bit: a moderate power of two."""
+    mantissa, exponent = math.frexp(divisor)
+    return abs(mantissa) == 0.5 and abs(exponent) <= LARGEST_SHIFT

@@ -1,0 +1,320 @@
+"""Flat kernels as the integer tables that `cpu.kernels.flat` walks, and where everything stands in a thread's workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..factor.runs import Flat
+from ..lowering.layout import Planes
+from ..lowering.task import Task
+from .intrinsics import flat_sums as words
+from .intrinsics.vectors import VECTOR_BYTES
+from .kernels import flat as kernels
+from .pass_request import BATCH_WORK
+from .tap_tables import Program
+from .tiles import TASKS_PER_THREAD, round_up, skew, strip_rows, tile_columns
+
+Array = npt.NDArray[Any]
+
+ROWS, ROWS_IN_REGISTERS = 2, 4  # of output that are computed together; even numbers
+SUMS_BYTES = 32 << 10  # of row buffers, in the first-level cache
+KEPT_COLUMNS = 256  # of a tile of volumes, of which
+KEPT_BYTES = 1 << 20  # of packed rows are kept from plane to plane, in the second-level cache
+SEGMENT_IN_REGISTERS = 1024  # numbers of a row of results that are computed before they are stored
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the sums of rows are held: in registers, or in row buffers."""
+
+    flat: Flat
+    """The kernel."""
+    inner: int
+    """Elements of a column."""
+    row_taps: int
+    """Rows of the window in each plane."""
+    halo: int
+    """Elements of a row that windows reach beyond its results."""
+    compute: np.dtype[Any]
+    """float32 or float64."""
+    small: bool = False
+    """Whether rows hold bytes, which are summed up as integers of 16 bits."""
+
+    @property
+    def item(self) -> int:
+        """Bytes of an element of a row."""
+        return 2 if self.small else self.compute.itemsize
+
+    @property
+    def lanes(self) -> int:
+        """Elements of a vector of sums."""
+        return VECTOR_BYTES // self.item
+
+    @property
+    def block(self) -> int:
+        """Elements that are summed in registers at a time."""
+        return words.VECTORS * VECTOR_BYTES // self.compute.itemsize
+
+    @property
+    def extra(self) -> int:
+        """Vectors by which sums in registers are wider than their results; 0: they are stored in row buffers."""
+        needed = -(-self.halo // self.lanes)
+        fitting = [extra for extra in (1, 2, words.MOST_EXTRA) if extra >= needed]
+        return fitting[0] if words.AVAILABLE and fitting else 0
+
+    @property
+    def rows(self) -> int:
+        """Rows of output that are computed together."""
+        return ROWS_IN_REGISTERS if self.extra else ROWS
+
+    @property
+    def window(self) -> int:
+        """Entries of the row table for each plane."""
+        return self.row_taps + self.rows - 1
+
+    def entry(self, row: int) -> int:
+        """Where a row, counted over all planes, stands in the row table."""
+        return row // self.row_taps * self.window + row % self.row_taps
+
+
+def way_of(flat: Flat, task: Task, compute: np.dtype[Any], *, small: bool) -> Way:
+    """How a kernel runs on planes; `small`: samples and what lies beyond the edges are bytes."""
+    way = Way(flat, task.inner, task.down.taps, task.span, compute)
+    fitting = (
+        compute == np.float32
+        and way.inner == 1
+        and not flat.weighted
+        and max(flat.counts) <= words.MOST_BYTES
+    )
+    sums_of_bytes = replace(way, small=True)
+    return sums_of_bytes if small and fitting and sums_of_bytes.extra else way
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How the output is divided into tasks."""
+
+    tile: int
+    """Columns of a task."""
+    tiles: int
+    """Tasks along the columns."""
+    strip: int
+    """Rows of a task."""
+    strips: int
+    """Tasks along the rows."""
+    planes: int
+    """Planes of a task, filtered one after the other."""
+    chunks: int
+    """Tasks along their axis."""
+    ring_rows: int
+    """Packed rows of each plane that there is room for."""
+
+
+def divide(way: Way, planes: Planes, sources: int, deep: int, others: int, threads: int) -> Parts:
+    """Tasks for `others` times `deep` planes of output, whose windows hold `sources` planes.
+
+    Along the `deep` planes of a volume, packed planes are kept from one to the next if they fit the cache.
+    """
+    down, along, inner, item = planes.rows, planes.columns, planes.inner, way.item
+    work = inner * (way.flat.operations + 4)
+    tile = tile_columns(along.size_out, way.halo // inner + 1, inner, item * sources * way.window, 1)
+    strip = strip_rows(
+        down.size_out, way.row_taps, threads, others * deep * -(-along.size_out // tile), way.rows
+    )
+    thick, ring_rows = 1, way.window
+    if deep > 1:
+        narrow = min(along.size_out, max(KEPT_COLUMNS // inner, 1))
+        rows = (
+            KEPT_BYTES // (sources * way.compute.itemsize * place(way, narrow, 1, 1).ring_stride)
+            - way.row_taps
+            + 1
+        )
+        rows = min(rows // way.rows * way.rows, round_up(down.size_out, way.rows))
+        if rows >= 2 * way.row_taps or rows >= down.size_out:
+            tile, strip, ring_rows = narrow, rows, rows + way.row_taps - 1
+            tasks = others * -(-along.size_out // tile) * -(-down.size_out // strip)
+            thick = -(-deep // -(-TASKS_PER_THREAD * threads // tasks)) if threads > 1 else deep
+            thick = min(max(thick, 2 * sources), deep, BATCH_WORK // (tile * strip * work) + 1)
+    strip = min(strip, round_up(BATCH_WORK // (tile * work) + 1, way.rows))
+    return Parts(
+        tile,
+        -(-along.size_out // tile),
+        strip,
+        -(-down.size_out // strip),
+        thick,
+        -(-deep // thick),
+        ring_rows,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything stands in the workspace of a thread."""
+
+    ring_stride: int
+    """Elements from one packed row to the next; they come first."""
+    sums: int
+    """Where the row buffers of the first row of output begin."""
+    stride: int
+    """Elements from one of them to the next."""
+    pitch: int
+    """And from those of one row of output to those of the next."""
+    result: int
+    """Where the results of the first row of output stand."""
+    scratch: int
+    """Where a row is packed before it becomes one of bytes."""
+    segment: int
+    """Columns that are computed at a time."""
+    elements: int
+    """Of everything."""
+
+    def buffer(self, number: int) -> int:
+        """Where row buffer `number` of the first row of output stands."""
+        return self.sums + number * self.stride
+
+
+def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
+    """Places for tiles of so many columns, and `ring_rows` packed rows of each of so many planes of the window."""
+    lanes, inner = VECTOR_BYTES // way.compute.itemsize, way.inner
+    if way.extra:
+        beyond = (
+            -tile % way.block if inner == 1 else way.halo + way.block
+        )  # segments end with blocks, or anywhere
+        row = tile * inner + beyond + way.extra * way.lanes
+        ring_stride = skew(round_up(row * way.item // way.compute.itemsize, lanes), lanes)
+        sums = round_up(sources * ring_rows * ring_stride, lanes)
+        segment = min(tile, max(SEGMENT_IN_REGISTERS // inner, 1))
+        stride = way.block * way.item // way.compute.itemsize + way.extra * lanes
+        pitch = skew(round_up(segment * inner, way.block) + lanes, lanes)
+        result = sums + len(way.flat.continued) * stride
+        scratch = result + way.rows * pitch
+        end = scratch + way.small * round_up(tile + way.halo + 4 * lanes, lanes)
+        return Places(ring_stride, sums, stride, pitch, result, scratch, segment, end)
+    block = kernels.VECTORS * lanes  # a last block reaches so far beyond the others
+    ring_stride = skew(round_up(tile * inner + way.halo + block, lanes), lanes)
+    sums = round_up(sources * ring_rows * ring_stride, lanes)
+    buffers = len(way.flat.sums) + len(way.flat.doubles) + 1
+    wanted = SUMS_BYTES // (way.compute.itemsize * way.rows * buffers) - way.halo
+    segment = min(tile, max(round_up(max(wanted, 2 * way.halo, 1), block) // inner, 1))
+    stride = skew(round_up(segment * inner + way.halo + block, lanes), lanes)
+    pitch = buffers * stride
+    return Places(
+        ring_stride, sums, stride, pitch, sums + pitch - stride, 0, segment, sums + way.rows * pitch + block
+    )
+
+
+def tables(way: Way, places: Places, *, divide: bool) -> tuple[Program, float]:
+    """The tables of `cpu.kernels.flat`, and what results are still to be divided by: 1 unless they are to `divide`."""
+    factor = 1.0 if divide else 1 / way.flat.divisor
+    made = _strokes(way, places, factor) if way.extra else _Buffered(way, places).program(factor)
+    return made, way.flat.divisor if divide else 1.0
+
+
+def _strokes(way: Way, places: Places, factor: float) -> Program:
+    """Sums that stay in registers: what is done one after the other for a block of columns."""
+    columns, saved, counts = way.flat.columns, way.flat.continued, way.flat.counts
+    strokes: list[tuple[int, int]] = []
+    weights: list[float] = []
+
+    def stroke(code: int, operand: int, weight: float = 0.0) -> None:
+        strokes.append((code, operand))
+        weights.append(weight)
+
+    pending, single = 0, way.flat.shifted[0].weight * factor
+    for i, (base, rows) in enumerate(way.flat.sums):
+        if base < 0:
+            stroke(words.CLEAR, 0)
+        elif base != i - 1:
+            stroke(words.RESTORE, places.buffer(saved.index(base)))
+        for row in rows:
+            stroke(words.ROW, way.entry(row))
+        if i in saved:
+            stroke(words.SAVE, places.buffer(saved.index(i)))
+        for column, weight in columns[i]:
+            if way.small and pending + counts[i] > words.MOST_BYTES:
+                stroke(words.FLUSH, 0, single)
+                pending = 0
+            pending += counts[i]
+            stroke(*words.shift_code(column * way.inner, way.lanes), weight * factor)
+    if way.small:
+        stroke(words.FLUSH, 0, single)
+    return _program(way, strokes, weights, [[kernels.STROKES, 0, len(strokes), 0]])
+
+
+def _program(
+    way: Way, terms: Any, weights: list[float], phases: Any, links: Any = (), intervals: Any = ()
+) -> Program:
+    def whole(table: Any) -> Array:
+        return np.array(table, np.int64).reshape(-1)
+
+    return Program(
+        terms=whole(links), runs=whole(intervals), weights=np.array(weights, way.compute), shifts=whole(terms),
+        lines=np.array(phases, np.int64), line_weights=np.zeros(0, way.compute),
+    )  # fmt: skip
+
+
+class _Buffered:
+    """Sums in row buffers: first those of rows, then their doubles, then the results."""
+
+    def __init__(self, way: Way, places: Places) -> None:
+        self.way, self.places = way, places
+        self.links: list[list[int]] = []
+        self.terms: list[int] = []
+        self.weights: list[float] = []
+        self.phases: list[list[int]] = []
+
+    def program(self, factor: float) -> Program:
+        """All tables; results are multiplied by `factor`."""
+        flat = self.way.flat
+        intervals = self._intervals()
+        self._phase(kernels.INTERVALS, 0, len(intervals), self.way.halo)
+        if flat.intervals is None:
+            for i, (base, rows) in enumerate(flat.sums):
+                follows = base == i - 1 and base >= 0
+                self._link(rows, [(base, 0, 1.0)] if base >= 0 and not follows else [], i, fresh=not follows)
+            self._phase(kernels.LINKS, 0, len(self.links), self.way.halo)
+        for shift in sorted({double.shift for double in flat.doubles}):
+            first = len(self.links)
+            for i, double in enumerate(flat.doubles, len(flat.sums)):
+                if double.shift == shift:
+                    self._link((), [(double.base, 0, 1.0), (double.base, shift, 1.0)], i)
+            self._phase(
+                kernels.LINKS, first, len(self.links), self.way.halo - (2 * shift - 1) * self.way.inner
+            )
+        parts = [(part.sum, part.shift, part.weight * factor) for part in flat.shifted]
+        scale = 1.0 if flat.weighted else parts[0][2]
+        result = len(flat.sums) + len(flat.doubles)
+        self._link((), parts, result, weighed=flat.weighted, scaled=scale != 1)
+        self._phase(kernels.LINKS, len(self.links) - 1, len(self.links), 0)
+        return _program(self.way, self.terms, [*self.weights, 1.0, scale], self.phases, self.links, intervals)
+
+    def _link(
+        self, rows: Any, sums: list[tuple[int, int, float]], target: int, *, fresh: bool = True, weighed: bool = False,
+        scaled: bool = False,
+    ) -> None:  # fmt: skip
+        start = len(self.terms)
+        self.terms += [self.way.entry(row) for row in rows]
+        middle = len(self.terms)
+        self.terms += [self.places.buffer(which) + shift * self.way.inner for which, shift, _ in sums]
+        self.weights += [1.0] * len(rows) + [weight for _, _, weight in sums]
+        to = self.places.buffer(target)
+        self.links.append([int(fresh), start, middle, len(self.terms), to, int(weighed), int(scaled)])
+
+    def _phase(self, kind: int, first: int, last: int, extra: int) -> None:
+        if first < last:
+            self.phases.append([kind, first, last, extra])
+
+    def _intervals(self) -> list[list[int]]:
+        made: list[list[int]] = []
+        before = (0, 0)
+        for i, (first, last, wider) in enumerate(self.way.flat.intervals or ()):
+            above, below = before[0] - first, last - before[1]
+            growth = kernels.BY_ONE if above == below == 1 else kernels.BY_ANY
+            growth = growth if wider else kernels.FRESH_INTERVAL
+            made.append([growth, first, last, above, below, self.places.buffer(i)])
+            before = first, last
+        return made

@@ -1,0 +1,246 @@
+"""Words on runs of taps: sums down equally spaced rows of compute numbers, wherever these lie in memory.
+
+See `vectors` for the rules of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from .memory import _load_as_twin, _memory, _prefetch_twin
+from .register_blocks import BlockWords, items_of, pack_items
+from .vectors import LLVM_TYPES, TARGET, VECTOR_BYTES, fused, pointer_to, span, spread, word
+
+DENSE_ROWS = TARGET.dense_rows
+ROWS_OF_POINTER = 4  # an address and multiples of one stride reach as many rows
+
+
+zero_dense = BlockWords(DENSE_ROWS, 1).zero
+
+
+class _Rows:
+    """Emits loads of the rows of a run, one after the other.
+
+    With a `mirror`, what stands so many elements further is added to each, times `sign`.
+    """
+
+    def __init__(
+        self, builder: Any, first: Any, stride: Any, kind: Any, mirror: Any = None, sign: Any = None
+    ) -> None:
+        self.builder, self.stride, self.kind = builder, stride, kind
+        self.pointer, self.step = first, 0
+        self.mirror, self.sign = mirror, sign
+
+    def read(self) -> Any:
+        """The vector of the next row."""
+        here = self._next()
+        row = self._load(here)
+        if self.mirror is not None:
+            row = fused(self.builder, self.sign, self._load(self.builder.gep(here, [self.mirror])), row)
+        self.step += 1
+        if self.step == ROWS_OF_POINTER:
+            self.restart()
+        return row
+
+    def _load(self, at: Any) -> Any:
+        return self.builder.load(
+            self.builder.bitcast(at, self.kind.as_pointer()), align=VECTOR_BYTES // self.kind.count
+        )
+
+    def restart(self) -> None:
+        """Count from the next row on.
+
+        LLVM would keep the addresses of all rows at hand, far more than there are registers: an empty line of assembly
+        hides where this one comes from.
+        """
+        kind = ir.FunctionType(self.pointer.type, [self.pointer.type])
+        self.pointer, self.step = self.builder.asm(kind, "", "=r,0", [self._next()], False), 0
+
+    def _next(self) -> Any:
+        return self.builder.gep(self.pointer, [self.builder.mul(self.stride, self.stride.type(self.step))])
+
+
+def _add_run_twin(
+    total: np.ndarray, memory: np.ndarray, start: int, stride: int, storage: Any, weights: np.ndarray, at: int,
+    length: int,
+) -> np.ndarray:  # fmt: skip
+    for tap in range(length):
+        weight = span(weights, at + tap, 1)[0]
+        starts = [start + (row + tap) * stride for row in range(len(total))]
+        rows = [_load_as_twin(memory, here, storage, weight) for here in starts]
+        total = (weight * np.stack(rows) + total).astype(total.dtype)
+    return total
+
+
+@word(_add_run_twin)
+def add_run(
+    typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any, length: Any
+) -> Any:  # fmt: skip
+    """Add `length` >= 1 rows, `stride` elements apart, times ``weights[at:]`` to each row of a block.
+
+    The first of them stands at element `start` of `memory` for row 0 of the block, one row further for the next.
+    """
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = args[0].type.element
+        first = _memory(context, builder, args[1], args[2], storage.element, LLVM_TYPES[storage.element])
+        weight_at = pointer_to(context, builder, sig.args[5], args[5], args[6], kind.element)
+        return _emit_run(builder, args[0], _Rows(builder, first, args[3], kind), weight_at, args[7])
+
+    signature = total(total, memory, types.intp, types.intp, storage, weights, types.intp, types.intp)
+    return signature, codegen
+
+
+def _add_folded_twin(
+    total: np.ndarray, memory: np.ndarray, start: int, stride: int, storage: Any, weights: np.ndarray, at: int,
+    length: int, mirror: int, fold: int,
+) -> np.ndarray:  # fmt: skip
+    for tap in range(length):
+        weight = span(weights, at + tap, 1)[0]
+        starts = [start + (row + tap) * stride for row in range(len(total))]
+        near, far = (
+            np.stack([_load_as_twin(memory, here + beyond, storage, weight) for here in starts])
+            for beyond in (0, mirror)
+        )
+        total = (weight * (near + weight.dtype.type(fold) * far) + total).astype(total.dtype)
+    return total
+
+
+@word(_add_folded_twin)
+def add_folded_run(
+    typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any, length: Any,
+    mirror: Any, fold: Any,
+) -> Any:  # fmt: skip
+    """As `add_run`, of rows to which is added what stands `mirror` elements further, times `fold`, 1 or -1."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = args[0].type.element
+        first = _memory(context, builder, args[1], args[2], storage.element, LLVM_TYPES[storage.element])
+        weight_at = pointer_to(context, builder, sig.args[5], args[5], args[6], kind.element)
+        sign = spread(builder, builder.sitofp(args[9], kind.element), kind.count)
+        rows = _Rows(builder, first, args[3], kind, args[8], sign)
+        return _emit_run(builder, args[0], rows, weight_at, args[7])
+
+    whole = types.intp
+    signature = total(total, memory, whole, whole, storage, weights, whole, whole, whole, whole)
+    return signature, codegen
+
+
+@functools.cache
+def column_words(taps: int, height: int) -> tuple[Callable[..., Any], ...]:
+    """Zeros, and the word ``(total, memory, start, stride, storage, weights, at)``.
+
+    That is `add_run` of so many taps to blocks of `height` rows.  A row is weighed by all taps before the next is read,
+    so that their weights stand in registers, but no window.
+    """
+
+    def twin(
+        total: np.ndarray,
+        memory: np.ndarray,
+        start: int,
+        stride: int,
+        storage: Any,
+        weights: np.ndarray,
+        at: int,
+    ) -> np.ndarray:
+        return _add_run_twin(total, memory, start, stride, storage, weights, at, taps)
+
+    def emit(
+        typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind, index = args[0].type.element, args[6].type
+            first = _memory(context, builder, args[1], args[2], storage.element, LLVM_TYPES[storage.element])
+            weight_at = pointer_to(context, builder, weights, args[5], args[6], kind.element)
+            rows = _Rows(builder, first, args[3], kind)
+            numbers = [builder.load(builder.gep(weight_at, [index(tap)])) for tap in range(taps)]
+            spreads = [spread(builder, number, kind.count) for number in numbers]
+            sums = items_of(builder, args[0])
+            for k in range(height + taps - 1):
+                row = rows.read()
+                for tap in range(max(0, k - height + 1), min(taps, k + 1)):
+                    sums[k - tap] = fused(builder, spreads[tap], row, sums[k - tap])
+            return pack_items(builder, args[0].type, sums)
+
+        whole = types.intp
+        return total(total, memory, whole, whole, storage, weights, whole), codegen
+
+    return BlockWords(height, 1).zero, word(twin)(emit)
+
+
+def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) -> Any:
+    """A loop over windows of rows that change their place in the window, never their register.
+
+    It can be left behind every tap, so that no tap needs code of its own.
+    """
+    index, vector = left.type, block.type.element
+    opened = items_of(builder, block)
+    window = [rows.read() for _ in range(DENSE_ROWS - 1)]
+    rows.restart()
+    entry = builder.block
+    loop, done = builder.append_basic_block("run"), builder.append_basic_block("run.done")
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    carried = [*opened, *window, rows.pointer, weight_at, left]
+    phis = [builder.phi(value.type) for value in carried]
+    for phi, value in zip(phis, carried, strict=True):
+        phi.add_incoming(value, entry)
+    sums, window = phis[:DENSE_ROWS], phis[DENSE_ROWS : 2 * DENSE_ROWS - 1]
+    rows.pointer, weight_at, left = phis[-3:]
+    leaving = []
+    for tap in range(1, DENSE_ROWS + 1):
+        window = [*window, rows.read()]
+        weight = builder.load(builder.gep(weight_at, [index(tap - 1)]))
+        weight = spread(builder, weight, vector.count)
+        sums = [fused(builder, weight, row, old) for row, old in zip(window, sums, strict=True)]
+        window = window[1:]
+        leaving.append((builder.block, sums))
+        last = builder.icmp_signed("==", left, index(tap))
+        if tap < DENSE_ROWS:
+            onward = builder.append_basic_block("run.tap")
+            builder.cbranch(last, done, onward)
+            builder.position_at_end(onward)
+    if rows.step:
+        rows.restart()
+    behind, fewer = builder.gep(weight_at, [index(DENSE_ROWS)]), builder.sub(left, index(DENSE_ROWS))
+    for phi, value in zip(phis, [*sums, *window, rows.pointer, behind, fewer], strict=True):
+        phi.add_incoming(value, builder.block)
+    builder.cbranch(last, done, loop)
+
+    builder.position_at_end(done)
+    result = [builder.phi(vector) for _ in range(DENSE_ROWS)]
+    for leave, values in leaving:
+        for phi, value in zip(result, values, strict=True):
+            phi.add_incoming(value, leave)
+    return pack_items(builder, block.type, result)
+
+
+@functools.cache
+def fetch_word(height: int) -> Callable[..., Any]:
+    """The word ``(memory, at, stride)``: ask the second-level cache for `height` lines, `stride` bytes apart.
+
+    Any place is harmless.
+    """
+
+    def emit(typingctx: Any, memory: Any, at: Any, stride: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            pointer = pointer_to(context, builder, sig.args[0], args[0], args[1], ir.IntType(8))
+            numbers = [ir.Constant(ir.IntType(32), value) for value in (0, 2, 1)]
+            kind = ir.FunctionType(ir.VoidType(), [pointer.type, *[n.type for n in numbers]])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            for row in range(height):
+                step = builder.mul(args[2], ir.Constant(args[2].type, row))
+                builder.call(function, [builder.gep(pointer, [step]), *numbers])
+            return context.get_dummy_value()
+
+        return types.void(memory, types.intp, types.intp), codegen
+
+    return word(_prefetch_twin)(emit)

@@ -1,0 +1,309 @@
+"""The SIMD vocabulary: every explicit vector word the CPU kernels use, and its plain-Python twin.
+
+A *vector* holds `lanes(dtype)` numbers of a compute type (float32 or float64) in one register of the host.
+`memory` adds the words that load and store any storage, `blocks` those on rectangles of vectors.
+
+Each word is a Numba intrinsic that emits one or two LLVM instructions.  Under ``NUMBA_DISABLE_JIT=1`` the
+same name is bound to a NumPy function instead, which also checks that nothing outside the array is touched.
+Offsets count elements of a flat array; alignment is never assumed except by `stream`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils, config
+from numba.core.datamodel.models import PrimitiveModel
+from numba.extending import intrinsic, register_model
+
+from ...lowering.target import host_target
+
+TARGET = host_target()
+VECTOR_BYTES = TARGET.vector_bytes
+REGISTERS = TARGET.registers
+FUSES = TARGET.fma  # otherwise LLVM would call a function for every number
+HALVES = TARGET.float16  # whether there are instructions for float16
+LINE_BYTES = 64  # of the memory
+LANES32 = VECTOR_BYTES // 4
+LANES64 = VECTOR_BYTES // 8
+
+
+# Rows that share every vector they load, and vectors of a row that share every weight.  Accumulators and the
+# sliding window of rows must fit the registers together: 4 x 3 + 3 x 3 + 4 of 32, 4 + 3 + 2 of 16.
+BLOCK_ROWS, BLOCK_COLUMNS = 4, TARGET.box_vectors
+
+
+def lanes(dtype: np.dtype[Any]) -> int:
+    """Numbers of a compute type in one vector."""
+    return VECTOR_BYTES // dtype.itemsize
+
+
+# --------------------------------------------------------------------------- types
+
+
+class Vector(types.Type):
+    """A register of `lanes` numbers of one compute type."""
+
+    def __init__(self, dtype: types.Type) -> None:
+        self.dtype = dtype
+        self.lanes = VECTOR_BYTES * 8 // dtype.bitwidth
+        super().__init__(name=f"Vector({dtype}x{self.lanes})")
+
+
+class Block(types.Type):
+    """`rows` x `columns` vectors held in registers."""
+
+    def __init__(self, dtype: types.Type, rows: int, columns: int) -> None:
+        self.vector, self.rows, self.columns = Vector(dtype), rows, columns
+        super().__init__(name=f"Block({rows}x{columns} of {self.vector.name})")
+
+
+LLVM_TYPES = {
+    types.float32: ir.FloatType(),
+    types.float64: ir.DoubleType(),
+    types.uint8: ir.IntType(8),
+    types.int8: ir.IntType(8),
+    types.uint16: ir.IntType(16),
+    types.int16: ir.IntType(16),
+    types.uint32: ir.IntType(32),
+    types.int32: ir.IntType(32),
+    types.uint64: ir.IntType(64),
+    types.int64: ir.IntType(64),
+}
+
+
+@register_model(Vector)
+class _VectorModel(PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Vector) -> None:
+        super().__init__(dmm, fe_type, ir.VectorType(LLVM_TYPES[fe_type.dtype], fe_type.lanes))
+
+
+@register_model(Block)
+class _BlockModel(PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Block) -> None:
+        vector = ir.VectorType(LLVM_TYPES[fe_type.vector.dtype], fe_type.vector.lanes)
+        super().__init__(dmm, fe_type, ir.ArrayType(vector, fe_type.rows * fe_type.columns))
+
+
+def word(twin: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Bind a name to the intrinsic, or to its plain-Python twin when the JIT is switched off."""
+
+    def bind(emit: Callable[..., Any]) -> Callable[..., Any]:
+        return twin if config.DISABLE_JIT else intrinsic(emit)
+
+    return bind
+
+
+# --------------------------------------------------------------------------- LLVM helpers
+
+
+def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, to: Any) -> Any:
+    """Pointer of type `to` to element `offset` of an array."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [offset]), to.as_pointer())
+
+
+def opaque(builder: Any, pointer: Any) -> Any:
+    """The same pointer, of which LLVM forgets how it was made.
+
+    Else it makes a pointer of its own for each of the rows that a loop reads, and counts them all along.
+    """
+    binding.initialize_native_asmparser()
+    kind = ir.FunctionType(pointer.type, [pointer.type])
+    return builder.asm(kind, "", "=r,0", (pointer,), False)
+
+
+def call_intrinsic(builder: Any, name: str, result: Any, *args: Any) -> Any:
+    """Call an LLVM intrinsic by its full name."""
+    signature = ir.FunctionType(result, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), args)
+
+
+def spread(builder: Any, value: Any, lanes: int) -> Any:
+    """A vector with `value` in every lane."""
+    undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    return builder.shuffle_vector(first, undefined, mask)
+
+
+def suffix(vector: Any) -> str:
+    """How LLVM's intrinsics spell a vector type: "v16f32"."""
+    bits = {"float": "f32", "double": "f64"}.get(str(vector.element)) or f"i{vector.element.width}"
+    return f"v{vector.count}{bits}"
+
+
+def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """`a * b + c`, rounded once where the processor can."""
+    if not FUSES:
+        return builder.fadd(builder.fmul(a, b), c)
+    return call_intrinsic(builder, f"llvm.fma.{suffix(a.type)}", a.type, a, b, c)
+
+
+# --------------------------------------------------------------------------- twins
+
+
+def span(array: np.ndarray, offset: int, n: int) -> np.ndarray:
+    """`n` elements from `offset` on; unlike a slice, an IndexError beyond the ends."""
+    if offset < 0 or offset + n > array.size:
+        raise IndexError(f"vector [{offset}, {offset + n}) outside an array of {array.size}")
+    return array[offset : offset + n]
+
+
+def _load_twin(array: np.ndarray, offset: int) -> np.ndarray:
+    return span(array, offset, lanes(array.dtype)).copy()
+
+
+def _store_twin(array: np.ndarray, offset: int, value: np.ndarray) -> None:
+    span(array, offset, value.size)[:] = value
+
+
+def _splat_twin(scalar: Any) -> np.ndarray:
+    return np.full(lanes(np.asarray(scalar).dtype), scalar)
+
+
+# --------------------------------------------------------------------------- vectors
+
+
+@word(_load_twin)
+def load(typingctx: Any, array: Any, offset: Any) -> Any:
+    """The vector at `array[offset]`."""
+    vector = Vector(array.dtype)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = pointer_to(context, builder, sig.args[0], *args, context.get_value_type(vector))
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return vector(array, types.intp), codegen
+
+
+@word(_store_twin)
+def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
+    """Write a vector to `array[offset]`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = pointer_to(context, builder, sig.args[0], args[0], args[1], args[2].type)
+        builder.store(args[2], pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@word(lambda array: lanes(array.dtype))
+def lanes_of(typingctx: Any, array: Any) -> Any:
+    """Numbers of the array's type in one vector; a constant to LLVM, which `array.itemsize` is not."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return context.get_constant(types.intp, Vector(array.dtype).lanes)
+
+    return types.intp(array), codegen
+
+
+@word(lambda array, offset: span(array, offset, 1)[0])
+def peek(typingctx: Any, array: Any, offset: Any) -> Any:
+    """`array[offset]` without Python's wrap-around of negative positions."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load(pointer_to(context, builder, sig.args[0], *args, LLVM_TYPES[array.dtype]))
+
+    return array.dtype(array, types.intp), codegen
+
+
+@word(lambda array, offset, value: _store_twin(array, offset, np.asarray(value)))
+def poke(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
+    """`array[offset] = value` without Python's wrap-around of negative positions."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.store(args[2], pointer_to(context, builder, sig.args[0], args[0], args[1], args[2].type))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), codegen
+
+
+@word(_splat_twin)
+def splat(typingctx: Any, scalar: Any) -> Any:
+    """A vector with the same number in every lane."""
+    vector = Vector(scalar)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return spread(builder, args[0], vector.lanes)
+
+    return vector(scalar), codegen
+
+
+@word(lambda a, b, c: (a * b + c).astype(a.dtype))
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """`a * b + c`, rounded once."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return fused(builder, *args)
+
+    return a(a, b, c), codegen
+
+
+@word(lambda a, b: a + b)
+def add(typingctx: Any, a: Any, b: Any) -> Any:
+    """`a + b`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fadd(*args)
+
+    return a(a, b), codegen
+
+
+@word(lambda a, b: a - b)
+def sub(typingctx: Any, a: Any, b: Any) -> Any:
+    """`a - b`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fsub(*args)
+
+    return a(a, b), codegen
+
+
+@word(lambda a, b: a * b)
+def mul(typingctx: Any, a: Any, b: Any) -> Any:
+    """`a * b`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fmul(*args)
+
+    return a(a, b), codegen
+
+
+@word(lambda a, b: a / b)
+def div(typingctx: Any, a: Any, b: Any) -> Any:
+    """`a / b`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fdiv(*args)
+
+    return a(a, b), codegen
+
+
+# --------------------------------------------------------------------------- calls
+
+
+@word(lambda function, arguments: function(*arguments))
+def call(typingctx: Any, function: Any, arguments: Any) -> Any:
+    """Run the kernel at an address (`jit.address`) on a tuple of arguments: arrays and int64."""
+    signature = [
+        types.int64 if isinstance(t, types.Integer) else t for t in map(types.unliteral, arguments.types)
+    ]
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = context.call_conv.get_function_type(types.none, signature)
+        target = builder.inttoptr(args[0], kind.as_pointer())
+        values = []
+        for i, (given, wanted) in enumerate(zip(arguments.types, signature, strict=True)):
+            values.append(context.cast(builder, builder.extract_value(args[1], i), given, wanted))
+        status, _ = context.call_conv.call_function(builder, target, types.none, signature, values)
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, arguments), codegen

@@ -1,0 +1,69 @@
+"""Start addresses of the planes that a task reads and writes."""
+
+from __future__ import annotations
+
+from ..jit import kernel
+from .row_conversion import index_of
+from .table_entries import (
+    OUTER_AXES,
+    OUTER_ENTRIES,
+    OUTER_IN,
+    OUTER_OUT,
+    OUTER_SIZE,
+    OUTER_TAPS,
+    OUTSIDE_PLANE,
+    PHASE_ROWS,
+    ROW_BOUNDARY,
+    ROW_STEP,
+    ROW_STRIDE_IN,
+    ROWS_IN,
+    WINDOW,
+)
+
+
+@kernel
+def locate_source(plane, source, geometry, outer, outer_taps):
+    """Where input plane `source` of output plane `plane` starts in `x`, or OUTSIDE_PLANE."""
+    at = 0
+    for axis in range(geometry[OUTER_AXES] - 1, -1, -1):
+        entry = OUTER_ENTRIES * axis
+        size, taps = outer[entry + OUTER_SIZE], outer[entry + OUTER_TAPS]
+        position = plane % size
+        plane //= size
+        distance = outer[outer[entry + OUTER_IN] + position * taps + outer_taps[source, axis]]
+        if distance == OUTSIDE_PLANE:
+            return OUTSIDE_PLANE
+        at += distance
+    return at
+
+
+@kernel
+def locate_target(plane, geometry, outer):
+    """Where output plane `plane` starts in `y`."""
+    at = 0
+    for axis in range(geometry[OUTER_AXES] - 1, -1, -1):
+        entry = OUTER_ENTRIES * axis
+        size = outer[entry + OUTER_SIZE]
+        at += outer[outer[entry + OUTER_OUT] + plane % size]
+        plane //= size
+    return at
+
+
+@kernel
+def locate_window(first, needed, sources, n_sources, geometry, table):
+    """Where a block's rows start in `x`, OUTSIDE_PLANE beyond a constant boundary; whether all lie in the array.
+
+    They stand phase by phase.  Of the `needed` rows, the last is repeated for output rows beyond the last.
+    """
+    inside, window, each, step = True, geometry[WINDOW], geometry[PHASE_ROWS], geometry[ROW_STEP]
+    for phase in range(window // each):
+        for j in range(each):
+            here = first + min(phase + j * step, needed - 1)
+            row = index_of(here, geometry[ROWS_IN], geometry[ROW_BOUNDARY])
+            for source in range(n_sources):
+                missing = row < 0 or sources[source] == OUTSIDE_PLANE
+                inside = inside and not missing
+                table[source * window + phase * each + j] = (
+                    OUTSIDE_PLANE if missing else sources[source] + row * geometry[ROW_STRIDE_IN]
+                )
+    return inside

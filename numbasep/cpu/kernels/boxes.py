@@ -1,0 +1,252 @@
+"""Sums of equal taps: any length for the price of a few.
+
+STEP_ROWS = 16 neighbouring windows of n >= 16 samples share their middle n - 15.  It is summed once, by whole blocks
+of 16 samples as far as they go; the rest of each window is a suffix of the 15 samples before and a prefix of the 15
+behind.  No sample is ever subtracted: sums do not drift, non-negative ones stay so, a NaN spoils only the
+windows it is in.  (The prefix and suffix sums are those of M. van Herk, "A fast algorithm for local minimum and maximum
+filters", Pattern Recognition Letters 13, 1992, for sums and blocks of fixed length.)  Nothing is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from ...lowering.target import STEP_ROWS
+from ..intrinsics.register_blocks import BlockWords, items_of, pack_items
+from ..intrinsics.vectors import Block, add, lanes_of, load, pointer_to, span, store, word
+from ..jit import inlined, kernel
+from .packed_sums import fma_square, read_adjacent, read_square, transpose, write_square, zero_square
+
+_step = BlockWords(STEP_ROWS, 1)
+zero_step, read_step, write_step, fma_step = _step.zero, _step.read, _step.write, _step.fma
+
+
+# --------------------------------------------------------------------------- words
+
+
+def _sum_windows(builder: Any, kind: Any, load_row: Callable[[Any], Any], length: Any, middle: Any) -> Any:
+    """All windows of a step: `middle` + suffix + prefix; `load_row` loads a sample by its number."""
+    index = length.type
+    sums = [middle]
+    for row in range(STEP_ROWS - 2, -1, -1):
+        sums.append(builder.fadd(sums[-1], load_row(ir.Constant(index, row))))
+    sums.reverse()
+    prefix = None
+    for row in range(1, STEP_ROWS):
+        sample = load_row(builder.add(length, ir.Constant(index, row - 1)))
+        prefix = sample if prefix is None else builder.fadd(prefix, sample)
+        sums[row] = builder.fadd(sums[row], prefix)
+    return pack_items(builder, kind, sums)
+
+
+def _windows_twin(rows: Callable[[int], np.ndarray], length: int, middle: np.ndarray) -> np.ndarray:
+    before = np.stack([rows(row) for row in range(STEP_ROWS - 1)])
+    behind = np.stack([rows(length + row) for row in range(STEP_ROWS - 1)])
+    return np.stack(
+        [middle + before[row:].sum(axis=0) + behind[:row].sum(axis=0) for row in range(STEP_ROWS)]
+    ).astype(middle.dtype)
+
+
+def _listed_twin(
+    work: np.ndarray, table: np.ndarray, first: int, offset: int, length: int, middle: np.ndarray
+) -> np.ndarray:
+    return _windows_twin(lambda row: span(work, table[first + row] + offset, middle.size), length, middle)
+
+
+@word(_listed_twin)
+def sum_listed(
+    typingctx: Any, work: Any, table: Any, first: Any, offset: Any, length: Any, middle: Any
+) -> Any:
+    """A step of windows of samples at ``table[first + row] + offset``; `middle` is what all of them share."""
+    block = Block(work.dtype, STEP_ROWS, 1)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def load_row(row: Any) -> Any:
+            entry = builder.add(args[2], row)
+            at = builder.load(
+                pointer_to(context, builder, sig.args[1], args[1], entry, ir.IntType(64)), align=8
+            )
+            pointer = pointer_to(
+                context, builder, sig.args[0], args[0], builder.add(at, args[3]), args[5].type
+            )
+            return builder.load(pointer, align=work.dtype.bitwidth // 8)
+
+        return _sum_windows(builder, context.get_value_type(block), load_row, args[4], args[5])
+
+    return block(work, table, types.intp, types.intp, types.intp, middle), codegen
+
+
+def _spaced_twin(work: np.ndarray, first: int, spacing: int, length: int, middle: np.ndarray) -> np.ndarray:
+    return _windows_twin(lambda row: span(work, first + row * spacing, middle.size), length, middle)
+
+
+@word(_spaced_twin)
+def sum_spaced(typingctx: Any, work: Any, first: Any, spacing: Any, length: Any, middle: Any) -> Any:
+    """As `sum_listed`, of samples `spacing` elements apart from ``work[first]`` on."""
+    block = Block(work.dtype, STEP_ROWS, 1)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def load_row(row: Any) -> Any:
+            at = builder.add(args[1], builder.mul(row, args[2]))
+            pointer = pointer_to(context, builder, sig.args[0], args[0], at, args[4].type)
+            return builder.load(pointer, align=work.dtype.bitwidth // 8)
+
+        return _sum_windows(builder, context.get_value_type(block), load_row, args[3], args[4])
+
+    return block(work, types.intp, types.intp, types.intp, middle), codegen
+
+
+def _write_spaced_twin(work: np.ndarray, first: int, spacing: int, block: np.ndarray) -> None:
+    for row, vector in enumerate(block):
+        span(work, first + row * spacing, vector.size)[:] = vector
+
+
+@word(_write_spaced_twin)
+def write_spaced(typingctx: Any, work: Any, first: Any, spacing: Any, block: Any) -> Any:
+    """The vectors of a block of one column, `spacing` elements apart."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        for row, vector in enumerate(items_of(builder, args[3])):
+            at = builder.add(args[1], builder.mul(args[2], ir.Constant(args[2].type, row)))
+            pointer = pointer_to(context, builder, sig.args[0], args[0], at, vector.type)
+            builder.store(vector, pointer, align=work.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(work, types.intp, types.intp, block), codegen
+
+
+# --------------------------------------------------------------------------- kernels
+
+
+@inlined
+def list_middle(table, parts, first, start, stop, blocks, blocks_from):
+    """Where the samples that all windows share stand, whole blocks as one; returns how many were listed.
+
+    Samples `start` to `stop` stand at `table[first + sample]`; block b of STEP_ROWS samples, of `blocks`, at
+    `table[blocks_from + b]`.
+    """
+    block, last_block = (start + STEP_ROWS - 1) // STEP_ROWS, min(stop // STEP_ROWS, blocks)
+    count = 0
+    sample = start
+    while sample < stop:
+        if sample == block * STEP_ROWS and block < last_block:
+            table[parts + count] = table[blocks_from + block]
+            block += 1
+            sample += STEP_ROWS
+        else:
+            table[parts + count] = table[first + sample]
+            sample += 1
+        count += 1
+    return count
+
+
+@kernel
+def box_runs(
+    work,
+    table,
+    parts,
+    offset,
+    first,
+    row,
+    length,
+    weight,
+    blocks,
+    blocks_from,
+    count,
+    target,
+    stride,
+    accumulate,
+):
+    """STEP_ROWS output rows of `count` numbers, each `weight` times a sum of `length` packed rows.
+
+    Output row r sums ``table[first + row + r]`` and the rows after it, from `offset` on.  `table[parts:]` is scratch.
+    """
+    like = work[0]
+    lanes = lanes_of(work)
+    listed = list_middle(table, parts, first, row + STEP_ROWS - 1, row + length, blocks, blocks_from)
+    for j in range(0, count, lanes):
+        middle = load(work, table[parts] + offset + j)
+        for part in range(1, listed):
+            middle = add(middle, load(work, table[parts + part] + offset + j))
+        sums = sum_listed(work, table, first + row, offset + j, length, middle)
+        total = read_step(work, target + j, stride) if accumulate else zero_step(like)
+        write_step(work, target + j, stride, fma_step(weight, sums, total))
+
+
+@kernel
+def sum_block(work, table, first, count, target):
+    """The sum of STEP_ROWS packed rows of `count` numbers."""
+    lanes = lanes_of(work)
+    for j in range(0, count, lanes):
+        total = load(work, table[first] + j)
+        for row in range(1, STEP_ROWS):
+            total = add(total, load(work, table[first + row] + j))
+        store(work, target + j, total)
+
+
+@kernel
+def box_square(
+    work,
+    source,
+    source_stride,
+    shift,
+    inner,
+    length,
+    weight,
+    count,
+    target,
+    stride,
+    turned,
+    blocks,
+    accumulate,
+):
+    """For as many rows as a vector has lanes: `weight` times sums of `length` numbers along a row, `inner` apart.
+
+    Works on the transpose of the rows at `work[turned]`, as `correlate_square`; sums of blocks at `work[blocks]`.
+    """
+    like = work[0]
+    lanes = lanes_of(work)
+    spacing = inner * lanes  # from one sample to the next
+    group = STEP_ROWS * inner
+    ready = 0  # columns that are transposed
+    summed = 0  # groups of them that have block sums
+    for j in range(0, count, group):
+        wanted = j + group + shift + length * inner
+        while ready < wanted:
+            square = read_square(work, source + ready, source_stride)
+            write_square(work, turned + ready * lanes, lanes, transpose(square))
+            ready += lanes
+        while (summed + 1) * group <= ready:
+            for channel in range(inner):
+                at = turned + (summed * group + channel) * lanes
+                total = load(work, at)
+                for sample in range(1, STEP_ROWS):
+                    total = add(total, load(work, at + sample * spacing))
+                store(work, blocks + (summed * inner + channel) * lanes, total)
+            summed += 1
+        first = (j + shift) // inner
+        start, stop = first + STEP_ROWS - 1, first + length
+        block, last_block = (start + STEP_ROWS - 1) // STEP_ROWS, stop // STEP_ROWS
+        head = block * STEP_ROWS if block < last_block else stop
+        for channel in range(inner):
+            middle = load(work, turned + (start * inner + channel) * lanes)
+            for sample in range(start + 1, head):
+                middle = add(middle, load(work, turned + (sample * inner + channel) * lanes))
+            if block < last_block:
+                if head == start:
+                    middle = load(work, blocks + (block * inner + channel) * lanes)
+                for whole in range(block + (head == start), last_block):
+                    middle = add(middle, load(work, blocks + (whole * inner + channel) * lanes))
+                for sample in range(last_block * STEP_ROWS, stop):
+                    middle = add(middle, load(work, turned + (sample * inner + channel) * lanes))
+            sums = sum_spaced(work, turned + (first * inner + channel) * lanes, spacing, length, middle)
+            write_spaced(work, turned + (j + channel) * lanes, spacing, sums)
+        for column in range(j, min(j + group, count), lanes):
+            total = read_square(work, target + column, stride) if accumulate else zero_square(like)
+            sums = transpose(read_adjacent(work, turned + column * lanes))
+            write_square(work, target + column, stride, fma_square(weight, sums, total))

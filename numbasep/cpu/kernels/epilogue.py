@@ -1,0 +1,160 @@
+"""Epilogue: a block of finished sums is divided or normalised, converted, and stored.
+
+Blocks are rows of adjacent vectors (`blocks`); rows of the output are `stride` elements apart, and only the first
+`rows` of a block are written.  See `vectors` for the rules of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from ..intrinsics.memory import _encode_vector, _mask, _masked_store, _memory, _store_as_twin, _stream_twin
+from ..intrinsics.register_blocks import items_of, pack_items
+from ..intrinsics.vectors import VECTOR_BYTES, spread, word
+from .nan_aware import emit_normalised, normalised_twin
+
+
+@word(lambda block, divisor: block / divisor)
+def divide(typingctx: Any, block: Any, divisor: Any) -> Any:
+    """Every number divided by the same."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        divisors = spread(builder, args[1], block.vector.lanes)
+        return pack_items(
+            builder, args[0].type, [builder.fdiv(v, divisors) for v in items_of(builder, args[0])]
+        )
+
+    return block(block, divisor), codegen
+
+
+@word(normalised_twin)
+def normalise(typingctx: Any, block: Any, share: Any, weight: Any, least: Any, close: Any) -> Any:
+    """Sums divided by the share of the weights that fell on valid samples: see `valid`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pairs = zip(items_of(builder, args[0]), items_of(builder, args[1]), strict=True)
+        return pack_items(
+            builder, args[0].type, [emit_normalised(builder, t, s, *args[2:]) for t, s in pairs]
+        )
+
+    return block(block, share, weight, least, close), codegen
+
+
+def _joined(builder: Any, vectors: list[Any]) -> Any:
+    """Adjacent vectors as one, so that LLVM narrows them together."""
+    while len(vectors) > 1:
+        count = 2 * vectors[0].type.count
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
+        vectors = [
+            builder.shuffle_vector(a, b, mask) for a, b in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+    return vectors[0]
+
+
+def _each_row(
+    context: Any, builder: Any, sig: Any, args: Any, write: Callable[[Any, list[Any]], None]
+) -> Any:
+    """Call ``write(offset, vectors)`` for the first `rows` rows of ``(memory, offset, stride, rows, ..., block)``."""
+    _, offset, stride, rows, *_, block = args
+    kind, items = sig.args[-1], items_of(builder, block)
+    for row in range(kind.rows):
+        vectors = items[row * kind.columns : (row + 1) * kind.columns]
+        at = builder.add(offset, builder.mul(stride, ir.Constant(stride.type, row)))
+        if row == 0:
+            write(at, vectors)
+            continue
+        with builder.if_then(builder.icmp_signed("<", ir.Constant(rows.type, row), rows), likely=True):
+            write(at, vectors)
+    return context.get_dummy_value()
+
+
+def _rows_twin(block: np.ndarray, rows: int) -> np.ndarray:
+    return block[:rows]
+
+
+def _store_twin(
+    memory: np.ndarray, offset: int, stride: int, rows: int, storage: Any, block: np.ndarray
+) -> None:
+    for r, row in enumerate(_rows_twin(block, rows)):
+        _store_as_twin(memory, offset + r * stride, storage, row)
+
+
+@word(_store_twin)
+def store_rows(
+    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, block: Any
+) -> Any:
+    """Write whole rows of a block as stored elements, from element `offset` on."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def write(at: Any, vectors: list[Any]) -> None:
+            if isinstance(storage.element, types.Integer) and not storage.half:
+                vectors = [_joined(builder, vectors)]
+            for i, vector in enumerate(vectors):
+                stored = _encode_vector(builder, storage, vector)
+                here = builder.add(at, ir.Constant(at.type, i * vector.type.count))
+                builder.store(
+                    stored, _memory(context, builder, args[0], here, storage.element, stored.type), align=1
+                )
+
+        return _each_row(context, builder, sig, args, write)
+
+    return types.void(memory, types.intp, types.intp, types.intp, storage, block), codegen
+
+
+def _stream_rows_twin(memory: np.ndarray, offset: int, stride: int, rows: int, block: np.ndarray) -> None:
+    for r, row in enumerate(_rows_twin(block, rows)):
+        _stream_twin(memory, offset + r * stride, row)
+
+
+@word(_stream_rows_twin)
+def stream_rows(typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, block: Any) -> Any:
+    """Write whole rows of compute numbers past the caches; they must be aligned to a vector."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+
+        def write(at: Any, vectors: list[Any]) -> None:
+            for i, vector in enumerate(vectors):
+                here = builder.add(at, ir.Constant(at.type, i * vector.type.count))
+                pointer = _memory(context, builder, args[0], here, block.vector.dtype, vector.type)
+                builder.store(vector, pointer, align=VECTOR_BYTES).set_metadata("nontemporal", one)
+
+        return _each_row(context, builder, sig, args, write)
+
+    return types.void(memory, types.intp, types.intp, types.intp, block), codegen
+
+
+def _store_part_twin(
+    memory: np.ndarray, offset: int, stride: int, rows: int, count: int, block: np.ndarray
+) -> None:
+    for r, row in enumerate(_rows_twin(block, rows)):
+        memory.view(block.dtype)[offset + r * stride :][:count] = row[:count]
+
+
+@word(_store_part_twin)
+def store_part(
+    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, block: Any
+) -> Any:
+    """The first `count` compute numbers of each row; nothing else is written."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def write(at: Any, vectors: list[Any]) -> None:
+            for i, vector in enumerate(vectors):
+                done = ir.Constant(at.type, i * vector.type.count)
+                pointer = _memory(
+                    context, builder, args[0], builder.add(at, done), block.vector.dtype, vector.type
+                )
+                left = builder.sub(args[4], done)
+                with builder.if_then(
+                    builder.icmp_signed(">", left, ir.Constant(left.type, 0))
+                ):  # else it is slow
+                    _masked_store(builder, vector, pointer, _mask(builder, left, vector.type.count))
+
+        return _each_row(context, builder, sig, args, write)
+
+    return types.void(memory, types.intp, types.intp, types.intp, types.intp, block), codegen

@@ -1,0 +1,347 @@
+"""Sums of rows, and shifted sums of these: kernels of few different weights, as `factor.runs` takes them apart.
+
+    s_c[q, j] = sum over the rows i of column c of x[q + i, j]      y[q, j] = sum over c of w_c s_c[q, j + c]
+
+A task is a tile of columns by a strip of rows of an output plane.  It packs input rows into a ring that stays in the
+second-level cache (`rows`), and from there computes a few rows of output at a time, a segment of columns after the
+other: the sums s_c stand in short row buffers in the first-level cache, from which shifted vectors are loaded.  All
+additions are made in registers, a block of VECTORS vectors at a time.
+
+Nothing is subtracted.  Every output element is written with the same operations in the same order whatever the tasks,
+so results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.core import config
+
+from ..intrinsics.flat_sums import VECTORS as STROKE_VECTORS
+from ..intrinsics.flat_sums import narrow_vectors, strokes_word
+from ..intrinsics.memory import Storage
+from ..intrinsics.register_blocks import BlockWords
+from ..intrinsics.vectors import REGISTERS, call, lanes_of, peek
+from ..jit import address, inlined, kernel, named
+from .addressing import locate_source, locate_target
+from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_row, numbers
+from .row_conversion import packer, storer
+from .table_entries import (
+    COLUMN_FIRST,
+    COLUMN_STRIDE_OUT,
+    COLUMN_TAPS,
+    COLUMNS_OUT,
+    HORIZONTAL,
+    INNER,
+    KERNELS,
+    LINES_OF_TAPS,
+    OUTER,
+    OUTER_SOURCES,
+    PACK,
+    PLANES,
+    PLANES_OUT,
+    RAW_IN,
+    RAW_OUT,
+    RESULT,
+    RING,
+    RING_ROWS,
+    RING_STRIDE,
+    ROW_FIRST,
+    ROW_STRIDE_OUT,
+    ROW_TABLES,
+    ROW_TAPS,
+    ROWS_OUT,
+    RUNS,
+    SCRATCH,
+    SEGMENT,
+    SHIFTS,
+    SIZES,
+    SOURCE_TABLES,
+    SOURCES,
+    STORE,
+    STRIP,
+    STRIPE_ROWS,
+    STRIPS,
+    SUMS_STRIDE,
+    TERMS,
+    TILE,
+    TILES,
+    VERTICAL,
+    VIEW,
+    WEIGHTS,
+    WINDOW,
+    WORK,
+)
+
+VECTORS = 8 if REGISTERS == 32 else 4  # of sums that are loaded
+INTERVAL_VECTORS = 4  # three such blocks and what is being added fit the registers
+FEW_VECTORS = 2  # of the blocks behind the last whole one
+
+# links[LINK * link + ...]: one sum, of rows and of other sums; the next one continues it unless that is FRESH.
+# terms[ROWS_START:ROWS_STOP] are entries of the row table, terms[ROWS_STOP:SUMS_STOP] places in the workspace
+FRESH, ROWS_START, ROWS_STOP, SUMS_STOP, TARGET, WEIGHED, SCALED, LINK = range(8)
+
+# intervals[INTERVAL * interval + ...]: a sum of adjacent rows, with and between two entries of the row table, which
+# contains the one before unless it is fresh
+GROWTH, FIRST_ROW, LAST_ROW, ABOVE, BELOW, INTERVAL_TARGET, INTERVAL = range(7)
+FRESH_INTERVAL, BY_ONE, BY_ANY = range(3)
+"""How an interval continues the one before: not at all, by one row at both ends, by ABOVE and BELOW rows."""
+
+# phases[phase, ...]: links, intervals or strokes that are gone through in one sweep, over the columns of the result and
+# EXTRA further elements
+KIND, FIRST, LAST, EXTRA = range(4)
+LINKS, INTERVALS, STROKES = range(3)
+
+
+def _interval_sums(vectors: int) -> Any:
+    """The function that sums intervals for one block of columns."""
+    block = BlockWords(1, vectors)
+    zero, read, write, add, fma = block.zero, block.read, block.write, block.add, block.fma
+
+    @inlined
+    def sum_block(work, table, intervals, first, last, here, j, rows, pitch, one):
+        for q in range(0, rows, 2):
+            shared = zero(one)
+            above, below = shared, shared
+            for i in range(first * INTERVAL, last * INTERVAL, INTERVAL):
+                growth = peek(intervals, i + GROWTH)
+                top, bottom = q + peek(intervals, i + FIRST_ROW), q + peek(intervals, i + LAST_ROW)
+                if growth == BY_ONE:
+                    shared = add(fma(one, above, shared), below)
+                    above = read(work, peek(table, top) + here, 0)
+                    below = read(work, peek(table, bottom + 1) + here, 0)
+                elif growth == BY_ANY:
+                    higher, lower = peek(intervals, i + ABOVE), peek(intervals, i + BELOW)
+                    if higher:
+                        shared = add(shared, above)
+                        for row in range(top + 1, top + higher):
+                            shared = add(shared, read(work, peek(table, row) + here, 0))
+                        above = read(work, peek(table, top) + here, 0)
+                    if lower:
+                        shared = add(shared, below)
+                        for row in range(bottom + 2 - lower, bottom + 1):
+                            shared = add(shared, read(work, peek(table, row) + here, 0))
+                        below = read(work, peek(table, bottom + 1) + here, 0)
+                else:
+                    shared = zero(one)
+                    for row in range(top + 1, bottom + 1):
+                        shared = add(shared, read(work, peek(table, row) + here, 0))
+                    above = read(work, peek(table, top) + here, 0)
+                    below = read(work, peek(table, bottom + 1) + here, 0)
+                target = peek(intervals, i + INTERVAL_TARGET) + q * pitch + j
+                write(work, target, 0, add(shared, above))
+                write(work, target + pitch, 0, add(shared, below))
+
+    return sum_block
+
+
+def _link_sums(vectors: int) -> Any:
+    """The function that sums links for one block of columns."""
+    block = BlockWords(1, vectors)
+    zero, read, write, add, fma = block.zero, block.read, block.write, block.add, block.fma
+
+    @inlined
+    def sum_block(work, table, links, terms, weights, first, last, here, j, rows, pitch, scale):
+        for q in range(rows):
+            there = q * pitch + j
+            total = zero(scale)
+            for i in range(first * LINK, last * LINK, LINK):
+                if peek(links, i + FRESH):
+                    total = zero(scale)
+                start, middle, stop = (
+                    peek(links, i + ROWS_START),
+                    peek(links, i + ROWS_STOP),
+                    peek(links, i + SUMS_STOP),
+                )
+                for term in range(start, middle):
+                    total = add(total, read(work, peek(table, peek(terms, term) + q) + here, 0))
+                if peek(links, i + WEIGHED):
+                    for term in range(middle, stop):
+                        total = fma(peek(weights, term), read(work, peek(terms, term) + there, 0), total)
+                else:
+                    for term in range(middle, stop):
+                        total = add(total, read(work, peek(terms, term) + there, 0))
+                if peek(links, i + SCALED):
+                    total = fma(scale, total, zero(scale))
+                write(work, peek(links, i + TARGET) + there, 0, total)
+
+    return sum_block
+
+
+intervals_of_many, intervals_of_few = _interval_sums(INTERVAL_VECTORS), _interval_sums(FEW_VECTORS)
+links_of_many, links_of_few = _link_sums(VECTORS), _link_sums(FEW_VECTORS)
+write_results = BlockWords(1, STROKE_VECTORS).write
+
+
+@kernel
+def sum_intervals(work, table, intervals, first, last, column, count, rows, pitch, one):
+    """Sums of nested intervals of rows, for two rows of output at a time, which share all but one row each.
+
+    `count` numbers from element `column` of the rows on, to ``work[target + q * pitch]`` for `rows` rows q, an even
+    number.  The shared part grows from interval to interval, by the row that only one of the two had, too.  A
+    product with `one` added takes other units of the processor than an addition.
+    """
+    lanes, j = lanes_of(work), 0
+    while j + INTERVAL_VECTORS * lanes <= count:
+        intervals_of_many(work, table, intervals, first, last, column + j, j, rows, pitch, one)
+        j += INTERVAL_VECTORS * lanes
+    while j < count:
+        intervals_of_few(work, table, intervals, first, last, column + j, j, rows, pitch, one)
+        j += FEW_VECTORS * lanes
+
+
+@kernel
+def sum_links(work, table, links, terms, weights, first, last, column, count, rows, pitch, scale):
+    """Sums of rows from element `column` on and of other sums: `count` numbers for `rows` rows q.
+
+    What is summed up goes to ``work[target + q * pitch]``; the weighted and scaled sums are the last ones.
+    """
+    lanes, j = lanes_of(work), 0
+    while j + VECTORS * lanes <= count:
+        links_of_many(work, table, links, terms, weights, first, last, column + j, j, rows, pitch, scale)
+        j += VECTORS * lanes
+    while j < count:
+        links_of_few(work, table, links, terms, weights, first, last, column + j, j, rows, pitch, scale)
+        j += FEW_VECTORS * lanes
+
+
+@functools.cache
+def strokes_pass(extra: int, small: bool) -> Any:
+    """The kernel that sums and shifts in registers, for sums that are `extra` vectors wider than their results."""
+    strokes_of = strokes_word(extra, small)
+
+    @kernel
+    @named(f"_{extra}{'_small' * small}")
+    def sum_strokes(work, table, strokes, weights, count, column, numbers, rows, target, pitch):
+        """`numbers` results from element `column` of the rows on, for `rows` rows q to ``work[target + q * pitch]``."""
+        for j in range(0, numbers, STROKE_VECTORS * lanes_of(work)):
+            for q in range(rows):
+                results = strokes_of(work, table, strokes, weights, count, q, column + j)
+                write_results(work, target + q * pitch + j, 0, results)
+
+    return sum_strokes
+
+
+@kernel
+def narrow_row(work, source, target, count):
+    """`count` numbers, and up to two vectors, as integers of 16 bits."""
+    lanes = lanes_of(work)
+    for j in range(0, count, 2 * lanes):
+        narrow_vectors(work, source + j, target + j // 2)
+
+
+@kernel
+def filter_flat_tile(kernels, x, y, task, thread, block, constants):
+    """One task: pack, sum and store a strip of rows by a tile of columns, of one output plane or several.
+
+    From plane to plane, the windows of a volume move on by one plane: only that is packed, the others are kept.
+    """
+    geometry, outer, outer_taps = (
+        integers(block, SIZES),
+        integers(block, OUTER),
+        integer_rows(block, OUTER_SOURCES),
+    )
+    links, intervals, phases = (
+        integers(block, TERMS),
+        integers(block, RUNS),
+        integer_rows(block, LINES_OF_TAPS),
+    )
+    terms, weights = integers(block, SHIFTS), numbers(block, WEIGHTS, constants)
+    work = number_row(block, WORK, thread, constants)
+    table, sources = integer_row(block, ROW_TABLES, thread), integer_row(block, SOURCE_TABLES, thread)
+    raw_in, raw_out = byte_row(block, RAW_IN, thread), byte_row(block, RAW_OUT, thread)
+    tiles, strips, inner, pitch = geometry[TILES], geometry[STRIPS], geometry[INNER], geometry[SUMS_STRIDE]
+    n_sources, window, step = geometry[SOURCES], geometry[WINDOW], geometry[STRIPE_ROWS]
+    column = (task % tiles) * geometry[TILE]
+    row = (task // tiles) % strips * geometry[STRIP]
+    chunks = (geometry[PLANES_OUT] + geometry[PLANES] - 1) // geometry[PLANES]
+    chunk = task // (tiles * strips)
+    first_plane = chunk // chunks * geometry[PLANES_OUT] + chunk % chunks * geometry[PLANES]
+    last_plane = min(first_plane + geometry[PLANES], (chunk // chunks + 1) * geometry[PLANES_OUT])
+    columns = min(geometry[TILE], geometry[COLUMNS_OUT] - column)
+    last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
+    capacity, wide = geometry[RING_ROWS], columns + geometry[COLUMN_TAPS] - 1
+    for plane in range(first_plane, last_plane):
+        for source in range(n_sources):
+            sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
+        target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
+        age = plane - first_plane
+        oldest = n_sources - 1 if age else 0  # of the planes that are not packed yet
+        packed = 0  # rows packed so far
+        for i in range(row, last_row, step):
+            done, rows = i - row, min(step, last_row - i)
+            needed = done + rows + geometry[ROW_TAPS] - 1
+            while packed < needed:
+                for source in range(oldest, n_sources):
+                    slot = (source + age) % n_sources * capacity + packed % capacity
+                    at = geometry[RING] + slot * geometry[RING_STRIDE]
+                    to = geometry[SCRATCH] if kernels[VIEW] else at
+                    call(kernels[PACK], (
+                        x, sources[source], row + geometry[ROW_FIRST] + packed, column + geometry[COLUMN_FIRST],
+                        wide, geometry, constants[source], raw_in, work, to,
+                    ))  # fmt: skip
+                    if kernels[VIEW]:
+                        call(kernels[VIEW], (work, to, at, wide * inner))
+                packed += 1
+            for j in range(window):
+                here = (
+                    min(done + j, needed - 1) % capacity
+                )  # the last row is repeated below the last row of output
+                for source in range(n_sources):
+                    slot = (source + age) % n_sources * capacity + here
+                    table[source * window + j] = geometry[RING] + slot * geometry[RING_STRIDE]
+            for first in range(0, columns, geometry[SEGMENT]):
+                part = min(geometry[SEGMENT], columns - first)
+                for phase in range(phases.shape[0]):
+                    begin, end = phases[phase, FIRST], phases[phase, LAST]
+                    count = part * inner + phases[phase, EXTRA]
+                    if phases[phase, KIND] == STROKES:
+                        call(kernels[HORIZONTAL], (
+                            work, table, terms, weights, end, first * inner, count, step, geometry[RESULT], pitch,
+                        ))  # fmt: skip
+                    elif phases[phase, KIND] == INTERVALS:
+                        call(kernels[VERTICAL], (
+                            work, table, intervals, begin, end, first * inner, count, step, pitch,
+                            weights[weights.size - 2],
+                        ))  # fmt: skip
+                    else:
+                        call(kernels[HORIZONTAL], (
+                            work, table, links, terms, weights, begin, end, first * inner, count, step, pitch,
+                            weights[weights.size - 1],
+                        ))  # fmt: skip
+                at = target + i * geometry[ROW_STRIDE_OUT] + first * geometry[COLUMN_STRIDE_OUT]
+                for q in range(rows):
+                    call(kernels[STORE], (
+                        work, geometry[RESULT] + q * pitch, part, geometry, constants[0], raw_out, y,
+                        at + q * geometry[ROW_STRIDE_OUT],
+                    ))  # fmt: skip
+
+
+@functools.cache
+def kernel_addresses(
+    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, extra: int = 0, small: bool = False
+) -> tuple[Any, Any]:
+    """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn.
+
+    With `extra` vectors of sums there are strokes only, of `small` integers or of numbers; otherwise there are none.
+    """
+    number = numba.from_dtype(compute)
+    line, constants = types.Array(number, 1, "C"), types.Array(number, 2, "C")
+    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
+    n = types.int64
+    at: list[Any] = [0] * KERNELS
+    at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
+    at[STORE] = address(storer(storage_out), (line, n, n, whole, line, memory, memory, n))
+    if extra:
+        if small:
+            at[VIEW] = address(narrow_row, (line, n, n, n))
+        at[HORIZONTAL] = address(strokes_pass(extra, small), (line, whole, whole, line, n, n, n, n, n, n))
+    else:
+        at[VERTICAL] = address(sum_intervals, (line, whole, whole, n, n, n, n, n, n, number))
+        at[HORIZONTAL] = address(sum_links, (line, whole, whole, whole, line, n, n, n, n, n, n, number))
+    tile = address(filter_flat_tile, (whole, memory, memory, n, n, whole, constants))
+    return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

@@ -1,0 +1,279 @@
+"""Horizontal pass and epilogue: sums along short rows in the workspace, converted and written to the output.
+
+    y[r, j] = sum over terms t, taps k of w[t, k] * s[t, r, j + k * inner]
+
+LINE_ROWS x LINE_VECTORS sums stay in registers; the shifted vectors are unaligned loads from the first-level cache.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from ...lowering.target import LINE_VECTORS
+from ..intrinsics.memory import Storage, copy_element, misalignment
+from ..intrinsics.register_blocks import BlockWords, items_of, pack_items
+from ..intrinsics.row_sums import fetch_word
+from ..intrinsics.vectors import (
+    LINE_BYTES,
+    REGISTERS,
+    VECTOR_BYTES,
+    fused,
+    lanes_of,
+    pointer_to,
+    span,
+    spread,
+    word,
+)
+from ..jit import inlined, kernel, named
+from .epilogue import divide, normalise, store_part, store_rows, stream_rows
+from .nan_aware import CLOSE, LEAST, WEIGHT
+from .table_entries import (
+    COLUMN_STRIDE_OUT,
+    FETCHED,
+    FIRST_LINE,
+    INNER,
+    LAST_LINE,
+    ROW_STRIDE_IN,
+    RUN_LENGTH,
+    RUN_SHIFT,
+    RUN_WEIGHTS,
+    STREAM,
+    SUMS_STRIDE,
+    TERM_STRIDE,
+)
+
+LINE_ROWS = 4 if REGISTERS == 32 else 3
+PAIRED = VECTOR_BYTES == 64  # one instruction takes the vector one number on out of two adjacent ones
+WRITTEN_OUT = 5  # taps of a line up to which the loop over them is written out
+
+fetch_rows = fetch_word(LINE_ROWS)
+zero_sums = BlockWords(LINE_ROWS, LINE_VECTORS).zero
+_INT = ir.IntType(64)
+
+
+def _weigh_line_twin(sums, work, at, stride, step, weights, first, taps):
+    total = sums.copy()
+    for r in range(LINE_ROWS):
+        for k in range(taps):
+            total[r] += weights[first + k] * span(work, at + r * stride + k * step, total.shape[1])
+    return total
+
+
+def _weigh_line(
+    written_out: int, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
+) -> Any:  # fmt: skip
+    """The word; lines of up to `written_out` adjacent taps have code of their own."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        block, work_, at_, stride_, step_, weights_, first_, taps_ = args
+        kind = block.type.element
+        slots = [cgutils.alloca_once_value(builder, item) for item in items_of(builder, block)]
+
+        def add(k: Any) -> None:
+            w = pointer_to(context, builder, sig.args[5], weights_, builder.add(first_, k), kind.element)
+            w = spread(builder, builder.load(w), kind.count)
+            here = builder.add(at_, builder.mul(k, step_))
+            for r in range(LINE_ROWS):
+                row = builder.add(here, builder.mul(stride_, _INT(r)))
+                pointer = pointer_to(context, builder, sig.args[1], work_, row, kind)
+                for c in range(LINE_VECTORS):
+                    slot = slots[r * LINE_VECTORS + c]
+                    shifted = builder.load(builder.gep(pointer, [_INT(c)]), align=work.dtype.bitwidth // 8)
+                    builder.store(fused(builder, w, shifted, builder.load(slot)), slot)
+
+        def add_pair(k: Any) -> None:
+            """Taps k and k + 1, side by side: an unaligned load costs two, as it touches two cache lines."""
+            at_w = pointer_to(context, builder, sig.args[5], weights_, builder.add(first_, k), kind.element)
+            w = [spread(builder, builder.load(builder.gep(at_w, [_INT(i)])), kind.count) for i in range(2)]
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), list(range(1, kind.count + 1)))
+            for r in range(LINE_ROWS):
+                row = builder.add(builder.add(at_, k), builder.mul(stride_, _INT(r)))
+                pointer = pointer_to(context, builder, sig.args[1], work_, row, kind)
+                base = [
+                    builder.load(builder.gep(pointer, [_INT(c)]), align=work.dtype.bitwidth // 8)
+                    for c in range(LINE_VECTORS + 1)
+                ]
+                for c in range(LINE_VECTORS):
+                    slot = slots[r * LINE_VECTORS + c]
+                    total = fused(builder, w[0], base[c], builder.load(slot))
+                    shifted = builder.shuffle_vector(base[c], base[c + 1], mask)
+                    builder.store(fused(builder, w[1], shifted, total), slot)
+
+        def add_few(n: int) -> None:
+            for k in range(0, n - 1, 2) if PAIRED else ():
+                add_pair(_INT(k))
+            for k in range(n - n % 2 if PAIRED else 0, n):
+                add(_INT(k))
+
+        def add_many() -> None:
+            if PAIRED:
+                whole = builder.and_(taps_, _INT(-2))
+                with cgutils.for_range_slice(builder, _INT(0), whole, _INT(2)) as (k, _):
+                    add_pair(k)
+                with builder.if_then(builder.icmp_signed("<", whole, taps_)):
+                    add(whole)
+            else:
+                with cgutils.for_range(builder, taps_) as loop:
+                    add(loop.index)
+
+        end, apart = builder.append_basic_block("weighed"), builder.append_basic_block("apart")
+        otherwise, adjacent = builder.append_basic_block("many"), builder.append_basic_block("adjacent")
+        builder.cbranch(builder.icmp_signed("==", step_, _INT(1)), adjacent, apart)
+        builder.position_at_end(adjacent)
+        switch = builder.switch(taps_, otherwise)
+        for n in range(1, written_out + 1):
+            written = builder.append_basic_block(f"taps_{n}")
+            switch.add_case(_INT(n), written)
+            builder.position_at_end(written)
+            add_few(n)
+            builder.branch(end)
+        builder.position_at_end(otherwise)
+        add_many()
+        builder.branch(end)
+        builder.position_at_end(apart)
+        with cgutils.for_range(builder, taps_) as loop:
+            add(loop.index)
+        builder.branch(end)
+        builder.position_at_end(end)
+        return pack_items(builder, block.type, [builder.load(slot) for slot in slots])
+
+    n = types.int64
+    return sums(sums, work, n, n, n, weights, n, n), codegen
+
+
+@word(_weigh_line_twin)
+def weigh_line(
+    typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
+) -> Any:  # fmt: skip
+    """``sums[r, j] + sum over k of weights[first + k] * work[at + r * stride + j + k * step]``."""
+    return _weigh_line(0, sums, work, at, stride, step, weights, first, taps)
+
+
+@word(_weigh_line_twin)
+def weigh_only_line(
+    typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
+) -> Any:  # fmt: skip
+    """As `weigh_line`, with few taps written out."""
+    return _weigh_line(WRITTEN_OUT, sums, work, at, stride, step, weights, first, taps)
+
+
+@inlined
+def weigh_columns(work, source, first_term, last_term, terms, lines, weights, geometry):
+    """The sums of terms [first_term, last_term) under a block of columns."""
+    total = zero_sums(work[0])
+    for term in range(first_term, last_term):
+        for line in range(terms[term, FIRST_LINE], terms[term, LAST_LINE]):
+            total = weigh_line(
+                total, work, source + term * geometry[TERM_STRIDE] + lines[line, RUN_SHIFT], geometry[SUMS_STRIDE],
+                geometry[INNER], weights, lines[line, RUN_WEIGHTS], lines[line, RUN_LENGTH],
+            )  # fmt: skip
+    return total
+
+
+@functools.cache
+def horizontal_pass(storage: Storage, *, share: bool) -> Any:
+    """The kernel that writes rows of one kind of storage; with `share`, quotients of two sums (`valid`)."""
+    item = storage.dtype.itemsize
+    streams = storage.dtype.kind == "f" and item > 2 and not storage.swapped  # the others are not as computed
+
+    @inlined
+    def filter_blocks(
+        x, below, ahead, fetched, work, source, stride, rows, first, last, step, weights, weight, taps, divisor,
+        y, target, pitch, streamed,
+    ):  # fmt: skip
+        """Whole blocks of columns, where a single line is all there is: nothing is looked up between them."""
+        width = LINE_VECTORS * lanes_of(work)
+        for j in range(first, last, width):
+            if below >= 0:
+                for line in range(0, width * fetched, LINE_BYTES):
+                    fetch_rows(x, below + j * fetched + line, ahead)
+            total = weigh_only_line(zero_sums(work[0]), work, source + j, stride, step, weights, weight, taps)
+            if divisor != 1:
+                total = divide(total, divisor)
+            if streams and streamed:
+                stream_rows(y, target + j, pitch, rows, total)
+            else:
+                store_rows(y, target + j, pitch, rows, storage, total)
+
+    @kernel
+    @named(f"{storage.suffix}{'_share' * share}")
+    def filter_rows(
+        x,
+        below,
+        work,
+        source,
+        rows,
+        count,
+        terms,
+        share_term,
+        lines,
+        weights,
+        geometry,
+        divisor,
+        normal,
+        raw,
+        y,
+        target,
+        pitch,
+    ):
+        """`count` numbers of each of `rows` rows, from element `target` of `y` on; rows there are `pitch` apart."""
+        lanes, inner, stride = lanes_of(work), geometry[INNER], geometry[COLUMN_STRIDE_OUT]
+        width = LINE_VECTORS * lanes
+        adjacent, streamed = stride == inner, geometry[STREAM]
+        head = 0  # numbers before the first cache line of rows that are written past the caches
+        if streamed:
+            head = min(count, (-misalignment(y, target * item) % LINE_BYTES) // item)
+        fetched, ahead = geometry[FETCHED], geometry[FETCHED] * geometry[ROW_STRIDE_IN]
+        last_term = share_term if share else terms.shape[0]
+        only = not share and lines.shape[0] == 1 and adjacent
+        for r in range(0, rows, LINE_ROWS):
+            row, start, n = source + r * geometry[SUMS_STRIDE], target + r * pitch, min(LINE_ROWS, rows - r)
+            j = 0
+            while j < count:
+                if only and j >= head and j + width <= count:
+                    stop = j + (count - j) // width * width
+                    filter_blocks(
+                        x, below + r * ahead if below >= 0 else -1, ahead, fetched, work, row + lines[0, RUN_SHIFT],
+                        geometry[SUMS_STRIDE], n, j, stop, inner, weights, lines[0, RUN_WEIGHTS],
+                        lines[0, RUN_LENGTH], divisor, y, start, pitch, streamed,
+                    )  # fmt: skip
+                    j = stop
+                    continue
+                at, step = j, width
+                if streamed:
+                    step = head if j == 0 and head else min(width, count - j)
+                elif adjacent and j + width > count >= width:  # the last block overlaps the one before
+                    at = count - width
+                if below >= 0:
+                    for line in range(0, width * fetched, LINE_BYTES):
+                        fetch_rows(x, below + r * ahead + j * fetched + line, ahead)
+                total = weigh_columns(work, row + at, 0, last_term, terms, lines, weights, geometry)
+                if divisor != 1:
+                    total = divide(total, divisor)
+                if share:
+                    valid = weigh_columns(
+                        work, row + at, share_term, terms.shape[0], terms, lines, weights, geometry
+                    )
+                    total = normalise(total, valid, normal[WEIGHT], normal[LEAST], normal[CLOSE])
+                if streamed:
+                    if step == width:
+                        stream_rows(y, start + at, pitch, n, total)
+                    else:
+                        store_part(y, start + at, pitch, n, step, total)
+                elif adjacent and count >= width:
+                    store_rows(y, start + at, pitch, n, storage, total)
+                else:
+                    store_rows(raw, 0, width, n, storage, total)
+                    for q in range(n):
+                        for e in range(min(width, count - j)):
+                            column = (at + e) // inner
+                            to = start + q * pitch + column * stride + at + e - column * inner
+                            copy_element(raw, q * width + e, y, to, storage)
+                j += step
+
+    return filter_rows

@@ -1,0 +1,97 @@
+"""Taking missing samples out of an array, and dividing by the weight of the others, element by element."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from ..intrinsics.memory import Storage, load_as
+from ..intrinsics.vectors import VECTOR_BYTES, add, load, store
+from ..jit import inlined, parallel, serial
+from .nan_aware import hidden, spoilt
+
+CHUNK = 1 << 15  # elements of a task
+BYTES = Storage("u1")
+
+
+@inlined
+def split_of(x, mask, omit, filled, present):
+    """Valid samples, and 1 where there is one, else 0; how many are missing.  An empty `mask` is none."""
+    missing = 0
+    for i in range(x.size):
+        value = x[i]
+        out = omit and value != value
+        if mask.size:
+            out = out or mask[i]
+        filled[i] = 0 if out else value
+        present[i] = 0 if out else 1
+        missing += out
+    return missing
+
+
+@serial
+def split_serial(x, mask, omit, filled, present):
+    """On the calling thread."""
+    return split_of(x, mask, omit, filled, present)
+
+
+@parallel
+def split_parallel(x, mask, omit, filled, present):
+    """On Numba's threads."""
+    missing = 0
+    for task in prange((x.size + CHUNK - 1) // CHUNK):
+        start, stop = task * CHUNK, (task + 1) * CHUNK  # of slices, LLVM knows that no index is negative
+        missing += split_of(x[start:stop], mask[start:stop], omit, filled[start:stop], present[start:stop])
+    return missing
+
+
+@inlined
+def mark_span(x, mask, first, last, marked, spoiled, found):
+    """Samples, NaN where bytes of `mask` are not zero; a vector at `spoiled[found]` counts others that are NaN."""
+    lanes = VECTOR_BYTES // x.itemsize
+    whole = first + (last - first) // lanes * lanes
+    count = load(spoiled, found)
+    for i in range(first, whole, lanes):
+        row, gone = load(x, i), load_as(mask, i, BYTES, x[0])
+        store(marked, i, hidden(row, gone))
+        count = add(count, spoilt(row, gone))
+    store(spoiled, found, count)
+    for i in range(whole, last):
+        marked[i] = np.nan if mask[i] else x[i]
+        spoiled[found] += x[i] != x[i] and not mask[i]
+
+
+@serial
+def mark_serial(x, mask, marked, spoiled):
+    """On the calling thread."""
+    mark_span(x, mask, 0, x.size, marked, spoiled, 0)
+
+
+@parallel
+def mark_parallel(x, mask, marked, spoiled):
+    """On Numba's threads; `spoiled` has a vector for each task of CHUNK elements."""
+    for task in prange((x.size + CHUNK - 1) // CHUNK):
+        lanes = VECTOR_BYTES // x.itemsize
+        mark_span(x, mask, task * CHUNK, min((task + 1) * CHUNK, x.size), marked, spoiled, task * lanes)
+
+
+@inlined
+def normalise_of(total, share, weight, least):
+    """``total / (share / weight)``; NaN where no more than `least` of the weight falls on valid samples."""
+    for i in range(total.size):
+        part = share[i] / weight
+        total[i] = total[i] / part if abs(part) > least else np.nan
+
+
+@serial
+def normalise_serial(total, share, weight, least):
+    """On the calling thread."""
+    normalise_of(total, share, weight, least)
+
+
+@parallel
+def normalise_parallel(total, share, weight, least):
+    """On Numba's threads."""
+    for task in prange((total.size + CHUNK - 1) // CHUNK):
+        start, stop = task * CHUNK, (task + 1) * CHUNK
+        normalise_of(total[start:stop], share[start:stop], weight, least)

@@ -1,0 +1,368 @@
+"""Separable kernel: sums of terms, each taps down the rows by taps along the columns, in one pass over an array.
+
+    y[i, j] = sum over terms t, taps k, l of v[t, k] * h[t, l] * x[i + k, j + l]
+
+ROWS output rows at a time, a segment of columns at a time: `vertical` sums rows into short row buffers in the
+first-level cache, `fill_ends` continues these beyond the edges of the array, and `horizontal` sums along them and
+writes the output.  A boundary repeats columns, so it may be applied to the sums of the vertical pass.
+
+A task is a tile of columns by a strip of rows of one output plane.  Every output element is written with the same
+operations in the same order whatever the tasks, so results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.core import config
+
+from ..intrinsics.memory import Storage, misalignment
+from ..intrinsics.vectors import LINE_BYTES, call, lanes_of, poke
+from ..jit import address, inlined, kernel
+from .addressing import locate_source, locate_target, locate_window
+from .boundary_columns import fill_ends, other_end
+from .horizontal import horizontal_pass
+from .nan_aware import AS_STORED, BOTH, PRESENCE, VALUES, view_row
+from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
+from .polyphase import split_columns
+from .row_conversion import packer
+from .row_ring import pack_window
+from .table_entries import (
+    COLUMN_FIRST,
+    COLUMN_STEP,
+    COLUMN_STRIDE_OUT,
+    COLUMN_TAPS,
+    COLUMNS_IN,
+    COLUMNS_OUT,
+    CONSTANT_ROWS,
+    DENSE,
+    DENSE_PACKED,
+    DENSE_SEGMENT,
+    EDGE_ROW,
+    EDGES,
+    ENDS,
+    FETCHED,
+    FILL,
+    FIRST_RUN,
+    HORIZONTAL,
+    INNER,
+    INSIDE_FIRST,
+    INSIDE_LAST,
+    KERNELS,
+    LAST_BLOCK,
+    LEFT_ENDS,
+    LINE_WEIGHTS,
+    LINES_OF_TAPS,
+    NORMAL,
+    OUTER,
+    OUTER_SOURCES,
+    OUTSIDE_SUMS,
+    PACK,
+    PACK_WINDOW,
+    PACKED,
+    RAW_IN,
+    RAW_OUT,
+    RING,
+    RING_STRIDE,
+    ROW_FIRST,
+    ROW_STEP,
+    ROW_STRIDE_IN,
+    ROW_STRIDE_OUT,
+    ROW_TABLES,
+    ROW_TAPS,
+    ROWS_OUT,
+    RUN_ROW,
+    RUN_STOP,
+    RUNS,
+    SEGMENT,
+    SEGMENT_PASS,
+    SHARE_TERM,
+    SIZES,
+    SOURCE_TABLES,
+    SOURCES,
+    SPLIT,
+    SPLIT_PACKED,
+    STREAM,
+    STRIP,
+    STRIPS,
+    SUMS,
+    SUMS_STRIDE,
+    TERM_STRIDE,
+    TERMS,
+    TILE,
+    TILES,
+    UNSPLIT,
+    VERTICAL,
+    VIEW,
+    WEIGHTS,
+    WINDOW,
+    WORK,
+)
+from .vertical import ROWS, dense_pass, edge_pass, numbers_to_line, vertical_pass
+
+
+@inlined
+def sum_rows(
+    kernels, x, table, whole, rows, first, last, count, geometry, terms, term, runs, weights, work, target
+):
+    """The vertical pass of one term for a block of rows: `count` numbers from element `first` of the rows on."""
+    start, stop = terms[term, FIRST_RUN], terms[term, RUN_STOP]
+    share = 1 if geometry[SHARE_TERM] and term >= geometry[SHARE_TERM] else 0
+    if whole:
+        call(kernels[VERTICAL + share], (
+            x, table, first, last, count, runs, start, stop, weights, work, target, geometry[SUMS_STRIDE],
+        ))  # fmt: skip
+    else:
+        for r in range(rows):
+            call(kernels[EDGE_ROW + share], (
+                x, table, r, first, last, count, runs, start, stop, weights, geometry[WINDOW],
+                geometry[CONSTANT_ROWS], geometry[RING_STRIDE], work, target + r * geometry[SUMS_STRIDE],
+            ))  # fmt: skip
+
+
+@kernel
+def filter_dense_segment(
+    kernels, x, table, rows, column, columns, origin, block, constants, thread, y, target
+):
+    """`columns` columns from column `column` on of `rows` output rows, without a horizontal pass.
+
+    Columns whose windows lie in the array are read from there; others from packed copies of the ends of rows, or of
+    whole rows.
+    """
+    geometry, terms, runs = integers(block, SIZES), integer_rows(block, TERMS), integer_rows(block, RUNS)
+    weights, normal = numbers(block, WEIGHTS, constants), numbers(block, NORMAL, constants)
+    raw, ring = byte_row(block, RAW_OUT, thread), number_bytes(block, WORK, thread, constants)
+    inner, stop = geometry[INNER], column + columns
+    low, high = max(geometry[INSIDE_FIRST], column), min(geometry[INSIDE_LAST], stop)
+    packed = table if geometry[PACKED] else table[geometry[WINDOW] * geometry[SOURCES] :]
+    for part in range(3):
+        memory, rows_at, kind, below, last = ring, packed, DENSE_PACKED, -1, 1 << 62
+        if part == 0:
+            begin, end, first = column, min(low, stop), (column - origin) * inner
+        elif part == 1:
+            begin, end, first = low, high, (low + geometry[COLUMN_FIRST]) * inner
+            memory, rows_at, kind, last = x, table, DENSE, geometry[LAST_BLOCK]
+            if geometry[FETCHED]:
+                newest = table[geometry[ROW_TAPS] + ROWS - 2]
+                below = (newest + geometry[ROW_STRIDE_IN] + first) * geometry[FETCHED]
+        else:
+            begin, end = max(high, low, column), stop
+            first = (geometry[LEFT_ENDS] + begin - geometry[INSIDE_LAST]) * inner
+        if begin < end:
+            call(kernels[kind], (
+                memory, below, rows_at, first, last, rows, (end - begin) * inner, terms, geometry[SHARE_TERM], runs,
+                weights, geometry, constants[0, 0], normal, raw, y,
+                target + (begin - column) * geometry[COLUMN_STRIDE_OUT],
+            ))  # fmt: skip
+
+
+@kernel
+def filter_segment(
+    kernels, x, table, whole, rows, column, columns, origin, block, constants, thread, y, target
+):
+    """`columns` columns from column `column` on of `rows` output rows.
+
+    They are summed together if `whole`, otherwise one by one, as rows of their windows may lie beyond a constant
+    boundary.  Rows that are packed whole begin at output column `origin`.
+    """
+    geometry = integers(block, SIZES)
+    terms, runs, weights = (
+        integer_rows(block, TERMS),
+        integer_rows(block, RUNS),
+        numbers(block, WEIGHTS, constants),
+    )
+    lines, line_weights = integer_rows(block, LINES_OF_TAPS), numbers(block, LINE_WEIGHTS, constants)
+    edges, normal, outside = (
+        integers(block, EDGES),
+        numbers(block, NORMAL, constants),
+        numbers(block, OUTSIDE_SUMS, constants),
+    )
+    if geometry[PACKED]:
+        x = number_bytes(block, WORK, thread, constants)
+    work, raw = number_row(block, WORK, thread, constants), byte_row(block, RAW_OUT, thread)
+    inner, size = geometry[INNER], geometry[COLUMNS_IN]
+    if kernels[DENSE_SEGMENT] and whole:
+        call(
+            kernels[DENSE_SEGMENT],
+            (kernels, x, table, rows, column, columns, origin, block, constants, thread, y, target),
+        )
+        return
+    period, step = outside.size // terms.shape[0], geometry[COLUMN_STEP]
+    first = column * step + geometry[COLUMN_FIRST]
+    stop = first + (columns - 1) * step + geometry[COLUMN_TAPS]
+    low = high = first  # no column inside the array is needed
+    if geometry[PACKED]:
+        high = stop
+    elif stop > 0 and first < size:
+        low, high = max(first, 0), min(stop, size)
+    least, most = (0, 0) if geometry[PACKED] else other_end(first, low, high, stop, geometry, edges)
+    sums = geometry[UNSPLIT] if kernels[SPLIT] else geometry[SUMS]
+    if geometry[FETCHED] and low < high and runs.shape[0]:
+        # vertical sums are written in vectors as aligned as those that are read
+        begins = table[runs[0, RUN_ROW]] + low * inner
+        sums += -((low - first) * inner + numbers_to_line(x, begins, geometry[FETCHED])) % lanes_of(work)
+    for term in range(terms.shape[0]):
+        buffer = sums if kernels[SPLIT] else sums + term * geometry[TERM_STRIDE]
+        for part in range(2):
+            # the columns that are in the array, then those of its other end that some repeat
+            last = geometry[LAST_BLOCK]
+            if part == 0:
+                start, stop_at, to = low, high, buffer + (low - first) * inner
+                if geometry[PACKED]:
+                    start, last = (column - origin) * step, 1 << 62
+                    stop_at = start + high - low
+            else:
+                start, stop_at, to = least, most, geometry[ENDS]
+            if start < stop_at:
+                sum_rows(
+                    kernels, x, table, whole, rows, start * inner, last, (stop_at - start) * inner, geometry, terms,
+                    term, runs, weights, work, to,
+                )  # fmt: skip
+        if first < low or high < stop:
+            call(kernels[FILL], (
+                work, buffer, first, low, high, stop, geometry[ENDS], least, rows, geometry, edges,
+                outside[term * period : (term + 1) * period],
+            ))  # fmt: skip
+        if kernels[SPLIT]:
+            split = geometry[SUMS] + term * geometry[TERM_STRIDE]
+            call(kernels[SPLIT], (work, buffer, split, rows, geometry[SUMS_STRIDE], columns, geometry))
+    below = -1
+    if geometry[FETCHED] and whole and not kernels[SPLIT]:
+        newest = table[geometry[WINDOW] - 1]
+        below = (newest + geometry[ROW_STRIDE_IN] + low * inner) * geometry[FETCHED]
+    call(kernels[HORIZONTAL], (
+        x, below, work, geometry[SUMS] if kernels[SPLIT] else sums, rows, columns * inner, terms,
+        geometry[SHARE_TERM], lines, line_weights,
+        geometry, constants[0, 0], normal, raw, y, target, geometry[ROW_STRIDE_OUT],
+    ))  # fmt: skip
+
+
+@kernel
+def filter_separable_tile(kernels, x, y, task, thread, block, constants):
+    """One task: a strip of rows by a tile of columns of one output plane."""
+    geometry, outer, outer_taps = (
+        integers(block, SIZES),
+        integers(block, OUTER),
+        integer_rows(block, OUTER_SOURCES),
+    )
+    work = number_row(block, WORK, thread, constants)
+    table, sources = integer_row(block, ROW_TABLES, thread), integer_row(block, SOURCE_TABLES, thread)
+    tiles, strips, n_sources = geometry[TILES], geometry[STRIPS], geometry[SOURCES]
+    column = (task % tiles) * geometry[TILE]
+    row = (task // tiles) % strips * geometry[STRIP]
+    plane = task // (tiles * strips)
+    columns = min(geometry[TILE], geometry[COLUMNS_OUT] - column)
+    last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
+    for source in range(n_sources):
+        sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
+    target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
+    step, taps = geometry[ROW_STEP], geometry[ROW_TAPS]
+    if geometry[CONSTANT_ROWS]:
+        for source in range(n_sources):
+            at, period = geometry[CONSTANT_ROWS] + source * geometry[RING_STRIDE], constants.shape[1] - 1
+            for j in range(geometry[RING_STRIDE]):
+                poke(work, at + j, constants[source, 1 + j % period])
+    packed = 0
+    for i in range(row, last_row, ROWS):
+        done, rows = i - row, min(ROWS, last_row - i)
+        whole, needed = 1, (rows - 1) * step + taps
+        if geometry[RING]:
+            call(kernels[PACK_WINDOW], (
+                kernels, x, row, done, packed, needed, column, columns, sources, table, geometry, constants,
+                byte_row(block, RAW_IN, thread), work,
+            ))  # fmt: skip
+            packed = done * step + needed
+        if not geometry[PACKED]:
+            whole = int(
+                locate_window(i * step + geometry[ROW_FIRST], needed, sources, n_sources, geometry, table)
+            )
+        if kernels[EDGE_ROW] and rows < ROWS:
+            whole = 0
+        here, first, part = target + i * geometry[ROW_STRIDE_OUT], 0, geometry[SEGMENT]
+        if geometry[STREAM]:  # the others begin at aligned vectors
+            part += (
+                -misalignment(y, here * geometry[STREAM]) % LINE_BYTES // (geometry[STREAM] * geometry[INNER])
+            )
+        while first < columns:
+            call(kernels[SEGMENT_PASS], (
+                kernels, x, table, whole, rows, column + first, min(part, columns - first),
+                column if geometry[PACKED] else 0, block, constants, thread, y,
+                here + first * geometry[COLUMN_STRIDE_OUT],
+            ))  # fmt: skip
+            first += part
+            part = geometry[SEGMENT]
+
+
+@functools.cache
+def kernel_addresses(
+    compute: np.dtype[Any],
+    storage_in: Storage,
+    storage_out: Storage,
+    *,
+    packed: bool,
+    single_rows: bool,
+    view: int = AS_STORED,
+    share: bool = False,
+    dense: bool = False,
+    ends: bool = False,
+    split: bool = False,
+    fetching: bool = False,
+) -> tuple[Any, Any]:
+    """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn.
+
+    Kernels that a pass never calls are not compiled.
+    """
+    number = numba.from_dtype(compute)
+    line, constants = types.Array(number, 1, "C"), types.Array(number, 2, "C")
+    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
+    pairs, n = types.Array(types.int64, 2, "C"), types.int64
+    at: list[Any] = [0] * KERNELS
+    summed = Storage(f"f{compute.itemsize}") if packed else storage_in
+    views = [VALUES, PRESENCE] if view == BOTH else [view] * (2 if share else 1)
+    stored = [AS_STORED] * len(views)  # of rows that are packed
+    if dense:
+        arguments = (
+            memory, n, whole, n, n, n, n, pairs, n, pairs, line, whole, number, line, memory, memory, n,
+        )  # fmt: skip
+        if not packed:
+            at[DENSE] = address(dense_pass(storage_in, tuple(views), storage_out), arguments)
+        if packed or ends:
+            at[DENSE_PACKED] = address(
+                dense_pass(Storage(f"f{compute.itemsize}"), tuple(stored), storage_out), arguments
+            )
+        at[DENSE_SEGMENT] = address(
+            filter_dense_segment, (whole, memory, whole, n, n, n, n, whole, constants, n, memory, n)
+        )
+    for i, seen in enumerate((stored if packed else views) if not dense or single_rows else ()):
+        at[VERTICAL + i] = address(
+            vertical_pass(summed, seen, fetching), (memory, whole, n, n, n, pairs, n, n, line, line, n, n)
+        )
+        if single_rows:
+            at[EDGE_ROW + i] = address(
+                edge_pass(summed, seen), (memory, whole, n, n, n, n, pairs, n, n, line, n, n, n, line, n)
+            )
+    if packed or ends:
+        at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
+        at[PACK_WINDOW] = address(
+            pack_window, (whole, memory, n, n, n, n, n, n, whole, whole, whole, constants, memory, line)
+        )
+    if not packed and (not dense or single_rows):
+        at[FILL] = address(fill_ends, (line, n, n, n, n, n, n, n, n, whole, whole, line))
+    if split:
+        at[SPLIT_PACKED if dense else SPLIT] = address(split_columns, (line, n, n, n, n, n, whole))
+    if (packed or ends) and view:
+        at[VIEW] = address(view_row, (line, n, n, n))
+    if not dense or single_rows:
+        at[HORIZONTAL] = address(
+            horizontal_pass(storage_out, share=share),
+            (memory, n, line, n, n, n, pairs, n, pairs, line, whole, number, line, memory, memory, n, n),
+        )
+    at[SEGMENT_PASS] = address(
+        filter_segment, (whole, memory, whole, n, n, n, n, n, whole, constants, n, memory, n)
+    )
+    tile = address(filter_separable_tile, (whole, memory, memory, n, n, whole, constants))
+    return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

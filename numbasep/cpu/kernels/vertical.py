@@ -1,0 +1,331 @@
+"""Vertical pass: sums of weighted rows, a block of output rows at a time, straight from the array.
+
+    s[r, j] = sum over k of w[k] * x[r + k, j]        for ROWS rows r at once
+
+ROWS x VECTORS sums stay in registers.  Every vector that is loaded, and converted, serves all ROWS rows.  The sums are
+written to short rows in the workspace, which `horizontal` reads.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from ...lowering.target import VECTORS
+from ..intrinsics.memory import Storage, _decode_vector, _load_first_twin, _memory, copy_element, misalignment
+from ..intrinsics.register_blocks import BlockWords, items_of, pack_items
+from ..intrinsics.row_sums import fetch_word
+from ..intrinsics.vectors import (
+    LINE_BYTES,
+    LLVM_TYPES,
+    REGISTERS,
+    TARGET,
+    fused,
+    lanes_of,
+    opaque,
+    peek,
+    pointer_to,
+    spread,
+    word,
+)
+from ..jit import inlined, kernel, named
+from .epilogue import divide, normalise, store_part, store_rows, stream_rows
+from .nan_aware import CLOSE, LEAST, WEIGHT, emit_view, view_twin
+from .table_entries import (
+    COLUMN_STRIDE_OUT,
+    FETCHED,
+    FIRST_RUN,
+    INNER,
+    OUTSIDE_PLANE,
+    ROW_STRIDE_IN,
+    ROW_STRIDE_OUT,
+    RUN_LENGTH,
+    RUN_ROW,
+    RUN_SHIFT,
+    RUN_STOP,
+    RUN_WEIGHTS,
+    STREAM,
+)
+
+ROWS = TARGET.block_rows
+
+fetch_rows, fetch_line = fetch_word(ROWS), fetch_word(1)
+_INT = ir.IntType(64)
+
+
+def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
+    """The word that adds a run of weighted rows to a block of `rows` x `vectors` sums."""
+
+    def emit(
+        typingctx: Any, sums: Any, x: Any, table: Any, row: Any, offset: Any, storage: Any, weights: Any, first: Any,
+        taps: Any,
+    ) -> Any:  # fmt: skip
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            sums_in, memory, table_, row_, offset_, _, weights_, first_, taps_ = args
+            kind = sums_in.type.element
+            raw = ir.VectorType(LLVM_TYPES[storage.element], kind.count)
+            slots = [cgutils.alloca_once_value(builder, item) for item in items_of(builder, sums_in)]
+
+            def load(k: Any) -> list[Any]:
+                """The vectors of row `k` of the block's window."""
+                index = builder.add(row_, k)
+                at = builder.load(pointer_to(context, builder, sig.args[2], table_, index, _INT), align=8)
+                pointer = _memory(context, builder, memory, builder.add(at, offset_), storage.element, raw)
+                parts = [builder.gep(pointer, [_INT(c)]) for c in range(vectors)]
+                loaded = [builder.load(part, align=1) for part in parts]
+                return [emit_view(builder, _decode_vector(builder, storage, v, kind), view) for v in loaded]
+
+            taps_at = pointer_to(context, builder, sig.args[6], weights_, first_, kind.element)
+
+            def add_row(k: Any, served: range, behind: Any) -> None:
+                """Row `k` of the window under its weights: of sum r, that of tap ``behind - r``.
+
+                They are loaded anew for every row: on 16 registers those kept for the next one would spill sums.
+                """
+                loaded, taps_now = load(k), taps_at if REGISTERS == 32 else opaque(builder, taps_at)
+                for r in served:
+                    w = builder.load(builder.gep(taps_now, [builder.sub(behind, _INT(r))]))
+                    for c, vector in enumerate(loaded):
+                        slot = slots[r * vectors + c]
+                        product = fused(builder, spread(builder, w, kind.count), vector, builder.load(slot))
+                        builder.store(product, slot)
+
+            def few(n: int) -> None:
+                """All taps written out."""
+                for k in range(n + rows - 1):
+                    add_row(_INT(k), range(max(0, k - n + 1), min(rows, k + 1)), _INT(k))
+
+            def many() -> None:
+                """The first rows serve the first sums only, the last rows the last ones."""
+                for k in range(rows - 1):
+                    add_row(_INT(k), range(k + 1), _INT(k))
+                with cgutils.for_range_slice(builder, _INT(rows - 1), taps_, _INT(1)) as (k, _):
+                    add_row(k, range(rows), k)
+                for k in range(rows - 1):
+                    behind = builder.add(taps_, _INT(k))
+                    add_row(behind, range(k + 1, rows), behind)
+
+            end = builder.append_basic_block("weighed")
+            otherwise = builder.append_basic_block("many")
+            switch = builder.switch(taps_, otherwise)
+            for n in range(1, rows):
+                block = builder.append_basic_block(f"taps_{n}")
+                switch.add_case(_INT(n), block)
+                builder.position_at_end(block)
+                few(n)
+                builder.branch(end)
+            builder.position_at_end(otherwise)
+            many()
+            builder.branch(end)
+            builder.position_at_end(end)
+            return pack_items(builder, sums_in.type, [builder.load(slot) for slot in slots])
+
+        whole = types.int64
+        return sums(sums, x, table, whole, whole, storage, weights, whole, whole), codegen
+
+    def twin(sums, x, table, row, offset, storage, weights, first, taps):
+        total = sums.copy()
+        count = total.shape[1] // vectors
+        for r in range(rows):
+            for k in range(taps):
+                for c in range(vectors):
+                    part = slice(c * count, (c + 1) * count)
+                    seen = _load_first_twin(
+                        x, table[row + r + k] + offset + c * count, count, storage, total.dtype.type(0)
+                    )
+                    total[r, part] = weights[first + k] * view_twin(seen, view) + total[r, part]
+        return total
+
+    return word(twin)(emit)
+
+
+@inlined
+def numbers_to_line(memory, at, item):
+    """How many elements of `item` bytes there are from element `at` to the next cache line."""
+    return -misalignment(memory, at * item) % LINE_BYTES // item
+
+
+@functools.cache
+def vertical_pass(storage: Storage, view: int, fetching: bool = False) -> Any:
+    """The kernel that sums rows of one kind of storage, all of which lie in the array.
+
+    If it is `fetching`, it asks for the same rows of the next segment, as many columns on: rows that lie far apart, and
+    of which segments are read by turns, are no stream that processors foresee.
+    """
+    block, item = BlockWords(ROWS, VECTORS), storage.dtype.itemsize
+    zero_block, write_block = block.zero, block.write
+    weigh_rows = _weigh(ROWS, VECTORS, view)
+
+    @kernel
+    @named(f"{storage.suffix}_{view}{'_fetching' * fetching}")
+    def sum_rows(x, table, first, last, count, runs, start, stop, weights, work, target, stride):
+        """``work[target + r * stride + j]`` for ROWS rows r and `count` numbers j, the sums of ``runs[start:stop]``.
+
+        Rows are read from element `first` on; none is read beyond element `last` + VECTORS vectors, so that the last
+        block may overlap the one before.  The first block may overlap the second, which begins at a cache line: rows
+        far apart meet in one set of the first-level cache, where a line that two blocks read is gone in between.
+        """
+        like = work[0]
+        width = VECTORS * lanes_of(work)
+        aligned = j = 0
+        if start < stop:
+            aligned = numbers_to_line(x, table[runs[start, RUN_ROW]] + first, item) % width
+        while j < count:
+            at = min(first + j, last)
+            if fetching and j * item % LINE_BYTES < width * item:
+                for k in range(table.size // 2):  # the other half is of packed rows
+                    for line in range(0, width * item, LINE_BYTES):
+                        fetch_line(x, (table[k] + at + count) * item + line, item)
+            total = zero_block(like)
+            for run in range(start, stop):
+                total = weigh_rows(
+                    total, x, table, runs[run, RUN_ROW], at + runs[run, RUN_SHIFT], storage, weights,
+                    runs[run, RUN_WEIGHTS], runs[run, RUN_LENGTH],
+                )  # fmt: skip
+            write_block(work, target + at - first, stride, total)
+            j += aligned if j == 0 and aligned else width
+
+    return sum_rows
+
+
+@functools.cache
+def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any:
+    """The kernel that writes weighted sums of rows, in any columns, without a horizontal pass.
+
+    With two views of the input (`valid`), quotients of the sums of the first by those of the second.
+    """
+    zero_block, item, share = BlockWords(ROWS, VECTORS).zero, target.dtype.itemsize, len(views) > 1
+    weigh_values, weigh_share = _weigh(ROWS, VECTORS, views[0]), _weigh(ROWS, VECTORS, views[-1])
+
+    @inlined
+    def weigh_terms(weigh, x, table, at, first_term, last_term, terms, runs, weights):
+        total = zero_block(weights[0])
+        for term in range(first_term, last_term):
+            for run in range(terms[term, FIRST_RUN], terms[term, RUN_STOP]):
+                total = weigh(
+                    total, x, table, runs[run, RUN_ROW], at + runs[run, RUN_SHIFT], storage, weights,
+                    runs[run, RUN_WEIGHTS], runs[run, RUN_LENGTH],
+                )  # fmt: skip
+        return total
+
+    @kernel
+    @named(f"{storage.suffix}_{''.join(map(str, views))}{target.suffix}")
+    def sum_weights(
+        x,
+        below,
+        table,
+        first,
+        last,
+        rows,
+        count,
+        terms,
+        share_term,
+        runs,
+        weights,
+        geometry,
+        divisor,
+        normal,
+        raw,
+        y,
+        to,
+    ):
+        """`count` numbers of each of `rows` rows from element `to` of `y` on; the first tap reads element `first`.
+
+        A block whose first tap would read from an element behind `last` begins there, as none may be read beyond the
+        rows.
+        """
+        lanes, inner, stride, pitch = (
+            lanes_of(weights),
+            geometry[INNER],
+            geometry[COLUMN_STRIDE_OUT],
+            geometry[ROW_STRIDE_OUT],
+        )
+        width = VECTORS * lanes
+        adjacent, streamed = stride == inner, geometry[STREAM]
+        fetched, ahead = geometry[FETCHED], geometry[FETCHED] * geometry[ROW_STRIDE_IN]
+        head = 0
+        if streamed:
+            head = min(count, (-misalignment(y, to * item) % LINE_BYTES) // item)
+        last_term = share_term if share else terms.shape[0]
+        j = 0
+        while j < count:
+            at, part = j, min(width, count - j)
+            if j < head:
+                part = head
+            elif adjacent and part < width <= count:  # the last block overlaps the one before
+                at = count - width
+            if below >= 0:
+                for line in range(0, width * fetched, LINE_BYTES):
+                    fetch_rows(x, below + j * fetched + line, ahead)
+            begin = min(first + at, last)
+            skipped = first + at - begin
+            total = weigh_terms(weigh_values, x, table, begin, 0, last_term, terms, runs, weights)
+            if divisor != 1:
+                total = divide(total, divisor)
+            if share:
+                valid = weigh_terms(
+                    weigh_share, x, table, begin, share_term, terms.shape[0], terms, runs, weights
+                )
+                total = normalise(total, valid, normal[WEIGHT], normal[LEAST], normal[CLOSE])
+            if skipped or not adjacent or (count < width and not streamed):
+                store_rows(raw, 0, width, rows, target, total)
+                for q in range(rows):
+                    for e in range(part):
+                        column = (at + e) // inner
+                        there = to + q * pitch + column * stride + at + e - column * inner
+                        copy_element(raw, q * width + skipped + e, y, there, target)
+            elif streamed and (j < head or count < width):
+                store_part(y, to + at, pitch, rows, part, total)
+            elif streamed and at == j:
+                stream_rows(y, to + at, pitch, rows, total)
+            else:
+                store_rows(y, to + at, pitch, rows, target, total)
+            j += part
+
+    return sum_weights
+
+
+@functools.cache
+def edge_pass(storage: Storage, view: int) -> Any:
+    """The kernel for single rows, of whose window rows may lie beyond a constant boundary."""
+    block = BlockWords(1, VECTORS)
+    zero_line, write_line, read_line, fma_line = block.zero, block.write, block.read, block.fma
+    weigh_row = _weigh(1, VECTORS, view)
+
+    @kernel
+    @named(f"{storage.suffix}_{view}")
+    def sum_row(
+        x, table, row, first, last, count, runs, start, stop, weights, window, constants, pitch, work, target
+    ):
+        """As `sum_rows` for row `row` of the block; rows of source s at OUTSIDE_PLANE are ``constants + s * pitch``."""
+        like = work[0]
+        width = VECTORS * lanes_of(work)
+        for j in range(0, count, width):
+            at = min(first + j, last)
+            total = zero_line(like)
+            for run in range(start, stop):
+                here, weight = row + runs[run, RUN_ROW], runs[run, RUN_WEIGHTS]
+                for k in range(runs[run, RUN_LENGTH]):
+                    if peek(table, here + k) == OUTSIDE_PLANE:
+                        outside = read_line(work, constants + here // window * pitch, 0)
+                        total = fma_line(peek(weights, weight + k), outside, total)
+                    else:
+                        total = weigh_row(
+                            total,
+                            x,
+                            table,
+                            here + k,
+                            at + runs[run, RUN_SHIFT],
+                            storage,
+                            weights,
+                            weight + k,
+                            1,
+                        )
+            write_line(work, target + at - first, 0, total)
+
+    return sum_row

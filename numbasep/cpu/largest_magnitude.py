@@ -1,0 +1,107 @@
+"""The largest magnitude in an array: what decides whether a route that needs finite data may be taken."""
+
+from __future__ import annotations
+
+import functools
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import threads
+from .kernels import magnitude
+
+CHUNK_BYTES = 1 << 18  # read twice, so the second time from the second-level cache
+PARALLEL_BYTES = 1 << 21
+
+
+def largest_magnitude(x: NDArray[Any], workers: int = 1, *, ignore_nan: bool = False) -> float:
+    """Largest |x| of an array; NaN if it holds a NaN (unless they are ignored), 0 if it is empty.
+
+    Parameters
+    ----------
+    x : ndarray
+        Real or complex, of any layout; of complex numbers, the larger of the two parts counts.
+    workers : int
+        Threads.
+    ignore_nan : bool
+        Look at the other samples only.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> largest_magnitude(np.array([[1.0, -3.0], [2.0, 0.5]]))
+    3.0
+    >>> largest_magnitude(np.array([1.0, np.nan]))
+    nan
+    """
+    if not x.size:
+        return 0.0
+    dense = x.dtype.char in "fdFD" and x.dtype.isnative and (x.flags.c_contiguous or x.flags.f_contiguous)
+    if dense and x.flags.aligned and not ignore_nan:
+        return _largest_of_dense(x, workers)
+    if x.dtype.kind == "c":
+        parts = [largest_magnitude(part, workers, ignore_nan=ignore_nan) for part in (x.real, x.imag)]
+        return max(parts) if not any(map(math.isnan, parts)) else math.nan
+    chunks = _chunks(x)
+    with np.errstate(invalid="ignore"):
+        if workers == 1 or x.nbytes < PARALLEL_BYTES:
+            return _largest(chunks, ignore_nan=ignore_nan)
+        share = functools.partial(_largest, ignore_nan=ignore_nan)
+        shares = [chunks[i::workers] for i in range(workers)]
+        try:
+            threads.check_memory(0, workers)
+            with ThreadPoolExecutor(workers) as pool:
+                found = list(pool.map(share, shares))
+        except (RuntimeError, MemoryError):  # no threads are to be had
+            found = list(map(share, shares))
+    return math.nan if any(map(math.isnan, found)) else max(found)
+
+
+def _largest_of_dense(x: NDArray[Any], workers: int) -> float:
+    """Of native floating or complex numbers without gaps: the largest bit pattern without its sign."""
+    single = x.dtype.char in "fF"
+    number, integer = (np.float32, np.uint32) if single else (np.float64, np.uint64)
+    bits = x.ravel(order="K").view(integer)
+    mask = integer(0x7FFFFFFF if single else 0x7FFFFFFFFFFFFFFF)
+    if workers == 1 or bits.nbytes < PARALLEL_BYTES:
+        found = integer(magnitude.largest_serial(bits, mask))
+    else:
+        parts = np.empty(-(-bits.size // magnitude.CHUNK), integer)
+        with threads.parallel_region(workers):
+            magnitude.largest_parallel(bits, mask, parts)
+        found = parts.max()
+    return float(np.asarray(found, integer).view(number))  # NaN has the largest bits of all
+
+
+def _chunks(x: NDArray[Any]) -> list[NDArray[Any]]:
+    """Pieces of about CHUNK_BYTES along the axis of the largest stride."""
+    if x.nbytes <= CHUNK_BYTES:
+        return [x]
+    slowest = max(range(x.ndim), key=lambda axis: abs(x.strides[axis]) if x.shape[axis] > 1 else -1)
+    lines = np.moveaxis(x, slowest, 0)
+    step = max(1, CHUNK_BYTES * len(lines) // x.nbytes)
+    pieces = [lines[i : i + step] for i in range(0, len(lines), step)]
+    if step > 1 or x.ndim == 1:
+        return pieces
+    return [chunk for piece in pieces for chunk in _chunks(piece[0])]
+
+
+def _largest(chunks: list[NDArray[Any]], *, ignore_nan: bool) -> float:
+    largest = 0.0
+    for piece in chunks:
+        chunk = piece.astype(piece.dtype.newbyteorder("="), copy=False)  # NumPy is slow on others
+        if ignore_nan:  # fmax and fmin pass over NaN
+            found = max(float(np.fmax.reduce(chunk, axis=None)), -float(np.fmin.reduce(chunk, axis=None)))
+            largest = largest if math.isnan(found) else max(largest, found)
+            continue
+        found = max(float(chunk.max()), -float(chunk.min()))
+        if math.isnan(found):
+            return found
+        largest = max(largest, found)
+    return largest

@@ -1,0 +1,54 @@
+"""Axes outside of a plane, as tables of offsets that drivers walk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments.boundary import OUTSIDE, source_index
+from ..lowering.layout import Axis
+from .kernels import table_entries as g
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class OuterAxis:
+    """An axis that is neither rows nor columns, as tables of element offsets."""
+
+    offsets_in: npt.NDArray[np.int64]
+    """(positions, taps): where the input planes of an output position start."""
+    offsets_out: npt.NDArray[np.int64]
+    """(positions,): where the output planes start."""
+
+
+def outer_table(axis: Axis) -> OuterAxis:
+    """Offsets of an outer axis, its boundary resolved."""
+    out = np.arange(axis.size_out, dtype=np.int64) * axis.stride_out
+    window = axis.window
+    if window is None:
+        return OuterAxis((np.arange(axis.size_in, dtype=np.int64) * axis.stride_in)[:, None], out)
+    positions = [
+        source_index(i, axis.size_in, int(window.boundary))
+        for i in range(window.first, window.first + window.reach)
+    ]
+    offsets = np.array([g.OUTSIDE_PLANE if p == OUTSIDE else p * axis.stride_in for p in positions], np.int64)
+    return OuterAxis(
+        np.lib.stride_tricks.sliding_window_view(offsets, window.taps)[:: window.step].copy(), out
+    )
+
+
+def pack_outer(tables: Sequence[OuterAxis]) -> Integers:
+    """Headers and offset tables of the outer axes in one array."""
+    header = np.zeros((len(tables), g.OUTER_ENTRIES), np.int64)
+    parts: list[Integers] = [header.reshape(-1)]
+    at = header.size
+    for entry, table in zip(header, tables, strict=True):
+        entry[g.OUTER_SIZE], entry[g.OUTER_TAPS] = table.offsets_out.size, table.offsets_in.shape[1]
+        entry[g.OUTER_IN], entry[g.OUTER_OUT] = at, at + table.offsets_in.size
+        parts += [table.offsets_in.reshape(-1), table.offsets_out]
+        at += table.offsets_in.size + table.offsets_out.size
+    return np.concatenate(parts)

@@ -1,0 +1,193 @@
+"""One pass as it is asked for, and what every way to run it decides alike: tasks, tables, and the prepared pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..lowering.counts import Blocking
+from ..lowering.task import Task
+from ..planning.cost import PARALLEL_WORK
+from . import threads
+from .intrinsics.memory import Storage
+from .intrinsics.vectors import LINE_BYTES
+from .kernels import table_entries as g
+from .outer_axes import OuterAxis, pack_outer
+from .plane_pass import SPARE_BYTES, PlanePass, storage_of
+from .tap_tables import Program
+from .tiles import round_up, strip_rows, tile_columns
+
+Array = npt.NDArray[Any]
+
+STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
+FETCH_BYTES = 1 << 20  # inputs from here on are fetched ahead
+BATCH_WORK = 1 << 31  # element operations of a thread, under a second, between two looks for signals (Ctrl-C)
+
+
+@dataclass(frozen=True, eq=False)
+class PassRequest:
+    """A pass as it was decided, with the tables of one layout."""
+
+    task: Task
+    """What is computed, on which planes."""
+    blocking: Blocking
+    """How the kernel goes about it."""
+    program: Program
+    """The taps."""
+    storage_in: Storage
+    """How the input lies in memory."""
+    storage_out: Storage
+    """And the output."""
+    compute: np.dtype[Any]
+    """float32 or float64."""
+    views: int
+    """How the input is seen (`cpu.kernels.nan_aware`)."""
+    tables: Sequence[OuterAxis]
+    """Outer axes, those of stacked intermediates last."""
+    outer_taps: Array
+    """(sources, outer axes): which tap of each outer axis a source is."""
+    constants: Array
+    """(sources, 1 + period): divisor and boundary value."""
+    normal: Sequence[float]
+    """What a normalised convolution divides by."""
+    workers: int | None
+    """Threads wished for."""
+    read_next: bool
+    """Whether the output is an intermediate that the next pass reads."""
+
+    @property
+    def converted(self) -> bool:
+        """Whether results are stored as other numbers than they are computed in."""
+        return self.storage_out != storage_of(self.compute)
+
+    @property
+    def stored(self) -> bool:
+        """Whether finished rows are no vectors of the output yet: converted, or scattered."""
+        return self.task.planes.columns.stride_out != self.task.inner or self.converted
+
+    def window_rows(self, step: int) -> int:
+        """Rows that `step` output rows read, of all sources."""
+        return (self.task.down.taps + step - 1) * self.task.sources
+
+    @property
+    def streamed(self) -> bool:
+        """Whether rows of the output are written past the caches: large, adjacent, as computed, not read again."""
+        large = self.task.numbers * self.task.item >= STREAM_BYTES
+        return large and not self.stored and not self.read_next
+
+    @cached_property
+    def work(self) -> int:
+        """Element operations of a column: separable terms sum rows at all columns, also those that are left out."""
+        program, left_out = self.program, self.task.along.step - 1
+        further = program.weights.size * left_out if left_out and self.task.separable else 0
+        return self.task.inner * (program.operations + further + 4)
+
+    @cached_property
+    def missing(self) -> bool:
+        """Whether planes of the input lie beyond a constant boundary."""
+        return any((table.offsets_in == g.OUTSIDE_PLANE).any() for table in self.tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """How the output is divided."""
+
+    tile: int
+    """Columns of a task."""
+    tiles: int
+    """Tasks along the columns."""
+    strip: int
+    """Rows of a task."""
+    strips: int
+    """Tasks along the rows."""
+    threads: int
+    """Threads that share them, if there are as many."""
+    serial: bool
+    """Whether there is too little to do for several."""
+
+
+def divide(p: PassRequest, kept: int, step: int) -> Tasks:
+    """Tiles whose rows stay in cache, and strips of them for all threads; no task takes long.
+
+    `kept` bytes are needed for each column of a tile; rows are computed `step` at a time.
+    """
+    task, period = p.task, p.constants.shape[1] - 1
+    down, along, inner, count = task.planes.rows, task.planes.columns, task.inner, task.count
+    tile = tile_columns(along.size_out, task.along.taps, inner, kept, period)
+    tile = min(tile, round_up(BATCH_WORK // (step * p.work) + 1, 64 * period))
+    tiles = max(1, -(-along.size_out // tile))
+    serial = count * down.size_out * along.size_out * p.work < PARALLEL_WORK
+    wished = 1 if serial else threads.thread_count(p.workers)
+    strip = strip_rows(down.size_out, task.down.taps, wished, count * tiles, step)
+    strip = min(strip, round_up(BATCH_WORK // (tile * p.work) + 1, step))
+    return Tasks(tile, tiles, strip, max(1, -(-down.size_out // strip)), wished, serial)
+
+
+def finish(
+    p: PassRequest,
+    kernels: tuple[Any, Any],
+    program: Program,
+    parts: Tasks,
+    entries: dict[int, int],
+    work_elements: int,
+    *,
+    edges: Array,
+    constants: Array,
+    outside: Array | None = None,
+    block: int = 0,
+) -> PlanePass:
+    """The prepared pass, from what a way to run it has decided: entries of the geometry, tables, workspace.
+
+    `block` is the most elements that are stored at a time before they are scattered.
+    """
+    inner = p.task.inner
+    gather = max(1, 512 // inner)
+    geometry = np.zeros(g.GEOMETRY, np.int64)
+    for name, value in {
+        **sizes(p.task), g.VIEWS: p.views, g.SOURCES: p.task.sources, g.OUTER_AXES: len(p.tables), g.GATHER: gather,
+        g.STRIP: parts.strip, g.STRIPS: parts.strips, g.TILE: parts.tile, g.TILES: parts.tiles,
+        g.SHARE_TERM: program.share_term, g.STREAM: p.compute.itemsize * p.streamed, **entries,
+    }.items():  # fmt: skip
+        geometry[name] = value
+    tasks = p.task.count * parts.strips * parts.tiles
+    work_bytes = round_up(work_elements * p.compute.itemsize, LINE_BYTES)
+    batch = parts.threads * max(1, BATCH_WORK // (parts.strip * parts.tile * p.work))
+    return PlanePass(
+        kernels=kernels,
+        program=program,
+        geometry=geometry,
+        outer=pack_outer(p.tables),
+        outer_taps=p.outer_taps,
+        edges=edges,
+        constants=constants.astype(p.compute),
+        normal=np.array(p.normal, p.compute),
+        outside=np.zeros(0, p.compute) if outside is None else outside,
+        tasks=tasks,
+        batch=batch,
+        threads=min(parts.threads, tasks) or 1,
+        small=parts.serial and tasks <= batch and work_bytes <= SPARE_BYTES,
+        raw_in=gather * inner * p.storage_in.dtype.itemsize,
+        raw_out=max(gather * inner, block) * p.storage_out.dtype.itemsize,
+        work_bytes=work_bytes,
+        table_bytes=round_up(8 * int(geometry[g.TABLES]), LINE_BYTES),
+        spare=[],
+    )
+
+
+def sizes(task: Task) -> dict[int, int]:
+    """The entries of the geometry that say what the arrays and the windows are."""
+    rows, columns, row_window, column_window = task.planes.rows, task.planes.columns, task.down, task.along
+    return {
+        g.ROWS_IN: rows.size_in, g.ROWS_OUT: rows.size_out, g.ROW_FIRST: row_window.first,
+        g.ROW_TAPS: row_window.taps, g.ROW_BOUNDARY: int(row_window.boundary),
+        g.ROW_STRIDE_IN: rows.stride_in, g.ROW_STRIDE_OUT: rows.stride_out,
+        g.COLUMNS_IN: columns.size_in, g.COLUMNS_OUT: columns.size_out, g.COLUMN_FIRST: column_window.first,
+        g.COLUMN_TAPS: column_window.taps, g.COLUMN_BOUNDARY: int(column_window.boundary),
+        g.COLUMN_STRIDE_IN: columns.stride_in, g.COLUMN_STRIDE_OUT: columns.stride_out, g.INNER: task.inner,
+        g.ROW_STEP: row_window.step, g.COLUMN_STEP: column_window.step,
+    }  # fmt: skip

@@ -1,0 +1,156 @@
+"""One pass of the plane driver: its tables for a pair of arrays, and the call.  `prepare` makes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import threads
+from .intrinsics.memory import Storage
+from .kernels import plane_driver as drivers
+from .kernels.pass_arguments import make_block
+from .tap_tables import Program
+
+Array = npt.NDArray[Any]
+
+SPARE_BYTES = 512 << 10  # a pass keeps workspaces of together up to so many bytes
+
+
+class _Memory:
+    """Presents raw memory to NumPy; keeps its owner alive."""
+
+    def __init__(self, owner: Array, address: int, count: int) -> None:
+        self._owner = owner
+        self.__array_interface__ = {
+            "data": (address, False),
+            "shape": (count,),
+            "typestr": "|u1",
+            "version": 3,
+        }
+
+
+def storage_of(dtype: np.dtype[Any], cast: str = "truncate") -> Storage:
+    """How kernels see arrays of `dtype`: bool as uint8, complex as its parts."""
+    if dtype.kind == "b":
+        return Storage("u1", saturate=cast == "saturate")
+    if dtype.kind == "c":
+        return Storage(f"f{dtype.itemsize // 2}", not dtype.isnative)
+    saturate = cast == "saturate" and dtype.kind in "iu"
+    return Storage(f"{dtype.kind}{dtype.itemsize}", not dtype.isnative, saturate)
+
+
+def flat_memory(array: Array) -> tuple[Array, int]:
+    """All memory an array spans as flat, writeable bytes, and which real element stands at position 0."""
+    if array.flags.c_contiguous and array.flags.writeable:
+        return array.reshape(-1).view(np.uint8), 0
+    item = array.itemsize // (2 if array.dtype.kind == "c" else 1)
+    spans = [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
+    low = sum(s for s in spans if s < 0)
+    count = sum(s for s in spans if s > 0) - low + array.itemsize
+    address = array.__array_interface__["data"][0] + low
+    return np.asarray(_Memory(array, address, count)), -low // item
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanePass:
+    """A prepared pass: everything but the arrays."""
+
+    kernels: tuple[Any, Any]
+    """Addresses that the drivers call: of the tile filter, and of what it calls in turn."""
+    program: Program
+    """What is computed in a plane."""
+    geometry: Array
+    """Sizes and strides, by the names in `cpu.kernels.table_entries`."""
+    outer: Array
+    """Offset tables of the outer axes."""
+    outer_taps: Array
+    """(sources, outer axes): which tap of each outer axis a source is."""
+    edges: Array
+    """Where columns beyond the edges are found, for rows that are filtered directly."""
+    constants: Array
+    """(sources, 1 + period): divisor and boundary value."""
+    normal: Array
+    """What a normalised convolution divides by: see `cpu.kernels.nan_aware`."""
+    outside: Array
+    """(terms, period): what the vertical pass of a separable kernel sums up beyond a constant boundary."""
+    tasks: int
+    """Tiles by strips by planes."""
+    batch: int
+    """Tasks that are run without a return to Python."""
+    threads: int
+    """Threads that share the tasks."""
+    small: bool
+    """Whether it runs at once and on the calling thread, however many there are."""
+    raw_in: int
+    """Bytes for a gathered piece of an input row."""
+    raw_out: int
+    """Bytes for a piece of an output row before it is scattered."""
+
+    work_bytes: int
+    """Of one thread's rows."""
+    table_bytes: int
+    """Of one thread's row table."""
+    spare: list[tuple[Any, ...]]
+    """Small workspaces of earlier calls, ready to be used again; large ones go back to the common pool."""
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of scratch memory that a call uses."""
+        return self.threads * (self.work_bytes + 2 * self.table_bytes)
+
+    def _divide(self, buffer: Array) -> tuple[Any, ...]:
+        """The block of all tables, those of every thread in `buffer`; and what it points to."""
+        count, dtype, program = self.threads, self.constants.dtype, self.program
+        rows = count * self.work_bytes
+        work = buffer[:rows].view(dtype).reshape(count, -1)
+        work.fill(0)  # whole vectors are computed: left-over bits behind a row could be slow denormals
+        tables = buffer[rows : self.workspace].view(np.int64).reshape(2 * count, -1)
+        raw = [np.empty((count, size), np.uint8) for size in (self.raw_in, self.raw_out)]
+        block = make_block([
+            self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
+            program.shifts, program.lines, program.line_weights, self.edges, self.normal, self.outside,
+            work, tables[:count], tables[count:], *raw,
+        ])  # fmt: skip
+        return block, buffer, raw
+
+    def __call__(self, x: Array, y: Array) -> None:
+        """Run on the flat memory of both arrays (`flat_memory`)."""
+        if self.workspace > SPARE_BYTES:
+            with threads.borrow(self.workspace) as buffer:
+                self._run(x, y, self._divide(buffer))
+            return
+        try:
+            scratch = self.spare.pop()
+        except IndexError:
+            scratch = self._divide(threads.aligned(self.workspace))
+        self._run(x, y, scratch)
+        self._keep(scratch)
+
+    def run_small(self, x: Array, y: Array) -> None:
+        """As a call, for a `small` pass on contiguous arrays: nothing is left to decide."""
+        try:
+            scratch = self.spare.pop()
+        except IndexError:
+            scratch = self._divide(threads.aligned(self.workspace))
+        flat_x, flat_y = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
+        drivers.run_serial(*self.kernels, flat_x, flat_y, 0, self.tasks, scratch[0], self.constants)
+        self._keep(scratch)
+
+    def _keep(self, scratch: tuple[Any, ...]) -> None:
+        if (len(self.spare) + 1) * self.workspace <= SPARE_BYTES:
+            self.spare.append(scratch)
+
+    def _run(self, x: Array, y: Array, scratch: tuple[Any, ...]) -> None:
+        if self.threads == 1:
+            self._run_batches(drivers.run_serial, x, y, scratch)
+        else:
+            with threads.parallel_region(self.threads):
+                self._run_batches(drivers.run_parallel, x, y, scratch)
+
+    def _run_batches(self, run: Any, x: Array, y: Array, scratch: tuple[Any, ...]) -> None:
+        """All tasks; Python handles signals between two batches, so that Ctrl-C ends a long call."""
+        for first in range(0, self.tasks, self.batch):
+            run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), scratch[0], self.constants)

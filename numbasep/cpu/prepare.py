@@ -1,0 +1,154 @@
+"""What a pass is prepared to: which kernels run it, on which rows, in which tiles and tables; nothing runs here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments.boundary import Boundary
+from ..lowering.counts import Blocking
+from ..lowering.target import STEP_ROWS
+from ..lowering.task import Task
+from .dense_boundary import dense_ends
+from .intrinsics.vectors import VECTOR_BYTES
+from .kernels import dense, plane_driver
+from .kernels import table_entries as g
+from .kernels.nan_aware import AS_STORED
+from .outer_axes import OuterAxis, outer_table
+from .pass_request import FETCH_BYTES, PassRequest, divide, finish
+from .plane_pass import PlanePass, storage_of
+from .separable import prepare_separable
+from .tap_tables import Program, divided, fold_columns
+from .tiles import dense_workspace, workspace
+
+Array = npt.NDArray[Any]
+
+LARGEST_SHIFT = 32  # exponent of a divisor up to which no weight leaves the range of its type
+RING_STEPS = 3  # further steps of packed rows of a dense pass, before rows are moved to the start
+
+
+def prepare_pass(
+    kernel: str,
+    task: Task,
+    blocking: Blocking,
+    sources: Sequence[tuple[int, ...]],
+    source_tables: Sequence[OuterAxis],
+    program: Program,
+    *,
+    origins: tuple[int, int],
+    dtype_in: np.dtype[Any],
+    dtype_out: np.dtype[Any],
+    compute: np.dtype[Any],
+    constants: Array,
+    cast: str,
+    workers: int | None,
+    views: int = AS_STORED,
+    normal: Sequence[float] = (),
+    read_next: bool = False,
+) -> PlanePass:
+    """The tables of a pass on one layout: tiles, strips and threads.
+
+    Parameters
+    ----------
+    kernel : str
+        Which kernel runs: a name of `lowering.kernels.KERNELS`.
+    task, blocking : Task, Blocking
+        What it computes, and how it goes about it.
+    sources : sequence of tuple of int
+        For each input plane of an output plane, its tap along every outer axis.
+    source_tables : sequence of OuterAxis
+        Outer axes that exist only in the input (stacked intermediates); their taps come last in `sources`.
+    program : Program
+        What to compute in a plane.
+    origins : tuple of int
+        Element offsets of position 0 in the flat input and output.
+    dtype_in, dtype_out, compute : numpy.dtype
+        Array types (not storage types), and float32 or float64.
+    constants : (sources, 1 + period) array
+        Divisor and boundary value of each source.
+    cast : str
+        "truncate" or "saturate".
+    workers : int or None
+        Threads wished for.
+    views : int, optional
+        How the input is seen (`cpu.kernels.nan_aware`).
+    normal : sequence of float, optional
+        What a normalised convolution divides by: sum of the weights, least share that counts, rounding of the share.
+    read_next : bool, optional
+        Whether the output is an intermediate that the next pass reads.
+    """
+    outer = task.planes.outer
+    tables = [outer_table(axis) for axis in outer]
+    tables.append(OuterAxis(np.array([[origins[0]]]), np.array([origins[1]])))
+    tables += source_tables
+    outer_taps = np.array([(*taps[: len(outer)], 0, *taps[len(outer) :]) for taps in sources], np.int64)
+    request = PassRequest(
+        task, blocking, program, storage_of(dtype_in), storage_of(dtype_out, cast), compute, views, tables,
+        outer_taps, constants, normal, workers, read_next,
+    )  # fmt: skip
+    return BINDERS[kernel](request if kernel == "box" else _with_divided_weights(request))
+
+
+def _with_divided_weights(p: PassRequest) -> PassRequest:
+    """The request with a divisor that is a moderate power of two in the weights, where weights are multiplied by."""
+    divisor = float(p.constants[0, 0])
+    mantissa, exponent = math.frexp(divisor)
+    if divisor == 1 or mantissa != 0.5 or abs(exponent) > LARGEST_SHIFT:
+        return p
+    constants = p.constants.copy()
+    constants[:, 0] = 1
+    return replace(p, program=divided(p.program, divisor), constants=constants)
+
+
+def _prepare_boxes(p: PassRequest) -> PlanePass:
+    """A pass of `cpu.kernels.plane_driver`: long boxes as sums of blocks of packed rows."""
+    window, item = p.window_rows(STEP_ROWS), p.task.item
+    parts = divide(p, item * (window + 2 * STEP_ROWS), STEP_ROWS)
+    entries, elements = workspace(p.task, p.program, parts.tile, window, VECTOR_BYTES // item)
+    kernels = plane_driver.kernel_addresses(
+        p.compute, p.storage_in, p.storage_out, view=p.views, share=p.program.share_term > 0
+    )
+    return finish(
+        p, kernels, p.program, parts, entries, elements, edges=np.zeros(0, np.int64), constants=p.constants
+    )
+
+
+def _prepare_dense(p: PassRequest) -> PlanePass:
+    """A pass of `cpu.kernels.dense`: weights without structure."""
+    task, height = p.task, p.blocking.height
+    item, item_in, along = task.item, p.storage_in.dtype.itemsize, task.planes.columns
+    ends = None if p.blocking.packed else dense_ends(task)
+    packed = ends is None or p.missing or task.down.boundary == Boundary.CONSTANT
+    window = p.window_rows(STEP_ROWS)
+    spare = 0 if ends else RING_STEPS * STEP_ROWS
+    kept = item * (window + 2 * STEP_ROWS) if packed else item_in * window
+    parts = divide(p, kept + item * spare * task.sources, height)
+    entries, elements = dense_workspace(
+        task, parts.tile, window // task.sources + spare, VECTOR_BYTES // item, ends, stored=p.stored
+    )
+    program = fold_columns(p.program, task.span) if p.blocking.folded else p.program
+    large = task.count * task.planes.rows.size_in * along.size_in * task.inner * item_in >= FETCH_BYTES
+    entries |= {
+        g.STRIPE_ROWS: height, g.FETCHED: item_in if large and along.stride_in == task.inner else 0,
+        g.FOLD: program.fold, g.DIRECT: int(ends is not None),
+    }  # fmt: skip
+    kernels = dense.kernel_addresses(
+        p.compute, p.storage_in, p.storage_out, stored=p.stored, folded=program.fold != 0,
+        taps=p.blocking.written_out, height=height,
+    )  # fmt: skip
+    edges = ends.table if ends else np.zeros(0, np.int64)
+    return finish(p, kernels, program, parts, entries, elements, edges=edges, constants=p.constants)
+
+
+BINDERS: dict[str, Callable[[PassRequest], PlanePass]] = {
+    "dense": _prepare_dense,
+    "dense sums": prepare_separable,
+    "box": _prepare_boxes,
+    "separable": prepare_separable,
+}
+"""What binds a pass, by the name of its kernel."""

@@ -1,0 +1,220 @@
+"""Passes along an axis of few samples (`cpu.kernels.short_rows`): where its rows lie, and the weights that repeat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments.boundary import OUTSIDE, index_map
+from ..arguments.problem import Problem, Window
+from ..lowering.layout import array_axes
+from ..lowering.shapes import Rows, find_rows
+from ..planning.cost import PARALLEL_WORK
+from ..planning.operators import Factor, Term
+from . import threads
+from .buffers import Slot, parts_of
+from .intrinsics.vectors import VECTOR_BYTES
+from .kernels import plane_driver as drivers
+from .kernels import short_rows as kernels
+from .kernels.pass_arguments import make_block
+from .plane_pass import storage_of
+from .tiles import round_up, skew
+
+Array = npt.NDArray[Any]
+
+TASK_NUMBERS = 1 << 15  # of a task, about
+ALIGNED_BYTES = (
+    12 << 10
+)  # of weights up to which they repeat after whole vectors, which saves unaligned loads
+BATCH_NUMBERS = 1 << 28  # of a thread, between two looks for signals (Ctrl-C), times slots
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShortRows:
+    """A prepared pass; a step of a launch."""
+
+    kernels: tuple[Any, Any]
+    """Addresses that the drivers call."""
+    block: Any
+    """The tables."""
+    tables: tuple[Array, ...]
+    """What the block points to."""
+    constants: Array
+    """((divisor,),)."""
+    tasks: int
+    """Pieces of runs."""
+    batch: int
+    """Tasks that are run without a return to Python."""
+    threads: int
+    """Threads that share the tasks."""
+    small: bool
+    """Whether it runs at once and on the calling thread, however many there are."""
+    workspace: int = 0
+    """Bytes of scratch memory that a call uses."""
+
+    def __call__(self, x: Array, y: Array) -> None:
+        """Run on the flat memory of both arrays."""
+        if self.threads == 1:
+            self._run(drivers.run_serial, x, y)
+            return
+        with threads.parallel_region(self.threads):
+            self._run(drivers.run_parallel, x, y)
+
+    def run_small(self, x: Array, y: Array) -> None:
+        """As a call, for a `small` pass on contiguous arrays: nothing is left to decide."""
+        flat_x, flat_y = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
+        drivers.run_serial(*self.kernels, flat_x, flat_y, 0, self.tasks, self.block, self.constants)
+
+    def _run(self, run: Any, x: Array, y: Array) -> None:
+        """All tasks; Python handles signals between two batches, so that Ctrl-C ends a long call."""
+        for first in range(0, self.tasks, self.batch):
+            run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), self.block, self.constants)
+
+
+def prepare(
+    problem: Problem,
+    source: Slot,
+    target: Slot,
+    window: Window,
+    terms: Sequence[tuple[int, Term]],
+    constants: Array,
+    workers: int | None,
+) -> ShortRows:
+    """The pass that filters along one axis of short rows.
+
+    Parameters
+    ----------
+    problem : Problem
+        Types.
+    source, target : Slot
+        What is read and written.
+    window : Window
+        The axis.
+    terms : sequence of (int, Term)
+        What is added up: each the number of an intermediate, and the taps that filter it.
+    constants : (intermediates, 1 + period) array
+        Divisor and boundary value of each.
+    workers : int or None
+        Threads wished for.
+    """
+    compute = problem.real_dtype
+    rows = find_rows(
+        array_axes(
+            source.shape, target.shape, source.strides, target.strides, [window], parts_of(source.dtype)
+        )
+    )
+    assert rows is not None
+    lanes = VECTOR_BYTES // compute.itemsize
+    width, row = kernels.VECTORS * lanes, rows.row
+    divisor = float(constants[0, 0])
+    mantissa, exponent = math.frexp(divisor)
+    exact = mantissa == 0.5 and abs(exponent) <= 32  # then it is part of the weights
+    slots, beyond = _slots(rows, [(stacked, factor) for stacked, (factor,) in terms], constants, compute)
+    shifts = np.array([0, *(stacked * source.stack + k * rows.inner for stacked, k, _ in slots)], np.int64)
+    reach = [0, *(k * rows.inner for _, k, _ in slots)]
+    table = np.stack([beyond, *(weights for weights, _ in slots.values())])
+    inside = np.stack([np.ones(row), *(used for _, used in slots.values())])
+    if exact:
+        table, divisor = table / divisor, 1.0
+    period = math.lcm(row, lanes)
+    if len(table) * (period + width) * compute.itemsize > ALIGNED_BYTES:
+        period = row
+    pitch = skew(round_up(period + width, lanes), lanes)
+    at = np.arange(pitch) % row
+    sources, targets = _starts(rows, (source.origin, target.origin))
+    whole = math.lcm(row, width)
+    piece = round_up(TASK_NUMBERS, whole) if whole < 4 * TASK_NUMBERS else round_up(TASK_NUMBERS, row)
+    pieces = -(-rows.run // piece)
+    sizes = np.array(
+        [rows.run, piece, pieces, len(table), pitch, period, width % period, max(0, -min(reach)), max(reach)],
+        np.int64,
+    )
+    tables = (
+        sizes, sources, targets, shifts, _aligned(table[:, at], compute), _aligned(inside[:, at], compute)
+    )  # fmt: skip
+    tasks, work = pieces * sources.size, len(table) + 3
+    serial = rows.run * sources.size * work < PARALLEL_WORK
+    count = 1 if serial else threads.thread_count(workers)
+    batch = count * max(1, BATCH_NUMBERS // (piece * work))
+    addresses = kernels.kernel_addresses(
+        compute, storage_of(source.dtype), storage_of(target.dtype, problem.cast)
+    )
+    return ShortRows(
+        addresses, make_block(tables), tables,
+        np.array([[divisor]], compute), tasks, batch, min(count, tasks), serial and tasks <= batch,
+    )  # fmt: skip
+
+
+def _aligned(table: Array, dtype: np.dtype[Any]) -> Array:
+    """The numbers of a table as a line that starts with a cache line."""
+    memory = threads.aligned(table.size * dtype.itemsize).view(dtype)
+    memory[:] = table.reshape(-1)
+    return memory
+
+
+def _starts(rows: Rows, origins: tuple[int, int]) -> tuple[Array, Array]:
+    """Where runs begin in the input and in the output."""
+    starts = []
+    for origin, strides in zip(
+        origins, ([a.stride_in for a in rows.outer], [a.stride_out for a in rows.outer]), strict=True
+    ):
+        total = np.array([origin], np.int64)
+        for axis, stride in zip(rows.outer, strides, strict=True):
+            total = np.add.outer(total, np.arange(axis.size_in, dtype=np.int64) * stride).reshape(-1)
+        starts.append(total)
+    return starts[0], starts[1]
+
+
+Slots = dict[tuple[int, int, int], tuple[Array, Array]]
+"""By intermediate, distance in samples and layer: weights of the numbers of a row, and 1 where they multiply."""
+
+
+def _slots(
+    rows: Rows, terms: Sequence[tuple[int, Factor]], constants: Array, compute: np.dtype[Any]
+) -> tuple[Slots, Array]:
+    """The diagonals of the matrices that taps and boundary make, and what lies beyond a constant boundary.
+
+    Taps that meet in one sample are added up, but only those of one sign: infinity less infinity stays NaN.
+    """
+    slots: Slots = {}
+    window, parts = rows.window, constants.shape[1] - 1
+    size, here = window.size, np.arange(window.size)
+    positions = np.array(index_map(window.first, size + window.taps - 1, size, window.boundary))
+    beyond = np.zeros((size, parts))
+    values = constants[:, 1:].astype(compute).astype(float)
+    for source, factor in terms:
+        found = positions[factor.positions[:, None] + here]
+        taps = np.broadcast_to(factor.taps[factor.positions][:, None], found.shape)
+        for tap, line in zip(taps[:, 0], found, strict=True):
+            with np.errstate(invalid="ignore"):
+                beyond[line == OUTSIDE] += tap * values[source]
+        inside = found != OUTSIDE
+        distances, number = np.unique((found - here)[inside], return_inverse=True)
+        place = (
+            (taps[inside] > 0) * 1 - (taps[inside] < 0),
+            number,
+            np.broadcast_to(here, found.shape)[inside],
+        )
+        sums, used = np.zeros((2, 3, distances.size, size))
+        np.add.at(sums, place, taps[inside])
+        used[place] = 1
+        for (sign, k), uses in np.ndenumerate(used.any(2)):
+            layer = 0
+            while uses:
+                key = (source, int(distances[k]), layer)
+                weights, multiplied = slots.setdefault(key, (np.zeros(size), np.zeros(size)))
+                if not (multiplied * used[sign, k]).any():
+                    weights += sums[sign, k]
+                    multiplied += used[sign, k]
+                    break
+                layer += 1
+    wide = {
+        key: (np.repeat(weights, rows.inner), np.repeat(used, rows.inner))
+        for key, (weights, used) in sorted(slots.items())
+    }
+    return wide, np.tile(beyond, rows.inner // parts).reshape(-1)

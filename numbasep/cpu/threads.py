@@ -1,0 +1,226 @@
+"""Threads and scratch memory of the CPU backend: how many, who may use them, and what is safe.
+
+Four facts decide (all reproduced in the tests): Numba's `workqueue` layer aborts the process when two Python
+threads enter parallel kernels at once; GNU OpenMP kills a forked child at its first parallel launch; calls from
+the threads of a pool would each start as many threads as there are cores; and Numba's own functions that get
+and set the number of threads take a lock that is shared with forked children, so that a child that is killed at
+a bad moment would stop its parent for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import config
+from numba.np.ufunc import parallel as _numba
+
+from ..arguments.axes import integer
+from ..system import forks
+from .intrinsics.vectors import LINE_BYTES
+
+THREAD_BYTES = 16 << 20  # address space of a thread: its stack, and what it allocates to begin with
+
+_lock = forks.lasting_lock()  # held round parallel kernels on a layer that cannot be entered twice
+_starting = forks.delay_forks(threading.RLock())  # held while Numba starts its threads
+_local = threading.local()
+_busy: set[int] = set()  # Python threads that are filtering a large array
+_starter: int | None = None  # the Python thread that had Numba start its threads
+_serial = False  # a forked child that must not launch threads
+
+
+def _after_fork() -> None:
+    global _serial
+    _serial = _serial or (_launched() and not _survives_fork())
+    _busy.clear()
+    _pool.clear()
+
+
+def _survives_fork() -> bool:
+    """Whether a child may use the threading layer: TBB wants the thread that started it to fork, the others at rest."""
+    layer = numba.threading_layer()
+    return layer == "workqueue" or (layer == "tbb" and _starter == threading.get_ident() and not _busy)
+
+
+def thread_count(workers: int | None) -> int:
+    """Threads for a call: the caller's wish, `num_threads`, or a fair share; 1 where threads are unsafe.
+
+    The share is Numba's setting divided by the number of Python threads that are filtering at the moment.
+    """
+    if config.DISABLE_JIT or _serial:
+        return 1
+    limit = int(config.NUMBA_NUM_THREADS)
+    wish = workers if workers is not None else getattr(_local, "threads", None)
+    if wish is not None:
+        return min(limit, wish)
+    setting = min(limit, int(_get()))
+    others = len(_busy) - (threading.get_ident() in _busy)
+    return max(1, setting // (others + 1)) if others > 0 else setting
+
+
+def most() -> int:
+    """Threads at most: what decisions count with that must not depend on who else is filtering."""
+    return int(config.NUMBA_NUM_THREADS)
+
+
+def _launched() -> bool:
+    """Whether Numba has started its threads; nothing else could have changed their number."""
+    return bool(getattr(_numba, "_is_initialized", True))
+
+
+def _get() -> int:
+    """Numba's setting for this Python thread; starts no threads."""
+    return _functions()[0]() if _launched() else int(config.NUMBA_NUM_THREADS)
+
+
+@functools.cache
+def _functions() -> tuple[Callable[[], int], Callable[[int], Any]]:
+    """What gets and sets the number of threads: the threading layer's own functions, which take no lock."""
+    global _starter
+    with _starting:
+        if not _launched():
+            _starter = threading.get_ident()
+            numba.get_num_threads()  # starts the threads
+    try:
+        return _numba._get_num_threads, _numba._set_num_threads
+    except AttributeError:
+        return numba.get_num_threads, numba.set_num_threads
+
+
+@contextlib.contextmanager
+def occupied() -> Iterator[None]:
+    """Tell other Python threads that this one is filtering, so that they take fewer threads; before counting any."""
+    caller = threading.get_ident()
+    if caller in _busy:
+        yield
+        return
+    try:
+        _busy.add(caller)
+        yield
+    finally:
+        _busy.discard(caller)
+
+
+@contextlib.contextmanager
+def parallel_region(threads: int) -> Iterator[None]:
+    """Run parallel kernels on `threads` threads; restores the caller's setting."""
+    get, set_ = _functions()
+    guard: Any = contextlib.nullcontext() if numba.threading_layer() in ("omp", "tbb") else _lock
+    with occupied(), guard:
+        before = get()
+        if before == threads:
+            yield
+            return
+        try:
+            set_(threads)
+            yield
+        finally:
+            set_(before)
+
+
+def set_num_threads(n: int) -> None:
+    """Set the number of threads that filters called from this thread use.
+
+    Parameters
+    ----------
+    n : int
+        Threads, from 1 to the number Numba started with.
+
+    Examples
+    --------
+    >>> import numbasep
+    >>> with numbasep.num_threads(1):  # what is set in such a block ends with it
+    ...     numbasep.set_num_threads(1)
+    """
+    count = integer("n", n)
+    if not 1 <= count <= config.NUMBA_NUM_THREADS:
+        raise ValueError(f"n must be between 1 and {config.NUMBA_NUM_THREADS}, got {n!r}")
+    _local.threads = count
+
+
+class num_threads:  # noqa: N801 - reads as a function: with num_threads(2): ...
+    """Context in which filters called from this thread use `n` threads.
+
+    Parameters
+    ----------
+    n : int
+        Threads, from 1 to the number Numba started with.
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> with numbasep.num_threads(1):
+    ...     y = numbasep.convolve(np.ones((4, 4)), np.ones((3, 3)))
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._before: int | None = None
+
+    def __enter__(self) -> None:
+        """Remember the setting and change it."""
+        self._before = getattr(_local, "threads", None)
+        set_num_threads(self._n)
+
+    def __exit__(self, *exc: object) -> None:
+        """Restore the setting."""
+        _local.threads = self._before
+
+
+def check_memory(nbytes: int, new_threads: int) -> None:
+    """Raise MemoryError now, not half-way; a Python thread that finds no memory for its start hangs its starter."""
+    np.empty(nbytes + THREAD_BYTES * new_threads, np.uint8)
+
+
+def aligned(nbytes: int) -> np.ndarray:
+    """New bytes that start with a cache line."""
+    raw = np.empty(nbytes + LINE_BYTES, np.uint8)
+    shift = -raw.ctypes.data % LINE_BYTES
+    return raw[shift : shift + nbytes]
+
+
+class _Pool:
+    """Scratch buffers that stay warm between calls; never shared by two calls at once."""
+
+    _KEEP_BYTES = 64 << 20
+
+    def __init__(self) -> None:
+        self._free: list[np.ndarray] = []
+        self._lock = forks.lasting_lock()
+
+    @contextlib.contextmanager
+    def borrow(self, nbytes: int) -> Iterator[np.ndarray]:
+        """At least `nbytes` bytes, from the start of a cache line on."""
+        buffer = self._take(nbytes)
+        try:
+            yield buffer
+        finally:
+            self._give(buffer)
+
+    def _take(self, nbytes: int) -> np.ndarray:
+        with self._lock:
+            for i, buffer in enumerate(self._free):
+                if buffer.nbytes >= nbytes:
+                    return self._free.pop(i)
+        return aligned(nbytes)
+
+    def _give(self, buffer: np.ndarray) -> None:
+        with self._lock:
+            self._free.append(buffer)
+            self._free.sort(key=lambda b: b.nbytes)
+            while sum(b.nbytes for b in self._free) > self._KEEP_BYTES:
+                self._free.pop()
+
+    def clear(self) -> None:
+        """Forget all buffers."""
+        self._free = []
+
+
+_pool = _Pool()
+borrow = _pool.borrow
+forks.in_children(_after_fork)

@@ -1,0 +1,1 @@
+"""The GPU backend: arrays of other libraries, the compiler, the driver, launches."""

@@ -1,0 +1,207 @@
+"""Arrays of other libraries on the GPU: where they are, on which stream they are written, how to make another.
+
+Each library allocates its own results and workspace, from its own pool and in the order of its own current stream, so
+that nothing waits and nothing leaves the device.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments.problem import check_dtype
+from . import dlpack, driver
+
+Array = npt.NDArray[Any]
+
+
+class DeviceArray(NamedTuple):
+    """What a ``__cuda_array_interface__`` says, or a DLPack capsule."""
+
+    address: int
+    """Of the first element."""
+    shape: tuple[int, ...]
+    """Shape."""
+    dtype: np.dtype[Any]
+    """Type of the elements."""
+    contiguous: bool
+    """Whether the elements lie in C order without gaps."""
+    writeable: bool
+    """Whether it may be written to."""
+    stream: int
+    """On which its contents are ready, as far as it says; 0: the default stream."""
+    nbytes: int
+    """Bytes of the elements."""
+    keeper: Any = None
+    """What keeps the memory, where that is not the array itself."""
+
+
+def describe(array: Any, name: str) -> DeviceArray:
+    """Read the interface of an array.
+
+    Raises
+    ------
+    TypeError
+        An array that takes part in automatic differentiation, or of a type that cannot be filtered.
+    """
+    if getattr(array, "requires_grad", False):
+        raise TypeError(f"{name} requires a gradient, which filters do not propagate: pass {name}.detach()")
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if interface is None:
+        tensor = dlpack.read(array, name)
+        shape, dtype, contiguous, nbytes = _layout(tensor.shape, tensor.dtype.str, tensor.strides, name)
+        return DeviceArray(tensor.address, shape, dtype, contiguous, False, 0, nbytes, tensor.capsule)
+    shape, dtype, contiguous, nbytes = _layout(
+        interface["shape"], interface["typestr"], interface.get("strides"), name
+    )
+    address, read_only = interface["data"]
+    address = int(address or 0)
+    if address % dtype.itemsize:
+        raise ValueError(
+            f"{name} must start at a multiple of its {dtype.itemsize} bytes, got address {address:#x}"
+        )
+    return DeviceArray(
+        address, shape, dtype, contiguous, not read_only, int(interface.get("stream") or 0), nbytes
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _layout(
+    shape: tuple[int, ...], typestr: str, strides: tuple[int, ...] | None, name: str
+) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
+    """(shape, type, whether in C order without gaps, bytes); remembered, as calls repeat."""
+    dtype = check_dtype(np.dtype(typestr), name)
+    if not dtype.isnative:
+        raise TypeError(f"{name} must be in native byte order, got {dtype}")
+    contiguous = strides is None or _is_contiguous(shape, strides, dtype.itemsize)
+    return tuple(shape), dtype, contiguous, math.prod(shape) * dtype.itemsize
+
+
+def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
+    expected = itemsize
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size > 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+class Library:
+    """How a library makes arrays and orders work; this one knows only the interface, and Numba's arrays."""
+
+    has_product = False
+    """Whether two arrays have a matrix product, the operator @."""
+
+    def as_type(self, array: Any, dtype: np.dtype[Any]) -> Any:
+        """`array` with elements of another type; for libraries with products."""
+        return array.astype(dtype, copy=False)
+
+    def stream(self, array: Any, view: DeviceArray) -> int:
+        """The stream that `array` is ready on; `view` describes it."""
+        return view.stream
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
+        """A new array on the device of `like`."""
+        from numba import cuda
+
+        stream = getattr(like, "stream", 0)
+        with cuda.gpus[driver.device_of(describe(like, "input").address).ordinal]:
+            return cuda.device_array(shape, dtype, stream=stream)
+
+    def from_host(self, values: Array, like: Any) -> Any:
+        """A copy of a host array on the device of `like`."""
+        made = self.empty(values.shape, values.dtype, like)
+        made.copy_to_device(np.ascontiguousarray(values))
+        return made
+
+    def contiguous(self, array: Any) -> Any:
+        """`array` in C order."""
+        raise ValueError(
+            f"a {type(array).__name__} must be contiguous in C order, got strides "
+            f"{array.__cuda_array_interface__['strides']}"
+        )
+
+    def copy(self, source: Any, target: Any) -> None:
+        """Write `source` over `target`."""
+        target.copy_to_device(source)
+
+    def to_host(self, array: Any) -> Any:
+        """A NumPy array of the same values."""
+        return array.copy_to_host()
+
+    def finished(self, result: Any, like: Any) -> Any:
+        """What a caller who gave `like` gets for `result`."""
+        return result
+
+
+class CuPy(Library):
+    """Arrays of CuPy."""
+
+    has_product = True
+
+    def stream(self, array: Any, view: DeviceArray) -> int:
+        """CuPy's current stream of the array's device."""
+        return int(sys.modules["cupy"].cuda.get_current_stream(array.device.id).ptr)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
+        """From CuPy's memory pool."""
+        cupy = sys.modules["cupy"]
+        with like.device:
+            return cupy.empty(shape, dtype)
+
+    def from_host(self, values: Array, like: Any) -> Any:
+        """By CuPy's copy."""
+        with like.device:
+            return sys.modules["cupy"].asarray(values)
+
+    def contiguous(self, array: Any) -> Any:
+        """By CuPy's copy."""
+        return sys.modules["cupy"].ascontiguousarray(array)
+
+    def copy(self, source: Any, target: Any) -> None:
+        """By CuPy's assignment."""
+        target[...] = source
+
+    def to_host(self, array: Any) -> Any:
+        """By CuPy's copy."""
+        return array.get()
+
+
+class Torch(Library):
+    """Tensors of PyTorch."""
+
+    has_product = True
+
+    def as_type(self, array: Any, dtype: np.dtype[Any]) -> Any:
+        """By PyTorch's conversion."""
+        return array.to(getattr(sys.modules["torch"], dtype.name))
+
+    def stream(self, array: Any, view: DeviceArray) -> int:
+        """PyTorch's current stream of the tensor's device."""
+        return int(sys.modules["torch"].cuda.current_stream(array.device).cuda_stream)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
+        """From PyTorch's caching allocator."""
+        torch = sys.modules["torch"]
+        return torch.empty(shape, dtype=getattr(torch, dtype.name), device=like.device)
+
+    def from_host(self, values: Array, like: Any) -> Any:
+        """By PyTorch's copy."""
+        return sys.modules["torch"].tensor(values, device=like.device)
+
+    def contiguous(self, array: Any) -> Any:
+        """By PyTorch's copy."""
+        return array.contiguous()
+
+    def copy(self, source: Any, target: Any) -> None:
+        """By PyTorch's copy."""
+        target.copy_(source)
+
+    def to_host(self, array: Any) -> Any:
+        """By PyTorch's copy."""
+        return array.detach().cpu().numpy()

@@ -1,0 +1,225 @@
+"""Element by element arithmetic on a GPU, from stand-ins to stand-ins: the counterpart of `elementwise`."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments.arrays import result_dtype
+from ..arguments.axes import normalize_axes, per_axis
+from ..arguments.placeholders import Held, held, hold
+from . import driver
+from .arrays import describe
+from .intrinsics.vocabulary import LANES, SIMULATED
+from .kernels.elementwise import PER_THREAD, WARPS, ElementwiseVariant
+from .launches import INPUT, OUTPUT, Launch, Program, Slot
+from .libraries import library_of
+from .simulator import simulated
+from .tables import storage_of
+
+Array = npt.NDArray[Any]
+
+OTHER, SECOND = 2, 3
+"""Slots beside input and output."""
+
+
+@functools.lru_cache(maxsize=256)
+def _prepared(device: Any, variant: ElementwiseVariant, count: int, a: float, b: float) -> Any:
+    warps = 1 if SIMULATED else WARPS
+    blocks = -(-count // (LANES * PER_THREAD * warps))
+    arguments = (Slot(INPUT), Slot(OUTPUT), Slot(OTHER), Slot(SECOND), count, a, b)
+    program = Program([Launch(variant, blocks, warps, arguments)])
+    return device.prepare(program, variant.compute)
+
+
+def device_of(address: int) -> Any:
+    """The device whose memory an address belongs to, or the simulator."""
+    return simulated if SIMULATED else driver.device_of(address)
+
+
+def launch(
+    operation: str, options: tuple[str, ...], number: np.dtype[Any], library: Any, x: Any, y: Any, *,
+    other: Any = None, second: Any = None, a: float = 0.0, b: float = 0.0, saturate: bool = False,
+) -> None:  # fmt: skip
+    """Run one operation of `cuda.kernels.elementwise` on arrays of a library, computing in `number`."""
+    arrays = {
+        INPUT: x,
+        OUTPUT: y,
+        OTHER: x if other is None else other,
+        SECOND: y if second is None else second,
+    }
+    views = {}
+    for slot, array in arrays.items():
+        view = describe(array, "input")
+        if not view.contiguous:  # only what a caller gave
+            arrays[slot] = library.contiguous(array)
+            view = describe(arrays[slot], "input")
+        views[slot] = view
+    count = math.prod(views[INPUT].shape)
+    if not count:
+        return
+    variant = ElementwiseVariant(
+        operation, storage_of(views[INPUT].dtype), storage_of(views[OTHER].dtype),
+        storage_of(views[OUTPUT].dtype, saturate=saturate), number.str[1:], options,
+    )  # fmt: skip
+    program = _prepared(device_of(views[INPUT].address), variant, count, a, b)
+    program(
+        {slot: (view.address, view.nbytes) for slot, view in views.items()}, library.stream(x, views[INPUT])
+    )
+
+
+def _real(*dtypes: np.dtype[Any]) -> None:
+    if any(dtype.kind == "c" for dtype in dtypes):
+        raise ValueError(
+            "gradient magnitudes, nan_policy and mask of complex arrays are computed on the CPU only"
+        )
+
+
+# --------------------------------------------------------------------------- what `elementwise` has, too
+
+
+def add(behind: Held, total: Array, piece: Array) -> Array:
+    """See `elementwise.add`; integers as far as double precision holds them."""
+    _real(total.dtype)
+    if total.dtype.kind in "iu" and total.dtype.itemsize == 8:
+        raise ValueError(f"sums of several filters of {total.dtype} samples are taken on the CPU only")
+    single = total.dtype.kind == "f" and total.dtype.itemsize < 8
+    number = np.dtype(np.float32 if single else np.float64)
+    launch("add", ("add",), number, behind.library, _held(piece).array, behind.array, other=behind.array)
+    return total
+
+
+def add_square(total: Array | None, piece: Array, behind: Held, *, whole: bool, root: bool) -> Array:
+    """See `elementwise.add_square`."""
+    _real(piece.dtype)
+    target = piece if total is None else total
+    sum_so_far = None if total is None else held(total)
+    options = ("square", *("whole",) * whole, *("add",) * (sum_so_far is not None), *("root",) * root)
+    array = behind.array if sum_so_far is None else sum_so_far.array
+    launch(
+        "add", options, piece.dtype, behind.library, behind.array, array,
+        other=None if sum_so_far is None else array,
+    )  # fmt: skip
+    return target
+
+
+def split_missing(
+    behind: Held, x: Array, mask: Array | None, number: np.dtype[Any], *, omit: bool
+) -> tuple[Array, Array, int]:
+    """See `elementwise.split_missing`; how many samples are missing is not counted: -1."""
+    _real(x.dtype)
+    filled, present = (behind.empty(x.shape, number) for _ in range(2))
+    gone = None if mask is None else held(mask)
+    options = (*("omit",) * omit, *("masked",) * (gone is not None))
+    launch(
+        "split", options, number, behind.library, behind.array, _held(filled).array,
+        other=None if gone is None else gone.array, second=_held(present).array,
+    )  # fmt: skip
+    return filled, present, -1
+
+
+def normalise(behind: Held, total: Array, share: Array, weight: float, least: float) -> Array:
+    """See `elementwise.normalise`."""
+    _real(total.dtype, share.dtype)
+    launch(
+        "normalise", (), total.dtype, behind.library, behind.array, behind.array, other=_held(share).array,
+        a=weight, b=least,
+    )  # fmt: skip
+    return total
+
+
+def has_nan(behind: Held, x: Array) -> bool:
+    """Whether there is a NaN among the samples; waits for the answer."""
+    _real(x.dtype)
+    number = np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32)
+    flag = behind.library.from_host(np.zeros(1, np.uint8), behind.array)
+    launch("find_nan", (), number, behind.library, behind.array, flag)
+    return bool(behind.library.to_host(flag)[0])
+
+
+def stored(behind: Held, values: Array, output: Any, dtype: np.dtype[Any], cast: str) -> Array:
+    """Values in the type of the result: in `output` if that is an array, or in a new one."""
+    target = output if held(output) is not None else behind.empty(values.shape, dtype)
+    _check_shape(target, values.shape)
+    whole = values.dtype.kind in "biu"
+    if whole and values.dtype.itemsize == 8 and values.dtype != target.dtype:
+        raise ValueError(f"{values.dtype} samples are not converted to {target.dtype} on the GPU")
+    if values.dtype == target.dtype:
+        behind.library.copy(behind.array, _held(target).array)
+        return target
+    _real(values.dtype, target.dtype)
+    number = np.dtype(np.float64 if whole or values.dtype.itemsize == 8 else np.float32)
+    written = _held(target).array
+    direct = describe(written, "output").contiguous
+    place = written if direct else behind.library.empty(values.shape, target.dtype, behind.array)
+    launch("convert", (), number, behind.library, behind.array, place, saturate=cast == "saturate")
+    if not direct:
+        behind.library.copy(place, written)
+    return target
+
+
+def _check_shape(target: Array, shape: tuple[int, ...]) -> None:
+    if target.shape != shape:
+        raise ValueError(f"output shape not correct: expected {shape}, got {target.shape}")
+
+
+def _held(stand_in: Array) -> Held:
+    found = held(stand_in)
+    assert found is not None
+    return found
+
+
+# --------------------------------------------------------------------------- derivatives that a caller gives
+
+
+def generic(name: str, x: Array, arguments: dict[str, Any], keywords: dict[str, Any]) -> Array:
+    """`generic_gradient_magnitude` and `generic_laplace`; `keywords`: what is handed on to the derivative.
+
+    Raises
+    ------
+    ValueError
+        The result is not real and floating, which is what sums are taken in.
+    """
+    behind = _held(x)
+    derivative = arguments.get("derivative", arguments.get("derivative2"))
+    if not callable(derivative):
+        raise TypeError(f"derivative, or derivative2, must be callable, got {derivative!r}")
+    dtype = result_dtype(arguments["output"], x.dtype, complex_result=x.dtype.kind == "c")
+    if dtype.kind != "f":
+        raise ValueError(f"{name} on the GPU needs a floating output, for instance np.float32, got {dtype}")
+    named = normalize_axes(arguments["axes"], x.ndim)
+    square = ("square",) * (name == "generic_gradient_magnitude")
+    number = np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
+    if not named:
+        return stored(behind, x, arguments["output"], dtype, "truncate")
+    total = behind.empty(x.shape, dtype)
+    sums = _held(total).array
+    for j, (axis, mode) in enumerate(
+        zip(named, per_axis("mode", arguments["mode"], len(named)), strict=True)
+    ):
+        piece = derivative(
+            behind.array, axis, dtype, mode, arguments["cval"], *arguments["extra_arguments"],
+            **{**keywords, **(arguments["extra_keywords"] or {})},
+        )  # fmt: skip
+        view = describe(piece, "the result of derivative")
+        if view.shape != x.shape or view.dtype != dtype or library_of(piece) is not behind.library:
+            raise ValueError(
+                f"derivative must return a {type(behind.array).__name__} of shape {x.shape} and dtype {dtype}, "
+                f"got a {type(piece).__name__} of shape {view.shape} and dtype {view.dtype}"
+            )
+        root = ("root",) * (bool(square) and j == len(named) - 1)
+        options = (*square, *("add",) * (j > 0), *root)
+        launch("add", options, number, behind.library, piece, sums, other=sums if j else None)
+    if held(arguments["output"]) is None:
+        return total
+    return stored(_held(total), total, arguments["output"], dtype, "truncate")
+
+
+def on_gpu_like(values: Array, behind: Held) -> Array:
+    """A stand-in for a copy of a host array on the device of another."""
+    array = behind.library.from_host(values, behind.array)
+    return hold(array, values.shape, values.dtype, behind.library)

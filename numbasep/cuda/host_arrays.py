@@ -1,0 +1,53 @@
+"""Launches on arrays of the host: there, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import driver
+from .intrinsics.vocabulary import SIMULATED
+from .launches import Program
+from .simulator import simulated
+
+Array = npt.NDArray[Any]
+Addresses = dict[int, tuple[int, int]]
+"""Where each argument stands on the device, and its bytes."""
+
+
+def require() -> None:
+    """An error that says what is missing, unless there is a device."""
+    if not SIMULATED:
+        driver.require()
+
+
+def run_program(program: Program, code: str, given: dict[int, Array], slot: int, result: Array) -> None:
+    """Run launches on host arrays; `code`: the type of sums, `slot`: the argument that is `result` afterwards."""
+    require()
+    device = simulated if SIMULATED else driver.device(0)
+    transfer_and_run(device, device.prepare(program, code), given, slot, result)
+
+
+def transfer_and_run(device: Any, program: Any, given: dict[int, Array], slot: int, result: Array) -> None:
+    """Run prepared launches on host arrays."""
+    sizes = {**{s: a.nbytes for s, a in given.items()}, slot: result.nbytes, **program.scratch}
+    if SIMULATED:
+        scratch = {s: np.empty(n, np.uint8) for s, n in program.scratch.items()}
+        arrays = {**given, slot: result, **scratch}
+        program({s: (a.ctypes.data, a.nbytes) for s, a in arrays.items()})
+        return
+    addresses: Addresses = {}
+    stream = 0
+    with device.current():
+        try:
+            for s, nbytes in sizes.items():
+                addresses[s] = (device.allocate(nbytes, stream), nbytes)
+            for s, array in given.items():
+                device.upload(addresses[s][0], array, stream)
+            program(addresses, stream)
+            device.download(result, addresses[slot][0], stream)
+        finally:
+            for address, _ in addresses.values():
+                device.free(address, stream)

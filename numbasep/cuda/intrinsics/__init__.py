@@ -1,0 +1,1 @@
+"""Intrinsics of the CUDA kernels: PTX on a device, NumPy in the simulator."""

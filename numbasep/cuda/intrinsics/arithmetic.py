@@ -1,0 +1,200 @@
+"""Arithmetic of the CUDA kernels on registers, as LLVM: part of the words of `cuda.intrinsics.device`.
+
+Everything is emitted unrolled: NVVM leaves longer loops over local arrays in memory, where straight-line code with
+constant indices ends up in registers.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from .llvm_text import (
+    FLOATS,
+    LONG,
+    bit_of,
+    element_of,
+    intrinsic,
+    load_global,
+    long_,
+    parts_of,
+    scalar_type,
+    shared_place,
+    to_sum,
+    types,
+)
+
+
+def advance_word(g):
+    """One row of the ring through all terms: taps along the row, then down the columns.
+
+    ``advance(memory, at, pending, line_taps, column_taps, line_masks, column_masks)`` returns the finished sums of
+    `g.width` columns.  Down the columns the filter is in transposed form: ``pending[k - 1]`` is the sum of the taps
+    before tap k of the output that tap k is next to reach; each row adds its product to all of them and moves them on,
+    which costs nothing as a fused multiply-add has a destination of its own.  All terms add to the same sums.
+
+    A masked variant adds only the taps whose bit is set, so that a weight of zero lets no NaN through.
+    """
+    number = scalar_type(g.compute)
+    outputs = types.UniTuple(number, g.width)
+    element = element_of(g.ring)
+
+    def window(builder, memory, at):
+        """Samples under the taps of all columns of a lane, as sums."""
+        first, last = g.lead, g.lead + g.width - 1 + g.reach
+        found = {}
+        for chunk in range(first // g.width, last // g.width + 1):
+            place = shared_place(builder, memory, element, builder.add(at, long_(chunk * g.width)), g.width)
+            vector = builder.load(place)
+            vector.align = g.width * g.ring.itemsize
+            for lane, raw in enumerate(parts_of(builder, vector, g.width)):
+                found[chunk * g.width + lane - g.lead] = raw
+        return {
+            i: to_sum(builder, raw, g.ring, g.compute) for i, raw in found.items() if 0 <= i <= last - first
+        }
+
+    def add(builder, tap, value, total, chosen):
+        """``total + tap * value``, or `total` where the tap is not `chosen`."""
+        new = builder.fmul(tap, value) if total is None else builder.fma(tap, value, total)
+        if chosen is None:
+            return new
+        return builder.select(chosen, new, ir.Constant(value.type, 0.0) if total is None else total)
+
+    def along_row(builder, samples, taps, mask, term):
+        sums = [None] * g.width
+        for k in range(g.taps):
+            tap = builder.extract_value(taps, term * g.taps + k)
+            chosen = bit_of(builder, mask, k) if mask else None
+            for v in range(g.width):
+                sums[v] = add(builder, tap, samples[v + k * g.step], sums[v], chosen)
+        return sums
+
+    def down_columns(builder, pending, sums, taps, mask, term, finished):
+        def place(k, v):
+            return builder.gep(pending, [long_((k - 1) * g.width + v)])
+
+        last = g.taps - 1
+        for k in range(last, -1, -1):
+            tap = builder.extract_value(taps, term * g.taps + k)
+            chosen = bit_of(builder, mask, k) if mask else None
+            for v in range(g.width):
+                if term:
+                    total = finished[v] if k == last else builder.load(place(k + 1, v))
+                else:
+                    total = builder.load(place(k, v)) if k else None
+                total = add(builder, tap, sums[v], total, chosen)
+                if k == last:
+                    finished[v] = total
+                else:
+                    builder.store(total, place(k + 1, v))
+        return finished
+
+    @intrinsic
+    def advance(typing_context, memory, at, pending, line_taps, column_taps, line_masks, column_masks):
+        def emit(context, builder, signature, arguments):
+            memory, at, pending, line_taps, column_taps, line_masks, column_masks = arguments
+            pending = context.make_array(signature.args[2])(context, builder, pending).data
+            samples = window(builder, memory, at)
+            finished = [None] * g.width
+            for term in range(g.terms):
+                mask = [
+                    builder.extract_value(m, term) if g.masked else None for m in (line_masks, column_masks)
+                ]
+                sums = [samples[v] for v in range(g.width)]
+                if g.along:
+                    sums = along_row(builder, samples, line_taps, mask[0], term)
+                if g.down:
+                    finished = down_columns(builder, pending, sums, column_taps, mask[1], term, finished)
+                else:
+                    finished = sums
+            return context.make_tuple(builder, signature.return_type, finished)
+
+        given = (memory, types.int64, pending, line_taps, column_taps, line_masks, column_masks)
+        return outputs(*given), emit
+
+    return advance
+
+
+def accumulate_word(storage, compute, length, rows, columns, *, outside):
+    """`length` taps down the columns, for a block of `rows` x `columns` sums that stays in registers.
+
+    ``accumulate(sums, x, places, offsets, t, weights, w, cval)``: the samples under the block are those of rows t,
+    t + 1, ... of the table `offsets`, at the columns `places`; each is loaded once and goes to every sum it belongs
+    to.  Where samples can lie `outside` a constant boundary, a negative offset or place stands for `cval`.
+    """
+    number = FLOATS[compute]
+    element = element_of(storage)
+
+    @intrinsic
+    def accumulate(typing_context, sums, x, places, offsets, t, weights, w, cval):
+        def emit(context, builder, signature, arguments):
+            sums, x, places, offsets, t, weights, w, cval = arguments
+            block = context.make_array(signature.args[0])(context, builder, sums).data
+            taps = [
+                load_global(builder, weights, builder.add(w, long_(k)), number, constant=True)
+                for k in range(length)
+            ]
+            across = [builder.extract_value(places, c) for c in range(columns)]
+            for j in range(length + rows - 1):
+                row = load_global(builder, offsets, builder.add(t, long_(j)), LONG, constant=True)
+                for c in range(columns):
+                    value = sample(builder, x, row, across[c], cval)
+                    for i in range(max(0, j - length + 1), min(rows, j + 1)):
+                        place = builder.gep(block, [long_(i * columns + c)])
+                        builder.store(builder.fma(taps[j - i], value, builder.load(place)), place)
+            return context.get_dummy_value()
+
+        places_type = types.UniTuple(types.int64, columns)
+        pointers = (types.CPointer(types.int64), types.int64, weights, types.int64)
+        return types.void(sums, x, places_type, *pointers, scalar_type(compute)), emit
+
+    def sample(builder, x, row, column, cval):
+        index = builder.add(row, column)
+        if outside:
+            beyond = builder.or_(
+                builder.icmp_signed("<", row, long_(0)), builder.icmp_signed("<", column, long_(0))
+            )
+            index = builder.select(beyond, long_(0), index)
+        value = to_sum(builder, load_global(builder, x, index, element, constant=True), storage, compute)
+        return builder.select(beyond, cval, value) if outside else value
+
+    return accumulate
+
+
+def line_word(compute, length, rows, width, pitch):
+    """`length` taps along `rows` lines of shared memory, for `width` columns a lane.
+
+    ``accumulate(sums, memory, at, weights, w)``: the samples of the first line under tap 0 begin at `at`, those of the
+    next lines `pitch` further on.  Windows of more than one tap are loaded in vectors: `at` is then a multiple of
+    `width`.
+    """
+    element = FLOATS[compute]
+    size = int(compute[1:])
+    lanes = 1 if length == 1 else 16 // size
+
+    @intrinsic
+    def accumulate(typing_context, sums, memory, at, weights, w):
+        def emit(context, builder, signature, arguments):
+            sums, memory, at, weights, w = arguments
+            block = context.make_array(signature.args[0])(context, builder, sums).data
+            taps = [
+                load_global(builder, weights, builder.add(w, long_(k)), element, constant=True)
+                for k in range(length)
+            ]
+            for r in range(rows):
+                samples = []
+                while len(samples) < length + width - 1:
+                    index = builder.add(at, long_(r * pitch + len(samples)))
+                    vector = builder.load(shared_place(builder, memory, element, index, lanes))
+                    vector.align = lanes * size
+                    samples += parts_of(builder, vector, lanes)
+                for v in range(width):
+                    place = builder.gep(block, [long_(r * width + v)])
+                    total = builder.load(place)
+                    for k in range(length):
+                        total = builder.fma(taps[k], samples[v + k], total)
+                    builder.store(total, place)
+            return context.get_dummy_value()
+
+        return types.void(sums, memory, types.int64, weights, types.int64), emit
+
+    return accumulate

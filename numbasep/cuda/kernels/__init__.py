@@ -1,0 +1,1 @@
+"""CUDA kernels, written as Numba functions."""

@@ -1,0 +1,143 @@
+"""Any weights down the columns of any planes: dense kernels, long filters along outer axes, sums of volumes.
+
+The weights arrive as a table of pieces, each some adjacent taps down one column of one source plane, as many as the
+kernel has; nothing is compiled for a size.  A warp computes a block of `ROWS` rows by 128 columns in registers.  A
+piece of n taps loads ``ROWS + n - 1`` samples a column once and adds each to every sum that it belongs to, so a sample
+meets up to `ROWS` multiply-adds; the warps of a thread block lie below each other and share them in the first-level
+cache.  Weights that are zero are in no piece, so that they let no NaN through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import cuda
+
+from ..intrinsics.vocabulary import LANES, Storage, words
+
+ROWS = 8
+COLUMNS = 4
+TILE = LANES * COLUMNS
+WARPS = 8
+LENGTHS = (8, 4, 2, 1)
+"""Taps of a piece: each number has straight-line code of its own."""
+SOURCE, SHIFT, ROW, LENGTH, WEIGHT, PIECE = range(6)
+"""Columns of the table of pieces, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnsVariant:
+    """What is fixed when a kernel of this family is compiled."""
+
+    storage: Storage
+    """The input."""
+    result: Storage
+    """The output."""
+    compute: str
+    """What sums are taken in, "f4" or "f8"."""
+    shifted: bool
+    """Whether pieces lie in different columns, which then go through the table of columns."""
+    outside: bool
+    """Whether samples can lie beyond a constant boundary."""
+
+    @property
+    def pointers(self) -> tuple[np.dtype, ...]:
+        """Types of the arrays of a call: input, output."""
+        return self.storage.raw, self.result.raw
+
+    @property
+    def launch_bounds(self) -> tuple[int, int]:
+        """(threads of a block, blocks that a multiprocessor should hold)."""
+        return LANES * WARPS, 2 if self.compute == "f4" and not self.outside else 1
+
+
+def columns_signature(variant: ColumnsVariant):
+    """Numba types of the arguments of `columns_kernel`."""
+    types, pointer, number = words.types, words.pointer_to, words.scalar_type(variant.compute)
+    integers, numbers = types.CPointer(types.int64), types.CPointer(number)
+    arrays = (pointer(variant.storage), pointer(variant.result))
+    return (*arrays, *(integers,) * 5, numbers, numbers, *(types.int64,) * 8, number)
+
+
+def columns_kernel(variant: ColumnsVariant):
+    """The kernel, as a function for Numba to compile.
+
+    Arguments of the kernel, all distances in elements:
+
+    x, y : input and output
+    offsets : where each row of the continued input starts in a plane; OUTSIDE beyond a constant boundary
+    places : the input column that each column of the continued input shows, or OUTSIDE; if `variant.shifted`
+    sources : (planes, source_count), where the source planes of each plane of the output start, or OUTSIDE
+    targets : where the planes of the output start
+    pieces, weights : (piece_count, PIECE), and the taps
+    borders : (source_count,), what lies beyond a constant boundary of each source
+    rows, columns, pitch_out : of a plane of the output
+    divisor : of all sums, at the end
+    """
+    SHIFTED, SUMS = variant.shifted, ROWS * COLUMNS
+    number = np.dtype(variant.compute).type
+    storage, compute = variant.storage, variant.compute
+    eight, four, two, one = (
+        words.accumulate_word(storage, compute, n, ROWS, COLUMNS, outside=variant.outside) for n in LENGTHS
+    )
+    write = words.result_words(variant.result, compute, 1).write
+
+    def plane(
+        x, y, offsets, places, sources, targets, pieces, weights, borders, plane_count, source_count, piece_count,
+        row_blocks, tiles, rows, columns, pitch_out, divisor,
+    ):  # fmt: skip
+        block = np.int64(cuda.blockIdx.x)
+        column = block % tiles * TILE + cuda.threadIdx.x
+        block //= tiles
+        row = (block % row_blocks * cuda.blockDim.y + cuda.threadIdx.y) * ROWS
+        plane_number = block // row_blocks
+        if plane_number >= plane_count or row >= rows or column >= columns:
+            return
+        sums = cuda.local.array(SUMS, number)
+        for i in range(SUMS):
+            sums[i] = 0
+        last = columns - 1
+        for p in range(piece_count):
+            piece = p * PIECE
+            tap = pieces[piece + SOURCE]
+            source = sources[plane_number * source_count + tap]
+            if SHIFTED:
+                shift = pieces[piece + SHIFT]
+                c0 = places[column + shift]
+                c1 = places[min(column + LANES, last) + shift]
+                c2 = places[min(column + 2 * LANES, last) + shift]
+                c3 = places[min(column + 3 * LANES, last) + shift]
+            else:
+                c0 = np.int64(column)
+                c1 = np.int64(min(column + LANES, last))
+                c2 = np.int64(min(column + 2 * LANES, last))
+                c3 = np.int64(min(column + 3 * LANES, last))
+            if source < 0:
+                c0 = c1 = c2 = c3 = np.int64(-1)
+            else:
+                c0 = c0 + source if c0 >= 0 else c0
+                c1 = c1 + source if c1 >= 0 else c1
+                c2 = c2 + source if c2 >= 0 else c2
+                c3 = c3 + source if c3 >= 0 else c3
+            across = (c0, c1, c2, c3)
+            t, w, cval = row + pieces[piece + ROW], pieces[piece + WEIGHT], borders[tap]
+            length = pieces[piece + LENGTH]
+            if length == 8:
+                eight(sums, x, across, offsets, t, weights, w, cval)
+            elif length == 4:
+                four(sums, x, across, offsets, t, weights, w, cval)
+            elif length == 2:
+                two(sums, x, across, offsets, t, weights, w, cval)
+            else:
+                one(sums, x, across, offsets, t, weights, w, cval)
+        start = targets[plane_number]
+        for i in range(ROWS):
+            for c in range(COLUMNS):
+                if row + i < rows and column + c * LANES < columns:
+                    total = sums[i * COLUMNS + c]
+                    if divisor != 1:
+                        total /= divisor
+                    write(y, start + (row + i) * pitch_out + column + c * LANES, total)
+
+    return plane

@@ -1,0 +1,159 @@
+"""Element by element arithmetic between filters: gradient magnitudes, missing samples, conversions.
+
+All operations have one signature, so that one launch serves them: ``(x, y, other, second, count, a, b)``, two inputs,
+two outputs of `count` elements, and two numbers.  What an operation does not use is any valid pointer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import cuda
+
+from ..intrinsics.vocabulary import LANES, Storage, words
+
+WARPS = 8
+PER_THREAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ElementwiseVariant:
+    """What is fixed when a kernel of this family is compiled."""
+
+    operation: str
+    """One of the names of `_MAKERS`."""
+    storage: Storage
+    """`x`."""
+    other: Storage
+    """`other`."""
+    result: Storage
+    """`y` and `second`."""
+    compute: str
+    """What is computed in, "f4" or "f8"."""
+    options: tuple[str, ...] = ()
+    """Of `add`: "whole", "square", "add", "root"; of `split`: "omit", "masked"."""
+
+    @property
+    def pointers(self) -> tuple[np.dtype, ...]:
+        """Types of the arrays of a call, in the order of the arguments."""
+        return self.storage.raw, self.result.raw, self.other.raw, self.result.raw
+
+    @property
+    def launch_bounds(self) -> tuple[int, int]:
+        """(threads of a block, blocks that a multiprocessor should hold)."""
+        return LANES * WARPS, 4
+
+
+def elementwise_signature(variant: ElementwiseVariant):
+    """Numba types of the arguments of `elementwise_kernel`."""
+    types, number = words.types, words.scalar_type(variant.compute)
+    arrays = (words.pointer_to(s) for s in (variant.storage, variant.result, variant.other, variant.result))
+    return (*arrays, types.int64, number, number)
+
+
+def elementwise_kernel(variant: ElementwiseVariant):
+    """The kernel, as a function for Numba to compile."""
+    return _MAKERS[variant.operation](variant)
+
+
+def _accessors(variant):
+    read, read_other = (words.read_word(s, variant.compute) for s in (variant.storage, variant.other))
+    return read, read_other, words.result_words(variant.result, variant.compute, 1).write
+
+
+def _add(variant):
+    """``y = sqrt?(other? + trunc?(x) ** 2?)``."""
+    WHOLE, SQUARE, ADD, ROOT = (option in variant.options for option in ("whole", "square", "add", "root"))
+    read, read_other, write = _accessors(variant)
+    truncated, root = words.math_words(variant.compute)
+
+    def add(x, y, other, second, count, a, b):
+        first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
+        first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
+        for i in range(first, min(first + LANES * PER_THREAD, count), LANES):
+            value = read(x, i)
+            if WHOLE:
+                value = truncated(value)
+            if SQUARE:
+                value = value * value
+            if ADD:
+                value += read_other(other, i)
+            if ROOT:
+                value = root(value)
+            write(y, i, value)
+
+    return add
+
+
+def _convert(variant):
+    """``y = x``, by the rules of `numbasep.arguments.casting`."""
+    read, _, write = _accessors(variant)
+
+    def convert(x, y, other, second, count, a, b):
+        first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
+        first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
+        for i in range(first, min(first + LANES * PER_THREAD, count), LANES):
+            write(y, i, read(x, i))
+
+    return convert
+
+
+def _find_nan(variant):
+    """``y[0] = 1`` if `x` holds NaN."""
+    read, _, write = _accessors(variant)
+    number = np.dtype(variant.compute).type
+
+    def find_nan(x, y, other, second, count, a, b):
+        first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
+        first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
+        for i in range(first, min(first + LANES * PER_THREAD, count), LANES):
+            value = read(x, i)
+            if value != value:
+                write(y, 0, number(1))
+
+    return find_nan
+
+
+def _normalise(variant):
+    """``y = x / (other / a)``; NaN where the quotient is at most `b`."""
+    read, read_other, write = _accessors(variant)
+    NAN = np.dtype(variant.compute).type(np.nan)
+
+    def normalise(x, y, other, second, count, a, b):
+        first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
+        first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
+        for i in range(first, min(first + LANES * PER_THREAD, count), LANES):
+            share = read_other(other, i) / a
+            value = NAN
+            if abs(share) > b:
+                value = read(x, i) / share
+            write(y, i, value)
+
+    return normalise
+
+
+def _split(variant):
+    """``y, second = x, 1`` for valid samples; both 0 for NaN ("omit") and where `other` is not 0 ("masked")."""
+    OMIT, MASKED = (option in variant.options for option in ("omit", "masked"))
+    read, read_other, write = _accessors(variant)
+    number = np.dtype(variant.compute).type
+
+    def split(x, y, other, second, count, a, b):
+        first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
+        first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
+        for i in range(first, min(first + LANES * PER_THREAD, count), LANES):
+            value, present = read(x, i), number(1)
+            if OMIT and value != value:
+                present = number(0)
+            if MASKED and read_other(other, i) != 0:
+                present = number(0)
+            write(second, i, present)
+            write(y, i, value if present != 0 else number(0))
+
+    return split
+
+
+_MAKERS = {
+    "add": _add, "convert": _convert, "find_nan": _find_nan, "normalise": _normalise, "split": _split
+}  # fmt: skip

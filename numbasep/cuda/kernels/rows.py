@@ -1,0 +1,150 @@
+"""Any number of taps along contiguous lines: what is too long for the registers of `cuda.kernels.plane`.
+
+A warp computes 128 neighbouring columns, four a lane, of `ROWS` lines.  It brings the samples under a segment of the
+taps into shared memory that only it reads, converted, and then walks the pieces of the segment: adjacent taps whose
+number has straight-line code of its own, from windows in registers.  The taps of a piece serve all lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import cuda
+
+from ..intrinsics.vocabulary import LANES, Storage, words
+
+ROWS = 4
+WIDTH = 4
+TILE = LANES * WIDTH
+SEGMENT = 128
+"""Elements of the window that are in shared memory at a time."""
+PITCH = TILE + SEGMENT
+LENGTHS = (16, 4, 1)
+"""Taps of a piece; the longer ones begin at a multiple of `WIDTH` elements of their segment."""
+START, LENGTH, WEIGHT, PIECE = range(4)
+"""Columns of the table of pieces, and how many there are."""
+WARPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LinesVariant:
+    """What is fixed when a kernel of this family is compiled."""
+
+    storage: Storage
+    """The input."""
+    result: Storage
+    """The output."""
+    compute: str
+    """What sums are taken in, "f4" or "f8"."""
+
+    @property
+    def warps(self) -> int:
+        """Warps of a block: what 48 KiB of shared memory hold."""
+        return WARPS if self.compute == "f4" else WARPS // 2
+
+    @property
+    def ring_bytes(self) -> int:
+        """Shared memory of a warp."""
+        return ROWS * PITCH * int(self.compute[1:])
+
+    @property
+    def pointers(self) -> tuple[np.dtype, ...]:
+        """Types of the arrays of a call: input, output."""
+        return self.storage.raw, self.result.raw
+
+    @property
+    def launch_bounds(self) -> tuple[int, int]:
+        """(threads of a block, blocks that a multiprocessor should hold)."""
+        return LANES * self.warps, 4
+
+
+def lines_signature(variant: LinesVariant):
+    """Numba types of the arguments of `lines_kernel`."""
+    types, pointer, number = words.types, words.pointer_to, words.scalar_type(variant.compute)
+    integers = types.CPointer(types.int64)
+    arrays = (pointer(variant.storage), pointer(variant.result), integers)
+    return (*arrays, integers, integers, types.CPointer(number), *(types.int64,) * 8, number, number)
+
+
+def lines_kernel(variant: LinesVariant):
+    """The kernel, as a function for Numba to compile.
+
+    Arguments of the kernel, all distances in elements:
+
+    x, y : input and output, lines one after another
+    beyond : the element that each position before and after the line shows, or OUTSIDE (`words.source_place`)
+    segments : (segment_count + 1,), where the pieces of each segment begin
+    pieces, weights : (pieces, PIECE), and the taps
+    first_in, first_out : where the first line starts in `x` and in `y`
+    lines, tiles : how many there are
+    columns_in, columns_out : of a line
+    shift : input column under the first tap for output column 0
+    cval, divisor : beyond a constant boundary; of all sums, at the end
+    """
+    number = np.dtype(variant.compute).type
+    byte = np.uint8
+    MEMORY, PER_WARP, SUMS = variant.warps * variant.ring_bytes + 16, ROWS * PITCH, ROWS * WIDTH
+    kept = Storage(variant.compute)
+    aligned, warp_barrier, source_place = words.aligned, words.warp_barrier, words.source_place
+    ring = words.ring_words(variant.storage, kept, variant.compute, 2, PITCH)
+    copy_one, put, commit, wait = ring.copy_one, ring.put, words.commit, ring.wait
+    sixteen, four, one = (words.line_word(variant.compute, n, ROWS, WIDTH, PITCH) for n in LENGTHS)
+    results = words.result_words(variant.result, variant.compute, 1)
+    write = results.write
+
+    def plane(
+        x, y, beyond, segments, pieces, weights, segment_count, first_in, first_out, lines, tiles, columns_in,
+        columns_out, shift, cval, divisor,
+    ):  # fmt: skip
+        lane = np.int64(cuda.threadIdx.x)
+        warp = np.int64(cuda.threadIdx.y)
+        task = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + warp
+        memory = aligned(cuda.shared.array(MEMORY, byte))
+        sums = cuda.local.array(SUMS, number)
+        column = task % tiles * TILE
+        line = task // tiles * ROWS
+        if line >= lines:
+            return
+        for i in range(SUMS):
+            sums[i] = 0
+        slots = warp * PER_WARP
+        for segment in range(segment_count):
+            begin, end = segments[segment], segments[segment + 1]
+            if begin == end:
+                continue
+            left = column + segment * SEGMENT + shift
+            whole = left >= 0 and left + PITCH <= columns_in
+            warp_barrier()
+            for r in range(ROWS):
+                start = first_in + min(line + r, lines - 1) * columns_in
+                for i in range(lane, PITCH, LANES):
+                    place = left + i
+                    if not whole:
+                        place = source_place(beyond, place, shift, columns_in)
+                    if place < 0:
+                        put(memory, slots + r * PITCH + i, cval)
+                    else:
+                        copy_one(memory, slots + r * PITCH + i, x, start + place)
+            commit()
+            wait()
+            warp_barrier()
+            for p in range(begin, end):
+                at = slots + lane * WIDTH + pieces[p * PIECE + START]
+                w, length = pieces[p * PIECE + WEIGHT], pieces[p * PIECE + LENGTH]
+                if length == 16:
+                    sixteen(sums, memory, at, weights, w)
+                elif length == 4:
+                    four(sums, memory, at, weights, w)
+                else:
+                    one(sums, memory, at, weights, w)
+        for r in range(ROWS):
+            for v in range(WIDTH):
+                c = column + lane * WIDTH + v
+                if line + r < lines and c < columns_out:
+                    total = sums[r * WIDTH + v]
+                    if divisor != 1:
+                        total /= divisor
+                    write(y, first_out + (line + r) * columns_out + c, total)
+
+    return plane

@@ -1,0 +1,269 @@
+"""The CUDA backend: plans run on the GPU, on arrays that are there already or are taken there and back.
+
+Arrays of CuPy, PyTorch, Numba and other libraries stay on their device and on their stream and give results of their
+own type.  Their public function runs on a stand-in (`placeholders`), so that arguments are checked and plans are made by
+the same code as ever; where a plan would run on the stand-in, it runs on the array.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments import placeholders
+from ..arguments.arrays import make_output, on_gpu
+from ..arguments.axes import is_strided
+from ..planning.planner import PlannedFilter
+from ..planning.routes_cuda import NO_STRIDES
+from . import driver, separable_channels
+from .arrays import DeviceArray, Library, describe
+from .elementwise import device_of, generic
+from .host_arrays import require, transfer_and_run
+from .intrinsics.vocabulary import SIMULATED
+from .launches import INPUT, OUTPUT
+from .libraries import library_of
+from .passes import build_program
+from .simulator import simulated
+
+Array = npt.NDArray[Any]
+
+CHANNELS = {"nn.depthwise_conv2d", "nn.separable_conv2d"}
+"""Functions of `numbasep.nn` that run on the GPU, too."""
+GENERIC = {"generic_gradient_magnitude", "generic_laplace"}
+"""Functions that call one of the caller's with the array itself."""
+HANDED_ON = {"method": "auto", "rtol": None, "workers": None, "cast": "truncate"}
+"""Their keywords that the caller's function gets where they are not these."""
+
+
+# --------------------------------------------------------------------------- the two ways in
+
+
+def call(name: str, arguments: dict[str, Any]) -> Any:
+    """Run a public function on the GPU; `arguments` maps all its parameters to values.
+
+    Raises
+    ------
+    CudaUnavailableError
+        There is no GPU, or a library is missing; the message says which, and what to install.
+    ValueError
+        The function, or one of its arguments, works on the CPU only.
+    """
+    if "." in name and name not in CHANNELS:
+        raise ValueError(f"{name} runs on the CPU only: pass it a NumPy array, without device='cuda'")
+    if is_strided(arguments.get("stride", 1)):
+        raise ValueError(f"stride={arguments['stride']!r} with arrays on the GPU: {NO_STRIDES}")
+    require()
+    function = _undispatched(name)
+    if name in CHANNELS:
+        return separable_channels.call(function, arguments)
+    first = next(iter(arguments))
+    array = arguments[first]
+    stay = (first, "mask", "output")
+    given = {key: value if key in stay else _on_host(value) for key, value in arguments.items()}
+    keywords = {**given.pop("kwargs", {}), **given, "device": "cuda"}
+    if not on_gpu(array):
+        return function(**{key: _on_host(value) for key, value in keywords.items()})
+    library = library_of(array)
+    with placeholders.session():
+        result = _with_stand_ins(name, function, keywords, first, library)
+    return library.finished(result, array)
+
+
+@functools.cache
+def _undispatched(name: str) -> Any:
+    """A public function as it is for NumPy arrays."""
+    module, _, short = f"numbasep.{name}".rpartition(".")
+    function = getattr(importlib.import_module(module), short)
+    return getattr(function, "__wrapped__", function)
+
+
+def _with_stand_ins(name: str, function: Any, keywords: dict[str, Any], first: str, library: Library) -> Any:
+    """The result of a function that sees stand-ins for what is on the GPU, as an array of the library."""
+    array, output = keywords[first], keywords.get("output")
+    view = describe(array, first)
+    if on_gpu(output):
+        target = describe(output, "output")
+        if not target.writeable:
+            raise ValueError("output must be writeable, got a read-only array")
+        if name == "filter_bank" and _overlap(target, view):
+            copied = library.empty(view.shape, view.dtype, array)
+            library.copy(array, copied)
+            array = copied
+        keywords["output"] = placeholders.hold(output, target.shape, target.dtype, library_of(output))
+    keywords[first] = placeholders.hold(array, view.shape, view.dtype, library)
+    if keywords.get("mask") is not None:
+        keywords["mask"] = _mask(keywords["mask"], view, array, library)
+    result = _generic(name, keywords, first) if name in GENERIC else function(**keywords)
+    behind = placeholders.held(result)
+    if behind is None:
+        raise ValueError(f"{name} with these arguments works on NumPy arrays only, got an array on the GPU")
+    return behind.array
+
+
+def _generic(name: str, keywords: dict[str, Any], first: str) -> Any:
+    if keywords["mask"] is not None or keywords["nan_policy"] != "propagate":
+        raise ValueError(f"nan_policy and mask of {name} work on NumPy arrays only, got an array on the GPU")
+    shared = {key: keywords[key] for key, default in HANDED_ON.items() if keywords[key] != default}
+    return generic(name, keywords[first], keywords, shared)
+
+
+def _mask(mask: Any, view: DeviceArray, array: Any, library: Library) -> Any:
+    """A stand-in for a mask, which is taken to the GPU if it is not there."""
+    if not on_gpu(mask):
+        mask = np.asarray(mask)
+        if mask.dtype.kind not in "biu" or mask.shape != view.shape:
+            return mask  # what is wrong with it, `api.missing_data.check_missing` says
+        mask = library.from_host(np.ascontiguousarray(mask != 0), array)
+    described = describe(mask, "mask")
+    if described.dtype.kind not in "biu":
+        raise TypeError(f"mask must be boolean, True where a sample is left out, got dtype {described.dtype}")
+    return placeholders.hold(mask, described.shape, np.dtype(bool), library)
+
+
+def _on_host(value: Any) -> Any:
+    """Weights and the like that are on the GPU, as NumPy arrays."""
+    if on_gpu(value):
+        return library_of(value).to_host(value)
+    if isinstance(value, (list, tuple)) and any(map(on_gpu, value)):
+        return [_on_host(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _on_host(item) for key, item in value.items()}
+    return value
+
+
+def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
+    """Run a plan on an array of the device.
+
+    Raises
+    ------
+    ValueError
+        The plan was made for the CPU, or for another shape or dtype.
+    """
+    problem, view = plan.problem, describe(array, "input")
+    if problem.device != "cuda":
+        raise ValueError(
+            f"the plan is one for the CPU, and input a {type(array).__name__}: plan with device='cuda'"
+        )
+    if view.shape != problem.shape or view.dtype != problem.input_dtype:
+        raise ValueError(
+            f"input must have shape {problem.shape} and dtype {problem.input_dtype} as planned, "
+            f"got {view.shape} and {view.dtype}"
+        )
+    if output is not None and not on_gpu(output):
+        raise TypeError(f"output must be an array of the device, got {type(output).__name__}")
+    library = library_of(array)
+    return library.finished(_on_device(plan, array, view, output, library), array)
+
+
+def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
+    """Run a plan on the GPU: on the array that `x` stands for, or on `x` itself, there and back."""
+    require()
+    behind = placeholders.held(x)
+    if behind is None:
+        return _there_and_back(plan, x, output)
+    view, target = describe(behind.array, "input"), placeholders.held(output)
+    if target is not None:
+        _on_device(plan, behind.array, view, target.array, behind.library)
+        return output
+    made = _on_device(plan, behind.array, view, None, behind.library)
+    return placeholders.hold(made, plan.problem.out_shape, plan.problem.output_dtype, behind.library)
+
+
+# --------------------------------------------------------------------------- arrays of the host
+
+
+def _there_and_back(plan: PlannedFilter, x: Array, output: Any) -> Array:
+    problem = plan.problem
+    out = make_output(output, problem.output_dtype, problem.out_shape, x)
+    if not problem.pixels:
+        return out
+    source = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
+    target = np.empty(problem.out_shape, problem.output_dtype)
+    device = simulated if SIMULATED else driver.device(0)
+    transfer_and_run(device, prepared_program(plan, device), {INPUT: source}, OUTPUT, target)
+    out[...] = target
+    return out
+
+
+# --------------------------------------------------------------------------- arrays of the device
+
+
+def _on_device(plan: PlannedFilter, array: Any, view: DeviceArray, output: Any, library: Library) -> Any:
+    target, written = _target(plan, array, view, output, library)
+    if plan.problem.pixels:
+        source, read = array, view
+        if not view.contiguous:
+            source = library.contiguous(array)
+            read = describe(source, "input")
+        addresses = {INPUT: (read.address, read.nbytes), OUTPUT: (written.address, written.nbytes)}
+        program = prepared_program(plan, device_of(read.address))
+        scratch = []  # held until all is enqueued
+        for slot, nbytes in program.scratch.items():
+            scratch.append(library.empty((nbytes,), np.dtype(np.uint8), array))
+            place = describe(scratch[-1], "workspace")
+            addresses[slot] = place.address, place.nbytes
+        program(addresses, library.stream(array, view))
+    if output is None:
+        return target
+    if target is not output and plan.problem.pixels:
+        library.copy(target, output)
+    return output
+
+
+def _target(
+    plan: PlannedFilter, array: Any, read: DeviceArray, output: Any, library: Library
+) -> tuple[Any, DeviceArray]:
+    """Where kernels write: `output` if they can, otherwise a new array."""
+    problem = plan.problem
+    if output is not None:
+        view = describe(output, "output")
+        if view.shape != problem.out_shape:
+            raise ValueError(f"output shape not correct: expected {problem.out_shape}, got {view.shape}")
+        if view.dtype != problem.output_dtype:
+            raise ValueError(f"output must have dtype {problem.output_dtype} as planned, got {view.dtype}")
+        if not view.writeable:
+            raise ValueError("output must be writeable, got a read-only array")
+        if view.contiguous and not _overlap(view, read):
+            return output, view
+    made = library.empty(problem.out_shape, problem.output_dtype, array)
+    return made, describe(made, "output")
+
+
+def _overlap(a: DeviceArray, b: DeviceArray) -> bool:
+    if not a.contiguous or not b.contiguous:
+        return True  # their extents are not known: better a copy than a race
+    return a.address < b.address + b.nbytes and b.address < a.address + a.nbytes
+
+
+# --------------------------------------------------------------------------- programs
+
+
+def prepared_program(plan: PlannedFilter, device: Any) -> Any:
+    """The launches of a plan, prepared for a device; kept with the kernel."""
+    launches = plan.kernel.launches
+    chosen = plan.choice.chosen
+    key = ("cuda", device.ordinal, chosen.form, chosen.needs_finite)
+    prepared = launches.get(key)
+    if prepared is None:
+        problem, operator = plan.problem, plan.kernel
+        kernel: Any
+        if chosen.form is None:
+            kernel, divisor = operator.undivided
+        else:
+            kernel, divisor = operator.form_terms(chosen.form)
+        repair = operator.weights if chosen.needs_finite and not problem.integer_data else None
+        program = build_program(
+            problem,
+            kernel,
+            float(divisor),
+            repair,
+            multiprocessors=device.multiprocessors,
+            warps=device.warps,
+        )
+        prepared = device.prepare(program, problem.real_dtype.str[1:])
+        launches[key] = prepared
+    return prepared

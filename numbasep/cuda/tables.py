@@ -1,0 +1,246 @@
+"""Taps and boundaries as the tables that the CUDA kernels read; see `cuda.passes`."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments.boundary import Boundary, source_index
+from ..arguments.problem import Window
+from ..planning.cuda_limits import MOST_STEP, MOST_TERMS, tap_class
+from ..planning.operators import Factor, Term
+from .intrinsics.vocabulary import OUTSIDE, Storage
+
+Array = npt.NDArray[Any]
+
+FAR_OUTSIDE = -(1 << 60)  # stays negative whatever is added for other axes
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An array that launches read or write."""
+
+    slot: int
+    """Which."""
+    shape: tuple[int, ...]
+    """In real numbers."""
+    storage: Storage
+    """How its numbers lie in memory."""
+    cval: float = 0.0
+    """What continues it beyond a constant boundary."""
+    base: int = 0
+    """Element of the buffer that it starts at."""
+
+    def stride(self, axis: int) -> int:
+        """Elements from one position of an axis to the next."""
+        return math.prod(self.shape[axis + 1 :])
+
+
+@dataclass(frozen=True, slots=True)
+class RowAxis:
+    """The rows of a plane; all distances in elements."""
+
+    rows: int
+    """Rows of the output."""
+    stride_in: int
+    """From one input row to the next."""
+    stride_out: int
+    """From one output row to the next."""
+
+
+def storage_of(dtype: np.dtype[Any], *, saturate: bool = False) -> Storage:
+    """How the real numbers of a type lie in memory."""
+    real = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+    return Storage(real.str[1:], saturate and real.kind in "biu")
+
+
+# --------------------------------------------------------------------------- taps
+
+
+def one_pass(terms: Sequence[Term], windows: Sequence[Window], inner: int) -> bool:
+    """Whether `cuda.kernels.plane` takes these terms over two axes at once."""
+    few = len(windows) == 2 and len(terms) <= MOST_TERMS and inner <= MOST_STEP
+    return few and all(tap_class(window.taps) is not None for window in windows)
+
+
+def grouped(terms: Sequence[Term], part: Callable[[Term], Term]) -> list[list[Term]]:
+    """Terms by equal factors in `part` of them."""
+    groups: dict[Any, list[Term]] = {}
+    for term in terms:
+        key = tuple((f.taps.tobytes(), f.start, f.stop, f.sparse) for f in part(term))
+        groups.setdefault(key, []).append(term)
+    return list(groups.values())
+
+
+def merged(factors: Sequence[Factor]) -> Factor:
+    """The sum of factors of one axis."""
+    if len(factors) == 1:
+        return factors[0]
+    total = np.zeros(factors[0].taps.size)
+    for factor in factors:
+        total[factor.positions] += factor.taps[factor.positions]
+    return Factor(total, 0, total.size, sparse=True)
+
+
+def gain_of(term: Term) -> float:
+    """What a constant is multiplied by."""
+    return math.prod(float(f.taps[f.positions].sum()) for f in term)
+
+
+def border_after(cval: float, gain: float) -> float:
+    """The boundary value of an intermediate; none stays none, whatever the gain."""
+    return cval * gain if cval else 0.0
+
+
+def front_of(window: Window, klass: int) -> int:
+    """Masked taps before the window's own: those that centre the class, whose rows are then copied in chunks."""
+    centred = window.first + klass // 2
+    return centred if 0 <= centred <= klass - window.taps else 0
+
+
+def in_class(factor: Factor, front: int, klass: int, *, used: bool) -> tuple[Array, int | None]:
+    """Taps of a class and the bits of those that multiply; None if the axis is not filtered."""
+    taps = np.zeros(klass)
+    if not used:
+        return taps, None
+    positions = factor.positions + front
+    taps[positions] = factor.taps[factor.positions]
+    return taps, sum(1 << int(p) for p in positions)
+
+
+def dense_list(
+    weights: Array | None, fronts: Sequence[int], along: Window | None, down: Window | None
+) -> tuple[Array, Array]:
+    """Weights to repair with, as (row, column) taps of the class and values."""
+    if weights is None:
+        return np.zeros(2, np.int32), np.zeros(0)
+    planar = weights.reshape(down.taps if down else 1, along.taps if along else 1)
+    rows, columns = np.nonzero(planar)
+    places = np.stack([rows + fronts[1], columns + fronts[0]], axis=1)
+    return places.astype(np.int32).ravel(), planar[rows, columns]
+
+
+def pieces_of(positions: Array, lengths: Sequence[int], align: int = 1) -> list[tuple[int, int]]:
+    """Rising positions as (start, length) of adjacent ones; pieces longer than 1 start at a multiple of `align`.
+
+    Examples
+    --------
+    >>> pieces_of(np.array([0, 1, 2, 3, 4, 7]), (4, 2, 1))
+    [(0, 4), (4, 1), (7, 1)]
+    """
+    pieces = []
+    for run in np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1):
+        start, stop = (int(run[0]), int(run[-1]) + 1) if run.size else (0, 0)
+        while start < stop:
+            length = next(n for n in lengths if n <= stop - start and (n == 1 or start % align == 0))
+            pieces.append((start, length))
+            start += length
+    return pieces
+
+
+# --------------------------------------------------------------------------- tables
+
+
+def continued(first: int, count: int, size: int, boundary: Boundary) -> Array:
+    """`source_index` for `count` positions from `first` on, evaluated only where it is not the identity."""
+    table = np.arange(first, first + count, dtype=np.int64)
+    before, after = min(count, max(0, -first)), min(count, max(0, size - first))
+    for i in itertools.chain(range(before), range(max(before, after), count)):
+        table[i] = source_index(first + i, size, int(boundary))
+    return table
+
+
+def row_table(window: Window, first: int, count: int, stride: int) -> Array:
+    """Where each of `count` rows from `first` on starts, `stride` elements a row, or OUTSIDE."""
+    rows = continued(first, count, window.size, window.boundary)
+    return np.where(rows == OUTSIDE, OUTSIDE, rows * stride)
+
+
+def column_table(window: Window, first: int, count: int, step: int) -> Array:
+    """The input column that each of `count` elements from `first` on shows, `step` elements a position."""
+    start = first // step
+    positions = continued(start, (first + count) // step - start + 1, window.size, window.boundary)
+    spread = np.where(positions == OUTSIDE, OUTSIDE, positions * step)[:, None] + np.arange(step)
+    spread[positions == OUTSIDE] = OUTSIDE
+    skipped = first - start * step
+    return spread.ravel()[skipped : skipped + count]
+
+
+def beyond_table(window: Window, first: int, stop: int, step: int) -> Array:
+    """What `column_table` says of the elements from `first` to `stop` that lie before the axis, and after it.
+
+    Never empty; its size is that of the kernel and of a tile, whatever the size of the axis.
+    """
+    size = window.size * step
+    before = column_table(window, first, max(0, -first), step)
+    after = column_table(window, size, max(0, stop - size), step)
+    return np.concatenate([before, after]) if before.size + after.size else np.zeros(1, np.int64)
+
+
+def row_axis(source: Operand, target: Operand, along: Window | None, down: Window | None) -> RowAxis:
+    """The rows of a plane pass."""
+    if down is not None:
+        return RowAxis(down.out_size, source.stride(down.axis), target.stride(down.axis))
+    assert along is not None  # all lines are rows, whatever axes precede the filtered one
+    step = source.stride(along.axis)
+    return RowAxis(math.prod(source.shape[: along.axis]), along.size * step, along.out_size * step)
+
+
+def plane_table(source: Operand, target: Operand, along: Window | None, down: Window | None) -> Array:
+    """(planes, 2): where each plane starts in the source and in the target."""
+    starts = np.array([[source.base, target.base]], np.int64)
+    if down is None:
+        return starts
+    last = along.axis if along else down.axis
+    for axis in range(last):
+        if axis != down.axis:
+            strides = np.array([source.stride(axis), target.stride(axis)], np.int64)
+            steps = np.arange(source.shape[axis], dtype=np.int64)[:, None] * strides
+            starts = (starts[:, None, :] + steps[None, :, :]).reshape(-1, 2)
+    return starts
+
+
+def outer_tables(source: Operand, target: Operand, windows: Sequence[Window]) -> tuple[Array, Array]:
+    """Where the source planes, (planes, taps), and the target planes start; planes lie on the last two windows."""
+    sources, targets = np.array([[source.base]], np.int64), np.array([target.base], np.int64)
+    by_axis = {window.axis: window for window in windows[:-2]}
+    plane = {window.axis for window in windows[-2:]}
+    for axis in range(windows[-1].axis):
+        if axis in plane:
+            continue
+        window = by_axis.get(axis)
+        taps = window.taps if window else 1
+        count = window.out_size if window else source.shape[axis]
+        table = np.arange(count, dtype=np.int64)[:, None] * source.stride(axis)
+        if window:
+            line = row_table(window, window.first, count + taps - 1, source.stride(axis))
+            table = np.lib.stride_tricks.sliding_window_view(np.where(line < 0, FAR_OUTSIDE, line), taps)
+        total = sources[:, None, :, None] + table[None, :, None, :]
+        sources = total.reshape(len(sources) * count, -1)
+        steps = np.arange(count, dtype=np.int64) * target.stride(axis)
+        targets = (targets[:, None] + steps).ravel()
+    return np.where(sources < 0, OUTSIDE, sources), targets
+
+
+def flat_table(rows: Sequence[Sequence[int]]) -> Array:
+    """Rows of integers as the kernels read them."""
+    return np.array(rows, np.int64).ravel() if rows else np.zeros(1, np.int64)
+
+
+def holds_border(source: Operand, windows: Sequence[Window], code: str) -> bool:
+    """Whether the input's own type holds the boundary value as the sums see it."""
+    if source.storage.code == code or all(w.boundary != Boundary.CONSTANT for w in windows):
+        return True
+    value = np.array(source.cval).astype(code)
+    if source.storage.is_integer and not (np.isfinite(value) and value == np.rint(value)):
+        return False
+    if source.storage.is_integer:
+        limits = np.iinfo("u1" if source.storage.code == "b1" else source.storage.code)
+        return bool(limits.min <= value <= (1 if source.storage.code == "b1" else limits.max))
+    return bool(np.array_equal(value.astype(source.storage.code).astype(code), value, equal_nan=True))

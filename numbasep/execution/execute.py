@@ -1,0 +1,235 @@
+"""Runs a plan: walks what was decided, and decides nothing."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments.arrays import (
+    as_input,
+    has_whole_strides,
+    is_direct_target,
+    make_output,
+    on_gpu,
+    result_dtype,
+    warn_of_mask,
+)
+from ..arguments.casting import store
+from ..arguments.problem import Problem
+from ..planning.memory_order import memory_order, reordered
+from ..planning.planner import PlannedFilter
+from ..planning.routes import Candidate
+
+Array = npt.NDArray[Any]
+Normal = tuple[float, float, float] | None
+Clock = list[float] | None
+"""Where the seconds of each pass are added to, if they are measured."""
+Runner = Callable[..., None]
+
+OCCUPYING = (
+    1 << 14
+)  # elements from which a call counts when calls of other Python threads choose their threads
+
+
+def run_plan(plan: PlannedFilter, input: npt.ArrayLike, output: Any = None) -> Array:
+    """Check that the arrays are those the plan was made for, and run it.
+
+    Raises
+    ------
+    ValueError
+        If the shape or dtype differ from the plan's, or `output` cannot hold the result.
+    """
+    if on_gpu(input):
+        filtered: Array = _gpu_backend().run_plan(plan, input, output)
+        return filtered
+    if type(input) is not np.ndarray:
+        warn_of_mask(
+            input,
+            remedy="a call of `convolve` or `correlate` with mask=x.mask; a plan takes no mask",
+            stacklevel=4,
+        )
+    x = as_input(input)
+    problem = plan.problem
+    if x.shape != problem.shape or x.dtype != problem.input_dtype:
+        raise ValueError(
+            f"input must have shape {problem.shape} and dtype {problem.input_dtype} as planned, "
+            f"got {x.shape} and {x.dtype}"
+        )
+    given = problem.output_dtype if output is None else output
+    dtype = result_dtype(given, x.dtype, complex_result=problem.compute_dtype.kind == "c")
+    if dtype != problem.output_dtype:
+        raise ValueError(f"output must have dtype {problem.output_dtype} as planned, got {dtype}")
+    return filter_array(plan, x, output)
+
+
+def filter_array(plan: PlannedFilter, x: Array, output: Any, normal: Normal = None) -> Array:
+    """Filter `x`, an array that the plan was made for, into `output`, a new array unless it is one.
+
+    With `normal`, NaN samples weigh nothing (`cpu.run.correlate`); only for plans that `can_leave_out`.
+    """
+    problem, chosen = plan.problem, plan.choice.chosen
+    small = plan.kernel.small.get(chosen.form) if chosen.runner == "planes" and normal is None else None
+    if small is not None and x.flags.carray:
+        if chosen.needs_finite and applicable(plan, x, ignore_nan=False) is not chosen:
+            small = None
+        if output is None:
+            out = np.empty(problem.out_shape, problem.output_dtype)
+        elif _is_plain_target(output, problem, x):
+            out = output
+        else:
+            small = None
+        if small is not None:
+            small(x, out)
+            return out
+    if problem.device == "cuda":
+        filtered: Array = _gpu_backend().filter_array(plan, x, output)
+        return filtered
+    out = make_output(output, problem.output_dtype, problem.out_shape, x)
+    if not problem.pixels:
+        return out
+    if not has_whole_strides(x):
+        x = np.ascontiguousarray(x)
+    order = memory_order(x)
+    if order is not None:
+        filter_array(reordered(plan, order), x.transpose(order), out.transpose(order), normal)
+        return out
+    target = out if is_direct_target(out, x) else np.empty_like(out, dtype=problem.output_dtype, order="K")
+    if x.size < OCCUPYING:
+        _run(plan, x, target, normal)
+    else:
+        from ..cpu import threads
+
+        with threads.occupied():
+            _run(plan, x, target, normal)
+    if target is not out:
+        out[...] = target
+    return out
+
+
+@functools.cache
+def _gpu_backend() -> Any:
+    """Imported when it is needed, and asked for once: an import statement takes a microsecond of every call."""
+    from ..cuda import run
+
+    return run
+
+
+def _is_plain_target(output: Any, problem: Problem, x: Array) -> bool:
+    """Whether `output` is an array as `filter_array` would make it, apart from `x`."""
+    return (
+        type(output) is np.ndarray
+        and output.flags.carray
+        and output.dtype == problem.output_dtype
+        and output.shape == problem.out_shape
+        and not np.may_share_memory(output, x)
+    )
+
+
+def _run(plan: PlannedFilter, x: Array, out: Array, normal: Normal) -> None:
+    problem, operator = plan.problem, plan.kernel
+    if not problem.windows or 0 in problem.shape:
+        # no filtered axis: the kernel is one number; no input at all: only the boundary value is left
+        store(_scaled(x, operator.weights, problem), out, problem.cast)
+        return
+    run_candidate(plan, applicable(plan, x, ignore_nan=normal is not None), x, out, normal)
+
+
+def run_candidate(
+    plan: PlannedFilter,
+    candidate: Candidate,
+    x: Array,
+    out: Array,
+    normal: Normal = None,
+    clock: Clock = None,
+) -> None:
+    """Run the candidate that is applicable to `x`; the seconds of its passes are added to `clock`, if there is one."""
+    problem, operator, chosen = plan.problem, plan.kernel, plan.choice.chosen
+    if candidate is not chosen and chosen.marks_gaps:
+        from ..cpu import threads
+        from ..cpu.fft import missing_data
+
+        workers = threads.thread_count(problem.workers)
+        if missing_data.correlate(operator, problem, x, out, workers, chosen.largest_sample):
+            return
+    RUNNERS[candidate.runner](operator, problem, candidate, x, out, normal, clock)
+
+
+def _planes(
+    operator: Any, problem: Problem, c: Candidate, x: Array, out: Array, normal: Normal, _clock: Clock = None
+) -> None:
+    from ..cpu import run as cpu
+
+    cpu.correlate(operator, problem, c.form, x, out, normal)
+
+
+def _recursive(
+    operator: Any, problem: Problem, _c: Candidate, x: Array, out: Array, _normal: Normal, clock: Clock = None
+) -> None:
+    from ..cpu import recursive
+
+    recursive.correlate(operator.recursions, problem, x, out, clock)
+
+
+def _flat(
+    operator: Any,
+    problem: Problem,
+    _c: Candidate,
+    x: Array,
+    out: Array,
+    _normal: Normal,
+    _clock: Clock = None,
+) -> None:
+    from ..cpu import flat
+
+    flat.correlate(operator, problem, x, out)
+
+
+def _transforms(
+    operator: Any, problem: Problem, c: Candidate, x: Array, out: Array, _normal: Normal, _clock: Clock = None
+) -> None:
+    from ..cpu import threads
+    from ..cpu.fft import overlap_save
+
+    workers, integers = threads.thread_count(problem.workers), c.exact and problem.integer_data
+    overlap_save.correlate(x, operator.weights, problem, out, workers, integers=integers)
+
+
+RUNNERS: dict[str, Runner] = {
+    "planes": _planes, "recursive": _recursive, "flat": _flat, "transforms": _transforms,
+}  # fmt: skip
+"""What computes a candidate: `Candidate.runner` names one. Each imports its backend when it is first used."""
+
+
+def can_leave_out(plan: PlannedFilter) -> bool:
+    """Whether the plan can leave NaN samples out in its one pass: real data on the CPU's plane kernels."""
+    problem, choice = plan.problem, plan.choice
+    real = problem.compute_dtype.kind == "f" and problem.input_dtype.kind == "f"
+    plain = all(c is None or c.runner == "planes" for c in (choice.chosen, choice.fallback))
+    on_cpu = problem.device != "cuda"
+    return on_cpu and real and plain and bool(problem.windows) and 0 not in problem.shape
+
+
+def _scaled(x: Array, weight: Array, problem: Any) -> Array:
+    if 0 in problem.shape:
+        return np.full(problem.out_shape, problem.cval * weight.sum(), problem.compute_dtype)
+    return np.asarray(x.astype(problem.compute_dtype) * weight.astype(problem.compute_dtype))
+
+
+def applicable(plan: PlannedFilter, x: Array, *, ignore_nan: bool) -> Candidate:
+    """The chosen candidate, or the one the plan names for data with NaN, infinities or values near overflow."""
+    choice = plan.choice
+    if not choice.chosen.needs_finite or plan.problem.integer_data:
+        return choice.chosen
+    from ..cpu import largest_magnitude, threads
+
+    # Numba's threads wait for more to do by spinning, and would hold up the Python threads of transforms.
+    workers = 1 if choice.chosen.runner == "transforms" else threads.thread_count(plan.problem.workers)
+    largest = largest_magnitude.largest_magnitude(x, workers, ignore_nan=ignore_nan)
+    if largest <= choice.chosen.largest_sample:
+        return choice.chosen
+    assert choice.fallback is not None
+    return choice.fallback

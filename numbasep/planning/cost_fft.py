@@ -1,0 +1,45 @@
+"""What a filter by fast Fourier transforms takes: its points, its operations, its seconds."""
+
+from __future__ import annotations
+
+import math
+
+from ..arguments.problem import Problem
+from . import overlap
+from .cost import thread_count
+from .machine import Machine
+
+
+def fft_points(problem: Problem, tiles: overlap.Tiling) -> float:
+    """Points of all transforms together: the output, larger by the overlap of the tiles."""
+    return _transforms(problem, tiles) * tiles.points
+
+
+def _transforms(problem: Problem, tiles: overlap.Tiling) -> int:
+    """How often a kernel's spectrum is multiplied with."""
+    batch = problem.pixels // math.prod(window.out_size for window in tiles.windows)
+    return batch * math.prod(tiles.counts[window.axis] for window in tiles.windows)
+
+
+def fft_operations(problem: Problem, tiles: overlap.Tiling) -> float:
+    """``(5 log2(N) + 3) / 2`` multiply-adds a point, of real transforms there and back and the product."""
+    parts = 2 if problem.compute_dtype.kind == "c" else 1
+    per_point = (5 * math.log2(max(tiles.points, 2)) + 3) / 2
+    return parts * per_point * fft_points(problem, tiles) / problem.pixels
+
+
+def fft_seconds(problem: Problem, machine: Machine, tiles: overlap.Tiling) -> float:
+    """Predicted time of overlap-save."""
+    parts = 2 if problem.compute_dtype.kind == "c" else 1
+    transforms = _transforms(problem, tiles)
+    together = -(-transforms // tiles.tasks)
+    threads = thread_count(problem, machine)
+    double = problem.real_dtype.itemsize == 8
+    work, share = overlap.tile_seconds(
+        machine, tiles.lengths, parts * transforms, parts * together, threads, double=double
+    )
+    if problem.output_dtype.kind in "biu":
+        work += problem.pixels * machine.fft_converted_seconds
+    if threads > 1:
+        work = min(work, machine.fft_thread_seconds + work * share)
+    return work

@@ -1,0 +1,388 @@
+"""A kernel as plain numbers: all that choosing a route has to know about its weights.
+
+The arrays stay with the caller.  What remains is frozen, hashable and small, so a choice can be tested,
+cached and printed without a single array.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..lowering.task import Weights
+from ..lowering.terms import factor_counts
+
+if TYPE_CHECKING:
+    from ..factor.runs import Flat
+
+GIVEN = "given"  # name of a form that the caller handed over term by term
+FOLDED_COLUMNS = (
+    6  # columns with weights from which adding them to their mirror images makes direct summation faster
+)
+NO_CANCELLATION = 1e-6  # amplification beyond 1 that can be rounding
+
+
+class FormLike(Protocol):
+    """What `kernel_facts` reads of a `numbasep.factor` form: a kernel written as a sum of separable terms."""
+
+    @property
+    def name(self) -> str:
+        """Short name of the way it was found."""
+
+    @property
+    def terms(self) -> tuple[tuple[NDArray[Any], ...], ...]:
+        """One tap vector for each axis, for each term."""
+
+    @property
+    def divisor(self) -> float:
+        """The kernel is the sum of the terms over this."""
+
+    @property
+    def error(self) -> float:
+        """``||K - sum||_1 / ||K||_1``."""
+
+    @property
+    def amplification(self) -> float:
+        """``sum_t prod_a ||f_ta||_1 / ||K||_1``, at least 1."""
+
+    @property
+    def operations(self) -> int:
+        """Multiply-adds for one output element."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether integer terms and the divisor give the weights to the last bit."""
+
+    @property
+    def same_support(self) -> bool:
+        """Whether the terms touch exactly what the non-zero weights touch."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormFacts:
+    """One way to write a kernel as a sum of separable terms, in numbers."""
+
+    name: str
+    """Short name: "rank1", "svd", "delta+rank1", ..."""
+    factors: tuple[tuple[int, ...], ...]
+    """Non-zero taps of each term along each axis."""
+    runs: tuple[tuple[int, ...], ...]
+    """Maximal runs of consecutive non-zero taps of each of these factors."""
+    boxes: tuple[tuple[bool, ...], ...]
+    """Which of these factors are constant runs of at least two taps."""
+    groups: tuple[tuple[int, ...], ...]
+    """For each of these factors the first term that has the same taps along the axis."""
+    divisor: float
+    """The kernel is the sum of the terms over this, applied once at the end."""
+    error: float
+    """``||K - K_form||_1 / ||K||_1``."""
+    amplification: float
+    """kappa: ``sum_t prod_a ||f_ta||_1 / ||K||_1``, how much larger than the kernel its terms are."""
+    operations: int
+    """Multiply-adds for one output element."""
+    exact: bool
+    """Whether the terms are integers that give the weights to the last bit."""
+    same_support: bool
+    """Whether the terms together touch exactly the non-zero weights."""
+    coherent: bool
+    """Whether no two terms weigh the same sample with opposite signs: an infinity then stays one."""
+    given: bool
+    """Whether the caller handed over these terms, so that they define the result."""
+
+    @property
+    def rank(self) -> int:
+        """Number of separable terms."""
+        return len(self.factors)
+
+
+@dataclass(frozen=True, slots=True)
+class RecursionFacts:
+    """A recursive filter along every axis, in numbers."""
+
+    error: float
+    """``||K - K_recursive||_1 / ||K||_1``, with all roundings."""
+    margins: tuple[int, ...]
+    """Samples by which lines are continued at both ends, for each axis."""
+    operations: int
+    """Multiply-adds a sample of one axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlatFacts:
+    """A kernel of few different weights as shifted sums of rows, in numbers."""
+
+    rows: int
+    """Rows that are added up, for a row of output."""
+    moves: int
+    """Sums that are put aside, and those that are taken back."""
+    columns: int
+    """Sums that are added up, shifted."""
+    row_loads: float
+    """Vectors of rows that are loaded for one of output where sums are stored, ..."""
+    sums: int
+    """... sums of rows and of neighbours, that are stored ..."""
+    shifted: int
+    """... and vectors of these that are loaded."""
+    operations: int
+    """Additions and multiplications for one output element."""
+    roundings: int
+    """Most roundings that a sample goes through."""
+    divisor: float
+    """What the result is divided by."""
+    error: float
+    """``||K - sum||_1 / ||K||_1``."""
+    exact: bool
+    """Whether integer weights and the divisor give the kernel to the last bit."""
+    weighted: bool
+    """Whether there are several weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFacts:
+    """A kernel in canonical (correlation) orientation, in numbers."""
+
+    shape: tuple[int, ...]
+    """Taps along each filtered axis."""
+    nonzeros: int
+    """Weights that are not zero."""
+    runs: int
+    """Maximal runs of consecutive non-zero weights along the last axis but one (the only axis, in 1-D)."""
+    planes: int
+    """Planes of the last two axes that hold a non-zero weight."""
+    columns: int
+    """Positions along the last axis that hold one."""
+    full_support: bool
+    """No weight is zero."""
+    integer: bool
+    """All weights are integers."""
+    complex: bool
+    """Some weight has an imaginary part or the kernel has a complex type."""
+    l1: float
+    """Sum of the magnitudes of the weights."""
+    forms: tuple[FormFacts, ...]
+    """Sums of separable terms; the first, if any, is the plain factorization."""
+    folded: tuple[int, int] | None = None
+    """Non-zero weights and runs in the first half of the columns, if the others mirror these or their negatives."""
+    recursion: RecursionFacts | None = None
+    """A recursive filter close to the kernel, looked for only where a tolerance allows it."""
+    flat: FlatFacts | None = None
+    """Shifted sums of rows, if there are few different weights."""
+
+    @property
+    def size(self) -> int:
+        """Number of weights, zero or not."""
+        return math.prod(self.shape)
+
+    def weights(self, footprint: str) -> Weights:
+        """What direct summation goes through: the non-zero weights or, for the footprint "window", all of them."""
+        if footprint != "window":
+            return Weights(self.nonzeros, self.runs, self.planes, self.columns, self.folded)
+        runs = self.size // self.shape[-2] if len(self.shape) > 1 else 1
+        columns = self.shape[-1]
+        folded = None
+        if self.folded is not None:
+            folded = (self.size // columns * -(-columns // 2), runs // columns * -(-columns // 2))
+        return Weights(self.size, runs, math.prod(self.shape[:-2]), columns, folded)
+
+
+def kernel_facts(
+    weights: NDArray[Any], forms: Sequence[FormLike] = (), flat: Flat | None = None
+) -> KernelFacts:
+    """Reduce a kernel and the forms found for it to numbers.
+
+    Parameters
+    ----------
+    weights : ndarray
+        The kernel, of any number of dimensions, real or complex.
+    forms : sequence of Form
+        What `numbasep.factor.forms` returned for it.
+    flat : Flat, optional
+        What `numbasep.factor.runs.find` returned for it.
+
+    Returns
+    -------
+    KernelFacts
+
+    Examples
+    --------
+    >>> facts = kernel_facts(np.array([[1.0, 0.0, -1.0]] * 3))
+    >>> facts.nonzeros, facts.runs, facts.integer, facts.full_support, facts.l1
+    (6, 2, True, False, 6.0)
+    """
+    nonzero = weights != 0
+    nonzeros = int(np.count_nonzero(nonzero))
+    is_complex = weights.dtype.kind == "c"
+    return KernelFacts(
+        shape=tuple(int(n) for n in weights.shape),
+        nonzeros=nonzeros,
+        runs=_count_runs(nonzero),
+        planes=int(np.count_nonzero(nonzero.any(axis=(-2, -1)))) if nonzero.ndim > 2 else 1,
+        columns=int(np.count_nonzero(nonzero.any(axis=tuple(range(nonzero.ndim - 1)))))
+        if nonzero.ndim
+        else 1,
+        full_support=nonzeros == weights.size,
+        integer=not is_complex and bool(np.all(weights == np.rint(weights))),
+        complex=is_complex,
+        l1=float(np.abs(weights).sum(dtype=np.float64)),
+        forms=tuple(_form_facts(form) for form in forms),
+        folded=_folded(weights, nonzero),
+        flat=None if flat is None else _flat_facts(flat),
+    )
+
+
+def _flat_facts(flat: Flat) -> FlatFacts:
+    doubles = len(flat.doubles)
+    return FlatFacts(
+        rows=sum(len(one.rows) for one in flat.sums), moves=2 * len(flat.continued),
+        columns=sum(map(len, flat.columns)), row_loads=flat.row_loads, sums=len(flat.sums) + doubles,
+        shifted=len(flat.shifted) + 2 * doubles, operations=flat.operations, roundings=flat.roundings,
+        divisor=flat.divisor, error=flat.error, exact=flat.exact, weighted=flat.weighted,
+    )  # fmt: skip
+
+
+def _folded(weights: NDArray[Any], nonzero: NDArray[np.bool_]) -> tuple[int, int] | None:
+    if weights.ndim < 2 or weights.dtype.kind == "c":
+        return None
+    columns = np.flatnonzero(nonzero.any(axis=tuple(range(weights.ndim - 1))))
+    mirrored = weights[..., ::-1]
+    if columns.size < FOLDED_COLUMNS or not (
+        np.array_equal(weights, mirrored) or np.array_equal(weights, -mirrored)
+    ):
+        return None
+    half = nonzero[..., : -(-weights.shape[-1] // 2)]
+    return int(np.count_nonzero(half)), _count_runs(half)
+
+
+def term_facts(
+    factors: Sequence[Sequence[NDArray[Any]]],
+    slices: Iterable[NDArray[Any]],
+    divisor: float,
+    forms: Sequence[FormLike],
+    touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None,
+) -> KernelFacts:
+    """As `kernel_facts` of a sum of separable terms over `divisor`, without its dense weights if it is large.
+
+    Parameters
+    ----------
+    factors : sequence of sequences of 1-D ndarray
+        The taps of each term along each axis.
+    slices : iterable of ndarray
+        The dense weights before the division, whole or slice by slice across the first of three or more axes;
+        looked at for more than one term only.
+    divisor : float
+        What the sum is divided by.
+    forms : sequence of Form
+        As `kernel_facts`.
+    touched : sequence of sequences of ndarray of bool, optional
+        Which taps multiply, in the form that was given.  Default: those that are not zero.
+
+    Examples
+    --------
+    >>> found = term_facts([[np.ones(3), np.array([1.0, 0.0, -1.0])]], [], 6.0, ())
+    >>> found.nonzeros, found.runs, found.integer, found.full_support, found.l1
+    (6, 2, False, False, 1.0)
+    """
+    if len(factors) == 1:
+        parts = [kernel_facts(taps) for taps in factors[0]]
+        down = max(len(parts) - 2, 0)
+        runs = math.prod(part.runs if a == down else part.nonzeros for a, part in enumerate(parts))
+        planes = math.prod(part.nonzeros for part in parts[:-2])
+        integer = divisor == 1.0 and all(part.integer for part in parts)
+        fold: Callable[[Iterable[float]], float] = math.prod
+        nonzeros, full = math.prod(part.nonzeros for part in parts), all(part.full_support for part in parts)
+        columns = parts[-1].nonzeros if nonzeros else 0
+        folded = _folded_product(factors[0][-1], nonzeros, runs) if down < len(parts) - 1 else None
+    else:
+        dense = [part / divisor if divisor != 1.0 else part for part in slices]
+        parts = [kernel_facts(part) for part in dense]
+        columns = int(np.count_nonzero(np.any([_columns(part != 0) for part in dense], axis=0)))
+        runs, nonzeros = sum(part.runs for part in parts), sum(part.nonzeros for part in parts)
+        inside = len(factors[0]) < 3  # otherwise a part is a slice
+        planes = 1 if inside else sum(part.planes * (part.nonzeros > 0) for part in parts)
+        integer, full, fold = all(p.integer for p in parts), all(p.full_support for p in parts), sum
+        folded = parts[0].folded if inside else None
+    return KernelFacts(
+        shape=tuple(int(taps.size) for taps in factors[0]),
+        nonzeros=nonzeros,
+        runs=runs,
+        planes=planes,
+        columns=columns,
+        full_support=full,
+        integer=integer,
+        complex=any(part.complex for part in parts),
+        l1=fold(part.l1 for part in parts) / (divisor if len(factors) == 1 else 1.0),
+        forms=tuple(_form_facts(form, touched if form.name == GIVEN else None) for form in forms),
+        folded=folded,
+    )
+
+
+def _folded_product(columns: NDArray[Any], nonzeros: int, runs: int) -> tuple[int, int] | None:
+    """As `_folded`, of a product whose taps along the last axis are `columns`."""
+    count = int(np.count_nonzero(columns))
+    mirrored = columns[::-1]
+    if columns.dtype.kind == "c" or count < FOLDED_COLUMNS:
+        return None
+    if not (np.array_equal(columns, mirrored) or np.array_equal(columns, -mirrored)):
+        return None
+    half = int(np.count_nonzero(columns[: -(-columns.size // 2)]))
+    return nonzeros // count * half, runs // count * half
+
+
+def _columns(nonzero: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Positions along the last axis that hold a weight."""
+    return np.asarray(nonzero.any(axis=tuple(range(nonzero.ndim - 1))))
+
+
+def _count_runs(nonzero: NDArray[np.bool_]) -> int:
+    if nonzero.ndim == 0:
+        return int(nonzero)
+    down = np.moveaxis(nonzero, -2, 0) if nonzero.ndim > 1 else nonzero
+    starts = int(np.count_nonzero(down[:1]))
+    return starts + int(np.count_nonzero(down[1:] & ~down[:-1]))
+
+
+def _form_facts(form: FormLike, touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None) -> FormFacts:
+    counts, runs, boxes, groups = factor_counts(form.terms, touched)
+    return FormFacts(
+        name=form.name,
+        factors=tuple(zip(*counts, strict=True)),
+        runs=tuple(zip(*runs, strict=True)),
+        boxes=tuple(zip(*boxes, strict=True)),
+        groups=tuple(zip(*groups, strict=True)),
+        divisor=float(form.divisor),
+        error=float(form.error),
+        amplification=float(form.amplification),
+        operations=int(form.operations),
+        exact=bool(form.exact),
+        same_support=bool(form.same_support),
+        coherent=_is_coherent(form),
+        given=form.name == GIVEN,
+    )
+
+
+def _is_coherent(form: FormLike) -> bool:
+    """Whether the entries of all terms at a sample have one sign.
+
+    Without cancellation the terms add up to the kernel in magnitude, too: the amplification tells most cases.
+    """
+    if any(taps.dtype.kind == "c" for term in form.terms for taps in term):
+        return False
+    if len(form.terms) < 2:
+        return True
+    if form.amplification > 1 + NO_CANCELLATION:
+        return False
+    rank = len(form.terms)
+    if all(not bool((taps < 0).any()) for taps in {id(t): t for term in form.terms for t in term}.values()):
+        return True
+    alike, opposite = np.ones((rank, rank), bool), np.zeros((rank, rank), bool)
+    for factors in zip(*form.terms, strict=True):  # which signs a product of two terms has where both touch
+        above, below = np.array(factors) > 0, np.array(factors) < 0
+        same = (above @ above.T) | (below @ below.T)
+        other = (above @ below.T) | (below @ above.T)
+        alike, opposite = (alike & same) | (opposite & other), (alike & other) | (opposite & same)
+    return not bool(opposite.any())

@@ -1,0 +1,102 @@
+"""Plans for arrays in another memory order: a Fortran array is the C array of the reversed shape."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..factor import runs
+from ..factor.arguments import as_kernel
+from . import machine
+from .facts import kernel_facts, term_facts
+from .operators import Operator, dense_slices, touched_taps
+from .planner import PlannedFilter, choose
+
+if TYPE_CHECKING:
+    from ..arguments.problem import Problem
+    from ..factor import Form
+
+Order = tuple[int, ...]
+"""Axes from the outermost in memory to the innermost."""
+
+
+def memory_order(x: npt.NDArray[Any]) -> Order | None:
+    """The axes of an array as they are nested in memory; None if that is their own order.
+
+    Axes of one sample come first, and those along which all samples are one in memory.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> memory_order(np.zeros((3, 4), order="F")), memory_order(np.zeros((3, 4)))
+    ((1, 0), None)
+    """
+    if x.ndim < 2 or x.flags.c_contiguous:
+        return None
+    steps = [abs(stride) if size > 1 else 0 for stride, size in zip(x.strides, x.shape, strict=True)]
+    if all(a >= b for a, b in itertools.pairwise(step for step in steps if step)):
+        return None
+    return tuple(sorted(range(x.ndim), key=lambda axis: (steps[axis] > 0, -steps[axis], axis)))
+
+
+def reordered(plan: PlannedFilter, order: Order) -> PlannedFilter:
+    """The plan of the same filter for arrays with their axes in another order; planned once for each."""
+    kept = plan.kernel.reordered
+    if order not in kept:
+        kept[order] = _make(plan, order)
+    made: PlannedFilter = kept[order]
+    return made
+
+
+def _make(plan: PlannedFilter, order: Order) -> PlannedFilter:
+    windows = plan.problem.windows
+    nested = sorted(range(len(windows)), key=lambda j: order.index(windows[j].axis))
+    problem, operator = _reordered_problem(plan.problem, order), _reordered_operator(plan.kernel, nested)
+    if operator.dense is None:
+        form = operator.forms[0]
+        assert operator.terms is not None
+        facts = term_facts(
+            form.terms, dense_slices(form.terms), form.divisor, operator.forms, touched_taps(operator.terms)
+        )
+    else:
+        facts = kernel_facts(operator.dense, operator.forms, operator.flat)
+    if operator.recursion is not None:
+        facts = replace(facts, recursion=operator.recursion)
+    constants = machine.current()
+    return PlannedFilter(problem, choose(problem, facts, constants), operator, constants.name)
+
+
+def _reordered_problem(problem: Problem, order: Order) -> Problem:
+    windows = [replace(window, axis=order.index(window.axis)) for window in problem.windows]
+    return replace(
+        problem,
+        shape=tuple(problem.shape[axis] for axis in order),
+        out_shape=tuple(problem.out_shape[axis] for axis in order),
+        windows=tuple(sorted(windows, key=lambda window: window.axis)),
+    )
+
+
+def _reordered_operator(operator: Operator, nested: Sequence[int]) -> Operator:
+    """The kernel with its axes in another order: entry j of `nested` becomes axis j."""
+
+    def moved(entries: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(entries[j] for j in nested)
+
+    def moved_form(form: Form) -> Form:
+        return replace(form, terms=tuple(map(moved, form.terms)))
+
+    recursion = operator.recursion
+    dense = None if operator.dense is None else np.ascontiguousarray(operator.dense.transpose(nested))
+    return Operator(
+        tuple(map(moved_form, operator.forms)),
+        None if operator.terms is None else tuple(map(moved, operator.terms)),
+        dense,
+        moved(operator.recursions) if operator.recursions else (),
+        None if recursion is None else replace(recursion, margins=moved(recursion.margins)),
+        None if operator.flat is None or dense is None else runs.find(as_kernel(dense)),
+    )

@@ -1,0 +1,367 @@
+"""The ways to compute a filter: when each is allowed, what it costs, how large its error can be.
+
+A route is one entry of `ROUTES`.  Nothing here touches an array or knows how a backend works; what a route
+may promise is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..arguments.problem import Problem
+from ..lowering.layout import Layout, nested_strides
+from ..lowering.lower import lower
+from ..lowering.spec import PassSpec, in_order
+from ..lowering.task import Terms, Weights
+from . import cost, overlap, rounding, workspace
+from .cost import PlannedPass, bytes_per_pixel, check_seconds, number_parts, thread_count
+from .cost_fft import fft_operations, fft_points, fft_seconds
+from .cost_flat import flat_operations, flat_passes
+from .facts import FlatFacts, KernelFacts, RecursionFacts
+from .machine import Machine
+
+CHECK = "largest magnitude"
+"""The pass that looks for samples which are not finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to compute a problem, with its price; or the reason why it is not one."""
+
+    method: str
+    """The route: "direct", "separable", "structured" or "fft"."""
+    feasible: bool
+    """Whether it may be taken."""
+    reason: str = ""
+    """Why not; empty if feasible."""
+    seconds: float = math.inf
+    """Predicted time of a call."""
+    operations: float = math.inf
+    """Multiply-adds or additions for one output element that the route needs; a box of any width needs three."""
+    executed: float = math.inf
+    """As many as are executed: multiply-adds where additions would do, short boxes tap by tap."""
+    bytes: float = math.inf
+    """Bytes read and written for one output element."""
+    error_bound: float = math.inf
+    """Largest error, relative to ``||K||_1 max|x|``."""
+    rank: int | None = None
+    """Number of separable terms, for the routes that sum such terms."""
+    form: int | None = None
+    """Which of the kernel's forms it computes: an index into `KernelFacts.forms`."""
+    name: str = ""
+    """Name of that form."""
+    exact: bool = False
+    """Every result is the exact sum, to the last bit."""
+    needs_finite: bool = False
+    """NaN and infinities would spread further than by direct summation, so the data must hold none."""
+    marks_gaps: bool = False
+    """It takes them none the less: it leaves them out, and marks what they reach by direct summation."""
+    largest_sample: float = sys.float_info.max
+    """Magnitude up to which no intermediate result overflows; data beyond it take the fallback, as NaN do."""
+    workspace: int = 0
+    """Bytes of temporary memory, of all threads together."""
+    runner: str = "planes"
+    """What computes it: a name of `execute.RUNNERS`."""
+    passes: tuple[PlannedPass, ...] = ()
+    """What runs, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A way to compute a filter."""
+
+    name: str
+    """What `method=` calls it."""
+    title: str
+    """One line for people."""
+    infeasible: Callable[[Problem, KernelFacts, Machine], str | None]
+    """The reason why it cannot be used, or None."""
+    estimates: Callable[[Problem, KernelFacts, Machine], tuple[Candidate, ...]]
+    """Its candidates, at least one, if it can be used."""
+
+
+# ------------------------------------------------------------------------------------------ direct
+
+
+def _always(_problem: Problem, _facts: KernelFacts, _machine: Machine) -> str | None:
+    return None
+
+
+def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
+    weights = facts.weights(problem.footprint)
+    specs = lowered(weights, problem, machine)
+    return (
+        Candidate(
+            "direct",
+            True,
+            **_price(problem, facts, specs, machine, weights.taps),
+            bytes=bytes_per_pixel(problem),
+            error_bound=rounding.direct_bound(problem, facts),
+            exact=rounding.direct_is_exact(problem, facts),
+            needs_finite=not _direct_keeps_footprint(problem, facts),
+            workspace=workspace.direct_bytes(
+                problem, thread_count(problem, machine), complex_kernel=facts.complex
+            ),
+        ),
+    )
+
+
+def lowered(kernel: Weights | Terms, problem: Problem, machine: Machine) -> tuple[PassSpec, ...]:
+    """The passes of a real kernel; those of a complex one write the halves of its results, one after the other."""
+    if problem.compute_dtype.kind != "c" or problem.input_dtype.kind == "c":
+        return lower(kernel, problem, machine.target)
+    half = replace(problem, output_dtype=np.dtype(f"f{problem.output_dtype.itemsize // 2}"))
+    apart = tuple(2 * stride for stride in nested_strides(problem.out_shape))
+    return lower(kernel, half, machine.target, Layout(nested_strides(problem.shape), apart))
+
+
+def _price(
+    problem: Problem,
+    facts: KernelFacts,
+    specs: tuple[PassSpec, ...],
+    machine: Machine,
+    needed: float,
+    check: float = 0.0,
+) -> dict[str, Any]:
+    """What a candidate of these passes takes; with `check` seconds of looking for samples that are not finite.
+
+    It needs so many operations for one output element, which is told of arrays without elements, too.
+    """
+    passes = cost.plane_passes(problem, facts, in_order(specs), machine)
+    done = sum(one.operations for one in passes)
+    executed = done / problem.pixels if passes else needed  # an empty array takes none
+    if check:
+        passes = (_check_pass(problem, check), *passes)
+    seconds = machine.call_seconds + sum(one.seconds for one in passes)
+    return {"seconds": seconds, "operations": executed, "executed": executed, "passes": passes}
+
+
+def _check_pass(problem: Problem, seconds: float) -> PlannedPass:
+    numbers = math.prod(problem.shape)
+    return PlannedPass(CHECK, (), seconds, numbers * problem.input_dtype.itemsize, numbers)
+
+
+# --------------------------------------------------------------------------- sums of separable terms
+
+
+def keeps_footprint(problem: Problem, facts: KernelFacts, index: int) -> bool:
+    """Whether NaN and infinities spread through a form exactly as through direct summation.
+
+    It must touch the same samples: the non-zero weights or, for taps given axis by axis, their whole window,
+    which the plain form then multiplies zeros and all.  And its terms must not weigh a sample with opposite
+    signs, which turns an infinity into NaN.  Terms that the caller gave define what is right.  Integer data
+    hold neither.
+    """
+    form = facts.forms[index]
+    if problem.integer_data or form.given:
+        return True
+    if problem.footprint == "support":
+        return form.same_support and form.coherent
+    return index == 0 or (form.coherent and any(term == facts.shape for term in form.factors))
+
+
+def _direct_keeps_footprint(problem: Problem, facts: KernelFacts) -> bool:
+    """As `keeps_footprint`, for direct summation of a kernel that was given term by term."""
+    form = next((form for form in facts.forms if form.given), None)
+    if form is None or problem.integer_data or form.rank == 1:
+        return True
+    return form.same_support and form.coherent
+
+
+def _form_candidate(
+    method: str, index: int, problem: Problem, facts: KernelFacts, machine: Machine
+) -> Candidate:
+    form = facts.forms[index]
+    needs_finite = not keeps_footprint(problem, facts, index)
+    check = check_seconds(problem, machine) if needs_finite else 0.0
+    price = _price(problem, facts, lowered(form, problem, machine), machine, form.operations, check)
+    if not problem.is_strided:
+        price["operations"] = min(form.operations * number_parts(problem, facts), price["executed"])
+    return Candidate(
+        method,
+        True,
+        **price,
+        bytes=bytes_per_pixel(problem),
+        error_bound=rounding.form_bound(problem, facts, form),
+        rank=form.rank,
+        form=index,
+        name=form.name,
+        exact=rounding.form_is_exact(problem, facts, form),
+        needs_finite=needs_finite,
+        workspace=workspace.terms_bytes(
+            problem, thread_count(problem, machine), form.rank, complex_kernel=facts.complex
+        ),
+    )
+
+
+def _without_form(first: int, what: str) -> Callable[[Problem, KernelFacts, Machine], str | None]:
+    def infeasible(problem: Problem, facts: KernelFacts, _machine: Machine) -> str | None:
+        if first and (facts.recursion is not None or _runs_flat(problem, facts)):
+            return None
+        if len(facts.forms) <= first:
+            return what
+        if not any(_usable(problem, facts, index) for index in range(first, len(facts.forms))):
+            return "cval is not finite, and the terms touch more than the kernel does"
+        return None
+
+    return infeasible
+
+
+def _usable(problem: Problem, facts: KernelFacts, index: int) -> bool:
+    return math.isfinite(abs(problem.cval)) or keeps_footprint(problem, facts, index)
+
+
+def _plain_form(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
+    return (_form_candidate("separable", 0, problem, facts, machine),)
+
+
+def _structured_forms(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
+    found = [
+        _form_candidate("structured", index, problem, facts, machine)
+        for index in range(1, len(facts.forms))
+        if _usable(problem, facts, index)
+    ]
+    if facts.recursion is not None:
+        found.append(_recursive_candidate(problem, facts.recursion, machine))
+    if facts.flat is not None and _runs_flat(problem, facts):
+        found.append(_flat_candidate(problem, facts, facts.flat, machine))
+    return tuple(found)
+
+
+def _runs_flat(problem: Problem, facts: KernelFacts) -> bool:
+    """Whether the kernels for shifted sums of rows take a problem: real numbers, all positions, two axes or more."""
+    real = problem.compute_dtype.kind == "f" and not facts.complex and problem.device != "cuda"
+    return facts.flat is not None and real and not problem.is_strided and len(problem.windows) > 1
+
+
+def _flat_candidate(problem: Problem, facts: KernelFacts, flat: FlatFacts, machine: Machine) -> Candidate:
+    """Shifted sums of rows, in one pass."""
+    operations = flat_operations(problem, flat, machine)
+    passes = flat_passes(problem, flat, machine)
+    return Candidate(
+        "structured",
+        True,
+        seconds=machine.call_seconds + sum(one.seconds for one in passes),
+        passes=passes,
+        operations=operations,
+        executed=operations,
+        bytes=bytes_per_pixel(problem),
+        error_bound=rounding.flat_bound(problem, facts, flat),
+        name="flat",
+        exact=rounding.flat_is_exact(problem, facts, flat),
+        workspace=workspace.flat_bytes(problem, thread_count(problem, machine), flat.sums),
+        runner="flat",
+    )
+
+
+def _recursive_candidate(problem: Problem, recursion: RecursionFacts, machine: Machine) -> Candidate:
+    """Recursive filters, one pass for each axis."""
+    passes, itemsize = len(problem.windows), problem.real_dtype.itemsize
+    positions = sum(math.prod(problem.steps[axis:]) for axis in range(passes))  # of each axis, for one output
+    largest = math.ldexp(1.0, 100 if itemsize == 4 else 960)
+    planned = cost.recursive_passes(problem, recursion, machine)
+    if not problem.integer_data:
+        planned = (_check_pass(problem, check_seconds(problem, machine)), *planned)
+    return Candidate(
+        "structured",
+        True,
+        seconds=machine.call_seconds + sum(one.seconds for one in planned),
+        passes=planned,
+        operations=recursion.operations * positions,
+        executed=recursion.operations * positions,
+        bytes=bytes_per_pixel(problem) + 2 * itemsize * (passes - 1),
+        error_bound=recursion.error,
+        name="recursive",
+        needs_finite=not problem.integer_data,
+        largest_sample=largest,
+        workspace=workspace.recursive_bytes(problem),
+        runner="recursive",
+    )
+
+
+# --------------------------------------------------------------------------------------------- fft
+
+
+def _fft_infeasible(problem: Problem, facts: KernelFacts, _machine: Machine) -> str | None:
+    if not problem.windows or not problem.pixels or 0 in problem.shape:
+        return "there is nothing to transform"
+    if not math.isfinite(abs(problem.cval)):
+        return "cval is not finite"
+    points = overlap.tiling(problem).points
+    if rounding.fft_is_exact(problem, facts, points):
+        return None
+    if problem.output_dtype.kind in "biu":
+        return "integer results, and rounding to the right integer is not proved"
+    if rounding.direct_is_exact(problem, facts):
+        return "integer data and weights, and rounding to the right integer is not proved"
+    return None
+
+
+def _has_simple_gaps(problem: Problem, facts: KernelFacts) -> bool:
+    """Whether what NaN and infinities become follows from the weights alone: real ones, of one term if given so."""
+    real = problem.compute_dtype.kind == "f" and problem.input_dtype.kind == "f"
+    return real and not facts.complex and all(form.rank == 1 for form in facts.forms if form.given)
+
+
+def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
+    tiles = overlap.tiling(problem)
+    exact = rounding.fft_is_exact(problem, facts, tiles.points)
+    threads = (
+        thread_count(problem, machine) if tiles.staged else min(thread_count(problem, machine), tiles.tasks)
+    )
+    overlap_ratio = fft_points(problem, tiles) / problem.pixels
+    operations = fft_operations(problem, tiles)
+    axes = tuple(window.axis for window in problem.windows)
+    moved = overlap_ratio * problem.input_dtype.itemsize + problem.output_dtype.itemsize
+    work = fft_seconds(problem, machine, tiles)
+    planned: tuple[PlannedPass, ...] = (
+        PlannedPass("transform", axes, work, moved * problem.pixels, operations * problem.pixels),
+    )
+    if not problem.integer_data:
+        planned = (_check_pass(problem, check_seconds(problem, machine, 1)), *planned)
+    return (
+        Candidate(
+            "fft",
+            True,
+            seconds=machine.call_seconds + sum(one.seconds for one in planned),
+            passes=planned,
+            operations=operations,
+            executed=operations,
+            bytes=moved,
+            error_bound=0.0 if exact else rounding.fft_bound(problem, facts, tiles.points),
+            exact=exact,
+            needs_finite=not problem.integer_data,
+            marks_gaps=_has_simple_gaps(problem, facts),
+            largest_sample=rounding.fft_largest_sample(problem, facts, tiles.points),
+            workspace=workspace.transform_bytes(problem, tiles, threads, complex_kernel=facts.complex),
+            runner="transforms",
+        ),
+    )
+
+
+ROUTES: dict[str, Route] = {
+    route.name: route
+    for route in (
+        Route("direct", "sum over the non-zero weights", _always, _direct),
+        Route(
+            "separable",
+            "sum of separable terms, one pass",
+            _without_form(0, "the kernel is not a sum of few enough separable terms"),
+            _plain_form,
+        ),
+        Route(
+            "structured",
+            "deltas, boxes, repeated rows, sums of rows, recursive filters",
+            _without_form(1, "the kernel has no structure that saves work"),
+            _structured_forms,
+        ),
+        Route("fft", "overlap-save by fast Fourier transforms", _fft_infeasible, _fft),
+    )
+}
+"""Every route, in order of preference: a later one must be clearly faster to be chosen."""

@@ -1,0 +1,172 @@
+"""The ways to compute a filter on a GPU: the routes of `routes` with other prices and other limits.
+
+The certificates are the same, as the arithmetic is.  What differs: a form that would spread NaN further than direct
+summation needs no look at the data, because the kernel that computes it sums results that are not finite again,
+directly; it must then run in one pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ..arguments.problem import Problem
+from . import machine, rounding
+from .accelerator import Accelerator
+from .cost import bytes_per_pixel, number_parts
+from .cuda_limits import MOST_STEP, MOST_TERMS, tap_class
+from .facts import FormFacts, KernelFacts
+from .routes import ROUTES, Candidate, keeps_footprint
+
+Estimate = Callable[[Problem, KernelFacts, Accelerator], tuple[Candidate, ...]]
+
+NOT_THERE = {"fft": "there are no Fourier transforms on the GPU"}
+NO_STRIDES = "strides have not been written for the GPU: leave out stride, and slice the result, [::stride]"
+SPREADS = "NaN and infinities would spread further, and it takes more than one pass"
+
+
+def unsupported(problem: Problem, facts: KernelFacts) -> str | None:
+    """Why no route of the GPU computes a problem, or None."""
+    if problem.is_strided:
+        return NO_STRIDES
+    if facts.complex:
+        return "complex kernels run on the CPU only"
+    if problem.output_dtype.kind == "c" and problem.input_dtype.kind != "c":
+        return "complex results of real data are made on the CPU only"
+    constant = any(window.boundary.name == "CONSTANT" for window in problem.windows)
+    if problem.cval.imag or (constant and problem.cval and problem.input_dtype.kind == "c"):
+        return "complex data beyond a constant boundary must be 0"
+    return None
+
+
+def price(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> dict[str, tuple[Candidate, ...]]:
+    """Candidates of every route, as `planner` compares them."""
+    reason = unsupported(problem, facts)
+    found = {}
+    for name, route in ROUTES.items():
+        refused = reason or (
+            route.infeasible(problem, facts, machine.REFERENCE)
+            if name in _ESTIMATES
+            else NOT_THERE.get(name, "it has not been written for the GPU")
+        )
+        found[name] = (
+            (Candidate(name, False, refused),) if refused else _ESTIMATES[name](problem, facts, accelerator)
+        )
+    return found
+
+
+def transfer_seconds(problem: Problem, accelerator: Accelerator) -> float:
+    """Predicted time of taking an array of the host to the device, and the result back."""
+    return bytes_per_pixel(problem) * problem.pixels / accelerator.transfer_rate
+
+
+# --------------------------------------------------------------------------- prices
+
+
+def _seconds(
+    problem: Problem,
+    facts: KernelFacts,
+    accelerator: Accelerator,
+    rates: tuple[float, float],
+    operations: float,
+    extra_bytes: float,
+    launches: int,
+) -> float:
+    """Memory and arithmetic overlap, so the slower of the two counts."""
+    rate = rates[problem.real_dtype.itemsize == 8]
+    moved = bytes_per_pixel(problem) + extra_bytes
+    work = max(operations * number_parts(problem, facts) / rate, moved / accelerator.copy_rate)
+    return accelerator.launch_seconds * launches + problem.pixels * work
+
+
+def _direct(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> tuple[Candidate, ...]:
+    given = next((i for i, form in enumerate(facts.forms) if form.given), None)
+    spreads = (
+        given is not None
+        and not problem.integer_data
+        and facts.forms[given].rank > 1
+        and not (facts.forms[given].same_support and facts.forms[given].coherent)
+    )
+    taps = facts.size if problem.footprint == "window" else facts.nonzeros
+    short = len(problem.windows) == 1 and tap_class(problem.windows[0].taps) is not None
+    rates = accelerator.plane_rate if short else accelerator.columns_rate
+    return (
+        Candidate(
+            "direct",
+            not spreads,
+            "its terms, as given, spread NaN and infinities differently" if spreads else "",
+            seconds=_seconds(problem, facts, accelerator, rates, taps, 0, 1),
+            operations=taps * number_parts(problem, facts),
+            executed=taps * number_parts(problem, facts),
+            bytes=bytes_per_pixel(problem),
+            error_bound=rounding.direct_bound(problem, facts),
+            exact=rounding.direct_is_exact(problem, facts),
+        ),
+    )
+
+
+def is_one_pass(problem: Problem, form: FormFacts) -> bool:
+    """Whether `cuda.kernels.plane` computes a form at once."""
+    windows = problem.windows
+    if any(tap_class(window.taps) is None for window in windows):
+        return False
+    if len(windows) == 1:
+        return True
+    parts = 2 if problem.input_dtype.kind == "c" else 1
+    inner = math.prod(problem.shape[windows[-1].axis + 1 :]) * parts
+    return len(windows) == 2 and form.rank <= MOST_TERMS and inner <= MOST_STEP
+
+
+def _operations(form: FormFacts) -> int:
+    """Multiply-adds of a form for one output element; a single tap is a part of another pass."""
+    return sum(max(sum(taps for taps in term if taps > 1), 1) for term in form.factors)
+
+
+def _form(
+    method: str, index: int, problem: Problem, facts: KernelFacts, accelerator: Accelerator
+) -> Candidate:
+    form = facts.forms[index]
+    one_pass = is_one_pass(problem, form)
+    keeps = keeps_footprint(problem, facts, index)
+    operations = _operations(form)
+    intermediates = 0 if one_pass else form.rank * max(1, len(problem.windows) - 2)
+    item = problem.compute_dtype.itemsize
+    rates = accelerator.plane_rate if one_pass else accelerator.columns_rate
+    return Candidate(
+        method,
+        one_pass or keeps,
+        "" if one_pass or keeps else SPREADS,
+        seconds=_seconds(
+            problem, facts, accelerator, rates, operations, 2 * item * intermediates, 1 + intermediates
+        ),
+        operations=min(form.operations, operations) * number_parts(problem, facts),
+        executed=operations * number_parts(problem, facts),
+        bytes=bytes_per_pixel(problem) + 2 * item * intermediates,
+        error_bound=rounding.form_bound(problem, facts, form),
+        rank=form.rank,
+        form=index,
+        name=form.name,
+        exact=rounding.form_is_exact(problem, facts, form),
+        needs_finite=not keeps,
+        workspace=item * problem.pixels * intermediates,
+    )
+
+
+def _plain_form(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> tuple[Candidate, ...]:
+    return (_form("separable", 0, problem, facts, accelerator),)
+
+
+def _structured_forms(
+    problem: Problem, facts: KernelFacts, accelerator: Accelerator
+) -> tuple[Candidate, ...]:
+    indices = range(1, len(facts.forms))
+    if not indices:  # feasible on the CPU by the recursion alone
+        return (Candidate("structured", False, "recursive filters run on the CPU only"),)
+    return tuple(_form("structured", index, problem, facts, accelerator) for index in indices)
+
+
+_ESTIMATES: dict[str, Estimate] = {
+    "direct": _direct,
+    "separable": _plain_form,
+    "structured": _structured_forms,
+}

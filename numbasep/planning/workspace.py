@@ -1,0 +1,127 @@
+"""Temporary memory that each route needs: upper bounds from sizes alone, for native, aligned, C-contiguous arrays.
+
+Other arrays may need less, or a copy of the output beside it (a byte-swapped or overlapping one).
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..arguments.problem import Problem
+from ..lowering.chains import PEELED_SLAB_BYTES, SLAB_BYTES
+from ..lowering.shapes import LONGEST_ROW, are_in_turn
+from .overlap import Tiling
+
+CACHE_BYTES = 768 << 10  # packed rows of a task: they stay in a second-level cache
+STEP_ROWS = 16  # output rows that a task computes at a time
+PIECE_POINTS = 1 << 15  # of transforms in stages: of a piece of rows ...
+PIECE_BYTES = 1 << 19  # ... and of one of columns, there and back
+MOST_INNER = 512  # elements of a column; more are columns themselves
+
+
+def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
+    """Workspaces of all threads in a pass that reads `sources` planes of the input for one of the output."""
+    if not problem.windows:
+        return 0
+    taps = [window.taps for window in problem.windows[-2:]]
+    rows, columns = ([1, *taps] if len(taps) == 1 else taps)[-2:]
+    steps = [window.step for window in problem.windows[-2:]]
+    down, along = ([1, *steps] if len(steps) == 1 else steps)[-2:]
+    behind = problem.windows[-1].axis + 1
+    inner = min(math.prod(problem.shape[behind:]) * _parts(problem), MOST_INNER)
+    row_bytes = problem.real_dtype.itemsize * inner
+    packed = (max(rows, columns) + (STEP_ROWS - 1) * max(down, along)) * sources + 2 * STEP_ROWS
+    halo = packed * (6 * max(rows, columns) + 256 * max(down, along)) * row_bytes
+    tables = 16 * packed + 2 * 16 * MOST_INNER
+    return threads * (2 * CACHE_BYTES + halo + tables)
+
+
+def slab_bytes(problem: Problem, rank: int) -> int:
+    """Intermediates between the passes of `rank` terms along more than two axes."""
+    shape, total = list(problem.shape), _peeled_bytes(problem, rank)
+    together = 1 if are_in_turn(_inner(problem)) else 2
+    for window in problem.windows[:-together]:
+        shape[window.axis] = 1
+        position = math.prod(shape) * _parts(problem) * rank * problem.real_dtype.itemsize
+        thick = max(window.taps, SLAB_BYTES // max(position, 1), 1)
+        shape[window.axis] = min(thick, max(window.out_size, 1))
+        total += position * shape[window.axis] + 64
+        rest = [w.axis for w in problem.windows if w.axis > window.axis]
+        for later in problem.windows:  # what is still to be filtered may grow, with mode "full"
+            if later.axis in rest:
+                shape[later.axis] = max(shape[later.axis], later.out_size)
+    return total
+
+
+def _peeled_bytes(problem: Problem, rank: int) -> int:
+    """Intermediates between a short last axis and the others, if it may be filtered on its own."""
+    if len(problem.windows) < 2:
+        return 0
+    window = problem.windows[-1]
+    if window.size * _inner(problem) > LONGEST_ROW:
+        return 0
+    each = _parts(problem) * rank * problem.real_dtype.itemsize
+    position = problem.pixels * each // max(problem.out_shape[0], 1)
+    return max(min(problem.pixels * each, PEELED_SLAB_BYTES), position) + 64
+
+
+def direct_bytes(problem: Problem, threads: int, *, complex_kernel: bool) -> int:
+    """Of summation over the weights, all in one pass."""
+    sources = math.prod(window.taps for window in problem.windows[:-2])
+    return pass_bytes(problem, threads, sources) + _imaginary_bytes(problem, complex_kernel)
+
+
+def terms_bytes(problem: Problem, threads: int, rank: int, *, complex_kernel: bool) -> int:
+    """Of `rank` separable terms, each made of up to two thirds of a complex kernel's four products."""
+    rank = rank * (2 ** len(problem.windows) if complex_kernel else 1)
+    sources = rank if len(problem.windows) > 2 else 1
+    single = pass_bytes(problem, threads, sources)
+    return single + slab_bytes(problem, rank) + _imaginary_bytes(problem, complex_kernel)
+
+
+def flat_bytes(problem: Problem, threads: int, sums: int) -> int:
+    """Of shifted sums of rows: packed rows of all planes of the window, and `sums` row buffers and the result."""
+    sources = math.prod(window.taps for window in problem.windows[:-2])
+    inner = min(math.prod(problem.shape[problem.windows[-1].axis + 1 :]), MOST_INNER)
+    buffer = 2048 + 4 * max(window.taps for window in problem.windows) * inner
+    return (
+        pass_bytes(problem, threads, sources)
+        + threads * STEP_ROWS * (sums + 1) * buffer * problem.real_dtype.itemsize
+    )
+
+
+def recursive_bytes(problem: Problem) -> int:
+    """Of recursive filters: what one axis makes for the next, two of these by turns, and copies of strided ones."""
+    shape, largest = list(problem.shape), 0
+    for window in problem.windows:
+        shape[window.axis] = (window.out_size - 1) * window.step + 1
+        largest = max(largest, math.prod(shape))
+        shape[window.axis] = window.out_size
+    buffers = min(len(problem.windows), 2) + problem.is_strided
+    return problem.real_dtype.itemsize * largest * buffers
+
+
+def transform_bytes(problem: Problem, tiles: Tiling, threads: int, *, complex_kernel: bool = False) -> int:
+    """Of transforms: what each thread has at a time, the kernel's spectrum, and the rows of a tile in stages."""
+    itemsize = problem.compute_dtype.itemsize
+    if not tiles.staged:
+        return itemsize * (4 * tiles.batch * threads) + 40 * tiles.points + (64 << 10)
+    inner = max(tiles.points // min(tiles.lengths), PIECE_POINTS)
+    rows = itemsize * (tiles.points + 2 * tiles.points // min(tiles.lengths)) * (1 + complex_kernel)
+    return rows + itemsize * 4 * inner * threads + 4 * PIECE_BYTES * threads + 40 * tiles.points + (64 << 10)
+
+
+def _inner(problem: Problem) -> int:
+    """Adjacent numbers of a sample of the last filtered axis."""
+    behind = problem.windows[-1].axis + 1 if problem.windows else 0
+    return math.prod(problem.shape[behind:]) * _parts(problem)
+
+
+def _parts(problem: Problem) -> int:
+    return 2 if problem.input_dtype.kind == "c" else 1
+
+
+def _imaginary_bytes(problem: Problem, complex_kernel: bool) -> int:
+    """The result of the imaginary kernel, where real and imaginary parts of the data both meet it."""
+    both = complex_kernel and problem.input_dtype.kind == "c"
+    return 3 * problem.pixels * problem.compute_dtype.itemsize * both

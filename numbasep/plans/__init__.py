@@ -1,0 +1,1 @@
+"""Plans as users see them: callable, explained, measured, verified."""

@@ -1,0 +1,203 @@
+"""``effort="measure"``: the most promising routes timed on the real problem, and the winner remembered.
+
+What was learnt ("wisdom") lasts as long as the process and, in the cache directory, as long as the processor,
+the versions and the number of threads stay the same.  `export_wisdom` and `import_wisdom` carry it to other
+machines of the same kind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..execution.execute import run_plan
+from ..planning import machine as machines
+from ..planning.planner import PlannedFilter, adopt
+from ..planning.routes import Candidate
+from ..system import storage
+from ..system.forks import lasting_lock
+from .certificate import effective_error
+
+P = TypeVar("P", bound=PlannedFilter)
+
+BUDGET = 0.5  # seconds, beyond a first call of each route
+PROMISING = 4.0  # routes predicted to take up to this many times the least are timed
+ROUNDS = 7  # interleaved, so that a busy moment hits all of them
+
+
+def fastest(plan: P, *, budget: float = BUDGET) -> P:
+    """The plan with the route that proves fastest on random data of its shape and type.
+
+    Parameters
+    ----------
+    plan : PlannedFilter
+        A plan chosen by predicted times.
+    budget : float, optional
+        Seconds for the measurements, beyond a first call of each route.
+
+    Returns
+    -------
+    PlannedFilter
+        The same plan if it has no alternative; otherwise one whose candidates carry measured times.
+    """
+    candidates = _promising(plan)
+    if len(candidates) < 2 or not plan.problem.pixels:
+        return plan
+    key = _digest(plan)
+    wisdom = _remembered()
+    known = wisdom.get(key)
+    usable = {candidate.method for candidate in plan.choice.candidates if candidate.feasible}
+    if not known or not set(known) <= usable:  # wisdom is data: it may name anything
+        known = _measure(plan, candidates, budget)
+        _remember({key: known})
+    adopted = replace(
+        plan, choice=adopt(plan.choice, known), machine=f"{plan.machine}; measured where chosen"
+    )
+    effective_error(adopted)
+    return adopted
+
+
+def _promising(plan: PlannedFilter) -> list[Candidate]:
+    feasible = [candidate for candidate in plan.choice.candidates if candidate.feasible]
+    least = min(candidate.seconds for candidate in feasible)
+    forced = plan.problem.method
+    return [c for c in feasible if c.seconds <= PROMISING * least and forced in ("auto", c.method)]
+
+
+def _measure(plan: PlannedFilter, candidates: list[Candidate], budget: float) -> dict[str, float]:
+    x = _random(plan.problem.shape, plan.problem.input_dtype)
+    out = np.zeros(plan.problem.out_shape, plan.problem.output_dtype)
+    alternatives = {c.method: replace(plan, choice=replace(plan.choice, chosen=c)) for c in candidates}
+    for alternative in alternatives.values():
+        run_plan(alternative, x, out)  # compiles, fills caches
+    seconds = dict.fromkeys(alternatives, math.inf)
+    start = time.perf_counter()
+    for _ in range(ROUNDS):
+        for method, alternative in alternatives.items():
+            before = time.perf_counter()
+            run_plan(alternative, x, out)
+            seconds[method] = min(seconds[method], time.perf_counter() - before)
+        if time.perf_counter() - start > budget:
+            break
+    return seconds
+
+
+def _random(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    values = np.random.default_rng(0).random(shape, np.float32)
+    return (values * 100).astype(dtype)
+
+
+# ------------------------------------------------------------------------------------------ wisdom
+
+Wisdom = dict[str, dict[str, float]]
+
+_lock = lasting_lock()
+_known: Wisdom | None = None
+
+
+def _digest(plan: PlannedFilter) -> str:
+    """What identifies a problem with its kernel."""
+    hashed = hashlib.sha256(repr(plan.problem).encode())
+    weights = plan.kernel.weights
+    hashed.update(f"{weights.shape}{weights.dtype}".encode())
+    hashed.update(weights.tobytes())
+    return hashed.hexdigest()[:32]
+
+
+def _interpret(content: Any) -> Wisdom:
+    """Parsed JSON as wisdom; ValueError if it is something else."""
+    if not isinstance(content, dict):
+        raise ValueError("wisdom must be an object")
+    for times in content.values():
+        if not isinstance(times, dict) or not times:
+            raise ValueError("an entry must name routes")
+        if not all(isinstance(t, float) and 0 < t < math.inf for t in times.values()):
+            raise ValueError("times must be positive numbers")
+    return content
+
+
+def _key() -> dict[str, Any]:
+    return machines.fingerprint(machines.available_processors())
+
+
+def _remembered() -> Wisdom:
+    global _known
+    with _lock:
+        if _known is None:
+            _known = machines.recall("wisdom", _key(), _interpret) or {}
+        return dict(_known)
+
+
+def _remember(news: Wisdom) -> None:
+    """Add to what is known, in this process and in the file; an unwritable directory is no error."""
+    global _known
+    known = _remembered()
+    with _lock:
+        _known = known | news
+        key = _key()
+        with contextlib.suppress(OSError):
+            others = machines.recall("wisdom", key, _interpret) or {}
+            machines.store("wisdom", key, others | _known)
+
+
+def export_wisdom(path: str | Path) -> None:
+    """Write all that was measured on this machine to a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, JSON.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     export_wisdom(directory + "/wisdom.json")
+    ...     import_wisdom(directory + "/wisdom.json")
+    """
+    storage.write(Path(path), machines.encoded(_key(), _remembered()))
+
+
+def import_wisdom(path: str | Path) -> None:
+    """Take over what `export_wisdom` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is not wisdom, or was measured on another processor, by other versions or with other threads.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"no file {source}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = machines.read_stored(source, _key(), _interpret)
+    if found is None:
+        reason = str(caught[0].message) if caught else "it cannot be read"
+        raise ValueError(f"cannot import wisdom: {reason}")
+    _remember(found)
+
+
+def forget_wisdom() -> None:
+    """Forget everything measured, in this process and in the cache directory."""
+    global _known
+    with _lock:
+        _known = {}
+        with contextlib.suppress(OSError):
+            machines.stored_path("wisdom", _key()).unlink(missing_ok=True)

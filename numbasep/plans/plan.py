@@ -1,0 +1,189 @@
+"""Plans: filters that are decided, explained and ready to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy.typing as npt
+
+from ..execution.execute import run_plan
+from ..planning.cost import PlannedPass
+from ..planning.memory_order import reordered
+from ..planning.planner import Choice, PlannedFilter
+from ..planning.routes import Candidate
+from . import report
+from .analysis import Analysis, analyze
+from .certificate import effective_error
+
+ORDERS = ("C", "F")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(PlannedFilter):
+    """A filter, decided and ready to run on any number of arrays of one shape and type.
+
+    Made by `numbasep.plan`; ``print(plan)`` shows every route with its predicted time, operations and bytes
+    an output element and error bound, for those not taken the reason, and the passes of the one that is.
+
+    Examples
+    --------
+    >>> import numpy as np, numbasep
+    >>> taps = np.array([1.0, 4.0, 6.0, 4.0, 1.0])
+    >>> plan = numbasep.plan(np.outer(taps, taps), (480, 640), np.uint16)
+    >>> [candidate.method for candidate in plan.candidates]
+    ['direct', 'separable', 'structured', 'fft']
+    >>> plan.exact, plan.error_bound
+    (True, 0.0)
+    >>> [(one.kernel, one.axes) for one in plan.passes]
+    [('separable', (0, 1))]
+    >>> plan(np.full((480, 640), 2, np.uint16))[0, 0]
+    np.uint16(512)
+    """
+
+    order: str = "C"
+    """Memory order of the arrays that the predictions hold for."""
+
+    def __call__(self, input: Any, output: Any = None) -> npt.NDArray[Any]:
+        """Run the plan.
+
+        Parameters
+        ----------
+        input : array_like
+            An array of the plan's shape and dtype.  If it lies in another memory order than was planned for, it is
+            planned again for that order, once.
+        output : ndarray or dtype, optional
+            Where to write, or the type of the result.
+
+        Returns
+        -------
+        ndarray
+            `output` if it is an array, otherwise a new array.
+
+        Raises
+        ------
+        ValueError
+            If `input` has another shape or dtype than planned, or `output` cannot hold the result.
+        """
+        return run_plan(self, input, output)
+
+    def analyze(self, input: Any = None, repeats: int = 3) -> Analysis:
+        """Run the plan and measure each of its passes.
+
+        Parameters
+        ----------
+        input : array_like, optional
+            An array of the plan's shape and dtype.  Default: random numbers.
+        repeats : int, optional
+            Calls that are measured, after a first one that compiles; the shortest time of each pass counts.
+
+        Returns
+        -------
+        Analysis
+            Its `passes` have the fields ``kernel``, ``axes``, ``predicted``, ``measured`` (seconds), ``bytes`` and
+            ``operations``; printed, it is the table of the plan with a line for each pass.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `input` is not an array of the plan's shape and dtype, `repeats` is not a positive integer, or the plan
+            is one for a GPU.
+
+        Examples
+        --------
+        >>> import numpy as np, numbasep
+        >>> plan = numbasep.plan(np.ones((5, 5)), (480, 640), np.float32)
+        >>> analysis = plan.analyze(np.random.default_rng(0).random((480, 640), np.float32))
+        >>> [(one.kernel, one.axes) for one in analysis.passes]
+        [('separable', (0, 1))]
+        >>> analysis.passes[0].measured > 0
+        True
+        """
+        return analyze(self, input, repeats)
+
+    def verify(self) -> float | None:
+        """Check the plan on the image of a single sample, which shows the kernel that it really applies.
+
+        Returns
+        -------
+        float or None
+            ``||K_effective - K||_1 / ||K||_1``; None for kernels so large that the check would take long.
+
+        Raises
+        ------
+        ArithmeticError
+            If a weight is off by more than `error_bound` allows.
+
+        Examples
+        --------
+        >>> import numpy as np, numbasep
+        >>> numbasep.plan(np.ones((3, 3)), (480, 640)).verify()
+        0.0
+        """
+        return effective_error(self)
+
+    @property
+    def decided(self) -> PlannedFilter:
+        """What runs on arrays in `order`."""
+        if self.order == "C":
+            return self
+        return reordered(self, tuple(reversed(range(len(self.problem.shape)))))
+
+    @property
+    def decision(self) -> Choice:
+        """What was decided for them."""
+        return self.decided.choice
+
+    @property
+    def method(self) -> str:
+        """The chosen route: "direct", "separable", "structured" or "fft"."""
+        return self.decision.chosen.method
+
+    @property
+    def rank(self) -> int | None:
+        """Number of separable terms computed; None for routes without terms."""
+        return self.decision.chosen.rank
+
+    @property
+    def exact(self) -> bool:
+        """Whether every result, before conversion to the output type, is the exact sum to the last bit."""
+        return self.decision.chosen.exact
+
+    @property
+    def error_bound(self) -> float:
+        """Largest error before conversion to the output type, relative to ``||K||_1 max|x|``."""
+        return self.decision.chosen.error_bound
+
+    @property
+    def seconds(self) -> float:
+        """Predicted time of a call."""
+        return self.decision.chosen.seconds
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The best candidate of every route, with price or reason."""
+        return self.decision.candidates
+
+    @property
+    def passes(self) -> tuple[PlannedPass, ...]:
+        """What runs, in order: records with `kernel`, `axes`, and the `seconds`, `bytes` and `operations` of a pass.
+
+        The time of a call is that of its passes and a fixed part of a few microseconds.
+        """
+        found = self.decision.chosen.passes
+        if self.order == "C":
+            return found
+        last = len(self.problem.shape) - 1
+        return tuple(replace(one, axes=tuple(sorted(last - axis for axis in one.axes))) for one in found)
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of temporary memory that a call allocates."""
+        return self.decision.chosen.workspace
+
+    def __str__(self) -> str:
+        """Table of all routes, and the passes of the one taken."""
+        return report.plan_text(self)
+
+    def _repr_html_(self) -> str:
+        return report.plan_html(self)

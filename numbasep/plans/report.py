@@ -1,0 +1,218 @@
+"""Plans as tables, for terminals and notebooks."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import TYPE_CHECKING
+
+from ..planning import accelerator, routes_cuda
+from ..planning.routes import Candidate
+
+if TYPE_CHECKING:
+    from ..arguments.problem import Problem
+    from ..planning.cost import PlannedPass
+    from .analysis import Analysis, MeasuredPass
+    from .plan import Plan
+
+WASTEFUL = 1.2  # executed operations over those needed from which both are shown
+COLUMNS = ("route", "time", "operations", "bytes", "error bound", "")
+
+
+def engineering(value: float, unit: str, factors: tuple[tuple[float, str], ...]) -> str:
+    """`value` with three digits and the prefix that suits it.
+
+    Examples
+    --------
+    >>> engineering(0.0123, "s", SECONDS)
+    '12.3 ms'
+    """
+    size, prefix = next((pair for pair in factors if abs(value) >= pair[0]), factors[-1])
+    shown = value / size
+    digits = max(0, 2 - math.floor(math.log10(abs(shown)))) if shown else 0
+    return f"{shown:.{min(digits, 2)}f} {prefix}{unit}"
+
+
+SECONDS = ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"))
+BYTES = ((2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
+COUNTS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+
+def times(numbers: tuple[int, ...]) -> str:
+    """A shape as people write it: ``4096x4096``."""
+    return "x".join(map(str, numbers)) if numbers else "0-d"
+
+
+def headline(plan: Plan) -> str:
+    """One line: what is filtered, with what, how it continues."""
+    problem = plan.problem
+    kernel = f"kernel {times(problem.taps)}"
+    if len(problem.windows) < len(problem.shape):
+        kernel += f" on axes {','.join(str(window.axis) for window in problem.windows)}"
+    ranks = [c.rank for c in plan.candidates if c.method == "separable" and c.rank is not None]
+    rank = f" (rank {ranks[0]})" if ranks else ""
+    types = str(problem.input_dtype)
+    if problem.output_dtype != problem.input_dtype or problem.compute_dtype != problem.input_dtype:
+        types += f" -> {problem.output_dtype}, sums in {problem.compute_dtype}"
+    stride = f"  stride {times(problem.steps)}" if problem.is_strided else ""
+    what = f"{len(problem.windows)}-D {problem.operation} {times(problem.shape)} {types}"
+    return f"{what}  {kernel}{rank}{stride}  {_edges(problem)}"
+
+
+def _edges(problem: Problem) -> str:
+    names = []
+    for window in problem.windows:
+        same = -(-window.size // window.step)
+        if window.out_size == same:
+            name = window.boundary.name.lower()
+        else:
+            name = "valid" if window.out_size < same else "full"
+        if window.boundary.name == "CONSTANT" and problem.cval:
+            value = problem.cval if problem.cval.imag else problem.cval.real
+            name += f" {value:g}"
+        names.append(name)
+    if not names:
+        return "no filtered axis"
+    return "boundary " + (names[0] if len(set(names)) == 1 else ", ".join(names))
+
+
+def cells(candidate: Candidate) -> tuple[str, ...]:
+    """The entries of a candidate's row."""
+    name = f"{candidate.method} ({candidate.name})" if candidate.name else candidate.method
+    if candidate.seconds == math.inf:
+        return (name, "-", "-", "-", "-", f"no: {candidate.reason}")
+    bound = "exact" if candidate.exact else f"{candidate.error_bound:.1e}"
+    note = "" if candidate.feasible else f"no: {candidate.reason}"
+    return (
+        name,
+        engineering(candidate.seconds, "s", SECONDS),
+        f"{candidate.operations:.4g}",
+        f"{candidate.bytes:.3g}",
+        bound,
+        note,
+    )
+
+
+def footnotes(plan: Plan) -> list[str]:
+    """What the table does not show: temporary memory, the fallback, whose constants."""
+    lines = [
+        f"workspace {engineering(plan.workspace, 'B', BYTES)}; operations and bytes for one output element"
+    ]
+    chosen = plan.decision.chosen
+    if chosen.executed > WASTEFUL * chosen.operations:
+        lines.append(f"{chosen.operations:.4g} operations would do; {chosen.executed:.4g} are executed")
+    if plan.problem.device == "cuda" and chosen.needs_finite:
+        lines.append("results that are not finite: summed again directly, each by itself")
+    elif plan.decision.fallback is not None and chosen.marks_gaps:
+        lines.append(
+            "NaN and infinities: left out, what they reach is marked; "
+            f"values near overflow: {plan.decision.fallback.method}"
+        )
+    elif plan.decision.fallback is not None:
+        lines.append(f"data with NaN or infinities: {plan.decision.fallback.method}")
+    if plan.problem.device == "cuda":
+        there_and_back = routes_cuda.transfer_seconds(plan.problem, accelerator.current())
+        lines.append(
+            f"arrays of the host: {engineering(there_and_back, 's', SECONDS)} more, to the GPU and back"
+        )
+    lines.append(f"times predicted for {plan.decided.machine}")
+    return lines
+
+
+def pass_title(one: PlannedPass | MeasuredPass) -> str:
+    """What runs: ``separable on axes 0, 1``."""
+    axes = ", ".join(map(str, one.axes))
+    return f"{one.kernel} on ax{'i' if len(one.axes) == 1 else 'e'}s {axes}" if one.axes else one.kernel
+
+
+def pass_lines(plan: Plan) -> list[str]:
+    """The passes of the route that is taken, in order."""
+    found = []
+    for number, one in enumerate(plan.passes, 1):
+        work = engineering(one.operations, "op", COUNTS)
+        moved, seconds = engineering(one.bytes, "B", BYTES), engineering(one.seconds, "s", SECONDS)
+        found.append(f"pass {number}: {pass_title(one)}, {seconds}, {moved}, {work}")
+    return found
+
+
+def plan_text(plan: Plan) -> str:
+    """The plan as a table of plain text."""
+    rows = [COLUMNS, *(cells(candidate) for candidate in plan.candidates)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS) - 1)]
+    lines = [headline(plan)]
+    for row, marker in zip(rows, _markers(plan, "> ", "  "), strict=True):
+        aligned = [row[0].ljust(widths[0])]
+        aligned += [text.rjust(width) for text, width in zip(row[1:-1], widths[1:], strict=True)]
+        lines.append((marker + "  ".join([*aligned, row[-1]])).rstrip())
+    return "\n".join(lines + ["  " + line for line in [*pass_lines(plan), *footnotes(plan)]])
+
+
+def _markers(plan: Plan, chosen: str, other: str) -> list[str]:
+    marks = [chosen if c.method == plan.method else other for c in plan.candidates]
+    return [other, *marks]
+
+
+def plan_html(plan: Plan) -> str:
+    """The plan as a table for notebooks."""
+    head = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in COLUMNS)
+    body = []
+    for candidate, marker in zip(plan.candidates, _markers(plan, "b", "")[1:], strict=True):
+        style = " style='font-weight:bold'" if marker else ""
+        if not candidate.feasible:
+            style = " style='opacity:0.6'"
+        row = "".join(f"<td style='text-align:left'>{html.escape(text)}</td>" for text in cells(candidate))
+        body.append(f"<tr{style}>{row}</tr>")
+    notes = "<br>".join(html.escape(line) for line in [*pass_lines(plan), *footnotes(plan)])
+    return (
+        f"<div><p>{html.escape(headline(plan))}</p><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table><p><small>{notes}</small></p></div>"
+    )
+
+
+PASS_COLUMNS = ("pass", "predicted", "measured", "pred/meas", "GB/s", "Gop/s")
+
+
+def _analysis_rows(analysis: Analysis) -> list[tuple[str, ...]]:
+    """The passes, what a call takes besides them, and all of it."""
+
+    def row(name: str, predicted: float, measured: float, moved: float, operations: float) -> tuple[str, ...]:
+        seconds = max(measured, 1e-12)
+        return (
+            name, engineering(predicted, "s", SECONDS), engineering(measured, "s", SECONDS),
+            f"{predicted / seconds:.2f}", f"{moved / seconds / 1e9:.3g}" if moved else "-",
+            f"{operations / seconds / 1e9:.3g}" if operations else "-",
+        )  # fmt: skip
+
+    rows = [row(pass_title(p), p.predicted, p.measured, p.bytes, p.operations) for p in analysis.passes]
+    parts = sum(p.predicted for p in analysis.passes), sum(p.measured for p in analysis.passes)
+    rest = analysis.predicted - parts[0], max(analysis.measured - parts[1], 0.0)
+    rows.append((
+        "call", engineering(rest[0], "s", SECONDS), engineering(rest[1], "s", SECONDS) if rest[1] else "-",
+        "-", "-", "-",
+    ))  # fmt: skip
+    moved, operations = sum(p.bytes for p in analysis.passes), sum(p.operations for p in analysis.passes)
+    rows.append(row("total", analysis.predicted, analysis.measured, moved, operations))
+    return rows
+
+
+def analysis_text(analysis: Analysis) -> str:
+    """The plan, and below it its passes, predicted and measured."""
+    rows = [PASS_COLUMNS, *_analysis_rows(analysis)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(PASS_COLUMNS))]
+    lines = [str(analysis.plan), f"  measured: shortest of {analysis.repeats}"]
+    for row in rows:
+        aligned = [row[0].ljust(widths[0])]
+        aligned += [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  " + "  ".join(aligned))
+    return "\n".join(lines)
+
+
+def analysis_html(analysis: Analysis) -> str:
+    """The same for notebooks."""
+    rows = "".join(
+        "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(text)}</td>" for text in row) + "</tr>"
+        for row in _analysis_rows(analysis)
+    )
+    head = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in PASS_COLUMNS)
+    plan = plan_html(analysis.plan)  # type: ignore[arg-type]
+    return f"{plan}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

@@ -1,0 +1,48 @@
+"""Casts of numbers that integers cannot hold: the same on every processor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numba import njit
+
+from numbasep.cpu.intrinsics import memory, vectors
+from numbasep.cpu.intrinsics.memory import Storage, round_cast
+
+NUMBERS = np.array(
+    [0.0, -0.5, 1.9, -1.9, 255.0, 256.0, -1.0, 2.0**31, 2.0**31 - 128, -(2.0**31), 3e9, -3e9, 2.0**33 + 2048, 1e20,
+     -1e20, np.inf, -np.inf, np.nan, 65535.0, 70000.0, 2.0**62, -(2.0**62)]
+)  # fmt: skip
+
+
+def stored(dtype, compute):
+    storage = Storage(np.dtype(dtype).str[1:])
+    numbers = np.resize(NUMBERS, 64).astype(compute)
+    out = np.zeros(64, dtype)
+    lanes = vectors.lanes(np.dtype(compute))
+
+    @njit
+    def store_all(x, y):
+        for j in range(0, x.size, lanes):
+            memory.store_as(y, j, storage, vectors.load(x, j))
+
+    store_all(numbers, out.view(np.uint8))
+    return numbers, out
+
+
+@pytest.mark.parametrize("defined", [True, False])
+@pytest.mark.parametrize("compute", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32", "uint32", "int64"])
+def test_what_an_integer_cannot_hold(monkeypatch, dtype, compute, defined):
+    """By the instruction of x86-64, and by comparisons as on processors without it."""
+    if not defined:
+        monkeypatch.setattr(memory, "CONVERTS_TO_LEAST", False)
+    numbers, out = stored(dtype, compute)
+    wide = np.iinfo(np.int32 if np.dtype(dtype).itemsize < 4 or dtype == "int32" else np.int64)
+    with np.errstate(invalid="ignore"):
+        inside = (numbers >= float(wide.min)) & (numbers < -float(wide.min))
+        whole = [int(v) if ok else int(wide.min) for v, ok in zip(numbers, inside, strict=True)]
+    bits = 8 * np.dtype(dtype).itemsize
+    expected = np.array([v % 2**bits for v in whole], np.uint64).astype(f"uint{bits}").view(dtype)
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(round_cast(numbers, np.dtype(dtype), saturate=False), expected)

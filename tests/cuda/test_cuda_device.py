@@ -1,0 +1,191 @@
+"""On a GPU (``python -m pytest --gpu``): every kernel class against the oracle, other libraries' arrays, large ones.
+
+The same cases run on the simulator in `test_cuda_simulated`; here they are larger, and the machine code is real.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numbasep
+from numbasep.cuda import driver
+from numbasep.cuda.intrinsics.vocabulary import SIMULATED
+from tests.support import oracle
+
+pytestmark = pytest.mark.gpu
+rng = np.random.default_rng(11)
+MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
+
+
+@pytest.fixture(autouse=True)
+def _a_gpu() -> None:
+    reason = "the simulator is on" if SIMULATED else driver.missing()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+def samples(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return rng.standard_normal(shape).astype(kind)
+    return rng.integers(0, min(int(np.iinfo(kind).max), 60000), shape).astype(kind)
+
+
+def check(
+    x: np.ndarray, weights: np.ndarray, mode: Any = "reflect", cval: float = 0.0, **options: Any
+) -> None:
+    plan = numbasep.plan(
+        weights, x.shape, x.dtype, operation="correlate", mode=mode, cval=cval, device="cuda", **options
+    )
+    slack = plan.error_bound * oracle.norm(weights) * oracle.largest(x, cval)
+    oracle.assert_close(plan(x), oracle.correlate(x, weights, mode, cval), slack)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8", "uint16"])
+@pytest.mark.parametrize("mode", MODES)
+def test_types_and_modes(dtype: str, mode: str) -> None:
+    weights = np.outer([1, 4, 6, 4, 1], [1, 2, 3, 2, 1])
+    check(samples((257, 391), dtype), weights, mode, cval=3.5)
+    check(samples((64, 512), dtype), weights, mode, cval=3.5)
+
+
+@pytest.mark.parametrize("terms", [1, 2, 3])
+@pytest.mark.parametrize("taps", [2, 3, 5, 7, 9, 12, 17, 25, 33])
+def test_tap_classes_and_terms(taps: int, terms: int) -> None:
+    weights = sum(np.outer(rng.random(taps) + 0.1, rng.random(taps) + 0.1) for _ in range(min(terms, taps)))
+    check(samples((300, 640), "float32"), weights, method="separable")
+
+
+@pytest.mark.parametrize("taps", [(41, 41), (129, 65), (3, 300)])
+def test_many_taps(taps: tuple[int, int]) -> None:
+    weights = np.outer(rng.random(taps[0]), rng.random(taps[1]))
+    check(samples((200, 333), "float32"), weights, "mirror", method="separable")
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (7, 8), (11, 5), (4, 5, 6)])
+def test_dense(shape: tuple[int, ...]) -> None:
+    size = (120, 150) if len(shape) == 2 else (20, 30, 64)
+    check(samples(size, "float32"), rng.standard_normal(shape), "constant", cval=0.5, method="direct")
+
+
+def test_volumes_and_nan() -> None:
+    x = samples((24, 40, 136), "float32")
+    taps = [rng.random(5), rng.random(3), rng.random(9)]
+    expected = oracle.separable_correlate(x, taps)
+    got = numbasep.separable_correlate(x, taps, device="cuda")
+    oracle.assert_close(got, expected, 1e-5 * oracle.norm(oracle.outer(taps)) * oracle.largest(x))
+    r2 = np.add.outer(np.arange(-4, 5.0) ** 2, np.arange(-4, 5.0) ** 2)
+    image = samples((90, 150), "float32")
+    image[40, 70], image[3, 5] = np.nan, np.inf
+    check(image, (r2 / 4 - 2) * np.exp(-r2 / 8), method="separable")
+
+
+@pytest.mark.parametrize("library", ["cupy", "torch", "numba.cuda"])
+def test_other_libraries_keep_their_arrays(library: str) -> None:
+    module = pytest.importorskip(library)
+    x = samples((130, 260), "float32")
+    on_device = {
+        "cupy": lambda: module.asarray(x),
+        "torch": lambda: module.as_tensor(x, device="cuda"),
+        "numba.cuda": lambda: module.to_device(x),
+    }[library]()
+    filtered = numbasep.gaussian_filter(on_device, 2.0)
+    assert type(filtered) is type(on_device)
+    from numbasep.cuda.libraries import library_of
+
+    np.testing.assert_allclose(
+        library_of(filtered).to_host(filtered), numbasep.gaussian_filter(x, 2.0), atol=1e-5
+    )
+
+
+def test_functions_of_several_launches() -> None:
+    torch = pytest.importorskip("torch")
+    x = samples((200, 333), "float32")
+    on_device = torch.as_tensor(x, device="cuda")
+    kernels = [rng.random((3, 5)), rng.random((9, 9))]
+    bank = numbasep.filter_bank(on_device, kernels)
+    np.testing.assert_allclose(bank.cpu().numpy(), numbasep.filter_bank(x, kernels), atol=1e-4)
+    length = numbasep.gaussian_gradient_magnitude(on_device, 2.0)
+    np.testing.assert_allclose(length.cpu().numpy(), numbasep.gaussian_gradient_magnitude(x, 2.0), atol=1e-5)
+    x[50:60, 100:120] = np.nan
+    mask = np.zeros(x.shape, bool)
+    mask[150:, 300:] = True
+    filled = numbasep.uniform_filter(torch.as_tensor(x, device="cuda"), 5, nan_policy="omit", mask=mask)
+    expected = numbasep.uniform_filter(x, 5, nan_policy="omit", mask=mask)
+    np.testing.assert_allclose(filled.cpu().numpy(), expected, atol=1e-5)
+
+
+def test_arrays_of_jax() -> None:
+    jax = pytest.importorskip("jax")
+    x = samples((130, 260), "float32")
+    filtered = numbasep.gaussian_filter(jax.device_put(x, jax.devices("gpu")[0]), 2.0)
+    assert isinstance(filtered, jax.Array)
+    np.testing.assert_allclose(np.asarray(filtered), numbasep.gaussian_filter(x, 2.0), atol=1e-5)
+
+
+def test_the_second_gpu() -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    x = samples((130, 260), "float32")
+    filtered = numbasep.gaussian_filter(torch.as_tensor(x, device="cuda:1"), 2.0)
+    assert filtered.device.index == 1
+    np.testing.assert_allclose(filtered.cpu().numpy(), numbasep.gaussian_filter(x, 2.0), atol=1e-5)
+
+
+def test_streams_of_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    stream = torch.cuda.Stream()
+    x = torch.rand(2048, 2048, device="cuda")
+    numbasep.uniform_filter(x, 5)  # compiles, uploads its tables
+    with torch.cuda.stream(stream):
+        y = x * 3
+        filtered = numbasep.uniform_filter(y, 5)
+    stream.synchronize()
+    expected = numbasep.uniform_filter(y.cpu().numpy(), 5)
+    np.testing.assert_allclose(filtered.cpu().numpy(), expected, atol=1e-4)
+
+
+def test_more_rows_than_a_grid_has() -> None:
+    x = np.tile(samples((1, 4), "float32"), (70_000 * 8, 1))
+    got = numbasep.separable_correlate(x, [np.ones(3) / 3, np.ones(3) / 3], device="cuda")
+    expected = numbasep.separable_correlate(x, [np.ones(3) / 3, np.ones(3) / 3])
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_more_than_four_gibibytes() -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.mem_get_info()[0] < 12 << 30:
+        pytest.skip("needs 12 GiB of free device memory")
+    x = torch.zeros(36_000, 36_000, device="cuda")
+    x[-5:, -7:] = torch.arange(35.0, device="cuda").reshape(5, 7)
+    filtered = numbasep.uniform_filter(x, 3)
+    corner = x[-40:, -40:].cpu().numpy()
+    expected = numbasep.uniform_filter(corner, 3)[20:, 20:]
+    np.testing.assert_allclose(filtered[-20:, -20:].cpu().numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_compute_sanitizer_finds_nothing() -> None:
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        pytest.skip("compute-sanitizer is not installed")
+    script = (
+        "import numpy as np, numbasep\n"
+        "x = np.random.default_rng(0).random((70, 139), np.float32)\n"
+        "for taps in (3, 9, 41): numbasep.separable_correlate(x, [np.ones(taps)] * 2, device='cuda')\n"
+        "numbasep.correlate(x, np.ones((5, 4)), method='direct', mode='constant', device='cuda')\n"
+    )
+    for tool in ("memcheck", "racecheck"):
+        done = subprocess.run(
+            [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", script],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,370 @@
+"""The PTX of the kernels, run by an interpreter from the public functions down, against the oracle.
+
+Beyond the simulator, which runs Python twins of the words of `cuda.intrinsics.device`, this runs the words themselves, the
+packed parameters, and the tables in device memory; `ptx_machine` says what it complains about.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numbasep
+from numbasep import nn
+from numbasep.api import build, repeated_calls
+from numbasep.arguments import casting
+from numbasep.cuda import compiler, dlpack, libraries
+from numbasep.cuda import driver as cuda_driver
+from numbasep.cuda.intrinsics.vocabulary import SIMULATED
+from tests.support import nn_oracle, oracle
+from tests.support.cuda_emulated import ELF, DeviceNumbers, EmulatedDriver, EmulatedLibrary, OnlyDLPack
+from tests.support.ptx_machine import DeviceFaultError
+
+MISSING = "the simulator compiles nothing" if SIMULATED else compiler.missing()
+pytestmark = [pytest.mark.cuda_compile, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
+
+MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
+rng = np.random.default_rng(7)
+_ptx: dict[Any, str] = {}
+
+
+@pytest.fixture(params=[(9, 0)], ids=["sm_90"])
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> EmulatedDriver:
+    """A driver that interprets; kernels are compiled once for the whole module."""
+    driver = EmulatedDriver(request.param)
+
+    def to_ptx(variant: Any, capability: tuple[int, int]) -> str:
+        if (variant, capability) not in _ptx:
+            _ptx[variant, capability] = compiled(variant, capability)
+        return _ptx[variant, capability]
+
+    compiled = compiler.to_ptx
+    monkeypatch.setattr("cuda.bindings.driver", driver)
+    monkeypatch.setattr(compiler, "to_ptx", to_ptx)
+    monkeypatch.setattr(compiler, "assemble", lambda ptx, *_: (ELF + ptx.encode(), ""))
+    monkeypatch.setenv("NUMBASEP_CACHE", "0")
+    monkeypatch.setitem(libraries.LIBRARIES, DeviceNumbers.__module__.partition(".")[0], EmulatedLibrary())
+    caches = (cuda_driver.device, cuda_driver.missing, cuda_driver.device_count)
+    build.plans.clear()
+    repeated_calls.shortcuts.clear()
+    for cache in caches:
+        cache.cache_clear()
+    yield driver
+    for cache in caches:
+        cache.cache_clear()
+
+
+def samples(shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return rng.standard_normal(shape).astype(kind)
+    return rng.integers(0, min(int(np.iinfo(kind).max), 60000), shape).astype(kind)
+
+
+def check(
+    gpu: EmulatedDriver, x: np.ndarray, weights: Any, mode: Any = "reflect", cval: float = 0.0, **options: Any
+) -> Any:
+    """Correlate from host memory, compare with the oracle within the plan's bound."""
+    weights = np.asarray(weights)
+    plan = numbasep.plan(
+        weights, x.shape, x.dtype, operation="correlate", mode=mode, cval=cval, device="cuda", **options
+    )
+    before = len(gpu.launches)
+    got = plan(x)
+    assert len(gpu.launches) > before, "nothing ran"
+    slack = plan.error_bound * oracle.norm(weights) * oracle.largest(x, cval)
+    oracle.assert_close(got, oracle.correlate(x, weights, mode, cval), slack)
+    return plan
+
+
+def separable(rows: int, columns: int, rank: int = 1) -> np.ndarray:
+    return sum(np.outer(rng.random(rows) + 0.1, rng.random(columns) + 0.1) for _ in range(rank))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode(gpu: EmulatedDriver, mode: str) -> None:
+    check(gpu, samples((13, 133)), separable(5, 7), mode, cval=1.5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_kernel_larger_than_the_image(gpu: EmulatedDriver, mode: str) -> None:
+    check(gpu, samples((3, 5)), separable(9, 13), mode, cval=-0.7, method="separable")
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_terms_and_the_footprint_of_nan(gpu: EmulatedDriver, rank: int) -> None:
+    x = samples((20, 140))
+    x[9, 70], x[3, 3] = np.nan, np.inf
+    plan = check(gpu, x, separable(5, 5, rank), method="separable")
+    assert plan.rank == rank
+
+
+@pytest.mark.parametrize("taps", [4, 11, 17, 33])
+def test_tap_classes(gpu: EmulatedDriver, taps: int) -> None:
+    check(gpu, samples((12, 300)), separable(taps, taps), "mirror")
+
+
+@pytest.mark.parametrize("columns", [1, 31, 131, 388])
+def test_ragged_and_aligned_widths(gpu: EmulatedDriver, columns: int) -> None:
+    check(gpu, samples((11, columns)), separable(3, 5))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8", "uint16", "int16", "int32"])
+@pytest.mark.parametrize("columns", [133, 512])
+def test_storage_types(gpu: EmulatedDriver, dtype: str, columns: int) -> None:
+    weights = np.outer([1, 4, 6, 4, 1], [1, 2, 1])
+    check(gpu, samples((9, columns), dtype), weights / (64 if dtype[0] == "f" else 1), "constant", 3.0)
+
+
+def test_long_double_taps(gpu: EmulatedDriver) -> None:
+    check(gpu, samples((9, 100), "float64"), separable(25, 25))
+
+
+@pytest.mark.parametrize("cast", ["truncate", "saturate"])
+@pytest.mark.parametrize(
+    ("dtype", "output"),
+    [
+        ("float32", "uint8"), ("float32", "float16"), ("float32", "int16"), ("float64", "bool"), ("float64", "int8"),
+        ("float64", "int32"), ("float64", "int64"), ("float64", "uint64"),
+    ],
+)  # fmt: skip
+def test_conversion_of_results(gpu: EmulatedDriver, output: str, dtype: str, cast: str) -> None:
+    x = samples((4, 30), dtype) * 300
+    if output != "uint64" or cast == "saturate":  # which C does not define beyond its range
+        x[:, -4:] = np.nan, np.inf, 1e30, -1e30
+    got = numbasep.correlate(x, np.array([[0.5]]), output=output, cast=cast, device="cuda")
+    expected = np.empty(x.shape, "uint8" if output == "bool" else output)
+    casting.store(x * x.dtype.type(0.5), expected, cast)
+    np.testing.assert_array_equal(got, expected != 0 if output == "bool" else expected)
+
+
+@pytest.mark.parametrize("channels", [3, 5])
+def test_channels_last(gpu: EmulatedDriver, channels: int) -> None:
+    x, weights = samples((9, 45, channels)), separable(3, 5)
+    got = numbasep.correlate(x, weights, axes=(0, 1), device="cuda")
+    oracle.assert_close(got, oracle.correlate(x, weights, axes=[0, 1]), 1e-5 * oracle.norm(weights))
+
+
+@pytest.mark.parametrize("taps", [(35, 3), (3, 150), (41, 41)])
+@pytest.mark.parametrize("mode", ["wrap", "constant"])
+def test_many_taps(gpu: EmulatedDriver, taps: tuple[int, int], mode: str) -> None:
+    check(gpu, samples((30, 140)), separable(*taps), mode, cval=0.5, method="separable")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "float64"])
+@pytest.mark.parametrize("mode", ["nearest", "constant"])
+def test_dense(gpu: EmulatedDriver, dtype: str, mode: str) -> None:
+    weights = rng.integers(-3, 4, (5, 6))
+    check(gpu, samples((20, 150), dtype), weights, mode, cval=2.0, method="direct")
+    check(gpu, samples((5, 6, 20), dtype), rng.integers(1, 4, (2, 3, 3)), mode, cval=2.0, method="direct")
+
+
+@pytest.mark.parametrize("mode", ["mirror", "constant"])
+def test_volumes(gpu: EmulatedDriver, mode: str) -> None:
+    x = samples((7, 6, 40))
+    taps = [rng.random(3), rng.random(5), rng.random(3)]
+    got = numbasep.separable_correlate(x, taps, mode=mode, cval=0.25, device="cuda")
+    expected = oracle.separable_correlate(x, taps, mode, 0.25)
+    oracle.assert_close(got, expected, 1e-5 * oracle.norm(oracle.outer(taps)) * oracle.largest(x, 0.25))
+
+
+@pytest.mark.parametrize("skew", [0, 4, 8, 16])
+@pytest.mark.parametrize("columns", [256, 301])
+def test_arrays_that_start_anywhere(
+    gpu: EmulatedDriver, skew: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, weights = samples((30, columns)), separable(5, 9)
+    monkeypatch.setattr(EmulatedLibrary, "skew", 20 - skew)
+    plan = numbasep.plan(weights, x.shape, x.dtype, operation="correlate", device="cuda")
+    got = plan(DeviceNumbers(gpu, x, skew))
+    expected = oracle.correlate(x, weights)
+    oracle.assert_close(got.get(), expected, plan.error_bound * oracle.norm(weights) * oracle.largest(x))
+
+
+def test_strips_of_a_tall_image(gpu: EmulatedDriver) -> None:
+    gpu._attributes["multiprocessors"] = 64
+    check(gpu, samples((150, 200)), separable(5, 3), "wrap")
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_channels(gpu: EmulatedDriver, dtype: str, data_format: str) -> None:
+    x = samples((2, 5, 40, 3), dtype)
+    depthwise, pointwise = samples((3, 2, 3, 2), dtype), samples((1, 1, 6, 36), dtype)
+    last = data_format == "NHWC"
+    given = x if last else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    got = nn.separable_conv2d(
+        given, depthwise, pointwise, [1] * 4, "SAME", data_format=data_format, device="cuda"
+    )
+    got = got if last else got.transpose(0, 2, 3, 1)
+    expected = nn_oracle.separable(x, depthwise, pointwise)
+    tolerance = {"float16": 4e-3, "float32": 1e-6, "float64": 1e-14}[dtype] * np.abs(expected).max()
+    np.testing.assert_allclose(got, expected, atol=tolerance)
+
+
+def test_a_driver_that_takes_no_machine_code_compiles_ptx(gpu: EmulatedDriver) -> None:
+    gpu.takes_machine_code = False
+    check(gpu, samples((5, 40)), separable(3, 3))
+
+
+def test_a_driver_that_takes_nothing_is_named(gpu: EmulatedDriver) -> None:
+    gpu.takes_machine_code = gpu.takes_ptx = False
+    with pytest.raises(compiler.CudaUnavailableError, match=r"driver knows CUDA 13\.0 .*numbasep\[cuda12\]"):
+        check(gpu, samples((5, 40)), separable(3, 3))
+
+
+def test_a_device_without_memory_pools(gpu: EmulatedDriver) -> None:
+    gpu._attributes["pools"] = 0
+    check(gpu, samples((5, 40)), separable(3, 3))
+
+
+def test_a_device_that_the_compiler_does_not_know(
+    gpu: EmulatedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a later generation than all that are known: PTX of the last one."""
+    gpu._attributes["major"], gpu.takes_machine_code = 31, False
+    monkeypatch.setattr(compiler, "architectures", lambda: ((8, 0), (9, 0)))
+    assert compiler.target_of((31, 0)) == (9, 0)
+    check(gpu, samples((5, 40)), separable(3, 3))
+
+
+# ------------------------------------------------------------------------------ functions of several launches
+
+
+def test_banks_magnitudes_and_missing_samples(gpu: EmulatedDriver) -> None:
+    x = samples((9, 150))
+    kernels = [rng.random((3, 5)), rng.random((3, 3))]
+    bank = numbasep.filter_bank(DeviceNumbers(gpu, x), kernels, mode="wrap")
+    np.testing.assert_allclose(bank.get(), numbasep.filter_bank(x, kernels, mode="wrap"), atol=1e-5)
+    for output in (np.float32, np.uint8, np.float64):
+        got = numbasep.gaussian_gradient_magnitude(DeviceNumbers(gpu, x * 50), 1.0, output)
+        expected = numbasep.gaussian_gradient_magnitude(x * 50, 1.0, output)
+        np.testing.assert_allclose(got.get(), expected, atol=1e-4)
+    x[3, 40:60] = np.nan
+    mask = np.zeros(x.shape, bool)
+    mask[6:, 100:] = True
+    got = numbasep.uniform_filter(DeviceNumbers(gpu, x), 5, nan_policy="omit", mask=mask)
+    np.testing.assert_allclose(
+        got.get(), numbasep.uniform_filter(x, 5, nan_policy="omit", mask=mask), atol=1e-5
+    )
+    with pytest.raises(ValueError, match="NaN and nan_policy='raise'"):
+        numbasep.uniform_filter(DeviceNumbers(gpu, x), 5, nan_policy="raise")
+
+
+# ------------------------------------------------------------------------------ DLPack
+
+
+def exported(gpu: EmulatedDriver, values: np.ndarray) -> OnlyDLPack:
+    held = DeviceNumbers(gpu, values)
+    return OnlyDLPack(dlpack.capsule(held.address, held.shape, held.dtype, 0, held), held)
+
+
+@pytest.fixture
+def _library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library whose arrays know DLPack only, as JAX's."""
+    made = SimpleNamespace(from_dlpack=lambda array: OnlyDLPack(array.__dlpack__(), array))
+    monkeypatch.setitem(sys.modules, "only_dlpack", made)  # type: ignore[arg-type]
+
+
+def values_of(gpu: EmulatedDriver, array: OnlyDLPack) -> np.ndarray:
+    tensor = array.tensor
+    count = int(np.prod(tensor.shape)) * tensor.dtype.itemsize
+    return gpu.heap.view(tensor.address, count).view(tensor.dtype).reshape(tensor.shape).copy()
+
+
+@pytest.mark.usefixtures("_library")
+def test_arrays_that_know_only_dlpack(gpu: EmulatedDriver) -> None:
+    x, weights = samples((9, 150)), separable(3, 5).astype(np.float32)
+    given = exported(gpu, x)
+    got = numbasep.correlate(given, exported(gpu, weights), output=np.float64)
+    assert type(got) is OnlyDLPack
+    assert set(given.streams) == {dlpack.LEGACY_STREAM}
+    np.testing.assert_allclose(values_of(gpu, got), oracle.correlate(x, weights), atol=1e-4)
+    bank = numbasep.filter_bank(given, [np.ones((3, 3)), np.ones((1, 3))])
+    np.testing.assert_allclose(values_of(gpu, bank)[1], numbasep.uniform_filter1d(x, 3) * 3, atol=1e-5)
+    plan = numbasep.plan(weights, x.shape, x.dtype, operation="correlate", device="cuda")
+    np.testing.assert_allclose(values_of(gpu, plan(given)), oracle.correlate(x, weights), atol=1e-4)
+    with pytest.raises(ValueError, match="writeable"):
+        numbasep.correlate(given, weights, exported(gpu, x))
+
+
+@pytest.mark.usefixtures("_library")
+def test_results_live_as_long_as_somebody_holds_them(gpu: EmulatedDriver) -> None:
+    got = numbasep.uniform_filter(exported(gpu, samples((5, 40))), 3)
+    values_of(gpu, got)
+    address = got.tensor.address
+    del got
+    gc.collect()
+    with pytest.raises(DeviceFaultError):
+        gpu.heap.view(address, 4)
+
+
+def test_a_library_that_cannot_import_gets_memory_with_both_interfaces(gpu: EmulatedDriver) -> None:
+    x = samples((5, 40))
+    got = numbasep.uniform_filter(exported(gpu, x), 3)
+    assert got.__dlpack_device__() == (dlpack.CUDA, 0)
+    assert got.__cuda_array_interface__["shape"] == x.shape
+    again = OnlyDLPack(got.__dlpack__(stream=None), got)
+    np.testing.assert_allclose(values_of(gpu, again), numbasep.uniform_filter(x, 3), atol=1e-5)
+
+
+# ------------------------------------------------------------------------------ what runs on a GPU first
+
+
+def test_the_benchmark_runs_and_reports(
+    gpu: EmulatedDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of `benchmarks/gpu.py` but its sizes and repetitions; times are those of the interpreter."""
+    from benchmarks import gpu as benchmark
+
+    monkeypatch.setattr(benchmark, "REPEATS", 1)
+    monkeypatch.setattr(benchmark, "TERMS", (1, 3))
+    monkeypatch.setattr(benchmark, "ROTATED_BYTES", 1)
+    monkeypatch.setattr(benchmark.Gpu, "median_seconds", lambda _, work, *__: (work(0), 1e-3)[1])
+    monkeypatch.setattr(benchmark, "host_microseconds", lambda _: {"a prepared launch": 1.0})
+    device = benchmark.Gpu()
+    with device.device.current():
+        rows = benchmark.run(device, (64,), (3, 9), 0.0, tmp_path)
+    assert {row.case for row in rows} >= {"separable", "dense", "volume", "separable uint8"}
+    assert all(
+        row.error is None or row.error < (2e-2 if row.dtype[:4] in ("uint", "floa") else 0) for row in rows
+    )
+    assert all(
+        row.error < 1e-6 for row in rows if row.dtype in ("float32", "float64") and row.error is not None
+    )
+    text = (tmp_path / "gpu.md").read_text()
+    assert "emulated" in text
+    assert "host time of a prepared launch" in text
+    assert (tmp_path / "gpu.json").stat().st_size > 1000
+
+
+# ------------------------------------------------------------------------------ the interpreter itself
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "complaint"),
+    [
+        (r"bar\.warp\.sync[^;]*;", "", "without a barrier"),
+        (r"cp\.async\.wait_group \d;", "cp.async.wait_group 3;", "another lane wrote|on their way"),
+        (r"ld\.shared\.v4\.f32(\s+\{[^}]*\}), \[(%\w+)\];", r"ld.shared.v4.f32\1, [\2+4];", "not aligned"),
+        (r"st\.global\.v4\.f32(\s+)\[(%\w+)\]", r"st.global.v4.f32\1[\2+1048576]", "beyond every allocation"),
+    ],
+)  # fmt: skip
+def test_wrong_code_is_found(
+    gpu: EmulatedDriver, pattern: str, replacement: str, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoiled(ptx: str, *_: Any) -> tuple[bytes, str]:
+        changed = re.sub(pattern, replacement, ptx)
+        assert changed != ptx
+        return ELF + changed.encode(), ""
+
+    monkeypatch.setattr(compiler, "assemble", spoiled)
+    with pytest.raises(DeviceFaultError, match=complaint):
+        check(gpu, samples((9, 256)), separable(3, 3))

@@ -1,0 +1,215 @@
+"""A GPU for `numbasep.cuda.driver` whose driver runs PTX in `ptx_machine`, and arrays in its memory."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from numbasep.cuda import dlpack
+from numbasep.cuda.arrays import Library
+from tests.support import ptx_machine
+
+ELF = b"\x7fELF"  # what machine code begins with
+
+
+class EmulatedDriver:
+    """The functions of `cuda.bindings.driver` that numbasep calls, with the types that they return."""
+
+    CUresult = SimpleNamespace(CUDA_SUCCESS=0, CUDA_ERROR_OUT_OF_MEMORY=2)
+    CUdevice_attribute = SimpleNamespace(
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major",
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor",
+        CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT="multiprocessors",
+        CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED="pools",
+        CU_DEVICE_ATTRIBUTE_CLOCK_RATE="clock",
+    )
+
+    def __init__(self, capability: tuple[int, int] = (9, 0), multiprocessors: int = 2) -> None:
+        self.heap = ptx_machine.Heap()
+        self.launches: list[tuple[str, int, int]] = []
+        self._attributes = {
+            "major": capability[0], "minor": capability[1], "multiprocessors": multiprocessors,
+            "pools": 1, "clock": 1000,
+        }  # fmt: skip
+        self.takes_machine_code = self.takes_ptx = True
+        self._context = 0
+        self._stack: list[int] = []
+
+    def cuInit(self, flags: int) -> tuple[int]:
+        return (0,)
+
+    def cuDriverGetVersion(self) -> tuple[int, int]:
+        return 0, 13000
+
+    def cuDeviceGetCount(self) -> tuple[int, int]:
+        return 0, 1
+
+    def cuDeviceGet(self, ordinal: int) -> tuple[int, int]:
+        return 0, ordinal
+
+    def cuDevicePrimaryCtxRetain(self, device: int) -> tuple[int, int]:
+        return 0, 4711
+
+    def cuDeviceGetName(self, size: int, device: int) -> tuple[int, bytes]:
+        return 0, b"emulated\0\0"
+
+    def cuDeviceGetAttribute(self, attribute: str, device: int) -> tuple[int, int]:
+        return 0, self._attributes[attribute]
+
+    def cuCtxGetCurrent(self) -> tuple[int, int]:
+        return 0, self._context
+
+    def cuCtxPushCurrent(self, context: int) -> tuple[int]:
+        self._stack.append(self._context)
+        self._context = context
+        return (0,)
+
+    def cuCtxPopCurrent(self) -> tuple[int, int]:
+        left, self._context = self._context, self._stack.pop()
+        return 0, left
+
+    def cuCtxSynchronize(self) -> tuple[int]:
+        return (0,)
+
+    def cuModuleLoadData(self, image: bytes) -> tuple[Any, ptx_machine.Kernel | None]:
+        if not (self.takes_machine_code if image.startswith(ELF) else self.takes_ptx):
+            return SimpleNamespace(name="CUDA_ERROR_INVALID_IMAGE"), None
+        assert image.startswith(ELF) or image.endswith(b"\0")
+        return 0, ptx_machine.Kernel(image.removeprefix(ELF).rstrip(b"\0").decode())
+
+    def cuModuleGetFunction(self, module: ptx_machine.Kernel, name: bytes) -> tuple[int, ptx_machine.Kernel]:
+        assert module.name == name.decode()
+        return 0, module
+
+    def cuMemAlloc(self, nbytes: int) -> tuple[int, int]:
+        return 0, self.heap.allocate(nbytes)
+
+    def cuMemFree(self, address: int) -> tuple[int]:
+        self.heap.free(address)
+        return (0,)
+
+    def cuMemAllocAsync(self, nbytes: int, stream: int) -> tuple[int, int]:
+        return self.cuMemAlloc(nbytes)
+
+    def cuMemFreeAsync(self, address: int, stream: int) -> tuple[int]:
+        return self.cuMemFree(address)
+
+    def cuMemcpyHtoD(self, address: int, source: int, nbytes: int) -> tuple[int]:
+        assert self._context
+        self.heap.view(address, nbytes)[:] = np.frombuffer(ctypes.string_at(source, nbytes), np.uint8)
+        return (0,)
+
+    def cuMemcpyHtoDAsync(self, address: int, source: int, nbytes: int, stream: int) -> tuple[int]:
+        return self.cuMemcpyHtoD(address, source, nbytes)
+
+    def cuMemcpyDtoHAsync(self, target: int, address: int, nbytes: int, stream: int) -> tuple[int]:
+        ctypes.memmove(target, self.heap.view(address, nbytes).tobytes(), nbytes)
+        return (0,)
+
+    def cuMemsetD8Async(self, address: int, value: int, nbytes: int, stream: int) -> tuple[int]:
+        self.heap.view(address, nbytes)[:] = value
+        return (0,)
+
+    def cuEventCreate(self, flags: int) -> tuple[int, list[float]]:
+        return 0, [0.0]
+
+    def cuEventDestroy(self, event: list[float]) -> tuple[int]:
+        return (0,)
+
+    def cuEventRecord(self, event: list[float], stream: int) -> tuple[int]:
+        event[0] = time.perf_counter()
+        return (0,)
+
+    def cuEventSynchronize(self, event: list[float]) -> tuple[int]:
+        return (0,)
+
+    def cuEventElapsedTime(self, start: list[float], stop: list[float]) -> tuple[int, float]:
+        return 0, 1e3 * (stop[0] - start[0])
+
+    def cuMemcpyDtoDAsync(self, target: int, address: int, nbytes: int, stream: int) -> tuple[int]:
+        self.heap.view(target, nbytes)[:] = self.heap.view(address, nbytes).copy()
+        return (0,)
+
+    def cuStreamSynchronize(self, stream: int) -> tuple[int]:
+        return (0,)
+
+    def cuLaunchKernel(
+        self, kernel: ptx_machine.Kernel, x: int, y: int, z: int, bx: int, by: int, bz: int, shared: int,
+        stream: int, parameters: int, extra: int,
+    ) -> tuple[int]:  # fmt: skip
+        assert self._context
+        assert (y, z, bz, shared, extra) == (1, 1, 1, 0, 0)
+        assert 0 < x < 1 << 31
+        pointers = (ctypes.c_int64 * len(kernel.parameters)).from_address(parameters)
+        values = [ctypes.string_at(pointer, 8) for pointer in pointers]
+        self.launches.append((kernel.name, x, stream))
+        kernel.launch(x, (bx, by), values, self.heap)
+        return (0,)
+
+
+class DeviceNumbers:
+    """An array in the memory of an emulated GPU, behind the CUDA array interface."""
+
+    def __init__(self, driver: EmulatedDriver, values: np.ndarray, skew: int = 0) -> None:
+        self.driver, self.shape, self.dtype = driver, values.shape, values.dtype
+        self.address = driver.heap.allocate(max(values.nbytes, 1), skew)
+        if values.nbytes:
+            driver.heap.view(self.address, values.nbytes)[:] = np.frombuffer(values.tobytes(), np.uint8)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {
+            "shape": self.shape, "typestr": self.dtype.str, "data": (self.address, False), "version": 3,
+            "strides": None, "stream": 7,
+        }  # fmt: skip
+
+    def __getitem__(self, number: int) -> DeviceNumbers:
+        rest = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        view = object.__new__(DeviceNumbers)
+        view.driver, view.shape, view.dtype = self.driver, self.shape[1:], self.dtype
+        view.address = self.address + number * rest
+        return view
+
+    def get(self) -> np.ndarray:
+        count = int(np.prod(self.shape)) * self.dtype.itemsize
+        return self.driver.heap.view(self.address, count).view(self.dtype).reshape(self.shape).copy()
+
+
+class EmulatedLibrary(Library):
+    """Makes them, not at multiples of 16 bytes unless `skew` is 0."""
+
+    skew = 0
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: DeviceNumbers) -> DeviceNumbers:
+        nothing = np.full(int(np.prod(shape)) * dtype.itemsize, 0xFF, np.uint8).view(dtype)
+        return DeviceNumbers(like.driver, nothing.reshape(shape), self.skew)
+
+    def to_host(self, array: DeviceNumbers) -> np.ndarray:
+        return array.get()
+
+    def from_host(self, values: np.ndarray, like: DeviceNumbers) -> DeviceNumbers:
+        return DeviceNumbers(like.driver, values)
+
+    def copy(self, source: DeviceNumbers, target: DeviceNumbers) -> None:
+        source.driver.cuMemcpyDtoDAsync(target.address, source.address, source.get().nbytes, 0)
+
+
+class OnlyDLPack:
+    """An array of a library that has no CUDA array interface; `keeper` owns the memory."""
+
+    __module__ = "only_dlpack"
+
+    def __init__(self, capsule: Any, keeper: Any = None) -> None:
+        self.tensor = dlpack.read(SimpleNamespace(__dlpack__=lambda **_: capsule), "capsule")
+        self.keeper, self.streams = keeper, []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return dlpack.CUDA, 0
+
+    def __dlpack__(self, *, stream: int | None = None) -> Any:
+        self.streams.append(stream)
+        return dlpack.capsule(self.tensor.address, self.tensor.shape, self.tensor.dtype, 0, self)

@@ -1,0 +1,58 @@
+"""An array type of another library, whose memory is the simulator's: the host's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbasep.cuda.arrays import DeviceArray, Library
+
+
+class OnDevice:
+    """An array of another library: NumPy memory behind the CUDA array interface, as the simulator has it."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def __getitem__(self, number: int) -> OnDevice:
+        return OnDevice(self.values[number])
+
+    def reshape(self, *shape: Any) -> OnDevice:
+        return OnDevice(self.values.reshape(*shape))
+
+    def __matmul__(self, other: OnDevice) -> OnDevice:
+        return OnDevice(np.matmul(self.values, other.values))
+
+    @property
+    def T(self) -> OnDevice:
+        return OnDevice(self.values.T)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {**self.values.__array_interface__, "stream": 7}
+
+
+class OnDeviceLibrary(Library):
+    """Makes them, and writes down on which stream."""
+
+    def stream(self, array: OnDevice, view: DeviceArray) -> int:
+        return array.__cuda_array_interface__["stream"]
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype, like: OnDevice) -> OnDevice:
+        return OnDevice(np.empty(shape, dtype))
+
+    def contiguous(self, array: OnDevice) -> OnDevice:
+        return OnDevice(np.ascontiguousarray(array.values))
+
+    def copy(self, source: OnDevice, target: OnDevice) -> None:
+        target.values[...] = source.values
+
+    def to_host(self, array: OnDevice) -> np.ndarray:
+        return array.values
+
+    def as_type(self, array: OnDevice, dtype: np.dtype) -> OnDevice:
+        return OnDevice(array.values.astype(dtype))
+
+    def from_host(self, values: np.ndarray, like: OnDevice) -> OnDevice:
+        return OnDevice(values.copy())

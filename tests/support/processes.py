@@ -1,0 +1,34 @@
+"""Programs run in processes of their own: what they test would end or hang the test run itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = float(os.environ.get("NUMBASEP_TEST_PATIENCE", "300"))  # seconds
+
+
+def run_program(source: str | Path, *arguments: str, timeout: float = PATIENCE, **environment: str) -> Any:
+    """Run Python source, or a file of it; one that hangs raises `subprocess.TimeoutExpired`."""
+    return subprocess.run(
+        [sys.executable, "-P", *(["-c", source] if isinstance(source, str) else [str(source)]), *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def assert_succeeds(
+    source: str | Path, *arguments: str, timeout: float = PATIENCE, **environment: str
+) -> str:
+    """Run Python source that must end by itself and with exit code 0; its output."""
+    __tracebackhide__ = True
+    done = run_program(source, *arguments, timeout=timeout, **environment)
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return str(done.stdout)
