@@ -1,8 +1,8 @@
 """Measures the constants that ship with the package: ``python -m benchmarks.reference``.
 
 Calibrates several times, with times of undisturbed moments, takes the median of every constant, and writes the
-entry of this target's vector width in ``numbasep/planning/reference.py``; those of other widths stay.  With ``--show``, says how
-far the constants of the runs lie apart, and writes nothing.
+entry of this target's vector width in ``numbasep/planning/reference.py``; those of other widths stay.  With
+``--show``, says how far the constants of the runs lie apart, and writes nothing.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ def _add_filter(parsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(
-        "input", type=Path, help=f"one of {' '.join(files.SUFFIXES)}; in.zarr/name for one of a group"
+        "input", type=Path, help=f"one of {' '.join(formats.SUFFIXES)}; in.zarr/name for one of a group"
     )
     command.add_argument("output", type=Path, help="the same kinds; appears whole or not at all")
     which = command.add_argument_group("filters, one of which is required").add_mutually_exclusive_group(

@@ -23,7 +23,7 @@ def round_up(n: int, step: int) -> int:
 def workspace(
     task: Task, program: Program, tile: int, ring_rows: int, line: int
 ) -> tuple[dict[int, int], int]:
-    """Where everything stands in a thread's workspace, named as in `cpu.kernels.table_entries`, and the elements of it all.
+    """Layout of a thread's workspace, named as in `cpu.kernels.table_entries`, and its elements.
 
     `line` is a vector's lanes.
     """

@@ -2,7 +2,7 @@
 
 Arrays lie in C order here, complex numbers as a last axis of two.  Two filtered axes are one pass; with more, or with
 more taps than a pass has registers for, intermediate results in the type of the sums go through scratch memory, and the
-last launch adds all terms.  Every boundary becomes tables of offsets by `numbasep.arguments.boundary`; kernels know no modes.
+last launch adds all terms.  Every boundary becomes tables of offsets (`arguments.boundary`); kernels know no modes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The CUDA backend: plans run on the GPU, on arrays that are there already or are taken there and back.
 
 Arrays of CuPy, PyTorch, Numba and other libraries stay on their device and on their stream and give results of their
-own type.  Their public function runs on a stand-in (`placeholders`), so that arguments are checked and plans are made by
-the same code as ever; where a plan would run on the stand-in, it runs on the array.
+own type.  Their public function runs on a placeholder, so that arguments are checked and plans are made by the same
+code as ever; where a plan would run on the placeholder, it runs on the array.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How axes of unusual length are filtered.
 
 An axis of few samples, with few adjacent numbers inside, is worse than no axis to kernels that fill vectors along rows.
-A run of such rows is filtered as one long vector whose weights repeat (`cpu.kernels.short_rows`).  Few long rows are cut
-into many (`cpu.long_rows`).  Plain integers only.
+A run of such rows is filtered as one long vector whose weights repeat (`cpu.kernels.short_rows`).  Few long rows are
+cut into many (`cpu.long_rows`).  Plain integers only.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class Machine:
 
 
 def shipped(vector_bytes: int) -> Machine:
-    """The constants of `numbasep.planning.reference` for vectors of so many bytes, or of the next width that it knows."""
+    """The constants in `reference` for vectors of so many bytes, or of the next width that it knows."""
     known = sorted(reference.CONSTANTS)
     nearest = next((width for width in known if width >= vector_bytes), known[-1])
     steps, fields = reference.CONSTANTS[nearest]

@@ -1,8 +1,8 @@
 """Every public filter drawn at random, all its arguments too, against SciPy or the oracle in float64.
 
 The tolerance is what the plans that were run certify, no more: `differential.certified`.  A short fixed run is part of
-the suite; ``HYPOTHESIS_PROFILE=long python -m pytest tests/api/test_fuzz.py tests/nn/test_fuzz_channels.py`` draws 10,000 new
-calls of each, and ``python -m tests.support.fuzz`` writes down what came of it.
+the suite; ``HYPOTHESIS_PROFILE=long python -m pytest tests/api/test_fuzz.py tests/nn/test_fuzz_channels.py`` draws
+10,000 new calls of each, and ``python -m tests.support.fuzz`` writes down what came of it.
 """
 
 from __future__ import annotations

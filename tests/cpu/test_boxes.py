@@ -38,8 +38,8 @@ def test_boxes_word_by_word(size):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shape", [(40, 70), (17, 33), (20, 30, 3)])
 def test_boxes_of_any_size(mode, shape):
-    # Sums of whole numbers, so the oracle's are exact. Ours are rounded after the first axis, and the sums of the second
-    # add up to sum(size) rounded numbers: their errors grow as a random walk, in an order that the processor decides.
+    # Sums of whole numbers, so the oracle's are exact. Ours are rounded after the first axis. The second adds rounded
+    # numbers, in an order that depends on the processor: errors grow as a random walk.
     x = np.random.default_rng(2).integers(0, 256, shape).astype(float)
     for size in SIZES:
         result = numbasep.uniform_filter(x, size, axes=(0, 1), mode=mode, cval=3.0)

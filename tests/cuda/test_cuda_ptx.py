@@ -1,6 +1,6 @@
 """The PTX of the kernels, run by an interpreter from the public functions down, against the oracle.
 
-Beyond the simulator, which runs Python twins of the words of `cuda.intrinsics.device`, this runs the words themselves, the
+Beyond the simulator, which runs `cuda.intrinsics.reference`, this runs the intrinsics themselves, the
 packed parameters, and the tables in device memory; `ptx_machine` says what it complains about.
 """
 

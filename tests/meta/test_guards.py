@@ -1,4 +1,4 @@
-"""Guards that are taken away are noticed: the quick ones of `guards.py`; `python -m tests.support.guards` tries them all."""
+"""Guards that are taken away are noticed: the quick ones; `python -m tests.support.guards` tries them all."""
 
 from __future__ import annotations
 

@@ -15,35 +15,33 @@ import numbasep
 PACKAGE = Path(numbasep.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# Lowest first. A module imports from lower layers and its own; names are modules or packages of numbasep.
+# Lowest first. A module imports from lower layers and its own. A name is a folder or module of numbasep; the longest
+# that fits a module counts.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("axes", "boundary", "forks", "notice", "storage", "lowering.target", "kernels"),
-    ("problem", "casting", "arrays"),
+    ("system", "arguments", "_version"),
+    ("lowering.target",),
+    ("cpu.jit",),
+    ("cpu.intrinsics", "cuda.intrinsics"),
+    ("cpu.kernels", "cuda.kernels"),
+    ("nn.kernels",),
     ("lowering",),
     ("factor",),
-    ("facts", "machine", "reference", "accelerator", "operators"),
-    ("overlap", "rounding", "workspace"),
-    ("cost",),
-    ("cost_fft", "cost_flat"),
-    ("routes",),
-    ("routes_cuda",),
-    ("planner", "report"),
-    ("backends",),
-    ("reorder",),
-    ("calibration", "certificate", "execute", "measure", "trials"),
-    ("analysis", "plans"),
-    ("dispatch",),
+    ("planning",),
+    ("cpu", "cuda"),
+    ("execution",),
+    ("calibration", "plans"),
     ("nn",),
     ("api",),
-    ("adapters",),
+    ("adapters", "files"),
     ("cli", "demo", "__main__"),
 )
 
-APART = {name for names in LAYERS for name in names if "." in name}  # modules with a layer of their own
+NAMES = {name for names in LAYERS for name in names}
+KERNELS = {name for layer in LAYERS[2:6] for name in layer}
 
 # The pure part: what is planned, and how, is testable without a compiler, an array library or a device.
 # `lowering.target` asks LLVM about the processor, where there is LLVM.
-PURE = {name for layer in LAYERS[:10] for name in layer} - {"kernels", "lowering.target"}
+PURE = {"arguments", "lowering", "factor", "planning"}
 NOT_IN_PURE = {"numba", "llvmlite", "scipy", "dask", "xarray", "skimage", "matplotlib", "cupy", "cv2"}
 OPTIONAL = {
     "dask",
@@ -68,7 +66,8 @@ def component(path: Path) -> str:
 
 def layered(parts: Sequence[str]) -> str:
     """The name in LAYERS of a module of numbasep, given as the parts of its dotted name."""
-    return ".".join(parts[:2]) if ".".join(parts[:2]) in APART else parts[0]
+    prefixes = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    return next((prefix for prefix in prefixes if prefix in NAMES), parts[0])
 
 
 def absolute(node: ast.ImportFrom, path: Path) -> list[str]:
@@ -139,10 +138,28 @@ def test_the_planning_part_is_pure(path: Path) -> None:
     assert not foreign, f"{named(path)} imports {foreign}"
 
 
-@pytest.mark.parametrize("path", [m for m in MODULES if component(m) == "kernels"], ids=named)
+@pytest.mark.parametrize("path", [m for m in MODULES if component(m) in KERNELS], ids=named)
 def test_kernels_know_nothing_above_them(path: Path) -> None:
     used = {layered(name.split(".")[1:]) for name, _ in imports(path) if name.startswith("numbasep.")}
-    assert used <= {"boundary", "forks", "notice", "storage", "lowering.target", "kernels"}
+    assert used <= {"system", "arguments", "lowering.target", *KERNELS}
+
+
+def test_folders_import_one_way() -> None:
+    """The folders of the package, each as one: none imports another that imports it, directly or by way of others."""
+    used: dict[str, set[str]] = {}
+    for path in MODULES:
+        folder = path.relative_to(PACKAGE).parts[0]
+        names = [name.split(".") for name, _ in imports(path) if name.startswith("numbasep.")]
+        used.setdefault(folder, set()).update(parts[1] for parts in names if parts[1] != folder)
+    folders = {folder for folder in used if not folder.endswith(".py")}
+    while folders:
+        free = {folder for folder in folders if not used[folder] & folders}
+        assert free, f"folders in a circle: {sorted(folders)}"
+        folders -= free
+
+
+def test_the_package_root_holds_entry_points_only() -> None:
+    assert {path.stem for path in MODULES if path.parent == PACKAGE} == {"__init__", "__main__", "_version"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=named)

@@ -52,8 +52,8 @@ def table(text: str) -> str:
     lines = [
         "# Random calls",
         "",
-        "Written by `python -m tests.support.fuzz --write benchmarks/results/fuzz.md`: calls with drawn arguments, compared",
-        "with SciPy or direct summation in float64 within the error that the plans certify.",
+        "Written by `python -m tests.support.fuzz --write benchmarks/results/fuzz.md`: calls with drawn arguments,",
+        "compared with SciPy or direct summation in float64 within the error that the plans certify.",
         f"Python {platform.python_version()}, Numba {numba.__version__}, NumPy {np.__version__}, "
         f"SciPy {scipy.__version__}, Hypothesis {hypothesis.__version__}.",
         "",

@@ -3,8 +3,9 @@
 A guard is a few words of the source.  In a copy of the project they are replaced by what would stand there without
 the guard, and the tests that are there for it run in that copy; with the guard they pass, without it they must not.
 
-``python -m tests.support.guards --write benchmarks/results/guards.md`` tries all of them, in about ten minutes, and writes the
-table; ``python -m tests.support.guards fork`` those with "fork" in their name.  `test_guards.py` runs the quick ones.
+``python -m tests.support.guards --write benchmarks/results/guards.md`` tries all of them, in about ten minutes, and
+writes the table; ``python -m tests.support.guards fork`` those with "fork" in their name.  `test_guards.py` runs the
+quick ones.
 """
 
 # ruff: noqa: T201 - a command line prints
@@ -283,8 +284,8 @@ def table(rows: Sequence[tuple[Guard, str, str]], before: str = "") -> str:
     lines = [
         "# Tests without the guards that they are for",
         "",
-        "Written by `python -m tests.support.guards --write benchmarks/results/guards.md`: each guard is taken out of a",
-        "copy of the source, and the tests that are there for it, which pass with the guard, run without it.",
+        "Written by `python -m tests.support.guards --write benchmarks/results/guards.md`: each guard is taken out of",
+        "a copy of the source, and the tests that are there for it, which pass with the guard, run without it.",
         f"Python {platform.python_version()}, Numba {numba.__version__}, NumPy {np.__version__}.",
         "",
         "| what the guard prevents | in `numbasep/` | tests | without the guard |",

@@ -1,8 +1,9 @@
 """Processes as they are on Windows, made here: what only POSIX has is gone, and open files cannot be replaced.
 
 `strip` takes it away, once NumPy, Numba and SciPy are imported, as those for Windows do not look for it, and
-`environment` has every process begin so.  ``python -m tests.support.without_posix PART FOLDER`` runs a part of `PARTS` and
-prints how many kernels it compiled.  It does not show what a compiler for Windows, or another C library, would do.
+`environment` has every process begin so.  ``python -m tests.support.without_posix PART FOLDER`` runs a part of
+`PARTS` and prints how many kernels it compiled.  It does not show what a compiler for
+Windows, or another C library, would do.
 """
 
 from __future__ import annotations

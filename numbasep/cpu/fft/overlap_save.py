@@ -2,8 +2,8 @@
 
 Overlap-save (A. V. Oppenheim, R. W. Schafer, "Discrete-Time Signal Processing", section 8.7): the circular
 correlation of ``L`` samples with ``taps`` weights equals the linear one at its first ``L - taps + 1``
-positions. The transforms are those of `scipy.fft`; the tiles come from `numbasep.planning.overlap`.  Short ones are transformed
-several at a time, each group by one thread; threads share large ones, axis by axis (`stages`).
+positions. The transforms are those of `scipy.fft`; the tiles come from `numbasep.planning.overlap`.  Short ones are
+transformed several at a time, each group by one thread; threads share large ones, axis by axis (`large_transforms`).
 """
 
 from __future__ import annotations

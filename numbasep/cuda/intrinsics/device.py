@@ -1,4 +1,4 @@
-"""The words of the CUDA kernels as LLVM and inline PTX; see `cuda.intrinsics.vocabulary`. Memory is here, sums are in `cuda.intrinsics.arithmetic`."""
+"""Intrinsics of the CUDA kernels for memory, as LLVM and inline PTX; `vocabulary` describes them all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the words of `cuda.intrinsics.device` are put together from: LLVM and inline PTX for loads, stores and conversions."""
+"""Loads, stores and conversions in LLVM and inline PTX, of which `device` and `arithmetic` are made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of the CUDA kernels in NumPy, for Numba's CUDA simulator; `cuda.intrinsics.device` says what each of them means.
+"""Reference implementations in NumPy of the CUDA kernels' intrinsics, for Numba's CUDA simulator.
 
 The simulator runs one Python thread a lane, so a word costs microseconds: they work on slices, never element by
 element.  Pointers are one-dimensional arrays here, and an index beyond one is an error.

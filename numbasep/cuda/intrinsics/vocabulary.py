@@ -1,8 +1,8 @@
-"""The vocabulary of the CUDA kernels: each word is PTX on a device, and NumPy in Numba's CUDA simulator.
+"""Intrinsics of the CUDA kernels: each is PTX on a device, and NumPy in Numba's CUDA simulator.
 
-A word is what Python and Numba cannot say: loads of sixteen bytes, asynchronous copies into shared memory, arithmetic
-that is unrolled over registers, conversions between storage types.  `cuda.intrinsics.device` emits them through LLVM, `cuda.intrinsics.reference`
-says the same with NumPy; kernels are written once in these words and never ask which of the two is there.
+They do what Python and Numba cannot express: loads of sixteen bytes, asynchronous copies into shared memory, arithmetic
+that is unrolled over registers, conversions between storage types.  `device` and `arithmetic` emit them through LLVM,
+`reference` computes the same with NumPy.  Kernels are written once and never ask which of the two is there.
 
 Pointers are flat: on a device typed addresses, in the simulator one-dimensional arrays.  Indices count elements.
 """
