@@ -20,7 +20,7 @@ THIN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ChunkPart:
     """A part of an extended block."""
 
     chunk: Index
@@ -96,13 +96,13 @@ class Grid:
         spans = (spans[k] for spans, k in zip(self.spans, block, strict=True))
         return tuple(slice(None) if within[axis] else span.cut for axis, span in enumerate(spans))
 
-    def parts(self, block: Index) -> list[Part]:
+    def parts(self, block: Index) -> list[ChunkPart]:
         """What an extended block is put together from."""
         by_axis = [pieces[k] for pieces, k in zip(self.pieces, block, strict=True)]
         found = []
         for pieces in itertools.product(*by_axis):
             chunk = tuple(piece.chunk for piece in pieces)
-            found.append(Part(chunk, None if chunk == block else self._strip(pieces), pieces))
+            found.append(ChunkPart(chunk, None if chunk == block else self._strip(pieces), pieces))
         whole = {part.chunk for part in found if part.strip is None}  # needed anyway
         return [replace(part, strip=None) if part.chunk in whole else part for part in found]
 

@@ -63,7 +63,7 @@ class Source(Protocol):
         """Part of the array, in memory."""
 
 
-class Target(Protocol):
+class Destination(Protocol):
     """An array that parts are written to, from several threads at once."""
 
     @property
@@ -99,7 +99,7 @@ def result_shape(request: FilterCall, shape: Sequence[int], strides: Sequence[in
 def plan_blocks(
     request: FilterCall,
     source: Source,
-    target: Target,
+    target: Destination,
     strides: tuple[int, ...],
     memory: int,
     workers: int | None,
@@ -191,7 +191,7 @@ def _cut(size: int, block: int) -> tuple[int, ...]:
 
 
 def filter_blocks(
-    request: FilterCall, source: Source, target: Target, blocks: Blocks, *, progress: bool
+    request: FilterCall, source: Source, target: Destination, blocks: Blocks, *, progress: bool
 ) -> None:
     """Filter all blocks of an array, some at a time.
 
@@ -199,7 +199,7 @@ def filter_blocks(
     ----------
     request : FilterCall
         The filter.
-    source, target : Source, Target
+    source, target : Source, Destination
         Where samples come from, and results go.
     blocks : Blocks
         From `plan_blocks`.

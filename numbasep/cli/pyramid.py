@@ -16,7 +16,7 @@ import numpy as np
 
 from ..files import ome_zarr, zarr_arrays
 from ..files.libraries import library
-from ..files.metadata import CHANNEL, SPACE, Axis, Metadata
+from ..files.metadata import CHANNEL, SPACE, Metadata, NamedAxis
 from ..files.stored import Chunked, Permuted
 
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
@@ -82,7 +82,7 @@ class Pyramid:
 
     name: str
     """What the image is called."""
-    axes: tuple[Axis, ...]
+    axes: tuple[NamedAxis, ...]
     """Axes of the result of the filter, with names."""
     levels: tuple[Level, ...]
     """Its levels, whose axes are in the order of that result."""

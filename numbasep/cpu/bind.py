@@ -22,10 +22,10 @@ from ..lowering.terms import count_terms
 from ..planning.facts import kernel_facts
 from ..planning.operators import Factor, touched_taps, window_factor, without_subnormals
 from . import short_rows, staging
-from .buffers import INPUT, OUTPUT, Slot, parts_of, resized
+from .buffers import INPUT, OUTPUT, Buffer, parts_of, resized
 from .intrinsics.vectors import TARGET
 from .kernels.nan_aware import AS_STORED, BOTH, PRESENCE, VALUES
-from .launch import Launch, Step
+from .launch import BoundCall, Step
 from .long_rows import cut_parts
 from .outer_axes import OuterAxis
 from .prepare import prepare_pass
@@ -40,11 +40,11 @@ def bind(
     problem: Problem,
     kernel: Any,
     divisor: float,
-    source: Slot,
-    target: Slot,
+    source: Buffer,
+    target: Buffer,
     wished: int,
     normal: Normal | None,
-) -> Launch:
+) -> BoundCall:
     """The passes of dense weights (an array) or separable terms (a sequence), bound to one memory layout."""
     if isinstance(kernel, np.ndarray):
         kernel = without_subnormals(kernel, problem.real_dtype)
@@ -76,9 +76,9 @@ class _Binding:
     divisor: float
     workers: int
     normal: Normal | None
-    launch: Launch = field(default_factory=Launch)
+    launch: BoundCall = field(default_factory=BoundCall)
 
-    def slabs(self, chain: Chain, source: Slot, target: Slot) -> None:
+    def slabs(self, chain: Chain, source: Buffer, target: Buffer) -> None:
         """All passes; slab by slab if columns are brought together first."""
         names = [spec.kernel for spec in chain]
         sides = "gather" in names, "scatter" in names
@@ -109,7 +109,9 @@ class _Binding:
         """Which axis of the kernel acts along that of a window."""
         return [w.axis for w in self.problem.windows].index(window.axis)
 
-    def chain(self, chain: Chain, number: int, source: Slot, target: Slot, windows: Sequence[Window]) -> None:
+    def chain(
+        self, chain: Chain, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
+    ) -> None:
         """Passes of which the first in order is the `number`-th, on a slab of the array."""
         spec = chain[0]
         if spec.behind:
@@ -122,7 +124,7 @@ class _Binding:
             self._last(spec, number, source, target, windows)
 
     def _dense(
-        self, spec: PassSpec, number: int, source: Slot, target: Slot, windows: Sequence[Window]
+        self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
         sparse = self.problem.footprint == "support"
         if spec.cut is not None or spec.kernel == SHORT_ROWS:  # one axis: as a term
@@ -155,7 +157,7 @@ class _Binding:
         self._pass(spec, number, planes, sources, parts, source, target, share)
 
     def _intermediates(
-        self, chain: Chain, number: int, source: Slot, target: Slot, windows: Sequence[Window]
+        self, chain: Chain, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
         """An outer axis, a slab at a time; the passes behind it follow on the slab."""
         spec, buffer = chain[0], 2 + number
@@ -179,7 +181,7 @@ class _Binding:
             self.chain(chain[1:], number + 1, slab, _part(target, window.axis, start, stop), rest)
 
     def _behind(
-        self, spec: PassSpec, number: int, source: Slot, target: Slot, windows: Sequence[Window]
+        self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
         """A short last axis behind the others, a slab at a time."""
         window = next(w for w in windows if w.axis == spec.axes[0])
@@ -199,7 +201,7 @@ class _Binding:
             each = math.prod(piece.shape) * parts_of(source.dtype)
             self._reserve(buffer, each * len(terms) * self._real.itemsize)
             strides = nested_strides(piece.shape, source.strides)
-            slab = Slot(buffer, piece.shape, strides, dtype, 0, gains, each, (False,) * len(terms))
+            slab = Buffer(buffer, piece.shape, strides, dtype, 0, gains, each, (False,) * len(terms))
             first = number
             for i, chain in enumerate(spec.behind):
                 made = replace(slab, origin=i * each, gains=gains[i : i + 1], presence=(False,), stack=0)
@@ -212,7 +214,7 @@ class _Binding:
         return math.prod(float(self.kernel[t][self._position(window)].taps.sum()) for window in windows)
 
     def _one_axis(
-        self, spec: PassSpec, number: int, terms: Sequence[tuple[int, Factor]], source: Slot, target: Slot,
+        self, spec: PassSpec, number: int, terms: Sequence[tuple[int, Factor]], source: Buffer, target: Buffer,
         window: Window,
     ) -> None:  # fmt: skip
         """Rows that are short, or few and long."""
@@ -230,19 +232,19 @@ class _Binding:
             self._sum(spec, number, filtered, read, written, [along])
 
     def _slab(
-        self, number: int, shape: tuple[int, ...], source: Slot, members: Sequence[tuple[int, Factor]]
-    ) -> Slot:
+        self, number: int, shape: tuple[int, ...], source: Buffer, members: Sequence[tuple[int, Factor]]
+    ) -> Buffer:
         strides = nested_strides(shape, source.strides)
         gains = tuple(source.gains[stacked] * float(factor.taps.sum()) for stacked, factor in members)
         dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
         presence = tuple(source.presence[stacked] for stacked, _ in members)
-        return Slot(
+        return Buffer(
             number, shape, strides, dtype, 0, gains, math.prod(shape) * parts_of(source.dtype), presence
         )
 
     def _intermediate(
-        self, spec: PassSpec, number: int, source: Slot, stacked: int, factor: Factor, window: Window,
-        target: Slot,
+        self, spec: PassSpec, number: int, source: Buffer, stacked: int, factor: Factor, window: Window,
+        target: Buffer,
     ) -> None:  # fmt: skip
         one = replace(
             source,
@@ -257,7 +259,7 @@ class _Binding:
         self._pass(spec, number, planes, [(0,) * len(planes.outer)], [[term]], one, target, ())
 
     def _last(
-        self, spec: PassSpec, number: int, source: Slot, target: Slot, windows: Sequence[Window]
+        self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
         """The pass that adds up all terms."""
         positions = {window.axis: self._position(window) for window in windows}
@@ -277,7 +279,7 @@ class _Binding:
         self._sum_groups(spec, number, parts, share, source, target, windows)
 
     def _sum(
-        self, spec: PassSpec, number: int, terms: Sequence[Filtered], source: Slot, target: Slot,
+        self, spec: PassSpec, number: int, terms: Sequence[Filtered], source: Buffer, target: Buffer,
         windows: Sequence[Window],
     ) -> None:  # fmt: skip
         """A pass that adds up terms along one axis, none of which share their taps."""
@@ -287,7 +289,7 @@ class _Binding:
 
     def _sum_groups(
         self, spec: PassSpec, number: int, parts: Sequence[Sequence[Filtered]],
-        share: Sequence[Sequence[Filtered]], source: Slot, target: Slot, windows: Sequence[Window],
+        share: Sequence[Sequence[Filtered]], source: Buffer, target: Buffer, windows: Sequence[Window],
     ) -> None:  # fmt: skip
         """A pass of terms by groups, each with its taps by axis."""
         planes, one = arrange(_axes(source, target, windows)), window_factor(np.ones(1))
@@ -310,8 +312,8 @@ class _Binding:
         planes: Planes,
         sources: list[tuple[int, ...]],
         parts: Any,
-        source: Slot,
-        target: Slot,
+        source: Buffer,
+        target: Buffer,
         share: Any,
     ) -> None:
         assert spec.task is not None
@@ -333,7 +335,7 @@ class _Binding:
         )  # fmt: skip
         self.launch.steps.append(Step(prepared, source.index, target.index, number))
 
-    def _constants(self, source: Slot, count: int, final: bool) -> Array:
+    def _constants(self, source: Buffer, count: int, final: bool) -> Array:
         cval = self.problem.cval
         pattern = [cval.real, cval.imag] if source.dtype.kind == "c" else [cval.real]
         outside = (
@@ -351,13 +353,13 @@ class _Binding:
         return np.array([[divisor, *(gain * part for part in outside[of])] for gain, of in pairs])
 
 
-def _axes(source: Slot, target: Slot, windows: Sequence[Window]) -> list[Axis]:
+def _axes(source: Buffer, target: Buffer, windows: Sequence[Window]) -> list[Axis]:
     return array_axes(
         source.shape, target.shape, source.strides, target.strides, windows, parts_of(source.dtype)
     )
 
 
-def _part(slot: Slot, axis: int, start: int, stop: int) -> Slot:
+def _part(slot: Buffer, axis: int, start: int, stop: int) -> Buffer:
     """Positions [start, stop) of an axis."""
     step = slot.strides[axis] * parts_of(slot.dtype)
     return replace(slot, shape=resized(slot.shape, axis, stop - start), origin=slot.origin + start * step)

@@ -11,7 +11,7 @@ INPUT, OUTPUT = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Buffer:
     """An array that passes read or write, without its memory."""
 
     index: int

@@ -23,7 +23,7 @@ from .flat_tables import tables as make_tables
 from .intrinsics.vectors import LINE_BYTES
 from .kernels import flat as kernels
 from .kernels import table_entries as g
-from .launch import Launch, Step
+from .launch import BoundCall, Step
 from .outer_axes import OuterAxis, outer_table, pack_outer
 from .pass_request import BATCH_WORK, STREAM_BYTES, sizes
 from .plane_pass import PlanePass, flat_memory, storage_of
@@ -53,7 +53,7 @@ def correlate(operator: Operator, problem: Problem, x: Array, y: Array) -> None:
         prepared = _prepare(operator.flat, problem, x, y, (origin_x, origin_y), wished)
         if len(operator.launches) >= 16:
             operator.launches.clear()
-        launch = operator.launches[key] = Launch([Step(prepared, INPUT, OUTPUT, 0)])
+        launch = operator.launches[key] = BoundCall([Step(prepared, INPUT, OUTPUT, 0)])
     launch(flat_x, flat_y)
 
 

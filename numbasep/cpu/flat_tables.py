@@ -15,7 +15,7 @@ from .intrinsics import flat_sums as words
 from .intrinsics.vectors import VECTOR_BYTES
 from .kernels import flat as kernels
 from .pass_request import BATCH_WORK
-from .tap_tables import Program
+from .tap_tables import TapTables
 from .tiles import TASKS_PER_THREAD, round_up, skew, strip_rows, tile_columns
 
 Array = npt.NDArray[Any]
@@ -207,14 +207,14 @@ def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
     )
 
 
-def tables(way: Way, places: Places, *, divide: bool) -> tuple[Program, float]:
+def tables(way: Way, places: Places, *, divide: bool) -> tuple[TapTables, float]:
     """The tables of `cpu.kernels.flat`, and what results are still to be divided by: 1 unless they are to `divide`."""
     factor = 1.0 if divide else 1 / way.flat.divisor
     made = _strokes(way, places, factor) if way.extra else _Buffered(way, places).program(factor)
     return made, way.flat.divisor if divide else 1.0
 
 
-def _strokes(way: Way, places: Places, factor: float) -> Program:
+def _strokes(way: Way, places: Places, factor: float) -> TapTables:
     """Sums that stay in registers: what is done one after the other for a block of columns."""
     columns, saved, counts = way.flat.columns, way.flat.continued, way.flat.counts
     strokes: list[tuple[int, int]] = []
@@ -247,11 +247,11 @@ def _strokes(way: Way, places: Places, factor: float) -> Program:
 
 def _program(
     way: Way, terms: Any, weights: list[float], phases: Any, links: Any = (), intervals: Any = ()
-) -> Program:
+) -> TapTables:
     def whole(table: Any) -> Array:
         return np.array(table, np.int64).reshape(-1)
 
-    return Program(
+    return TapTables(
         terms=whole(links), runs=whole(intervals), weights=np.array(weights, way.compute), shifts=whole(terms),
         lines=np.array(phases, np.int64), line_weights=np.zeros(0, way.compute),
     )  # fmt: skip
@@ -267,7 +267,7 @@ class _Buffered:
         self.weights: list[float] = []
         self.phases: list[list[int]] = []
 
-    def program(self, factor: float) -> Program:
+    def program(self, factor: float) -> TapTables:
         """All tables; results are multiplied by `factor`."""
         flat = self.way.flat
         intervals = self._intervals()

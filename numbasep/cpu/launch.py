@@ -25,15 +25,15 @@ class Step:
     run: PlanePass | ShortRows | staging.Move
     """What is called."""
     source: int
-    """Slot that it reads."""
+    """Buffer that it reads."""
     target: int
-    """Slot that it writes."""
+    """Buffer that it writes."""
     number: int
     """Which of the passes of the plan it is a part of."""
 
 
 @dataclass(slots=True, eq=False)
-class Launch:
+class BoundCall:
     """Prepared passes for one memory layout."""
 
     steps: list[Step] = field(default_factory=list)

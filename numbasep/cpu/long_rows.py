@@ -13,10 +13,12 @@ from ..arguments.boundary import Boundary
 from ..arguments.problem import Window
 from ..lowering.layout import restrict
 from ..lowering.shapes import Cut
-from .buffers import Slot, parts_of, resized
+from .buffers import Buffer, parts_of, resized
 
 
-def cut_parts(source: Slot, target: Slot, window: Window, cut: Cut) -> Iterator[tuple[Slot, Slot, Window]]:
+def cut_parts(
+    source: Buffer, target: Buffer, window: Window, cut: Cut
+) -> Iterator[tuple[Buffer, Buffer, Window]]:
     """Parts of a filter along one axis: its middle as many rows, and its ends."""
     axis, parts = window.axis, parts_of(source.dtype)
     first, count, length = cut.first, cut.count, cut.length
@@ -37,7 +39,7 @@ def cut_parts(source: Slot, target: Slot, window: Window, cut: Cut) -> Iterator[
             yield source, piece, restrict(window, start, stop)
 
 
-def _as_rows(slot: Slot, axis: int, count: int, wide: int, length: int, start: int) -> Slot:
+def _as_rows(slot: Buffer, axis: int, count: int, wide: int, length: int, start: int) -> Buffer:
     """An axis as `count` rows of `wide` samples that begin `length` apart, the first at position `start`."""
     stride = slot.strides[axis]
     return replace(

@@ -19,7 +19,7 @@ from .intrinsics.vectors import LINE_BYTES
 from .kernels import table_entries as g
 from .outer_axes import OuterAxis, pack_outer
 from .plane_pass import SPARE_BYTES, PlanePass, storage_of
-from .tap_tables import Program
+from .tap_tables import TapTables
 from .tiles import round_up, strip_rows, tile_columns
 
 Array = npt.NDArray[Any]
@@ -37,7 +37,7 @@ class PassRequest:
     """What is computed, on which planes."""
     blocking: Blocking
     """How the kernel goes about it."""
-    program: Program
+    program: TapTables
     """The taps."""
     storage_in: Storage
     """How the input lies in memory."""
@@ -131,7 +131,7 @@ def divide(p: PassRequest, kept: int, step: int) -> Tasks:
 def finish(
     p: PassRequest,
     kernels: tuple[Any, Any],
-    program: Program,
+    program: TapTables,
     parts: Tasks,
     entries: dict[int, int],
     work_elements: int,

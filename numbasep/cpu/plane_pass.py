@@ -12,7 +12,7 @@ from . import threads
 from .intrinsics.memory import Storage
 from .kernels import plane_driver as drivers
 from .kernels.pass_arguments import make_block
-from .tap_tables import Program
+from .tap_tables import TapTables
 
 Array = npt.NDArray[Any]
 
@@ -60,7 +60,7 @@ class PlanePass:
 
     kernels: tuple[Any, Any]
     """Addresses that the drivers call: of the tile filter, and of what it calls in turn."""
-    program: Program
+    program: TapTables
     """What is computed in a plane."""
     geometry: Array
     """Sizes and strides, by the names in `cpu.kernels.table_entries`."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..arguments.problem import Window
 from .kernels import table_entries as g
-from .tap_tables import Program
+from .tap_tables import TapTables
 
 Array = npt.NDArray[Any]
 
@@ -56,12 +56,14 @@ def phases_of(window: Window) -> Phases:
     return Phases(window.step, window.taps)
 
 
-def by_phase(program: Program, rows: Phases, columns: Phases, height: int, inner: int, pitch: int) -> Program:
+def by_phase(
+    program: TapTables, rows: Phases, columns: Phases, height: int, inner: int, pitch: int
+) -> TapTables:
     """The program of blocks of `height` rows with its runs and lines cut into those of each phase.
 
     Parameters
     ----------
-    program : Program
+    program : TapTables
         Runs of a source begin at a multiple of the rows under the windows of a block.
     rows, columns : Phases
         Of the windows.
@@ -72,7 +74,7 @@ def by_phase(program: Program, rows: Phases, columns: Phases, height: int, inner
     pitch : int
         Elements from one phase of a row to the next.
     """
-    made = _Tables([], [], [], [])
+    made = _PhaseTables([], [], [], [])
     terms = program.terms.copy()
     for term in terms:
         first, last = term[g.FIRST_RUN], term[g.RUN_STOP]
@@ -94,7 +96,7 @@ def by_phase(program: Program, rows: Phases, columns: Phases, height: int, inner
 
 
 @dataclass(frozen=True, slots=True)
-class _Tables:
+class _PhaseTables:
     """The tables of a program, as they grow."""
 
     runs: list[list[int]]

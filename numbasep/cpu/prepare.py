@@ -23,7 +23,7 @@ from .outer_axes import OuterAxis, outer_table
 from .pass_request import FETCH_BYTES, PassRequest, divide, finish
 from .plane_pass import PlanePass, storage_of
 from .separable import prepare_separable
-from .tap_tables import Program, divided, fold_columns
+from .tap_tables import TapTables, divided, fold_columns
 from .tiles import dense_workspace, workspace
 
 Array = npt.NDArray[Any]
@@ -38,7 +38,7 @@ def prepare_pass(
     blocking: Blocking,
     sources: Sequence[tuple[int, ...]],
     source_tables: Sequence[OuterAxis],
-    program: Program,
+    program: TapTables,
     *,
     origins: tuple[int, int],
     dtype_in: np.dtype[Any],
@@ -63,7 +63,7 @@ def prepare_pass(
         For each input plane of an output plane, its tap along every outer axis.
     source_tables : sequence of OuterAxis
         Outer axes that exist only in the input (stacked intermediates); their taps come last in `sources`.
-    program : Program
+    program : TapTables
         What to compute in a plane.
     origins : tuple of int
         Element offsets of position 0 in the flat input and output.

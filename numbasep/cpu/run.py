@@ -12,8 +12,8 @@ from ..arguments.problem import Problem
 from ..planning.operators import Operator, split_terms
 from . import staging, threads
 from .bind import Normal, bind
-from .buffers import INPUT, OUTPUT, Slot
-from .launch import Launch
+from .buffers import INPUT, OUTPUT, Buffer
+from .launch import BoundCall
 from .plane_pass import flat_memory
 
 Array = npt.NDArray[Any]
@@ -93,17 +93,17 @@ def _launch(
     x: Array,
     y: Array,
     normal: Normal | None = None,
-) -> Launch:
+) -> BoundCall:
     wished = threads.thread_count(problem.workers)
     key = (part, x.strides, y.strides, y.dtype, wished, normal)  # the operator belongs to one problem
     flat_x, origin_x = flat_memory(x)
     flat_y, origin_y = flat_memory(y)
     launch = operator.launches.get(key)
     if launch is None:
-        source = Slot(INPUT, x.shape, _strides(x), x.dtype, origin_x)
+        source = Buffer(INPUT, x.shape, _strides(x), x.dtype, origin_x)
         if normal is not None:
             source = replace(source, gains=(1.0, 1.0), presence=(False, True), seen=True)
-        target = Slot(OUTPUT, y.shape, _strides(y), y.dtype, origin_y)
+        target = Buffer(OUTPUT, y.shape, _strides(y), y.dtype, origin_y)
         launch = bind(problem, kernel, divisor, source, target, wished, normal)
         if len(operator.launches) >= 16:
             operator.launches.clear()

@@ -24,7 +24,7 @@ from .kernels.vertical import ROWS
 from .pass_request import FETCH_BYTES, PassRequest, divide, finish
 from .plane_pass import PlanePass
 from .polyphase import Phases, by_phase, phases_of
-from .tap_tables import Program
+from .tap_tables import TapTables
 from .tiles import round_up, skew
 
 Array = npt.NDArray[Any]
@@ -125,7 +125,7 @@ def _pitches(
     return _Pitches(sums, max(ring, whole), phase) if rows.dense else _Pitches(max(sums, whole), ring, phase)
 
 
-def _buffered(program: Program, taps: int, *, separable: bool) -> Program:
+def _buffered(program: TapTables, taps: int, *, separable: bool) -> TapTables:
     """The program with row windows that fit ROWS, and each column offset in one place.
 
     A term's taps along the columns are applied to the row buffers; only weights without structure, in several columns,
@@ -154,7 +154,7 @@ def _seen(constants: Array, views: int) -> Array:
     return seen
 
 
-def _outside_sums(program: Program, constants: Array, window: int) -> Array:
+def _outside_sums(program: TapTables, constants: Array, window: int) -> Array:
     """What each term's vertical pass sums up where all rows are the boundary value."""
     period = constants.shape[1] - 1
     sums = np.zeros((len(program.terms), period), constants.dtype)

@@ -17,7 +17,7 @@ from ..lowering.shapes import Rows, find_rows
 from ..planning.cost import PARALLEL_WORK
 from ..planning.operators import Factor, Term
 from . import threads
-from .buffers import Slot, parts_of
+from .buffers import Buffer, parts_of
 from .intrinsics.vectors import VECTOR_BYTES
 from .kernels import plane_driver as drivers
 from .kernels import short_rows as kernels
@@ -78,8 +78,8 @@ class ShortRows:
 
 def prepare(
     problem: Problem,
-    source: Slot,
-    target: Slot,
+    source: Buffer,
+    target: Buffer,
     window: Window,
     terms: Sequence[tuple[int, Term]],
     constants: Array,
@@ -91,7 +91,7 @@ def prepare(
     ----------
     problem : Problem
         Types.
-    source, target : Slot
+    source, target : Buffer
         What is read and written.
     window : Window
         The axis.

@@ -19,7 +19,7 @@ from ..arguments.boundary import OUTSIDE, Boundary, source_index
 from ..arguments.problem import Problem, Window
 from ..lowering.layout import restrict
 from . import threads
-from .buffers import Slot, parts_of, resized
+from .buffers import Buffer, parts_of, resized
 from .kernels import strided_columns
 from .kernels.table_entries import OUTSIDE_PLANE
 from .plane_pass import storage_of
@@ -68,9 +68,9 @@ class Stage:
 
     load: Move | None
     """Brings the input together."""
-    source: Slot
+    source: Buffer
     """What is filtered."""
-    target: Slot
+    target: Buffer
     """Where to."""
     windows: tuple[Window, ...]
     """How."""
@@ -82,8 +82,8 @@ class Stage:
 
 def stages(
     problem: Problem,
-    source: Slot,
-    target: Slot,
+    source: Buffer,
+    target: Buffer,
     windows: Sequence[Window],
     sides: tuple[bool, bool],
     workers: int,
@@ -94,7 +94,7 @@ def stages(
     ----------
     problem : Problem
         Types and boundary value.
-    source, target : Slot
+    source, target : Buffer
         Input and output.
     windows : sequence of Window
         Filtered axes.
@@ -159,19 +159,19 @@ def _inside(window: Window, size: int, out_size: int) -> Window:
 
 
 def _together(
-    like: Slot, axis: int, size: int, order: Sequence[int], dtype: np.dtype[Any], index: int
-) -> Slot:
+    like: Buffer, axis: int, size: int, order: Sequence[int], dtype: np.dtype[Any], index: int
+) -> Buffer:
     """A slot of the shape of `like`, but for one axis, without gaps; axes lie in the given order."""
     shape = resized(like.shape, axis, size)
     strides, step = [math.prod(shape)] * len(shape), 1
     for i in reversed(order):
         strides[i] = step
         step *= shape[i]
-    return Slot(index, shape, tuple(strides), dtype)
+    return Buffer(index, shape, tuple(strides), dtype)
 
 
 def _lines(
-    slot: Slot, other: Slot, order: Sequence[int], along: tuple[Array, Array] | None
+    slot: Buffer, other: Buffer, order: Sequence[int], along: tuple[Array, Array] | None
 ) -> tuple[Array, Array, int, int, int, int]:
     """How two slots of one shape are rows: their starts, columns, adjacent elements, and strides of columns.
 
@@ -200,8 +200,8 @@ def _lines(
 
 def _load(
     problem: Problem,
-    source: Slot,
-    slab: Slot,
+    source: Buffer,
+    slab: Buffer,
     axis: int,
     order: Sequence[int],
     positions: Sequence[int],
@@ -223,7 +223,7 @@ def _load(
     )  # fmt: skip
 
 
-def _store(problem: Problem, result: Slot, piece: Slot, order: Sequence[int], workers: int) -> Move:
+def _store(problem: Problem, result: Buffer, piece: Buffer, order: Sequence[int], workers: int) -> Move:
     starts, targets, columns, inner, _, stride = _lines(result, piece, order, None)
     item = piece.dtype.itemsize // parts_of(piece.dtype)
     kernel = strided_columns.scatterer(storage_of(np.dtype(f"u{item}")))

@@ -49,7 +49,7 @@ Parts = Sequence[Sequence[PlaneTerm]] | Sequence[PlaneWeights]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Program:
+class TapTables:
     """The tables of `cpu.kernels.plane_driver`; see `cpu.kernels.table_entries` for their columns."""
 
     terms: Array
@@ -88,7 +88,7 @@ class Program:
         return int(self.weights.size + line_taps.sum() - long_runs - long_lines + boxes)
 
 
-def divided(program: Program, divisor: float) -> Program:
+def divided(program: TapTables, divisor: float) -> TapTables:
     """The program with a power of two as divisor in the weights of its runs: a product for a quotient.
 
     Results are the same bit for bit, but where a product leaves the range of normal numbers.
@@ -101,7 +101,7 @@ def divided(program: Program, divisor: float) -> Program:
     return replace(program, weights=weights)
 
 
-def fold_columns(program: Program, span: int) -> Program:
+def fold_columns(program: TapTables, span: int) -> TapTables:
     """The program in half as many runs if it is dense, and even or odd along the columns; else itself.
 
     An even kernel weighs ``x[c + i] + x[c - i]``, an odd one ``x[c + i] - x[c - i]``: sums that serve all rows of a
@@ -109,7 +109,7 @@ def fold_columns(program: Program, span: int) -> Program:
 
     Parameters
     ----------
-    program : Program
+    program : TapTables
         The tables of any program.
     span : int
         Elements from the first column of its window to the last.
@@ -249,7 +249,7 @@ class _Builder:
             else:
                 self.add_terms(group)
 
-    def build(self, dtype: np.dtype[Any], share_term: int) -> Program:
+    def build(self, dtype: np.dtype[Any], share_term: int) -> TapTables:
         """The tables as arrays; `dtype` is the compute type."""
         if not self.terms:
             self.term(0, 0)  # nothing multiplies: zero everywhere
@@ -257,7 +257,7 @@ class _Builder:
         def integers(values: list[Any], width: int) -> Array:
             return np.array(values, np.int64).reshape(-1, width)
 
-        return Program(
+        return TapTables(
             integers(self.terms, g.TERM),
             integers(self.runs, g.RUN),
             np.array(self.weights, dtype),
@@ -274,7 +274,7 @@ def build_program(
     inner: int,
     dtype: np.dtype[Any],
     share: Parts = (),
-) -> Program:
+) -> TapTables:
     """Tables for separable terms, or for dense weights.
 
     Parameters

@@ -9,7 +9,7 @@ from .dense_boundary import Ends
 from .intrinsics.vectors import BLOCK_COLUMNS
 from .kernels import table_entries as g
 from .kernels.packed_sums import LINE_COLUMNS
-from .tap_tables import Program
+from .tap_tables import TapTables
 
 SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
 TASKS_PER_THREAD = 4
@@ -21,7 +21,7 @@ def round_up(n: int, step: int) -> int:
 
 
 def workspace(
-    task: Task, program: Program, tile: int, ring_rows: int, line: int
+    task: Task, program: TapTables, tile: int, ring_rows: int, line: int
 ) -> tuple[dict[int, int], int]:
     """Layout of a thread's workspace, named as in `cpu.kernels.table_entries`, and its elements.
 

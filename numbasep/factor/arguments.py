@@ -19,7 +19,7 @@ _EPS64 = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class ScaledKernel:
     """A finite kernel ``K = values * 2**exponent``, scaled so that no product or sum can overflow."""
 
     values: Array
@@ -40,7 +40,7 @@ class Kernel:
         return int(np.count_nonzero(self.values))
 
 
-def as_kernel(kernel: npt.ArrayLike) -> Kernel:
+def as_kernel(kernel: npt.ArrayLike) -> ScaledKernel:
     """Check a kernel and scale it by a power of two.
 
     Parameters
@@ -50,7 +50,7 @@ def as_kernel(kernel: npt.ArrayLike) -> Kernel:
 
     Returns
     -------
-    Kernel
+    ScaledKernel
 
     Raises
     ------
@@ -75,7 +75,7 @@ def as_kernel(kernel: npt.ArrayLike) -> Kernel:
     if not np.isfinite(largest):
         raise ValueError("kernel: every weight must be finite; NaN or infinity found")
     exponent = int(np.frexp(largest)[1])
-    return Kernel(scale(values, -exponent), exponent, eps)
+    return ScaledKernel(scale(values, -exponent), exponent, eps)
 
 
 def scale(values: Array, exponent: int) -> Array:
@@ -113,7 +113,7 @@ def check_max_rank(max_rank: int | None) -> int | None:
     return int(max_rank)
 
 
-def lossless_tolerance(kernel: Kernel, compute_eps: float | None = None) -> float:
+def lossless_tolerance(kernel: ScaledKernel, compute_eps: float | None = None) -> float:
     """Largest ``||K - K_r||_1 / ||K||_1`` that counts as rounding: 16 eps of the coarsest type involved."""
     eps = max(kernel.eps, _EPS64, compute_eps or 0.0)
     return min(TOLERANCE_ULPS * eps, TOLERANCE_CAP)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arguments import Array, Kernel, scale
+from .arguments import Array, ScaledKernel, scale
 from .operations import form_operations
 
 #: One matrix per axis; row t holds the taps of term t along that axis.
@@ -95,13 +95,13 @@ def magnitude(factors: Sequence[Array]) -> float:
     return float(np.prod([np.abs(f).sum(axis=1) for f in factors], axis=0).sum())
 
 
-def relative_error(kernel: Kernel, approximation: Array) -> float:
+def relative_error(kernel: ScaledKernel, approximation: Array) -> float:
     """``||K - A||_1 / ||K||_1`` on the scaled values; 0 for the zero kernel met exactly."""
     difference = float(np.abs(kernel.values - approximation).sum())
     return difference / kernel.l1 if difference else 0.0
 
 
-def build(name: str, kernel: Kernel, factors: Sequence[Array], divisor: float, operations: int) -> Form:
+def build(name: str, kernel: ScaledKernel, factors: Sequence[Array], divisor: float, operations: int) -> Form:
     """Express a sum of terms of ``kernel.values`` in the kernel's own scale, and measure it.
 
     The error is that of the taps as they are stored: they are multiplied out and compared with every weight, so that
@@ -137,7 +137,7 @@ def build(name: str, kernel: Kernel, factors: Sequence[Array], divisor: float, o
     )
 
 
-def rounds_to(kernel: Kernel, values: Array) -> bool:
+def rounds_to(kernel: ScaledKernel, values: Array) -> bool:
     """Whether every weight is the value given, rounded to the type the kernel came in."""
     if kernel.eps <= 2.0**-52:
         return bool(np.array_equal(kernel.values, values))
@@ -157,6 +157,6 @@ def _terms(factors: Sequence[Array]) -> tuple[tuple[Array, ...], ...]:
     return tuple(zip(*columns, strict=True))
 
 
-def _supports_agree(kernel: Kernel, factors: Sequence[Array]) -> bool:
+def _supports_agree(kernel: ScaledKernel, factors: Sequence[Array]) -> bool:
     touched = compose([(f != 0).astype(np.float64) for f in factors]) > 0
     return bool(np.array_equal(touched, kernel.values != 0))

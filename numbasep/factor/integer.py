@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from .arguments import Array, Kernel
+from .arguments import Array, ScaledKernel
 from .form import LARGEST_EXACT, Factors, rounds_to
 
 _MAX_DENOMINATOR = 64
@@ -23,7 +23,7 @@ _MAX_BITS = 24
 _MAX_SCALED = 2**_MAX_BITS
 
 
-def as_integers(kernel: Kernel) -> tuple[Array, float] | None:
+def as_integers(kernel: ScaledKernel) -> tuple[Array, float] | None:
     """Write the scaled values as integers over a divisor, if they are that.
 
     Returns
@@ -49,7 +49,7 @@ def _common_power_of_two(integers: Array) -> int:
     return (union & -union).bit_length() - 1
 
 
-def _as_scaled_integers(kernel: Kernel) -> tuple[Array, float] | None:
+def _as_scaled_integers(kernel: ScaledKernel) -> tuple[Array, float] | None:
     """Ratios to the smallest magnitude that become integers with a small common denominator."""
     magnitude = np.abs(kernel.values[kernel.values != 0])
     smallest, largest = magnitude.min(), magnitude.max()
@@ -68,7 +68,7 @@ def _as_scaled_integers(kernel: Kernel) -> tuple[Array, float] | None:
     return None
 
 
-def _best_divisor(kernel: Kernel, integers: Array, guess: float) -> float:
+def _best_divisor(kernel: ScaledKernel, integers: Array, guess: float) -> float:
     """The divisor that reproduces every weight to the last bit, or else the best one in least squares."""
     original = math.ldexp(guess, -kernel.exponent) if abs(kernel.exponent) < 900 else 0.5
     whole = [math.ldexp(round(original), kernel.exponent)] if 0.75 < original < LARGEST_EXACT else []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Kernel, as_kernel, check_rtol, lossless_tolerance
+from .arguments import ScaledKernel, as_kernel, check_rtol, lossless_tolerance
 from .form import NOTHING, Factors, Form, build
 from .search import Search
 
@@ -62,7 +62,7 @@ def forms(
 
 
 def forms_within(
-    kernel: Kernel, rtol: float | None, compute_eps: float | None = None, *, thorough: bool = False
+    kernel: ScaledKernel, rtol: float | None, compute_eps: float | None = None, *, thorough: bool = False
 ) -> tuple[Form, ...]:
     """`forms` of a checked kernel; a `thorough` search also returns forms that direct summation beats."""
     if kernel.l1 == 0:
@@ -92,10 +92,10 @@ def plainest(found: Sequence[Form]) -> Form:
     return exact if axes > 2 and exact.operations <= shortest.operations else shortest
 
 
-def squeezed(kernel: Kernel) -> Kernel:
+def squeezed(kernel: ScaledKernel) -> ScaledKernel:
     """The kernel without its axes of length one; a single weight keeps one axis."""
     values = kernel.values.squeeze()
-    return Kernel(np.atleast_1d(values), kernel.exponent, kernel.eps)
+    return ScaledKernel(np.atleast_1d(values), kernel.exponent, kernel.eps)
 
 
 def unsqueezed(factors: Factors, shape: tuple[int, ...]) -> Factors:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arguments import Array, Kernel
+from .arguments import Array, ScaledKernel
 from .form import relative_error
 from .integer import as_integers
 
@@ -141,12 +141,12 @@ class Flat:
         return _interval_loads(self.intervals)
 
 
-def find(kernel: Kernel) -> Flat | None:
+def find(kernel: ScaledKernel) -> Flat | None:
     """Write a kernel as sums of rows, if it has few different weights.
 
     Parameters
     ----------
-    kernel : Kernel
+    kernel : ScaledKernel
         Real, of two axes or more.
 
     Returns

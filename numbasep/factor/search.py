@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import integer, structure, tensor
-from .arguments import Array, Kernel
+from .arguments import Array, ScaledKernel
 from .form import Factors, compose, magnitude
 from .lowrank import (
     MAX_AMPLIFICATION,
@@ -32,7 +32,7 @@ _SHORTER = 0.9  # times the operations of other terms from which a tensor train,
 _MAX_REPLACEABLE = 4.0  # amplification of a form which a cross of as many terms can replace
 
 
-class Candidate(NamedTuple):
+class FormCandidate(NamedTuple):
     """A sum of terms of the scaled kernel values, not yet measured."""
 
     name: str
@@ -48,7 +48,7 @@ class Search:
     """
 
     def __init__(
-        self, kernel: Kernel, allowed: float, *, lossless: bool = True, thorough: bool = False
+        self, kernel: ScaledKernel, allowed: float, *, lossless: bool = True, thorough: bool = False
     ) -> None:
         self.values = kernel.values
         self.eps = kernel.eps
@@ -61,12 +61,12 @@ class Search:
         found = integer.as_integers(kernel)
         self.integral = found is not None
         self.work, self.divisor = found if found is not None else (self.values, 1.0)
-        self.candidates: list[Candidate] = []
+        self.candidates: list[FormCandidate] = []
         self.bars: list[
             tuple[int, int]
         ] = []  # operations and terms of lossless forms with the kernel's support
 
-    def run(self) -> list[Candidate]:
+    def run(self) -> list[FormCandidate]:
         """Every form worth measuring; one of rank one is the only one."""
         if self._rank_one() or self._split():
             return self.candidates
@@ -86,7 +86,7 @@ class Search:
             return
         if any(o <= operations and r <= rank for o, r in self.bars):
             return
-        self.candidates.append(Candidate(name, factors, divisor, operations))
+        self.candidates.append(FormCandidate(name, factors, divisor, operations))
         if tight and l1(self.values - compose(factors) / divisor) <= self.budget:
             self.bars.append((operations, rank))
 
@@ -110,9 +110,9 @@ class Search:
         return True
 
     def _offer_rank_one(self, factors: Factors, divisor: float) -> None:
-        self.candidates.append(Candidate("rank1", factors, divisor, form_operations(factors)))
+        self.candidates.append(FormCandidate("rank1", factors, divisor, form_operations(factors)))
         if divisor == 1.0 and (small := trimmed(factors)) is not None:
-            self.candidates.append(Candidate("rank1", small, divisor, form_operations(small)))
+            self.candidates.append(FormCandidate("rank1", small, divisor, form_operations(small)))
 
     def _split(self) -> bool:
         """A product over complementary axes: all products of the parts' forms."""
@@ -123,14 +123,16 @@ class Search:
         parts = []
         for array in arrays:
             # A part of a coarsely stored kernel is known no better than the kernel.
-            search = Search(Kernel(array, 0, self.eps), self.allowed, lossless=self.lossless, thorough=True)
+            search = Search(
+                ScaledKernel(array, 0, self.eps), self.allowed, lossless=self.lossless, thorough=True
+            )
             parts.append(sorted(search.run(), key=lambda c: c.operations)[:4])
         for a in parts[0]:
             for b in parts[1]:
                 factors = tensor.join(axes, a.factors, b.factors)
                 name = "split:" + (b.name if a.name == "rank1" else f"{a.name}*{b.name}")
                 self.candidates.append(
-                    Candidate(name, factors, a.divisor * b.divisor, form_operations(factors))
+                    FormCandidate(name, factors, a.divisor * b.divisor, form_operations(factors))
                 )
         return True
 

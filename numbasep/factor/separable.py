@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import integer, tensor
-from .arguments import Array, Kernel, as_kernel, check_max_rank, check_rtol, lossless_tolerance, scale
+from .arguments import Array, ScaledKernel, as_kernel, check_max_rank, check_rtol, lossless_tolerance, scale
 from .form import NOTHING, Form, build, compose, stack
 from .lowrank import Spectrum, every_line, l1, low_rank, rank_one
 from .menu import forms_within, plainest, squeezed, unsqueezed
@@ -220,7 +220,7 @@ def is_separable(kernel: npt.ArrayLike, rtol: float | None = None) -> bool:
     return rank_one(checked.values, allowed * checked.l1, checked.eps) is not None
 
 
-def _best_form(kernel: Kernel, rtol: float | None, max_rank: int | None) -> Form:
+def _best_form(kernel: ScaledKernel, rtol: float | None, max_rank: int | None) -> Form:
     """Fewest terms by default, fewest operations within an `rtol`, the best approximation at `max_rank`."""
     if kernel.l1 == 0:
         return NOTHING

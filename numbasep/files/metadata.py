@@ -87,7 +87,7 @@ def convert(value: float, unit: str | None, wanted: str | None) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class NamedAxis:
     """One axis of an array."""
 
     name: str | None = None
@@ -101,23 +101,23 @@ class Axis:
     start: float = 0.0
     """Position of the first sample, in the same unit."""
 
-    def of_result(self, stride: int, shift: int) -> Axis:
+    def of_result(self, stride: int, shift: int) -> NamedAxis:
         """The axis of samples `shift`, `shift` + `stride`, and so on."""
         if self.step is None:
             return self
         return replace(self, step=self.step * stride, start=self.start + shift * self.step)
 
 
-def named_axis(name: str | None) -> Axis:
+def named_axis(name: str | None) -> NamedAxis:
     """An axis of which the file gives no more than the name."""
-    return Axis(name, KINDS.get((name or "").lower(), SPACE))
+    return NamedAxis(name, KINDS.get((name or "").lower(), SPACE))
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """What a file says of its array."""
 
-    axes: tuple[Axis, ...]
+    axes: tuple[NamedAxis, ...]
     """One for each axis of the array."""
     format: str = ""
     """Where it comes from: "imagej", "ome", "tiff", "ome-zarr", "zarr", "image", or "" of files that say nothing."""
@@ -185,4 +185,4 @@ class Metadata:
 
 def no_metadata(ndim: int) -> Metadata:
     """Of files that hold samples only."""
-    return Metadata((Axis(),) * ndim)
+    return Metadata((NamedAxis(),) * ndim)

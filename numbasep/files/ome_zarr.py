@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .metadata import CHANNEL, SPACE, TIME, Axis, Metadata
+from .metadata import CHANNEL, SPACE, TIME, Metadata, NamedAxis
 
 VERSION = "0.5"
 ORDER = (TIME, CHANNEL, SPACE)
@@ -37,7 +37,7 @@ def first_level(attributes: Mapping[str, Any]) -> str | None:
     return next(iter(levels_of(attributes)), None)
 
 
-def read_axes(attributes: Mapping[str, Any], level: str) -> tuple[Axis, ...] | None:
+def read_axes(attributes: Mapping[str, Any], level: str) -> tuple[NamedAxis, ...] | None:
     """The axes of a level; None if they are not described as in version 0.4 and later."""
     image = _multiscales(attributes)
     described = image.get("axes") or ()
@@ -56,14 +56,16 @@ def read_axes(attributes: Mapping[str, Any], level: str) -> tuple[Axis, ...] | N
     )
 
 
-def _read_axis(axis: Mapping[str, Any], step: float, start: float) -> Axis:
+def _read_axis(axis: Mapping[str, Any], step: float, start: float) -> NamedAxis:
     """An axis without a unit is scaled by 1 where its step is not known."""
     unit, kind = axis.get("unit"), axis.get("type") or CHANNEL
     known = kind in (SPACE, TIME) and (unit is not None or step != 1.0)
-    return Axis(axis.get("name"), kind if kind in ORDER else CHANNEL, step if known else None, unit, start)
+    return NamedAxis(
+        axis.get("name"), kind if kind in ORDER else CHANNEL, step if known else None, unit, start
+    )
 
 
-def image_axes(metadata: Metadata, filtered: Sequence[int]) -> tuple[Axis, ...]:
+def image_axes(metadata: Metadata, filtered: Sequence[int]) -> tuple[NamedAxis, ...]:
     """The axes as OME-Zarr needs them, each with a name and a kind.
 
     Parameters
@@ -104,13 +106,13 @@ def image_axes(metadata: Metadata, filtered: Sequence[int]) -> tuple[Axis, ...]:
     return tuple(axes)
 
 
-def stored_order(axes: Sequence[Axis]) -> tuple[int, ...]:
+def stored_order(axes: Sequence[NamedAxis]) -> tuple[int, ...]:
     """The order in which the specification wants the axes: time, channels, space."""
     return tuple(sorted(range(len(axes)), key=lambda k: ORDER.index(axes[k].kind)))
 
 
 def describe(
-    name: str, axes: Sequence[Axis], factors: Sequence[Sequence[int]], method: Mapping[str, Any]
+    name: str, axes: Sequence[NamedAxis], factors: Sequence[Sequence[int]], method: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The attribute "ome" of an image.
 
@@ -118,7 +120,7 @@ def describe(
     ----------
     name : str
         Name of the image.
-    axes : sequence of Axis
+    axes : sequence of NamedAxis
         Axes of its largest level.
     factors : sequence of sequences of int
         For each level, how many samples of the largest one lie between two of its own along each axis.
@@ -142,7 +144,7 @@ def describe(
     return {"version": VERSION, "multiscales": [image]}
 
 
-def _describe_axis(axis: Axis) -> dict[str, str]:
+def _describe_axis(axis: NamedAxis) -> dict[str, str]:
     described = {"name": str(axis.name), "type": axis.kind}
     if axis.unit is not None and axis.step is not None and axis.kind != CHANNEL:
         described["unit"] = axis.unit

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import tiff_metadata
 from .libraries import library
-from .metadata import Axis, Metadata
+from .metadata import Metadata, NamedAxis
 from .stored import Chunked, InMemory, Mapped
 
 SUFFIXES = (".tif", ".tiff")
@@ -72,5 +72,5 @@ def _keywords(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], metadata:
     return colour | tiff_metadata.plain_keywords(letters, metadata)
 
 
-def _with_names(axes: Sequence[Axis], names: str) -> tuple[Axis, ...]:
+def _with_names(axes: Sequence[NamedAxis], names: str) -> tuple[NamedAxis, ...]:
     return tuple(replace(axis, name=name) for axis, name in zip(axes, names, strict=True))

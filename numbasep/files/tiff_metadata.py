@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from .metadata import UNITS, Axis, Metadata, convert, named_axis, unit_name
+from .metadata import UNITS, Metadata, NamedAxis, convert, named_axis, unit_name
 
 INCH, CENTIMETER = 2, 3
 """Values of the tag ResolutionUnit."""
@@ -73,7 +73,7 @@ def _resolution(tiff: Any) -> tuple[float | None, float | None, int]:
     return steps[0], steps[1], int(unit)
 
 
-def _with_steps(axes: Sequence[Axis], said: Mapping[Any, Said]) -> tuple[Axis, ...]:
+def _with_steps(axes: Sequence[NamedAxis], said: Mapping[Any, Said]) -> tuple[NamedAxis, ...]:
     """The axes with the distances, units and offsets that are given by name, where these are numbers."""
     found = []
     for axis in axes:
@@ -82,7 +82,7 @@ def _with_steps(axes: Sequence[Axis], said: Mapping[Any, Said]) -> tuple[Axis, .
         if known is None or known <= 0:
             found.append(axis)
         else:
-            found.append(Axis(axis.name, axis.kind, known, unit, _number(start) or 0.0))
+            found.append(NamedAxis(axis.name, axis.kind, known, unit, _number(start) or 0.0))
     return tuple(found)
 
 
@@ -94,7 +94,7 @@ def _number(value: Any) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _imagej_axes(axes: Sequence[Axis], tiff: Any) -> tuple[Axis, ...]:
+def _imagej_axes(axes: Sequence[NamedAxis], tiff: Any) -> tuple[NamedAxis, ...]:
     """Of an ImageJ file: columns and rows in tags, slices and frames in the description, origins in pixels."""
     said = tiff.imagej_metadata
     x, y, tag = _resolution(tiff)
@@ -111,7 +111,7 @@ def _imagej_axes(axes: Sequence[Axis], tiff: Any) -> tuple[Axis, ...]:
     return _with_steps(axes, steps)
 
 
-def _tagged_axes(axes: Sequence[Axis], tiff: Any) -> tuple[Axis, ...]:
+def _tagged_axes(axes: Sequence[NamedAxis], tiff: Any) -> tuple[NamedAxis, ...]:
     """Of any other file: columns and rows in tags; the rest where `plain_keywords` puts it."""
     x, y, tag = _resolution(tiff)
     said: dict[str, Any] = (tiff.shaped_metadata or ({},))[0] if tiff.is_shaped else {}
@@ -162,7 +162,7 @@ def _columns(elements: Sequence[Any], names: Sequence[str]) -> dict[str, list[st
     return {name: values for name, values in found.items() if values and None not in values}
 
 
-def _ome_axes(axes: Sequence[Axis], pixels: Any) -> tuple[Axis, ...]:
+def _ome_axes(axes: Sequence[NamedAxis], pixels: Any) -> tuple[NamedAxis, ...]:
     said: dict[Any, Said] = {
         name: (
             pixels.get(f"PhysicalSize{name.upper()}"),
@@ -238,7 +238,7 @@ def imagej_keywords(letters: str, shape: Sequence[int], metadata: Metadata) -> d
     if "finterval" in said:
         said.pop("fps", None)
     for name in "xyz":
-        axis = axes.get(name, Axis())
+        axis = axes.get(name, NamedAxis())
         if said.pop(f"{name}origin", None) is not None or axis.start:
             said[f"{name}origin"] = round(-axis.start / (axis.step or 1.0), 9)
     texts = {key: _ascii(value) for key, value in said.items() if isinstance(value, str) and key != "Info"}
@@ -262,14 +262,14 @@ def ome_keywords(letters: str, shape: Sequence[int], metadata: Metadata) -> dict
             del said[key]
     sizes = {name: (f"PhysicalSize{name.upper()}", "reference frame") for name in "xyz"}
     for name, (key, no_unit) in (sizes | {"t": ("TimeIncrement", "")}).items():
-        axis = axes.get(name, Axis())
+        axis = axes.get(name, NamedAxis())
         if axis.step is None or (name == "t" and axis.unit not in (None, *UNITS)):
             continue
         said[key] = axis.step
         symbol = UNITS[axis.unit].symbol if axis.unit in UNITS else no_unit
         if symbol:
             said[f"{key}Unit"] = symbol
-    unit = axes.get("x", Axis()).unit
+    unit = axes.get("x", NamedAxis()).unit
     return {"ome": True, "metadata": {"axes": letters, **said}} | _tags(axes, unit, plain=True)
 
 
@@ -287,9 +287,9 @@ def plain_keywords(letters: str | None, metadata: Metadata) -> dict[str, Any]:
     return {"metadata": said} | _tags(axes, unit, plain=True)
 
 
-def _tags(axes: Mapping[str | None, Axis], unit: str | None, *, plain: bool) -> dict[str, Any]:
+def _tags(axes: Mapping[str | None, NamedAxis], unit: str | None, *, plain: bool) -> dict[str, Any]:
     """Samples per unit along columns and rows; a length in centimeters if `plain`, in ImageJ's own unit if not."""
-    steps = [axes.get(name, Axis()).step for name in "xy"]
+    steps = [axes.get(name, NamedAxis()).step for name in "xy"]
     if None in steps:
         return {}
     wanted = unit

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import execute
-from .problem import Axis, Convolution
-from .routes import Route
+from .problem import Convolution, SpatialAxis
+from .routes import ChannelRoute
 from .weights import aligned_empty
 
 Array = npt.NDArray[Any]
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 BAND_BYTES = 2 << 20  # of a band and its result in the compute type: in cache, and long enough to hide a call
 
 
-def run_in_bands(route: Route, x: Array, out: Array, workers: int | None) -> None:
+def run_in_bands(route: ChannelRoute, x: Array, out: Array, workers: int | None) -> None:
     """Compute the result of `route` into `out`, of the dtype of `x`, which it does not overlap."""
     compute = route.problem.compute
     taps, matrix = (
@@ -47,7 +47,7 @@ def bands(problem: Convolution) -> Iterator[tuple[Convolution, tuple[slice, ...]
             low = min(max(first * rows.stride - rows.before, 0), rows.size)
             high = max(min((stop - 1) * rows.stride - rows.before + rows.reach, rows.size), low)
             before = low + rows.before - first * rows.stride
-            band = Axis(high - low, rows.taps, rows.stride, rows.dilation, before, stop - first)
+            band = SpatialAxis(high - low, rows.taps, rows.stride, rows.dilation, before, stop - first)
             among, skip = slice(at, at + count), (slice(None),) * (not problem.channels_last)
             yield (
                 replace(problem, batch=count, rows=band),

@@ -12,7 +12,7 @@ from ..cpu import threads
 from . import execute
 from .bands import run_in_bands
 from .problem import Convolution, describe
-from .routes import Route, check_method, depthwise_route, ordinary_route
+from .routes import ChannelRoute, check_method, depthwise_route, ordinary_route
 from .weights import aligned_empty
 
 Array = npt.NDArray[Any]
@@ -305,7 +305,7 @@ def check_options(method: object, workers: object, device: object) -> None:
         raise ValueError(f"device must be None or 'cpu' for the functions of numbasep.nn, got {device!r}")
 
 
-def apply(route: Route, x: Array, output: Array | None, workers: int | None) -> Array:
+def apply(route: ChannelRoute, x: Array, output: Array | None, workers: int | None) -> Array:
     """Run a route on an array; the result in `output` if that is given."""
     problem = route.problem
     if output is not None:
@@ -341,7 +341,7 @@ def check_output(problem: Convolution, output: object) -> None:
         raise ValueError("output must be writable, got a read-only array")
 
 
-def _overlaps(output: Array, x: Array, route: Route) -> bool:
+def _overlaps(output: Array, x: Array, route: ChannelRoute) -> bool:
     """Whether `output` shares memory with an operand: the kernels read them while they write."""
     operands = (x, route.taps, route.matrix)
     return any(operand is not None and np.may_share_memory(output, operand) for operand in operands)

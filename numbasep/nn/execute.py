@@ -17,7 +17,7 @@ from ..cpu.intrinsics.vectors import VECTOR_BYTES, lanes
 from .kernels import channels_first, channels_first_bands, channels_last, depthwise_gradient, table_entries
 from .kernels.matrix_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, PRODUCED
 from .problem import Convolution
-from .tiling import Tiling, tile
+from .tiling import TileSizes, tile
 from .weights import padded_channels, write_tap_major
 
 Array = npt.NDArray[Any]
@@ -215,7 +215,7 @@ def _pixel_step(problem: Convolution, producer: Producer, width: int) -> int:
     return min(padded_channels(problem.channels, width), channels_first_bands.GROUP)
 
 
-def _spare(problem: Convolution, producer: Producer, tiling: Tiling, step: int, width: int) -> int:
+def _spare(problem: Convolution, producer: Producer, tiling: TileSizes, step: int, width: int) -> int:
     """Elements that the producer needs behind its result."""
     rows, columns = problem.rows, problem.columns
     between = columns.size * _pass_step(step, width) if producer == "spatial" else 0

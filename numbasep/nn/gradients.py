@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ..arguments.dispatch import dispatched
 from . import execute
 from .convolutions import check_options
-from .problem import Axis, Convolution, Operation, describe
+from .problem import Convolution, Operation, SpatialAxis, describe
 
 Array = npt.NDArray[Any]
 
@@ -294,7 +294,7 @@ def _tap_samples(problem: Convolution, x: Array) -> Any:
             yield (di, dj), padded[:, i : last_i : rows.stride, j : last_j : columns.stride]
 
 
-def _needed(axis: Axis) -> int:
+def _needed(axis: SpatialAxis) -> int:
     """Padded samples that the taps of all outputs reach."""
     return max((axis.out_size - 1) * axis.stride + axis.reach, 0)
 
@@ -309,14 +309,14 @@ def _spread(problem: Convolution, g: Array) -> Array:
     return spread
 
 
-def _spread_size(axis: Axis) -> int:
+def _spread_size(axis: SpatialAxis) -> int:
     return max((axis.out_size - 1) * axis.stride + 1, 0)
 
 
 def _transposed(problem: Convolution, operation: Operation, **sizes: int) -> Convolution:
     """The correlation, channels last, stride 1, that takes the spread gradient to the input's gradient."""
     rows, columns = (
-        Axis(_spread_size(axis), axis.taps, 1, axis.dilation, axis.reach - 1 - axis.before, axis.size)
+        SpatialAxis(_spread_size(axis), axis.taps, 1, axis.dilation, axis.reach - 1 - axis.before, axis.size)
         for axis in (problem.rows, problem.columns)
     )
     return replace(

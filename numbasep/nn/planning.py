@@ -14,7 +14,7 @@ from . import cost
 from .convolutions import apply, check_options
 from .problem import DTYPES, Convolution, Operation, describe
 from .rounding import error_bound
-from .routes import Route, depthwise_route, ordinary_route
+from .routes import ChannelRoute, depthwise_route, ordinary_route
 
 Array = npt.NDArray[Any]
 
@@ -68,7 +68,7 @@ class ConvolutionPlan:
     """The request, validated."""
     candidates: tuple[Candidate, ...]
     """All ways, the chosen one first."""
-    route: Route
+    route: ChannelRoute
     """What a call runs."""
     workers: int | None
     """Threads at most."""
@@ -335,7 +335,7 @@ def _infeasible(method: str, message: str) -> Candidate:
     )
 
 
-def _candidate(route: Route, workers: int) -> Candidate:
+def _candidate(route: ChannelRoute, workers: int) -> Candidate:
     inner = route.problem
     taps = inner.rows.taps + inner.columns.taps if route.producer == "spatial" else inner.taps
     produced = 0 if route.producer == "unfold" else taps * inner.channels * inner.multiplier
@@ -345,7 +345,7 @@ def _candidate(route: Route, workers: int) -> Candidate:
     return Candidate(route.method, True, _what(route), produced + mixed, seconds, error_bound(route, taps))
 
 
-def _what(route: Route) -> str:
+def _what(route: ChannelRoute) -> str:
     inner = route.problem
     down, along = inner.rows.taps, inner.columns.taps
     if route.producer == "unfold":

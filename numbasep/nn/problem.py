@@ -27,7 +27,7 @@ DTYPES = ("float16", "float32", "float64")
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class SpatialAxis:
     """One of the two image axes."""
 
     size: int
@@ -63,9 +63,9 @@ class Convolution:
     """Depthwise filters for each input channel M; 1 for an ordinary convolution."""
     out_channels: int
     """Output channels K."""
-    rows: Axis
+    rows: SpatialAxis
     """Down the image."""
-    columns: Axis
+    columns: SpatialAxis
     """Along the image."""
     channels_last: bool
     """NHWC if True, NCHW otherwise."""
@@ -334,11 +334,11 @@ def _padding(padding: Any, channels_last: bool) -> tuple[tuple[int, int], ...]:
 
 def _axis(
     name: str, size: int, taps: int, stride: int, dilation: int, padding: str | tuple[int, int]
-) -> Axis:
+) -> SpatialAxis:
     reach = (taps - 1) * dilation + 1
     if padding == "SAME":
         out_size = -(-size // stride)
-        return Axis(
+        return SpatialAxis(
             size, taps, stride, dilation, max((out_size - 1) * stride + reach - size, 0) // 2, out_size
         )
     before, after = (0, 0) if isinstance(padding, str) else padding
@@ -348,4 +348,4 @@ def _axis(
             f"the {name} of the filter, {reach} samples with its dilation, must not exceed "
             f"that of the padded input, {room}, for padding {padding!r}"
         )
-    return Axis(size, taps, stride, dilation, before, (room - reach) // stride + 1)
+    return SpatialAxis(size, taps, stride, dilation, before, (room - reach) // stride + 1)

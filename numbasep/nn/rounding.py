@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from .kernels.matrix_product import DEPTH
-from .routes import Route
+from .routes import ChannelRoute
 
 
-def error_bound(route: Route, taps: int) -> float:
+def error_bound(route: ChannelRoute, taps: int) -> float:
     """Relative to max_k sum |W_k| max |x|: error of the structure found, and of rounding in both stages."""
     problem = route.problem
     unit = float(np.finfo(problem.compute).eps) / 2

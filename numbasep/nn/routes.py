@@ -31,7 +31,7 @@ METHODS = ("auto", "direct", "separable")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Route:
+class ChannelRoute:
     """Everything `execute.run` needs besides the arrays."""
 
     method: str
@@ -58,24 +58,24 @@ def check_method(method: object) -> None:
 
 def depthwise_route(
     problem: Convolution, filters: Array, pointwise: Array | None, method: str, workers: int
-) -> Route:
+) -> ChannelRoute:
     """The way to compute a depthwise or depthwise separable convolution."""
     matrix = None if pointwise is None else pointwise.reshape(pointwise.shape[2:])
     if method == "separable" or (method == "auto" and cost.spatial_pays(problem, workers)):
         found = spatial_factors(filters)
         if found is not None:
-            return Route("separable", problem, "spatial", found[0], matrix, found[1], 1.0)
+            return ChannelRoute("separable", problem, "spatial", found[0], matrix, found[1], 1.0)
         if method == "separable":
             raise ValueError(
                 "method='separable' needs depthwise filters that are each a column of taps times a row of taps, "
                 "got filters of higher rank"
             )
-    return Route("direct", problem, "dense", filters.reshape(-1, *filters.shape[2:]), matrix, 0.0, 1.0)
+    return ChannelRoute("direct", problem, "dense", filters.reshape(-1, *filters.shape[2:]), matrix, 0.0, 1.0)
 
 
 def ordinary_route(
     problem: Convolution, filters: Array, method: str, rtol: float | None, workers: int
-) -> Route:
+) -> ChannelRoute:
     """The way to compute an ordinary convolution."""
     tolerance = check_rtol(rtol, problem.dtype)
     limit = min(problem.taps, problem.out_channels)
@@ -96,7 +96,7 @@ def ordinary_route(
             f"rtol={tolerance:.3g}, and these have none"
         )
     matrix = filters.reshape(-1, problem.out_channels)
-    return Route("direct", problem, "unfold", None, matrix, 0.0, 1.0)
+    return ChannelRoute("direct", problem, "unfold", None, matrix, 0.0, 1.0)
 
 
 @lru_cache(maxsize=512)

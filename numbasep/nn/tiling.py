@@ -24,7 +24,7 @@ BATCH_MULTIPLICATIONS = 1 << 30  # of a thread, under a second, between two look
 
 
 @dataclass(frozen=True, slots=True)
-class Tiling:
+class TileSizes:
     """Tasks = tiles x splits (x images, channels first), shared evenly by the workers."""
 
     workers: int
@@ -42,13 +42,13 @@ class Tiling:
 
 
 @lru_cache(maxsize=512)
-def tile(problem: Convolution, threads: int, product: bool) -> Tiling:
+def tile(problem: Convolution, threads: int, product: bool) -> TileSizes:
     """The division of `problem` among at most `threads`; `product` if it ends in a matrix product."""
     workers = 1 if cost.work(problem, "direct", problem.multiplier) < SERIAL_SECONDS else threads
     batches = -(-problem.multiplications // (workers * BATCH_MULTIPLICATIONS)) or 1
     divide = _divide_pixels if problem.channels_last else _divide_rows
     moved = problem.compute.itemsize * (math.prod(problem.in_shape) + math.prod(problem.out_shape))
-    return Tiling(workers, *divide(problem, workers, batches, product), batches, moved >= LARGE_BYTES)
+    return TileSizes(workers, *divide(problem, workers, batches, product), batches, moved >= LARGE_BYTES)
 
 
 def _divide_pixels(problem: Convolution, workers: int, batches: int, product: bool) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ import pytest
 
 import numbasep as nsp
 from numbasep.files import formats, metadata
-from numbasep.files.metadata import Axis
+from numbasep.files.metadata import NamedAxis
 from tests.support.file_commands import assert_same, failure, read, run, write
 
 zarr = pytest.importorskip("zarr", reason="needs zarr: pip install numbasep[io]")
@@ -23,7 +23,7 @@ STACK = RNG.integers(0, 60000, (6, 20, 25), dtype=np.uint16)
 LUT = np.stack([np.arange(256, dtype=np.uint8)] * 3)
 
 
-def axes_of(path: Path) -> tuple[Axis, ...]:
+def axes_of(path: Path) -> tuple[NamedAxis, ...]:
     with formats.open_source(path) as source:
         return source.metadata.axes
 
