@@ -1,4 +1,4 @@
-"""ScaledKernel arrays to sums of separable terms: exact integers, pivot crosses, singular vectors, structure, N-D.
+"""Kernel arrays to sums of separable terms: exact integers, pivot crosses, singular vectors, structure, N-D.
 
 `factorize` and `is_separable` are for people, `forms` is for the planner.  NumPy is all this package needs.
 """

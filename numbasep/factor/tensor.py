@@ -138,7 +138,7 @@ def unfold(values: Array, axis: int) -> Array:
 
 
 def _expansions(values: Array, budget: float, eps: float) -> Iterator[Factors]:
-    """FormCandidate decompositions along each axis of least unfolding rank."""
+    """Candidate decompositions along each axis of least unfolding rank."""
     spectra = [Spectrum.of(unfold(values, axis)) for axis in range(values.ndim)]
     ranks = [spectrum.least_rank(budget) for spectrum in spectra]
     least = min(ranks)
