@@ -1,1 +1,1 @@
-"""Arrays of other libraries: each module takes calls over for one kind, see `numbasep.arguments.dispatch`."""
+"""Support for dask, xarray and arrays larger than memory; each module takes calls over for one kind of array."""

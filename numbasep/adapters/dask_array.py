@@ -1,4 +1,4 @@
-"""`dask.array` in, lazy `dask.array` out, for every public filter; `dask_blocks` makes the graphs.
+"""Every public filter on `dask.array`: lazy in, lazy out.  `dask_blocks` makes the graphs.
 
 The result is the one of the whole array in every mode, whatever the chunks: of integers to the last bit where sums are
 exact, of floats within the rounding that `Plan.error_bound` allows, since a block may take another route.

@@ -1,4 +1,4 @@
-"""One call as a dask graph: every filter in one task a block, on the samples that the block needs.
+"""Task graphs for dask: one task a block filters the samples that the block needs.
 
 `dask.array.map_overlap` is not used: it cannot take chunks smaller than the halo as they are, has no mirror
 boundary, and takes some ten tasks for a block and its neighbours.  Here a graph holds

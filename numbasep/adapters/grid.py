@@ -1,4 +1,4 @@
-"""The blocks of a chunked result, and what each needs from which chunk.  Integers only, no arrays."""
+"""Blocks of a chunked result, and the chunks that each block reads.  Integers only, no arrays."""
 
 from __future__ import annotations
 

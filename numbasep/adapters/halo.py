@@ -1,4 +1,4 @@
-"""Which samples a part of the result needs: the boundaries, applied to blocks.  Integers only, no arrays.
+"""Halos: the samples that a block of the result depends on, boundaries included.  Integers only, no arrays.
 
 Results [a, b) along an axis need the samples [a + first, b + first + taps - 1) of the continued array; every step-th
 result, [a step + first, (b - 1) step + first + taps).  What lies

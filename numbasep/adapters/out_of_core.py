@@ -1,4 +1,4 @@
-"""Arrays larger than memory: one block after the other is read with what it needs, filtered, and written.
+"""Filters arrays larger than memory, block by block.
 
 No block waits for another and none is kept, so that memory is what the blocks in work take.  dask runs the blocks,
 each on one thread; an array that fits into the limit is a single block, on all threads, and needs no dask.

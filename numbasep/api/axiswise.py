@@ -1,4 +1,4 @@
-"""What the filters that are given axis by axis have in common: taps in place, and plain copies."""
+"""Code shared by filters with one set of taps for each axis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several kernels on one array."""
+"""`filter_bank`: several kernels on one array."""
 
 from __future__ import annotations
 

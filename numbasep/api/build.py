@@ -1,4 +1,4 @@
-"""From arguments to plans: the one place where kernels, problems, facts and machine constants meet.
+"""Builds plans from checked arguments: kernels, problems, facts and machine constants meet here.
 
 Plans are kept by everything they depend on, so a second call with an equal kernel costs a look-up.
 """

@@ -1,4 +1,4 @@
-"""Calls of filters by name, for what filters arrays part by part."""
+"""Calls of filters by name, for adapters that filter an array part by part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call of a filter, checked: what NumPy arrays, dask, xarray and files are filtered by.
+"""`FilterCall`: one checked call of a filter, for NumPy, dask, xarray and files.
 
 Every public filter has a function that makes a `FilterCall` from its arguments, a shape and a type (`described` lists
 them).  All checks are made there, before any sample is looked at.

@@ -1,4 +1,4 @@
-"""The linear filters of `scipy.ndimage` that are given axis by axis: single lines and averages.
+"""One-dimensional and uniform filters of `scipy.ndimage`.
 
 Every call is one plan: all axes and all terms in one pass over memory, sums between the axes in floating
 point, one conversion at the end.  SciPy converts to the output type after every axis; where that rounds,

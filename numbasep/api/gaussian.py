@@ -1,4 +1,4 @@
-"""Gaussians and their derivatives, as in `scipy.ndimage`: one plan and one pass for all axes and terms."""
+"""Gaussian filters and their derivatives, as in `scipy.ndimage`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters made of derivatives of Gaussians, as in `scipy.ndimage`: Laplacian and gradient magnitude."""
+"""Laplacian and gradient magnitude by derivatives of Gaussians, as in `scipy.ndimage`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`scipy.ndimage`'s filters that are made of a derivative which the caller gives."""
+"""`generic_laplace` and `generic_gradient_magnitude`, as in `scipy.ndimage`: the caller gives the derivative."""
 
 from __future__ import annotations
 

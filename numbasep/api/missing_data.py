@@ -1,4 +1,4 @@
-"""Normalised convolution: missing samples are left out and the weights of the others rescaled.
+"""Normalized convolution: missing samples are left out and the remaining weights rescaled.
 
 ``out = sum(K) * (K * (m x)) / (K * m)``, with m = 1 on valid samples and 0 on missing ones, as
 `astropy.convolution.convolve` defines it for ``nan_treatment="interpolate"`` (H. Knutsson, C.-F. Westin,

@@ -1,4 +1,4 @@
-"""Plans and configuration."""
+"""`plan` and `show_config`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that were made before: what they run, by the arguments as they came."""
+"""A memo of earlier calls: a call with the same arguments skips validation and planning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiling ahead: the calls that between them need every kernel, and processes that share the work."""
+"""`warmup`: compiles the kernels ahead of time, in several processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays at the door: what may come in, and where results go.  SciPy's rules, in one place."""
+"""Input and output arrays: which types are accepted, and where results are stored.  SciPy's rules."""
 
 from __future__ import annotations
 

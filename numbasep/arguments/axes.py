@@ -1,4 +1,4 @@
-"""Arguments that are given for each filtered axis: checked, and in order."""
+"""Arguments with one value for each filtered axis: checked and put in order."""
 
 from __future__ import annotations
 

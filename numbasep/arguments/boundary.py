@@ -1,4 +1,4 @@
-"""The one definition of how an array continues beyond its edges.
+"""Boundary modes: how an array continues beyond its edges.
 
 A boundary is a rule that turns any integer position into a position inside the array, or into "outside".
 The scalar map below is what the CPU packs with, what the host builds index tables from for every other backend, and

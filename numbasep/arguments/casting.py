@@ -1,4 +1,4 @@
-"""How computed numbers become elements of the output: one rule for every backend that stores from NumPy."""
+"""Conversion of computed values to the output type, for every backend that stores by NumPy."""
 
 from __future__ import annotations
 

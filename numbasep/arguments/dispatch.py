@@ -1,4 +1,4 @@
-"""Where a call runs, by the type of its first argument: the one place that knows of other array types.
+"""Dispatch by the type of the first argument: NumPy, dask, xarray, or an array on a GPU.
 
 Every public filter is decorated with `dispatched`.  A NumPy array, and anything that becomes one, goes on to the
 function itself; what else there is goes, with all arguments by name, to

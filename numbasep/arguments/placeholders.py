@@ -1,4 +1,4 @@
-"""Stand-ins: NumPy arrays without memory that functions see in place of arrays on a GPU.
+"""Placeholders: NumPy arrays without memory that stand for arrays on a GPU while arguments are checked.
 
 They have the shape and the type, so that arguments are checked and plans are made by the same code as ever; what would
 read or write them looks here first whether something is held for them.  Nothing is while no array on a GPU is filtered.

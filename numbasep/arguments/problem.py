@@ -1,4 +1,4 @@
-"""What is asked, as plain facts: every rule about arguments lives here, and no array ever does.
+"""What a filter is asked to compute, as plain facts; every rule about arguments is here.
 
 Every filter becomes the same canonical operation.  Along each filtered axis
 

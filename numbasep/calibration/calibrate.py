@@ -1,4 +1,4 @@
-"""Measures the constants of `numbasep.planning.machine` with the kernels that predictions are made for."""
+"""`calibrate`: measures the constants of `planning.machine`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calls that a calibration times: kernels of all kinds on arrays of any size, planned by the shipped constants."""
+"""The filters that a calibration times: all kinds of kernels, on arrays of several sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line, ``python -m numbasep COMMAND``: argparse, one function a command, no computation.
+"""The command line, ``python -m numbasep COMMAND``.
 
 `arguments` reads single arguments, `commands` and `filter_file` do what is asked, `files` opens and writes files.
 

@@ -1,4 +1,4 @@
-"""What arguments of the command line mean: each function turns one text into a value, or says what is wrong."""
+"""Parsers of command-line values: each turns one text into a value, or says what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands but `filter`: each calls the function of its name."""
+"""Every command except `filter`; each calls the function of its name."""
 
 from __future__ import annotations
 

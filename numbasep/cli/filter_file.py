@@ -1,4 +1,4 @@
-"""The command `filter`: which function, on which axes, from which file to which."""
+"""The command `filter`: applies a filter to a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pyramids: an OME-Zarr image whose levels are each the one before, smoothed and strided, block by block.
+"""Multiscale OME-Zarr images: each level is the one before, smoothed and downsampled, block by block.
 
 Levels are smoothed as those of Burt and Adelson (1983) and of `cv2.pyrDown`: by the binomial [1, 4, 6, 4, 1] / 16 along
 each axis that is strided. Every second sample is kept, from the first on, so that sample 0 of all levels is at the

@@ -1,4 +1,4 @@
-"""The passes of one kernel, bound to the memory layout of two arrays."""
+"""Binds the passes of a plan to the memory layout of two arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays that passes read or write, before there is memory for them."""
+"""Input, output and scratch arrays of a pass, before they have memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The columns beyond the edges of an array that dense passes copy."""
+"""Columns beyond the edges of an array, as copied by dense passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flat kernels on the CPU: sums of rows and shifted sums of these (`cpu.kernels.flat`) on any layout, in one pass."""
+"""Runs flat kernels (few different weights) in one pass, as sums of rows and shifted sums of these."""
 
 from __future__ import annotations
 

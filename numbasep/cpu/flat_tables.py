@@ -1,4 +1,4 @@
-"""Flat kernels as the integer tables that `cpu.kernels.flat` walks, and the layout of a thread's workspace."""
+"""Integer tables of flat kernels for `cpu.kernels.flat`, and the layout of a thread's workspace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How every CPU kernel is compiled, and where its machine code is kept.
+"""Compiles the CPU kernels, and caches their machine code on disk.
 
 Numba keys a disk cache by the file of the kernel itself, so an edit in another file would go unnoticed, and it
 fails at decoration when no directory can be written.  Here the directory is keyed by everything that the machine

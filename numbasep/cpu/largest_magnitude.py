@@ -1,4 +1,4 @@
-"""The largest magnitude in an array: what decides whether a route that needs finite data may be taken."""
+"""The largest magnitude in an array, which tells whether all samples are finite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The passes of one call, bound to one memory layout, and how they run."""
+"""The passes of one call, bound to a memory layout, and their execution."""
 
 from __future__ import annotations
 

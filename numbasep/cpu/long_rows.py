@@ -1,4 +1,4 @@
-"""Few long rows: cut into many that overlap by the window, so that blocks of rows are full.
+"""Cuts few long rows into many shorter ones that overlap by the window.
 
 A signal of N samples is also R rows of N / R samples, each with the samples beyond its ends that windows reach.  Only
 the first and the last samples of the signal know a boundary; they are filtered on their own.

@@ -1,4 +1,4 @@
-"""Axes outside of a plane, as tables of offsets that drivers walk."""
+"""Axes outside of a plane, as tables of offsets."""
 
 from __future__ import annotations
 

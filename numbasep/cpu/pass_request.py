@@ -1,4 +1,4 @@
-"""One pass as it is asked for, and what every way to run it decides alike: tasks, tables, and the prepared pass."""
+"""What every kind of pass needs: its tasks, its tables, and the prepared call."""
 
 from __future__ import annotations
 

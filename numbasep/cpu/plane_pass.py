@@ -1,4 +1,4 @@
-"""One pass of the plane driver: its tables for a pair of arrays, and the call.  `prepare` makes them."""
+"""One pass over planes: its tables, and the call of its driver."""
 
 from __future__ import annotations
 

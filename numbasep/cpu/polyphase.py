@@ -1,4 +1,4 @@
-"""Strides as phases: every s-th position of a filter is a sum of s filters, each of every s-th sample.
+"""Polyphase decomposition of strided filters: a stride s splits a filter into s shorter ones.
 
     y[i] = sum over k of w[k] * x[si + k] = sum over p < s and m of w[sm + p] * x_p[i + m],    x_p[j] = x[sj + p]
 

@@ -1,4 +1,4 @@
-"""What a pass is prepared to: which kernels run it, on which rows, in which tiles and tables; nothing runs here."""
+"""Prepares a pass: chooses tiles, tables and kernel addresses.  Nothing runs here."""
 
 from __future__ import annotations
 

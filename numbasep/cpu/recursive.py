@@ -1,4 +1,4 @@
-"""Recursive filters on the CPU: one pass over a contiguous array for each filtered axis.
+"""Recursive filters: one pass over a contiguous array for each filtered axis.
 
 A recursion takes all positions; of a strided axis, those that are not asked for are dropped before the next pass.
 """

@@ -1,4 +1,4 @@
-"""The CPU backend: binds the passes of a plan to the memory of two arrays, and runs them."""
+"""Runs the passes of a plan on two arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a separable pass is prepared: which rows it packs, its tiles, tables, and places in the workspace."""
+"""Prepares a separable pass: packed rows, tiles, tables, layout of the workspace."""
 
 from __future__ import annotations
 

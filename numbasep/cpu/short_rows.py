@@ -1,4 +1,4 @@
-"""Passes along an axis of few samples (`cpu.kernels.short_rows`): where its rows lie, and the weights that repeat."""
+"""Prepares a pass along an axis of few samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strided columns, a slab of rows at a time: brought together first, filtered in cache, spread last.
+"""Gathers strided columns slab by slab, so that filters run in cache, and scatters the result.
 
 Kernels are fastest on columns that lie side by side.  Where they do not (every other column, one channel of colour, the
 real part of complex numbers, a mirrored image), a slab of the input is copied to scratch memory, with its halo, and

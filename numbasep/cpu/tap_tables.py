@@ -1,4 +1,4 @@
-"""Terms and dense weights as the integer tables that the plane driver walks."""
+"""Terms and dense weights, as the integer tables that drivers read."""
 
 from __future__ import annotations
 

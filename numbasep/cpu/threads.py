@@ -1,4 +1,4 @@
-"""Threads and scratch memory of the CPU backend: how many, who may use them, and what is safe.
+"""Threads and scratch memory of the CPU backend.
 
 Four facts decide (all reproduced in the tests): Numba's `workqueue` layer aborts the process when two Python
 threads enter parallel kernels at once; GNU OpenMP kills a forked child at its first parallel launch; calls from

@@ -1,4 +1,4 @@
-"""How a pass is cut into tasks, and where everything stands in the workspace of a thread.  Plain integers only."""
+"""Cuts a pass into tasks, and lays out the workspace of a thread.  Plain integers only."""
 
 from __future__ import annotations
 

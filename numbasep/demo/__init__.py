@@ -1,4 +1,4 @@
-"""``python -m numbasep demo``: one photograph, six kernels, every route, in print and in one figure."""
+"""``python -m numbasep demo``: six kernels on one photograph, in print and in one figure."""
 
 from __future__ import annotations
 

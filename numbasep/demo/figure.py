@@ -1,4 +1,4 @@
-"""The figure of the demo: a photograph; for each kernel its picture, result, singular values and times."""
+"""The figure of the demo: for each kernel its picture, result, singular values and times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of the demo, as strings."""
+"""The printed report of the demo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo filters: a photograph, and six kernels that show six different situations."""
+"""The photograph and the six kernels of the demo."""
 
 from __future__ import annotations
 

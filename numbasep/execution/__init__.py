@@ -1,1 +1,1 @@
-"""Runs what was planned, on the CPU or on a GPU, and decides nothing."""
+"""Runs plans on the CPU or on a GPU."""

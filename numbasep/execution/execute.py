@@ -1,4 +1,4 @@
-"""Runs a plan: walks what was decided, and decides nothing."""
+"""Runs a plan by its runner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernel arrays to sums of separable terms: exact integers, pivot crosses, singular vectors, structure, N-D.
+"""Writes kernels as sums of separable terms.
 
 `factorize` and `is_separable` are for people, `forms` is for the planner.  NumPy is all this package needs.
 """

@@ -1,4 +1,4 @@
-"""Checked arguments of the factorizer: the kernel as a scaled float array, and its tolerances."""
+"""Checked arguments of `factorize`: the kernel as a scaled float array, and its tolerances."""
 
 from __future__ import annotations
 

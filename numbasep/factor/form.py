@@ -1,4 +1,4 @@
-"""Sums of separable terms, and what is worth knowing about one."""
+"""A sum of separable terms, with its error and its cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact factors of integer and scaled-integer kernels: no tolerance, no singular value decomposition.
+"""Exact factors of integer and scaled integer kernels.
 
 Rank one.  If an integer tensor is an outer product, each of its fibres is a rational multiple of the
 primitive (gcd 1) vector of a non-zero fibre; a rational multiple of a primitive vector with integer entries

@@ -1,4 +1,4 @@
-"""Low-rank factors of floating-point kernels: pivot crosses first, singular vectors where those are better.
+"""Low-rank factors of floating-point kernels, by cross approximation and singular values.
 
 The criterion is always ``||K - K_r||_1 <= budget``: the attained sup-norm bound of the output error.  A cross
 (Gaussian elimination with complete pivoting; Wedderburn rank reduction) is made of the kernel's own rows and

@@ -1,4 +1,4 @@
-"""All worthwhile ways to write a kernel as a sum of separable terms."""
+"""All forms of a kernel that are worth considering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations a pixel of separable forms: one multiply-add or one addition counts one.
+"""Operations per sample of separable forms: a multiply-add or an addition counts one.
 
 A pass along one axis with n non-zero taps is n multiply-adds.  If all taps have one magnitude, that
 magnitude moves to another factor (or to the end) and n - 1 additions remain; if they also form one run, the

@@ -1,4 +1,4 @@
-"""Long Gaussians as recursive filters: a few multiply-adds a sample at any width, for a certified error.
+"""Gaussians as recursive filters, with a certified error.
 
 A Gaussian is, on each side of its centre, nearly a sum of three damped oscillations (R. Deriche, "Recursively
 implementing the Gaussian and its derivatives", INRIA RR-1893, 1993, with two).  The poles below minimise the L1

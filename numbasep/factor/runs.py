@@ -1,4 +1,4 @@
-"""Flat kernels as sums of rows: disks, rings, diamonds, balls, whatever has few different weights.
+"""Flat kernels (disks, rings, diamonds, balls) as sums of runs of equal weights.
 
 A column of a flat kernel weighs the rows that it touches alike.  So it takes the sum of these rows, and the result is
 the sum over the columns of such sums, each shifted to its column::

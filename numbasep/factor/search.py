@@ -1,4 +1,4 @@
-"""The search for sums of separable terms: cheap tests first, each later one only where it can still win."""
+"""The search for separable forms: cheap tests first, later ones only where they can still win."""
 
 from __future__ import annotations
 

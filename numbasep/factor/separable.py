@@ -1,4 +1,4 @@
-"""The public factorization: a kernel as a sum of separable terms, and how well that sum stands for it."""
+"""`factorize`, `is_separable` and `SeparableKernel`."""
 
 from __future__ import annotations
 

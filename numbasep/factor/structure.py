@@ -1,4 +1,4 @@
-"""Structure that costs less than rank: repeated lines, constant runs, a delta or a box beside the rest."""
+"""Forms that cost less than the rank suggests: repeated rows, runs of equal taps, a delta or a box plus the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files as arrays that parts are read from and written to; the libraries that know the formats do the work.
+"""Opens and creates files as arrays, by their suffix.
 
 A result is written to ``OUTPUT.partial``, which takes the place of OUTPUT when it is complete.
 """

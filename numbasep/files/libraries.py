@@ -1,4 +1,4 @@
-"""Libraries that know the formats of files, imported where they are needed."""
+"""Optional libraries for file formats, imported when they are needed."""
 
 from __future__ import annotations
 

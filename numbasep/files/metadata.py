@@ -1,4 +1,4 @@
-"""What a file says of its array: names and kinds of axes, the distance of samples, and what only its format knows.
+"""Metadata of an array in a file: names and kinds of axes, spacing, and what only its format knows.
 
 Names are in lower case, and units those of OME-Zarr ("micrometer"), whatever the format; each format translates them.
 """

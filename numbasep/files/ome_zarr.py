@@ -1,4 +1,4 @@
-"""OME-Zarr: what the attributes of a group say of the levels of an image, read and written.
+"""Reads and writes the attributes of OME-Zarr groups.
 
 Versions 0.4 and 0.5 are read, https://ngff.openmicroscopy.org/0.5/ is written.
 """

@@ -1,4 +1,4 @@
-"""Arrays in files, as parts are read from them and written to them: in memory, mapped, or in chunks."""
+"""Arrays in files that are read and written in parts: in memory, mapped, or chunked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TIFF files: opened as arrays that parts are read from, and made with what their source says of itself.
+"""Opens and creates TIFF files.
 
 A result is in ImageJ's format if its source is and that holds it, in OME's if its source or its name says so, and
 else a plain TIFF. All three keep names of axes, and distances of samples.

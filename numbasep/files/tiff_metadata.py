@@ -1,4 +1,4 @@
-"""What TIFF files say of their arrays, read and written: in ImageJ's way, in OME's, and in tags alone.
+"""Reads and writes metadata of TIFF files: ImageJ, OME, or plain tags.
 
 The library is `tifffile`. What it is given here goes into the first page: keywords of `tifffile.imwrite`.
 """

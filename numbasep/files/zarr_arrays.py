@@ -1,4 +1,4 @@
-"""zarr arrays: opened with what they and the OME-Zarr image around them say, and made after them."""
+"""Opens and creates zarr arrays, with the OME-Zarr metadata around them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From a filter and a memory layout to the passes that compute it: plain integers, no compiler."""
+"""Lowers a filter on a memory layout to passes.  Plain integers, no compiler."""

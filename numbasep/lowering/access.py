@@ -1,4 +1,4 @@
-"""Where a pass finds its rows: in the array, or packed, extended beyond the edges."""
+"""How a pass reads its rows: from the array, or from packed copies extended beyond the edges."""
 
 from __future__ import annotations
 

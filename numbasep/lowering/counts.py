@@ -1,4 +1,4 @@
-"""What one pass takes, counted in steps.  The counts follow the kernels that compute it."""
+"""Counts the steps of a pass.  The counts follow the kernels that compute it."""
 
 from __future__ import annotations
 

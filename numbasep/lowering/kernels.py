@@ -1,4 +1,4 @@
-"""Which kernel computes a pass, and how many rows at a time: one entry of `KERNELS` each.
+"""The registry of kernels: which passes each suits, and how many rows it computes at a time.
 
 The first entry that suits a pass computes it.  Planner and backend both ask here.
 """

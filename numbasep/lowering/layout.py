@@ -1,4 +1,4 @@
-"""Any array as planes: which axis becomes rows, which columns, and what stays outside.
+"""Memory layouts: ordered axes, split into rows, columns and outer axes.
 
 Axes are ordered by stride, so a Fortran array is only a permuted one; trailing unfiltered axes (channels, the
 two parts of a complex number) become `inner`, a step between columns.  Every layout then runs on one kernel.

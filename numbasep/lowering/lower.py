@@ -1,4 +1,4 @@
-"""From a filter to its passes: the one place that decides which kernel runs on which axes, in which order.
+"""`lower`: decides which kernel runs on which axes, and in which order.
 
 `chains` decides; columns that lie apart are brought together first, slab by slab.
 """

@@ -1,4 +1,4 @@
-"""How axes of unusual length are filtered.
+"""Axes of unusual length: short rows, long rows, axes that are filtered in turn.
 
 An axis of few samples, with few adjacent numbers inside, is worse than no axis to kernels that fill vectors along rows.
 A run of such rows is filtered as one long vector whose weights repeat (`cpu.kernels.short_rows`).  Few long rows are

@@ -1,4 +1,4 @@
-"""One pass over an array, decided: what the planner prices, and the backend binds to memory."""
+"""`PassSpec`: one decided pass, as priced by the planner and bound by the backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps that passes are made of, as counts or as seconds."""
+"""Steps that passes are made of, as counts or as seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processor that kernels are compiled for, and how it blocks them: plain numbers, no Numba.
+"""`Target`: the processor that kernels are compiled for, and its blocking.
 
 Numba compiles for the host unless ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` name another processor.  What is read
 here is what Numba reads, so that planning needs no compiler.

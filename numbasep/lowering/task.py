@@ -1,4 +1,4 @@
-"""What one pass has to compute: its taps in numbers, on planes of an array."""
+"""`Task`: the taps and the planes of one pass, in numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Separable terms in numbers: their taps, runs of these, boxes, and which are equal."""
+"""Separable terms in numbers: taps, runs of equal taps, repeated factors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolution over channels on NumPy arrays, exactly as `tf.nn` defines it.
+"""Convolutions over channels on NumPy arrays, as defined by `tf.nn`.
 
 Depthwise, depthwise separable and ordinary convolutions, with TensorFlow's names, positional order, data
 formats and padding.  Two kinds of separability meet here: a depthwise filter may be a column of taps times a

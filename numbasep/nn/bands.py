@@ -1,4 +1,4 @@
-"""float16 arrays, computed in float32 a band of rows at a time: never a whole array in another type."""
+"""Computes float16 arrays in float32, a band of rows at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three convolutions over channels: TensorFlow's names, positional order and meaning, on NumPy arrays."""
+"""`separable_conv2d`, `depthwise_conv2d` and `conv2d`, with TensorFlow's signatures."""
 
 from __future__ import annotations
 

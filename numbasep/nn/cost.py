@@ -1,4 +1,4 @@
-"""What each way to compute a convolution should cost: a few measured rates and pure arithmetic."""
+"""Predicted times of convolutions over channels."""
 
 from __future__ import annotations
 

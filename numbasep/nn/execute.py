@@ -1,4 +1,4 @@
-"""Runs a planned convolution on arrays: fills the kernels' table, borrows scratch, starts the workers."""
+"""Runs a planned convolution over channels."""
 
 from __future__ import annotations
 

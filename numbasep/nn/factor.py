@@ -1,4 +1,4 @@
-"""An ordinary convolution as a depthwise separable one: the other kind of separability.
+"""`factorize_conv2d`: an ordinary convolution as a depthwise separable one.
 
 Filters ``W[i, j, c, k]`` equal ``sum_r D[i, j, c, r] P[c * M + r, k]`` exactly if, for every input channel c,
 the matrix ``W[:, :, c, :]`` of shape (kh * kw, K) has rank at most M; truncated singular value decompositions

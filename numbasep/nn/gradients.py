@@ -1,4 +1,4 @@
-"""Gradients of the convolutions over channels: vector-Jacobian products, for those who train.
+"""Vector-Jacobian products of the convolutions over channels.
 
 With ``y = f(input, filters)`` and a gradient ``g = dL/dy`` they return ``dL/dinput`` and ``dL/dfilters``.
 The gradient to the input of a correlation is a correlation again: ``y[i] = sum_k w[k] x[s i + d k - before]``

@@ -1,4 +1,4 @@
-"""Plans: what will be done to a convolution over channels, why, and how large its error can be."""
+"""Plans of convolutions over channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a convolution over channels is asked to do, as plain facts: every rule about its arguments lives here.
+"""What a convolution over channels is asked to compute, as plain facts.
 
 The arithmetic of strides, dilations and padding is TensorFlow's (`tf.nn`, "Convolution" notes): with a window
 of ``reach = (taps - 1) * dilation + 1`` input samples,

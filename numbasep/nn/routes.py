@@ -1,4 +1,4 @@
-"""The ways to compute a convolution, and the choice among them.
+"""Routes of convolutions over channels, and the choice among them.
 
 An operation has two: ``"direct"`` uses the filters as given, ``"separable"`` finds their structure.  For
 depthwise filters that is a column of taps times a row of taps (spatial); for an ordinary convolution it is a

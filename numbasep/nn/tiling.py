@@ -1,4 +1,4 @@
-"""How a convolution is cut into tiles for the workers: pure arithmetic on sizes.
+"""Tile sizes of convolutions over channels.  Plain integers only.
 
 A tile's produced factor should stay in the second-level cache, every worker should get the same amount of
 work, and what tiles repeat (copying the weights of every tile, producing the factor of every split) should

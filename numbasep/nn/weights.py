@@ -1,4 +1,4 @@
-"""Depthwise filters as the kernels read them, and whether each is a column of taps times a row of taps."""
+"""Depthwise filters in the kernels' layout, and whether each separates."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The choice of a route: facts about a kernel, what a machine can do, costs, error bounds.  No compiler, no arrays."""
+"""Chooses a route: facts of a kernel, constants of a machine, costs, error bounds."""

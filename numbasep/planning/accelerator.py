@@ -1,4 +1,4 @@
-"""What one GPU can do, as frozen numbers: what predictions of time on `device="cuda"` depend on.
+"""Constants of one GPU, for predicted times.
 
 The counterpart of `machine` for the other processor.  `REFERENCE` is put together from the data sheet of one device;
 `numbasep.calibrate(device="cuda")` replaces it by what it measures.

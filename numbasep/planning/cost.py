@@ -1,4 +1,4 @@
-"""What a call takes: the passes that it goes through, the steps of each, times the seconds that one takes.
+"""Predicted time of a call: the steps of its passes times the seconds of each step.
 
 Counts are linear in the measured constants, so these can be fitted to a few timed calls.
 """

@@ -1,4 +1,4 @@
-"""What a filter by fast Fourier transforms takes: its points, its operations, its seconds."""
+"""Predicted time of a filter by fast Fourier transforms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a flat kernel takes: rows are packed, then vectors of them are added, shifted, and added again."""
+"""Predicted time of a flat kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A kernel as plain numbers: all that choosing a route has to know about its weights.
+"""Facts of a kernel that the choice of a route depends on.
 
 The arrays stay with the caller.  What remains is frozen, hashable and small, so a choice can be tested,
 cached and printed without a single array.

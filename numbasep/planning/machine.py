@@ -1,4 +1,4 @@
-"""What one machine can do, as frozen numbers: the only thing that predictions of time depend on.
+"""Constants of one machine, for predicted times.
 
 `REFERENCE` ships with the package, so that the first call needs no measurement and a plan for the same
 problem is the same everywhere.  `numbasep.calibrate()` measures the constants of the machine it runs on and

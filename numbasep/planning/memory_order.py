@@ -1,4 +1,4 @@
-"""Plans for arrays in another memory order: a Fortran array is the C array of the reversed shape."""
+"""Plans for other memory orders: a Fortran array is the C array of the reversed shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A kernel ready to run: dense weights, and sums of separable terms, in canonical orientation."""
+"""Kernels ready to run: dense weights and separable terms, in correlation order."""
 
 from __future__ import annotations
 

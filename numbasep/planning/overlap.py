@@ -1,4 +1,4 @@
-"""Tiles of overlap-save convolution: how long the transforms are along each axis. Plain integers only.
+"""Tile and transform lengths of overlap-save convolution.  Plain integers only.
 
 A tile takes ``step + taps - 1`` input samples along a filtered axis, rounded up to a length that transforms
 fast, and yields ``step`` outputs.  Long transforms waste less on the overlap but cost more a point and fall

@@ -1,4 +1,4 @@
-"""The choice: which route a problem takes."""
+"""`choose`: the cheapest route that keeps the contract."""
 
 from __future__ import annotations
 

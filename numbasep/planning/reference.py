@@ -1,4 +1,4 @@
-"""The constants that ship, as plain numbers: written by ``python -m benchmarks.reference``, not by hand.
+"""Shipped constants of machines, written by ``python -m benchmarks.reference``.
 
 `numbasep.planning.machine` says what each of them is.
 """

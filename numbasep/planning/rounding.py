@@ -1,4 +1,4 @@
-"""Bounds on rounding errors, relative to ``||K||_1 max|x|``: what plans certify.
+"""Bounds on rounding errors, relative to ``||K||_1 max|x|``.
 
 Sources: N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., SIAM 2002: section 3.1
 (gamma_k), section 3.5 (complex arithmetic), theorem 24.2 (Fourier transforms).

@@ -1,4 +1,4 @@
-"""The ways to compute a filter: when each is allowed, what it costs, how large its error can be.
+"""The registry of routes: when each is allowed, its cost, its error bound.
 
 A route is one entry of `ROUTES`.  Nothing here touches an array or knows how a backend works; what a route
 may promise is decided here and nowhere else.

@@ -1,4 +1,4 @@
-"""The ways to compute a filter on a GPU: the routes of `routes` with other prices and other limits.
+"""Routes on a GPU.
 
 The certificates are the same, as the arithmetic is.  What differs: a form that would spread NaN further than direct
 summation needs no look at the data, because the kernel that computes it sums results that are not finite again,

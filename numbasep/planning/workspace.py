@@ -1,4 +1,4 @@
-"""Temporary memory that each route needs: upper bounds from sizes alone, for native, aligned, C-contiguous arrays.
+"""Upper bounds on the temporary memory of each route.
 
 Other arrays may need less, or a copy of the output beside it (a byte-swapped or overlapping one).
 """

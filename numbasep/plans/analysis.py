@@ -1,4 +1,4 @@
-"""Plans measured pass by pass, predicted times beside measured ones."""
+"""`Plan.analyze`: measured times of passes beside predicted ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan really computes, read off the image of a single sample.
+"""`Plan.verify`: the weights that a plan applies, read off the response to a single sample.
 
 Two things are checked, each where it can go wrong.  The terms of every factorization are multiplied out and compared
 with every weight before a plan may use them (`numbasep.factor.form.build`): that is `Form.error`, a part of the error

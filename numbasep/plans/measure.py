@@ -1,4 +1,4 @@
-"""``effort="measure"``: the most promising routes timed on the real problem, and the winner remembered.
+"""``effort="measure"``: times the most promising routes and remembers the winner.
 
 What was learnt ("wisdom") lasts as long as the process and, in the cache directory, as long as the processor,
 the versions and the number of threads stay the same.  `export_wisdom` and `import_wisdom` carry it to other

@@ -1,4 +1,4 @@
-"""Plans: filters that are decided, explained and ready to run."""
+"""`Plan`: a filter that is decided, explained and ready to run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fork leaves behind: locks that other threads held stay locked in the child for ever, unless made anew."""
+"""Locks after a fork: the child gets new ones in place of those that other threads held."""
 
 from __future__ import annotations
 

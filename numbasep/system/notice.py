@@ -1,4 +1,4 @@
-"""What a person at a terminal or in a notebook is told while something takes long: a line when compiling, and a bar.
+"""Notices for terminals and notebooks: progress bars, and a line while kernels compile.
 
 Nothing is written where nobody looks: not to files, not to pipes, not under pytest, and not with NUMBASEP_QUIET=1.
 """

@@ -1,4 +1,4 @@
-"""Where things are kept between processes: machine code, calibrations and wisdom, all below one folder.
+"""The cache directory: machine code, calibrations and wisdom.
 
 Nothing else decides where that is, creates it, checks whose it is or writes into it.  What goes wrong here is an
 OSError that names the folder or the file.  Losing what is kept costs time, never results.

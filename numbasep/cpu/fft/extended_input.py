@@ -1,4 +1,4 @@
-"""What a filter reads: the samples under a range of outputs, continued beyond the edges of an array."""
+"""Reads the samples under a range of outputs, extended beyond the edges of the array."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Large transforms, shared by threads: along the inner axes, along the first there and back, along the inner ones back.
+"""Transforms too large for one thread: each axis is shared by all threads.
 
 Each stage is cut into pieces that stay in cache.  How it is cut depends on the tile alone, not on the number of
 threads, so that neither do the bits.

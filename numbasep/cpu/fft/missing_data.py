@@ -1,4 +1,4 @@
-"""Transforms of data that hold NaN or infinities: these are left out, and what they reach is marked afterwards.
+"""Transforms of data with NaN or infinities: gaps are filled first, and what they reach is marked afterwards.
 
 Whatever a NaN or an infinity reaches by a weight is NaN or infinite by direct summation, too, so that no sum has to be
 taken again: NaN where a NaN is seen, or infinities of both signs; an infinity where all that are seen have one sign

@@ -1,4 +1,4 @@
-"""Correlation by fast Fourier transforms: tiles that overlap by the kernel, each small enough for the cache.
+"""Correlation by overlap-save: transforms of tiles that overlap by the kernel and fit the cache.
 
 Overlap-save (A. V. Oppenheim, R. W. Schafer, "Discrete-Time Signal Processing", section 8.7): the circular
 correlation of ``L`` samples with ``taps`` weights equals the linear one at its first ``L - taps + 1``

@@ -1,4 +1,4 @@
-"""Spectra of kernels: what transforms of data are multiplied by, kept from call to call."""
+"""Spectra of kernels, kept from call to call."""
 
 from __future__ import annotations
 

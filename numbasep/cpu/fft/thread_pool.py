@@ -1,4 +1,4 @@
-"""Python threads that share a list of tasks: for work that NumPy and SciPy do without holding the interpreter."""
+"""A pool of Python threads, for work in which NumPy and SciPy release the interpreter."""
 
 from __future__ import annotations
 

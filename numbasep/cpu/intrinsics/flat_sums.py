@@ -1,4 +1,4 @@
-"""The word that computes a flat kernel in registers: a small program of rows and shifts, on a block of columns.
+"""Intrinsic for flat kernels: a small program of row sums and shifts on a block of columns, in registers.
 
 A block of sums, `VECTORS + extra` vectors wide, takes rows one after the other.  Whenever it holds the sum of a column
 of the kernel, it is shifted to that column and added, under its weight, to a block of VECTORS results.  So sums are

@@ -1,4 +1,4 @@
-"""float16 to float32 and back, also for processors without instructions for it: LLVM would call functions it lacks."""
+"""Conversions between float16 and float32, also on processors without instructions for them."""
 
 from __future__ import annotations
 

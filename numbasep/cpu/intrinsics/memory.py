@@ -1,4 +1,4 @@
-"""Words on memory: arrays as flat bytes, whatever their elements are and however they lie.
+"""Intrinsics for memory access: loads and stores of any storage type, byte order and alignment.
 
 Offsets count elements of the storage, not bytes.  See `vectors` for the rules of the vocabulary.
 """

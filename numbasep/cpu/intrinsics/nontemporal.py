@@ -1,4 +1,4 @@
-"""Words that write stripes past the caches where rows do not start at vector boundaries, each somewhere else.
+"""Non-temporal stores of rows that do not start at vector boundaries.
 
 Whole lines of the memory are written, made of the end of a row's last vector and the start of its next one, so the
 last vector is kept in a workspace.  Rows begin with `open_rows`, go on with `stream_rows` for every further whole

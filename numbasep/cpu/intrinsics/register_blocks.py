@@ -1,4 +1,4 @@
-"""Words on blocks: rectangles of vectors that live in registers, the accumulators of the kernels.
+"""Register blocks: rectangles of vectors that accumulate sums.
 
 See `vectors` for the rules of the vocabulary.
 """

@@ -1,4 +1,4 @@
-"""Words on stripes: rows of one vector each, read from and written to the arrays themselves.
+"""Register tiles: one vector from each of several rows, read from and written to arrays.
 
 A stripe is a `vectors.Block` of one column and any number of rows.  See `vectors`
 for the rules of the vocabulary.

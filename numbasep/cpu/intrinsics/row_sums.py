@@ -1,4 +1,4 @@
-"""Words on runs of taps: sums down equally spaced rows of compute numbers, wherever these lie in memory.
+"""Intrinsics for vertical sums: weighted sums of equally spaced rows.
 
 See `vectors` for the rules of the vocabulary.
 """

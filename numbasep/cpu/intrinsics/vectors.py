@@ -1,4 +1,4 @@
-"""The SIMD vocabulary: every explicit vector word the CPU kernels use, and its plain-Python twin.
+"""SIMD vectors for Numba: each intrinsic has a reference implementation in NumPy.
 
 A *vector* holds `lanes(dtype)` numbers of a compute type (float32 or float64) in one register of the host.
 `memory` adds the words that load and store any storage, `blocks` those on rectangles of vectors.

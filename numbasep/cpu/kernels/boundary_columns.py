@@ -1,4 +1,4 @@
-"""Columns beyond the edges of row buffers: a boundary repeats columns, so it may be applied to vertical sums."""
+"""Fills the columns beyond the edges of row buffers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums of equal taps: any length for the price of a few.
+"""Box filters: sums of equal taps by running sums, at a cost that does not depend on their number.
 
 STEP_ROWS = 16 neighbouring windows of n >= 16 samples share their middle n - 15.  It is summed once, by whole blocks
 of 16 samples as far as they go; the rest of each window is a suffix of the 15 samples before and a prefix of the 15

@@ -1,4 +1,4 @@
-"""Dense kernels: sums of runs of taps, from the array itself or from packed rows, to finished rows of any storage.
+"""Dense kernel: weighted sums of runs of taps, read from the array or from packed rows.
 
 Rows that lie one behind the other are read where they are, and only what a window needs beyond the edges of a row is
 copied.  Rows at the upper and lower boundary, and those of other storages, are packed first (`rows`), never in a ring:

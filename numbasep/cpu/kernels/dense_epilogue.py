@@ -1,4 +1,4 @@
-"""Epilogue of dense kernels: divide a stripe of sums, then store it."""
+"""Epilogue of the dense kernel: divides a tile of sums and stores it."""
 
 from __future__ import annotations
 

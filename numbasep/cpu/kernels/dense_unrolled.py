@@ -1,4 +1,4 @@
-"""The inner loop of `dense` with its loop over taps written out.
+"""Inner loop of the dense kernel, with the loop over taps unrolled.
 
 One machine code for each number of taps: none of its instructions is spent on finding out what to do next, which for 3
 taps is half of them.

@@ -1,4 +1,4 @@
-"""Epilogue: a block of finished sums is divided or normalised, converted, and stored.
+"""Epilogue of the separable kernel: a block of sums is divided or normalized, converted and stored.
 
 Blocks are rows of adjacent vectors (`blocks`); rows of the output are `stride` elements apart, and only the first
 `rows` of a block are written.  See `vectors` for the rules of the vocabulary.

@@ -1,4 +1,4 @@
-"""Sums of rows, and shifted sums of these: kernels of few different weights, as `factor.runs` takes them apart.
+"""Flat kernels (few different weights): sums of rows, then sums of shifted row sums.
 
     s_c[q, j] = sum over the rows i of column c of x[q + i, j]      y[q, j] = sum over c of w_c s_c[q, j + c]
 

@@ -1,4 +1,4 @@
-"""Horizontal pass and epilogue: sums along short rows in the workspace, converted and written to the output.
+"""Horizontal pass: weighted sums along row buffers, then the epilogue.
 
     y[r, j] = sum over terms t, taps k of w[t, k] * s[t, r, j + k * inner]
 

@@ -1,4 +1,4 @@
-"""Sums of squares and their root, element by element; the largest magnitude."""
+"""Sums of squares and their square root, element by element; the largest magnitude."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking missing samples out of an array, and dividing by the weight of the others, element by element."""
+"""Replaces missing samples, and divides by the sum of the remaining weights, element by element."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normalised convolution inside the plane driver: NaN samples weigh nothing, the weights of the others are rescaled.
+"""Normalized convolution inside a pass: NaN samples get weight zero, and the other weights are rescaled.
 
 A pass sees the array as *values* (NaN is 0), as *presence* (NaN is 0, all else 1), or both as two sources; the filtered
 values are divided by the share of the weights that fell on valid samples.

@@ -1,4 +1,4 @@
-"""One step of the plane driver: all terms of a program on the packed rows that STEP_ROWS output rows need."""
+"""One step of the plane driver: all terms, on packed rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arithmetic kernels: down packed rows, and along packed rows.
+"""Weighted sums down packed rows, and along them.
 
 Both read and write one workspace of compute numbers, in whole blocks: every row must have a block's width of
 slack behind it.  Nothing is checked.

@@ -1,4 +1,4 @@
-"""A pass's tables as one block of addresses: what drivers would otherwise take as some twenty arguments.
+"""The arguments of a pass, gathered in one block of addresses.
 
 A block holds `ENTRY` numbers for each table, by the names in `geometry`: where it starts, its rows and its columns.
 Drivers with few arguments compile in a third of the time, and are called faster.  Whoever makes a block keeps its

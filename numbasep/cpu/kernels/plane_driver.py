@@ -1,4 +1,4 @@
-"""The driver: one program of terms over every plane of an array, one read and one write.
+"""Driver of box filters and sums of terms: every plane of an array, with one read and one write.
 
 A task is a tile of columns by a strip of rows of one output plane.  It packs input rows into a ring that stays
 in cache, computes STEP_ROWS output rows at a time from it, and stores them.  Every output element is written by

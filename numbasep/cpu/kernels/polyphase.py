@@ -1,4 +1,4 @@
-"""Every step-th column of row buffers side by side: what a strided horizontal pass reads (`cpu.polyphase`)."""
+"""Reorders columns of row buffers by phase, for strided horizontal passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recursive filters along one axis: three pairs of complex poles forwards, the same backwards, and the centre.
+"""Recursive Gaussian filters along one axis: forward and backward with three pairs of complex poles.
 
 A task is as many lines as a vector has lanes, side by side in the workspace: first `2 margin + out` samples of each,
 continued beyond the edges, then `out` results.  Arrays are contiguous, ``(outer, axis, inner)``; nothing is checked.

@@ -1,4 +1,4 @@
-"""Rows in and rows out: any storage to packed compute numbers, and back.
+"""Converts rows of any storage type to rows of floats, and back.
 
 This is the only place that knows dtypes, byte order, strides and boundaries; whatever computes between packing
 and storing sees contiguous float32 or float64 rows that already extend beyond the edges.  Arrays arrive as flat

@@ -1,4 +1,4 @@
-"""Packed rows: a ring of copies that are converted, contiguous, and extended beyond the edges."""
+"""A ring buffer of rows: converted, contiguous, extended beyond the edges."""
 
 from __future__ import annotations
 

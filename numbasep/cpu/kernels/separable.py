@@ -1,4 +1,4 @@
-"""Separable kernel: sums of terms, each taps down the rows by taps along the columns, in one pass over an array.
+"""Separable kernel: a sum of terms, each with taps down the rows and taps along the columns, in one pass.
 
     y[i, j] = sum over terms t, taps k, l of v[t, k] * h[t, l] * x[i + k, j + l]
 

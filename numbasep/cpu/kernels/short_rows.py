@@ -1,4 +1,4 @@
-"""Rows of few samples, one behind the other: filtered as one long vector whose weights repeat with the rows.
+"""Filters along an axis of few samples: adjacent rows are one long vector with repeating weights.
 
     y[i] = c[i mod P] + sum over slots s of w[s, i mod P] * x[i + d[s]],      P the numbers of a row
 

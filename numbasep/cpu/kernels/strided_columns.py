@@ -1,4 +1,4 @@
-"""Rows whose columns do not lie side by side: brought together on the way in, spread on the way out.
+"""Gathers rows with strided columns into contiguous rows, and scatters them back.
 
 Every other column, one channel of colour, the real part of complex numbers, a mirrored image: filtered where they are,
 they would be fetched number by number for every pass.  Nothing is checked.

@@ -1,4 +1,4 @@
-"""Names of the entries of the integer tables that drivers take.
+"""Positions of the entries in the integer tables that drivers read.
 
 A plane is the pair (rows, columns) of the canonical array ``(outer axes..., rows, columns, inner)``: columns are
 filtered with a step of `inner` elements, so channels-last colour (inner = channels) and complex data (inner = 2)

@@ -1,4 +1,4 @@
-"""Vertical pass: sums of weighted rows, a block of output rows at a time, straight from the array.
+"""Vertical pass: weighted sums of rows, a register block at a time, read from the array.
 
     s[r, j] = sum over k of w[k] * x[r + k, j]        for ROWS rows r at once
 

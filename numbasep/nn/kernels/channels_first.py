@@ -1,4 +1,4 @@
-"""Drivers of the channels-first convolutions: as `channels_last`, by way of transposes in cache.
+"""Drivers for channels-first images: tiles are transposed in cache.
 
 A tile is a band of output rows of one image.  A producer (`channels_first_bands`) writes its left factor with the
 channels last; the result of a panel of the product, or of a group of channels, is transposed into the output.

@@ -1,4 +1,4 @@
-"""What the producers of `depthwise` and `unfold` do on channels-first images: a band of output rows at a time.
+"""Depthwise filters and im2col on channels-first images, a band of output rows at a time.
 
 The input rows that a band reads are transposed into scratch, GROUP channels at a time, and are then an image whose
 channels come last: one vector of channels, whatever the width of the image.

@@ -1,4 +1,4 @@
-"""Drivers of the channels-last convolutions: every worker takes its share of tiles, start to end, in cache.
+"""Drivers for channels-last images: each worker computes its tiles in cache.
 
 A tile is a run of output pixels by a range of output channels.  For DEPTH terms of the sum over channels at a
 time a producer (`depthwise_pixels` or `unfold_pixels`) writes the left factor into the worker's scratch, the

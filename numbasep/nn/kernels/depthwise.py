@@ -1,4 +1,4 @@
-"""Depthwise correlation of a run of output pixels, one filter for each channel: channels last.
+"""Depthwise correlation, channels last: a run of output pixels at a time.
 
 `result[p, c] = sum_{di, dj} w[di, dj, c] * x[s1 * i + d1 * di - top, s2 * j + d2 * dj - left, c]`, x zero
 outside. Taps that fall outside are skipped, not multiplied, so that padding never makes a NaN.  PIXELS

@@ -1,4 +1,4 @@
-"""The gradient of a depthwise convolution to its filters, channels last.
+"""Gradient of a depthwise convolution with respect to its filters, channels last.
 
 `total[di, dj, c] += sum_{b, i, j} x[b, s1 * i + d1 * di - top, s2 * j + d2 * dj - left, c] * gradient[b, i, j, c]`, x
 zero outside: sums of PARTIAL products are summed in float64, since there are as many as pixels.

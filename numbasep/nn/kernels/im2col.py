@@ -1,4 +1,4 @@
-"""The windows of a run of output pixels, written out as rows of a matrix factor: channels last.
+"""im2col: windows of output pixels as rows of a matrix, channels last.
 
 Column (di, dj, c) of the factor is `x[s1 * i + d1 * di - top, s2 * j + d2 * dj - left, c]`, zero outside the
 image. Only the columns of one chunk of the product are written at a time, into cache.

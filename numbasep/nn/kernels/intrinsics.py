@@ -1,4 +1,4 @@
-"""The SIMD words of the channel-mixing convolutions: outer products, taps of a run of pixels, partial blocks.
+"""SIMD intrinsics of the convolutions over channels: outer products, runs of pixels, partial blocks.
 
 They extend the vocabulary of `vectors` with blocks whose shape is a literal argument, so that a kernel factory
 closes over plain integers only (a closure over compiled functions would miss the disk cache in every

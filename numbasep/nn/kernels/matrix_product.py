@@ -1,4 +1,4 @@
-"""The matrix product inside a tile: blocks of accumulators in registers, both factors in cache.
+"""Matrix product of a tile: register blocks of accumulators, both factors in cache.
 
 `total[i, j] (+)= sum_k left[i, k] * right[k, j]`, for the tile that a producer (`depthwise`, `unfold`) has
 just written. The loop over `k` is cut by the callers at DEPTH products: both factors of a block then stay in

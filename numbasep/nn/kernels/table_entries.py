@@ -1,4 +1,4 @@
-"""Positions in the integer table that describes one channel-mixing convolution to its kernels.
+"""Positions of the entries in the integer table that describes a convolution over channels.
 
 The table is filled by `numbasep.nn.execute` and read by `depthwise`, `unfold` and `nn_drivers`; nothing
 checks it. Sizes count elements; padding before an axis is BEFORE, a tap lies DILATION elements after the one

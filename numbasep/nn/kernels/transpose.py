@@ -1,4 +1,4 @@
-"""Transposes between channels first and channels last, square by square in registers."""
+"""Transposes between channels first and channels last, in registers."""
 
 from __future__ import annotations
 
