@@ -116,7 +116,8 @@ SHORTAGE = """
 import gc, resource
 import numpy as np, numbasep as nsp
 from numbasep import nn
-from numbasep.backends import fft, threads
+from numbasep.cpu import threads
+from numbasep.cpu.fft import overlap_save as fft
 
 def in_use():
     with open("/proc/self/statm") as file:

@@ -92,7 +92,7 @@ for thread in busy: thread.join()
 FORK_BEFORE_THREADS = """
 import os
 import numba, numpy as np, numbasep as nsp
-from numbasep.backends import threads
+from numbasep.cpu import threads
 nsp.convolve(np.ones((8, 8)), np.ones((3, 3)))
 child = os.fork()
 if child == 0:
@@ -106,11 +106,13 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 LOCKED = """
 import os, signal, threading, time
 from numba.core.compiler_lock import global_compiler_lock
-from numbasep import measure, storage
+from numbasep.plans import measure
+from numbasep.system import storage
 from numbasep.api import build
-from numbasep.backends import fft, threads
+from numbasep.cpu import threads
+from numbasep.cpu.fft import spectra
 from numbasep.nn import routes
-kept = [storage._lock, measure._lock, build.plans._lock, build.kernels._lock, fft.spectra._lock, routes._lock,
+kept = [storage._lock, measure._lock, build.plans._lock, build.kernels._lock, spectra._lock, routes._lock,
         threads._lock, threads._pool._lock]
 held, forked = threading.Event(), threading.Event()
 compiling = threading.Event()
@@ -338,9 +340,9 @@ assert all(dask.compute(*map(dask.delayed(is_right), range(60)), scheduler="thre
 # reached while one caller after another starts; n for each caller where nobody looks at the others.
 COUNT_THREADS = """
 import threading
-from numbasep.backends import planes
+from numbasep.cpu import plane_pass
 lock, now, most = threading.Lock(), [0], [0]
-run = planes.PlanePass._run
+run = plane_pass.PlanePass._run
 def counted(self, *arguments):
     with lock:
         now[0] += self.threads
@@ -350,7 +352,7 @@ def counted(self, *arguments):
     finally:
         with lock:
             now[0] -= self.threads
-planes.PlanePass._run = counted
+plane_pass.PlanePass._run = counted
 calls, expected = calls[:3], expected[:3]
 """
 

@@ -25,7 +25,7 @@ pytestmark = [
 
 SCRIPT = """
 import numpy as np, numbasep
-from numbasep.backends import cuda_driver
+from numbasep.cuda import driver
 x = np.random.default_rng(0).random((32, 64), dtype=np.float32)
 np.testing.assert_array_equal(numbasep.uniform_filter(x, 3, device="cuda"), x)  # the fake driver's kernels copy
 numbasep.show_config()

@@ -79,9 +79,9 @@ def test_import_compiles_nothing_and_loads_no_gpu():
         """
         import sys
         import numbasep.nn
-        from numbasep.kernels import nn_last
+        from numbasep.nn.kernels import channels_last
         print([name for name in ("numba.cuda", "dask", "xarray", "matplotlib") if name in sys.modules])
-        print(len(getattr(nn_last.run_parallel, "overloads", ())))
+        print(len(getattr(channels_last.run_parallel, "overloads", ())))
         """
     )
     assert done.stdout.split() == ["[]", "0"], done.stderr

@@ -204,12 +204,12 @@ def test_switched_off(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 FIRST_USE = """
 import numpy as np, sys
-from numbasep.kernels import magnitude, missing
+from numbasep.cpu.kernels import magnitude, missing_samples
 for number in (np.float32, np.float64):
     x = np.full(5, 9, number)
     magnitude.add_square_serial(x, np.full(5, 4, number), True, False, True)
     assert (x == 5).all(), x
-    missing.normalise_serial(x, np.full(5, 2, number), number(1), number(0))
+    missing_samples.normalise_serial(x, np.full(5, 2, number), number(1), number(0))
     assert (x == 2.5).all(), x
 """
 

@@ -26,7 +26,7 @@ PROGRAM = """
 import sys, threading
 import numpy as np
 import numbasep
-from numbasep import notice
+from numbasep.system import notice
 notice.PATIENCE = float(sys.argv[1])
 def call(dtype):
     numbasep.gaussian_filter(np.zeros((8, 8), dtype), 1)

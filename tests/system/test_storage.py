@@ -46,8 +46,9 @@ class Listener(event.Listener):
 event.register("numba:compile", Listener())
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    from numbasep import accelerator, machine, measure
-    from numbasep.kernels import jit
+    from numbasep.cpu import jit
+    from numbasep.planning import accelerator, machine
+    from numbasep.plans import measure
 
     @jit.serial
     def first(x):
@@ -362,7 +363,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 def test_the_warning_as_an_error_comes_once() -> None:
     """Under ``-W error`` the first call fails and says why; those after it work."""
     program = (
-        "import numpy as np\nfrom numbasep.kernels import jit\nx = np.zeros(5)\n"
+        "import numpy as np\nfrom numbasep.cpu import jit\nx = np.zeros(5)\n"
         "@jit.serial\ndef fill(x):\n    x[0] = 1\n"
         "for attempt in range(3):\n"
         "    try:\n        fill(x)\n"
