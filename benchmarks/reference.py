@@ -32,7 +32,7 @@ MODULE = Path(numbasep.__file__).parent / "planning" / "reference.py"
 SAMPLES = 7  # undisturbed ones of each call, or fewer ...
 PATIENCE = 0.5  # ... after so many seconds
 NAME = "reference ({kind}, {threads} cores)"
-HEAD = '''"""The constants that ship, as plain numbers: written by ``python -m benchmarks.reference``, not by hand.
+HEAD = '''"""Shipped constants of machines, written by ``python -m benchmarks.reference``.
 
 `numbasep.planning.machine` says what each of them is.
 """

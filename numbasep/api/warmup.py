@@ -177,8 +177,8 @@ def run_and_count(jobs: Sequence[tuple[str, str]]) -> None:
 def _run_processes(jobs: Sequence[tuple[str, str]], count: int, tally: _Tally | None = None) -> None:
     """The same in new processes, in turns; whatever they fail to do is left to this one."""
     program = (
-        "import sys; from numbasep.api import warming;"
-        "warming.run_and_count([a.split('|') for a in sys.argv[1:]])"
+        "import sys; from numbasep.api import warmup;"
+        "warmup.run_and_count([a.split('|') for a in sys.argv[1:]])"
     )
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

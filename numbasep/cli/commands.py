@@ -73,10 +73,10 @@ def warmup(arguments: argparse.Namespace) -> None:
     """Compile the kernels."""
     import time
 
-    from ..api import warmup as warming
+    from ..api import warmup
 
     start = time.perf_counter()
-    compiled, found = warming.compile_ahead(progress=_show_bar(arguments))
+    compiled, found = warmup.compile_ahead(progress=_show_bar(arguments))
     seconds = time.perf_counter() - start
     print(f"{compiled} kernels compiled in {seconds:.1f} s, {found} found in the cache")
 

@@ -242,7 +242,7 @@ def test_an_error_in_a_tile_stops_all_threads(monkeypatch, rng):
         calls.append(args)
         raise MemoryError("no room")
 
-    monkeypatch.setattr(overlap_save.gather, "gather", fail)
+    monkeypatch.setattr(overlap_save.extended_input, "gather", fail)
     x = rng.random((4000, 100), np.float32)
     with pytest.raises(MemoryError, match="no room"):
         run(x, np.ones((9, 9)), problem(x.shape, (9, 9)), 4)

@@ -110,7 +110,7 @@ from numbasep.plans import measure
 from numbasep.system import storage
 from numbasep.api import build
 from numbasep.cpu import threads
-from numbasep.cpu.fft import spectra
+from numbasep.cpu.fft.spectra import spectra
 from numbasep.nn import routes
 kept = [storage._lock, measure._lock, build.plans._lock, build.kernels._lock, spectra._lock, routes._lock,
         threads._lock, threads._pool._lock]
