@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 import numbasep
+from numbasep.cuda.driver import LEGACY_STREAM
 
 from .gpu_libraries import ROTATED_BYTES, TAPS, kernel_of, peers
 from .gpu_report import Row, report, versions
@@ -60,9 +61,9 @@ class Gpu:
         start, stop = self._events
         times = []
         for i in range(-3, repeats):
-            self.check(self.driver.cuEventRecord(start, 0))
+            self.check(self.driver.cuEventRecord(start, LEGACY_STREAM))
             work(i + 3)
-            self.check(self.driver.cuEventRecord(stop, 0))
+            self.check(self.driver.cuEventRecord(stop, LEGACY_STREAM))
             self.check(self.driver.cuEventSynchronize(stop))
             if i >= 0:
                 times.append(self.check(self.driver.cuEventElapsedTime(start, stop)) * 1e-3)
@@ -73,28 +74,28 @@ class Gpu:
         block = min(nbytes, 16 << 20)
         generator, count = np.random.default_rng(5), -(-block // dtype.itemsize)
         values = generator.random(count) * (200 if dtype.kind in "iu" else 1)
-        address = self.device.allocate(nbytes, 0)
-        self.device.upload(address, values.astype(dtype).view(np.uint8)[:block], 0)
+        address = self.device.allocate(nbytes)
+        self.device.upload(address, values.astype(dtype).view(np.uint8)[:block])
         for start in range(block, nbytes, block):
-            self.device.copy(address + start, address, min(block, nbytes - start), 0)
+            self.device.copy(address + start, address, min(block, nbytes - start))
         return address
 
     def download(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Memory as a NumPy array."""
         values = np.empty(shape, dtype)
-        self.device.download(values, address, 0)
+        self.device.download(values, address)
         return values
 
     def free(self, addresses: Sequence[int]) -> None:
         """Give memory back."""
         for address in addresses:
-            self.device.free(address, 0)
+            self.device.free(address)
 
 
 def copy_rate(gpu: Gpu, nbytes: int = COPIED_BYTES) -> float:
     """Bytes a second, read and written, of the driver's copy."""
-    source, target = gpu.random(nbytes, np.dtype("f4")), gpu.device.allocate(nbytes, 0)
-    seconds = gpu.median_seconds(lambda _: gpu.device.copy(target, source, nbytes, 0))
+    source, target = gpu.random(nbytes, np.dtype("f4")), gpu.device.allocate(nbytes)
+    seconds = gpu.median_seconds(lambda _: gpu.device.copy(target, source, nbytes))
     gpu.free([source, target])
     return 2 * nbytes / seconds
 
@@ -115,14 +116,14 @@ def measure_plan(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, terms: int
     count = max(2, -(-ROTATED_BYTES // sum(sizes)))
     program = prepared_program(plan, gpu.device)
     inputs = [gpu.random(sizes[0], problem.input_dtype) for _ in range(count)]
-    outputs = [gpu.device.allocate(sizes[1], 0) for _ in range(count)]
-    scratch = {slot: (gpu.device.allocate(n, 0), n) for slot, n in program.scratch.items()}
+    outputs = [gpu.device.allocate(sizes[1]) for _ in range(count)]
+    scratch = {slot: (gpu.device.allocate(n), n) for slot, n in program.scratch.items()}
 
     def run(i: int) -> None:
         places = {INPUT: (inputs[i % count], sizes[0]), OUTPUT: (outputs[i % count], sizes[1]), **scratch}
-        program(places, 0)
+        program(places)
 
-    gpu.device.fill(outputs[0], sizes[1], 0)
+    gpu.device.fill(outputs[0], sizes[1])
     run(0)
     error = error_of(gpu, plan, inputs[0], outputs[0])
     seconds = gpu.median_seconds(run)
@@ -229,7 +230,7 @@ def host_microseconds(gpu: Gpu, calls: int = 2000) -> dict[str, float]:
     program = prepared_program(plan, gpu.device)
     nbytes = 64 * 64 * 4
     places = {slot: (gpu.random(nbytes, np.dtype("f4")), nbytes) for slot in (INPUT, OUTPUT)}
-    found = {"a prepared launch": microseconds(gpu, lambda: program(places, 0), calls)}
+    found = {"a prepared launch": microseconds(gpu, lambda: program(places), calls)}
     gpu.free([address for address, _ in places.values()])
     for library in ("torch", "cupy"):
         try:
@@ -252,12 +253,12 @@ def microseconds(gpu: Gpu, work: Callable[[], Any], calls: int) -> float:
     work()
     best, series = math.inf, max(1, calls // 50)
     for _ in range(series):
-        gpu.device.wait(0)
+        gpu.device.wait()
         start = time.perf_counter()
         for _ in range(50):
             work()
         best = min(best, (time.perf_counter() - start) / 50)
-    gpu.device.wait(0)
+    gpu.device.wait()
     return best * 1e6
 
 

@@ -13,11 +13,10 @@ from ..arguments.arrays import result_dtype
 from ..arguments.axes import normalize_axes, per_axis
 from ..arguments.placeholders import Held, held, hold
 from . import driver
-from .arrays import describe
 from .intrinsics.vocabulary import LANES, SIMULATED
 from .kernels.elementwise import PER_THREAD, WARPS, ElementwiseVariant
 from .launches import INPUT, OUTPUT, Launch, Program, Slot
-from .libraries import library_of
+from .libraries import describe, library_of
 from .simulator import simulated
 from .tables import storage_of
 

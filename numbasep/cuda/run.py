@@ -20,12 +20,12 @@ from ..arguments.axes import is_strided
 from ..planning.planner import PlannedFilter
 from ..planning.routes_cuda import NO_STRIDES
 from . import driver, separable_channels
-from .arrays import DeviceArray, Library, describe
+from .arrays import DeviceArray, Library
 from .elementwise import device_of, generic
 from .host_arrays import require, transfer_and_run
 from .intrinsics.vocabulary import SIMULATED
 from .launches import INPUT, OUTPUT
-from .libraries import library_of
+from .libraries import describe, library_of
 from .passes import build_program
 from .simulator import simulated
 
