@@ -6,7 +6,9 @@ packed parameters, and the tables in device memory; `ptx_machine` says what it c
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -238,22 +240,69 @@ def test_the_benchmark_runs_and_reports(
     monkeypatch.setattr(benchmark, "REPEATS", 1)
     monkeypatch.setattr(benchmark, "TERMS", (1, 3))
     monkeypatch.setattr(benchmark, "ROTATED_BYTES", 1)
+    monkeypatch.setattr(benchmark, "BLOCKED_BYTES", 1 << 10)
+    monkeypatch.setattr(benchmark, "EDGE", 16)
+    monkeypatch.setattr(benchmark, "SIDES", (64,))
+    monkeypatch.setattr(benchmark, "TAPS", (3, 9))
+    monkeypatch.setattr(benchmark, "peers", dict)
     monkeypatch.setattr(benchmark.Gpu, "median_seconds", lambda _, work, *__: (work(0), 1e-3)[1])
     monkeypatch.setattr(benchmark, "host_microseconds", lambda _: {"a prepared launch": 1.0})
-    device = benchmark.Gpu()
-    with device.device.current():
-        rows = benchmark.run(device, (64,), (3, 9), 0.0, tmp_path)
-    assert {row.case for row in rows} >= {"separable", "dense", "volume", "separable uint8"}
-    assert all(
-        row.error is None or row.error < (2e-2 if row.dtype[:4] in ("uint", "floa") else 0) for row in rows
-    )
-    assert all(
-        row.error < 1e-6 for row in rows if row.dtype in ("float32", "float64") and row.error is not None
-    )
-    text = (tmp_path / "gpu.md").read_text()
+    folder = tmp_path / "made" / "here"
+    monkeypatch.setattr(sys, "argv", ["gpu", "--results", str(folder)])
+    assert benchmark.main() == 0
+    text = (folder / "gpu.md").read_text()
     assert "emulated" in text
     assert "host time of a prepared launch" in text
-    assert (tmp_path / "gpu.json").stat().st_size > 1000
+    rows = json.loads((folder / "gpu.json").read_text())["rows"]
+    assert {row["case"] for row in rows} >= {"separable", "dense", "volume float64", "separable uint8"}
+    assert f"within their bounds: {len(rows)} of {len(rows)}" in text
+
+
+def test_the_benchmark_finds_wrong_results(
+    gpu: EmulatedDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import gpu as benchmark
+
+    monkeypatch.setattr(benchmark, "ROTATED_BYTES", 1)
+    monkeypatch.setattr(benchmark, "BLOCKED_BYTES", 1 << 10)
+    monkeypatch.setattr(benchmark.Gpu, "median_seconds", lambda _, work, *__: (work(0), 1e-3)[1])
+    device = benchmark.Gpu()
+    with device.device.current():
+        assert not benchmark.measure_plan(device, "", benchmark.plane_plan(64, 3, 1), 3, 1, 1.0).wrong
+        monkeypatch.setattr(gpu, "cuLaunchKernel", lambda *_: (0,))
+        assert benchmark.measure_plan(device, "", benchmark.plane_plan(64, 5, 1), 5, 1, 1.0).wrong
+
+
+def test_times_on_the_device_are_taken_behind_other_work(
+    gpu: EmulatedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the host is ahead: what it takes to enqueue is not measured."""
+    from benchmarks import gpu as benchmark
+
+    monkeypatch.setattr(benchmark, "BLOCKED_BYTES", 1 << 10)
+    device, runs = benchmark.Gpu(), []
+    assert device.median_seconds(runs.append, 5) < 1e-3
+    assert len(runs) == 3 + 5 * benchmark.BATCH
+    assert runs == list(range(len(runs)))
+    before_the_last_two = [function for function, _ in gpu.streams][-3:]
+    assert before_the_last_two == ["cuMemsetD8Async", "cuEventRecord", "cuEventRecord"]
+
+
+def test_tests_run_before_the_benchmark_and_may_fail(tmp_path: Path) -> None:
+    """Warnings at import are no errors, a crash is a status, and what was said is kept."""
+    from benchmarks.gpu_first import run_tests
+
+    source = tmp_path / "test_first.py"
+    source.write_text(
+        "import os, warnings\nwarnings.warn('at import', DeprecationWarning)\n"
+        "def test_passes(): pass\ndef test_crashes():\n    if os.environ.get('CRASH'): os.abort()\n"
+    )
+    assert run_tests(tmp_path / "passes", [str(source)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRASH", "1")
+        assert run_tests(tmp_path / "crashes", [str(source)]) != 0
+    assert "test_crashes" in (tmp_path / "crashes" / "gpu_tests.txt").read_text()
+    assert run_tests(tmp_path / "late", [str(source)], 0.01) == 124
 
 
 # ------------------------------------------------------------------------------ the interpreter itself

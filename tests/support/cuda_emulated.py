@@ -23,8 +23,9 @@ ELF = b"\x7fELF"  # what machine code begins with
 class EmulatedDriver:
     """The functions of `cuda.bindings.driver` that numbasep calls, with the types that they return.
 
-    `streams` holds (function, stream) of what was enqueued or waited for, `tables` what `cuMemAlloc` gave.  While there are `captured` streams, calls
-    that would spoil the capture fail and are written down in `spoiled`; in a forked child, all do.
+    `streams` holds (function, stream) of what was enqueued or waited for, `tables` what `cuMemAlloc` gave.  While there
+    are `captured` streams, calls that would spoil the capture fail and are counted in `spoiled`; in a forked child, all
+    calls fail.
     """
 
     CUresult = SimpleNamespace(CUDA_SUCCESS=0, CUDA_ERROR_OUT_OF_MEMORY=2)
