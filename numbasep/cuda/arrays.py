@@ -7,6 +7,7 @@ that nothing waits and nothing leaves the device.
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import sys
 from typing import Any, NamedTuple
@@ -94,6 +95,14 @@ class Library:
             DeviceArray(int(address or 0), shape, dtype, contiguous, not read_only, stream, nbytes), name
         )
 
+    def transforms(self) -> Any:
+        """Its module of Fourier transforms, or None if it has none."""
+        return None
+
+    def largest(self, array: Any) -> float:
+        """The largest magnitude of a real number in an array, NaN if there is one; for libraries with transforms."""
+        raise NotImplementedError
+
     def stream(self, array: Any, view: DeviceArray) -> int:
         """The stream that `array` is ready on; `view` describes it."""
         return view.stream
@@ -111,6 +120,10 @@ class Library:
         made = self.empty(values.shape, values.dtype, like)
         made.copy_to_device(np.ascontiguousarray(values))
         return made
+
+    def put(self, values: Array) -> Any:
+        """A copy of a host array on the current device; for libraries with transforms."""
+        raise NotImplementedError
 
     def contiguous(self, array: Any) -> Any:
         """`array` as kernels can read it."""
@@ -134,6 +147,15 @@ class CuPy(Library):
 
     has_product = True
 
+    def transforms(self) -> Any:
+        """cuFFT, through CuPy."""
+        return importlib.import_module("cupy").fft
+
+    def largest(self, array: Any) -> float:
+        """By CuPy's reductions."""
+        parts = (array.real, array.imag) if array.dtype.kind == "c" else (array,)
+        return float(sum(abs(part).max() for part in parts))
+
     def stream(self, array: Any, view: DeviceArray) -> int:
         """CuPy's current stream of the array's device."""
         return int(sys.modules["cupy"].cuda.get_current_stream(array.device.id).ptr) or LEGACY_STREAM
@@ -148,6 +170,10 @@ class CuPy(Library):
         """By CuPy's copy."""
         with like.device:
             return sys.modules["cupy"].asarray(values)
+
+    def put(self, values: Array) -> Any:
+        """By CuPy's copy."""
+        return importlib.import_module("cupy").asarray(values)
 
     def contiguous(self, array: Any) -> Any:
         """By CuPy's copy."""
@@ -179,6 +205,16 @@ class Torch(Library):
             DeviceArray(array.data_ptr(), shape, dtype, contiguous, True, LEGACY_STREAM, nbytes), name
         )
 
+    def transforms(self) -> Any:
+        """cuFFT, through PyTorch."""
+        return importlib.import_module("torch").fft
+
+    def largest(self, array: Any) -> float:
+        """By PyTorch's reduction."""
+        torch = sys.modules["torch"]
+        numbers = torch.view_as_real(array.resolve_conj()) if array.is_complex() else array
+        return float(abs(torch.stack(torch.aminmax(numbers))).max())
+
     def as_type(self, array: Any, dtype: np.dtype[Any]) -> Any:
         """By PyTorch's conversion."""
         return array.to(getattr(sys.modules["torch"], dtype.name))
@@ -195,6 +231,10 @@ class Torch(Library):
     def from_host(self, values: Array, like: Any) -> Any:
         """By PyTorch's copy."""
         return sys.modules["torch"].tensor(values, device=like.device)
+
+    def put(self, values: Array) -> Any:
+        """By PyTorch's copy."""
+        return importlib.import_module("torch").as_tensor(values, device="cuda")
 
     def contiguous(self, array: Any) -> Any:
         """By PyTorch's copy, with conjugates and negatives taken."""

@@ -27,7 +27,7 @@ from .launches import Launch, Program, Slot
 Array = npt.NDArray[Any]
 
 LEGACY_STREAM = 1
-"""The default stream that all threads share; 0 is that or a thread's own, as NVIDIA's bindings are set."""
+"""The default stream of all threads; 0 is that or a thread's own, as NVIDIA's bindings are set."""
 LEAST_CAPABILITY = (8, 0)  # asynchronous copies into shared memory
 TABLE_ALIGNMENT = 256
 REFUSALS = {
@@ -40,11 +40,11 @@ REFUSALS = {
 NOT_INITIALIZED = "CUDA_ERROR_NOT_INITIALIZED"
 FORKED = (
     "CUDA was started before this process was forked, and does not work in the child: start processes that use the "
-    'GPU by multiprocessing.get_context("spawn"), or fork them before the first use of CUDA'
+    'GPU by multiprocessing.get_context("spawn")'
 )
 CAPTURED = (
-    "the first call of a filter compiles kernels and copies tables to the GPU, which a CUDA graph cannot capture: "
-    "call it once with the same shapes and types before the capture (warm up)"
+    "the first call of a filter copies its kernels and tables to the GPU, which no CUDA graph can capture: warm up, "
+    "by a call of the same shape and type before the capture"
 )
 
 
@@ -240,7 +240,7 @@ class Device:
             check(self._driver.cuMemFree(address))
 
     def retire(self, address: int) -> None:
-        """Free memory of `cuMemAlloc` at the next `free_retired`: now, a stream may be captured."""
+        """Free memory of `cuMemAlloc` later, when nothing is captured."""
         self._retired.append(address)
 
     def free_retired(self) -> None:
@@ -250,9 +250,8 @@ class Device:
 
     def is_captured(self, stream: int) -> bool:
         """Whether calls on a stream go into a CUDA graph instead of to the GPU."""
-        driver = self._driver
-        code, status = driver.cuStreamIsCapturing(stream)
-        return bool(code or status != driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
+        code, status = self._driver.cuStreamIsCapturing(stream)
+        return bool(code or status != self._driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
 
     def upload(self, address: int, values: Array, stream: int = LEGACY_STREAM) -> None:
         """Copy a contiguous array to the device."""

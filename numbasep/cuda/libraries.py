@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 from typing import Any
 
 from .arrays import CuPy, DeviceArray, Library, Torch
@@ -21,6 +23,19 @@ def library_of(array: Any) -> Library:
         if known is not None:
             return known
     return FOREIGN
+
+
+@functools.cache
+def with_transforms() -> Library | None:
+    """A library that is installed, knows the GPU and has Fourier transforms, for arrays of the host."""
+    for name in ("cupy", "torch"):
+        try:
+            available = importlib.import_module(name).cuda.is_available()
+        except ImportError:
+            continue
+        if available:
+            return LIBRARIES[name]
+    return None
 
 
 def describe(array: Any, name: str) -> DeviceArray:

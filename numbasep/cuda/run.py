@@ -18,6 +18,7 @@ from ..arguments import placeholders
 from ..arguments.arrays import make_output, on_gpu
 from ..arguments.axes import is_strided
 from ..planning.planner import PlannedFilter
+from ..planning.routes import Candidate
 from ..planning.routes_cuda import NO_STRIDES
 from . import driver, separable_channels
 from .arrays import DeviceArray, Library
@@ -25,9 +26,10 @@ from .elementwise import device_of, generic
 from .host_arrays import require, transfer_and_run
 from .intrinsics.vocabulary import SIMULATED
 from .launches import INPUT, OUTPUT
-from .libraries import describe, library_of
+from .libraries import describe, library_of, with_transforms
 from .passes import build_program
 from .simulator import simulated
+from .transforms import prepared_transforms
 
 Array = npt.NDArray[Any]
 
@@ -181,10 +183,20 @@ def _there_and_back(plan: PlannedFilter, x: Array, output: Any) -> Array:
     out = make_output(output, problem.output_dtype, problem.out_shape, x)
     if not problem.pixels:
         return out
+    candidate = plan.choice.chosen
+    if candidate.runner == "transforms":
+        library = with_transforms()
+        if library is not None:
+            there = library.put(np.ascontiguousarray(x, x.dtype.newbyteorder("=")))
+            done = _on_device(plan, there, library.describe(there, "input"), None, library)
+            out[...] = library.to_host(done)
+            return out
+        candidate = _without_transforms(plan, "a NumPy array")
     source = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
     target = np.empty(problem.out_shape, problem.output_dtype)
     device = simulated if SIMULATED else driver.device(0)
-    transfer_and_run(device, prepared_program(plan, device), {INPUT: source}, OUTPUT, target)
+    program = prepared_program(plan, device, candidate)
+    transfer_and_run(device, program, {INPUT: source}, OUTPUT, target)
     out[...] = target
     return out
 
@@ -199,19 +211,66 @@ def _on_device(plan: PlannedFilter, array: Any, view: DeviceArray, output: Any, 
         if not view.contiguous:
             source = library.contiguous(array)
             read = describe(source, "input")
-        addresses = {INPUT: (read.address, read.nbytes), OUTPUT: (written.address, written.nbytes)}
-        program = prepared_program(plan, device_of(read.address))
-        scratch = []  # held until all is enqueued
-        for slot, nbytes in program.scratch.items():
-            scratch.append(library.empty((nbytes,), np.dtype(np.uint8), array))
-            place = describe(scratch[-1], "workspace")
-            addresses[slot] = place.address, place.nbytes
-        program(addresses, library.stream(array, view))
+        candidate = plan.choice.chosen
+        if candidate.runner == "transforms":
+            candidate = _applicable(plan, source, library)
+        if candidate.runner == "transforms":
+            _transform(plan, source, read, target, library)
+        else:
+            _launch(plan, candidate, source, read, written, library)
     if output is None:
         return target
     if target is not output and plan.problem.pixels:
         library.copy(target, output)
     return output
+
+
+def _launch(
+    plan: PlannedFilter,
+    candidate: Candidate,
+    array: Any,
+    read: DeviceArray,
+    written: DeviceArray,
+    library: Library,
+) -> None:
+    addresses = {INPUT: (read.address, read.nbytes), OUTPUT: (written.address, written.nbytes)}
+    program = prepared_program(plan, device_of(read.address), candidate)
+    scratch = []  # held until all is enqueued
+    for slot, nbytes in program.scratch.items():
+        scratch.append(library.empty((nbytes,), np.dtype(np.uint8), array))
+        place = describe(scratch[-1], "workspace")
+        addresses[slot] = place.address, place.nbytes
+    program(addresses, library.stream(array, read))
+
+
+def _applicable(plan: PlannedFilter, array: Any, library: Library) -> Candidate:
+    """Transforms if the library has them and the data are finite, otherwise the plan's fallback."""
+    choice = plan.choice
+    if library.transforms() is None:
+        return _without_transforms(plan, f"a {type(array).__name__}")
+    if plan.problem.integer_data or library.largest(array) <= choice.chosen.largest_sample:
+        return choice.chosen
+    assert choice.fallback is not None
+    return choice.fallback
+
+
+def _without_transforms(plan: PlannedFilter, given: str) -> Candidate:
+    if plan.problem.method == "fft":
+        raise ValueError(
+            f"method='fft' on the GPU takes the transforms of CuPy or PyTorch: pass an array of one of these, or, "
+            f"for arrays of the host, install one of them with its CUDA; got {given}"
+        )
+    assert plan.choice.fallback is not None
+    return plan.choice.fallback
+
+
+def _transform(plan: PlannedFilter, array: Any, view: DeviceArray, target: Any, library: Library) -> None:
+    """Kernels' spectra are kept by stream, in whose order the library frees and reuses memory."""
+    stream, problem, launches = library.stream(array, view), plan.problem, plan.kernel.launches
+    key = ("cuda transforms", library, str(array.device), stream)
+    if key not in launches:
+        launches[key] = prepared_transforms(library, array, plan.kernel.weights, problem)
+    launches[key](array, target, integers=plan.choice.chosen.exact and problem.integer_data)
 
 
 def _target(
@@ -242,10 +301,10 @@ def _overlap(a: DeviceArray, b: DeviceArray) -> bool:
 # --------------------------------------------------------------------------- programs
 
 
-def prepared_program(plan: PlannedFilter, device: Any) -> Any:
-    """The launches of a plan, prepared for a device; kept with the kernel."""
+def prepared_program(plan: PlannedFilter, device: Any, candidate: Candidate | None = None) -> Any:
+    """The launches of a plan, or of another of its candidates, prepared for a device; kept with the kernel."""
     launches = plan.kernel.launches
-    chosen = plan.choice.chosen
+    chosen = candidate or plan.choice.chosen
     key = ("cuda", device.ordinal, chosen.form, chosen.needs_finite)
     prepared = launches.get(key)
     if prepared is None:

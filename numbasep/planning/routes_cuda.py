@@ -2,7 +2,8 @@
 
 The certificates are the same, as the arithmetic is.  What differs: a form that would spread NaN further than direct
 summation needs no look at the data, because the kernel that computes it sums results that are not finite again,
-directly; it must then run in one pass.
+directly; it must then run in one pass.  Transforms are those of the library that the array comes from; where it has
+none, the plan's fallback runs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections.abc import Callable
 
 from ..arguments.problem import Problem
-from . import machine, rounding
+from . import machine, overlap_cuda, rounding
 from .accelerator import Accelerator
 from .cost import bytes_per_pixel, number_parts
 from .cuda_limits import MOST_STEP, MOST_TERMS, tap_class
@@ -20,7 +21,8 @@ from .routes import ROUTES, Candidate, keeps_footprint
 
 Estimate = Callable[[Problem, KernelFacts, Accelerator], tuple[Candidate, ...]]
 
-NOT_THERE = {"fft": "there are no Fourier transforms on the GPU"}
+TRANSFORM_PASSES = (7, 4)
+"""How often all points are read or written: to pad, multiply and store, and for each axis, there and back."""
 NO_STRIDES = "strides have not been written for the GPU: leave out stride, and slice the result, [::stride]"
 SPREADS = "NaN and infinities would spread further, and it takes more than one pass"
 
@@ -46,8 +48,8 @@ def price(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> dic
     for name, route in ROUTES.items():
         refused = reason or (
             route.infeasible(problem, facts, machine.REFERENCE)
-            if name in _ESTIMATES
-            else NOT_THERE.get(name, "it has not been written for the GPU")
+            if name != "fft"
+            else _no_transforms(problem, facts)
         )
         found[name] = (
             (Candidate(name, False, refused),) if refused else _ESTIMATES[name](problem, facts, accelerator)
@@ -165,8 +167,52 @@ def _structured_forms(
     return tuple(_form("structured", index, problem, facts, accelerator) for index in indices)
 
 
+def _no_transforms(problem: Problem, facts: KernelFacts) -> str | None:
+    """Why transforms do not compute a problem, or None."""
+    if not problem.windows or not problem.pixels or 0 in problem.shape:
+        return "there is nothing to transform"
+    if not math.isfinite(abs(problem.cval)):
+        return "cval is not finite"
+    if problem.output_dtype.kind in "biu":
+        return "integer results of transforms are made on the CPU only"
+    if rounding.direct_is_exact(problem, facts) and not rounding.fft_is_exact(
+        problem, facts, overlap_cuda.blocks(problem).points
+    ):
+        return "integer data and weights, and rounding to the right integer is not proved"
+    return None
+
+
+def _transforms(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> tuple[Candidate, ...]:
+    """Overlap-save in large blocks, each step of which reads and writes memory."""
+    cut = overlap_cuda.blocks(problem)
+    exact = rounding.fft_is_exact(problem, facts, cut.points)
+    touched = TRANSFORM_PASSES[0] + TRANSFORM_PASSES[1] * len(cut.windows)
+    numbers = cut.number * cut.points * cut.batch
+    moved = numbers * problem.compute_dtype.itemsize * touched / problem.pixels
+    operations = number_parts(problem, facts) * numbers * (5 * math.log2(cut.points) + 3) / 2 / problem.pixels
+    check = 0 if problem.integer_data else math.prod(problem.shape) * problem.input_dtype.itemsize
+    seconds = (moved * problem.pixels + check) / accelerator.copy_rate
+    return (
+        Candidate(
+            "fft",
+            True,
+            seconds=seconds + accelerator.launch_seconds * touched * cut.number,
+            operations=operations,
+            executed=operations,
+            bytes=moved,
+            error_bound=0.0 if exact else rounding.fft_bound(problem, facts, cut.points),
+            exact=exact,
+            needs_finite=True,  # and the array's library must have transforms, for integers, too
+            largest_sample=rounding.fft_largest_sample(problem, facts, cut.points),
+            workspace=4 * cut.points * cut.batch * problem.compute_dtype.itemsize,
+            runner="transforms",
+        ),
+    )
+
+
 _ESTIMATES: dict[str, Estimate] = {
     "direct": _direct,
     "separable": _plain_form,
     "structured": _structured_forms,
+    "fft": _transforms,
 }

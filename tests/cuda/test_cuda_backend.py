@@ -120,7 +120,7 @@ def test_choices_and_certificates_are_those_of_the_cpu() -> None:
     on_cpu = planner.choose(problem((4096, 4096), (9, 9)), known, numbasep.planning.machine.REFERENCE)
     for ours, theirs in zip(on_gpu.candidates, on_cpu.candidates, strict=True):
         assert ours.method == theirs.method
-        if ours.feasible and theirs.feasible:
+        if ours.feasible and theirs.feasible and ours.method != "fft":  # whose blocks are larger
             assert (ours.error_bound, ours.exact, ours.rank) == (
                 theirs.error_bound,
                 theirs.exact,
@@ -137,13 +137,15 @@ def test_a_form_that_spreads_nan_is_repaired_in_one_pass_and_refused_in_more() -
     assert chosen.needs_finite  # which makes the kernel repair
     long = facts((65, 65), forms=[form(((65, 65), (65, 65)), coherent=False)])
     choice = planner.choose(problem((512, 512), (65, 65), device="cuda"), long, H200)
-    assert choice.chosen.method == "direct"
     assert choice.candidates[1].reason == routes_cuda.SPREADS
+    assert choice.chosen.method == "fft"
+    assert choice.fallback is not None  # for data that are not finite, and arrays without transforms
+    assert choice.fallback.method == "direct"
 
 
 def test_a_plan_explains_itself_without_a_gpu() -> None:
-    text = str(numbasep.plan(np.ones((5, 5)), (512, 512), np.float32, device="cuda"))
-    assert "no Fourier transforms on the GPU" in text
+    text = str(numbasep.plan(np.ones((5, 5)), (512, 512), np.uint8, device="cuda"))
+    assert "integer results of transforms are made on the CPU only" in text
     assert "to the GPU and back" in text
     assert "not measured" in text
 
@@ -153,7 +155,7 @@ def test_what_the_gpu_does_not_do(weights: np.ndarray) -> None:
     with pytest.raises(ValueError, match="complex kernels run on the CPU only"):
         numbasep.plan(weights, (16, 16), np.complex64, device="cuda")
     with pytest.raises(ValueError, match="method='fft' cannot"):
-        numbasep.plan(np.ones((3, 3)), (16, 16), np.float32, device="cuda", method="fft")
+        numbasep.plan(np.ones((3, 3)), (16, 16), np.uint8, device="cuda", method="fft")
 
 
 # ------------------------------------------------------------------------------ launching

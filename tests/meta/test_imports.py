@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lowering",),
     ("factor",),
     ("facts", "machine", "reference", "accelerator", "operators"),
-    ("overlap", "rounding", "workspace"),
+    ("overlap", "overlap_cuda", "rounding", "workspace"),
     ("cost",),
     ("cost_fft", "cost_flat"),
     ("routes",),

@@ -200,7 +200,10 @@ GUARDS = (
           "if device_count() == 1 or not address:", "if device_count() == 1:",
           "tests/cuda/test_cuda_libraries.py -k without_elements"),
     Guard("cuda: a default stream that depends on the bindings", "cuda/driver.py",
-          "LEGACY_STREAM = 1", "LEGACY_STREAM = 0", "tests/cuda/test_cuda_libraries.py -k forked"),
+          "LEGACY_STREAM = 1", "LEGACY_STREAM = 0", "tests/cuda/test_cuda_ptx.py -k takes_no_machine_code"),
+    Guard("cuda: NaN through the transforms of a library", "cuda/run.py",
+          "library.largest(array) <= choice.chosen.largest_sample", "True",
+          "tests/cuda/test_cuda_torch.py -m cudasim -k not_finite"),
 )  # fmt: skip
 
 
