@@ -32,6 +32,7 @@ import numpy as np
 
 import numbasep
 from numbasep.cuda.driver import LEGACY_STREAM
+from numbasep.cuda.libraries import with_transforms
 
 from .gpu_first import run_tests
 from .gpu_libraries import ROTATED_BYTES, TAPS, kernel_of, peers
@@ -143,6 +144,8 @@ def measure_plan(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, terms: int
     from numbasep.cuda.run import prepared_program
 
     problem = plan.problem
+    if plan.method == "fft":
+        return measure_transforms(gpu, case, plan, taps, rate)
     sizes = (
         math.prod(problem.shape) * problem.input_dtype.itemsize,
         problem.pixels * problem.output_dtype.itemsize,
@@ -177,6 +180,23 @@ def measure_plan(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, terms: int
         error,
         allowed,
     )
+
+
+def measure_transforms(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, rate: float) -> Row:
+    """A plan that calls the transforms of a library, on one of its arrays; its floor is one pass over memory."""
+    library, problem = with_transforms(), plan.problem
+    assert library is not None
+    x = np.random.default_rng(5).random(problem.shape, np.float32)
+    there = library.put(x)
+    target = library.put(np.zeros_like(x))
+    plan(there, target)
+    places = (library.describe(array, case).address for array in (there, target))
+    error, allowed = error_of(gpu, plan, *places)
+    seconds = gpu.median_seconds(lambda _: plan(there, target))
+    floor = (problem.input_dtype.itemsize + problem.output_dtype.itemsize) * problem.pixels / rate
+    return Row(
+        case, "numbasep", problem.shape, taps, 1, str(problem.input_dtype), seconds * 1e6, floor * 1e6, error, allowed
+    )  # fmt: skip
 
 
 def error_of(gpu: Gpu, plan: numbasep.Plan, source: int, target: int) -> tuple[float, float]:
@@ -230,6 +250,9 @@ def other_plans(largest: int) -> Iterator[tuple[str, numbasep.Plan, int]]:
     along = np.random.default_rng(1).random((1, 129))
     yield "129 taps along rows", make(along, (side, side), np.float32, method="separable", **common), 129
     yield "129 taps down columns", make(along.T, (side, side), np.float32, method="separable", **common), 129
+    if with_transforms() is not None:
+        many = np.random.default_rng(2).random((65, 65))
+        yield "transforms", make(many, (side, side), np.float32, method="fft", **common), 65
     edge, five = min(EDGE, side), kernel_of(5, 1)[0][0]
     volume = five[:, None, None] * five[:, None] * five
     for dtype in ("float32", "float64"):

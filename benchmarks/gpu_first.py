@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -31,11 +32,14 @@ def run_tests(folder: Path, tests: Sequence[str] = TESTS, seconds: float = SECON
         f"--junitxml={report}", *tests,
     ]  # fmt: skip
     with (folder / "gpu_tests.txt").open("w+") as file:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
-            status = subprocess.run(
-                command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False, timeout=seconds
-            ).returncode
+            status = process.wait(seconds)
         except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with what it started, which would disturb what is timed
+            process.wait()
             file.write(f"\nstopped after {seconds:.0f} seconds\n")
             status = 124
         file.seek(0)

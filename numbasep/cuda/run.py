@@ -20,7 +20,7 @@ from ..arguments.axes import is_strided
 from ..planning.planner import PlannedFilter
 from ..planning.routes import Candidate
 from ..planning.routes_cuda import NO_STRIDES
-from . import driver, separable_channels
+from . import complex, driver, separable_channels
 from .arrays import DeviceArray, Library
 from .elementwise import device_of, generic
 from .host_arrays import require, transfer_and_run
@@ -59,14 +59,21 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
     if is_strided(arguments.get("stride", 1)):
         raise ValueError(f"stride={arguments['stride']!r} with arrays on the GPU: {NO_STRIDES}")
     require()
-    function = _undispatched(name)
     if name in CHANNELS:
-        return separable_channels.call(function, arguments)
+        return separable_channels.call(_undispatched(name), arguments)
     first = next(iter(arguments))
-    array = arguments[first]
     stay = (first, "mask", "output")
     given = {key: value if key in stay else _on_host(value) for key, value in arguments.items()}
     keywords = {**given.pop("kwargs", {}), **given, "device": "cuda"}
+    if complex.is_split(name, keywords):
+        return complex.call(name, functools.partial(_whole, name), keywords)
+    return _whole(name, **keywords)
+
+
+def _whole(name: str, **keywords: Any) -> Any:
+    """The call of a function with real weights."""
+    function, first = _undispatched(name), next(iter(keywords))
+    array = keywords[first]
     if not on_gpu(array):
         return function(**{key: _on_host(value) for key, value in keywords.items()})
     library = library_of(array)

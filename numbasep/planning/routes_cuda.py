@@ -32,7 +32,7 @@ def unsupported(problem: Problem, facts: KernelFacts) -> str | None:
     if problem.is_strided:
         return NO_STRIDES
     if facts.complex:
-        return "complex kernels run on the CPU only"
+        return "plans for the GPU have real weights: plan those of weights.real and of weights.imag"
     if problem.output_dtype.kind == "c" and problem.input_dtype.kind != "c":
         return "complex results of real data are made on the CPU only"
     constant = any(window.boundary.name == "CONSTANT" for window in problem.windows)

@@ -81,6 +81,19 @@ def test_dense(shape: tuple[int, ...]) -> None:
     check(samples(size, "float32"), rng.standard_normal(shape), "constant", cval=0.5, method="direct")
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_transforms(mode: str) -> None:
+    torch = pytest.importorskip("torch")
+    x, weights = samples((300, 511), "float32"), rng.standard_normal((31, 24))
+    plan = numbasep.plan(
+        weights, x.shape, x.dtype, operation="correlate", mode=mode, cval=1.5, device="cuda", method="fft"
+    )
+    expected = oracle.correlate(x, weights, mode, 1.5)
+    slack = plan.error_bound * oracle.norm(weights) * oracle.largest(x, 1.5) + 1e-6 * np.abs(expected).max()
+    oracle.assert_close(plan(torch.as_tensor(x, device="cuda")).cpu().numpy(), expected, slack)
+    oracle.assert_close(plan(x), expected, slack)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(24, 40, 136), (9, 31, 67)])
 def test_volumes(dtype: str, shape: tuple[int, ...]) -> None:

@@ -154,3 +154,39 @@ def test_arrays_of_the_host_take_the_transforms_of_a_library_that_is_there(
     libraries.with_transforms.cache_clear()
     assert type(got) is np.ndarray
     np.testing.assert_allclose(got, ndimage.correlate(x, weights), atol=1e-4)
+
+
+# ------------------------------------------------------------------------------ complex weights
+
+
+@pytest.mark.usefixtures("torch")
+@pytest.mark.parametrize("dtype", ["float32", "complex64", "uint8"])
+@pytest.mark.parametrize("where", ["GPU", "host"])
+def test_complex_weights_are_two_calls(dtype: str, where: str) -> None:
+    x = rng.integers(0, 9, (6, 20)).astype(dtype) if dtype == "uint8" else samples((6, 20), dtype)
+    weights = samples((3, 5), "complex128")
+    expected = ndimage.correlate(x, weights, mode="wrap", output=np.complex128)
+    if where == "host":
+        got = numbasep.correlate(x, weights, mode="wrap", device="cuda")
+        output = np.zeros(x.shape, np.complex128)
+        assert numbasep.correlate(x, weights, output, mode="wrap", device="cuda") is output
+    else:
+        got = numbasep.correlate(on_gpu(x), weights, mode="wrap").numpy()
+        target = on_gpu(np.zeros(x.shape, np.complex128))
+        assert numbasep.correlate(on_gpu(x), on_gpu(weights), target, mode="wrap") is target
+        output = target.numpy()
+    assert got.dtype == np.complex64
+    np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(output, expected, atol=1e-5 * np.abs(expected).max())
+    with pytest.raises(ValueError, match="complex weights work on the CPU only"):
+        numbasep.correlate(on_gpu(x), weights, nan_policy="raise")
+
+
+@pytest.mark.usefixtures("torch")
+@pytest.mark.parametrize("name", ["convolve", "convolve1d", "correlate1d"])
+def test_functions_of_complex_weights(name: str) -> None:
+    x, weights = samples((6, 20)), samples((3, 4), "complex128")
+    weights = weights[0] if name.endswith("1d") else weights
+    got = getattr(numbasep, name)(on_gpu(x), weights).numpy()
+    expected = getattr(ndimage, name)(x, weights, output=np.complex128)
+    np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
