@@ -33,14 +33,12 @@ def call(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) 
     x, output, weights = arguments["input"], arguments["output"], np.asarray(arguments["weights"])
     if arguments["mask"] is not None or arguments["nan_policy"] != "propagate":
         raise ValueError("nan_policy and mask with complex weights work on the CPU only")
-    there = on_gpu(x)
     kept = output if on_gpu(output) or isinstance(output, np.ndarray) else None
-    kind = describe(x, "input").dtype if there else np.asarray(x).dtype
+    library = library_of(x) if on_gpu(x) else None
+    kind = library.describe(x, "input").dtype if library is not None else np.asarray(x).dtype
     wanted = describe(kept, "output").dtype if on_gpu(kept) else output
     dtype = result_dtype(wanted, kind, complex_result=True)
-    real = np.dtype(f"f{dtype.itemsize // 2}")
-    half = dtype if kind.kind == "c" else real
-    library = library_of(x) if there else None
+    half = dtype if kind.kind == "c" else np.dtype(f"f{dtype.itemsize // 2}")
     if library is not None and not library.has_product:
         raise ValueError(
             f"complex weights on the GPU take arrays of CuPy or PyTorch, or of the host, got a {type(x).__name__}"

@@ -20,7 +20,7 @@ from ..arguments.axes import is_strided
 from ..planning.planner import PlannedFilter
 from ..planning.routes import Candidate
 from ..planning.routes_cuda import NO_STRIDES
-from . import complex, driver, separable_channels
+from . import complex, driver, gradients, separable_channels
 from .arrays import DeviceArray, Library
 from .elementwise import device_of, generic
 from .host_arrays import require, transfer_and_run
@@ -77,8 +77,11 @@ def _whole(name: str, **keywords: Any) -> Any:
     if not on_gpu(array):
         return function(**{key: _on_host(value) for key, value in keywords.items()})
     library = library_of(array)
-    with placeholders.session():
+    keywords[first], wanted = gradients.detached(array)
+    with placeholders.session(), gradients.recording() as ran:
         result = _with_stand_ins(name, function, keywords, first, library)
+    if wanted:
+        return gradients.attach(array, ran, result, _run_on_device, name)
     return library.finished(result, array)
 
 
@@ -136,6 +139,8 @@ def _mask(mask: Any, view: DeviceArray, array: Any, library: Library) -> Any:
 def _on_host(value: Any) -> Any:
     """Weights and the like that are on the GPU, as NumPy arrays."""
     if on_gpu(value):
+        if gradients.detached(value)[1]:
+            raise TypeError("weights require a gradient, which flows to input only: pass weights.detach()")
         return library_of(value).to_host(value)
     if isinstance(value, (list, tuple)) and any(map(on_gpu, value)):
         return [_on_host(item) for item in value]
@@ -152,6 +157,7 @@ def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
     ValueError
         The plan was made for the CPU, or for another shape or dtype.
     """
+    given, (array, wanted) = array, gradients.detached(array)
     problem, view = plan.problem, describe(array, "input")
     if problem.device != "cuda":
         raise ValueError(
@@ -165,7 +171,17 @@ def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
     if output is not None and not on_gpu(output):
         raise TypeError(f"output must be an array of the device, got {type(output).__name__}")
     library = library_of(array)
+    if wanted:
+        if output is not None:
+            raise TypeError("input requires a gradient, which does not flow to output: leave output out")
+        return gradients.filtered(plan, given, _run_on_device)
     return library.finished(_on_device(plan, array, view, output, library), array)
+
+
+def _run_on_device(plan: PlannedFilter, array: Any) -> Any:
+    """A new array with the result of a plan."""
+    library = library_of(array)
+    return _on_device(plan, array, library.describe(array, "gradient"), None, library)
 
 
 def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
@@ -179,6 +195,7 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
         _on_device(plan, behind.array, view, target.array, behind.library)
         return output
     made = _on_device(plan, behind.array, view, None, behind.library)
+    gradients.record(plan, behind.array, made)
     return placeholders.hold(made, plan.problem.out_shape, plan.problem.output_dtype, behind.library)
 
 

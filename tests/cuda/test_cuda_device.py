@@ -250,6 +250,13 @@ def test_conjugates_of_pytorch() -> None:
     np.testing.assert_allclose(filtered.cpu().numpy(), expected, atol=1e-5)
 
 
+def test_gradients_of_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    for weights in (rng.standard_normal((3, 4)), np.outer(rng.random(5), rng.random(3))):
+        x = torch.randn(6, 7, dtype=torch.float64, device="cuda", requires_grad=True)
+        assert torch.autograd.gradcheck(lambda a, w=weights: numbasep.correlate(a, w, mode="mirror"), x)
+
+
 @pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_convolutions_over_channels(library: str, data_format: str) -> None:
