@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,20 @@ def _on_host(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _on_host(item) for key, item in value.items()}
     return value
+
+
+def on_stand_ins(function: Callable[[list[Array]], Array], arrays: Sequence[Any]) -> Any:
+    """What a function of stand-ins makes of arrays on the GPU."""
+    library = library_of(arrays[0])
+    with placeholders.session():
+        views = [describe(array, "input") for array in arrays]
+        held = [
+            placeholders.hold(array, view.shape, view.dtype, library)
+            for array, view in zip(arrays, views, strict=True)
+        ]
+        result = placeholders.held(function(held))
+    assert result is not None
+    return library.finished(result.array, arrays[0])
 
 
 def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
