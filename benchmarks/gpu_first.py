@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TESTS = ("--gpu", "-m", "gpu", "tests/cuda/test_cuda_device.py")
+TESTS = ("--gpu", "-m", "gpu", "-k", "not sanitizer", "tests/cuda/test_cuda_device.py")
 SECONDS = 240
 LAST = 40
 """Lines that are printed of what pytest says."""

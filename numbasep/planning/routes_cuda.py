@@ -9,12 +9,12 @@ none, the plan's fallback runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ..arguments.problem import Problem
+from ..arguments.problem import Problem, Window
 from . import machine, overlap_cuda, rounding
 from .accelerator import Accelerator
-from .cost import bytes_per_pixel, number_parts
+from .cost import PlannedPass, bytes_per_pixel, number_parts
 from .cuda_limits import MOST_STEP, MOST_TERMS, tap_class
 from .facts import FormFacts, KernelFacts
 from .routes import ROUTES, Candidate, keeps_footprint
@@ -90,16 +90,22 @@ def _direct(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> t
         and not (facts.forms[given].same_support and facts.forms[given].coherent)
     )
     taps = facts.size if problem.footprint == "window" else facts.nonzeros
-    short = len(problem.windows) == 1 and tap_class(problem.windows[0].taps) is not None
+    short = len(problem.windows) == 1 and is_one_pass(problem.windows, 1, _inner(problem))
     rates = accelerator.plane_rate if short else accelerator.columns_rate
+    seconds, operations = (
+        _seconds(problem, facts, accelerator, rates, taps, 0, 1), taps * number_parts(problem, facts)
+    )  # fmt: skip
     return (
         Candidate(
             "direct",
             not spreads,
             "its terms, as given, spread NaN and infinities differently" if spreads else "",
-            seconds=_seconds(problem, facts, accelerator, rates, taps, 0, 1),
-            operations=taps * number_parts(problem, facts),
-            executed=taps * number_parts(problem, facts),
+            seconds=seconds,
+            passes=_launch(
+                "plane" if short else "taps", problem, seconds, bytes_per_pixel(problem), operations
+            ),
+            operations=operations,
+            executed=operations,
             bytes=bytes_per_pixel(problem),
             error_bound=rounding.direct_bound(problem, facts),
             exact=rounding.direct_is_exact(problem, facts),
@@ -107,16 +113,24 @@ def _direct(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> t
     )
 
 
-def is_one_pass(problem: Problem, form: FormFacts) -> bool:
-    """Whether `cuda.kernels.plane` computes a form at once."""
-    windows = problem.windows
+def _launch(
+    kernel: str, problem: Problem, seconds: float, moved: float, operations: float
+) -> tuple[PlannedPass, ...]:
+    """A candidate's only pass; what it moves and computes is given for one output element."""
+    axes, pixels = tuple(window.axis for window in problem.windows), problem.pixels
+    return (PlannedPass(kernel, axes, seconds, moved * pixels, operations * pixels),)
+
+
+def is_one_pass(windows: Sequence[Window], terms: int, inner: int) -> bool:
+    """Whether `cuda.kernels.plane` sums so many terms at once; `inner`: real numbers from one sample to the next."""
     if any(tap_class(window.taps) is None for window in windows):
         return False
-    if len(windows) == 1:
-        return True
+    return len(windows) == 1 or (len(windows) == 2 and terms <= MOST_TERMS and inner <= MOST_STEP)
+
+
+def _inner(problem: Problem) -> int:
     parts = 2 if problem.input_dtype.kind == "c" else 1
-    inner = math.prod(problem.shape[windows[-1].axis + 1 :]) * parts
-    return len(windows) == 2 and form.rank <= MOST_TERMS and inner <= MOST_STEP
+    return math.prod(problem.shape[problem.windows[-1].axis + 1 :]) * parts if problem.windows else parts
 
 
 def _operations(form: FormFacts) -> int:
@@ -128,22 +142,27 @@ def _form(
     method: str, index: int, problem: Problem, facts: KernelFacts, accelerator: Accelerator
 ) -> Candidate:
     form = facts.forms[index]
-    one_pass = is_one_pass(problem, form)
+    one_pass = is_one_pass(problem.windows, form.rank, _inner(problem))
     keeps = keeps_footprint(problem, facts, index)
     operations = _operations(form)
     intermediates = 0 if one_pass else form.rank * max(1, len(problem.windows) - 2)
     item = problem.compute_dtype.itemsize
     rates = accelerator.plane_rate if one_pass else accelerator.columns_rate
+    seconds = _seconds(
+        problem, facts, accelerator, rates, operations, 2 * item * intermediates, 1 + intermediates
+    )
+    executed, moved = (
+        operations * number_parts(problem, facts), bytes_per_pixel(problem) + 2 * item * intermediates
+    )  # fmt: skip
     return Candidate(
         method,
         one_pass or keeps,
         "" if one_pass or keeps else SPREADS,
-        seconds=_seconds(
-            problem, facts, accelerator, rates, operations, 2 * item * intermediates, 1 + intermediates
-        ),
+        seconds=seconds,
+        passes=_launch("plane", problem, seconds, moved, executed) if one_pass else (),
         operations=min(form.operations, operations) * number_parts(problem, facts),
-        executed=operations * number_parts(problem, facts),
-        bytes=bytes_per_pixel(problem) + 2 * item * intermediates,
+        executed=executed,
+        bytes=moved,
         error_bound=rounding.form_bound(problem, facts, form),
         rank=form.rank,
         form=index,
@@ -192,11 +211,13 @@ def _transforms(problem: Problem, facts: KernelFacts, accelerator: Accelerator) 
     operations = number_parts(problem, facts) * numbers * (5 * math.log2(cut.points) + 3) / 2 / problem.pixels
     check = 0 if problem.integer_data else math.prod(problem.shape) * problem.input_dtype.itemsize
     seconds = (moved * problem.pixels + check) / accelerator.copy_rate
+    seconds += accelerator.launch_seconds * touched * cut.number
     return (
         Candidate(
             "fft",
             True,
-            seconds=seconds + accelerator.launch_seconds * touched * cut.number,
+            seconds=seconds,
+            passes=_launch("transform", problem, seconds, moved, operations),
             operations=operations,
             executed=operations,
             bytes=moved,

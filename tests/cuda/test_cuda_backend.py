@@ -113,6 +113,21 @@ def test_tasks_fill_the_device_without_filtering_rows_twice() -> None:
     assert large.arguments[strip_rows] == 256
 
 
+@pytest.mark.parametrize(
+    ("shape", "taps", "kernels"),
+    [((64, 64), (9, 9), ["plane"]), ((64,), (5,), ["plane"]), ((64, 64), (65, 65), [])],
+)
+def test_passes_of_what_is_one_launch(
+    shape: tuple[int, ...], taps: tuple[int, ...], kernels: list[str]
+) -> None:
+    """As predicted from the kernel's facts alone, and as written down for its weights."""
+    asked = problem(shape, taps, device="cuda", method="separable")
+    chosen = planner.choose(asked, facts(taps, forms=[form((taps,))]), H200).chosen
+    assert [one.kernel for one in chosen.passes] == kernels
+    assert sum(one.seconds for one in chosen.passes) == (chosen.seconds if kernels else 0)
+    assert (families(shape, taps) == ["Plane"]) == (kernels == ["plane"])
+
+
 def test_choices_and_certificates_are_those_of_the_cpu() -> None:
     asked = problem((4096, 4096), (9, 9), device="cuda")
     known = facts((9, 9), forms=[form()])
@@ -144,6 +159,8 @@ def test_a_form_that_spreads_nan_is_repaired_in_one_pass_and_refused_in_more() -
 
 
 def test_a_plan_explains_itself_without_a_gpu() -> None:
+    large = numbasep.plan(np.random.default_rng(0).random((65, 65)), (4096, 4096), np.float32, device="cuda")
+    assert "arrays but CuPy's and PyTorch's: direct" in str(large)
     text = str(numbasep.plan(np.ones((5, 5)), (512, 512), np.uint8, device="cuda"))
     assert "integer results of transforms are made on the CPU only" in text
     assert "to the GPU and back" in text
