@@ -30,13 +30,13 @@ Array = npt.NDArray[Any]
 Run = Callable[[PlannedFilter, Any], Any]
 """(plan, tensor) -> the filtered tensor."""
 
-Ran = list[tuple[PlannedFilter, Any, Any]]
+Ran = list[tuple[PlannedFilter | None, Any, Any]]
 _ran: contextvars.ContextVar[Ran | None] = contextvars.ContextVar("numbasep_gradients", default=None)
 
 
 @contextlib.contextmanager
 def recording() -> Iterator[Ran]:
-    """(plan, input, result) of the plans that run inside."""
+    """(plan, input, result) of the plans that run inside; None for other arithmetic than a plan's."""
     ran: Ran = []
     token = _ran.set(ran)
     try:
@@ -45,8 +45,8 @@ def recording() -> Iterator[Ran]:
         _ran.reset(token)
 
 
-def record(plan: PlannedFilter, array: Any, result: Any) -> None:
-    """Write down that a plan ran, if somebody asked."""
+def record(plan: PlannedFilter | None, array: Any, result: Any) -> None:
+    """Write down what ran, if somebody asked."""
     ran = _ran.get()
     if ran is not None:
         ran.append((plan, array, result))
@@ -67,7 +67,7 @@ def attach(array: Any, ran: Ran, result: Any, run: Run, name: str) -> Any:
     TypeError
         The result is not that of a single linear filter, written to a new tensor.
     """
-    if len(ran) != 1 or ran[0][2] is not result:
+    if len(ran) != 1 or ran[0][0] is None or ran[0][2] is not result:
         raise TypeError(
             f"input requires a gradient, which {name} with these arguments does not propagate: pass input.detach()"
         )

@@ -33,12 +33,24 @@ class DeviceMemory:
         self, device: driver.Device, shape: tuple[int, ...], dtype: np.dtype[Any], stream: int,
         address: int | None = None, parent: Any = None,
     ) -> None:  # fmt: skip
-        self.shape, self.dtype, self.stream, self._device, self._parent = shape, dtype, stream, device, parent
+        self.shape, self.dtype, self._device, self._parent = shape, dtype, device, parent
+        self._stream = [stream]
         if address is None:
             with device.current():
                 address = device.allocate(int(np.prod(shape)) * dtype.itemsize, stream)
-            weakref.finalize(self, _free, device, address, stream).atexit = False
+            weakref.finalize(self, _free, device, address, self._stream).atexit = False
         self._address = address
+
+    @property
+    def stream(self) -> int:
+        """The stream that it is written, read and freed in the order of."""
+        return self._stream[0]
+
+    def wait(self) -> None:
+        """Until it is written; the stream, which is the caller's and may go before the memory, is not used again."""
+        with self._device.current():
+            self._device.wait(self.stream)
+        self._stream[0] = driver.LEGACY_STREAM
 
     def __getitem__(self, number: int) -> DeviceMemory:
         """One position of the first axis, in the same memory."""
@@ -60,9 +72,9 @@ class DeviceMemory:
         return dlpack.capsule(self._address, self.shape, self.dtype, self._device.ordinal, self)
 
 
-def _free(device: driver.Device, address: int, stream: int) -> None:
-    with contextlib.suppress(RuntimeError), device.current():  # the stream may be gone
-        device.free(address, stream)
+def _free(device: driver.Device, address: int, stream: list[int]) -> None:
+    with contextlib.suppress(RuntimeError), device.current():  # after an error of a kernel, all calls fail
+        device.free(address, stream[0])
 
 
 class Foreign(Library):
@@ -119,8 +131,7 @@ class Foreign(Library):
         """`result` as an array of the library of `like`, when it is there."""
         if not isinstance(result, DeviceMemory):
             return result
-        with result._device.current():
-            result._device.wait(result.stream)
+        result.wait()
         own = from_dlpack_of(like)
         return result if own is None else own(result)
 

@@ -107,6 +107,10 @@ def test_what_gradients_do_not_flow_through(torch: Any) -> None:
     x, weights = leaf(rng.standard_normal((4, 5))), np.ones((3, 3))
     for call in (
         lambda: numbasep.gaussian_gradient_magnitude(x, 1.0),
+        lambda: numbasep.gaussian_gradient_magnitude(
+            x, 1.0, axes=1
+        ),  # one plan, whose result is changed in place
+        lambda: numbasep.generic_gradient_magnitude(x, numbasep.sobel, axes=0),
         lambda: numbasep.filter_bank(x, [weights, weights]),
         lambda: numbasep.uniform_filter(x, 3, nan_policy="omit"),
         lambda: numbasep.uniform_filter(x, 3, output=on_gpu(np.zeros((4, 5)))),

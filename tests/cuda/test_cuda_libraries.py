@@ -50,39 +50,43 @@ def _unknown(gpu: EmulatedDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(libraries.LIBRARIES, "cuda_emulated")
 
 
-def pair(gpu: EmulatedDriver, x: np.ndarray) -> None:
+def pair(gpu: EmulatedDriver, x: np.ndarray) -> Any:
     filtered = numbasep.uniform_filter(DeviceNumbers(gpu, x), 3, method="separable")
     np.testing.assert_allclose(described(gpu, filtered), numbasep.uniform_filter(x, 3), atol=1e-5)
+    return filtered
 
 
-def magnitude(gpu: EmulatedDriver, x: np.ndarray) -> None:
+def magnitude(gpu: EmulatedDriver, x: np.ndarray) -> Any:
     length = numbasep.gaussian_gradient_magnitude(DeviceNumbers(gpu, x[0]), 0.5)
     np.testing.assert_allclose(
         described(gpu, length), numbasep.gaussian_gradient_magnitude(x[0], 0.5), atol=1e-5
     )
+    return length
 
 
-def raising(gpu: EmulatedDriver, x: np.ndarray) -> None:
-    numbasep.uniform_filter(DeviceNumbers(gpu, x[0]), 3, nan_policy="raise")
+def raising(gpu: EmulatedDriver, x: np.ndarray) -> Any:
+    return numbasep.uniform_filter(DeviceNumbers(gpu, x[0]), 3, nan_policy="raise")
 
 
-def in_place(gpu: EmulatedDriver, x: np.ndarray) -> None:
+def in_place(gpu: EmulatedDriver, x: np.ndarray) -> Any:
     there = DeviceNumbers(gpu, x[0])
     assert numbasep.uniform_filter(there, 3, output=there) is there
     np.testing.assert_allclose(there.get(), numbasep.uniform_filter(x[0], 3), atol=1e-5)
+    return there
 
 
-def weighted(gpu: EmulatedDriver, x: np.ndarray) -> None:
-    numbasep.correlate(DeviceNumbers(gpu, x[0]), DeviceNumbers(gpu, samples((3, 3))), method="direct")
+def weighted(gpu: EmulatedDriver, x: np.ndarray) -> Any:
+    return numbasep.correlate(DeviceNumbers(gpu, x[0]), DeviceNumbers(gpu, samples((3, 3))), method="direct")
 
 
 @pytest.mark.usefixtures("_unknown")
 @pytest.mark.parametrize("call", [pair, magnitude, raising, in_place, weighted])
 def test_everything_is_on_the_stream_that_the_array_is_ready_on(
-    gpu: EmulatedDriver, call: Callable[[EmulatedDriver, np.ndarray], None]
+    gpu: EmulatedDriver, call: Callable[[EmulatedDriver, np.ndarray], Any]
 ) -> None:
-    call(gpu, samples((4, 5, 40)))
+    held = call(gpu, samples((4, 5, 40)))
     gc.collect()
+    assert held is not None
     assert {stream for _, stream in gpu.streams} == {7}
 
 
@@ -94,6 +98,7 @@ def test_workspace_is_freed_in_order_and_results_are_waited_for(gpu: EmulatedDri
         "cuMemAllocAsync", "cuMemAllocAsync", "cuLaunchKernel", "cuLaunchKernel", "cuMemFreeAsync",
         "cuStreamSynchronize", "cuMemFreeAsync",
     ]  # fmt: skip
+    assert [stream for _, stream in gpu.streams] == [7] * 6 + [driver.LEGACY_STREAM]  # 7 may be gone by then
 
 
 class LikeJax(OnlyDLPack):
