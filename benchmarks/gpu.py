@@ -300,7 +300,8 @@ def host_microseconds(gpu: Gpu, calls: int = 2000) -> dict[str, float]:
                 x, y = (module.rand(64, 64, device="cuda") for _ in range(2))
             else:
                 x, y = (module.random.rand(64, 64, dtype=module.float32) for _ in range(2))
-        except (ImportError, RuntimeError, AssertionError):
+        except Exception as error:  # whatever a library says that is not there, or not whole
+            print(f"{library}: {error}", flush=True)
             continue
         found[f"plan(x, y), {library}"] = microseconds(gpu, lambda x=x, y=y: plan(x, y), calls)  # type: ignore[misc]
         found[f"gaussian_filter(x, 1), {library}"] = microseconds(
@@ -323,8 +324,8 @@ def microseconds(gpu: Gpu, work: Callable[[], Any], calls: int) -> float:
     return best * 1e6
 
 
-def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, folder: Path) -> list[Row]:
-    """Measure everything, print, and write `gpu.json` and `gpu.md` into a folder after each part."""
+def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, folder: Path) -> bool:
+    """Measure, print, and write `gpu.json` and `gpu.md` into a folder after each row; whether anything is wrong."""
     from numbasep.cuda import compiler
 
     rate = copy_rate(gpu, min(COPIED_BYTES, 16 * max(sides) ** 2))
@@ -333,6 +334,7 @@ def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, fo
         "compilers of CUDA": compiler.release(), "copy TB/s": round(rate / 1e12, 4), **versions(),
     }  # fmt: skip
     rows: list[Row] = []
+    failed: list[str] = []
     host = host_microseconds(gpu)
 
     def add(row: Row) -> None:
@@ -345,7 +347,7 @@ def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, fo
 
     def write() -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"header": header, "host": host, "rows": [asdict(row) for row in rows]}
+        content = {"header": header, "host": host, "failed": failed, "rows": [asdict(row) for row in rows]}
         (folder / "gpu.json").write_text(json.dumps(content, indent=1) + "\n")
         (folder / "gpu.md").write_text(report(header, rows, host))
 
@@ -361,18 +363,22 @@ def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, fo
         if time.monotonic() > deadline:
             print(f"no time left for {case}, {n} taps, {terms} terms", flush=True)
             continue
-        add(measure_plan(gpu, case, make(), n, terms, rate))
+        try:
+            add(measure_plan(gpu, case, make(), n, terms, rate))
+        except (MemoryError, RuntimeError) as error:  # the others are still worth knowing
+            failed.append(f"{case}, {n} taps, {terms} terms: {error}")
+            print(failed[-1], flush=True)
         write()
     floors = {(r.shape[0], r.taps): r.floor for r in rows if r.case == "separable" and r.terms == 1}
     for row in measure_peers(gpu, sides, floors, deadline):
         add(row)
         write()
     print(report(header, rows, host).split("\n\n| case")[0])
-    return rows
+    return bool(failed) or any(row.wrong for row in rows)
 
 
 def main() -> int:
-    """Measure, print, write; 1 if a result is wrong or a test fails."""
+    """Measure, print, write; 1 if something fails, or a result is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="images up to 2048 only")
     parser.add_argument("--minutes", type=float, default=8.0, help="after which no measurement is started")
@@ -383,8 +389,8 @@ def main() -> int:
     failed = run_tests(arguments.results) if arguments.first else 0
     gpu = Gpu()
     with gpu.device.current():
-        rows = run(gpu, SIDES[4:] if arguments.quick else SIDES, TAPS, deadline, arguments.results)
-    return int(bool(failed) or any(row.wrong for row in rows))
+        wrong = run(gpu, SIDES[4:] if arguments.quick else SIDES, TAPS, deadline, arguments.results)
+    return int(bool(failed) or wrong)
 
 
 if __name__ == "__main__":

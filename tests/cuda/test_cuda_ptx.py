@@ -256,6 +256,9 @@ def test_the_benchmark_runs_and_reports(
     rows = json.loads((folder / "gpu.json").read_text())["rows"]
     assert {row["case"] for row in rows} >= {"separable", "dense", "volume float64", "separable uint8"}
     assert f"within their bounds: {len(rows)} of {len(rows)}" in text
+    monkeypatch.setattr(benchmark, "measure_plan", lambda *_: (_ for _ in ()).throw(RuntimeError("lost")))
+    assert benchmark.main() == 1
+    assert "lost" in json.loads((folder / "gpu.json").read_text())["failed"][0]
 
 
 def test_the_benchmark_finds_wrong_results(
