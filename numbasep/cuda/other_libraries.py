@@ -90,8 +90,10 @@ class Foreign(Library):
         dtype = np.dtype(view.dtype)
         strides = view.strides and tuple(dtype.itemsize * stride for stride in view.strides)
         shape, dtype, contiguous, nbytes = layout(tuple(view.shape), dtype.str, strides, name)
-        stream = dlpack.STREAM
-        return located(DeviceArray(view.ptr, shape, dtype, contiguous, False, stream, nbytes, view), name)
+        writeable = interface is not None and not interface["data"][1]  # DLPack alone does not say
+        return located(
+            DeviceArray(view.ptr, shape, dtype, contiguous, writeable, dlpack.STREAM, nbytes, view), name
+        )
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
         """Memory of the device of `like`, in the order of its stream."""

@@ -72,8 +72,11 @@ def _blocks(windows: tuple[Window, ...], out_shape: tuple[int, ...], zeros: bool
             break
         lengths[at] = _length(lengths[at] // 2, windows[at] is windows[-1])
     steps = list(out_shape)
-    for length, window in zip(lengths, windows, strict=True):
-        steps[window.axis] = min(length - window.taps + 1, window.out_size)
+    for at, window in enumerate(windows):  # shared evenly by the blocks, which may allow shorter transforms
+        steps[window.axis] = step = -(
+            -window.out_size // -(-window.out_size // (lengths[at] - window.taps + 1))
+        )
+        lengths[at] = min(lengths[at], _length(step + window.taps - 1, window is windows[-1]))
     left = max(MOST_POINTS // math.prod(lengths), 1)
     filtered = {window.axis for window in windows}
     for axis in reversed([axis for axis in range(len(steps)) if axis not in filtered]):

@@ -20,7 +20,7 @@ from numbasep.cuda.intrinsics.vocabulary import SIMULATED
 from numbasep.cuda.launches import Launch, Slot
 from numbasep.cuda.passes import build_program
 from numbasep.cuda.tables import column_table, continued, pieces_of
-from numbasep.planning import accelerator, planner, routes_cuda
+from numbasep.planning import accelerator, overlap_cuda, planner, routes_cuda
 from numbasep.planning.operators import support_factor
 from tests.support import oracle
 from tests.support.problems import facts, form, problem
@@ -236,3 +236,13 @@ def test_numba_cuda_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda _name: None)
     assert compiler.missing() == 'numba-cuda is not installed: python -m pip install "numbasep[cuda]"'
+
+
+@pytest.mark.parametrize(
+    ("shape", "taps"), [((8192, 8192), (301, 301)), ((16384, 16384), (65, 65)), ((512, 512, 512), (33, 33, 33))]
+)  # fmt: skip
+def test_blocks_of_transforms_waste_little(shape: tuple[int, ...], taps: tuple[int, ...]) -> None:
+    cut = overlap_cuda.blocks(problem(shape, taps, device="cuda"))
+    assert cut.points * cut.batch <= overlap_cuda.MOST_POINTS
+    assert cut.number * cut.points * cut.batch < 1.5 * np.prod(shape)
+    assert all(count * step >= n for count, step, n in zip(cut.counts, cut.steps, shape, strict=True))

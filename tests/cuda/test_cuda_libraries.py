@@ -121,7 +121,10 @@ def test_the_producer_waits_where_the_interface_says_nothing_of_order(gpu: Emula
     given = LikeJax(dlpack.capsule(held.address, held.shape, held.dtype, 0, held), held)
     got = numbasep.uniform_filter(given, 3)
     assert set(given.streams) == {dlpack.STREAM}
-    np.testing.assert_allclose(values_of(gpu, got), numbasep.uniform_filter(x, 3), atol=1e-5)
+    expected = numbasep.uniform_filter(x, 3)
+    np.testing.assert_allclose(values_of(gpu, got), expected, atol=1e-5)
+    assert numbasep.uniform_filter(given, 3, output=given) is given  # which its interface allows
+    np.testing.assert_allclose(values_of(gpu, given), expected, atol=1e-5)
 
 
 class Subclass(DeviceNumbers):
