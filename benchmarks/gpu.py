@@ -1,18 +1,24 @@
 """The GPU against its own memory and arithmetic, and against other libraries.
 
-    python -m benchmarks.gpu                 # prints, and writes benchmarks/results/gpu.json and gpu.md
-    python -m benchmarks.gpu --quick         # images up to 2048 only
-    python -m benchmarks.gpu --minutes 8     # other libraries are left out once so much time is gone
+    python -m benchmarks.gpu                    # prints, and writes gpu.json and gpu.md to benchmarks/results
+    python -m benchmarks.gpu --results DIR      # writes them there
+    python -m benchmarks.gpu --quick            # images up to 2048 only
+    python -m benchmarks.gpu --minutes 8        # what would start later is left out
+    python -m benchmarks.gpu --first            # the device's tests before, all in at most nine minutes
 
 Needs a GPU and the extra ``cuda``; CuPy, PyTorch and cuCIM take part where they are installed.  Everything is timed by
 events on the default stream, on rotating buffers that together exceed the second-level cache, with random data; results
-are first compared with a float64 sum.  The floor of a filter is the larger of two times: reading its input and writing
-its output once at the copy rate measured in the same run, and its multiply-adds at the device's peak.
+are first compared with a float64 sum, and the exit status is 1 if one of them is not within its bound.  Events follow
+a write of memory that takes longer than the host needs to enqueue what is timed.  The floor of a filter is the larger
+of two times: reading its input and writing its output once at the copy rate measured in the same run, and its
+multiply-adds at the device's peak.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import json
 import math
 import sys
@@ -25,15 +31,26 @@ from typing import Any
 import numpy as np
 
 import numbasep
+from numbasep.cuda.driver import LEGACY_STREAM
+from numbasep.cuda.libraries import with_transforms
 
+from .gpu_first import run_tests
 from .gpu_libraries import ROTATED_BYTES, TAPS, kernel_of, peers
 from .gpu_report import Row, report, versions
 
 RESULTS = Path(__file__).parent / "results"
-SIDES = (512, 1024, 2048, 4096, 8192, 16384)
+SIDES = (16384, 4096, 1024, 8192, 2048, 512)
+"""Those that targets are set for come first."""
+EDGE = 512
+"""Of volumes."""
 TERMS = (1, 2, 3)
 COPIED_BYTES = 1 << 30
+COMPARED = 192
+"""Rows and columns that are compared."""
 REPEATS = 20
+BATCH = 8
+"""Runs between two events, as long as these take less than a millisecond."""
+BLOCKED_BYTES = 1 << 30
 LANES = 128
 """float32 multiply-adds of a multiprocessor in a cycle, from compute capability 8.6 on; 64 before."""
 
@@ -54,47 +71,66 @@ class Gpu:
         lanes = LANES if self.device.capability >= (8, 6) else LANES // 2
         self.peak = self.device.multiprocessors * lanes * clock
         self._events = [self.check(self.driver.cuEventCreate(0)) for _ in range(2)]
+        self._blocked = self.device.allocate(BLOCKED_BYTES)
+        self._blocked_seconds = self.timed(lambda: self.block(1))[0]
+
+    def block(self, times: int) -> None:
+        """Keep the device busy while the host enqueues."""
+        for _ in range(times):
+            self.device.fill(self._blocked, BLOCKED_BYTES)
+
+    def timed(self, work: Callable[[], Any], blocks: int = 0) -> tuple[float, float]:
+        """(time on the device, time of the host to enqueue) of work that is enqueued behind blocks."""
+        start, stop = self._events
+        self.block(blocks)
+        begin = time.perf_counter()
+        self.check(self.driver.cuEventRecord(start, LEGACY_STREAM))
+        work()
+        self.check(self.driver.cuEventRecord(stop, LEGACY_STREAM))
+        host = time.perf_counter() - begin
+        self.check(self.driver.cuEventSynchronize(stop))
+        return float(self.check(self.driver.cuEventElapsedTime(start, stop))) * 1e-3, host
 
     def median_seconds(self, work: Callable[[int], Any], repeats: int = REPEATS) -> float:
-        """Median time of ``work(i)``, after three runs to warm up."""
-        start, stop = self._events
-        times = []
-        for i in range(-3, repeats):
-            self.check(self.driver.cuEventRecord(start, 0))
-            work(i + 3)
-            self.check(self.driver.cuEventRecord(stop, 0))
-            self.check(self.driver.cuEventSynchronize(stop))
-            if i >= 0:
-                times.append(self.check(self.driver.cuEventElapsedTime(start, stop)) * 1e-3)
-        return float(np.median(times))
+        """Median time of ``work(i)`` on the device, after runs to warm up, without gaps that the host makes."""
+        numbers = itertools.count()
+        device, host = min(self.timed(lambda: work(next(numbers))) for _ in range(3))
+        batch = BATCH if device < 1e-3 else 1
+        blocks = 1 + int(1.5 * batch * host / max(self._blocked_seconds, 1e-6)) if device < 1e-2 else 0
+
+        def several() -> None:
+            for _ in range(batch):
+                work(next(numbers))
+
+        return float(np.median([self.timed(several, blocks)[0] / batch for _ in range(repeats)]))
 
     def random(self, nbytes: int, dtype: np.dtype[Any]) -> int:
         """Address of memory with random numbers: one block of them, again and again."""
         block = min(nbytes, 16 << 20)
         generator, count = np.random.default_rng(5), -(-block // dtype.itemsize)
         values = generator.random(count) * (200 if dtype.kind in "iu" else 1)
-        address = self.device.allocate(nbytes, 0)
-        self.device.upload(address, values.astype(dtype).view(np.uint8)[:block], 0)
+        address = self.device.allocate(nbytes)
+        self.device.upload(address, values.astype(dtype).view(np.uint8)[:block])
         for start in range(block, nbytes, block):
-            self.device.copy(address + start, address, min(block, nbytes - start), 0)
+            self.device.copy(address + start, address, min(block, nbytes - start))
         return address
 
     def download(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
         """Memory as a NumPy array."""
         values = np.empty(shape, dtype)
-        self.device.download(values, address, 0)
+        self.device.download(values, address)
         return values
 
     def free(self, addresses: Sequence[int]) -> None:
         """Give memory back."""
         for address in addresses:
-            self.device.free(address, 0)
+            self.device.free(address)
 
 
 def copy_rate(gpu: Gpu, nbytes: int = COPIED_BYTES) -> float:
     """Bytes a second, read and written, of the driver's copy."""
-    source, target = gpu.random(nbytes, np.dtype("f4")), gpu.device.allocate(nbytes, 0)
-    seconds = gpu.median_seconds(lambda _: gpu.device.copy(target, source, nbytes, 0))
+    source, target = gpu.random(nbytes, np.dtype("f4")), gpu.device.allocate(nbytes)
+    seconds = gpu.median_seconds(lambda _: gpu.device.copy(target, source, nbytes))
     gpu.free([source, target])
     return 2 * nbytes / seconds
 
@@ -108,6 +144,8 @@ def measure_plan(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, terms: int
     from numbasep.cuda.run import prepared_program
 
     problem = plan.problem
+    if plan.method == "fft":
+        return measure_transforms(gpu, case, plan, taps, rate)
     sizes = (
         math.prod(problem.shape) * problem.input_dtype.itemsize,
         problem.pixels * problem.output_dtype.itemsize,
@@ -115,16 +153,16 @@ def measure_plan(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, terms: int
     count = max(2, -(-ROTATED_BYTES // sum(sizes)))
     program = prepared_program(plan, gpu.device)
     inputs = [gpu.random(sizes[0], problem.input_dtype) for _ in range(count)]
-    outputs = [gpu.device.allocate(sizes[1], 0) for _ in range(count)]
-    scratch = {slot: (gpu.device.allocate(n, 0), n) for slot, n in program.scratch.items()}
+    outputs = [gpu.device.allocate(sizes[1]) for _ in range(count)]
+    scratch = {slot: (gpu.device.allocate(n), n) for slot, n in program.scratch.items()}
 
     def run(i: int) -> None:
         places = {INPUT: (inputs[i % count], sizes[0]), OUTPUT: (outputs[i % count], sizes[1]), **scratch}
-        program(places, 0)
+        program(places)
 
-    gpu.device.fill(outputs[0], sizes[1], 0)
+    gpu.device.fill(outputs[0], sizes[1])
     run(0)
-    error = error_of(gpu, plan, inputs[0], outputs[0])
+    error, allowed = error_of(gpu, plan, inputs[0], outputs[0])
     seconds = gpu.median_seconds(run)
     gpu.free([*inputs, *outputs, *(address for address, _ in scratch.values())])
     operations = plan.choice.chosen.operations * problem.pixels
@@ -140,32 +178,51 @@ def measure_plan(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, terms: int
         seconds * 1e6,
         floor * 1e6,
         error,
+        allowed,
     )
 
 
-def error_of(gpu: Gpu, plan: numbasep.Plan, source: int, target: int) -> float | None:
-    """Largest difference to a float64 sum over the first rows, relative to the kernel's norm; 2-D arrays only."""
+def measure_transforms(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, rate: float) -> Row:
+    """A plan that calls the transforms of a library, on one of its arrays; its floor is one pass over memory."""
+    library, problem = with_transforms(), plan.problem
+    assert library is not None
+    x = np.random.default_rng(5).random(problem.shape, np.float32)
+    there = library.put(x)
+    target = library.put(np.zeros_like(x))
+    plan(there, target)
+    places = (library.describe(array, case).address for array in (there, target))
+    error, allowed = error_of(gpu, plan, *places)
+    seconds = gpu.median_seconds(lambda _: plan(there, target))
+    floor = (problem.input_dtype.itemsize + problem.output_dtype.itemsize) * problem.pixels / rate
+    return Row(
+        case, "numbasep", problem.shape, taps, 1, str(problem.input_dtype), seconds * 1e6, floor * 1e6, error, allowed
+    )  # fmt: skip
+
+
+def error_of(gpu: Gpu, plan: numbasep.Plan, source: int, target: int) -> tuple[float, float]:
+    """(largest difference to a float64 sum at the first corner, what is allowed), relative to the kernel's norm."""
     from scipy import ndimage
 
-    problem = plan.problem
-    if len(problem.shape) != 2:
-        return None
-    weights = plan.kernel.weights.reshape(
-        [w.taps for w in problem.windows] + [1] * (2 - len(problem.windows))
-    )
-    if len(problem.windows) == 1 and problem.windows[0].axis == 1:
-        weights = weights.T
-    rows, reach = min(problem.shape[0], 128), max(weights.shape)
-    inside = slice(None, rows if rows == problem.shape[0] else max(rows - reach, 1))
-    x = gpu.download(source, (rows, problem.shape[1]), problem.input_dtype).astype(float)[:, : 256 + reach]
-    got = gpu.download(target, (rows, problem.shape[1]), problem.output_dtype)[inside, :256].astype(float)
+    problem, weights = plan.problem, plan.kernel.weights
+    taps = {window.axis: window.taps for window in problem.windows}
+    weights = weights.reshape([taps.get(axis, 1) for axis in range(len(problem.shape))])
+    side = COMPARED if len(problem.shape) == 2 else COMPARED // 4
+    kept = [min(n, side + reach) for n, reach in zip(problem.shape, weights.shape, strict=True)]
+    known = [k if k == n else k - r for n, k, r in zip(problem.shape, kept, weights.shape, strict=True)]
+    corner, inside = (tuple(map(slice, sizes)) for sizes in (kept, known))
+    rows = (kept[0], *problem.shape[1:])
+    x = gpu.download(source, rows, problem.input_dtype)[corner].astype(float)
+    got = gpu.download(target, rows, problem.output_dtype)[inside].astype(float)
     origin = [(n - 1) // 2 - n // 2 for n in weights.shape]
-    expected = ndimage.correlate(x, weights, mode="reflect", origin=origin)[inside, : got.shape[1]]
+    expected = ndimage.correlate(x, weights, mode="reflect", origin=origin)[inside]
+    norm = float(np.abs(weights).sum())
     if problem.output_dtype.kind in "iu":
-        expected = np.trunc(expected + 1e-9)
-    wide = problem.shape[1] <= 256
-    columns = got.shape[1] if wide else got.shape[1] - reach
-    return float(np.abs(got - expected)[:, : max(columns, 1)].max() / np.abs(weights).sum())
+        rounded = 1.0  # where the sum lies close to a whole number
+        expected = np.trunc(expected)
+    else:
+        rounded = float(np.finfo(problem.output_dtype).eps * np.abs(expected).max())
+    allowed = plan.error_bound * float(np.abs(x).max()) + rounded / norm
+    return float(np.abs(got - expected).max()) / norm, allowed
 
 
 def plane_plan(side: int, taps: int, terms: int) -> numbasep.Plan:
@@ -193,10 +250,15 @@ def other_plans(largest: int) -> Iterator[tuple[str, numbasep.Plan, int]]:
     along = np.random.default_rng(1).random((1, 129))
     yield "129 taps along rows", make(along, (side, side), np.float32, method="separable", **common), 129
     yield "129 taps down columns", make(along.T, (side, side), np.float32, method="separable", **common), 129
-    edge = max(16, round(side ** (2 / 3)))
-    five = kernel_of(5, 1)[0][0]
+    if with_transforms() is not None:
+        many = np.random.default_rng(2).random((65, 65))
+        yield "transforms", make(many, (side, side), np.float32, method="fft", **common), 65
+    edge, five = min(EDGE, side), kernel_of(5, 1)[0][0]
     volume = five[:, None, None] * five[:, None] * five
-    yield "volume", make(volume, (edge,) * 3, np.float32, method="separable", **common), 5
+    for dtype in ("float32", "float64"):
+        yield f"volume {dtype}", make(volume, (edge,) * 3, dtype, method="separable", **common), 5
+    ragged = make(volume, (edge - 3, edge - 5, edge - 6), np.float32, method="separable", **common)
+    yield "volume, ragged rows", ragged, 5
 
 
 def measure_peers(gpu: Gpu, sides: Sequence[int], floors: dict[Any, float], deadline: float) -> Iterator[Row]:
@@ -205,7 +267,7 @@ def measure_peers(gpu: Gpu, sides: Sequence[int], floors: dict[Any, float], dead
         order = [t for t in (9, 17, 33, 3, 5, 13, 65) if t in takes]
         for taps in order:
             for side in sides:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or (side, taps) not in floors:
                     print(f"{name}: no time left for {taps} taps at {side}", flush=True)
                     continue
                 try:
@@ -229,7 +291,7 @@ def host_microseconds(gpu: Gpu, calls: int = 2000) -> dict[str, float]:
     program = prepared_program(plan, gpu.device)
     nbytes = 64 * 64 * 4
     places = {slot: (gpu.random(nbytes, np.dtype("f4")), nbytes) for slot in (INPUT, OUTPUT)}
-    found = {"a prepared launch": microseconds(gpu, lambda: program(places, 0), calls)}
+    found = {"a prepared launch": microseconds(gpu, lambda: program(places), calls)}
     gpu.free([address for address, _ in places.values()])
     for library in ("torch", "cupy"):
         try:
@@ -238,7 +300,8 @@ def host_microseconds(gpu: Gpu, calls: int = 2000) -> dict[str, float]:
                 x, y = (module.rand(64, 64, device="cuda") for _ in range(2))
             else:
                 x, y = (module.random.rand(64, 64, dtype=module.float32) for _ in range(2))
-        except (ImportError, RuntimeError, AssertionError):
+        except Exception as error:  # whatever a library says that is not there, or not whole
+            print(f"{library}: {error}", flush=True)
             continue
         found[f"plan(x, y), {library}"] = microseconds(gpu, lambda x=x, y=y: plan(x, y), calls)  # type: ignore[misc]
         found[f"gaussian_filter(x, 1), {library}"] = microseconds(
@@ -252,17 +315,17 @@ def microseconds(gpu: Gpu, work: Callable[[], Any], calls: int) -> float:
     work()
     best, series = math.inf, max(1, calls // 50)
     for _ in range(series):
-        gpu.device.wait(0)
+        gpu.device.wait()
         start = time.perf_counter()
         for _ in range(50):
             work()
         best = min(best, (time.perf_counter() - start) / 50)
-    gpu.device.wait(0)
+    gpu.device.wait()
     return best * 1e6
 
 
-def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, folder: Path) -> list[Row]:
-    """Measure everything, print, and write `gpu.json` and `gpu.md` into a folder after each part."""
+def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, folder: Path) -> bool:
+    """Measure, print, and write `gpu.json` and `gpu.md` into a folder after each row; whether anything is wrong."""
     from numbasep.cuda import compiler
 
     rate = copy_rate(gpu, min(COPIED_BYTES, 16 * max(sides) ** 2))
@@ -271,6 +334,7 @@ def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, fo
         "compilers of CUDA": compiler.release(), "copy TB/s": round(rate / 1e12, 4), **versions(),
     }  # fmt: skip
     rows: list[Row] = []
+    failed: list[str] = []
     host = host_microseconds(gpu)
 
     def add(row: Row) -> None:
@@ -282,38 +346,52 @@ def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, fo
         )
 
     def write() -> None:
-        folder.mkdir(exist_ok=True)
-        content = {"header": header, "host": host, "rows": [asdict(row) for row in rows]}
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"header": header, "host": host, "failed": failed, "rows": [asdict(row) for row in rows]}
         (folder / "gpu.json").write_text(json.dumps(content, indent=1) + "\n")
         (folder / "gpu.md").write_text(report(header, rows, host))
 
-    for side in sides:
-        for n in taps:
-            for terms in (t for t in TERMS if t <= max(1, n // 2)):  # more is as many as the kernel has rows
-                add(measure_plan(gpu, "separable", plane_plan(side, n, terms), n, terms, rate))
+    planned: Iterator[tuple[str, Callable[[], numbasep.Plan], int, int]] = (
+        ("separable", functools.partial(plane_plan, side, n, terms), n, terms)
+        for terms in TERMS
+        for side in sides
+        for n in taps
+        if terms <= max(1, n // 2)  # more is as many as the kernel has rows
+    )
+    others = ((case, lambda plan=plan: plan, n, 1) for case, plan, n in other_plans(max(sides)))
+    for case, make, n, terms in itertools.chain(planned, others):
+        if time.monotonic() > deadline:
+            print(f"no time left for {case}, {n} taps, {terms} terms", flush=True)
+            continue
+        try:
+            add(measure_plan(gpu, case, make(), n, terms, rate))
+        except (MemoryError, RuntimeError) as error:  # the others are still worth knowing
+            failed.append(f"{case}, {n} taps, {terms} terms: {error}")
+            print(failed[-1], flush=True)
         write()
-    for case, plan, n in other_plans(max(sides)):
-        add(measure_plan(gpu, case, plan, n, 1, rate))
-    write()
     floors = {(r.shape[0], r.taps): r.floor for r in rows if r.case == "separable" and r.terms == 1}
     for row in measure_peers(gpu, sides, floors, deadline):
         add(row)
-    write()
+        write()
     print(report(header, rows, host).split("\n\n| case")[0])
-    return rows
+    return bool(failed) or any(row.wrong for row in rows)
 
 
-def main() -> None:
-    """Measure, print, write."""
+def main() -> int:
+    """Measure, print, write; 1 if something fails, or a result is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="images up to 2048 only")
-    parser.add_argument("--minutes", type=float, default=8.0, help="after which other libraries are left out")
+    parser.add_argument("--minutes", type=float, default=8.0, help="after which no measurement is started")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of what is written")
+    parser.add_argument("--first", action="store_true", help="the tests of the device before")
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
+    failed = run_tests(arguments.results) if arguments.first else 0
     gpu = Gpu()
     with gpu.device.current():
-        run(gpu, SIDES[:3] if arguments.quick else SIDES, TAPS, deadline, RESULTS)
+        wrong = run(gpu, SIDES[4:] if arguments.quick else SIDES, TAPS, deadline, arguments.results)
+    return int(bool(failed) or wrong)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

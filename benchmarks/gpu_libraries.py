@@ -60,8 +60,8 @@ def peers() -> dict[str, tuple[Callable[[int, int], Callable[[int], Any]], Seque
             torch.backends.cudnn.benchmark = True
             torch.backends.cudnn.allow_tf32 = False
             found["torch conv2d, two passes"] = (lambda side, taps: torch_filter(torch, side, taps), TAPS)
-    except ImportError:
-        print("PyTorch is not installed", flush=True)
+    except Exception as error:
+        print(f"PyTorch: {error}", flush=True)
     try:
         import cupy
         from cupyx.scipy import ndimage
@@ -70,8 +70,8 @@ def peers() -> dict[str, tuple[Callable[[int, int], Callable[[int], Any]], Seque
             return ndimage.gaussian_filter(x, sigma)
 
         found["CuPy gaussian_filter"] = (lambda s, t: cupy_filter(cupy, gaussian, s, t), tuple(SIGMAS))
-    except ImportError:
-        print("CuPy is not installed", flush=True)
+    except Exception as error:
+        print(f"CuPy: {error}", flush=True)
         return found
     try:
         from cucim.skimage import filters
@@ -80,6 +80,6 @@ def peers() -> dict[str, tuple[Callable[[int, int], Callable[[int], Any]], Seque
             return filters.gaussian(x, sigma, mode="reflect", preserve_range=True)
 
         found["cuCIM gaussian"] = (lambda s, t: cupy_filter(cupy, cucim, s, t), tuple(SIGMAS))
-    except ImportError:
-        print("cuCIM is not installed", flush=True)
+    except Exception as error:
+        print(f"cuCIM: {error}", flush=True)
     return found

@@ -24,6 +24,14 @@ class Row:
     microseconds: float
     floor: float
     error: float | None
+    """Largest difference to a float64 sum, relative to the kernel's norm; None if it was not compared."""
+    allowed: float | None = None
+    """What the plan's bound, and the rounding of the result's type, leave for it."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the error is larger than it may be."""
+        return self.error is not None and self.allowed is not None and not self.error <= self.allowed
 
 
 def targets(rows: Sequence[Row], host: dict[str, float]) -> list[tuple[str, str, bool]]:
@@ -62,18 +70,23 @@ def report(header: dict[str, Any], rows: Sequence[Row], host: dict[str, float]) 
     lines = [", ".join(f"{name} {value}" for name, value in header.items()) + ".", ""]
     lines += ["| target | measured | met |", "|---|---|---|"]
     lines += [f"| {a} | {b} | {'yes' if met else 'no'} |" for a, b, met in targets(rows, host)]
+    compared = [row for row in rows if row.allowed is not None]
+    wrong = [f"{row.case} {row.shape} {row.taps} taps {row.dtype}" for row in compared if row.wrong]
+    lines += ["", f"Results within their bounds: {len(compared) - len(wrong)} of {len(compared)}."]
+    lines += [f"**Wrong: {'; '.join(wrong)}.**"] if wrong else []
     lines += ["", "| host time | us |", "|---|---|"]
     lines += [f"| {name} | {value:.2f} |" for name, value in host.items()]
     lines += [
         "",
-        "| case | shape | type | taps | terms | library | us | floor us | times the floor | error |",
+        "| case | shape | type | taps | terms | library | us | floor us | times the floor | error | allowed |",
     ]
-    lines += ["|" + "---|" * 10]
+    lines += ["|" + "---|" * 11]
     for row in rows:
-        shape, error = "x".join(map(str, row.shape)), "" if row.error is None else f"{row.error:.1e}"
+        shape = "x".join(map(str, row.shape))
+        error, allowed = ("" if value is None else f"{value:.1e}" for value in (row.error, row.allowed))
         lines.append(
             f"| {row.case} | {shape} | {row.dtype} | {row.taps} | {row.terms} | {row.library} | "
-            f"{row.microseconds:.4g} | {row.floor:.4g} | {row.microseconds / row.floor:.2f} | {error} |"
+            f"{row.microseconds:.4g} | {row.floor:.4g} | {row.microseconds / row.floor:.2f} | {error} | {allowed} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from numbasep.system import storage
+from tests.support.cuda_emulated import gpu as gpu  # a fixture
 
 # "ci" repeats: the same examples in every run, and no deadline, since the first call of a kernel compiles it. "few" is
 # that of a run without the slow tests.

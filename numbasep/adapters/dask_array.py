@@ -22,7 +22,7 @@ from ..api.axiswise import changed, copy_input
 from ..api.bank import bank_calls
 from ..api.by_name import make_call
 from ..api.calls import FilterCall
-from ..arguments.arrays import result_dtype
+from ..arguments.arrays import on_gpu, result_dtype
 from ..arguments.axes import normalize_axes, per_axis
 from .dask_blocks import filter_array
 
@@ -63,8 +63,14 @@ def _joined(request: FilterCall, x: Any, mask: Any) -> Any:
 
 def _join(request: FilterCall, *parts: Array) -> Array:
     """One block of the result."""
-    assert request.join is not None
-    return request.join(request, (part.copy() for part in parts), parts[0], None)
+    join, copies = request.join, [part.copy() for part in parts]
+    assert join is not None
+    if not on_gpu(parts[0]):
+        return join(request, copies, parts[0], None)
+    from ..cuda import run
+
+    joined: Array = run.on_stand_ins(lambda held: join(request, held, held[0], None), copies)
+    return joined
 
 
 def _derivatives(x: Any, derivative: Callable[..., Any], arguments: Mapping[str, Any]) -> list[Any]:

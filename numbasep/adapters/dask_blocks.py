@@ -28,6 +28,7 @@ from dask.system import CPU_COUNT
 import numbasep
 
 from ..api.calls import FilterCall
+from ..arguments.arrays import on_gpu
 from ..cpu import threads
 from .grid import Grid, Index, Slab, make_grid
 
@@ -221,6 +222,7 @@ def make_call(request: FilterCall, x: Any, *, masked: bool) -> BlockCall:
         not masked
         and request.arguments["nan_policy"] == "propagate"
         and request.arguments["device"] != "cuda"
+        and not on_gpu(x._meta)
     )
     return replace(shared, plans=_plans(shared, x.dtype)) if dense and plain else shared
 

@@ -60,26 +60,26 @@ def run_seconds(device: Any, plan: PlannedFilter, repeats: int = REPEATS) -> flo
     sizes = {INPUT: int(np.prod(problem.shape)) * problem.input_dtype.itemsize}
     sizes |= {OUTPUT: problem.pixels * problem.output_dtype.itemsize, **program.scratch}
     with device.current():
-        memory = {slot: (device.allocate(nbytes, 0), nbytes) for slot, nbytes in sizes.items()}
+        memory = {slot: (device.allocate(nbytes), nbytes) for slot, nbytes in sizes.items()}
         try:
-            device.fill(memory[INPUT][0], sizes[INPUT], 0)
-            seconds: float = device.seconds(lambda: program(memory, 0), repeats)
+            device.fill(memory[INPUT][0], sizes[INPUT])
+            seconds: float = device.seconds(lambda: program(memory), repeats)
         finally:
             for address, _ in memory.values():
-                device.free(address, 0)
+                device.free(address)
     return seconds
 
 
 def copy_rate(device: Any) -> float:
     """Bytes a second, read and written, of the driver's own copy."""
     with device.current():
-        source, target = (device.allocate(COPIED_BYTES, 0) for _ in range(2))
+        source, target = (device.allocate(COPIED_BYTES) for _ in range(2))
         try:
-            device.fill(source, COPIED_BYTES, 0)
-            seconds: float = device.seconds(lambda: device.copy(target, source, COPIED_BYTES, 0), REPEATS)
+            device.fill(source, COPIED_BYTES)
+            seconds: float = device.seconds(lambda: device.copy(target, source, COPIED_BYTES), REPEATS)
         finally:
-            device.free(source, 0)
-            device.free(target, 0)
+            device.free(source)
+            device.free(target)
     return 2 * COPIED_BYTES / seconds
 
 
@@ -87,12 +87,12 @@ def transfer_rate(device: Any) -> float:
     """Bytes a second to the device and back, for ordinary host memory."""
     values = np.zeros(TRANSFERRED_BYTES, np.uint8)
     with device.current():
-        memory = device.allocate(values.nbytes, 0)
+        memory = device.allocate(values.nbytes)
         try:
-            device.upload(memory, values, 0)
+            device.upload(memory, values)
             start = time.perf_counter()
-            device.upload(memory, values, 0)
-            device.download(values, memory, 0)
+            device.upload(memory, values)
+            device.download(values, memory)
             return 2 * values.nbytes / (time.perf_counter() - start)
         finally:
-            device.free(memory, 0)
+            device.free(memory)

@@ -7,6 +7,7 @@ that nothing waits and nothing leaves the device.
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import sys
 from typing import Any, NamedTuple
@@ -15,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.problem import check_dtype
-from . import dlpack, driver
+from . import driver
+from .driver import LEGACY_STREAM
 
 Array = npt.NDArray[Any]
 
 
 class DeviceArray(NamedTuple):
-    """What a ``__cuda_array_interface__`` says, or a DLPack capsule."""
+    """Where an array is, and how it lies there."""
 
     address: int
     """Of the first element."""
@@ -30,48 +32,28 @@ class DeviceArray(NamedTuple):
     dtype: np.dtype[Any]
     """Type of the elements."""
     contiguous: bool
-    """Whether the elements lie in C order without gaps."""
+    """Whether kernels can read the elements as they lie: in C order, without gaps, and with nothing left to apply."""
     writeable: bool
     """Whether it may be written to."""
     stream: int
-    """On which its contents are ready, as far as it says; 0: the default stream."""
+    """On which its contents are ready, as far as it says."""
     nbytes: int
     """Bytes of the elements."""
     keeper: Any = None
     """What keeps the memory, where that is not the array itself."""
 
 
-def describe(array: Any, name: str) -> DeviceArray:
-    """Read the interface of an array.
-
-    Raises
-    ------
-    TypeError
-        An array that takes part in automatic differentiation, or of a type that cannot be filtered.
-    """
-    if getattr(array, "requires_grad", False):
-        raise TypeError(f"{name} requires a gradient, which filters do not propagate: pass {name}.detach()")
-    interface = getattr(array, "__cuda_array_interface__", None)
-    if interface is None:
-        tensor = dlpack.read(array, name)
-        shape, dtype, contiguous, nbytes = _layout(tensor.shape, tensor.dtype.str, tensor.strides, name)
-        return DeviceArray(tensor.address, shape, dtype, contiguous, False, 0, nbytes, tensor.capsule)
-    shape, dtype, contiguous, nbytes = _layout(
-        interface["shape"], interface["typestr"], interface.get("strides"), name
-    )
-    address, read_only = interface["data"]
-    address = int(address or 0)
-    if address % dtype.itemsize:
+def located(view: DeviceArray, name: str) -> DeviceArray:
+    """`view`, or an error where no element can be read at its address."""
+    if view.address % view.dtype.itemsize:
         raise ValueError(
-            f"{name} must start at a multiple of its {dtype.itemsize} bytes, got address {address:#x}"
+            f"{name} must start at a multiple of its {view.dtype.itemsize} bytes, got address {view.address:#x}"
         )
-    return DeviceArray(
-        address, shape, dtype, contiguous, not read_only, int(interface.get("stream") or 0), nbytes
-    )
+    return view
 
 
 @functools.lru_cache(maxsize=1024)
-def _layout(
+def layout(
     shape: tuple[int, ...], typestr: str, strides: tuple[int, ...] | None, name: str
 ) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     """(shape, type, whether in C order without gaps, bytes); remembered, as calls repeat."""
@@ -101,6 +83,26 @@ class Library:
         """`array` with elements of another type; for libraries with products."""
         return array.astype(dtype, copy=False)
 
+    def describe(self, array: Any, name: str) -> DeviceArray:
+        """What the array's ``__cuda_array_interface__`` says."""
+        interface = array.__cuda_array_interface__
+        shape, dtype, contiguous, nbytes = layout(
+            interface["shape"], interface["typestr"], interface.get("strides"), name
+        )
+        address, read_only = interface["data"]
+        stream = int(interface.get("stream") or LEGACY_STREAM)
+        return located(
+            DeviceArray(int(address or 0), shape, dtype, contiguous, not read_only, stream, nbytes), name
+        )
+
+    def transforms(self) -> Any:
+        """Its module of Fourier transforms, or None if it has none."""
+        return None
+
+    def largest(self, array: Any) -> float:
+        """The largest magnitude of a real number in an array, NaN if there is one; for libraries with transforms."""
+        raise NotImplementedError
+
     def stream(self, array: Any, view: DeviceArray) -> int:
         """The stream that `array` is ready on; `view` describes it."""
         return view.stream
@@ -110,7 +112,7 @@ class Library:
         from numba import cuda
 
         stream = getattr(like, "stream", 0)
-        with cuda.gpus[driver.device_of(describe(like, "input").address).ordinal]:
+        with cuda.gpus[driver.device_of(self.describe(like, "input").address).ordinal]:
             return cuda.device_array(shape, dtype, stream=stream)
 
     def from_host(self, values: Array, like: Any) -> Any:
@@ -119,12 +121,13 @@ class Library:
         made.copy_to_device(np.ascontiguousarray(values))
         return made
 
+    def put(self, values: Array) -> Any:
+        """A copy of a host array on the current device; for libraries with transforms."""
+        raise NotImplementedError
+
     def contiguous(self, array: Any) -> Any:
-        """`array` in C order."""
-        raise ValueError(
-            f"a {type(array).__name__} must be contiguous in C order, got strides "
-            f"{array.__cuda_array_interface__['strides']}"
-        )
+        """`array` as kernels can read it."""
+        raise ValueError(f"a {type(array).__name__} on the GPU must be contiguous in C order")
 
     def copy(self, source: Any, target: Any) -> None:
         """Write `source` over `target`."""
@@ -144,9 +147,18 @@ class CuPy(Library):
 
     has_product = True
 
+    def transforms(self) -> Any:
+        """cuFFT, through CuPy."""
+        return importlib.import_module("cupy").fft
+
+    def largest(self, array: Any) -> float:
+        """By CuPy's reductions."""
+        parts = (array.real, array.imag) if array.dtype.kind == "c" else (array,)
+        return float(sum(abs(part).max() for part in parts))
+
     def stream(self, array: Any, view: DeviceArray) -> int:
         """CuPy's current stream of the array's device."""
-        return int(sys.modules["cupy"].cuda.get_current_stream(array.device.id).ptr)
+        return int(sys.modules["cupy"].cuda.get_current_stream(array.device.id).ptr) or LEGACY_STREAM
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
         """From CuPy's memory pool."""
@@ -158,6 +170,10 @@ class CuPy(Library):
         """By CuPy's copy."""
         with like.device:
             return sys.modules["cupy"].asarray(values)
+
+    def put(self, values: Array) -> Any:
+        """By CuPy's copy."""
+        return importlib.import_module("cupy").asarray(values)
 
     def contiguous(self, array: Any) -> Any:
         """By CuPy's copy."""
@@ -173,9 +189,31 @@ class CuPy(Library):
 
 
 class Torch(Library):
-    """Tensors of PyTorch."""
+    """Tensors of PyTorch, and of its subclasses; results are plain tensors."""
 
     has_product = True
+
+    def describe(self, array: Any, name: str) -> DeviceArray:
+        """What the tensor says; one whose conjugate or negative is still to be taken is not contiguous."""
+        if str(array.layout) != "torch.strided":
+            raise TypeError(f"{name} must be a dense tensor, got layout {array.layout}")
+        dtype = _dtype_of(str(array.dtype), name)
+        contiguous = array.is_contiguous() and not array.is_conj() and not array.is_neg()
+        shape = tuple(array.shape)
+        nbytes = math.prod(shape) * dtype.itemsize
+        return located(
+            DeviceArray(array.data_ptr(), shape, dtype, contiguous, True, LEGACY_STREAM, nbytes), name
+        )
+
+    def transforms(self) -> Any:
+        """cuFFT, through PyTorch."""
+        return importlib.import_module("torch").fft
+
+    def largest(self, array: Any) -> float:
+        """By PyTorch's reduction."""
+        torch = sys.modules["torch"]
+        numbers = torch.view_as_real(array.resolve_conj()) if array.is_complex() else array
+        return float(abs(torch.stack(torch.aminmax(numbers))).max())
 
     def as_type(self, array: Any, dtype: np.dtype[Any]) -> Any:
         """By PyTorch's conversion."""
@@ -183,7 +221,7 @@ class Torch(Library):
 
     def stream(self, array: Any, view: DeviceArray) -> int:
         """PyTorch's current stream of the tensor's device."""
-        return int(sys.modules["torch"].cuda.current_stream(array.device).cuda_stream)
+        return int(sys.modules["torch"].cuda.current_stream(array.device).cuda_stream) or LEGACY_STREAM
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
         """From PyTorch's caching allocator."""
@@ -194,9 +232,13 @@ class Torch(Library):
         """By PyTorch's copy."""
         return sys.modules["torch"].tensor(values, device=like.device)
 
-    def contiguous(self, array: Any) -> Any:
+    def put(self, values: Array) -> Any:
         """By PyTorch's copy."""
-        return array.contiguous()
+        return importlib.import_module("torch").as_tensor(values, device="cuda")
+
+    def contiguous(self, array: Any) -> Any:
+        """By PyTorch's copy, with conjugates and negatives taken."""
+        return array.resolve_conj().resolve_neg().contiguous()
 
     def copy(self, source: Any, target: Any) -> None:
         """By PyTorch's copy."""
@@ -204,4 +246,13 @@ class Torch(Library):
 
     def to_host(self, array: Any) -> Any:
         """By PyTorch's copy."""
-        return array.detach().cpu().numpy()
+        return array.detach().resolve_conj().resolve_neg().cpu().numpy()
+
+
+@functools.cache
+def _dtype_of(spelled: str, name: str) -> np.dtype[Any]:
+    """NumPy's type for PyTorch's, such as "torch.float32"."""
+    try:
+        return check_dtype(np.dtype(spelled.removeprefix("torch.")), name)
+    except TypeError:
+        raise TypeError(f"{name} must have elements that NumPy knows, got {spelled}") from None

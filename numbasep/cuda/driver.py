@@ -6,6 +6,7 @@ rewrites two pointers in a prepared buffer and calls the driver.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import ctypes
 import functools
@@ -25,6 +26,8 @@ from .launches import Launch, Program, Slot
 
 Array = npt.NDArray[Any]
 
+LEGACY_STREAM = 1
+"""The default stream of all threads; 0 is that or a thread's own, as NVIDIA's bindings are set."""
 LEAST_CAPABILITY = (8, 0)  # asynchronous copies into shared memory
 TABLE_ALIGNMENT = 256
 REFUSALS = {
@@ -32,6 +35,17 @@ REFUSALS = {
     "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "CUDA_ERROR_JIT_COMPILER_NOT_FOUND", "CUDA_ERROR_NOT_SUPPORTED",
 }  # fmt: skip
 """What a driver says of code that was made for another device, or by a toolkit that is newer than it."""
+
+
+NOT_INITIALIZED = "CUDA_ERROR_NOT_INITIALIZED"
+FORKED = (
+    "CUDA was started before this process was forked, and does not work in the child: start processes that use the "
+    'GPU by multiprocessing.get_context("spawn")'
+)
+CAPTURED = (
+    "the first call of a filter copies its kernels and tables to the GPU, which no CUDA graph can capture: warm up, "
+    "by a call of the same shape and type before the capture"
+)
 
 
 def check(status: tuple[Any, ...]) -> Any:
@@ -43,6 +57,8 @@ def check(status: tuple[Any, ...]) -> Any:
 
     if code == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
         raise MemoryError("the GPU has not enough free memory for this call")
+    if code.name == NOT_INITIALIZED:
+        raise CudaUnavailableError(FORKED)
     raise RuntimeError(f"CUDA driver: {code.name}")
 
 
@@ -58,6 +74,8 @@ def missing() -> str | None:
         (code,) = driver.cuInit(0)
     except Exception as error:  # the loader's own errors: no libcuda
         return f"NVIDIA's driver (libcuda) cannot be loaded: {str(error).splitlines()[0]}"
+    if code != driver.CUresult.CUDA_SUCCESS and code.name == NOT_INITIALIZED:
+        return FORKED
     if code != driver.CUresult.CUDA_SUCCESS:
         return (
             f"the CUDA driver does not start ({code.name}): is there an NVIDIA GPU, and is its driver loaded?"
@@ -103,8 +121,8 @@ def device(ordinal: int) -> Device:
 
 
 def device_of(address: int) -> Device:
-    """The GPU whose memory an address belongs to."""
-    if device_count() == 1:
+    """The GPU whose memory an address belongs to; the first one for the address 0 of arrays without elements."""
+    if device_count() == 1 or not address:
         return device(0)
     from cuda.bindings import driver
 
@@ -151,6 +169,7 @@ class Device:
         self._takes_machine_code = compiler.target_of(self.capability)[0] == self.capability[0]
         self._pools = self._attribute(attribute.CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)
         self._kernels: dict[Any, Any] = {}
+        self._retired: collections.deque[int] = collections.deque()
         self._lock = threading.Lock()
 
     def _attribute(self, attribute: Any) -> int:
@@ -202,56 +221,69 @@ class Device:
         )
 
     def prepare(self, program: Program, code: str) -> DeviceProgram:
-        """Bind a program to this device; `code`: the type of sums."""
-        with self.current():
-            return DeviceProgram(self, program, code)
+        """A program for this device, loaded at its first call; `code`: the type of sums."""
+        return DeviceProgram(self, program, code)
 
     # ---------------------------------------------------------------------- memory
 
-    def allocate(self, nbytes: int, stream: int) -> int:
+    def allocate(self, nbytes: int, stream: int = LEGACY_STREAM) -> int:
         """Memory that is ready in the order of a stream."""
         if not self._pools:
             return int(check(self._driver.cuMemAlloc(max(nbytes, 1))))
         return int(check(self._driver.cuMemAllocAsync(max(nbytes, 1), stream)))
 
-    def free(self, address: int, stream: int) -> None:
+    def free(self, address: int, stream: int = LEGACY_STREAM) -> None:
         """Give memory back when the stream has come here."""
         if self._pools:
             check(self._driver.cuMemFreeAsync(address, stream))
         else:
             check(self._driver.cuMemFree(address))
 
-    def upload(self, address: int, values: Array, stream: int) -> None:
+    def retire(self, address: int) -> None:
+        """Free memory of `cuMemAlloc` later, when nothing is captured."""
+        self._retired.append(address)
+
+    def free_retired(self) -> None:
+        """Free what was retired; the driver waits for launches that use it."""
+        while self._retired:
+            self._driver.cuMemFree(self._retired.popleft())
+
+    def is_captured(self, stream: int) -> bool:
+        """Whether calls on a stream go into a CUDA graph instead of to the GPU."""
+        code, status = self._driver.cuStreamIsCapturing(stream)
+        return bool(code or status != self._driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
+
+    def upload(self, address: int, values: Array, stream: int = LEGACY_STREAM) -> None:
         """Copy a contiguous array to the device."""
         check(self._driver.cuMemcpyHtoDAsync(address, values.ctypes.data, values.nbytes, stream))
 
-    def download(self, values: Array, address: int, stream: int) -> None:
+    def download(self, values: Array, address: int, stream: int = LEGACY_STREAM) -> None:
         """Copy to a contiguous array, and wait for it."""
         check(self._driver.cuMemcpyDtoHAsync(values.ctypes.data, address, values.nbytes, stream))
         self.wait(stream)
 
-    def wait(self, stream: int) -> None:
+    def wait(self, stream: int = LEGACY_STREAM) -> None:
         """Until a stream has nothing left to do."""
         check(self._driver.cuStreamSynchronize(stream))
 
-    def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
+    def copy(self, target: int, source: int, nbytes: int, stream: int = LEGACY_STREAM) -> None:
         """Copy within the device."""
         check(self._driver.cuMemcpyDtoDAsync(target, source, nbytes, stream))
 
-    def fill(self, address: int, nbytes: int, stream: int) -> None:
+    def fill(self, address: int, nbytes: int, stream: int = LEGACY_STREAM) -> None:
         """Set all bytes to zero."""
         check(self._driver.cuMemsetD8Async(address, 0, nbytes, stream))
 
     def seconds(self, work: Callable[[], Any], repeats: int) -> float:
-        """Time of work that is enqueued on the default stream, by events, after one run to warm up."""
+        """Time of work that is enqueued on the legacy stream, by events, after one run to warm up."""
         driver = self._driver
         start, stop = (check(driver.cuEventCreate(0)) for _ in range(2))
         try:
             work()
-            check(driver.cuEventRecord(start, 0))
+            check(driver.cuEventRecord(start, LEGACY_STREAM))
             for _ in range(repeats):
                 work()
-            check(driver.cuEventRecord(stop, 0))
+            check(driver.cuEventRecord(stop, LEGACY_STREAM))
             check(driver.cuEventSynchronize(stop))
             return float(check(driver.cuEventElapsedTime(start, stop))) * 1e-3 / repeats
         finally:
@@ -260,25 +292,36 @@ class Device:
 
 
 class DeviceProgram:
-    """A program whose tables are on a device and whose launches are packed."""
+    """A program whose tables are on a device and whose launches are packed, from its first call on."""
 
     def __init__(self, device: Device, program: Program, code: str) -> None:
         self.scratch = program.scratch
-        self._device = device
-        self._tables = _Tables(device, [a for launch in program.launches for a in launch.arguments])
-        self._launches = [PackedLaunch(device, launch, code, self._tables) for launch in program.launches]
+        self._device, self._program, self._code = device, program, code
+        self._launches: list[PackedLaunch] = []
         self._lock = threading.Lock()
 
-    def __call__(self, addresses: dict[int, tuple[int, int]], stream: int = 0) -> None:
+    def __call__(self, addresses: dict[int, tuple[int, int]], stream: int = LEGACY_STREAM) -> None:
         """Enqueue on a stream; memory is given by slot as (address, bytes)."""
         with self._lock:
             if self._device.is_current():
-                for launch in self._launches:
-                    launch(addresses, stream)
+                self._enqueue(addresses, stream)
                 return
             with self._device.current():
-                for launch in self._launches:
-                    launch(addresses, stream)
+                self._enqueue(addresses, stream)
+
+    def _enqueue(self, addresses: dict[int, tuple[int, int]], stream: int) -> None:
+        if not self._launches:
+            self._load(stream)
+        for launch in self._launches:
+            launch(addresses, stream)
+
+    def _load(self, stream: int) -> None:
+        if self._device.is_captured(stream):
+            raise RuntimeError(CAPTURED)
+        self._device.free_retired()
+        launches = self._program.launches
+        self._tables = _Tables(self._device, [a for launch in launches for a in launch.arguments])
+        self._launches = [PackedLaunch(self._device, launch, self._code, self._tables) for launch in launches]
 
 
 class _Tables:
@@ -296,19 +339,13 @@ class _Tables:
             packed[self._offsets[key] : self._offsets[key] + flat.size] = flat
         driver = device._driver
         self._address = int(check(driver.cuMemAlloc(packed.nbytes)))
-        weakref.finalize(self, release, device, self._address)
+        weakref.finalize(self, device.retire, self._address).atexit = False
         check(driver.cuMemcpyHtoD(self._address, packed.ctypes.data, packed.nbytes))
         check(driver.cuCtxSynchronize())  # launches may be on a stream that waits for nothing
 
     def address(self, table: Array) -> int:
         """Where a table is."""
         return self._address + self._offsets[id(table)]
-
-
-def release(device: Device, address: int) -> None:
-    """Free memory in whatever context the calling thread is; the driver waits for launches that use it."""
-    with contextlib.suppress(RuntimeError), device.current():  # at exit the driver may be gone
-        device._driver.cuMemFree(address)
 
 
 class PackedLaunch:

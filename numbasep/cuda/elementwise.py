@@ -12,12 +12,11 @@ import numpy.typing as npt
 from ..arguments.arrays import result_dtype
 from ..arguments.axes import normalize_axes, per_axis
 from ..arguments.placeholders import Held, held, hold
-from . import driver
-from .arrays import describe
+from . import driver, gradients
 from .intrinsics.vocabulary import LANES, SIMULATED
 from .kernels.elementwise import PER_THREAD, WARPS, ElementwiseVariant
 from .launches import INPUT, OUTPUT, Launch, Program, Slot
-from .libraries import library_of
+from .libraries import describe, library_of
 from .simulator import simulated
 from .tables import storage_of
 
@@ -66,6 +65,8 @@ def launch(
         operation, storage_of(views[INPUT].dtype), storage_of(views[OTHER].dtype),
         storage_of(views[OUTPUT].dtype, saturate=saturate), number.str[1:], options,
     )  # fmt: skip
+    if operation != "find_nan":
+        gradients.record(None, x, y)
     program = _prepared(device_of(views[INPUT].address), variant, count, a, b)
     program(
         {slot: (view.address, view.nbytes) for slot, view in views.items()}, library.stream(x, views[INPUT])

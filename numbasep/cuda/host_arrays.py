@@ -39,7 +39,7 @@ def transfer_and_run(device: Any, program: Any, given: dict[int, Array], slot: i
         program({s: (a.ctypes.data, a.nbytes) for s, a in arrays.items()})
         return
     addresses: Addresses = {}
-    stream = 0
+    stream = driver.LEGACY_STREAM
     with device.current():
         try:
             for s, nbytes in sizes.items():

@@ -1,11 +1,13 @@
 """Arrays on a GPU of libraries that are not known by name: JAX, and whatever else speaks DLPack or the CUDA interface.
 
-Results are made in memory of our own, and given back as the library's own arrays by its ``from_dlpack``.  DLPack does
-not say on which stream an array will be used next, so a call waits for its results.
+Results and workspace are made in memory of our own, in the order of the stream that the array is ready on, and results
+are given back as the library's own arrays by its ``from_dlpack``.  DLPack does not say on which stream an array will be
+used next, so a call waits for its results.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import weakref
 from collections.abc import Callable
@@ -14,40 +16,53 @@ from typing import Any
 import numpy as np
 
 from . import dlpack, driver
-from .arrays import DeviceArray, Library, describe
+from .arrays import DeviceArray, Library, layout, located
 
 HOMES = {"jaxlib": "jax"}
 """The public package of types that say they come from another."""
 MODULES = ("", ".dlpack", ".numpy")
 """Where libraries keep `from_dlpack`."""
+ORDERED = 3
+"""The first version of the CUDA array interface that names the stream on which an array is ready."""
 
 
 class DeviceMemory:
-    """C-ordered memory of a GPU behind the CUDA array interface and DLPack."""
+    """C-ordered memory of a GPU behind the CUDA array interface and DLPack, made and freed in the order of a stream."""
 
     def __init__(
-        self, device: driver.Device, shape: tuple[int, ...], dtype: np.dtype[Any], address: int | None = None,
-        parent: Any = None,
+        self, device: driver.Device, shape: tuple[int, ...], dtype: np.dtype[Any], stream: int,
+        address: int | None = None, parent: Any = None,
     ) -> None:  # fmt: skip
         self.shape, self.dtype, self._device, self._parent = shape, dtype, device, parent
-        nbytes = int(np.prod(shape)) * dtype.itemsize
+        self._stream = [stream]
         if address is None:
             with device.current():
-                address = device.allocate(nbytes, 0)
-            weakref.finalize(self, driver.release, device, address)
+                address = device.allocate(int(np.prod(shape)) * dtype.itemsize, stream)
+            weakref.finalize(self, _free, device, address, self._stream).atexit = False
         self._address = address
+
+    @property
+    def stream(self) -> int:
+        """The stream that it is written, read and freed in the order of."""
+        return self._stream[0]
+
+    def wait(self) -> None:
+        """Until it is written; the stream, which is the caller's and may go before the memory, is not used again."""
+        with self._device.current():
+            self._device.wait(self.stream)
+        self._stream[0] = driver.LEGACY_STREAM
 
     def __getitem__(self, number: int) -> DeviceMemory:
         """One position of the first axis, in the same memory."""
         rest = self.shape[1:]
         start = self._address + number * int(np.prod(rest)) * self.dtype.itemsize
-        return DeviceMemory(self._device, rest, self.dtype, start, self)
+        return DeviceMemory(self._device, rest, self.dtype, self.stream, start, self)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         return {
-            "shape": self.shape, "typestr": self.dtype.str, "data": (self._address, False), "version": 3,
-            "strides": None, "stream": None,
+            "shape": self.shape, "typestr": self.dtype.str, "data": (self._address, False), "version": ORDERED,
+            "strides": None, "stream": self.stream,
         }  # fmt: skip
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -57,49 +72,68 @@ class DeviceMemory:
         return dlpack.capsule(self._address, self.shape, self.dtype, self._device.ordinal, self)
 
 
+def _free(device: driver.Device, address: int, stream: list[int]) -> None:
+    with contextlib.suppress(RuntimeError), device.current():  # after an error of a kernel, all calls fail
+        device.free(address, stream[0])
+
+
 class Foreign(Library):
     """Arrays of any other library."""
 
+    def describe(self, array: Any, name: str) -> DeviceArray:
+        """By the CUDA array interface if that names a stream, otherwise by DLPack, whose producer waits."""
+        interface = getattr(array, "__cuda_array_interface__", None)
+        ordered = interface is not None and int(interface.get("version", 0)) >= ORDERED
+        if interface is not None and (ordered or not hasattr(array, "__dlpack__")):
+            return super().describe(array, name)
+        view = dlpack.read(array, name)
+        dtype = np.dtype(view.dtype)
+        strides = view.strides and tuple(dtype.itemsize * stride for stride in view.strides)
+        shape, dtype, contiguous, nbytes = layout(tuple(view.shape), dtype.str, strides, name)
+        writeable = interface is not None and not interface["data"][1]  # DLPack alone does not say
+        return located(
+            DeviceArray(view.ptr, shape, dtype, contiguous, writeable, dlpack.STREAM, nbytes, view), name
+        )
+
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
-        """Memory of the device of `like`."""
-        return DeviceMemory(self._device(describe(like, "input")), shape, dtype)
+        """Memory of the device of `like`, in the order of its stream."""
+        view = self.describe(like, "input")
+        return DeviceMemory(self._device(view), shape, dtype, view.stream)
 
     def from_host(self, values: Any, like: Any) -> Any:
         """By the driver's copy."""
         made = self.empty(values.shape, values.dtype, like)
-        view = describe(made, "mask")
+        view = self.describe(made, "mask")
         device = self._device(view)
         with device.current():
-            device.upload(view.address, np.ascontiguousarray(values), 0)
+            device.upload(view.address, np.ascontiguousarray(values), view.stream)
         return made
 
     def copy(self, source: Any, target: Any) -> None:
-        """By the driver's copy, where both are contiguous."""
-        read, written = describe(source, "input"), describe(target, "output")
+        """By the driver's copy, where both are contiguous; on the stream of the source, which was written last."""
+        read, written = self.describe(source, "input"), self.describe(target, "output")
         if not (read.contiguous and written.contiguous and read.dtype == written.dtype):
             raise ValueError(f"output of type {type(target).__name__} must be contiguous in C order")
         device = self._device(read)
         with device.current():
-            device.copy(written.address, read.address, read.nbytes, 0)
+            device.copy(written.address, read.address, read.nbytes, read.stream)
 
     def to_host(self, array: Any) -> Any:
         """By the driver's copy."""
-        view = describe(array, "weights")
+        view = self.describe(array, "weights")
         if not view.contiguous:
             return np.asarray(self.contiguous(array))
         values = np.empty(view.shape, view.dtype)
         device = self._device(view)
         with device.current():
-            device.download(values, view.address, 0)
+            device.download(values, view.address, view.stream)
         return values
 
     def finished(self, result: Any, like: Any) -> Any:
         """`result` as an array of the library of `like`, when it is there."""
         if not isinstance(result, DeviceMemory):
             return result
-        device = self._device(describe(result, "output"))
-        with device.current():
-            device.wait(0)
+        result.wait()
         own = from_dlpack_of(like)
         return result if own is None else own(result)
 

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.problem import Problem, Window
-from ..planning.cuda_limits import MOST_STEP, tap_class
+from ..planning.cuda_limits import MOST_STEP
 from ..planning.operators import Factor, Term, support_factor, window_factor
+from ..planning.routes_cuda import is_one_pass
 from .intrinsics.vocabulary import Storage
 from .launches import INPUT, OUTPUT, Launcher, Program
-from .tables import Operand, border_after, gain_of, grouped, merged, one_pass, storage_of
+from .tables import Operand, border_after, gain_of, grouped, merged, storage_of
 
 Array = npt.NDArray[Any]
 
@@ -83,7 +84,7 @@ class _Builder(Launcher):
             terms = [tuple(support_factor(np.zeros(w.taps)) for w in windows)]
         if len(windows) == 1:
             self._single(merged([term[0] for term in terms]), source, target, windows[0], self.divisor)
-        elif one_pass(terms, windows, source.stride(windows[-1].axis)):
+        elif is_one_pass(windows, len(terms), source.stride(windows[-1].axis)):
             self.plane(terms, source, target, windows, self.divisor)
         else:
             self._in_stages(terms, source, target, windows)
@@ -107,7 +108,7 @@ class _Builder(Launcher):
         size = 2 if len(windows) > 2 else 1
         groups = grouped(terms, lambda term: term[:-size] if size == 2 else term[-size:])
         inner = source.stride(windows[-1].axis)
-        if size == 2 and not all(one_pass([t[-2:] for t in g], windows[-2:], inner) for g in groups):
+        if size == 2 and not all(is_one_pass(windows[-2:], len(g), inner) for g in groups):
             size, groups = 1, grouped(terms, lambda term: term[-1:])
         inside, rest = windows[-size:], windows[:-size]
         gains = [sum(gain_of(term[-size:]) for term in (g if size == 2 else g[:1])) for g in groups]
@@ -145,7 +146,7 @@ class _Builder(Launcher):
         self, factor: Factor, source: Operand, target: Operand, window: Window, divisor: float
     ) -> None:
         """One axis."""
-        if tap_class(window.taps) is not None:
+        if is_one_pass([window], 1, source.stride(window.axis)):
             self.plane([(factor,)], source, target, [window], divisor)
         elif source.stride(window.axis) <= MOST_STEP:
             self.lines(factor, source, target, window, divisor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,18 @@ from ..arguments import placeholders
 from ..arguments.arrays import make_output, on_gpu
 from ..arguments.axes import is_strided
 from ..planning.planner import PlannedFilter
+from ..planning.routes import Candidate
 from ..planning.routes_cuda import NO_STRIDES
-from . import driver, separable_channels
-from .arrays import DeviceArray, Library, describe
+from . import complex, driver, gradients, separable_channels
+from .arrays import DeviceArray, Library
 from .elementwise import device_of, generic
 from .host_arrays import require, transfer_and_run
 from .intrinsics.vocabulary import SIMULATED
 from .launches import INPUT, OUTPUT
-from .libraries import library_of
+from .libraries import describe, library_of, with_transforms
 from .passes import build_program
 from .simulator import simulated
+from .transforms import prepared_transforms
 
 Array = npt.NDArray[Any]
 
@@ -57,19 +60,29 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
     if is_strided(arguments.get("stride", 1)):
         raise ValueError(f"stride={arguments['stride']!r} with arrays on the GPU: {NO_STRIDES}")
     require()
-    function = _undispatched(name)
     if name in CHANNELS:
-        return separable_channels.call(function, arguments)
+        return separable_channels.call(_undispatched(name), arguments)
     first = next(iter(arguments))
-    array = arguments[first]
     stay = (first, "mask", "output")
     given = {key: value if key in stay else _on_host(value) for key, value in arguments.items()}
     keywords = {**given.pop("kwargs", {}), **given, "device": "cuda"}
+    if complex.is_split(name, keywords):
+        return complex.call(name, functools.partial(_whole, name), keywords)
+    return _whole(name, **keywords)
+
+
+def _whole(name: str, **keywords: Any) -> Any:
+    """The call of a function with real weights."""
+    function, first = _undispatched(name), next(iter(keywords))
+    array = keywords[first]
     if not on_gpu(array):
         return function(**{key: _on_host(value) for key, value in keywords.items()})
     library = library_of(array)
-    with placeholders.session():
+    keywords[first], wanted = gradients.detached(array)
+    with placeholders.session(), gradients.recording() as ran:
         result = _with_stand_ins(name, function, keywords, first, library)
+    if wanted:
+        return gradients.attach(array, ran, result, _run_on_device, name)
     return library.finished(result, array)
 
 
@@ -127,12 +140,28 @@ def _mask(mask: Any, view: DeviceArray, array: Any, library: Library) -> Any:
 def _on_host(value: Any) -> Any:
     """Weights and the like that are on the GPU, as NumPy arrays."""
     if on_gpu(value):
+        if gradients.detached(value)[1]:
+            raise TypeError("weights require a gradient, which flows to input only: pass weights.detach()")
         return library_of(value).to_host(value)
     if isinstance(value, (list, tuple)) and any(map(on_gpu, value)):
         return [_on_host(item) for item in value]
     if isinstance(value, dict):
         return {key: _on_host(item) for key, item in value.items()}
     return value
+
+
+def on_stand_ins(function: Callable[[list[Array]], Array], arrays: Sequence[Any]) -> Any:
+    """What a function of stand-ins makes of arrays on the GPU."""
+    library = library_of(arrays[0])
+    with placeholders.session():
+        views = [describe(array, "input") for array in arrays]
+        held = [
+            placeholders.hold(array, view.shape, view.dtype, library)
+            for array, view in zip(arrays, views, strict=True)
+        ]
+        result = placeholders.held(function(held))
+    assert result is not None
+    return library.finished(result.array, arrays[0])
 
 
 def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
@@ -143,6 +172,7 @@ def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
     ValueError
         The plan was made for the CPU, or for another shape or dtype.
     """
+    given, (array, wanted) = array, gradients.detached(array)
     problem, view = plan.problem, describe(array, "input")
     if problem.device != "cuda":
         raise ValueError(
@@ -156,7 +186,17 @@ def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
     if output is not None and not on_gpu(output):
         raise TypeError(f"output must be an array of the device, got {type(output).__name__}")
     library = library_of(array)
+    if wanted:
+        if output is not None:
+            raise TypeError("input requires a gradient, which does not flow to output: leave output out")
+        return gradients.filtered(plan, given, _run_on_device)
     return library.finished(_on_device(plan, array, view, output, library), array)
+
+
+def _run_on_device(plan: PlannedFilter, array: Any) -> Any:
+    """A new array with the result of a plan."""
+    library = library_of(array)
+    return _on_device(plan, array, library.describe(array, "gradient"), None, library)
 
 
 def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
@@ -170,6 +210,7 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
         _on_device(plan, behind.array, view, target.array, behind.library)
         return output
     made = _on_device(plan, behind.array, view, None, behind.library)
+    gradients.record(plan, behind.array, made)
     return placeholders.hold(made, plan.problem.out_shape, plan.problem.output_dtype, behind.library)
 
 
@@ -181,10 +222,20 @@ def _there_and_back(plan: PlannedFilter, x: Array, output: Any) -> Array:
     out = make_output(output, problem.output_dtype, problem.out_shape, x)
     if not problem.pixels:
         return out
+    candidate = plan.choice.chosen
+    if candidate.runner == "transforms":
+        library = with_transforms()
+        if library is not None:
+            there = library.put(np.ascontiguousarray(x, x.dtype.newbyteorder("=")))
+            done = _on_device(plan, there, library.describe(there, "input"), None, library)
+            out[...] = library.to_host(done)
+            return out
+        candidate = _without_transforms(plan, "a NumPy array")
     source = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
     target = np.empty(problem.out_shape, problem.output_dtype)
     device = simulated if SIMULATED else driver.device(0)
-    transfer_and_run(device, prepared_program(plan, device), {INPUT: source}, OUTPUT, target)
+    program = prepared_program(plan, device, candidate)
+    transfer_and_run(device, program, {INPUT: source}, OUTPUT, target)
     out[...] = target
     return out
 
@@ -199,19 +250,66 @@ def _on_device(plan: PlannedFilter, array: Any, view: DeviceArray, output: Any, 
         if not view.contiguous:
             source = library.contiguous(array)
             read = describe(source, "input")
-        addresses = {INPUT: (read.address, read.nbytes), OUTPUT: (written.address, written.nbytes)}
-        program = prepared_program(plan, device_of(read.address))
-        scratch = []  # held until all is enqueued
-        for slot, nbytes in program.scratch.items():
-            scratch.append(library.empty((nbytes,), np.dtype(np.uint8), array))
-            place = describe(scratch[-1], "workspace")
-            addresses[slot] = place.address, place.nbytes
-        program(addresses, library.stream(array, view))
+        candidate = plan.choice.chosen
+        if candidate.runner == "transforms":
+            candidate = _applicable(plan, source, library)
+        if candidate.runner == "transforms":
+            _transform(plan, source, read, target, library)
+        else:
+            _launch(plan, candidate, source, read, written, library)
     if output is None:
         return target
     if target is not output and plan.problem.pixels:
         library.copy(target, output)
     return output
+
+
+def _launch(
+    plan: PlannedFilter,
+    candidate: Candidate,
+    array: Any,
+    read: DeviceArray,
+    written: DeviceArray,
+    library: Library,
+) -> None:
+    addresses = {INPUT: (read.address, read.nbytes), OUTPUT: (written.address, written.nbytes)}
+    program = prepared_program(plan, device_of(read.address), candidate)
+    scratch = []  # held until all is enqueued
+    for slot, nbytes in program.scratch.items():
+        scratch.append(library.empty((nbytes,), np.dtype(np.uint8), array))
+        place = describe(scratch[-1], "workspace")
+        addresses[slot] = place.address, place.nbytes
+    program(addresses, library.stream(array, read))
+
+
+def _applicable(plan: PlannedFilter, array: Any, library: Library) -> Candidate:
+    """Transforms if the library has them and the data are finite, otherwise the plan's fallback."""
+    choice = plan.choice
+    if library.transforms() is None:
+        return _without_transforms(plan, f"a {type(array).__name__}")
+    if plan.problem.integer_data or library.largest(array) <= choice.chosen.largest_sample:
+        return choice.chosen
+    assert choice.fallback is not None
+    return choice.fallback
+
+
+def _without_transforms(plan: PlannedFilter, given: str) -> Candidate:
+    if plan.problem.method == "fft":
+        raise ValueError(
+            f"method='fft' on the GPU takes the transforms of CuPy or PyTorch: pass an array of one of these, or, "
+            f"for arrays of the host, install one of them with its CUDA; got {given}"
+        )
+    assert plan.choice.fallback is not None
+    return plan.choice.fallback
+
+
+def _transform(plan: PlannedFilter, array: Any, view: DeviceArray, target: Any, library: Library) -> None:
+    """Kernels' spectra are kept by stream, in whose order the library frees and reuses memory."""
+    stream, problem, launches = library.stream(array, view), plan.problem, plan.kernel.launches
+    key = ("cuda transforms", library, str(array.device), stream)
+    if key not in launches:
+        launches[key] = prepared_transforms(library, array, plan.kernel.weights, problem)
+    launches[key](array, target, integers=plan.choice.chosen.exact and problem.integer_data)
 
 
 def _target(
@@ -242,10 +340,10 @@ def _overlap(a: DeviceArray, b: DeviceArray) -> bool:
 # --------------------------------------------------------------------------- programs
 
 
-def prepared_program(plan: PlannedFilter, device: Any) -> Any:
-    """The launches of a plan, prepared for a device; kept with the kernel."""
+def prepared_program(plan: PlannedFilter, device: Any, candidate: Candidate | None = None) -> Any:
+    """The launches of a plan, or of another of its candidates, prepared for a device; kept with the kernel."""
     launches = plan.kernel.launches
-    chosen = plan.choice.chosen
+    chosen = candidate or plan.choice.chosen
     key = ("cuda", device.ordinal, chosen.form, chosen.needs_finite)
     prepared = launches.get(key)
     if prepared is None:

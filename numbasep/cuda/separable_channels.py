@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.arrays import on_gpu
-from .arrays import describe
 from .elementwise import device_of
 from .host_arrays import run_program
 from .intrinsics.vocabulary import LANES, SIMULATED, Storage
 from .kernels import depthwise as kernels
 from .launches import INPUT, OUTPUT, Launch, Program, Slot
-from .libraries import library_of
+from .libraries import describe, library_of
 from .tables import storage_of
 
 Array = npt.NDArray[Any]

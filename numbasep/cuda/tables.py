@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from ..arguments.boundary import Boundary, source_index
 from ..arguments.problem import Window
-from ..planning.cuda_limits import MOST_STEP, MOST_TERMS, tap_class
 from ..planning.operators import Factor, Term
 from .intrinsics.vocabulary import OUTSIDE, Storage
 
@@ -61,12 +60,6 @@ def storage_of(dtype: np.dtype[Any], *, saturate: bool = False) -> Storage:
 
 
 # --------------------------------------------------------------------------- taps
-
-
-def one_pass(terms: Sequence[Term], windows: Sequence[Window], inner: int) -> bool:
-    """Whether `cuda.kernels.plane` takes these terms over two axes at once."""
-    few = len(windows) == 2 and len(terms) <= MOST_TERMS and inner <= MOST_STEP
-    return few and all(tap_class(window.taps) is not None for window in windows)
 
 
 def grouped(terms: Sequence[Term], part: Callable[[Term], Term]) -> list[list[Term]]:

@@ -2,25 +2,27 @@
 
 The certificates are the same, as the arithmetic is.  What differs: a form that would spread NaN further than direct
 summation needs no look at the data, because the kernel that computes it sums results that are not finite again,
-directly; it must then run in one pass.
+directly; it must then run in one pass.  Transforms are those of the library that the array comes from; where it has
+none, the plan's fallback runs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ..arguments.problem import Problem
-from . import machine, rounding
+from ..arguments.problem import Problem, Window
+from . import machine, overlap_cuda, rounding
 from .accelerator import Accelerator
-from .cost import bytes_per_pixel, number_parts
+from .cost import PlannedPass, bytes_per_pixel, number_parts
 from .cuda_limits import MOST_STEP, MOST_TERMS, tap_class
 from .facts import FormFacts, KernelFacts
 from .routes import ROUTES, Candidate, keeps_footprint
 
 Estimate = Callable[[Problem, KernelFacts, Accelerator], tuple[Candidate, ...]]
 
-NOT_THERE = {"fft": "there are no Fourier transforms on the GPU"}
+TRANSFORM_PASSES = (7, 4)
+"""How often all points are read or written: to pad, multiply and store, and for each axis, there and back."""
 NO_STRIDES = "strides have not been written for the GPU: leave out stride, and slice the result, [::stride]"
 SPREADS = "NaN and infinities would spread further, and it takes more than one pass"
 
@@ -30,7 +32,7 @@ def unsupported(problem: Problem, facts: KernelFacts) -> str | None:
     if problem.is_strided:
         return NO_STRIDES
     if facts.complex:
-        return "complex kernels run on the CPU only"
+        return "plans for the GPU have real weights: plan those of weights.real and of weights.imag"
     if problem.output_dtype.kind == "c" and problem.input_dtype.kind != "c":
         return "complex results of real data are made on the CPU only"
     constant = any(window.boundary.name == "CONSTANT" for window in problem.windows)
@@ -46,8 +48,8 @@ def price(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> dic
     for name, route in ROUTES.items():
         refused = reason or (
             route.infeasible(problem, facts, machine.REFERENCE)
-            if name in _ESTIMATES
-            else NOT_THERE.get(name, "it has not been written for the GPU")
+            if name != "fft"
+            else _no_transforms(problem, facts)
         )
         found[name] = (
             (Candidate(name, False, refused),) if refused else _ESTIMATES[name](problem, facts, accelerator)
@@ -88,16 +90,22 @@ def _direct(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> t
         and not (facts.forms[given].same_support and facts.forms[given].coherent)
     )
     taps = facts.size if problem.footprint == "window" else facts.nonzeros
-    short = len(problem.windows) == 1 and tap_class(problem.windows[0].taps) is not None
+    short = len(problem.windows) == 1 and is_one_pass(problem.windows, 1, _inner(problem))
     rates = accelerator.plane_rate if short else accelerator.columns_rate
+    seconds, operations = (
+        _seconds(problem, facts, accelerator, rates, taps, 0, 1), taps * number_parts(problem, facts)
+    )  # fmt: skip
     return (
         Candidate(
             "direct",
             not spreads,
             "its terms, as given, spread NaN and infinities differently" if spreads else "",
-            seconds=_seconds(problem, facts, accelerator, rates, taps, 0, 1),
-            operations=taps * number_parts(problem, facts),
-            executed=taps * number_parts(problem, facts),
+            seconds=seconds,
+            passes=_launch(
+                "plane" if short else "taps", problem, seconds, bytes_per_pixel(problem), operations
+            ),
+            operations=operations,
+            executed=operations,
             bytes=bytes_per_pixel(problem),
             error_bound=rounding.direct_bound(problem, facts),
             exact=rounding.direct_is_exact(problem, facts),
@@ -105,16 +113,24 @@ def _direct(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> t
     )
 
 
-def is_one_pass(problem: Problem, form: FormFacts) -> bool:
-    """Whether `cuda.kernels.plane` computes a form at once."""
-    windows = problem.windows
+def _launch(
+    kernel: str, problem: Problem, seconds: float, moved: float, operations: float
+) -> tuple[PlannedPass, ...]:
+    """A candidate's only pass; what it moves and computes is given for one output element."""
+    axes, pixels = tuple(window.axis for window in problem.windows), problem.pixels
+    return (PlannedPass(kernel, axes, seconds, moved * pixels, operations * pixels),)
+
+
+def is_one_pass(windows: Sequence[Window], terms: int, inner: int) -> bool:
+    """Whether `cuda.kernels.plane` sums so many terms at once; `inner`: real numbers from one sample to the next."""
     if any(tap_class(window.taps) is None for window in windows):
         return False
-    if len(windows) == 1:
-        return True
+    return len(windows) == 1 or (len(windows) == 2 and terms <= MOST_TERMS and inner <= MOST_STEP)
+
+
+def _inner(problem: Problem) -> int:
     parts = 2 if problem.input_dtype.kind == "c" else 1
-    inner = math.prod(problem.shape[windows[-1].axis + 1 :]) * parts
-    return len(windows) == 2 and form.rank <= MOST_TERMS and inner <= MOST_STEP
+    return math.prod(problem.shape[problem.windows[-1].axis + 1 :]) * parts if problem.windows else parts
 
 
 def _operations(form: FormFacts) -> int:
@@ -126,22 +142,27 @@ def _form(
     method: str, index: int, problem: Problem, facts: KernelFacts, accelerator: Accelerator
 ) -> Candidate:
     form = facts.forms[index]
-    one_pass = is_one_pass(problem, form)
+    one_pass = is_one_pass(problem.windows, form.rank, _inner(problem))
     keeps = keeps_footprint(problem, facts, index)
     operations = _operations(form)
     intermediates = 0 if one_pass else form.rank * max(1, len(problem.windows) - 2)
     item = problem.compute_dtype.itemsize
     rates = accelerator.plane_rate if one_pass else accelerator.columns_rate
+    seconds = _seconds(
+        problem, facts, accelerator, rates, operations, 2 * item * intermediates, 1 + intermediates
+    )
+    executed, moved = (
+        operations * number_parts(problem, facts), bytes_per_pixel(problem) + 2 * item * intermediates
+    )  # fmt: skip
     return Candidate(
         method,
         one_pass or keeps,
         "" if one_pass or keeps else SPREADS,
-        seconds=_seconds(
-            problem, facts, accelerator, rates, operations, 2 * item * intermediates, 1 + intermediates
-        ),
+        seconds=seconds,
+        passes=_launch("plane", problem, seconds, moved, executed) if one_pass else (),
         operations=min(form.operations, operations) * number_parts(problem, facts),
-        executed=operations * number_parts(problem, facts),
-        bytes=bytes_per_pixel(problem) + 2 * item * intermediates,
+        executed=executed,
+        bytes=moved,
         error_bound=rounding.form_bound(problem, facts, form),
         rank=form.rank,
         form=index,
@@ -165,8 +186,54 @@ def _structured_forms(
     return tuple(_form("structured", index, problem, facts, accelerator) for index in indices)
 
 
+def _no_transforms(problem: Problem, facts: KernelFacts) -> str | None:
+    """Why transforms do not compute a problem, or None."""
+    if not problem.windows or not problem.pixels or 0 in problem.shape:
+        return "there is nothing to transform"
+    if not math.isfinite(abs(problem.cval)):
+        return "cval is not finite"
+    if problem.output_dtype.kind in "biu":
+        return "integer results of transforms are made on the CPU only"
+    if rounding.direct_is_exact(problem, facts) and not rounding.fft_is_exact(
+        problem, facts, overlap_cuda.blocks(problem).points
+    ):
+        return "integer data and weights, and rounding to the right integer is not proved"
+    return None
+
+
+def _transforms(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> tuple[Candidate, ...]:
+    """Overlap-save in large blocks, each step of which reads and writes memory."""
+    cut = overlap_cuda.blocks(problem)
+    exact = rounding.fft_is_exact(problem, facts, cut.points)
+    touched = TRANSFORM_PASSES[0] + TRANSFORM_PASSES[1] * len(cut.windows)
+    numbers = cut.number * cut.points * cut.batch
+    moved = numbers * problem.compute_dtype.itemsize * touched / problem.pixels
+    operations = number_parts(problem, facts) * numbers * (5 * math.log2(cut.points) + 3) / 2 / problem.pixels
+    check = 0 if problem.integer_data else math.prod(problem.shape) * problem.input_dtype.itemsize
+    seconds = (moved * problem.pixels + check) / accelerator.copy_rate
+    seconds += accelerator.launch_seconds * touched * cut.number
+    return (
+        Candidate(
+            "fft",
+            True,
+            seconds=seconds,
+            passes=_launch("transform", problem, seconds, moved, operations),
+            operations=operations,
+            executed=operations,
+            bytes=moved,
+            error_bound=0.0 if exact else rounding.fft_bound(problem, facts, cut.points),
+            exact=exact,
+            needs_finite=True,  # and the array's library must have transforms, for integers, too
+            largest_sample=rounding.fft_largest_sample(problem, facts, cut.points),
+            workspace=4 * cut.points * cut.batch * problem.compute_dtype.itemsize,
+            runner="transforms",
+        ),
+    )
+
+
 _ESTIMATES: dict[str, Estimate] = {
     "direct": _direct,
     "separable": _plain_form,
     "structured": _structured_forms,
+    "fft": _transforms,
 }

@@ -101,7 +101,11 @@ def footnotes(plan: Plan) -> list[str]:
     chosen = plan.decision.chosen
     if chosen.executed > WASTEFUL * chosen.operations:
         lines.append(f"{chosen.operations:.4g} operations would do; {chosen.executed:.4g} are executed")
-    if plan.problem.device == "cuda" and chosen.needs_finite:
+    if plan.problem.device == "cuda" and chosen.runner == "transforms":
+        assert plan.decision.fallback is not None
+        without = f"data with NaN or infinities, and arrays but CuPy's and PyTorch's: {plan.decision.fallback.method}"
+        lines.append("transforms of CuPy or PyTorch" if plan.problem.method == "fft" else without)
+    elif plan.problem.device == "cuda" and chosen.needs_finite:
         lines.append("results that are not finite: summed again directly, each by itself")
     elif plan.decision.fallback is not None and chosen.marks_gaps:
         lines.append(

@@ -24,10 +24,19 @@ pytestmark = [
 ]
 
 SCRIPT = """
+import os
 import numpy as np, numbasep
 from numbasep.cuda import driver
 x = np.random.default_rng(0).random((32, 64), dtype=np.float32)
 np.testing.assert_array_equal(numbasep.uniform_filter(x, 3, device="cuda"), x)  # the fake driver's kernels copy
+child = os.fork()
+if not child:
+    try:
+        numbasep.uniform_filter(x, 3, device="cuda")
+    except RuntimeError as error:
+        os._exit(7 if "spawn" in str(error) else 1)
+    os._exit(2)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 numbasep.show_config()
 measured = numbasep.calibrate(device="cuda", store=False)
 assert measured.copy_rate == 2 * 2**30 / (2.5e-3 / 10), measured

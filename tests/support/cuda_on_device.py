@@ -15,8 +15,32 @@ class OnDevice:
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
 
-    def __getitem__(self, number: int) -> OnDevice:
-        return OnDevice(self.values[number])
+    shape = property(lambda self: self.values.shape)
+    dtype = property(lambda self: self.values.dtype)
+    ndim = property(lambda self: self.values.ndim)
+    itemsize = property(lambda self: self.values.itemsize)
+
+    def __getitem__(self, place: Any) -> OnDevice:
+        return OnDevice(self.values[place])
+
+    def __setitem__(self, place: Any, other: OnDevice) -> None:
+        self.values[place] = other.values
+
+    def copy(self) -> OnDevice:
+        return OnDevice(self.values.copy())
+
+    def astype(self, dtype: Any, **_: Any) -> OnDevice:
+        return OnDevice(self.values.astype(dtype))
+
+    def __array_function__(self, function: Any, _types: Any, args: Any, kwargs: Any) -> Any:
+        """NumPy's functions, as CuPy's arrays take them: what dask calls."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, (list, tuple)):
+                return type(value)(map(plain, value))
+            return value.values if isinstance(value, OnDevice) else value
+
+        return OnDevice(function(*plain(args), **kwargs))
 
     def reshape(self, *shape: Any) -> OnDevice:
         return OnDevice(self.values.reshape(*shape))

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MOST 65536
 
@@ -15,6 +16,7 @@ typedef uint64_t address;
 
 static void *current;
 static size_t launched;
+static pid_t starter; /* other processes are forked children, in which nothing works */
 
 size_t fake_launches(void) { return launched; }
 
@@ -29,7 +31,10 @@ static int allocate(address *result, size_t bytes) {
 
 static int release(address a) { free((char *)a - 16); return 0; }
 
-int cuInit(unsigned flags) { return flags ? 1 : 0; }
+int cuInit(unsigned flags) {
+    if (!starter) starter = getpid();
+    return starter == getpid() ? 0 : 3;
+}
 int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
 int cuDeviceGetCount(int *count) { *count = 1; return 0; }
 int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
@@ -45,7 +50,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     return 1;
 }
 int cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)4096; return 0; }
-int cuCtxGetCurrent(void **context) { *context = current; return 0; }
+int cuCtxGetCurrent(void **context) { *context = current; return starter == getpid() ? 0 : 3; }
 int cuCtxPushCurrent(void *context) { current = context; return 0; }
 int cuCtxPopCurrent(void **context) { *context = current; current = NULL; return 0; }
 int cuCtxSynchronize(void) { return current ? 0 : 201; }
@@ -83,6 +88,7 @@ int cuMemsetD8Async(address target, unsigned char value, size_t bytes, void *str
     return 0;
 }
 int cuStreamSynchronize(void *stream) { return 0; }
+int cuStreamIsCapturing(void *stream, int *status) { return *status = 0; }
 int cuEventCreate(void **event, unsigned flags) { *event = (void *)4711; return 0; }
 int cuEventDestroy(void *event) { return 0; }
 int cuEventRecord(void *event, void *stream) { return 0; }

@@ -37,11 +37,11 @@ class Shape:
     """Code of the type that data are transformed in: complex data take complex transforms."""
 
 
-def reduced(weights: Array, windows: Sequence[Window], tiles: Tiling) -> Array:
+def reduced(weights: Array, windows: Sequence[Window], transformed: Sequence[Window]) -> Array:
     """Weights along the axes that are transformed: what meets a single sample along the others becomes one number."""
     for axis in reversed(range(weights.ndim)):
         window = windows[axis]
-        if window in tiles.windows:
+        if window in transformed:
             continue
         if window.taps == 1 or window.boundary is Boundary.CONSTANT:
             weights = weights.take(-window.first, axis=axis)
@@ -73,7 +73,7 @@ class Spectra:
             if kept is not None and kept[0]() is weights:
                 self._kept.move_to_end(key)
                 return kept[1]
-        spectra = transform(reduced(weights, windows, tiles), shape)
+        spectra = transform(reduced(weights, windows, tiles.windows), shape)
         size = _size(spectra)
         with self._lock:
             for gone in [k for k, (owner, _) in self._kept.items() if owner() is None or k == key]:

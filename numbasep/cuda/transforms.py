@@ -1,0 +1,117 @@
+"""Correlation on a GPU by the Fourier transforms of the array's own library: blocks that overlap by the kernel.
+
+Overlap-save, as in `fft`, with the blocks of `overlap_cuda`.  Everything is enqueued by that library, on its current
+stream; what is written here is true of NumPy's, CuPy's and PyTorch's arrays alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments.boundary import Boundary
+from ..arguments.problem import Problem, Window
+from ..cpu.fft.spectra import reduced
+from ..planning.overlap_cuda import Blocks, blocks
+from .arrays import Library
+from .tables import continued
+
+Array = npt.NDArray[Any]
+
+Place = tuple[slice | Any, int, int]
+"""Of the samples under a block, along an axis: a slice, or positions on the device; how many lie before and after."""
+
+
+@dataclass(slots=True, eq=False)
+class Transforms:
+    """What the blocks of a plan share, on one stream of one device."""
+
+    library: Library
+    """Whose arrays are filtered."""
+    problem: Problem
+    """What is asked."""
+    cut: Blocks
+    """The blocks."""
+    spectrum: Any
+    """What transforms of samples are multiplied by, with an axis for each of the array."""
+    places: dict[tuple[int, int], Place]
+    """By axis and first output."""
+
+    def __call__(self, x: Any, target: Any, *, integers: bool) -> None:
+        """Filter `x` into `target`; `integers`: the exact results are whole numbers, to which is rounded."""
+        problem, cut = self.problem, self.cut
+        axes = tuple(window.axis for window in cut.windows)
+        transforms = self.library.transforms()
+        for starts in cut.starts():
+            samples = self._samples(x, starts)
+            if problem.compute_dtype.kind == "c":
+                product = transforms.fftn(samples, cut.lengths, axes) * self.spectrum
+                values = transforms.ifftn(product, cut.lengths, axes)
+            else:
+                product = transforms.rfftn(samples, cut.lengths, axes) * self.spectrum
+                values = transforms.irfftn(product, cut.lengths, axes)
+            stops = [
+                min(a + step, n) for a, step, n in zip(starts, cut.steps, problem.out_shape, strict=True)
+            ]
+            values = values[tuple(slice(0, b - a) for a, b in zip(starts, stops, strict=True))]
+            target[tuple(map(slice, starts, stops))] = values.round() if integers else values
+
+    def _samples(self, x: Any, starts: tuple[int, ...]) -> Any:
+        """The samples under a block, in the type of the sums."""
+        places = [self._place(x, axis, start) for axis, start in enumerate(starts)]
+        everything = slice(None)
+        samples = x[tuple(p if isinstance(p, slice) else everything for p, _, _ in places)]
+        for axis, (positions, _, _) in enumerate(places):
+            if not isinstance(positions, slice):
+                samples = samples[(everything,) * axis + (positions,)]
+        samples = self.library.as_type(samples, self.problem.compute_dtype)
+        for axis, (_, before, after) in enumerate(places):
+            if before:
+                samples[(everything,) * axis + (slice(before),)] = self.problem.cval.real
+            if after:
+                samples[(everything,) * axis + (slice(-after, None),)] = self.problem.cval.real
+        return samples
+
+    def _place(self, x: Any, axis: int, start: int) -> Place:
+        if (axis, start) not in self.places:
+            window = next((w for w in self.cut.windows if w.axis == axis), None)
+            stop = min(start + self.cut.steps[axis], self.problem.out_shape[axis])
+            found: Place = slice(start, stop), 0, 0
+            if window is not None:
+                first, count = start + window.first, stop - start + window.taps - 1
+                found = self._under(x, window, first, count)
+            self.places[axis, start] = found
+        return self.places[axis, start]
+
+    def _under(self, x: Any, window: Window, first: int, count: int) -> Place:
+        """`count` samples from the position `first` on, which may lie before the array or after it."""
+        if first >= 0 and first + count <= window.size:
+            return slice(first, first + count), 0, 0
+        positions = continued(first, count, window.size, window.boundary)
+        before = after = 0
+        if window.boundary == Boundary.CONSTANT:
+            before, after = min(max(-first, 0), count), min(max(first + count - window.size, 0), count)
+            positions = np.clip(positions, 0, window.size - 1)
+        return self.library.from_host(positions, x), before, after
+
+
+def prepared_transforms(library: Library, x: Any, weights: Array, problem: Problem) -> Transforms:
+    """Transforms for a plan's weights, which are transformed in double precision on the device of `x`."""
+    cut = blocks(problem)
+    transforms = library.transforms()
+    kernel = reduced(weights, problem.windows, cut.windows)
+    axes = tuple(range(kernel.ndim))
+    given = library.from_host(np.asarray(kernel, np.float64), x)
+    if problem.compute_dtype.kind == "c":
+        spectrum = transforms.fftn(given, cut.lengths, axes)
+    else:
+        spectrum = transforms.rfftn(given, cut.lengths, axes)
+    points = iter(spectrum.shape)
+    filtered = {window.axis for window in cut.windows}
+    shape = tuple(next(points) if axis in filtered else 1 for axis in range(len(problem.shape)))
+    kind = np.dtype(f"c{2 * problem.real_dtype.itemsize}")
+    conjugate = library.as_type(spectrum.conj(), kind).reshape(shape)
+    return Transforms(library, problem, cut, conjugate, {})
