@@ -60,17 +60,20 @@ class Case:
 
 def plane(taps: int, code: str = "f4", *, compute: str = "f4", **fields: Any) -> PlaneVariant:
     """A variant of the plane kernel, one term over two axes unless `fields` say otherwise."""
-    storage = Storage(code)
+    storage, result = Storage(code), Storage(code, bounded=code[0] == "u")
     settings: dict[str, Any] = {"terms": 1, "along": True, "down": True, "step": 1, "ring": storage} | fields
-    return PlaneVariant(taps=taps, storage=storage, result=storage, compute=compute, **settings)
+    return PlaneVariant(taps=taps, storage=storage, result=result, compute=compute, **settings)
 
 
 CASES = (
     *(Case(f"float32, {taps} taps", plane(taps)) for taps in (3, 5, 9, 13, 17, 33)),
     Case("float32, 9 taps, ragged", plane(9), ragged=True),
     Case("uint8, 9 taps", plane(9, "u1")),
+    Case("uint8, 9 taps, ragged", plane(9, "u1"), ragged=True),
     Case("uint16, 9 taps", plane(9, "u2")),
+    Case("uint16, 9 taps, ragged", plane(9, "u2"), ragged=True),
     Case("float64, 9 taps", plane(9, "f8", compute="f8")),
+    Case("float64, 9 taps, ragged", plane(9, "f8", compute="f8"), ragged=True),
     Case("volume, 9 taps: two axes", plane(9)),
     Case("volume, 9 taps: third axis", plane(9, along=False)),
 )

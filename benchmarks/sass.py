@@ -99,23 +99,23 @@ def blocks_of(text: str) -> list[Block]:
 
 
 def count(text: str, row: Row) -> Count:
-    """The shortest round of the loop over rows.
+    """The shortest round of a loop over rows, by the row.
 
     Raises
     ------
     ValueError
         There is none that copies, filters and stores a row.
     """
-    blocks, rows = blocks_of(text), 1
-    while True:
+    blocks, best = blocks_of(text), None
+    for rows in (1, 2, 4):  # assemblers unroll
         round_ = shortest_round(blocks, row, rows)
-        if round_ is None:
-            raise ValueError(f"no loop with {row}")
-        products = sum(bool(re.search(PRODUCTS, i)) for i in round_)
-        found = max(1, products // row.products)
-        if found == rows:
-            return Count(len(round_) / rows, rows, tuple(round_))
-        rows = found
+        if round_ is not None:
+            found = sum(bool(re.search(PRODUCTS, i)) for i in round_) // row.products
+            counted = Count(len(round_) / found, found, tuple(round_))
+            best = counted if best is None or counted.instructions < best.instructions else best
+    if best is None:
+        raise ValueError(f"no loop with {row}")
+    return best
 
 
 def shortest_round(blocks: list[Block], row: Row, rows: int) -> list[str] | None:
@@ -123,8 +123,7 @@ def shortest_round(blocks: list[Block], row: Row, rows: int) -> list[str] | None
     patterns = (PRODUCTS, row.copies[0], row.stores[0])
     limits = tuple(rows * n for n in (row.products, row.copies[1], row.stores[1]))
     have = [tuple(sum(bool(re.search(p, i)) for i in b.instructions) for p in patterns) for b in blocks]
-    most = max(h[0] for h in have)
-    ways = [_way(blocks, have, limits, start) for start, h in enumerate(have) if h[0] == most]
+    ways = [_way(blocks, have, limits, start) for start, h in enumerate(have) if 4 * h[0] >= row.products]
     rounds = [[i for n in way for i in blocks[n].instructions] for way in ways if way]
     return min(rounds, key=len, default=None)
 

@@ -188,6 +188,29 @@ def test_arrays_that_start_anywhere(
     oracle.assert_close(got.get(), expected, plan.error_bound * oracle.norm(weights) * oracle.largest(x))
 
 
+@pytest.mark.parametrize(
+    ("skew", "columns"), [(0, 1664), (3, 1664), (0, 1651)], ids=["aligned", "skewed", "ragged"]
+)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
+def test_interior_of_small_types(
+    gpu: EmulatedDriver, dtype: str, skew: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three tiles, of which one touches no edge: whole chunks, or words that begin anywhere."""
+    x, weights = samples((14, columns), dtype), np.outer([1, 2, 1], [1, 3, 1, 2, 1])
+    weights = weights / 8 if dtype == "float16" else weights
+    skew -= skew % x.itemsize
+    monkeypatch.setattr(EmulatedLibrary, "skew", 2 * x.itemsize if skew else 0)
+    plan = numbasep.plan(
+        weights / 8 if dtype == "float16" else weights, x.shape, x.dtype, operation="correlate", device="cuda"
+    )
+    got = plan(DeviceNumbers(gpu, x, skew)).get()
+    expected = oracle.correlate(x, weights / 8 if dtype == "float16" else weights)
+    if dtype == "float16":
+        oracle.assert_close(got, expected, plan.error_bound * oracle.norm(weights / 8) * oracle.largest(x))
+    else:
+        np.testing.assert_array_equal(got, oracle.store(expected, got.dtype, "truncate"))
+
+
 def test_strips_of_a_tall_image(gpu: EmulatedDriver) -> None:
     gpu._attributes["multiprocessors"] = 64
     check(gpu, samples((150, 200)), separable(5, 3), "wrap")
@@ -367,4 +390,4 @@ def test_wrong_code_is_found(
 
     monkeypatch.setattr(compiler, "assemble", spoiled)
     with pytest.raises(DeviceFaultError, match=complaint):
-        check(gpu, samples((9, 256)), separable(3, 3))
+        check(gpu, samples((9, 384)), separable(3, 3))

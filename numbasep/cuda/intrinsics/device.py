@@ -17,38 +17,62 @@ from .llvm_text import (
     assembly,
     element_of,
     from_sum,
+    funnel,
     intrinsic,
     load_global,
+    load_shared,
     long_,
     magnitude,
     pointer_to,
     scalar_type,
+    shared_bytes,
     shared_place,
+    store_address,
     store_global,
+    store_shared,
+    stored,
     to_sum,
     types,
 )
 
 __all__ = [
-    "accumulate_word", "advance_word", "aligned", "commit", "line_word", "math_words", "pointer_to", "read_word",
-    "result_words", "ring_words", "scalar_type", "source_place", "types", "warp_barrier",
+    "accumulate_word", "advance_word", "aligned", "commit", "line_word", "math_words", "moved", "options", "pointer_to",
+    "read_word", "result_words", "ring_words", "scalar_type", "source_place", "types", "warp_barrier",
 ]  # fmt: skip
+
+
+CHUNK = 16  # bytes of the largest asynchronous copy
+
+
+def options(variant):
+    """What `cuda.jit` is told about a kernel."""
+    return {"launch_bounds": variant.launch_bounds}
 
 
 # ------------------------------------------------------------------------------ a ring of rows in shared memory
 
 
 @intrinsic
-def aligned(typing_context, memory):
-    """The start of a shared byte array, rounded up to sixteen bytes."""
+def aligned(typing_context, memory, offset):
+    """The start of a shared byte array, rounded up to sixteen bytes, and some bytes further on."""
 
     def emit(context, builder, signature, arguments):
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        address = builder.ptrtoint(builder.addrspacecast(array.data, BYTE.as_pointer(SHARED)), INT)
+        address = builder.ptrtoint(builder.addrspacecast(arguments[0], BYTE.as_pointer(SHARED)), INT)
         rounded = builder.and_(builder.add(address, INT(15)), INT(-16))
-        return builder.addrspacecast(builder.inttoptr(rounded, BYTE.as_pointer(SHARED)), BYTE.as_pointer())
+        moved = builder.add(rounded, builder.trunc(arguments[1], INT))
+        return builder.addrspacecast(builder.inttoptr(moved, BYTE.as_pointer(SHARED)), BYTE.as_pointer())
 
-    return types.CPointer(types.uint8)(memory), emit
+    return types.CPointer(types.uint8)(memory, types.int64), emit
+
+
+@intrinsic
+def moved(typing_context, x, count):
+    """A pointer some elements further on."""
+
+    def emit(context, builder, signature, arguments):
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return types.CPointer(x.dtype)(x, types.int64), emit
 
 
 @intrinsic
@@ -103,7 +127,11 @@ def ring_words(storage, ring, compute, depth, pitch):
 
     Returns
     -------
-    copy_row(memory, at, x, index, lane) : a row, asynchronously; both addresses are multiples of sixteen bytes
+    copy_row(memory, at, x, lane) : a row, asynchronously, in chunks of sixteen bytes; `x` points to the first one of
+        the lane, and the row begins at a multiple of a chunk
+    copy_words(memory, at, x, begin, end, all, lane) : elements of a row from `begin` to `end`, or all of them,
+        asynchronously, in words of four bytes from one at or before that of `x` on; returns the elements by which that
+        displaces the row
     copy_one(memory, at, x, index) : one number, converted where the types differ
     put(memory, at, value) : a sum
     wait() : all copies but those of the last ``depth - 2`` groups have arrived
@@ -111,38 +139,81 @@ def ring_words(storage, ring, compute, depth, pitch):
     element, kept = element_of(storage), element_of(ring)
     asynchronous = storage == ring and storage.itemsize in (4, 8)
 
-    def copy(builder, arguments, nbytes, cache):
-        memory, at, x, index = arguments
-        target = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
-        source = builder.ptrtoint(builder.gep(x, [index]), LONG)
-        text = f"cp.async.{cache}.shared.global [$0], [$1], {nbytes};"
-        assembly(builder, text, "r,l,~{memory}", ir.VoidType(), [target, source], effects=True)
+    def copying(target, source, offset, nbytes):
+        """An asynchronous copy between addresses of shared and global memory, both `offset` bytes further on."""
+        cache = "cg" if nbytes == CHUNK else "ca"
+        text = f"cp.async.{cache}.shared.global [$0+{offset}], [$1+{offset}], {nbytes};"
+
+        def emit(builder):
+            assembly(builder, text, "r,l,~{memory}", ir.VoidType(), [target, source], effects=True)
+
+        return emit
 
     @intrinsic
-    def copy_row(typing_context, memory, at, x, index, lane):
+    def copy_row(typing_context, memory, at, x, lane):
         def emit(context, builder, signature, arguments):
-            memory, at, x, index, lane = arguments
-            chunk = 16 // storage.itemsize
-            chunks = pitch // chunk
-            mine = builder.mul(lane, long_(chunk))
-            at, index = builder.add(at, mine), builder.add(index, mine)
-            for first in range(0, chunks, LANES):
-                ahead = long_(first * chunk)
-                one = (memory, builder.add(at, ahead), x, builder.add(index, ahead))
-                if first + LANES <= chunks:
-                    copy(builder, one, 16, "cg")
+            memory, at, x, lane = arguments
+            place = builder.trunc(lane, INT)
+            first = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
+            target = builder.add(first, builder.mul(place, INT(CHUNK)))
+            chunks = pitch * storage.itemsize // CHUNK
+            for number in range(0, chunks, LANES):
+                one = copying(target, x, number * CHUNK, CHUNK)
+                if number + LANES <= chunks:
+                    one(builder)
                 else:
-                    with builder.if_then(builder.icmp_signed("<", lane, long_(chunks - first))):
-                        copy(builder, one, 16, "cg")
+                    with builder.if_then(builder.icmp_signed("<", place, INT(chunks - number))):
+                        one(builder)
             return context.get_dummy_value()
 
-        return types.void(memory, types.int64, x, types.int64, types.int64), emit
+        return types.void(memory, types.int64, x, types.int64), emit
+
+    @intrinsic
+    def copy_words(typing_context, memory, at, x, begin, end, every, lane):
+        def emit(context, builder, signature, arguments):
+            memory, at, x, begin, end, every, lane = arguments
+            size = max(storage.itemsize, 4)
+            per_word = size // storage.itemsize
+            count = pitch // per_word
+            address = builder.ptrtoint(x, LONG)
+            by = ir.Constant(INT, 0)
+            if per_word > 1:
+                by = builder.and_(builder.trunc(address, INT), INT(3))
+                address = builder.and_(address, long_(-4))
+            first = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
+            place = builder.trunc(lane, INT)
+            target = builder.add(first, builder.mul(place, INT(size)))
+            source = builder.add(address, builder.mul(lane, long_(size)))
+            low, high = (builder.udiv(builder.trunc(n, INT), INT(per_word)) for n in (begin, end))
+
+            def copy_word(number):
+                copying(target, source, number * size, size)(builder)
+
+            with builder.if_else(builder.trunc(every, ir.IntType(1))) as (whole, part):
+                with whole:
+                    for number in range(0, count - LANES + 1, LANES):
+                        copy_word(number)
+                    if count % LANES:
+                        with builder.if_then(builder.icmp_signed("<", place, INT(count % LANES))):
+                            copy_word(count // LANES * LANES)
+                with part:
+                    for number in range(0, count, LANES):
+                        word = builder.add(place, INT(number))
+                        chosen = builder.icmp_unsigned("<", builder.sub(word, low), builder.sub(high, low))
+                        with builder.if_then(chosen):
+                            copy_word(number)
+            return builder.zext(builder.lshr(by, INT(storage.itemsize.bit_length() - 1)), LONG)
+
+        given = (memory, types.int64, x, types.int64, types.int64, types.int64, types.int64)
+        return types.int64(*given), emit
 
     @intrinsic
     def copy_one(typing_context, memory, at, x, index):
         def emit(context, builder, signature, arguments):
             if asynchronous:
-                copy(builder, arguments, storage.itemsize, "ca")
+                memory, at, x, index = arguments
+                target = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
+                copying(target, builder.gep(x, [index]), 0, storage.itemsize)(builder)
                 return context.get_dummy_value()
             memory, at, x, index = arguments
             value = load_global(builder, x, index, element, constant=True)
@@ -172,7 +243,7 @@ def ring_words(storage, ring, compute, depth, pitch):
 
         return types.void(), emit
 
-    return SimpleNamespace(copy_row=copy_row, copy_one=copy_one, put=put, wait=wait)
+    return SimpleNamespace(copy_row=copy_row, copy_words=copy_words, copy_one=copy_one, put=put, wait=wait)
 
 
 # ------------------------------------------------------------------------------ results
@@ -184,9 +255,10 @@ def result_words(result, compute, width):
     Returns
     -------
     divided(sums, divisor) : every sum over a number, rounded once
-    finite(sums) : whether none is infinite or NaN
+    finite(sums, count) : whether none of the first `count` is infinite or NaN
     store(y, index, sums) : all `width`, at once; the address is a multiple of their bytes
-    store_some(y, index, sums, count) : the first `count`
+    stage(memory, start, at, sums) : all `width` as elements `at` to ``at + width`` of shared memory from `start` on
+    flush(y, memory, start, count, all, lane) : the first `count` staged elements of a warp, or `all`, in adjacent words
     write(y, index, value) : one
     """
     number = scalar_type(compute)
@@ -204,39 +276,44 @@ def result_words(result, compute, width):
         return tuples(tuples, number), emit
 
     @intrinsic
-    def finite(typing_context, sums):
+    def finite(typing_context, sums, count):
         def emit(context, builder, signature, arguments):
-            infinity = ir.Constant(FLOATS[compute], float("inf"))
-            good = None
-            for value in unpacked(builder, arguments[0]):
+            infinity, good = ir.Constant(FLOATS[compute], float("inf")), ir.Constant(ir.IntType(1), 1)
+            for v, value in enumerate(unpacked(builder, arguments[0])):
                 one = builder.fcmp_ordered("<", magnitude(builder, value), infinity)
-                good = one if good is None else builder.and_(good, one)
+                beyond = builder.icmp_signed(">=", long_(v), arguments[1])
+                good = builder.and_(good, builder.or_(one, beyond))
             return good
 
-        return types.boolean(tuples), emit
+        return types.boolean(tuples, types.int64), emit
 
     @intrinsic
     def store(typing_context, y, index, sums):
         def emit(context, builder, signature, arguments):
             y, index, values = arguments
-            store_global(
-                builder, y, index, [from_sum(builder, v, result, compute) for v in unpacked(builder, values)]
-            )
+            store_global(builder, y, index, stored(builder, unpacked(builder, values), result, compute))
             return context.get_dummy_value()
 
         return types.void(y, types.int64, tuples), emit
 
     @intrinsic
-    def store_some(typing_context, y, index, sums, count):
+    def stage(typing_context, memory, start, at, sums):
         def emit(context, builder, signature, arguments):
-            y, index, values, count = arguments
-            for v, value in enumerate(unpacked(builder, values)):
-                with builder.if_then(builder.icmp_signed("<", long_(v), count)):
-                    stored = from_sum(builder, value, result, compute)
-                    store_global(builder, y, builder.add(index, long_(v)), [stored])
+            memory, start, at, values = arguments
+            parts = stored(builder, unpacked(builder, values), result, compute)
+            place = shared_bytes(builder, memory, start, at, result.itemsize)
+            store_shared(builder, place, parts, width * result.itemsize)
             return context.get_dummy_value()
 
-        return types.void(y, types.int64, tuples, types.int64), emit
+        return types.void(memory, types.int64, types.int64, tuples), emit
+
+    @intrinsic
+    def flush(typing_context, y, memory, start, count, every, lane):
+        def emit(context, builder, signature, arguments):
+            emit_flush(builder, result.itemsize, width, arguments)
+            return context.get_dummy_value()
+
+        return types.void(y, memory, types.int64, types.int64, types.int64, types.int64), emit
 
     @intrinsic
     def write(typing_context, y, index, value):
@@ -247,7 +324,41 @@ def result_words(result, compute, width):
 
         return types.void(y, types.int64, number), emit
 
-    return SimpleNamespace(divided=divided, finite=finite, store=store, store_some=store_some, write=write)
+    return SimpleNamespace(divided=divided, finite=finite, store=store, stage=stage, flush=flush, write=write)
+
+
+def emit_flush(builder, size, width, arguments):
+    """`flush` of `result_words`: words of the output, wherever it starts, from the staged bytes under them."""
+    y, memory, start, count, every, lane = arguments
+    address, every = builder.ptrtoint(y, LONG), builder.trunc(every, ir.IntType(1))
+    offset, nbytes = (builder.mul(builder.trunc(n, INT), INT(s)) for n, s in ((lane, 4), (count, size)))
+    base = builder.ptrtoint(shared_bytes(builder, memory, start, long_(0), 1), INT)
+    words = LANES * width * size // 4
+    at, target = builder.add(base, offset), builder.add(address, builder.mul(lane, long_(4)))
+    inside, ahead = nbytes, None
+    if (
+        size < 4
+    ):  # word w of the output that is inside of the row begins `ahead` bytes after word w of shared memory
+        ahead = builder.and_(builder.neg(builder.trunc(address, INT)), INT(3))
+        ahead = builder.select(builder.icmp_unsigned("<", ahead, nbytes), ahead, nbytes)
+        inside = builder.and_(builder.sub(nbytes, ahead), INT(-4))
+        target = builder.add(target, builder.zext(ahead, LONG))
+    for number in range(0, words, LANES):
+        here = builder.icmp_signed("<", builder.add(offset, INT(4 * number)), inside)
+        if size >= 4 or number + LANES < words:
+            here = builder.or_(every, here)
+        with builder.if_then(here):
+            word = load_shared(builder, builder.add(at, INT(4 * number)), INT)
+            if size < 4:
+                after = load_shared(builder, builder.add(at, INT(4 * number + 4)), INT)
+                word = funnel(builder, word, after, builder.mul(ahead, INT(8)))
+            store_address(builder, builder.add(target, long_(4 * number)), word)
+    if size < 4:  # what is left is less than a word at each end: an element a lane
+        mine = builder.mul(builder.trunc(lane, INT), INT(size))
+        mine = builder.add(mine, builder.select(builder.icmp_signed("<", mine, ahead), INT(0), inside))
+        with builder.if_then(builder.icmp_signed("<", mine, nbytes)):
+            value = load_shared(builder, builder.add(base, mine), ir.IntType(8 * size))
+            store_address(builder, builder.add(address, builder.zext(mine, LONG)), value)
 
 
 def math_words(compute):
@@ -275,13 +386,13 @@ def math_words(compute):
     return truncated, root
 
 
-def read_word(storage, compute):
-    """``read(x, index)``: one number of an array, as a sum."""
+def read_word(storage, compute, *, constant=True):
+    """``read(x, index)``: one number of an array, as a sum; `constant`: of one that nobody writes to meanwhile."""
 
     @intrinsic
     def read(typing_context, x, index):
         def emit(context, builder, signature, arguments):
-            raw = load_global(builder, *arguments, element_of(storage), constant=True)
+            raw = load_global(builder, *arguments, element_of(storage), constant=constant)
             return to_sum(builder, raw, storage, compute)
 
         return scalar_type(compute)(x, types.int64), emit
