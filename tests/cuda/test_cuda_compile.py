@@ -38,11 +38,12 @@ def plane(taps: int, terms: int = 1, code: str = "f4", compute: str = "f4", **fi
 # Registers of a thread, by the number of taps: (one term, three terms with repair). What a class may use decides how
 # many warps a multiprocessor holds: 65536 registers.
 BUDGET = {
-    3: (72, 96), 5: (80, 128), 7: (96, 128), 9: (96, 128), 13: (128, 168), 17: (168, 168), 25: (184, 255),
-    33: (216, 255),
+    3: (72, 96), 5: (80, 128), 7: (96, 128), 9: (96, 128), 11: (128, 168), 13: (128, 168), 15: (168, 168),
+    17: (168, 168), 19: (168, 255), 21: (168, 255), 23: (184, 255), 25: (184, 255), 27: (216, 255), 29: (216, 255),
+    31: (216, 255), 33: (216, 255),
 }  # fmt: skip
 OTHERS = {
-    "masked, 9 taps": (plane(9, masked=True), 96),
+    "masked, 9 taps": (plane(9, masked=True), 128),
     "masked, 33 taps, 3 terms": (plane(33, 3, masked=True, repaired=True), 255),
     "uint8, 9 taps": (plane(9, code="u1"), 216),
     "uint8 saturating, 17 taps": (plane(17, code="u1", result=Storage("u1", saturate=True)), 216),
@@ -83,8 +84,11 @@ OTHERS = {
 def cases() -> list[Any]:
     found = []
     for taps, (one, three) in BUDGET.items():
-        found.append(pytest.param(plane(taps), one, id=f"{taps} taps"))
-        found.append(pytest.param(plane(taps, 3, repaired=True), three, id=f"{taps} taps, 3 terms"))
+        marks = () if taps in (3, 5, 9, 17, 25, 33) else (pytest.mark.slow,)
+        found.append(pytest.param(plane(taps), one, id=f"{taps} taps", marks=marks))
+        found.append(
+            pytest.param(plane(taps, 3, repaired=True), three, id=f"{taps} taps, 3 terms", marks=marks)
+        )
     for name, (variant, budget) in OTHERS.items():
         found.append(pytest.param(variant, budget, id=name))
     return found

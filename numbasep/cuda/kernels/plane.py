@@ -1,11 +1,16 @@
 """Taps along rows and down columns of planes, all separable terms in one pass over memory.
 
 A warp owns a strip of a plane: `WIDTH` neighbouring columns a lane, and some hundred rows that it walks down.  The
-rows ahead are on their way into a ring in shared memory that only this warp reads (asynchronous copies of sixteen
-bytes, no barrier of the block).  Each row that arrives is filtered along itself from a window in registers, and its
+rows ahead are on their way into a ring in shared memory that only this warp reads (asynchronous copies, no barrier of
+the block).  Each row that arrives is filtered along itself from a window in registers, and its
 sums move on at once through the taps down the columns, which keep ``taps - 1`` unfinished sums a column in registers
 (`cuda_ptx.advance_word`).  So every sample is read from memory once and every result written once, whatever the
 number of taps and terms.
+
+Where all rows of a strip are inside of the input, two loops without tests walk down: one copies chunks of sixteen bytes
+and stores vectors, where every row starts at a multiple of them; the other copies words of four bytes, and brings
+results into the order of their addresses through shared memory.  Small types are then displaced within their words,
+which is undone in registers.  What is left, near edges, goes through a third loop.
 
 The tiling of a warp each follows A. Jangda, A. Guha, "Warp overlapped tiling" (2019), the sums in flight P. Chen et
 al., "A versatile software systolic execution model for GPU memory-bound kernels" (SC 2019).
@@ -62,7 +67,7 @@ class PlaneVariant:
         """Columns of a lane: sixteen bytes of the input where there are registers for the sums in flight."""
         if self.compute == "f8":
             return 2 if self.taps <= 17 else 1
-        if not self.quick_inside:
+        if self.masked and self.taps * self.terms > 50:
             return 2
         widest = CHUNK // min(self.ring.itemsize, 4)
         return next((n for n in (16, 8) if n <= widest and n * (self.taps - 1) <= SUMS_IN_FLIGHT), 4)
@@ -127,17 +132,15 @@ class PlaneVariant:
         """(threads of a block, blocks that a multiprocessor should hold): what registers are allotted by."""
         held = (self.taps - 1 if self.down else 0) * self.width + self.reach + 3 * self.width
         held *= 2 if self.compute == "f8" else 1
-        bookkeeping = BOOKKEEPING * (1.5 if self.repaired or not self.along else 1)
-        if self.compute == "f8" or self.ring != self.storage:
-            bookkeeping += BOOKKEEPING * 3 / 4
-        if self.step > 1:
-            bookkeeping += BOOKKEEPING / 4
-        return LANES * self.warps, max(1, int(REGISTERS / (LANES * self.warps * (held + bookkeeping))))
+        more = (self.repaired or not self.along) / 2 + (self.compute == "f8" or self.ring != self.storage)
+        more += (self.step > 1) / 4 + self.masked
+        registers = held + BOOKKEEPING * (1 + more)
+        return LANES * self.warps, max(1, int(REGISTERS / (LANES * self.warps * registers)))
 
     @property
     def quick_inside(self) -> bool:
-        """Whether rows inside of the input have loops of their own: three times the code, of which most has little."""
-        return not (self.masked and self.taps * self.terms > 50)
+        """Whether rows inside of the input have loops of their own: three times the code, too much with masks."""
+        return not (self.masked and self.taps * self.terms > 20)
 
 
 def plane_signature(variant: PlaneVariant):
