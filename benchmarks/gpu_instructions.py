@@ -24,10 +24,10 @@ CAPABILITIES = ((8, 0), (9, 0))
 WORD = 4  # bytes of a copy where rows start anywhere
 HEAD = """# Machine instructions of one row of a warp
 
-Interior of an image, for compute capability {capability}: the shortest round of the loop over rows that copies a
-row, filters it and stores it (`benchmarks/sass.py`). Ragged: rows that start anywhere, copied in words of four bytes.
-Written by `python -m benchmarks.gpu_instructions`, which needs no GPU and measures no time.
-
+Interior of an image: the shortest round of the loop over rows that copies a row, filters it and stores it
+(`benchmarks/sass.py`), by the assembler of CUDA {release}. Ragged: rows that start anywhere, copied in words of four
+bytes. Cells: columns of a row of a warp, its instructions, multiply-adds among them, **instructions for 128 columns**,
+registers of a thread. Written by `python -m benchmarks.gpu_instructions`, which needs no GPU and measures no time.
 """
 
 
@@ -102,8 +102,7 @@ def figures(case: Case, capability: tuple[int, int]) -> dict[str, Any]:
 def table(stored: dict[str, dict[str, Any]], capability: str) -> str:
     """All labels beside each other."""
     labels = list(stored)
-    head = [f"{label}: columns, instructions, multiply-adds, a 128 columns, registers" for label in labels]
-    lines = [f"| class | {' | '.join(head)} |", "|---|" + "---|" * len(labels)]
+    lines = [f"\n## {capability}\n", f"| class | {' | '.join(labels)} |", "|---|" + "---|" * len(labels)]
     for case in CASES:
         cells = []
         for label in labels:
@@ -127,8 +126,7 @@ def main() -> None:
         "sm_{}{}".format(*c): {case.name: figures(case, c) for case in CASES} for c in CAPABILITIES
     }
     path.write_text(json.dumps(stored, indent=1) + "\n")
-    last = list(stored[label])[-1]
-    text = HEAD.format(capability=last) + table(stored, last)
+    text = HEAD.format(release=compiler.release()) + "".join(table(stored, c) for c in stored[label])
     path.with_suffix(".md").write_text(text)
     print(text)
 
