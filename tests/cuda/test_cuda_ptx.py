@@ -211,6 +211,38 @@ def test_interior_of_small_types(
         np.testing.assert_array_equal(got, oracle.store(expected, got.dtype, "truncate"))
 
 
+@pytest.mark.parametrize("columns", [512, 509])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_the_footprint_of_nan_inside(gpu: EmulatedDriver, bad: float, columns: int) -> None:
+    """In tiles that touch no edge, and at the end of a row of them."""
+    x = samples((16, columns))
+    x[7, 200] = x[9, 255] = bad
+    weights = separable(5, 5, 2)
+    weights[0, 0] = 0
+    plan = numbasep.plan(
+        weights, x.shape, x.dtype, operation="correlate", device="cuda", method="separable", rtol=1e-3
+    )
+    slack = plan.error_bound * oracle.norm(weights) * oracle.largest(x)
+    oracle.assert_close(plan(x), oracle.correlate(x, weights), slack)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "output"),
+    [("uint8", "float32"), ("float32", "uint8"), ("uint8", "uint16"), ("uint8", "float64")],
+)
+def test_rows_of_other_widths_in_and_out(gpu: EmulatedDriver, dtype: str, output: str) -> None:
+    x, weights = samples((10, 1651), dtype), np.outer([1, 2, 1], [1, 0, 2])
+    got = numbasep.correlate(x, weights, output=output, device="cuda")
+    oracle.assert_close(got, oracle.correlate(x, weights), 1e-5 * oracle.norm(weights) * oracle.largest(x))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_one_axis_of_colour_images(gpu: EmulatedDriver, axis: int) -> None:
+    x, taps = samples((12, 601, 3), "uint8"), np.array([1, 2, 3, 2, 1])
+    got = numbasep.correlate1d(x, taps, axis, output=np.uint16, device="cuda")
+    np.testing.assert_array_equal(got, oracle.correlate(x, taps, axes=[axis], every_tap=True))
+
+
 def test_strips_of_a_tall_image(gpu: EmulatedDriver) -> None:
     gpu._attributes["multiprocessors"] = 64
     check(gpu, samples((150, 200)), separable(5, 3), "wrap")
