@@ -56,6 +56,7 @@ OTHERS = {
     "along rows, 17 taps": (plane(17, down=False), 128),
     "down columns, 17 taps": (plane(17, along=False), 168),
     "RGB, 9 taps": (plane(9, step=3), 128),
+    "RGBA, uint8, 33 taps": (plane(33, step=4, code="u1"), 168),
     "columns": (ColumnsVariant(Storage("f4"), Storage("f4"), "f4", False, False), 128),
     "columns, constant boundary": (ColumnsVariant(Storage("f4"), Storage("f4"), "f4", True, True), 255),
     "columns, uint8, shifted": (ColumnsVariant(Storage("u1"), Storage("u1"), "f4", True, False), 128),

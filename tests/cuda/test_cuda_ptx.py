@@ -243,6 +243,13 @@ def test_one_axis_of_colour_images(gpu: EmulatedDriver, axis: int) -> None:
     np.testing.assert_array_equal(got, oracle.correlate(x, taps, axes=[axis], every_tap=True))
 
 
+def test_two_bytes_a_lane(gpu: EmulatedDriver) -> None:
+    """Four channels under many taps leave registers for two columns a lane, which begins inside of a word."""
+    x, weights = samples((5, 91, 4), "uint8"), np.outer([1, 2, 1], rng.integers(1, 5, 33))
+    got = numbasep.correlate(x, weights, axes=(0, 1), output=np.float32, device="cuda", method="separable")
+    oracle.assert_close(got, oracle.correlate(x, weights, axes=[0, 1]), 1e-5 * oracle.norm(weights) * 255)
+
+
 def test_strips_of_a_tall_image(gpu: EmulatedDriver) -> None:
     gpu._attributes["multiprocessors"] = 64
     check(gpu, samples((150, 200)), separable(5, 3), "wrap")

@@ -29,6 +29,7 @@ from ..intrinsics.vocabulary import LANES, Storage, words
 CHUNK = 16  # bytes of an asynchronous copy, at most
 WORD = 4  # bytes of one, at least
 SUMS_IN_FLIGHT = 128  # registers of a thread for them, where there is a choice
+MOST_HELD = 240  # samples and sums that fit the registers of a thread
 REGISTERS = 65536  # of a multiprocessor
 BOOKKEEPING = 44  # registers for addresses, counts and flags
 
@@ -67,7 +68,7 @@ class PlaneVariant:
         """Columns of a lane: sixteen bytes of the input where there are registers for the sums in flight."""
         if self.compute == "f8":
             return 2 if self.taps <= 17 else 1
-        if self.masked and self.taps * self.terms > 50:
+        if (self.masked and self.taps * self.terms > 50) or self.reach + 4 * self.taps > MOST_HELD:
             return 2
         widest = CHUNK // min(self.ring.itemsize, 4)
         return next((n for n in (16, 8) if n <= widest and n * (self.taps - 1) <= SUMS_IN_FLIGHT), 4)
