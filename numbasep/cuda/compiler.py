@@ -36,7 +36,7 @@ FAMILIES: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     depthwise.DepthwiseVariant: (depthwise.depthwise_kernel, depthwise.depthwise_signature),
     depthwise.ProductVariant: (depthwise.product_kernel, depthwise.product_signature),
 }  # fmt: skip
-"""Variant type -> (the kernel of a variant, the types of its arguments)."""
+"""Variant type -> (the kernel of a variant, made by `cuda.jit`; the types of its arguments)."""
 
 PACKAGES = (
     "numba-cuda",
@@ -117,7 +117,7 @@ def to_ptx(variant: Any, capability: Capability) -> str:
     make, signature = FAMILIES[type(variant)]
     ptx: str
     ptx, _ = cuda.compile(
-        make(variant), signature(variant), cc=capability, device=False, abi="numba", output="ptx",
+        make(variant).py_func, signature(variant), cc=capability, device=False, abi="numba", output="ptx",
         launch_bounds=variant.launch_bounds,
     )  # fmt: skip
     return ptx

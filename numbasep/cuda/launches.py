@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from .tables import (
     beyond_table,
     column_table,
     dense_list,
+    fits_int32,
     flat_table,
     front_of,
     holds_border,
@@ -41,6 +42,9 @@ Array = npt.NDArray[Any]
 INPUT, OUTPUT = 0, 1
 LONGEST_STRIP, SHORTEST_STRIP = 256, 16
 WARPS_IN_FLIGHT = 16  # of a multiprocessor: from there on a strip need not be shorter
+FEW_TASKS = (
+    4  # of a multiprocessor: below that, warps have blocks of their own, which spread over all of them
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +125,10 @@ class Launcher:
         repair = self.repair if target.slot == OUTPUT else None
         variant = PlaneVariant(
             taps=klass, terms=len(terms), along=along is not None, down=down is not None, step=step,
-            storage=source.storage, ring=ring, result=target.storage, compute=self.code,
+            storage=source.storage, ring=ring, compute=self.code,
+            result=replace(target.storage, bounded=fits_int32(terms, source, target, divisor)),
             masked=any(mask not in (every, None) for _, mask in (*line, *column)), repaired=repair is not None,
+            divided=divisor != 1,
         )  # fmt: skip
         shift = (along.first - fronts[0]) * step - variant.lead if along else 0
         tiles = -(-columns_out // variant.tile)
@@ -148,7 +154,7 @@ class Launcher:
         masks = [tuple(mask or 0 for _, mask in parts) for parts in (line, column)]
         dense_places, dense_weights = dense_list(repair, fronts, along, down)
         tasks = tiles * strips * len(planes)
-        warps = self.warps or variant.warps
+        warps = self.warps or (1 if tasks < FEW_TASKS * self.multiprocessors else variant.warps)
         arguments = (
             Slot(source.slot), Slot(target.slot), beyond_rows, beyond_columns, planes.ravel(), len(planes), tiles,
             strips, strip, row.rows, columns_out, columns_in, shift, rows_in, row_shift, row.stride_in,

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import cuda
 
 from .compiler import FAMILIES
 from .launches import Program, Slot
@@ -23,7 +22,7 @@ Array = npt.NDArray[Any]
 @functools.cache
 def _kernel(variant: Any) -> Any:
     make, _ = FAMILIES[type(variant)]
-    return cuda.jit(make(variant))
+    return make(variant)
 
 
 class SimulatedDevice:

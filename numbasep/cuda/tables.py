@@ -18,6 +18,7 @@ from .intrinsics.vocabulary import OUTSIDE, Storage
 
 Array = npt.NDArray[Any]
 
+SMALL_INTEGERS = ("u1", "i1", "u2", "i2")
 FAR_OUTSIDE = -(1 << 60)  # stays negative whatever is added for other axes
 
 
@@ -237,3 +238,12 @@ def holds_border(source: Operand, windows: Sequence[Window], code: str) -> bool:
         limits = np.iinfo("u1" if source.storage.code == "b1" else source.storage.code)
         return bool(limits.min <= value <= (1 if source.storage.code == "b1" else limits.max))
     return bool(np.array_equal(value.astype(source.storage.code).astype(code), value, equal_nan=True))
+
+
+def fits_int32(terms: Sequence[Term], source: Operand, target: Operand, divisor: float) -> bool:
+    """Whether small integers give small integers through sums that surely fit 32 bits: their cast is shorter then."""
+    if target.storage.saturate or not all(o.storage.code in SMALL_INTEGERS for o in (source, target)):
+        return False
+    norm = sum(math.prod(float(np.abs(f.taps[f.positions]).sum()) for f in term) for term in terms)
+    largest = max(256.0**source.storage.itemsize, abs(source.cval))
+    return norm * largest < abs(divisor) * 2.0**30

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-TAP_CLASSES = (3, 5, 7, 9, 13, 17, 25, 33)
-"""Numbers of taps that are compiled; others take the next one, with the taps that are too many masked out."""
+TAP_CLASSES = tuple(range(3, 34, 2))
+"""Numbers of taps that are compiled when they are needed; others take the next one, with the tap that is too many
+masked out, which more than doubles the instructions."""
 MOST_TERMS = 3
 """Separable terms of one pass."""
 MOST_STEP = 4

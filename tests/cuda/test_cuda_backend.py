@@ -21,6 +21,7 @@ from numbasep.cuda.launches import Launch, Slot
 from numbasep.cuda.passes import build_program
 from numbasep.cuda.tables import column_table, continued, pieces_of
 from numbasep.planning import accelerator, overlap_cuda, planner, routes_cuda
+from numbasep.planning.cuda_limits import TAP_CLASSES
 from numbasep.planning.operators import support_factor
 from tests.support import oracle
 from tests.support.problems import facts, form, problem
@@ -76,14 +77,34 @@ def test_which_kernels_run() -> None:
 
 
 def test_machine_code_is_shared_by_sizes_modes_and_sigmas() -> None:
-    """One variant for every image size, mode and set of taps; a few for all numbers of taps."""
+    """One variant for every image size, mode and set of taps; two for each number of taps that has a class."""
     one = {
         launches(shape, (9, 9), mode=mode)[0].variant
         for shape in ((64, 64), (65, 77), (4096, 4096))
         for mode in ("reflect", "wrap", "constant")
     }
     assert len(one) == 1
-    assert len({launches((128, 128), (n, n))[0].variant for n in range(2, 34)}) <= 16
+    variants = {launches((128, 128), (n, n))[0].variant for n in range(2, 34)}
+    assert len(variants) <= 2 * len(TAP_CLASSES)
+    assert sum(variant.masked for variant in variants) <= len(TAP_CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "output", "cast", "weight", "bounded"),
+    [
+        ("u1", "u1", "truncate", 1.0, True),
+        ("u2", "u1", "truncate", 1.0, True),
+        ("u1", "u1", "truncate", 2.0**20, False),
+        ("u1", "u1", "saturate", 1.0, False),
+        ("f4", "u1", "truncate", 1.0, False),
+        ("u1", "f4", "truncate", 1.0, False),
+    ],
+)
+def test_which_casts_need_no_check(dtype: str, output: str, cast: str, weight: float, bounded: bool) -> None:
+    asked = problem((64, 64), (3, 3), dtype, output=output, cast=cast, device="cuda")
+    terms = [tuple(support_factor(np.full(3, weight)) for _ in range(2))]
+    (launch,) = build_program(asked, terms, 1.0, None, multiprocessors=132).launches
+    assert launch.variant.result.bounded == bounded
 
 
 def test_images_and_arrays_of_any_size() -> None:
@@ -108,7 +129,10 @@ def test_tables_do_not_grow_with_the_array() -> None:
 def test_tasks_fill_the_device_without_filtering_rows_twice() -> None:
     (small,) = launches((512, 512), (9, 9))
     (large,) = launches((16384, 16384), (9, 9))
-    assert small.blocks * small.warps >= 128
+    assert small.warps == 1  # a block each: tasks go to all multiprocessors
+    assert small.blocks >= 128
+    (medium,) = launches((2048, 2048), (9, 9))
+    assert medium.warps == medium.variant.warps == large.warps
     strip_rows = 8  # position among the arguments
     assert large.arguments[strip_rows] == 256
 

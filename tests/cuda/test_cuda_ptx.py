@@ -158,6 +158,68 @@ def test_arrays_that_start_anywhere(
     oracle.assert_close(got.get(), expected, plan.error_bound * oracle.norm(weights) * oracle.largest(x))
 
 
+@pytest.mark.parametrize(
+    ("skew", "columns"), [(0, 1664), (3, 1664), (0, 1651)], ids=["aligned", "skewed", "ragged"]
+)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
+def test_interior_of_small_types(
+    gpu: EmulatedDriver, dtype: str, skew: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three tiles, of which one touches no edge: whole chunks, or words that begin anywhere."""
+    x, weights = samples((14, columns), dtype), np.outer([1, 2, 1], [1, 3, 1, 2, 1])
+    weights = weights / 8 if dtype == "float16" else weights
+    skew -= skew % x.itemsize
+    monkeypatch.setattr(EmulatedLibrary, "skew", 2 * x.itemsize if skew else 0)
+    plan = numbasep.plan(
+        weights / 8 if dtype == "float16" else weights, x.shape, x.dtype, operation="correlate", device="cuda"
+    )
+    got = plan(DeviceNumbers(gpu, x, skew)).get()
+    expected = oracle.correlate(x, weights / 8 if dtype == "float16" else weights)
+    if dtype == "float16":
+        oracle.assert_close(got, expected, plan.error_bound * oracle.norm(weights / 8) * oracle.largest(x))
+    else:
+        np.testing.assert_array_equal(got, oracle.store(expected, got.dtype, "truncate"))
+
+
+@pytest.mark.parametrize("columns", [512, 509])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_the_footprint_of_nan_inside(gpu: EmulatedDriver, bad: float, columns: int) -> None:
+    """In tiles that touch no edge, and at the end of a row of them."""
+    x = samples((16, columns))
+    x[7, 200] = x[9, 255] = bad
+    weights = separable(5, 5, 2)
+    weights[0, 0] = 0
+    plan = numbasep.plan(
+        weights, x.shape, x.dtype, operation="correlate", device="cuda", method="separable", rtol=1e-3
+    )
+    slack = plan.error_bound * oracle.norm(weights) * oracle.largest(x)
+    oracle.assert_close(plan(x), oracle.correlate(x, weights), slack)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "output"),
+    [("uint8", "float32"), ("float32", "uint8"), ("uint8", "uint16"), ("uint8", "float64")],
+)
+def test_rows_of_other_widths_in_and_out(gpu: EmulatedDriver, dtype: str, output: str) -> None:
+    x, weights = samples((10, 1651), dtype), np.outer([1, 2, 1], [1, 0, 2])
+    got = numbasep.correlate(x, weights, output=output, device="cuda")
+    oracle.assert_close(got, oracle.correlate(x, weights), 1e-5 * oracle.norm(weights) * oracle.largest(x))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_one_axis_of_colour_images(gpu: EmulatedDriver, axis: int) -> None:
+    x, taps = samples((12, 601, 3), "uint8"), np.array([1, 2, 3, 2, 1])
+    got = numbasep.correlate1d(x, taps, axis, output=np.uint16, device="cuda")
+    np.testing.assert_array_equal(got, oracle.correlate(x, taps, axes=[axis], every_tap=True))
+
+
+def test_two_bytes_a_lane(gpu: EmulatedDriver) -> None:
+    """Four channels under many taps leave registers for two columns a lane, which begins inside of a word."""
+    x, weights = samples((5, 91, 4), "uint8"), np.outer([1, 2, 1], rng.integers(1, 5, 33))
+    got = numbasep.correlate(x, weights, axes=(0, 1), output=np.float32, device="cuda", method="separable")
+    oracle.assert_close(got, oracle.correlate(x, weights, axes=[0, 1]), 1e-5 * oracle.norm(weights) * 255)
+
+
 def test_strips_of_a_tall_image(gpu: EmulatedDriver) -> None:
     gpu._attributes["multiprocessors"] = 64
     check(gpu, samples((150, 200)), separable(5, 3), "wrap")
@@ -330,4 +392,4 @@ def test_wrong_code_is_found(
 
     monkeypatch.setattr(compiler, "assemble", spoiled)
     with pytest.raises(DeviceFaultError, match=complaint):
-        check(gpu, samples((9, 256)), separable(3, 3))
+        check(gpu, samples((9, 384)), separable(3, 3))

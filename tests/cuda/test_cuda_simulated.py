@@ -402,3 +402,52 @@ def test_channels_on_the_device(theirs: bool, data_format: str, monkeypatch: pyt
         nn.depthwise_conv2d(OnDevice(given), depthwise, [1] * 4, "SAME", data_format=data_format)
     with pytest.raises(ValueError, match="CPU only"):
         nn.conv2d(OnDevice(given), OnDevice(samples((3, 3, 2, 4))), [1] * 4, "SAME", data_format=data_format)
+
+
+# ------------------------------------------------------------------------------ kernels as Numba's users know them
+
+
+def test_a_kernel_is_launched_by_hand() -> None:
+    """What a factory returns is a `cuda.jit` kernel: it takes arrays of the device, a grid and a block."""
+    from numba import cuda
+
+    from numbasep.cuda.intrinsics.vocabulary import Storage
+    from numbasep.cuda.kernels.depthwise import ProductVariant, product_kernel
+
+    left, right = samples((5, 7)), samples((7, 6))
+    number = Storage("f4")
+    product = cuda.to_device(np.zeros(30, np.float32))
+    kernel = product_kernel(ProductVariant(number, number, number, "f4"))
+    operands = [cuda.to_device(a.ravel()) for a in (left, right)]
+    kernel[1, (32, 8)](operands[0], product, operands[1], 1, 5, 7, 6, 35, 7, 1, 30, 6, 1)
+    np.testing.assert_allclose(product.copy_to_host().reshape(5, 6), left @ right, rtol=1e-5)
+
+
+@pytest.mark.parametrize("columns", [400, 397])
+def test_a_plane_is_filtered_by_hand(columns: int) -> None:
+    """Five taps each way on one image: every argument of the plane kernel, without the backend."""
+    from numba import cuda
+
+    from numbasep.cuda.intrinsics.vocabulary import Storage
+    from numbasep.cuda.kernels.plane import PlaneVariant, plane_kernel
+
+    number, taps = (
+        Storage("f4"),
+        (np.float32(0.1), np.float32(0.2), np.float32(0.4), np.float32(0.2), np.float32(0.1)),
+    )
+    variant = PlaneVariant(5, 1, True, True, 1, number, number, number, "f4")
+    x, rows = samples((11, columns)), 11
+    y = cuda.to_device(np.zeros(x.size, np.float32))
+    first, tiles = -2 - variant.lead, -(-columns // variant.tile)
+    mirrored = np.pad(np.arange(columns), (-first, variant.tile * tiles + variant.pitch), "symmetric")
+    beyond_columns = np.concatenate([mirrored[:-first], mirrored[-first + columns :]])
+    beyond_rows = np.array([1, 0, rows - 1, rows - 2])
+    aligned = columns % 4 == 0
+    plane_kernel(variant)[tiles, (32, 1)](
+        cuda.to_device(x.ravel()), y, cuda.to_device(beyond_rows), cuda.to_device(beyond_columns),
+        cuda.to_device(np.zeros(2, np.int64)), 1, tiles, 1, rows, rows, columns, columns, first, rows, -2, columns,
+        int(aligned), columns if aligned else -columns, np.float32(0), np.float32(1), taps, taps, (0,), (0,),
+        cuda.to_device(np.zeros(2, np.int32)), cuda.to_device(np.zeros(1, np.float32)), 0,
+    )  # fmt: skip
+    expected = oracle.correlate(x, np.outer(taps, taps))
+    np.testing.assert_allclose(y.copy_to_host().reshape(x.shape), expected, rtol=1e-5, atol=1e-5)

@@ -401,10 +401,23 @@ class _Run:
             moved = np.where(beyond, rest, moved)
         self._set(operands[0], who, moved)
 
+    def _shf(self, opcode: list[str], operands: list[str], who: np.ndarray) -> None:
+        assert opcode[1:] == ["r", "wrap", "b32"]
+        low, high, amount = (self._raw(o, who, np.dtype("u4")).astype(np.uint64) for o in operands[1:4])
+        moved = (low | high << np.uint64(32)) >> (amount & np.uint64(31))
+        self._set(operands[0], who, moved.astype(np.uint32))
+
     def _bfe(self, opcode: list[str], operands: list[str], who: np.ndarray) -> None:
         assert opcode[-1] == "u32"
         value, start, length = (self._raw(o, who, np.dtype("u4")) for o in operands[1:4])
         self._set(operands[0], who, (value >> start) & ((np.uint32(1) << length) - np.uint32(1)))
+
+    def _bfi(self, opcode: list[str], operands: list[str], who: np.ndarray) -> None:
+        dtype = KINDS[opcode[-1].replace("b", "u")]
+        piece, whole = (self._raw(o, who, dtype) for o in operands[1:3])
+        start, length = (self._raw(o, who, dtype) for o in operands[3:5])
+        mask = ((dtype.type(1) << length) - dtype.type(1)) << start
+        self._set(operands[0], who, (whole & ~mask) | ((piece << start) & mask))
 
     def _prmt(self, opcode: list[str], operands: list[str], who: np.ndarray) -> None:
         a, b, control = (self._raw(o, who, np.dtype("u4")).astype(np.uint64) for o in operands[1:4])

@@ -6,16 +6,23 @@ constant indices ends up in registers.
 
 from __future__ import annotations
 
+import itertools
+
 from llvmlite import ir
 
 from .llvm_text import (
+    BYTE,
     FLOATS,
+    INT,
     LONG,
     bit_of,
     element_of,
+    funnel,
     intrinsic,
     load_global,
+    load_shared,
     long_,
+    packed_sum,
     parts_of,
     scalar_type,
     shared_place,
@@ -24,33 +31,67 @@ from .llvm_text import (
 )
 
 
-def advance_word(g):
+def window_of(builder, g, memory, at, displaced):
+    """Samples under the taps of all columns of a lane, as sums.
+
+    Rows of small types that were copied from anywhere are `displaced` by some elements: words are shifted then.
+    """
+    size, count = g.ring.itemsize, g.width + g.reach
+    nbytes = g.width * size
+    if size >= 4:
+        element, step, first = element_of(g.ring), min(g.width, 16 // size), g.lead
+        samples = {}
+        for chunk in range(first // step, (first + count - 1) // step + 1):
+            place = shared_place(builder, memory, element, builder.add(at, long_(chunk * step)), step)
+            vector = builder.load(place)
+            vector.align = step * size
+            for lane, raw in enumerate(parts_of(builder, vector, step)):
+                samples[chunk * step + lane - first] = raw
+        return [to_sum(builder, samples[i], g.ring, g.compute) for i in range(count)]
+    step = min(16, nbytes) if nbytes >= 4 else 4
+    start = builder.mul(builder.trunc(at, INT), INT(size))
+    bits = None
+    skipped = g.lead * size
+    if nbytes < 4:  # a lane begins inside of a word
+        start = builder.add(start, INT(skipped))
+        bits = builder.and_(start, INT(3))
+        start, skipped = builder.and_(start, INT(-4)), 0
+    if displaced is not None:
+        moved = builder.mul(builder.trunc(displaced, INT), INT(size))
+        bits = moved if bits is None else builder.add(bits, moved)
+    chunk = skipped // step * step
+    base = builder.ptrtoint(shared_place(builder, memory, BYTE, long_(chunk)), INT)
+    place, words = builder.add(base, start), []
+    shifts = (bits is not None) + (nbytes < 4 and displaced is not None)
+    kind = ir.VectorType(INT, step // 4) if step > 4 else INT
+    while len(words) < -(-(skipped - chunk + count * size) // 4) + shifts:
+        words += parts_of(
+            builder, load_shared(builder, builder.add(place, INT(4 * len(words))), kind), step // 4
+        )
+    if nbytes < 4 and displaced is not None:  # by more than a word, perhaps
+        beyond = builder.icmp_unsigned(">=", bits, INT(4))
+        words = [builder.select(beyond, b, a) for a, b in itertools.pairwise(words)]
+        bits = builder.and_(bits, INT(3))
+    if bits is not None:
+        bits = builder.mul(bits, INT(8))
+        words = [funnel(builder, a, b, bits) for a, b in itertools.pairwise(words)]
+    places = [skipped - chunk + i * size for i in range(count)]
+    return [packed_sum(builder, words[at // 4], at % 4, g.ring, g.compute) for at in places]
+
+
+def advance_word(g, *, displaced=False):
     """One row of the ring through all terms: taps along the row, then down the columns.
 
-    ``advance(memory, at, pending, line_taps, column_taps, line_masks, column_masks)`` returns the finished sums of
-    `g.width` columns.  Down the columns the filter is in transposed form: ``pending[k - 1]`` is the sum of the taps
-    before tap k of the output that tap k is next to reach; each row adds its product to all of them and moves them on,
-    which costs nothing as a fused multiply-add has a destination of its own.  All terms add to the same sums.
+    ``advance(memory, at, by, pending, line_taps, column_taps, line_masks, column_masks)`` returns the finished sums of
+    `g.width` columns.  The row begins `by` elements late if `displaced`.  Down the columns the filter is in transposed
+    form: ``pending[k - 1]`` is the sum of the taps before tap k of the output that tap k is next to reach; each row
+    adds its product to all of them and moves them on, which costs nothing as a fused multiply-add has a destination of
+    its own.  All terms add to the same sums.
 
     A masked variant adds only the taps whose bit is set, so that a weight of zero lets no NaN through.
     """
     number = scalar_type(g.compute)
     outputs = types.UniTuple(number, g.width)
-    element = element_of(g.ring)
-
-    def window(builder, memory, at):
-        """Samples under the taps of all columns of a lane, as sums."""
-        first, last = g.lead, g.lead + g.width - 1 + g.reach
-        found = {}
-        for chunk in range(first // g.width, last // g.width + 1):
-            place = shared_place(builder, memory, element, builder.add(at, long_(chunk * g.width)), g.width)
-            vector = builder.load(place)
-            vector.align = g.width * g.ring.itemsize
-            for lane, raw in enumerate(parts_of(builder, vector, g.width)):
-                found[chunk * g.width + lane - g.lead] = raw
-        return {
-            i: to_sum(builder, raw, g.ring, g.compute) for i, raw in found.items() if 0 <= i <= last - first
-        }
 
     def add(builder, tap, value, total, chosen):
         """``total + tap * value``, or `total` where the tap is not `chosen`."""
@@ -89,11 +130,10 @@ def advance_word(g):
         return finished
 
     @intrinsic
-    def advance(typing_context, memory, at, pending, line_taps, column_taps, line_masks, column_masks):
+    def advance(typing_context, memory, at, by, pending, line_taps, column_taps, line_masks, column_masks):
         def emit(context, builder, signature, arguments):
-            memory, at, pending, line_taps, column_taps, line_masks, column_masks = arguments
-            pending = context.make_array(signature.args[2])(context, builder, pending).data
-            samples = window(builder, memory, at)
+            memory, at, by, pending, line_taps, column_taps, line_masks, column_masks = arguments
+            samples = window_of(builder, g, memory, at, by if displaced else None)
             finished = [None] * g.width
             for term in range(g.terms):
                 mask = [
@@ -108,7 +148,7 @@ def advance_word(g):
                     finished = sums
             return context.make_tuple(builder, signature.return_type, finished)
 
-        given = (memory, types.int64, pending, line_taps, column_taps, line_masks, column_masks)
+        given = (memory, types.int64, types.int64, pending, line_taps, column_taps, line_masks, column_masks)
         return outputs(*given), emit
 
     return advance
@@ -127,8 +167,7 @@ def accumulate_word(storage, compute, length, rows, columns, *, outside):
     @intrinsic
     def accumulate(typing_context, sums, x, places, offsets, t, weights, w, cval):
         def emit(context, builder, signature, arguments):
-            sums, x, places, offsets, t, weights, w, cval = arguments
-            block = context.make_array(signature.args[0])(context, builder, sums).data
+            block, x, places, offsets, t, weights, w, cval = arguments
             taps = [
                 load_global(builder, weights, builder.add(w, long_(k)), number, constant=True)
                 for k in range(length)
@@ -174,8 +213,7 @@ def line_word(compute, length, rows, width, pitch):
     @intrinsic
     def accumulate(typing_context, sums, memory, at, weights, w):
         def emit(context, builder, signature, arguments):
-            sums, memory, at, weights, w = arguments
-            block = context.make_array(signature.args[0])(context, builder, sums).data
+            block, memory, at, weights, w = arguments
             taps = [
                 load_global(builder, weights, builder.add(w, long_(k)), element, constant=True)
                 for k in range(length)

@@ -20,35 +20,52 @@ from .llvm_text import (
     intrinsic,
     load_global,
     long_,
-    magnitude,
     pointer_to,
     scalar_type,
     shared_place,
-    store_global,
     to_sum,
     types,
 )
+from .results import result_words
 
 __all__ = [
-    "accumulate_word", "advance_word", "aligned", "commit", "line_word", "math_words", "pointer_to", "read_word",
-    "result_words", "ring_words", "scalar_type", "source_place", "types", "warp_barrier",
+    "accumulate_word", "advance_word", "aligned", "commit", "line_word", "math_words", "moved", "options", "pointer_to",
+    "read_word", "result_words", "ring_words", "scalar_type", "source_place", "types", "warp_barrier",
 ]  # fmt: skip
+
+
+CHUNK = 16  # bytes of the largest asynchronous copy
+
+
+def options(variant):
+    """What `cuda.jit` is told about a kernel."""
+    return {"launch_bounds": variant.launch_bounds}
 
 
 # ------------------------------------------------------------------------------ a ring of rows in shared memory
 
 
 @intrinsic
-def aligned(typing_context, memory):
-    """The start of a shared byte array, rounded up to sixteen bytes."""
+def aligned(typing_context, memory, offset):
+    """The start of a shared byte array, rounded up to sixteen bytes, and some bytes further on."""
 
     def emit(context, builder, signature, arguments):
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        address = builder.ptrtoint(builder.addrspacecast(array.data, BYTE.as_pointer(SHARED)), INT)
+        address = builder.ptrtoint(builder.addrspacecast(arguments[0], BYTE.as_pointer(SHARED)), INT)
         rounded = builder.and_(builder.add(address, INT(15)), INT(-16))
-        return builder.addrspacecast(builder.inttoptr(rounded, BYTE.as_pointer(SHARED)), BYTE.as_pointer())
+        moved = builder.add(rounded, builder.trunc(arguments[1], INT))
+        return builder.addrspacecast(builder.inttoptr(moved, BYTE.as_pointer(SHARED)), BYTE.as_pointer())
 
-    return types.CPointer(types.uint8)(memory), emit
+    return types.CPointer(types.uint8)(memory, types.int64), emit
+
+
+@intrinsic
+def moved(typing_context, x, count):
+    """A pointer some elements further on."""
+
+    def emit(context, builder, signature, arguments):
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return types.CPointer(x.dtype)(x, types.int64), emit
 
 
 @intrinsic
@@ -103,7 +120,11 @@ def ring_words(storage, ring, compute, depth, pitch):
 
     Returns
     -------
-    copy_row(memory, at, x, index, lane) : a row, asynchronously; both addresses are multiples of sixteen bytes
+    copy_row(memory, at, x, lane) : a row, asynchronously, in chunks of sixteen bytes; `x` points to the first one of
+        the lane, and the row begins at a multiple of a chunk
+    copy_words(memory, at, x, begin, end, all, lane) : elements of a row from `begin` to `end`, or all of them,
+        asynchronously, in words of four bytes from one at or before that of `x` on; returns the elements by which that
+        displaces the row
     copy_one(memory, at, x, index) : one number, converted where the types differ
     put(memory, at, value) : a sum
     wait() : all copies but those of the last ``depth - 2`` groups have arrived
@@ -111,38 +132,81 @@ def ring_words(storage, ring, compute, depth, pitch):
     element, kept = element_of(storage), element_of(ring)
     asynchronous = storage == ring and storage.itemsize in (4, 8)
 
-    def copy(builder, arguments, nbytes, cache):
-        memory, at, x, index = arguments
-        target = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
-        source = builder.ptrtoint(builder.gep(x, [index]), LONG)
-        text = f"cp.async.{cache}.shared.global [$0], [$1], {nbytes};"
-        assembly(builder, text, "r,l,~{memory}", ir.VoidType(), [target, source], effects=True)
+    def copying(target, source, offset, nbytes):
+        """An asynchronous copy between addresses of shared and global memory, both `offset` bytes further on."""
+        cache = "cg" if nbytes == CHUNK else "ca"
+        text = f"cp.async.{cache}.shared.global [$0+{offset}], [$1+{offset}], {nbytes};"
+
+        def emit(builder):
+            assembly(builder, text, "r,l,~{memory}", ir.VoidType(), [target, source], effects=True)
+
+        return emit
 
     @intrinsic
-    def copy_row(typing_context, memory, at, x, index, lane):
+    def copy_row(typing_context, memory, at, x, lane):
         def emit(context, builder, signature, arguments):
-            memory, at, x, index, lane = arguments
-            chunk = 16 // storage.itemsize
-            chunks = pitch // chunk
-            mine = builder.mul(lane, long_(chunk))
-            at, index = builder.add(at, mine), builder.add(index, mine)
-            for first in range(0, chunks, LANES):
-                ahead = long_(first * chunk)
-                one = (memory, builder.add(at, ahead), x, builder.add(index, ahead))
-                if first + LANES <= chunks:
-                    copy(builder, one, 16, "cg")
+            memory, at, x, lane = arguments
+            place = builder.trunc(lane, INT)
+            first = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
+            target = builder.add(first, builder.mul(place, INT(CHUNK)))
+            chunks = pitch * storage.itemsize // CHUNK
+            for number in range(0, chunks, LANES):
+                one = copying(target, x, number * CHUNK, CHUNK)
+                if number + LANES <= chunks:
+                    one(builder)
                 else:
-                    with builder.if_then(builder.icmp_signed("<", lane, long_(chunks - first))):
-                        copy(builder, one, 16, "cg")
+                    with builder.if_then(builder.icmp_signed("<", place, INT(chunks - number))):
+                        one(builder)
             return context.get_dummy_value()
 
-        return types.void(memory, types.int64, x, types.int64, types.int64), emit
+        return types.void(memory, types.int64, x, types.int64), emit
+
+    @intrinsic
+    def copy_words(typing_context, memory, at, x, begin, end, every, lane):
+        def emit(context, builder, signature, arguments):
+            memory, at, x, begin, end, every, lane = arguments
+            size = max(storage.itemsize, 4)
+            per_word = size // storage.itemsize
+            count = pitch // per_word
+            address = builder.ptrtoint(x, LONG)
+            by = ir.Constant(INT, 0)
+            if per_word > 1:
+                by = builder.and_(builder.trunc(address, INT), INT(3))
+                address = builder.and_(address, long_(-4))
+            first = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
+            place = builder.trunc(lane, INT)
+            target = builder.add(first, builder.mul(place, INT(size)))
+            source = builder.add(address, builder.mul(lane, long_(size)))
+            low, high = (builder.udiv(builder.trunc(n, INT), INT(per_word)) for n in (begin, end))
+
+            def copy_word(number):
+                copying(target, source, number * size, size)(builder)
+
+            with builder.if_else(builder.trunc(every, ir.IntType(1))) as (whole, part):
+                with whole:
+                    for number in range(0, count - LANES + 1, LANES):
+                        copy_word(number)
+                    if count % LANES:
+                        with builder.if_then(builder.icmp_signed("<", place, INT(count % LANES))):
+                            copy_word(count // LANES * LANES)
+                with part:
+                    for number in range(0, count, LANES):
+                        word = builder.add(place, INT(number))
+                        chosen = builder.icmp_unsigned("<", builder.sub(word, low), builder.sub(high, low))
+                        with builder.if_then(chosen):
+                            copy_word(number)
+            return builder.zext(builder.lshr(by, INT(storage.itemsize.bit_length() - 1)), LONG)
+
+        given = (memory, types.int64, x, types.int64, types.int64, types.int64, types.int64)
+        return types.int64(*given), emit
 
     @intrinsic
     def copy_one(typing_context, memory, at, x, index):
         def emit(context, builder, signature, arguments):
             if asynchronous:
-                copy(builder, arguments, storage.itemsize, "ca")
+                memory, at, x, index = arguments
+                target = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
+                copying(target, builder.gep(x, [index]), 0, storage.itemsize)(builder)
                 return context.get_dummy_value()
             memory, at, x, index = arguments
             value = load_global(builder, x, index, element, constant=True)
@@ -172,82 +236,7 @@ def ring_words(storage, ring, compute, depth, pitch):
 
         return types.void(), emit
 
-    return SimpleNamespace(copy_row=copy_row, copy_one=copy_one, put=put, wait=wait)
-
-
-# ------------------------------------------------------------------------------ results
-
-
-def result_words(result, compute, width):
-    """Words that turn sums into numbers of the output.
-
-    Returns
-    -------
-    divided(sums, divisor) : every sum over a number, rounded once
-    finite(sums) : whether none is infinite or NaN
-    store(y, index, sums) : all `width`, at once; the address is a multiple of their bytes
-    store_some(y, index, sums, count) : the first `count`
-    write(y, index, value) : one
-    """
-    number = scalar_type(compute)
-    tuples = types.UniTuple(number, width)
-
-    def unpacked(builder, values):
-        return [builder.extract_value(values, v) for v in range(width)]
-
-    @intrinsic
-    def divided(typing_context, sums, divisor):
-        def emit(context, builder, signature, arguments):
-            quotients = [builder.fdiv(value, arguments[1]) for value in unpacked(builder, arguments[0])]
-            return context.make_tuple(builder, signature.return_type, quotients)
-
-        return tuples(tuples, number), emit
-
-    @intrinsic
-    def finite(typing_context, sums):
-        def emit(context, builder, signature, arguments):
-            infinity = ir.Constant(FLOATS[compute], float("inf"))
-            good = None
-            for value in unpacked(builder, arguments[0]):
-                one = builder.fcmp_ordered("<", magnitude(builder, value), infinity)
-                good = one if good is None else builder.and_(good, one)
-            return good
-
-        return types.boolean(tuples), emit
-
-    @intrinsic
-    def store(typing_context, y, index, sums):
-        def emit(context, builder, signature, arguments):
-            y, index, values = arguments
-            store_global(
-                builder, y, index, [from_sum(builder, v, result, compute) for v in unpacked(builder, values)]
-            )
-            return context.get_dummy_value()
-
-        return types.void(y, types.int64, tuples), emit
-
-    @intrinsic
-    def store_some(typing_context, y, index, sums, count):
-        def emit(context, builder, signature, arguments):
-            y, index, values, count = arguments
-            for v, value in enumerate(unpacked(builder, values)):
-                with builder.if_then(builder.icmp_signed("<", long_(v), count)):
-                    stored = from_sum(builder, value, result, compute)
-                    store_global(builder, y, builder.add(index, long_(v)), [stored])
-            return context.get_dummy_value()
-
-        return types.void(y, types.int64, tuples, types.int64), emit
-
-    @intrinsic
-    def write(typing_context, y, index, value):
-        def emit(context, builder, signature, arguments):
-            y, index, value = arguments
-            store_global(builder, y, index, [from_sum(builder, value, result, compute)])
-            return context.get_dummy_value()
-
-        return types.void(y, types.int64, number), emit
-
-    return SimpleNamespace(divided=divided, finite=finite, store=store, store_some=store_some, write=write)
+    return SimpleNamespace(copy_row=copy_row, copy_words=copy_words, copy_one=copy_one, put=put, wait=wait)
 
 
 def math_words(compute):
@@ -275,13 +264,13 @@ def math_words(compute):
     return truncated, root
 
 
-def read_word(storage, compute):
-    """``read(x, index)``: one number of an array, as a sum."""
+def read_word(storage, compute, *, constant=True):
+    """``read(x, index)``: one number of an array, as a sum; `constant`: of one that nobody writes to meanwhile."""
 
     @intrinsic
     def read(typing_context, x, index):
         def emit(context, builder, signature, arguments):
-            raw = load_global(builder, *arguments, element_of(storage), constant=True)
+            raw = load_global(builder, *arguments, element_of(storage), constant=constant)
             return to_sum(builder, raw, storage, compute)
 
         return scalar_type(compute)(x, types.int64), emit

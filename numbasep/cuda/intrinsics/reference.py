@@ -7,11 +7,18 @@ element.  Pointers are one-dimensional arrays here, and an index beyond one is a
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 LANES = 32
+
+
+def options(variant):
+    """The simulator knows no launch bounds."""
+    return {}
 
 
 def scalar_type(code):
@@ -19,9 +26,30 @@ def scalar_type(code):
     return np.dtype(code)
 
 
-def aligned(memory):
+@dataclass(frozen=True)
+class Place:
+    """A pointer into an array."""
+
+    array: Any
+    """All of it."""
+    index: int
+    """The element that is pointed to."""
+
+    def part(self, first: int, stop: int) -> Any:
+        """Elements relative to it, as a view."""
+        assert self.index + first >= 0 and self.index + stop <= self.array.size  # noqa: PT018 - one rule
+        return self.array[self.index + first : self.index + stop]
+
+
+def moved(x, count):
+    """See `cuda_ptx.moved`."""
+    at = x if isinstance(x, Place) else Place(x, 0)
+    return Place(at.array, int(at.index + count))
+
+
+def aligned(memory, offset):
     """The shared array itself: every load is possible everywhere."""
-    return memory
+    return memory[offset:]
 
 
 def commit():
@@ -84,11 +112,21 @@ def ring_words(storage, ring, compute, depth, pitch):
     def converted(raw):
         return raw if storage == ring else from_sums(to_sums(raw, storage, compute), ring)
 
-    def copy_row(memory, at, x, index, lane):
+    def copy_row(memory, at, x, lane):
         chunk = 16 // storage.itemsize
-        for first in range(lane * chunk, pitch, LANES * chunk):
-            assert (at + first) % chunk == 0 and (index + first) % chunk == 0  # noqa: PT018 - one rule
-            memory.view(kept)[at + first : at + first + chunk] = x[index + first : index + first + chunk]
+        assert at % chunk == 0 and x.index % chunk == 0  # noqa: PT018 - one rule
+        for first in range(0, pitch - lane * chunk, LANES * chunk):
+            ahead = at + lane * chunk + first
+            memory.view(kept)[ahead : ahead + chunk] = x.part(first, first + chunk)
+
+    def copy_words(memory, at, x, begin, end, every, lane):
+        word = max(4 // storage.itemsize, 1)
+        by = x.index % word
+        begin, end = (0, pitch) if every else (begin, end)
+        assert begin % word == 0 and end % word == 0  # noqa: PT018 - one rule
+        for first in range(begin + lane * word, end, LANES * word):
+            memory.view(kept)[at + first : at + first + word] = x.part(first - by, first - by + word)
+        return by
 
     def copy_one(memory, at, x, index):
         memory.view(kept)[at] = converted(x[index : index + 1])[0]
@@ -99,18 +137,18 @@ def ring_words(storage, ring, compute, depth, pitch):
     def wait():
         pass
 
-    return SimpleNamespace(copy_row=copy_row, copy_one=copy_one, put=put, wait=wait)
+    return SimpleNamespace(copy_row=copy_row, copy_words=copy_words, copy_one=copy_one, put=put, wait=wait)
 
 
-def advance_word(g):
+def advance_word(g, *, displaced=False):
     """See `cuda_ptx.advance_word`."""
     bits = np.arange(g.taps)
 
     def chosen(masks, term):
         return (masks[term] >> bits) & 1 if g.masked else np.ones(g.taps, int)
 
-    def advance(memory, at, pending, line_taps, column_taps, line_masks, column_masks):
-        count = g.width + g.reach
+    def advance(memory, at, by, pending, line_taps, column_taps, line_masks, column_masks):
+        count, at = g.width + g.reach, at + (by if displaced else 0)
         samples = to_sums(memory.view(g.ring.raw)[at + g.lead : at + g.lead + count], g.ring, g.compute)
         unfinished = pending.reshape(-1, g.width)
         moved = np.zeros((g.taps + 1, g.width), g.compute)  # row k: before tap k
@@ -143,21 +181,29 @@ def result_words(result, compute, width):
         with np.errstate(all="ignore"):
             return tuple(np.array(sums, compute) / divisor)
 
-    def finite(sums):
-        return bool(np.isfinite(sums).all())
-
-    def store_some(y, index, sums, count):
-        count = min(count, width)
-        y[index : index + count] = from_sums(np.array(sums[:count], compute), result)
+    def finite(sums, count):
+        return bool(np.isfinite(sums[: max(count, 0)]).all())
 
     def store(y, index, sums):
-        assert index % width == 0
-        store_some(y, index, sums, width)
+        place = moved(y, index)
+        assert place.index % min(width, 16 // result.itemsize) == 0
+        place.part(0, width)[:] = from_sums(np.array(sums, compute), result)
+
+    def staged(memory, start, first, stop):
+        return memory[start:].view(result.raw)[first:stop]
+
+    def stage(memory, start, at, sums):
+        staged(memory, start, at, at + width)[:] = from_sums(np.array(sums, compute), result)
+
+    def flush(y, memory, start, count, every, lane):
+        first, stop = lane * width, min((lane + 1) * width, count)
+        if first < stop:
+            y.part(first, stop)[:] = staged(memory, start, first, stop)
 
     def write(y, index, value):
         y[index] = from_sums(np.array([value], compute), result)[0]
 
-    return SimpleNamespace(divided=divided, finite=finite, store=store, store_some=store_some, write=write)
+    return SimpleNamespace(divided=divided, finite=finite, store=store, stage=stage, flush=flush, write=write)
 
 
 def math_words(compute):
@@ -170,7 +216,7 @@ def math_words(compute):
     return np.trunc, root
 
 
-def read_word(storage, compute):
+def read_word(storage, compute, *, constant=True):
     """See `cuda_ptx.read_word`."""
 
     def read(x, index):

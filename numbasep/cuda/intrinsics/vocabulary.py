@@ -34,6 +34,8 @@ class Storage:
     """NumPy's letters for the type: "f4", "u1", ... ("b1" for bool)."""
     saturate: bool = False
     """Integers: round half to even and clip; otherwise C's cast, towards zero and wrapping round."""
+    bounded: bool = False
+    """Integers of at most 16 bits: whether all sums that become such numbers are known to fit 32 bits."""
 
     @property
     def itemsize(self) -> int:

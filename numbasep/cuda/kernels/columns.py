@@ -61,7 +61,7 @@ def columns_signature(variant: ColumnsVariant):
 
 
 def columns_kernel(variant: ColumnsVariant):
-    """The kernel, as a function for Numba to compile.
+    """The kernel, which Numba compiles when it is launched.
 
     Arguments of the kernel, all distances in elements:
 
@@ -83,6 +83,7 @@ def columns_kernel(variant: ColumnsVariant):
     )
     write = words.result_words(variant.result, compute, 1).write
 
+    @cuda.jit(**words.options(variant))
     def plane(
         x, y, offsets, places, sources, targets, pieces, weights, borders, plane_count, source_count, piece_count,
         row_blocks, tiles, rows, columns, pitch_out, divisor,

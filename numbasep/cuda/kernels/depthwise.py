@@ -75,7 +75,7 @@ def depthwise_signature(variant: DepthwiseVariant):
 
 
 def depthwise_kernel(variant: DepthwiseVariant):
-    """The kernel, as a function for Numba to compile.
+    """The kernel, which Numba compiles when it is launched.
 
     Arguments of the kernel:
 
@@ -91,6 +91,7 @@ def depthwise_kernel(variant: DepthwiseVariant):
     write = words.result_words(variant.result, variant.compute, 1).write
     SPAN = 1 if CHANNELS_LAST else LANES  # columns between the outputs of a thread
 
+    @cuda.jit(**words.options(variant))
     def depthwise(
         x, y, filters, batch, channels, multiplier, height, width, out_height, out_width, row_taps, column_taps,
         stride_y, stride_x, step_y, step_x, before,
@@ -169,7 +170,7 @@ def product_signature(variant: ProductVariant):
 
 
 def product_kernel(variant: ProductVariant):
-    """``y[b, i, j] = sum_q x[b, i, q] weights[q, j]``, as a function for Numba to compile.
+    """``y[b, i, j] = sum_q x[b, i, q] weights[q, j]``, compiled by Numba when it is launched.
 
     Arguments of the kernel, all distances in elements:
 
@@ -183,6 +184,7 @@ def product_kernel(variant: ProductVariant):
     write = words.result_words(variant.result, variant.compute, 1).write
     CELLS = TILE * (TILE + 1)  # one column more, so that no two rows share a bank
 
+    @cuda.jit(**words.options(variant))
     def product(
         x, y, weights, matrices, rows, depth, columns, x_matrix, x_row, x_depth, y_matrix, y_row, y_column,
     ):  # fmt: skip

@@ -53,7 +53,7 @@ def elementwise_signature(variant: ElementwiseVariant):
 
 
 def elementwise_kernel(variant: ElementwiseVariant):
-    """The kernel, as a function for Numba to compile."""
+    """The kernel, which Numba compiles when it is launched."""
     return _MAKERS[variant.operation](variant)
 
 
@@ -68,6 +68,7 @@ def _add(variant):
     read, read_other, write = _accessors(variant)
     truncated, root = words.math_words(variant.compute)
 
+    @cuda.jit(**words.options(variant))
     def add(x, y, other, second, count, a, b):
         first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
@@ -90,6 +91,7 @@ def _convert(variant):
     """``y = x``, by the rules of `numbasep.arguments.casting`."""
     read, _, write = _accessors(variant)
 
+    @cuda.jit(**words.options(variant))
     def convert(x, y, other, second, count, a, b):
         first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
@@ -104,6 +106,7 @@ def _find_nan(variant):
     read, _, write = _accessors(variant)
     number = np.dtype(variant.compute).type
 
+    @cuda.jit(**words.options(variant))
     def find_nan(x, y, other, second, count, a, b):
         first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
@@ -120,6 +123,7 @@ def _normalise(variant):
     read, read_other, write = _accessors(variant)
     NAN = np.dtype(variant.compute).type(np.nan)
 
+    @cuda.jit(**words.options(variant))
     def normalise(x, y, other, second, count, a, b):
         first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
@@ -139,6 +143,7 @@ def _split(variant):
     read, read_other, write = _accessors(variant)
     number = np.dtype(variant.compute).type
 
+    @cuda.jit(**words.options(variant))
     def split(x, y, other, second, count, a, b):
         first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         first = first * (LANES * PER_THREAD) + cuda.threadIdx.x

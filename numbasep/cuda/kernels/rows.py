@@ -68,7 +68,7 @@ def lines_signature(variant: LinesVariant):
 
 
 def lines_kernel(variant: LinesVariant):
-    """The kernel, as a function for Numba to compile.
+    """The kernel, which Numba compiles when it is launched.
 
     Arguments of the kernel, all distances in elements:
 
@@ -93,6 +93,7 @@ def lines_kernel(variant: LinesVariant):
     results = words.result_words(variant.result, variant.compute, 1)
     write = results.write
 
+    @cuda.jit(**words.options(variant))
     def plane(
         x, y, beyond, segments, pieces, weights, segment_count, first_in, first_out, lines, tiles, columns_in,
         columns_out, shift, cval, divisor,
@@ -100,7 +101,7 @@ def lines_kernel(variant: LinesVariant):
         lane = np.int64(cuda.threadIdx.x)
         warp = np.int64(cuda.threadIdx.y)
         task = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + warp
-        memory = aligned(cuda.shared.array(MEMORY, byte))
+        memory = aligned(cuda.shared.array(MEMORY, byte), 0)
         sums = cuda.local.array(SUMS, number)
         column = task % tiles * TILE
         line = task // tiles * ROWS

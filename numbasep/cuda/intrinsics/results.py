@@ -1,0 +1,139 @@
+"""Intrinsics of the CUDA kernels that store sums: conversions, vectors, rows that start anywhere."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from llvmlite import ir
+
+from .llvm_text import (
+    FLOATS,
+    INT,
+    LANES,
+    LONG,
+    from_sum,
+    funnel,
+    intrinsic,
+    load_shared,
+    long_,
+    magnitude,
+    scalar_type,
+    shared_bytes,
+    store_address,
+    store_global,
+    store_shared,
+    stored,
+    types,
+)
+
+
+def result_words(result, compute, width):
+    """Words that turn sums into numbers of the output.
+
+    Returns
+    -------
+    divided(sums, divisor) : every sum over a number, rounded once
+    finite(sums, count) : whether none of the first `count` is infinite or NaN
+    store(y, index, sums) : all `width`, at once; the address is a multiple of their bytes
+    stage(memory, start, at, sums) : all `width` as elements `at` to ``at + width`` of shared memory from `start` on
+    flush(y, memory, start, count, all, lane) : the first `count` staged elements of a warp, or `all`, in adjacent words
+    write(y, index, value) : one
+    """
+    number = scalar_type(compute)
+    tuples = types.UniTuple(number, width)
+
+    def unpacked(builder, values):
+        return [builder.extract_value(values, v) for v in range(width)]
+
+    @intrinsic
+    def divided(typing_context, sums, divisor):
+        def emit(context, builder, signature, arguments):
+            quotients = [builder.fdiv(value, arguments[1]) for value in unpacked(builder, arguments[0])]
+            return context.make_tuple(builder, signature.return_type, quotients)
+
+        return tuples(tuples, number), emit
+
+    @intrinsic
+    def finite(typing_context, sums, count):
+        def emit(context, builder, signature, arguments):
+            infinity, good = ir.Constant(FLOATS[compute], float("inf")), ir.Constant(ir.IntType(1), 1)
+            for v, value in enumerate(unpacked(builder, arguments[0])):
+                one = builder.fcmp_ordered("<", magnitude(builder, value), infinity)
+                beyond = builder.icmp_signed(">=", long_(v), arguments[1])
+                good = builder.and_(good, builder.or_(one, beyond))
+            return good
+
+        return types.boolean(tuples, types.int64), emit
+
+    @intrinsic
+    def store(typing_context, y, index, sums):
+        def emit(context, builder, signature, arguments):
+            y, index, values = arguments
+            store_global(builder, y, index, stored(builder, unpacked(builder, values), result, compute))
+            return context.get_dummy_value()
+
+        return types.void(y, types.int64, tuples), emit
+
+    @intrinsic
+    def stage(typing_context, memory, start, at, sums):
+        def emit(context, builder, signature, arguments):
+            memory, start, at, values = arguments
+            parts = stored(builder, unpacked(builder, values), result, compute)
+            place = shared_bytes(builder, memory, start, at, result.itemsize)
+            store_shared(builder, place, parts, width * result.itemsize)
+            return context.get_dummy_value()
+
+        return types.void(memory, types.int64, types.int64, tuples), emit
+
+    @intrinsic
+    def flush(typing_context, y, memory, start, count, every, lane):
+        def emit(context, builder, signature, arguments):
+            emit_flush(builder, result.itemsize, width, arguments)
+            return context.get_dummy_value()
+
+        return types.void(y, memory, types.int64, types.int64, types.int64, types.int64), emit
+
+    @intrinsic
+    def write(typing_context, y, index, value):
+        def emit(context, builder, signature, arguments):
+            y, index, value = arguments
+            store_global(builder, y, index, [from_sum(builder, value, result, compute)])
+            return context.get_dummy_value()
+
+        return types.void(y, types.int64, number), emit
+
+    return SimpleNamespace(divided=divided, finite=finite, store=store, stage=stage, flush=flush, write=write)
+
+
+def emit_flush(builder, size, width, arguments):
+    """`flush` of `result_words`: words of the output, wherever it starts, from the staged bytes under them."""
+    y, memory, start, count, every, lane = arguments
+    address, every = builder.ptrtoint(y, LONG), builder.trunc(every, ir.IntType(1))
+    offset, nbytes = (builder.mul(builder.trunc(n, INT), INT(s)) for n, s in ((lane, 4), (count, size)))
+    base = builder.ptrtoint(shared_bytes(builder, memory, start, long_(0), 1), INT)
+    words = LANES * width * size // 4
+    at, target = builder.add(base, offset), builder.add(address, builder.mul(lane, long_(4)))
+    inside, ahead = nbytes, None
+    if (
+        size < 4
+    ):  # word w of the output that is inside of the row begins `ahead` bytes after word w of shared memory
+        ahead = builder.and_(builder.neg(builder.trunc(address, INT)), INT(3))
+        ahead = builder.select(builder.icmp_unsigned("<", ahead, nbytes), ahead, nbytes)
+        inside = builder.and_(builder.sub(nbytes, ahead), INT(-4))
+        target = builder.add(target, builder.zext(ahead, LONG))
+    for number in range(0, words, LANES):
+        here = builder.icmp_signed("<", builder.add(offset, INT(4 * number)), inside)
+        if size >= 4 or number + LANES < words:
+            here = builder.or_(every, here)
+        with builder.if_then(here):
+            word = load_shared(builder, builder.add(at, INT(4 * number)), INT)
+            if size < 4:
+                after = load_shared(builder, builder.add(at, INT(4 * number + 4)), INT)
+                word = funnel(builder, word, after, builder.mul(ahead, INT(8)))
+            store_address(builder, builder.add(target, long_(4 * number)), word)
+    if size < 4:  # what is left is less than a word at each end: an element a lane
+        mine = builder.mul(builder.trunc(lane, INT), INT(size))
+        mine = builder.add(mine, builder.select(builder.icmp_signed("<", mine, ahead), INT(0), inside))
+        with builder.if_then(builder.icmp_signed("<", mine, nbytes)):
+            value = load_shared(builder, builder.add(base, mine), ir.IntType(8 * size))
+            store_address(builder, builder.add(address, builder.zext(mine, LONG)), value)
