@@ -9,7 +9,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from ..cpu.intrinsics.vectors import REGISTERS, VECTOR_BYTES
 from ..cpu.largest_magnitude import largest_magnitude
 from ..execution.execute import run_plan
 from ..factor import forms, recursion
-from ..lowering.steps import Steps
 from ..planning import accelerator, cost, cost_fft
 from ..planning import machine as machines
 from ..planning.accelerator import Accelerator
@@ -32,7 +31,7 @@ from ..planning.overlap import tiling
 from ..planning.planner import PlannedFilter, choose
 from ..planning.routes import CHECK
 from ..system import notice, storage
-from . import trials
+from . import fitting, trials
 
 BUSY = 0.6  # load a processor above which measurements mislead
 # of images: square, with long rows, with short ones, with channels, with the shortest, beyond the caches
@@ -41,12 +40,8 @@ WIDE = 1024  # rows from here on are filtered ...
 SMALL_KERNEL = 49  # ... with kernels up to this size, for the sake of time
 LARGE_SIDES = (512, 1024, 2048)  # of images that threads share
 TILES = (64, 128, 256, 384, 512, 1024)  # sides of transforms
+READ_BYTES = 64 << 20  # of an array that caches do not hold
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
-LEAST = 1e-14  # seconds of a step that proved to cost nothing
-MOST_START = 2e-4  # seconds beyond which the start of threads was disturbed
-FASTEST = 0.3  # of its share on the reference that a step takes at least: less was noise
-REFITS = 12
-PRIOR = 2.0  # weight of the reference beside that of a sample which is 3 % off: 6
 
 
 def calibrate(
@@ -124,7 +119,7 @@ def _measurements(threads: int) -> int:
     """How many calls are timed in all."""
     steps = sum(1 for dtype in PRECISIONS for _ in _timed_calls(dtype))
     shared = len(LARGE_SIDES) * sum(1 for _ in trials.shared_samples()) + 1
-    return steps + 2 * len(TILES) + 11 + shared * (threads > 1)
+    return steps + 2 * len(TILES) + 13 + shared * (threads > 1)
 
 
 def _calibrate_gpu(*, store: bool) -> Accelerator:
@@ -179,6 +174,7 @@ def _measure(threads: int) -> Machine:
         recursion_seconds=(_recursion(single), _recursion(double)),
         check_call_seconds=fixed,
         check_seconds=(narrow, wide),
+        read_seconds=(_reading(1), _reading(threads)),
     )
     machine = _with_steps(machine)
     machine = _with_threads(machine)
@@ -212,68 +208,25 @@ def _timed_calls(
 
 def _with_steps(machine: Machine) -> Machine:
     """Seconds of each step, and of bytes that caches do not hold, from the times of calls on one thread."""
-    rows, times = [], []
-    empty = np.zeros(len(Steps._fields))
+    passes, times = [], []
     for dtype in PRECISIONS:
         for shape, stored, method, weights, cval in _timed_calls(dtype):
             planned = trials.plan_call(shape, weights, stored, 1, method, cval)
-            works = trials.works_of(planned, machine)
-            steps, double = np.sum([work.steps for work in works], axis=0), dtype.itemsize == 8
-            rows.append([*(empty if double else steps), *(steps if double else empty), *_uncached(works)])
+            passes.append((dtype.itemsize == 8, trials.works_of(planned, machine)))
             times.append(_beyond_call(planned, machine))
-    first, second = (np.array(units) for units in REFERENCE.steps)
-    usual = np.array([*first, *second, REFERENCE.memory_seconds[0], REFERENCE.stream_seconds[0]])
-    found = _fitted(np.array(rows), np.array(times), machine.call_seconds, usual)
-    *steps, memory, stream = found.tolist()
-    return dataclasses.replace(
-        machine,
-        steps=(Steps(*steps[: first.size]), Steps(*steps[first.size :])),
-        memory_seconds=(memory, memory),
-        stream_seconds=(stream, stream),
-    )
+    return fitting.fit_alone(passes, times, machine.call_seconds, machine)
 
 
 def _with_threads(machine: Machine) -> Machine:
     """What several threads take: the start, their share of the work, and memory."""
-    shared = (
-        REFERENCE.thread_seconds,
-        REFERENCE.thread_share,
-        REFERENCE.memory_seconds[1],
-        REFERENCE.stream_seconds[1],
-    )
-    if machine.threads > 1:
-        rows, times = [], []
-        alone = dataclasses.replace(machine, memory_seconds=(1e-18, 1e-18), stream_seconds=(1e-18, 1e-18))
-        for side, (method, weights) in itertools.product(LARGE_SIDES, trials.shared_samples()):
-            planned = trials.plan_call((side, side), weights, PRECISIONS[0], machine.threads, method)
-            works = trials.works_of(planned, machine)
-            if not all(work.shared for work in works):
-                continue
-            one = dataclasses.replace(
-                planned.problem, options=dataclasses.replace(planned.problem.options, workers=1)
-            )
-            work = sum(work.seconds(one, alone) for work in works)
-            starts = sum(work.starts for work in works)
-            rows.append([starts, work / machine.threads, *_uncached(works)])
+    passes, times = [], []
+    for side, (method, weights) in itertools.product(LARGE_SIDES, trials.shared_samples()):
+        planned = trials.plan_call((side, side), weights, PRECISIONS[0], machine.threads, method)
+        works = trials.works_of(planned, machine)
+        if machine.threads > 1 and all(work.shared for work in works):
+            passes.append((False, works))
             times.append(_beyond_call(planned, machine))
-        if times:
-            shared = tuple(
-                _fitted(np.array(rows), np.array(times), machine.call_seconds, np.array(shared)).tolist()
-            )
-    start, share, memory, stream = shared
-    return dataclasses.replace(
-        machine,
-        thread_seconds=min(start, MOST_START),
-        thread_share=max(share, 1.0),
-        memory_seconds=(machine.memory_seconds[0], memory),
-        stream_seconds=(machine.stream_seconds[0], stream),
-    )
-
-
-def _uncached(works: Sequence[cost.Work]) -> tuple[float, float]:
-    """Bytes that caches do not hold, of passes that pack and of others."""
-    packed, fused = (sum(work.uncached for work in works if work.fused == kind) for kind in (False, True))
-    return packed, fused
+    return fitting.fit_shared(passes, times, machine.call_seconds, machine) if passes else machine
 
 
 def _beyond_call(planned: PlannedFilter, machine: Machine) -> float:
@@ -285,35 +238,17 @@ def _beyond_call(planned: PlannedFilter, machine: Machine) -> float:
     return max(taken - machine.call_seconds - check, 1e-7)
 
 
-def _fitted(counts: NDArray[Any], seconds: NDArray[Any], call: float, usual: NDArray[Any]) -> NDArray[Any]:
-    """Positive seconds of each step; what the samples hardly tell stays in proportion to what is `usual`.
-
-    Least squares of the logarithms of predicted over measured times, by a series of linear problems under positivity
-    (C. L. Lawson, R. J. Hanson, "Solving Least Squares Problems", chapter 23), in which calls that were disturbed
-    count less.
-    """
-    from scipy.optimize import nnls
-
-    speed = float(np.median((seconds + call) / (counts @ usual + call)))
-    relative = counts * (usual * speed) / (seconds + call)[:, None]
-    fixed = call / (seconds + call)
-    found = np.ones(usual.size)
-    prior = PRIOR * np.eye(usual.size)
-    for _ in range(REFITS):
-        predicted = relative @ found + fixed
-        off = np.log(predicted)
-        weights = 1 / np.sqrt(np.maximum(np.abs(off), 0.03)) / predicted
-        wanted = predicted * (1 - np.clip(off, -1, 1)) - fixed
-        system = np.concatenate([relative * weights[:, None], prior])
-        found = (found + nnls(system, np.concatenate([wanted * weights, np.full(usual.size, PRIOR)]))[0]) / 2
-    return np.asarray(np.maximum(np.maximum(found, FASTEST) * usual * speed, LEAST))
-
-
 def _check(dtype: np.dtype[Any]) -> tuple[float, float]:
     """Fixed seconds, and seconds a number, of looking for the largest magnitude."""
     small, large = (np.ones(side**2, dtype) for side in (8, 512))
     least, most = (trials.seconds(functools.partial(largest_magnitude, x)) for x in (small, large))
-    return least, max((most - least) / large.size, LEAST)
+    return least, max((most - least) / large.size, fitting.LEAST)
+
+
+def _reading(threads: int) -> float:
+    """Seconds a byte of looking at numbers that caches do not hold."""
+    x = np.ones(READ_BYTES // 8)
+    return trials.seconds(functools.partial(largest_magnitude, x, threads)) / READ_BYTES
 
 
 def _recursion(dtype: np.dtype[Any]) -> float:
@@ -390,4 +325,4 @@ def _transform_threads(threads: int, machine: Machine) -> float:
         problem, dataclasses.replace(machine, fft_thread_seconds=0.0), tiling(problem)
     )
     extra = trials.seconds(trials.prepared((side, side), weights, PRECISIONS[0], threads, "fft")) - known
-    return min(max(extra, 1e-6), 5 * MOST_START)
+    return min(max(extra, 1e-6), 5 * fitting.MOST_START)

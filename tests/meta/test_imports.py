@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("planner", "report"),
     ("backends",),
     ("reorder",),
-    ("calibration", "certificate", "execute", "measure", "trials"),
+    ("calibration", "certificate", "execute", "fitting", "measure", "trials"),
     ("analysis", "plans"),
     ("dispatch",),
     ("nn",),
