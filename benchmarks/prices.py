@@ -42,6 +42,7 @@ LONGEST = 0.1  # predicted seconds from which a route is not timed
 PROMISING = 6.0  # nor one that is predicted to take so many times as long as the fastest
 SMALLEST = 3e-5  # seconds of passes that are judged: below, the clock and the call count most
 STEADY = 1.15  # times the usual of the probe up to which the machine was undisturbed
+BUSY = 9.0  # what counts as slowness while other processes work
 TRIES = 2  # measurements of a case until it was
 Shapes = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 SHAPES: dict[str, Shapes] = {
@@ -166,10 +167,12 @@ def measured(budget: float, repeats: int, sample: str, seed: int) -> Iterator[Re
         x = np.asarray(common.image(*case.shape, dtype=case.dtype), order=case.order)  # type: ignore[call-overload]
         plans = {name: plan_of(case, name) for name in names}
         for _ in range(TRIES):
-            before, foreign, began = probe.slowness(), calm.foreign_seconds(), time.perf_counter()
+            before, foreign, began = _slowness(probe), calm.foreign_seconds(), time.perf_counter()
             rounds = [{name: one.analyze(x, repeats) for name, one in plans.items()} for _ in range(2)]
-            busy = (calm.foreign_seconds() - foreign) / (time.perf_counter() - began)
-            slowness = max(before, probe.slowness()) + (busy if case.workers is None else 0.0)
+            foreign, elapsed = calm.foreign_seconds() - foreign, time.perf_counter() - began
+            slowness = max(before, _slowness(probe))
+            if case.workers is None and foreign > 0.02 + calm.FOREIGN * elapsed:  # ticks of 0.01 s
+                slowness = BUSY
             if slowness <= STEADY:
                 break
         routes = {
@@ -189,6 +192,11 @@ def measured(budget: float, repeats: int, sample: str, seed: int) -> Iterator[Re
             for name in names
         }
         yield {"case": list(case), "chosen": plan.method, "slowness": slowness, "routes": routes}
+
+
+def _slowness(probe: calm.Probe) -> float:
+    """How many times slower than usual the machine is; the probe itself is disturbed now and then."""
+    return min(probe.slowness() for _ in range(3))
 
 
 # ---------------------------------------------------------------------------------------- tables

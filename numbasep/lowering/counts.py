@@ -156,6 +156,7 @@ def separable_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
     buffers = height * len(groups) * segment * task.item
     return steps._replace(
         far=_read_again(task, height, served) + far_bytes(2 * numbers * len(groups) * task.item, buffers),
+        sourced=served if task.sources > 1 else 0,
         ends=rows * (task.along.taps - 1) * len(groups),
         widened=0 if task.plain_in else served,
         rounded=0 if task.plain_out else task.numbers,

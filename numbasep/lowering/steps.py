@@ -70,6 +70,8 @@ class Steps(NamedTuple):
     """Blocks of rows that a segment of columns is summed for, straight from the array."""
     block_rows: float = 0.0
     """Rows under these."""
+    sourced: float = 0.0
+    """Numbers of rows of several intermediates under these."""
     ends: float = 0.0
     """Columns beyond the ends of blocks."""
     vertical: float = 0.0

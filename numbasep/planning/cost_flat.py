@@ -15,9 +15,10 @@ from .machine import Machine, uncached_share
 
 FAR_ROW, MOVE = 3.5, 3.0  # a row from the second-level cache, a vector put aside: as many from the first
 FAR_SUM = 1.6  # a shifted sum from there: as many
+ROWS = 4  # of results that are summed in registers together
 BLOCK, EXTRA = 8, 4  # vectors of results in registers, and at most by which their sums are wider
 SMALL = 0.6  # of that is taken by bytes without sign, which are summed up as 16-bit integers
-PLANES = 1.3  # times that each plane of a volume is packed
+PLANES = 2.0  # times that each plane of a volume is packed
 FIRST_LEVEL_BYTES = 32 << 10  # of a cache
 
 
@@ -66,14 +67,17 @@ def _steps(task: Task, flat: FlatFacts, machine: Machine) -> Steps:
         small = task.inner == 1 and not flat.weighted and task.item == 4 and task.item_in == 1
         item = 2 if small else task.item
         wide = block + task.span
-        cached = wide * task.sources * (task.down.taps + 3) * item <= FIRST_LEVEL_BYTES
-        each = (1.0 if cached else FAR_ROW) * wide / block
-        down, share = each * flat.rows + MOVE * flat.moves, SMALL if small else 1.0
+        window = task.sources * (
+            task.down.taps + ROWS - 1
+        )  # rows, each of which comes from the second level once
+        cached = wide * window * item <= FIRST_LEVEL_BYTES
+        loaded = flat.rows + (FAR_ROW - 1) * window / ROWS if cached else FAR_ROW * flat.rows
+        down, share = loaded * wide / block + MOVE * flat.moves, SMALL if small else 1.0
         return steps._replace(flat_rows=share * numbers * down, flat_columns=share * numbers * flat.columns)
     row = 2 * task.item * (flat.sums + 1)  # bytes of a column of the row buffers of two rows
     segment = max(FIRST_LEVEL_BYTES // row - task.span, 2 * task.span, 1)
-    loaded = task.numbers * (1 + task.span / min(segment, task.width))
+    summed = task.numbers * (1 + task.span / min(segment, task.width))
     far = FAR_SUM if row * (segment + task.span) > 1.5 * FIRST_LEVEL_BYTES else 1.0
     return steps._replace(
-        flat_loads=loaded * (flat.row_loads + flat.sums), flat_shifted=far * task.numbers * flat.shifted
+        flat_loads=summed * (flat.row_loads + flat.sums), flat_shifted=far * task.numbers * flat.shifted
     )
