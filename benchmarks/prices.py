@@ -10,6 +10,8 @@ other half, on other shapes, the one that is judged.
 
     python -m benchmarks.prices --budget 120                     # seconds
     python -m benchmarks.prices --budget 120 --resume --seed 1   # more of them
+    python -m benchmarks.prices --budget 0 --resume              # the stored times by other constants ...
+    python -m benchmarks.prices --budget 0 --resume --calibrate  # ... or by those of this machine
     python -m benchmarks.prices --sample fitted --records fitted.jsonl
     python -m benchmarks.prices --examples                       # five kernels, three layouts, pass by pass
     NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=... python -m benchmarks.prices --target haswell
@@ -32,6 +34,8 @@ import numpy as np
 
 import numbasep
 from numbasep.planning import machine
+from numbasep.planning.memory_order import reordered
+from numbasep.planning.planner import PlannedFilter
 from numbasep.plans.plan import Plan
 
 from . import calm, common
@@ -93,9 +97,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=Path, help="file of measurements, by default in the results")
     parser.add_argument("--resume", action="store_true", help="add to these")
     parser.add_argument("--examples", action="store_true", help="write the passes of a few plans instead")
+    parser.add_argument("--threads", choices=("one", "all"), help="only calls on so many; by default both")
+    parser.add_argument(
+        "--calibrate", action="store_true", help="predict by constants that are measured first"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
     ending = f"_{arguments.target}" if arguments.target else ""
+    if arguments.calibrate:
+        found = numbasep.calibrate(store=False)
+        assert isinstance(found, machine.Machine)
+        machine.use(found)
     arguments.results.mkdir(parents=True, exist_ok=True)
     if arguments.examples:
         text = examples(arguments.repeats)
@@ -104,10 +116,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     records = arguments.records or arguments.results / f"prices{ending}.jsonl"
     with records.open("a" if arguments.resume else "w", encoding="utf-8") as file:
-        for record in measured(arguments.budget, arguments.repeats, arguments.sample, arguments.seed):
+        drawn = cases(arguments.sample, arguments.seed)
+        kept = [case for case in drawn if arguments.threads in (None, "one" if case.workers else "all")]
+        for record in measured(kept, arguments.budget, arguments.repeats):
             file.write(json.dumps(record) + "\n")
     if arguments.sample == "judged":
-        text = report(load(records))
+        text = report(list(filter(None, map(repriced, load(records)))))
+        ending += "_calibrated" if arguments.calibrate else ""
         (arguments.results / f"prices{ending}.md").write_text(text, encoding="utf-8")
         print(text)
 
@@ -150,12 +165,12 @@ def plan_of(case: Case, method: str = "auto") -> Plan:
     )  # fmt: skip
 
 
-def measured(budget: float, repeats: int, sample: str, seed: int) -> Iterator[Record]:
+def measured(drawn: Sequence[Case], budget: float, repeats: int) -> Iterator[Record]:
     """Routes of one case after the other, until the budget is spent."""
     probe = calm.Probe(1)
     probe.clock = time.perf_counter  # waiting for a processor counts, too
     stop = time.perf_counter() + budget
-    for case in cases(sample, seed):
+    for case in drawn:
         if time.perf_counter() > stop:
             return
         plan = plan_of(case)
@@ -192,6 +207,36 @@ def measured(budget: float, repeats: int, sample: str, seed: int) -> Iterator[Re
             for name in names
         }
         yield {"case": list(case), "chosen": plan.method, "slowness": slowness, "routes": routes}
+
+
+def repriced(record: Record) -> Record | None:
+    """A measurement with what is predicted and chosen now; None if another route, not measured, would be."""
+    case = case_of(record)
+    routes = {}
+    for method, route in record["routes"].items():
+        plan = planned(case, method)
+        passes = plan.choice.chosen.passes
+        if [(one.kernel, one.operations) for one in passes] == [(one[0], one[1]) for one in route["passes"]]:
+            now = [
+                [one[0], one[1], pass_.seconds, *one[3:]]
+                for one, pass_ in zip(route["passes"], passes, strict=True)
+            ]
+            routes[method] = route | {"passes": now, "predicted": plan.choice.chosen.seconds}
+    chosen = planned(case, "auto").choice.chosen.method
+    return record | {"routes": routes, "chosen": chosen} if chosen in routes else None
+
+
+def case_of(record: Record) -> Case:
+    """The case of a stored record."""
+    case = Case(*record["case"])
+    return case._replace(shape=tuple(case.shape), axes=tuple(case.axes))
+
+
+def planned(case: Case, method: str) -> PlannedFilter:
+    """The plan that runs on the arrays of a case, in their memory order."""
+    plan = plan_of(case, method)
+    inwards = tuple(reversed(range(len(case.shape))))
+    return reordered(plan, inwards) if case.order == "F" else plan
 
 
 def _slowness(probe: calm.Probe) -> float:

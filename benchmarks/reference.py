@@ -31,7 +31,6 @@ from numbasep.lowering.target import Target, host_target
 from numbasep.planning import machine, reference
 from numbasep.planning.cost import Work
 from numbasep.planning.machine import Machine
-from numbasep.planning.memory_order import reordered
 
 from . import calm, prices
 
@@ -100,7 +99,7 @@ def fit(records: Path, known: Machine) -> Machine:
     shared: list[tuple[tuple[bool, tuple[Work, ...]], float]] = []
     for record in prices.load(records):
         for method, route in record["routes"].items():
-            for one, double, work in works(prices.Case(*record["case"]), method, route["passes"]):
+            for one, double, work in works(prices.case_of(record), method, route["passes"]):
                 seconds = min(one[3:])
                 if seconds >= prices.SMALLEST:
                     many = work.shared and record["case"][-1] is None
@@ -113,9 +112,7 @@ def fit(records: Path, known: Machine) -> Machine:
 
 def works(case: prices.Case, method: str, timed: Sequence[Any]) -> Iterator[tuple[Any, bool, Work]]:
     """The measured passes of a route that are made of steps, with what each takes; none if others would run now."""
-    plan = prices.plan_of(case._replace(shape=tuple(case.shape), axes=tuple(case.axes)), method)
-    inwards = tuple(reversed(range(len(case.shape))))
-    plan = reordered(plan, inwards) if case.order == "F" else plan
+    plan = prices.planned(case, method)
     passes = plan.choice.chosen.passes
     if [(one.kernel, one.operations) for one in passes] == [(one[0], one[1]) for one in timed]:
         double = plan.problem.real_dtype.itemsize == 8
