@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .counts import Blocking
+from .counts import Blocking, far_bytes, is_shared
 from .shapes import Cut
-from .steps import Steps
+from .steps import Steps, total
 from .task import Task
 
 Reads = tuple[int, int]
@@ -69,3 +69,27 @@ class PassSpec:
 def in_order(chain: Sequence[PassSpec]) -> tuple[PassSpec, ...]:
     """All passes of a chain, in the order in which a slab goes through them."""
     return tuple(one for spec in chain for one in spec.in_order)
+
+
+def merged(specs: Sequence[PassSpec], slabs: int, thick: int, members: tuple[Reads, ...]) -> PassSpec:
+    """The passes that make intermediates of one axis, as one; the array of the caller is read once."""
+    count = len(specs)
+    made = replace(
+        specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thick=thick, members=members,
+        bytes=sum(spec.bytes for spec in specs), operations=sum(spec.operations for spec in specs),
+    )  # fmt: skip
+    return in_slabs(made, slabs)
+
+
+def in_slabs(spec: PassSpec, slabs: int) -> PassSpec:
+    """The pass in so many slabs: whether threads share each, and which bytes of intermediates do not stay in cache.
+
+    An array of the caller that is read once more counts as such.
+    """
+    assert spec.task is not None
+    shared = is_shared(
+        spec.task.numbers / slabs, spec.operations / max(len(spec.members), 1) / spec.task.numbers
+    )
+    inside = spec.bytes - spec.memory
+    far = spec.steps.far + far_bytes(inside, inside / slabs)
+    return replace(spec, steps=spec.steps._replace(far=far), blocking=replace(spec.blocking, shared=shared))
