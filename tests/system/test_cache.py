@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from numbasep.cpu import jit
+from numbasep.cuda import compiler
 from numbasep.system import storage
 from tests.support.processes import ROOT, run_program
 
@@ -274,26 +276,39 @@ def imported_modules(path: Path) -> set[Path]:
     return found
 
 
-def test_everything_that_kernels_import_is_part_of_the_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each module that a kernel imports, and that such a module imports, changes the key when it is edited."""
-    kernels = [ROOT / "numbasep" / folder for folder in ("cpu/kernels", "cpu/intrinsics", "nn/kernels")]
-    needed, left = set(), {path for folder in kernels for path in folder.glob("*.py")}
+def imported_by(folders: Sequence[str]) -> set[Path]:
+    """The modules in folders of the package, all that they import, and all that these import."""
+    needed: set[Path] = set()
+    left = {path for folder in folders for path in (ROOT / "numbasep" / folder).glob("*.py")}
     while left:
         path = left.pop()
         needed.add(path)
         left |= imported_modules(path) - needed
-    outside = {path for path in needed if path.parent not in kernels}
-    assert {path.name for path in outside} >= {"boundary.py", "target.py"}
+    return needed
+
+
+KEYS = {
+    "cpu": (("cpu/kernels", "cpu/intrinsics", "nn/kernels"), jit, "cpu/jit.py", jit.source_key),
+    "cuda": (("cuda/kernels", "cuda/intrinsics"), compiler, "cuda/compiler.py", compiler._depends_on),
+}
+"""Folders of kernels, and the module and function that make the key of their machine code."""
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_everything_that_kernels_import_is_part_of_the_key(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each module that a kernel imports, and that such a module imports, changes the key when it is edited."""
+    folders, module, name, key_of = KEYS[kind]
     copy = tmp_path / "numbasep"
     shutil.copytree(ROOT / "numbasep", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(jit, "__file__", str(copy / "cpu" / "jit.py"))
-    keys = {jit.source_key.__wrapped__()}
-    for path in sorted(needed):
+    monkeypatch.setattr(module, "__file__", str(copy / name))
+    monkeypatch.setattr(compiler, "_nvvm_version", lambda: (1, 0))  # also where it is not installed
+    keys = {key_of.__wrapped__()}
+    for path in sorted(imported_by(folders)):
         edited = copy / path.relative_to(ROOT / "numbasep")
         edited.write_text(edited.read_text() + "\n# edited\n")
-        key = jit.source_key.__wrapped__()
+        key = key_of.__wrapped__()
         assert key is not None
         assert key not in keys, f"an edit of {path.name} goes unnoticed"
         keys.add(key)
