@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..factor.runs import Flat
 from ..lowering.layout import Planes
 from ..lowering.task import Task
-from .intrinsics import flat_sums as words
+from .intrinsics import flat_sums
 from .intrinsics.vectors import VECTOR_BYTES
 from .kernels import flat as kernels
 from .pass_request import BATCH_WORK
@@ -57,14 +57,14 @@ class Way:
     @property
     def block(self) -> int:
         """Elements that are summed in registers at a time."""
-        return words.VECTORS * VECTOR_BYTES // self.compute.itemsize
+        return flat_sums.VECTORS * VECTOR_BYTES // self.compute.itemsize
 
     @property
     def extra(self) -> int:
         """Vectors by which sums in registers are wider than their results; 0: they are stored in row buffers."""
         needed = -(-self.halo // self.lanes)
-        fitting = [extra for extra in (1, 2, words.MOST_EXTRA) if extra >= needed]
-        return fitting[0] if words.AVAILABLE and fitting else 0
+        fitting = [extra for extra in (1, 2, flat_sums.MOST_EXTRA) if extra >= needed]
+        return fitting[0] if flat_sums.AVAILABLE and fitting else 0
 
     @property
     def rows(self) -> int:
@@ -88,7 +88,7 @@ def way_of(flat: Flat, task: Task, compute: np.dtype[Any], *, small: bool) -> Wa
         compute == np.float32
         and way.inner == 1
         and not flat.weighted
-        and max(flat.counts) <= words.MOST_BYTES
+        and max(flat.counts) <= flat_sums.MOST_BYTES
     )
     sums_of_bytes = replace(way, small=True)
     return sums_of_bytes if small and fitting and sums_of_bytes.extra else way
@@ -227,21 +227,21 @@ def _strokes(way: Way, places: Places, factor: float) -> TapTables:
     pending, single = 0, way.flat.shifted[0].weight * factor
     for i, (base, rows) in enumerate(way.flat.sums):
         if base < 0:
-            stroke(words.CLEAR, 0)
+            stroke(flat_sums.CLEAR, 0)
         elif base != i - 1:
-            stroke(words.RESTORE, places.buffer(saved.index(base)))
+            stroke(flat_sums.RESTORE, places.buffer(saved.index(base)))
         for row in rows:
-            stroke(words.ROW, way.entry(row))
+            stroke(flat_sums.ROW, way.entry(row))
         if i in saved:
-            stroke(words.SAVE, places.buffer(saved.index(i)))
+            stroke(flat_sums.SAVE, places.buffer(saved.index(i)))
         for column, weight in columns[i]:
-            if way.small and pending + counts[i] > words.MOST_BYTES:
-                stroke(words.FLUSH, 0, single)
+            if way.small and pending + counts[i] > flat_sums.MOST_BYTES:
+                stroke(flat_sums.FLUSH, 0, single)
                 pending = 0
             pending += counts[i]
-            stroke(*words.shift_code(column * way.inner, way.lanes), weight * factor)
+            stroke(*flat_sums.shift_code(column * way.inner, way.lanes), weight * factor)
     if way.small:
-        stroke(words.FLUSH, 0, single)
+        stroke(flat_sums.FLUSH, 0, single)
     return _program(way, strokes, weights, [[kernels.STROKES, 0, len(strokes), 0]])
 
 

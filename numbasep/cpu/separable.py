@@ -18,7 +18,7 @@ from .intrinsics.vectors import FUSES, TARGET, VECTOR_BYTES
 from .kernels import separable as kernels
 from .kernels import table_entries as g
 from .kernels.horizontal import LINE_ROWS
-from .kernels.nan_aware import BOTH, PRESENCE, VALUES, view_twin
+from .kernels.nan_aware import BOTH, PRESENCE, VALUES, view_reference
 from .kernels.polyphase import MOST_SHUFFLED
 from .kernels.vertical import ROWS
 from .pass_request import FETCH_BYTES, PassRequest, divide, finish
@@ -146,11 +146,11 @@ def _seen(constants: Array, views: int) -> Array:
     seen = constants.copy()
     half = len(seen) // 2 if views == BOTH else len(seen)
     if views in (VALUES, BOTH):
-        seen[:half, 1:] = view_twin(seen[:half, 1:], VALUES)
+        seen[:half, 1:] = view_reference(seen[:half, 1:], VALUES)
     if views == PRESENCE:
-        seen[:, 1:] = view_twin(seen[:, 1:], PRESENCE)
+        seen[:, 1:] = view_reference(seen[:, 1:], PRESENCE)
     if views == BOTH:
-        seen[half:, 1:] = view_twin(seen[half:, 1:], PRESENCE)
+        seen[half:, 1:] = view_reference(seen[half:, 1:], PRESENCE)
     return seen
 
 

@@ -23,7 +23,18 @@ from numba import types
 from numba.core import cgutils
 
 from .register_blocks import pack_items
-from .vectors import VECTOR_BYTES, Block, Vector, call_intrinsic, fused, lanes, pointer_to, span, spread, word
+from .vectors import (
+    VECTOR_BYTES,
+    Block,
+    Vector,
+    call_intrinsic,
+    fused,
+    lanes,
+    pointer_to,
+    span,
+    spread,
+    vector_intrinsic,
+)
 
 AVAILABLE = VECTOR_BYTES == 64
 
@@ -44,8 +55,8 @@ def shift_code(elements: int, count: int) -> tuple[int, int]:
     return SHIFT + elements // count, elements % count
 
 
-def strokes_word(extra: int, small: bool) -> Callable[..., Any]:
-    """The word ``(work, table, strokes, weights, count, row, here)``: a block of results.
+def strokes_intrinsic(extra: int, small: bool) -> Callable[..., Any]:
+    """Intrinsic ``(work, table, strokes, weights, count, row, here)``: a block of results.
 
     `count` strokes are gone through, with `weights` for each; entries of the row table count from `row` on, and
     elements of rows from `here` on.  With `small`, rows hold integers of 16 bits, two in the place of a float32; their
@@ -152,7 +163,7 @@ def strokes_word(extra: int, small: bool) -> Callable[..., Any]:
 
         return block(work, table, strokes, weights, n, n, n), codegen
 
-    def twin(
+    def reference(
         work: np.ndarray, table: np.ndarray, strokes: np.ndarray, weights: np.ndarray, count: int, row: int, here: int
     ) -> np.ndarray:  # fmt: skip
         kind = np.dtype(np.uint16) if small else work.dtype
@@ -184,7 +195,7 @@ def strokes_word(extra: int, small: bool) -> Callable[..., Any]:
                     results += weights[i] * moved
         return results[None]
 
-    return word(twin)(emit)
+    return vector_intrinsic(reference)(emit)
 
 
 def _shifted(builder: Any, low: Any, high: Any, by: Any) -> Any:
@@ -207,12 +218,12 @@ def _half(builder: Any, integers: Any, half: int, to: Any) -> Any:
     return builder.sitofp(whole, to)
 
 
-def _narrow_twin(work: np.ndarray, source: int, target: int) -> None:
+def _narrow_reference(work: np.ndarray, source: int, target: int) -> None:
     count = lanes(work.dtype)
     span(work, target, count).view(np.uint16)[:] = span(work, source, 2 * count).astype(np.int64)
 
 
-@word(_narrow_twin)
+@vector_intrinsic(_narrow_reference)
 def narrow_vectors(typingctx: Any, work: Any, source: Any, target: Any) -> Any:
     """Two vectors of float32 that are integers from 0 to 65535, as integers of 16 bits in the place of one."""
 

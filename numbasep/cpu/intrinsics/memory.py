@@ -29,7 +29,7 @@ from .vectors import (
     span,
     spread,
     suffix,
-    word,
+    vector_intrinsic,
 )
 
 
@@ -89,7 +89,7 @@ def _memory(context: Any, builder: Any, memory: Any, offset: Any, element: Any, 
     return builder.bitcast(builder.gep(elements, [offset]), to.as_pointer())
 
 
-# --------------------------------------------------------------------------- twins
+# --------------------------------------------------------------------------- reference implementations
 
 
 def _elements(memory: np.ndarray, offset: int, count: int, storage: Storage) -> np.ndarray:
@@ -98,15 +98,17 @@ def _elements(memory: np.ndarray, offset: int, count: int, storage: Storage) -> 
     return span(memory, offset * item, count * item).view(storage.dtype)
 
 
-def _load_first_twin(memory: np.ndarray, offset: int, count: int, storage: Storage, like: Any) -> np.ndarray:
+def _load_first_reference(
+    memory: np.ndarray, offset: int, count: int, storage: Storage, like: Any
+) -> np.ndarray:
     wide = np.zeros(lanes(np.asarray(like).dtype), np.asarray(like).dtype)
     raw = _elements(memory, offset, min(count, wide.size), storage)
     wide[: raw.size] = raw.byteswap() if storage.swapped else raw
     return wide
 
 
-def _load_as_twin(memory: np.ndarray, offset: int, storage: Storage, like: Any) -> np.ndarray:
-    return _load_first_twin(memory, offset, lanes(np.asarray(like).dtype), storage, like)
+def _load_as_reference(memory: np.ndarray, offset: int, storage: Storage, like: Any) -> np.ndarray:
+    return _load_first_reference(memory, offset, lanes(np.asarray(like).dtype), storage, like)
 
 
 def round_cast(values: np.ndarray, dtype: np.dtype[Any], saturate: bool) -> np.ndarray:
@@ -127,26 +129,26 @@ def round_cast(values: np.ndarray, dtype: np.dtype[Any], saturate: bool) -> np.n
         return values.astype(np.int32 if dtype == np.int32 else np.int64).astype(dtype)
 
 
-def _store_as_twin(memory: np.ndarray, offset: int, storage: Storage, value: np.ndarray) -> None:
+def _store_as_reference(memory: np.ndarray, offset: int, storage: Storage, value: np.ndarray) -> None:
     target = _elements(memory, offset, value.size, storage)
     target[:] = round_cast(value, storage.dtype, storage.saturate) if storage.dtype.kind in "iu" else value
     target[:] = target.byteswap() if storage.swapped else target
 
 
-def _store_first_twin(
+def _store_first_reference(
     memory: np.ndarray, offset: int, count: int, storage: Storage, value: np.ndarray
 ) -> None:
-    _store_as_twin(memory, offset, storage, value[:count])
+    _store_as_reference(memory, offset, storage, value[:count])
 
 
 # --------------------------------------------------------------------------- bytes
 
 
-def _stream_twin(memory: np.ndarray, offset: int, value: np.ndarray) -> None:
+def _stream_reference(memory: np.ndarray, offset: int, value: np.ndarray) -> None:
     span(memory, offset * value.itemsize, value.nbytes).view(value.dtype)[:] = value
 
 
-@word(_stream_twin)
+@vector_intrinsic(_stream_reference)
 def stream(typingctx: Any, memory: Any, offset: Any, value: Any) -> Any:
     """Write a vector past the caches; element `offset` of `memory` must be aligned to the vector."""
 
@@ -160,7 +162,7 @@ def stream(typingctx: Any, memory: Any, offset: Any, value: Any) -> Any:
     return types.void(memory, types.intp, value), codegen
 
 
-@word(lambda memory, offset: (memory.ctypes.data + offset) % LINE_BYTES)
+@vector_intrinsic(lambda memory, offset: (memory.ctypes.data + offset) % LINE_BYTES)
 def misalignment(typingctx: Any, memory: Any, offset: Any) -> Any:
     """Bytes by which byte `offset` lies past the start of a cache line."""
 
@@ -172,11 +174,11 @@ def misalignment(typingctx: Any, memory: Any, offset: Any) -> Any:
     return types.intp(memory, types.intp), codegen
 
 
-def _prefetch_twin(*_: Any) -> None:
+def _prefetch_reference(*_: Any) -> None:
     pass
 
 
-@word(_prefetch_twin)
+@vector_intrinsic(_prefetch_reference)
 def prefetch(typingctx: Any, memory: Any, offset: Any, storage: Any) -> Any:
     """Ask for the cache line of an element that is read soon; any offset is harmless."""
 
@@ -192,11 +194,11 @@ def prefetch(typingctx: Any, memory: Any, offset: Any, storage: Any) -> Any:
     return types.void(memory, types.intp, storage), codegen
 
 
-def _copy_twin(source: np.ndarray, at: int, target: np.ndarray, to: int, storage: Storage) -> None:
+def _copy_reference(source: np.ndarray, at: int, target: np.ndarray, to: int, storage: Storage) -> None:
     _elements(target, to, 1, storage)[:] = _elements(source, at, 1, storage)
 
 
-@word(_copy_twin)
+@vector_intrinsic(_copy_reference)
 def copy_element(typingctx: Any, source: Any, at: Any, target: Any, to: Any, storage: Any) -> Any:
     """Copy one element between flat arrays of bytes."""
 
@@ -261,7 +263,7 @@ def _decode_vector(builder: Any, storage: Any, raw: Any, to: Any) -> Any:
     return (builder.fpext if element.bitwidth < 64 else builder.fptrunc)(raw, to)
 
 
-@word(_load_as_twin)
+@vector_intrinsic(_load_as_reference)
 def load_as(typingctx: Any, memory: Any, offset: Any, storage: Any, like: Any) -> Any:
     """Stored elements as a vector of the type of `like`."""
     vector = Vector(like)
@@ -274,7 +276,7 @@ def load_as(typingctx: Any, memory: Any, offset: Any, storage: Any, like: Any) -
     return vector(memory, types.intp, storage, like), codegen
 
 
-@word(_load_first_twin)
+@vector_intrinsic(_load_first_reference)
 def load_first(typingctx: Any, memory: Any, offset: Any, count: Any, storage: Any, like: Any) -> Any:
     """As `load_as`, reading no more than `count` elements; the other lanes are zero."""
     vector = Vector(like)
@@ -372,7 +374,7 @@ def _converted(builder: Any, storage: Any, number: Any) -> Any:
     return (builder.fptrunc if element.bitwidth == 32 else builder.fpext)(number, to)
 
 
-@word(_store_as_twin)
+@vector_intrinsic(_store_as_reference)
 def store_as(typingctx: Any, memory: Any, offset: Any, storage: Any, value: Any) -> Any:
     """A vector as stored elements: C's cast or round half to even and clip, as the storage says."""
 
@@ -385,7 +387,7 @@ def store_as(typingctx: Any, memory: Any, offset: Any, storage: Any, value: Any)
     return types.void(memory, types.intp, storage, value), codegen
 
 
-@word(_store_first_twin)
+@vector_intrinsic(_store_first_reference)
 def store_first(typingctx: Any, memory: Any, offset: Any, count: Any, storage: Any, value: Any) -> Any:
     """As `store_as` for the first `count` lanes; nothing else is written."""
 

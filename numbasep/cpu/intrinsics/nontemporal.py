@@ -17,8 +17,8 @@ from numba import types
 
 from .memory import _mask, _masked_store, _memory
 from .register_blocks import items_of
-from .register_tiles import SLIDES, _row_offset, _whole_twin, _write_rows
-from .vectors import VECTOR_BYTES, Vector, call_intrinsic, pointer_to, word
+from .register_tiles import SLIDES, _row_offset, _whole_reference, _write_rows
+from .vectors import VECTOR_BYTES, Vector, call_intrinsic, pointer_to, vector_intrinsic
 
 
 def permute(builder: Any, near: Any, index: Any, far: Any) -> Any:
@@ -50,7 +50,7 @@ _ROWS = 16  # the most rows of a stripe
 
 
 def _has_code(storage: Any, number: Any) -> bool:
-    """Whether rows of this storage are ever streamed; kernels hold the words' calls where they are not, too."""
+    """Whether rows of this storage are ever streamed; kernels hold the intrinsics' calls where they are not, too."""
     return SLIDES and storage.element == number and not storage.storage.swapped
 
 
@@ -92,14 +92,14 @@ class _Row:
         return self._builder.inttoptr(start, self._vector.as_pointer())
 
 
-def _write_twin(
+def _write_reference(
     memory: np.ndarray, offset: int, stride: int, rows: int, storage: Any, stripe: np.ndarray, *_: Any
 ) -> None:
-    _whole_twin(memory, offset, stride, rows, storage, stripe)
+    _whole_reference(memory, offset, stride, rows, storage, stripe)
 
 
-def _row_word(write: Callable[..., None]) -> Callable[..., Any]:
-    """The word ``(memory, offset, stride, rows, storage, stripe, work, kept)`` that calls `write` for each row."""
+def _row_intrinsic(write: Callable[..., None]) -> Callable[..., Any]:
+    """Intrinsic ``(memory, offset, stride, rows, storage, stripe, work, kept)`` that calls `write` for each row."""
 
     def emit(
         typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, stripe: Any, work: Any,
@@ -121,7 +121,7 @@ def _row_word(write: Callable[..., None]) -> Callable[..., Any]:
         whole = types.intp
         return types.void(memory, whole, whole, whole, storage, stripe, work, whole), codegen
 
-    return word(_write_twin)(emit)
+    return vector_intrinsic(_write_reference)(emit)
 
 
 def _open_row(builder: Any, here: _Row, vector: Any, place: Any, item: int, kind: Vector) -> None:
@@ -139,12 +139,12 @@ def _stream_row(builder: Any, here: _Row, vector: Any, place: Any, item: int, ki
 
 
 open_rows, stream_rows = (
-    _row_word(_open_row),
-    _row_word(_stream_row),
+    _row_intrinsic(_open_row),
+    _row_intrinsic(_stream_row),
 )  # both keep the vectors at ``work[kept]``
 
 
-@word(lambda *_: None)
+@vector_intrinsic(lambda *_: None)
 def close_rows(
     typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, work: Any, kept: Any
 ) -> Any:

@@ -12,11 +12,11 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from .vectors import Block, Vector, fused, lanes, pointer_to, span, spread, word
+from .vectors import Block, Vector, fused, lanes, pointer_to, span, spread, vector_intrinsic
 
 
-class BlockWords:
-    """The words on blocks of one shape: `BlockWords(rows, columns)` holds a set of intrinsics.
+class BlockIntrinsics:
+    """Intrinsics for blocks of one shape: `BlockIntrinsics(rows, columns)` holds a set of intrinsics.
 
     A block's vectors are adjacent along its columns; its rows are `stride`-d or listed in a table.  Zero rows
     stand for as many as a vector has lanes: a square, which can be transposed.
@@ -60,11 +60,11 @@ def _block_zero(rows: int, columns: int) -> Callable[..., Any]:
 
         return block(like), codegen
 
-    def twin(like: Any) -> np.ndarray:
+    def reference(like: Any) -> np.ndarray:
         dtype = np.asarray(like).dtype
         return np.zeros((rows or lanes(dtype), columns * lanes(dtype)), dtype)
 
-    return word(twin)(emit)
+    return vector_intrinsic(reference)(emit)
 
 
 def _block_read(rows: int, columns: int) -> Callable[..., Any]:
@@ -83,15 +83,15 @@ def _block_read(rows: int, columns: int) -> Callable[..., Any]:
 
         return block(array, types.intp, types.intp), codegen
 
-    def twin(array: np.ndarray, offset: int, stride: int) -> np.ndarray:
+    def reference(array: np.ndarray, offset: int, stride: int) -> np.ndarray:
         n = columns * lanes(array.dtype)
         return np.stack([span(array, offset + row * stride, n) for row in range(rows or lanes(array.dtype))])
 
-    return word(twin)(emit)
+    return vector_intrinsic(reference)(emit)
 
 
 def _read_adjacent(rows: int, skip: int) -> Callable[..., Any]:
-    """The word ``(array, offset)``: a block of one column whose vectors follow each other.
+    """Intrinsic ``(array, offset)``: a block of one column whose vectors follow each other.
 
     With `skip` = 1 it is a window: the first vector is undefined, to be pushed out.
     """
@@ -110,16 +110,16 @@ def _read_adjacent(rows: int, skip: int) -> Callable[..., Any]:
 
         return block(array, types.intp), codegen
 
-    def twin(array: np.ndarray, offset: int) -> np.ndarray:
+    def reference(array: np.ndarray, offset: int) -> np.ndarray:
         n = lanes(array.dtype)
         vectors = span(array, offset, ((rows or n) - skip) * n).reshape(-1, n)
         return np.concatenate([np.full((skip, n), np.nan, array.dtype), vectors])
 
-    return word(twin)(emit)
+    return vector_intrinsic(reference)(emit)
 
 
 def _write_adjacent() -> Callable[..., Any]:
-    """The word ``(array, offset, block)``: the vectors of a block of one column, one after the other."""
+    """Intrinsic ``(array, offset, block)``: the vectors of a block of one column, one after the other."""
 
     def emit(typingctx: Any, array: Any, offset: Any, block: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -132,14 +132,14 @@ def _write_adjacent() -> Callable[..., Any]:
 
         return types.void(array, types.intp, block), codegen
 
-    def twin(array: np.ndarray, offset: int, block: np.ndarray) -> None:
+    def reference(array: np.ndarray, offset: int, block: np.ndarray) -> None:
         span(array, offset, block.size)[:] = block.reshape(-1)
 
-    return word(twin)(emit)
+    return vector_intrinsic(reference)(emit)
 
 
 def _push_adjacent() -> Callable[..., Any]:
-    """The word ``(window, array, offset)``: drop the first vector, append the one at ``array[offset]``."""
+    """Intrinsic ``(window, array, offset)``: drop the first vector, append the one at ``array[offset]``."""
 
     def emit(typingctx: Any, window: Any, array: Any, offset: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -150,10 +150,10 @@ def _push_adjacent() -> Callable[..., Any]:
 
         return window(window, array, types.intp), codegen
 
-    def twin(window: np.ndarray, array: np.ndarray, offset: int) -> np.ndarray:
+    def reference(window: np.ndarray, array: np.ndarray, offset: int) -> np.ndarray:
         return np.concatenate([window[1:], span(array, offset, window.shape[1])[None]])
 
-    return word(twin)(emit)
+    return vector_intrinsic(reference)(emit)
 
 
 def _block_offset(builder: Any, offset: Any, stride: Any, row: int, extra: int) -> Any:
@@ -176,11 +176,11 @@ def _block_write(rows: int, columns: int) -> Callable[..., Any]:
 
         return types.void(array, types.intp, types.intp, block), codegen
 
-    def twin(array: np.ndarray, offset: int, stride: int, block: np.ndarray) -> None:
+    def reference(array: np.ndarray, offset: int, stride: int, block: np.ndarray) -> None:
         for row in range(block.shape[0]):
             span(array, offset + row * stride, block.shape[1])[:] = block[row]
 
-    return word(twin)(emit)
+    return vector_intrinsic(reference)(emit)
 
 
 def _window(rows: int, columns: int) -> Callable[..., Any]:
@@ -196,12 +196,12 @@ def _window(rows: int, columns: int) -> Callable[..., Any]:
 
         return block(array, table, types.intp, types.intp), codegen
 
-    def twin(array: np.ndarray, table: np.ndarray, first: int, offset: int) -> np.ndarray:
+    def reference(array: np.ndarray, table: np.ndarray, first: int, offset: int) -> np.ndarray:
         n = columns * lanes(array.dtype)
         rows_read = [span(array, table[first + row] + offset, n) for row in range(rows - 1)]
         return np.stack([np.full(n, np.nan, array.dtype), *rows_read])
 
-    return word(twin)(emit)
+    return vector_intrinsic(reference)(emit)
 
 
 def _table_row(context: Any, builder: Any, sig: Any, args: Any, row: int, block: Block) -> list[Any]:
@@ -229,10 +229,12 @@ def _push(rows: int, columns: int) -> Callable[..., Any]:
 
         return window(window, array, table, types.intp, types.intp), codegen
 
-    def twin(window: np.ndarray, array: np.ndarray, table: np.ndarray, row: int, offset: int) -> np.ndarray:
+    def reference(
+        window: np.ndarray, array: np.ndarray, table: np.ndarray, row: int, offset: int
+    ) -> np.ndarray:
         return np.concatenate([window[1:], span(array, table[row] + offset, window.shape[1])[None]])
 
-    return word(twin)(emit)
+    return vector_intrinsic(reference)(emit)
 
 
 def _block_fma(rows: int, columns: int) -> Callable[..., Any]:
@@ -244,10 +246,10 @@ def _block_fma(rows: int, columns: int) -> Callable[..., Any]:
 
         return block(weight, window, block), codegen
 
-    def twin(weight: Any, window: np.ndarray, block: np.ndarray) -> np.ndarray:
+    def reference(weight: Any, window: np.ndarray, block: np.ndarray) -> np.ndarray:
         return (weight * window + block).astype(block.dtype)
 
-    return word(twin)(emit)
+    return vector_intrinsic(reference)(emit)
 
 
 def _block_add() -> Callable[..., Any]:
@@ -258,7 +260,7 @@ def _block_add() -> Callable[..., Any]:
 
         return one(one, other), codegen
 
-    return word(lambda one, other: one + other)(emit)
+    return vector_intrinsic(lambda one, other: one + other)(emit)
 
 
 def turn(builder: Any, rows: list[Any]) -> list[Any]:
@@ -284,4 +286,4 @@ def _transpose() -> Callable[..., Any]:
 
         return block(block), codegen
 
-    return word(lambda block: block.T.copy())(emit)
+    return vector_intrinsic(lambda block: block.T.copy())(emit)

@@ -14,9 +14,9 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils, config
 
-from .memory import _encode_vector, _mask, _masked_store, _memory, _store_first_twin
+from .memory import _encode_vector, _mask, _masked_store, _memory, _store_first_reference
 from .register_blocks import items_of, pack_items
-from .vectors import LLVM_TYPES, VECTOR_BYTES, opaque, spread, word
+from .vectors import LLVM_TYPES, VECTOR_BYTES, opaque, spread, vector_intrinsic
 
 SLIDES = bool(config.DISABLE_JIT) or (
     VECTOR_BYTES == 64 and binding.get_default_triple().startswith("x86_64")
@@ -26,7 +26,7 @@ SLIDES = bool(config.DISABLE_JIT) or (
 # --------------------------------------------------------------------------- writing
 
 
-@word(lambda stripe, divisor: stripe / divisor)
+@vector_intrinsic(lambda stripe, divisor: stripe / divisor)
 def divide_stripe(typingctx: Any, stripe: Any, divisor: Any) -> Any:
     """Every number divided by the same."""
 
@@ -50,17 +50,17 @@ def _row_offset(builder: Any, offset: Any, stride: Any, row: int) -> Any:
     return builder.add(offset, builder.mul(stride, ir.Constant(stride.type, row)))
 
 
-def _write_twin(
+def _write_reference(
     memory: np.ndarray, offset: int, stride: int, rows: int, count: int, storage: Any, stripe: np.ndarray
 ) -> None:
     for row in range(rows):
-        _store_first_twin(memory, offset + row * stride, count, storage, stripe[row])
+        _store_first_reference(memory, offset + row * stride, count, storage, stripe[row])
 
 
-def _whole_twin(
+def _whole_reference(
     memory: np.ndarray, offset: int, stride: int, rows: int, storage: Any, stripe: np.ndarray
 ) -> None:
-    _write_twin(memory, offset, stride, rows, stripe.shape[1], storage, stripe)
+    _write_reference(memory, offset, stride, rows, stripe.shape[1], storage, stripe)
 
 
 def _whole_stripe(nontemporal: bool) -> Callable[..., Any]:
@@ -86,7 +86,7 @@ def _whole_stripe(nontemporal: bool) -> Callable[..., Any]:
 
         return types.void(memory, types.intp, types.intp, types.intp, storage, stripe), codegen
 
-    return word(_whole_twin)(emit)
+    return vector_intrinsic(_whole_reference)(emit)
 
 
 write_stripe = _whole_stripe(nontemporal=False)
@@ -95,7 +95,7 @@ stream_stripe = _whole_stripe(
 )  # past the caches; every row must be aligned to what is written
 
 
-@word(_write_twin)
+@vector_intrinsic(_write_reference)
 def write_first(
     typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, storage: Any, stripe: Any
 ) -> Any:

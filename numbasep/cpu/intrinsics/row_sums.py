@@ -14,15 +14,15 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from .memory import _load_as_twin, _memory, _prefetch_twin
-from .register_blocks import BlockWords, items_of, pack_items
-from .vectors import LLVM_TYPES, TARGET, VECTOR_BYTES, fused, pointer_to, span, spread, word
+from .memory import _load_as_reference, _memory, _prefetch_reference
+from .register_blocks import BlockIntrinsics, items_of, pack_items
+from .vectors import LLVM_TYPES, TARGET, VECTOR_BYTES, fused, pointer_to, span, spread, vector_intrinsic
 
 DENSE_ROWS = TARGET.dense_rows
 ROWS_OF_POINTER = 4  # an address and multiples of one stride reach as many rows
 
 
-zero_dense = BlockWords(DENSE_ROWS, 1).zero
+zero_dense = BlockIntrinsics(DENSE_ROWS, 1).zero
 
 
 class _Rows:
@@ -67,19 +67,19 @@ class _Rows:
         return self.builder.gep(self.pointer, [self.builder.mul(self.stride, self.stride.type(self.step))])
 
 
-def _add_run_twin(
+def _add_run_reference(
     total: np.ndarray, memory: np.ndarray, start: int, stride: int, storage: Any, weights: np.ndarray, at: int,
     length: int,
 ) -> np.ndarray:  # fmt: skip
     for tap in range(length):
         weight = span(weights, at + tap, 1)[0]
         starts = [start + (row + tap) * stride for row in range(len(total))]
-        rows = [_load_as_twin(memory, here, storage, weight) for here in starts]
+        rows = [_load_as_reference(memory, here, storage, weight) for here in starts]
         total = (weight * np.stack(rows) + total).astype(total.dtype)
     return total
 
 
-@word(_add_run_twin)
+@vector_intrinsic(_add_run_reference)
 def add_run(
     typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any, length: Any
 ) -> Any:  # fmt: skip
@@ -98,7 +98,7 @@ def add_run(
     return signature, codegen
 
 
-def _add_folded_twin(
+def _add_folded_reference(
     total: np.ndarray, memory: np.ndarray, start: int, stride: int, storage: Any, weights: np.ndarray, at: int,
     length: int, mirror: int, fold: int,
 ) -> np.ndarray:  # fmt: skip
@@ -106,14 +106,14 @@ def _add_folded_twin(
         weight = span(weights, at + tap, 1)[0]
         starts = [start + (row + tap) * stride for row in range(len(total))]
         near, far = (
-            np.stack([_load_as_twin(memory, here + beyond, storage, weight) for here in starts])
+            np.stack([_load_as_reference(memory, here + beyond, storage, weight) for here in starts])
             for beyond in (0, mirror)
         )
         total = (weight * (near + weight.dtype.type(fold) * far) + total).astype(total.dtype)
     return total
 
 
-@word(_add_folded_twin)
+@vector_intrinsic(_add_folded_reference)
 def add_folded_run(
     typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any, length: Any,
     mirror: Any, fold: Any,
@@ -134,14 +134,14 @@ def add_folded_run(
 
 
 @functools.cache
-def column_words(taps: int, height: int) -> tuple[Callable[..., Any], ...]:
-    """Zeros, and the word ``(total, memory, start, stride, storage, weights, at)``.
+def column_intrinsics(taps: int, height: int) -> tuple[Callable[..., Any], ...]:
+    """Zeros, and the intrinsic ``(total, memory, start, stride, storage, weights, at)``.
 
     That is `add_run` of so many taps to blocks of `height` rows.  A row is weighed by all taps before the next is read,
     so that their weights stand in registers, but no window.
     """
 
-    def twin(
+    def reference(
         total: np.ndarray,
         memory: np.ndarray,
         start: int,
@@ -150,7 +150,7 @@ def column_words(taps: int, height: int) -> tuple[Callable[..., Any], ...]:
         weights: np.ndarray,
         at: int,
     ) -> np.ndarray:
-        return _add_run_twin(total, memory, start, stride, storage, weights, at, taps)
+        return _add_run_reference(total, memory, start, stride, storage, weights, at, taps)
 
     def emit(
         typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any
@@ -172,7 +172,7 @@ def column_words(taps: int, height: int) -> tuple[Callable[..., Any], ...]:
         whole = types.intp
         return total(total, memory, whole, whole, storage, weights, whole), codegen
 
-    return BlockWords(height, 1).zero, word(twin)(emit)
+    return BlockIntrinsics(height, 1).zero, vector_intrinsic(reference)(emit)
 
 
 def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) -> Any:
@@ -224,8 +224,8 @@ def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) 
 
 
 @functools.cache
-def fetch_word(height: int) -> Callable[..., Any]:
-    """The word ``(memory, at, stride)``: ask the second-level cache for `height` lines, `stride` bytes apart.
+def fetch_intrinsic(height: int) -> Callable[..., Any]:
+    """Intrinsic ``(memory, at, stride)``: ask the second-level cache for `height` lines, `stride` bytes apart.
 
     Any place is harmless.
     """
@@ -243,4 +243,4 @@ def fetch_word(height: int) -> Callable[..., Any]:
 
         return types.void(memory, types.intp, types.intp), codegen
 
-    return word(_prefetch_twin)(emit)
+    return vector_intrinsic(_prefetch_reference)(emit)

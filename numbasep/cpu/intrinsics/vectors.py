@@ -1,9 +1,9 @@
 """SIMD vectors for Numba: each intrinsic has a reference implementation in NumPy.
 
 A *vector* holds `lanes(dtype)` numbers of a compute type (float32 or float64) in one register of the host.
-`memory` adds the words that load and store any storage, `blocks` those on rectangles of vectors.
+`memory` adds loads and stores of any storage, `register_blocks` rectangles of vectors.
 
-Each word is a Numba intrinsic that emits one or two LLVM instructions.  Under ``NUMBA_DISABLE_JIT=1`` the
+Each is a Numba intrinsic that emits one or two LLVM instructions.  Under ``NUMBA_DISABLE_JIT=1`` the
 same name is bound to a NumPy function instead, which also checks that nothing outside the array is touched.
 Offsets count elements of a flat array; alignment is never assumed except by `stream`.
 """
@@ -89,11 +89,11 @@ class _BlockModel(PrimitiveModel):
         super().__init__(dmm, fe_type, ir.ArrayType(vector, fe_type.rows * fe_type.columns))
 
 
-def word(twin: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Bind a name to the intrinsic, or to its plain-Python twin when the JIT is switched off."""
+def vector_intrinsic(reference: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Bind a name to the intrinsic, or to its plain-Python reference when the JIT is switched off."""
 
     def bind(emit: Callable[..., Any]) -> Callable[..., Any]:
-        return twin if config.DISABLE_JIT else intrinsic(emit)
+        return reference if config.DISABLE_JIT else intrinsic(emit)
 
     return bind
 
@@ -144,7 +144,7 @@ def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return call_intrinsic(builder, f"llvm.fma.{suffix(a.type)}", a.type, a, b, c)
 
 
-# --------------------------------------------------------------------------- twins
+# --------------------------------------------------------------------------- reference implementations
 
 
 def span(array: np.ndarray, offset: int, n: int) -> np.ndarray:
@@ -154,22 +154,22 @@ def span(array: np.ndarray, offset: int, n: int) -> np.ndarray:
     return array[offset : offset + n]
 
 
-def _load_twin(array: np.ndarray, offset: int) -> np.ndarray:
+def _load_reference(array: np.ndarray, offset: int) -> np.ndarray:
     return span(array, offset, lanes(array.dtype)).copy()
 
 
-def _store_twin(array: np.ndarray, offset: int, value: np.ndarray) -> None:
+def _store_reference(array: np.ndarray, offset: int, value: np.ndarray) -> None:
     span(array, offset, value.size)[:] = value
 
 
-def _splat_twin(scalar: Any) -> np.ndarray:
+def _splat_reference(scalar: Any) -> np.ndarray:
     return np.full(lanes(np.asarray(scalar).dtype), scalar)
 
 
 # --------------------------------------------------------------------------- vectors
 
 
-@word(_load_twin)
+@vector_intrinsic(_load_reference)
 def load(typingctx: Any, array: Any, offset: Any) -> Any:
     """The vector at `array[offset]`."""
     vector = Vector(array.dtype)
@@ -181,7 +181,7 @@ def load(typingctx: Any, array: Any, offset: Any) -> Any:
     return vector(array, types.intp), codegen
 
 
-@word(_store_twin)
+@vector_intrinsic(_store_reference)
 def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     """Write a vector to `array[offset]`."""
 
@@ -193,7 +193,7 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     return types.void(array, types.intp, value), codegen
 
 
-@word(lambda array: lanes(array.dtype))
+@vector_intrinsic(lambda array: lanes(array.dtype))
 def lanes_of(typingctx: Any, array: Any) -> Any:
     """Numbers of the array's type in one vector; a constant to LLVM, which `array.itemsize` is not."""
 
@@ -203,7 +203,7 @@ def lanes_of(typingctx: Any, array: Any) -> Any:
     return types.intp(array), codegen
 
 
-@word(lambda array, offset: span(array, offset, 1)[0])
+@vector_intrinsic(lambda array, offset: span(array, offset, 1)[0])
 def peek(typingctx: Any, array: Any, offset: Any) -> Any:
     """`array[offset]` without Python's wrap-around of negative positions."""
 
@@ -213,7 +213,7 @@ def peek(typingctx: Any, array: Any, offset: Any) -> Any:
     return array.dtype(array, types.intp), codegen
 
 
-@word(lambda array, offset, value: _store_twin(array, offset, np.asarray(value)))
+@vector_intrinsic(lambda array, offset, value: _store_reference(array, offset, np.asarray(value)))
 def poke(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     """`array[offset] = value` without Python's wrap-around of negative positions."""
 
@@ -224,7 +224,7 @@ def poke(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     return types.void(array, types.intp, array.dtype), codegen
 
 
-@word(_splat_twin)
+@vector_intrinsic(_splat_reference)
 def splat(typingctx: Any, scalar: Any) -> Any:
     """A vector with the same number in every lane."""
     vector = Vector(scalar)
@@ -235,7 +235,7 @@ def splat(typingctx: Any, scalar: Any) -> Any:
     return vector(scalar), codegen
 
 
-@word(lambda a, b, c: (a * b + c).astype(a.dtype))
+@vector_intrinsic(lambda a, b, c: (a * b + c).astype(a.dtype))
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """`a * b + c`, rounded once."""
 
@@ -245,7 +245,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), codegen
 
 
-@word(lambda a, b: a + b)
+@vector_intrinsic(lambda a, b: a + b)
 def add(typingctx: Any, a: Any, b: Any) -> Any:
     """`a + b`."""
 
@@ -255,7 +255,7 @@ def add(typingctx: Any, a: Any, b: Any) -> Any:
     return a(a, b), codegen
 
 
-@word(lambda a, b: a - b)
+@vector_intrinsic(lambda a, b: a - b)
 def sub(typingctx: Any, a: Any, b: Any) -> Any:
     """`a - b`."""
 
@@ -265,7 +265,7 @@ def sub(typingctx: Any, a: Any, b: Any) -> Any:
     return a(a, b), codegen
 
 
-@word(lambda a, b: a * b)
+@vector_intrinsic(lambda a, b: a * b)
 def mul(typingctx: Any, a: Any, b: Any) -> Any:
     """`a * b`."""
 
@@ -275,7 +275,7 @@ def mul(typingctx: Any, a: Any, b: Any) -> Any:
     return a(a, b), codegen
 
 
-@word(lambda a, b: a / b)
+@vector_intrinsic(lambda a, b: a / b)
 def div(typingctx: Any, a: Any, b: Any) -> Any:
     """`a / b`."""
 
@@ -288,7 +288,7 @@ def div(typingctx: Any, a: Any, b: Any) -> Any:
 # --------------------------------------------------------------------------- calls
 
 
-@word(lambda function, arguments: function(*arguments))
+@vector_intrinsic(lambda function, arguments: function(*arguments))
 def call(typingctx: Any, function: Any, arguments: Any) -> Any:
     """Run the kernel at an address (`jit.address`) on a tuple of arguments: arrays and int64."""
     signature = [

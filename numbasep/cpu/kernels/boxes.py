@@ -17,16 +17,16 @@ from llvmlite import ir
 from numba import types
 
 from ...lowering.target import STEP_ROWS
-from ..intrinsics.register_blocks import BlockWords, items_of, pack_items
-from ..intrinsics.vectors import Block, add, lanes_of, load, pointer_to, span, store, word
+from ..intrinsics.register_blocks import BlockIntrinsics, items_of, pack_items
+from ..intrinsics.vectors import Block, add, lanes_of, load, pointer_to, span, store, vector_intrinsic
 from ..jit import inlined, kernel
 from .packed_sums import fma_square, read_adjacent, read_square, transpose, write_square, zero_square
 
-_step = BlockWords(STEP_ROWS, 1)
+_step = BlockIntrinsics(STEP_ROWS, 1)
 zero_step, read_step, write_step, fma_step = _step.zero, _step.read, _step.write, _step.fma
 
 
-# --------------------------------------------------------------------------- words
+# --------------------------------------------------------------------------- intrinsics
 
 
 def _sum_windows(builder: Any, kind: Any, load_row: Callable[[Any], Any], length: Any, middle: Any) -> Any:
@@ -44,7 +44,7 @@ def _sum_windows(builder: Any, kind: Any, load_row: Callable[[Any], Any], length
     return pack_items(builder, kind, sums)
 
 
-def _windows_twin(rows: Callable[[int], np.ndarray], length: int, middle: np.ndarray) -> np.ndarray:
+def _windows_reference(rows: Callable[[int], np.ndarray], length: int, middle: np.ndarray) -> np.ndarray:
     before = np.stack([rows(row) for row in range(STEP_ROWS - 1)])
     behind = np.stack([rows(length + row) for row in range(STEP_ROWS - 1)])
     return np.stack(
@@ -52,13 +52,15 @@ def _windows_twin(rows: Callable[[int], np.ndarray], length: int, middle: np.nda
     ).astype(middle.dtype)
 
 
-def _listed_twin(
+def _listed_reference(
     work: np.ndarray, table: np.ndarray, first: int, offset: int, length: int, middle: np.ndarray
 ) -> np.ndarray:
-    return _windows_twin(lambda row: span(work, table[first + row] + offset, middle.size), length, middle)
+    return _windows_reference(
+        lambda row: span(work, table[first + row] + offset, middle.size), length, middle
+    )
 
 
-@word(_listed_twin)
+@vector_intrinsic(_listed_reference)
 def sum_listed(
     typingctx: Any, work: Any, table: Any, first: Any, offset: Any, length: Any, middle: Any
 ) -> Any:
@@ -81,11 +83,13 @@ def sum_listed(
     return block(work, table, types.intp, types.intp, types.intp, middle), codegen
 
 
-def _spaced_twin(work: np.ndarray, first: int, spacing: int, length: int, middle: np.ndarray) -> np.ndarray:
-    return _windows_twin(lambda row: span(work, first + row * spacing, middle.size), length, middle)
+def _spaced_reference(
+    work: np.ndarray, first: int, spacing: int, length: int, middle: np.ndarray
+) -> np.ndarray:
+    return _windows_reference(lambda row: span(work, first + row * spacing, middle.size), length, middle)
 
 
-@word(_spaced_twin)
+@vector_intrinsic(_spaced_reference)
 def sum_spaced(typingctx: Any, work: Any, first: Any, spacing: Any, length: Any, middle: Any) -> Any:
     """As `sum_listed`, of samples `spacing` elements apart from ``work[first]`` on."""
     block = Block(work.dtype, STEP_ROWS, 1)
@@ -101,12 +105,12 @@ def sum_spaced(typingctx: Any, work: Any, first: Any, spacing: Any, length: Any,
     return block(work, types.intp, types.intp, types.intp, middle), codegen
 
 
-def _write_spaced_twin(work: np.ndarray, first: int, spacing: int, block: np.ndarray) -> None:
+def _write_spaced_reference(work: np.ndarray, first: int, spacing: int, block: np.ndarray) -> None:
     for row, vector in enumerate(block):
         span(work, first + row * spacing, vector.size)[:] = vector
 
 
-@word(_write_spaced_twin)
+@vector_intrinsic(_write_spaced_reference)
 def write_spaced(typingctx: Any, work: Any, first: Any, spacing: Any, block: Any) -> Any:
     """The vectors of a block of one column, `spacing` elements apart."""
 

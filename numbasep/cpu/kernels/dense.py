@@ -19,7 +19,7 @@ from ...lowering.target import STEP_ROWS
 from ..intrinsics.memory import Storage, copy_element, load_as, misalignment
 from ..intrinsics.nontemporal import close_rows
 from ..intrinsics.register_tiles import SLIDES
-from ..intrinsics.row_sums import DENSE_ROWS, add_folded_run, add_run, fetch_word, zero_dense
+from ..intrinsics.row_sums import DENSE_ROWS, add_folded_run, add_run, fetch_intrinsic, zero_dense
 from ..intrinsics.vectors import call, lanes_of, load, peek, poke, store
 from ..jit import address, inlined, kernel, named
 from .addressing import locate_source, locate_target
@@ -84,7 +84,7 @@ from .table_entries import (
     WORK,
 )
 
-fetch_rows = fetch_word(DENSE_ROWS)
+fetch_rows = fetch_intrinsic(DENSE_ROWS)
 
 EVERYWHERE = 1 << 62  # elements that packed rows have on each side, as far as a window is concerned
 

@@ -10,7 +10,7 @@ import functools
 from typing import Any
 
 from ..intrinsics.memory import Storage
-from ..intrinsics.row_sums import column_words, fetch_word
+from ..intrinsics.row_sums import column_intrinsics, fetch_intrinsic
 from ..intrinsics.vectors import lanes_of
 from ..jit import kernel, named
 from .dense_epilogue import stripe_finisher
@@ -20,8 +20,8 @@ from .table_entries import FETCHED, INNER, KEPT, ROW_STRIDE_IN, RUN_SHIFT
 @functools.cache
 def dense_sweep(storage: Storage, taps: int, height: int) -> Any:
     """The kernel for columns of `taps` taps each and blocks of `height` rows of compute numbers."""
-    zero, add_column = column_words(taps, height)
-    fetch_rows = fetch_word(height)
+    zero, add_column = column_intrinsics(taps, height)
+    fetch_rows = fetch_intrinsic(height)
     finish = stripe_finisher(storage)
 
     @kernel

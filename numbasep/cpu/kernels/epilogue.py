@@ -13,13 +13,20 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from ..intrinsics.memory import _encode_vector, _mask, _masked_store, _memory, _store_as_twin, _stream_twin
+from ..intrinsics.memory import (
+    _encode_vector,
+    _mask,
+    _masked_store,
+    _memory,
+    _store_as_reference,
+    _stream_reference,
+)
 from ..intrinsics.register_blocks import items_of, pack_items
-from ..intrinsics.vectors import VECTOR_BYTES, spread, word
-from .nan_aware import emit_normalised, normalised_twin
+from ..intrinsics.vectors import VECTOR_BYTES, spread, vector_intrinsic
+from .nan_aware import emit_normalised, normalised_reference
 
 
-@word(lambda block, divisor: block / divisor)
+@vector_intrinsic(lambda block, divisor: block / divisor)
 def divide(typingctx: Any, block: Any, divisor: Any) -> Any:
     """Every number divided by the same."""
 
@@ -32,7 +39,7 @@ def divide(typingctx: Any, block: Any, divisor: Any) -> Any:
     return block(block, divisor), codegen
 
 
-@word(normalised_twin)
+@vector_intrinsic(normalised_reference)
 def normalise(typingctx: Any, block: Any, share: Any, weight: Any, least: Any, close: Any) -> Any:
     """Sums divided by the share of the weights that fell on valid samples: see `valid`."""
 
@@ -73,18 +80,18 @@ def _each_row(
     return context.get_dummy_value()
 
 
-def _rows_twin(block: np.ndarray, rows: int) -> np.ndarray:
+def _rows_reference(block: np.ndarray, rows: int) -> np.ndarray:
     return block[:rows]
 
 
-def _store_twin(
+def _store_reference(
     memory: np.ndarray, offset: int, stride: int, rows: int, storage: Any, block: np.ndarray
 ) -> None:
-    for r, row in enumerate(_rows_twin(block, rows)):
-        _store_as_twin(memory, offset + r * stride, storage, row)
+    for r, row in enumerate(_rows_reference(block, rows)):
+        _store_as_reference(memory, offset + r * stride, storage, row)
 
 
-@word(_store_twin)
+@vector_intrinsic(_store_reference)
 def store_rows(
     typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, block: Any
 ) -> Any:
@@ -106,12 +113,14 @@ def store_rows(
     return types.void(memory, types.intp, types.intp, types.intp, storage, block), codegen
 
 
-def _stream_rows_twin(memory: np.ndarray, offset: int, stride: int, rows: int, block: np.ndarray) -> None:
-    for r, row in enumerate(_rows_twin(block, rows)):
-        _stream_twin(memory, offset + r * stride, row)
+def _stream_rows_reference(
+    memory: np.ndarray, offset: int, stride: int, rows: int, block: np.ndarray
+) -> None:
+    for r, row in enumerate(_rows_reference(block, rows)):
+        _stream_reference(memory, offset + r * stride, row)
 
 
-@word(_stream_rows_twin)
+@vector_intrinsic(_stream_rows_reference)
 def stream_rows(typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, block: Any) -> Any:
     """Write whole rows of compute numbers past the caches; they must be aligned to a vector."""
 
@@ -129,14 +138,14 @@ def stream_rows(typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any
     return types.void(memory, types.intp, types.intp, types.intp, block), codegen
 
 
-def _store_part_twin(
+def _store_part_reference(
     memory: np.ndarray, offset: int, stride: int, rows: int, count: int, block: np.ndarray
 ) -> None:
-    for r, row in enumerate(_rows_twin(block, rows)):
+    for r, row in enumerate(_rows_reference(block, rows)):
         memory.view(block.dtype)[offset + r * stride :][:count] = row[:count]
 
 
-@word(_store_part_twin)
+@vector_intrinsic(_store_part_reference)
 def store_part(
     typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, block: Any
 ) -> Any:

@@ -22,9 +22,9 @@ from numba import types
 from numba.core import config
 
 from ..intrinsics.flat_sums import VECTORS as STROKE_VECTORS
-from ..intrinsics.flat_sums import narrow_vectors, strokes_word
+from ..intrinsics.flat_sums import narrow_vectors, strokes_intrinsic
 from ..intrinsics.memory import Storage
-from ..intrinsics.register_blocks import BlockWords
+from ..intrinsics.register_blocks import BlockIntrinsics
 from ..intrinsics.vectors import REGISTERS, call, lanes_of, peek
 from ..jit import address, inlined, kernel, named
 from .addressing import locate_source, locate_target
@@ -99,7 +99,7 @@ LINKS, INTERVALS, STROKES = range(3)
 
 def _interval_sums(vectors: int) -> Any:
     """The function that sums intervals for one block of columns."""
-    block = BlockWords(1, vectors)
+    block = BlockIntrinsics(1, vectors)
     zero, read, write, add, fma = block.zero, block.read, block.write, block.add, block.fma
 
     @inlined
@@ -141,7 +141,7 @@ def _interval_sums(vectors: int) -> Any:
 
 def _link_sums(vectors: int) -> Any:
     """The function that sums links for one block of columns."""
-    block = BlockWords(1, vectors)
+    block = BlockIntrinsics(1, vectors)
     zero, read, write, add, fma = block.zero, block.read, block.write, block.add, block.fma
 
     @inlined
@@ -174,7 +174,7 @@ def _link_sums(vectors: int) -> Any:
 
 intervals_of_many, intervals_of_few = _interval_sums(INTERVAL_VECTORS), _interval_sums(FEW_VECTORS)
 links_of_many, links_of_few = _link_sums(VECTORS), _link_sums(FEW_VECTORS)
-write_results = BlockWords(1, STROKE_VECTORS).write
+write_results = BlockIntrinsics(1, STROKE_VECTORS).write
 
 
 @kernel
@@ -212,7 +212,7 @@ def sum_links(work, table, links, terms, weights, first, last, column, count, ro
 @functools.cache
 def strokes_pass(extra: int, small: bool) -> Any:
     """The kernel that sums and shifts in registers, for sums that are `extra` vectors wider than their results."""
-    strokes_of = strokes_word(extra, small)
+    strokes_of = strokes_intrinsic(extra, small)
 
     @kernel
     @named(f"_{extra}{'_small' * small}")

@@ -16,8 +16,8 @@ from numba.core import cgutils
 
 from ...lowering.target import LINE_VECTORS
 from ..intrinsics.memory import Storage, copy_element, misalignment
-from ..intrinsics.register_blocks import BlockWords, items_of, pack_items
-from ..intrinsics.row_sums import fetch_word
+from ..intrinsics.register_blocks import BlockIntrinsics, items_of, pack_items
+from ..intrinsics.row_sums import fetch_intrinsic
 from ..intrinsics.vectors import (
     LINE_BYTES,
     REGISTERS,
@@ -27,7 +27,7 @@ from ..intrinsics.vectors import (
     pointer_to,
     span,
     spread,
-    word,
+    vector_intrinsic,
 )
 from ..jit import inlined, kernel, named
 from .epilogue import divide, normalise, store_part, store_rows, stream_rows
@@ -51,12 +51,12 @@ LINE_ROWS = 4 if REGISTERS == 32 else 3
 PAIRED = VECTOR_BYTES == 64  # one instruction takes the vector one number on out of two adjacent ones
 WRITTEN_OUT = 5  # taps of a line up to which the loop over them is written out
 
-fetch_rows = fetch_word(LINE_ROWS)
-zero_sums = BlockWords(LINE_ROWS, LINE_VECTORS).zero
+fetch_rows = fetch_intrinsic(LINE_ROWS)
+zero_sums = BlockIntrinsics(LINE_ROWS, LINE_VECTORS).zero
 _INT = ir.IntType(64)
 
 
-def _weigh_line_twin(sums, work, at, stride, step, weights, first, taps):
+def _weigh_line_reference(sums, work, at, stride, step, weights, first, taps):
     total = sums.copy()
     for r in range(LINE_ROWS):
         for k in range(taps):
@@ -67,7 +67,7 @@ def _weigh_line_twin(sums, work, at, stride, step, weights, first, taps):
 def _weigh_line(
     written_out: int, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
 ) -> Any:  # fmt: skip
-    """The word; lines of up to `written_out` adjacent taps have code of their own."""
+    """Intrinsic for sums of taps; lines of up to `written_out` adjacent taps have code of their own."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         block, work_, at_, stride_, step_, weights_, first_, taps_ = args
@@ -146,7 +146,7 @@ def _weigh_line(
     return sums(sums, work, n, n, n, weights, n, n), codegen
 
 
-@word(_weigh_line_twin)
+@vector_intrinsic(_weigh_line_reference)
 def weigh_line(
     typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
 ) -> Any:  # fmt: skip
@@ -154,7 +154,7 @@ def weigh_line(
     return _weigh_line(0, sums, work, at, stride, step, weights, first, taps)
 
 
-@word(_weigh_line_twin)
+@vector_intrinsic(_weigh_line_reference)
 def weigh_only_line(
     typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
 ) -> Any:  # fmt: skip

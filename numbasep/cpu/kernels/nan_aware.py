@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from ..intrinsics.vectors import call_intrinsic, lanes_of, load, spread, store, suffix, word
+from ..intrinsics.vectors import call_intrinsic, lanes_of, load, spread, store, suffix, vector_intrinsic
 from ..jit import kernel
 
 AS_STORED, VALUES, PRESENCE, BOTH = range(
@@ -37,7 +37,7 @@ def emit_view(builder: Any, vector: Any, view: int) -> Any:
     return builder.select(valid, vector if view == VALUES else one, zero)
 
 
-def view_twin(vector: np.ndarray, view: int) -> np.ndarray:
+def view_reference(vector: np.ndarray, view: int) -> np.ndarray:
     """`emit_view` in NumPy."""
     if view == AS_STORED:
         return vector
@@ -57,7 +57,9 @@ def emit_normalised(builder: Any, total: Any, share: Any, weight: Any, least: An
     return builder.select(nothing, ir.Constant(kind, [float("nan")] * count), result)
 
 
-def normalised_twin(total: np.ndarray, share: np.ndarray, weight: Any, least: Any, close: Any) -> np.ndarray:
+def normalised_reference(
+    total: np.ndarray, share: np.ndarray, weight: Any, least: Any, close: Any
+) -> np.ndarray:
     """`emit_normalised` in NumPy."""
     with np.errstate(divide="ignore", invalid="ignore"):
         part = share / weight
@@ -65,7 +67,7 @@ def normalised_twin(total: np.ndarray, share: np.ndarray, weight: Any, least: An
         return np.where(np.abs(part) <= least, np.nan, result).astype(total.dtype)
 
 
-@word(lambda vector: view_twin(vector, VALUES))
+@vector_intrinsic(lambda vector: view_reference(vector, VALUES))
 def values_of(typingctx: Any, vector: Any) -> Any:
     """Zero for NaN."""
 
@@ -75,7 +77,7 @@ def values_of(typingctx: Any, vector: Any) -> Any:
     return vector(vector), codegen
 
 
-@word(lambda vector: view_twin(vector, PRESENCE))
+@vector_intrinsic(lambda vector: view_reference(vector, PRESENCE))
 def presence_of(typingctx: Any, vector: Any) -> Any:
     """Zero for NaN, one for all else."""
 
@@ -85,7 +87,7 @@ def presence_of(typingctx: Any, vector: Any) -> Any:
     return vector(vector), codegen
 
 
-@word(lambda vector, gone: np.where(gone != 0, np.nan, vector).astype(vector.dtype))
+@vector_intrinsic(lambda vector, gone: np.where(gone != 0, np.nan, vector).astype(vector.dtype))
 def hidden(typingctx: Any, vector: Any, gone: Any) -> Any:
     """NaN where `gone` is not zero."""
 
@@ -98,7 +100,7 @@ def hidden(typingctx: Any, vector: Any, gone: Any) -> Any:
     return vector(vector, gone), codegen
 
 
-@word(lambda vector, gone: (np.isnan(vector) & (gone == 0)).astype(vector.dtype))
+@vector_intrinsic(lambda vector, gone: (np.isnan(vector) & (gone == 0)).astype(vector.dtype))
 def spoilt(typingctx: Any, vector: Any, gone: Any) -> Any:
     """1 where the vector is NaN and `gone` is zero."""
 
@@ -112,7 +114,7 @@ def spoilt(typingctx: Any, vector: Any, gone: Any) -> Any:
     return vector(vector, gone), codegen
 
 
-@word(normalised_twin)
+@vector_intrinsic(normalised_reference)
 def normalised(typingctx: Any, total: Any, share: Any, weight: Any, least: Any, close: Any) -> Any:
     """See `emit_normalised`."""
 

@@ -6,7 +6,7 @@ slack behind it.  Nothing is checked.
 
 from __future__ import annotations
 
-from ..intrinsics.register_blocks import BlockWords
+from ..intrinsics.register_blocks import BlockIntrinsics
 from ..intrinsics.vectors import BLOCK_COLUMNS, BLOCK_ROWS, LANES64, REGISTERS, lanes_of, peek
 from ..jit import kernel
 from .table_entries import RUN_LENGTH, RUN_ROW, RUN_SHIFT, RUN_WEIGHTS
@@ -15,16 +15,16 @@ from .table_entries import RUN_LENGTH, RUN_ROW, RUN_SHIFT, RUN_WEIGHTS
 TURNED_COLUMNS = min(8 if REGISTERS == 32 else 4, LANES64)
 LINE_COLUMNS = 8 if REGISTERS == 32 else 4  # vectors of one row that share every weight they load
 
-_rows = BlockWords(BLOCK_ROWS, BLOCK_COLUMNS)
+_rows = BlockIntrinsics(BLOCK_ROWS, BLOCK_COLUMNS)
 zero_block, read_block, write_block = _rows.zero, _rows.read, _rows.write
 open_window, push_row, fma_block = _rows.window, _rows.push, _rows.fma
-_line = BlockWords(1, LINE_COLUMNS)
+_line = BlockIntrinsics(1, LINE_COLUMNS)
 zero_line, read_line, write_line, fma_line = _line.zero, _line.read, _line.write, _line.fma
-_square = BlockWords(0, 1)
+_square = BlockIntrinsics(0, 1)
 zero_square, read_square, write_square = _square.zero, _square.read, _square.write
 fma_square, add_square, transpose = _square.fma, _square.add, _square.transpose
 read_adjacent = _square.read_adjacent
-_turned = BlockWords(TURNED_COLUMNS, 1)
+_turned = BlockIntrinsics(TURNED_COLUMNS, 1)
 zero_turned, fma_turned, write_turned = _turned.zero, _turned.fma, _turned.write_adjacent
 open_turned, push_turned = _turned.window_adjacent, _turned.push_adjacent
 

@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.np.arrayobj import populate_array
 
-from ..intrinsics.vectors import word
+from ..intrinsics.vectors import vector_intrinsic
 
 ADDRESS, ROWS, COLUMNS, ENTRY = range(4)
 
@@ -67,7 +67,7 @@ def _table(
     return array._getvalue()
 
 
-@word(lambda block, entry: block[entry])
+@vector_intrinsic(lambda block, entry: block[entry])
 def integers(typingctx: Any, block: Any, entry: Any) -> Any:
     """A line of int64."""
     kind = types.Array(types.int64, 1, "C")
@@ -78,7 +78,7 @@ def integers(typingctx: Any, block: Any, entry: Any) -> Any:
     return kind(block, types.intp), codegen
 
 
-@word(lambda block, entry: block[entry])
+@vector_intrinsic(lambda block, entry: block[entry])
 def integer_rows(typingctx: Any, block: Any, entry: Any) -> Any:
     """Rows of int64."""
     kind = types.Array(types.int64, 2, "C")
@@ -89,7 +89,7 @@ def integer_rows(typingctx: Any, block: Any, entry: Any) -> Any:
     return kind(block, types.intp), codegen
 
 
-@word(lambda block, entry, row: block[entry][row])
+@vector_intrinsic(lambda block, entry, row: block[entry][row])
 def integer_row(typingctx: Any, block: Any, entry: Any, row: Any) -> Any:
     """One row of rows of int64."""
     kind = types.Array(types.int64, 1, "C")
@@ -100,7 +100,7 @@ def integer_row(typingctx: Any, block: Any, entry: Any, row: Any) -> Any:
     return kind(block, types.intp, types.intp), codegen
 
 
-@word(lambda block, entry, row: block[entry][row])
+@vector_intrinsic(lambda block, entry, row: block[entry][row])
 def byte_row(typingctx: Any, block: Any, entry: Any, row: Any) -> Any:
     """One row of rows of bytes."""
     kind = types.Array(types.uint8, 1, "C")
@@ -111,7 +111,7 @@ def byte_row(typingctx: Any, block: Any, entry: Any, row: Any) -> Any:
     return kind(block, types.intp, types.intp), codegen
 
 
-@word(lambda block, entry, _: block[entry])
+@vector_intrinsic(lambda block, entry, _: block[entry])
 def numbers(typingctx: Any, block: Any, entry: Any, like: Any) -> Any:
     """A line of the type of the elements of `like`."""
     kind = types.Array(like.dtype, 1, "C")
@@ -122,7 +122,7 @@ def numbers(typingctx: Any, block: Any, entry: Any, like: Any) -> Any:
     return kind(block, types.intp, like), codegen
 
 
-@word(lambda block, entry, row, _: block[entry][row])
+@vector_intrinsic(lambda block, entry, row, _: block[entry][row])
 def number_row(typingctx: Any, block: Any, entry: Any, row: Any, like: Any) -> Any:
     """One row of rows of the type of the elements of `like`."""
     kind = types.Array(like.dtype, 1, "C")
@@ -133,7 +133,7 @@ def number_row(typingctx: Any, block: Any, entry: Any, row: Any, like: Any) -> A
     return kind(block, types.intp, types.intp, like), codegen
 
 
-@word(lambda block, entry, row, _: block[entry][row].view(np.uint8))
+@vector_intrinsic(lambda block, entry, row, _: block[entry][row].view(np.uint8))
 def number_bytes(typingctx: Any, block: Any, entry: Any, row: Any, like: Any) -> Any:
     """The memory of such a row as flat bytes; their number is not told."""
     kind = types.Array(types.uint8, 1, "C")

@@ -18,7 +18,7 @@ from ..intrinsics.vectors import (
     poke,
     span,
     store,
-    word,
+    vector_intrinsic,
 )
 from ..jit import kernel
 from .table_entries import COLUMN_STEP, INNER, PHASE_STRIDE, SPLIT_TAPS
@@ -51,7 +51,7 @@ def _apart(builder: Any, vectors: list[Any]) -> list[Any]:
 
 
 def _split(step: int) -> Callable[..., Any]:
-    """The word that takes `step` adjacent vectors apart."""
+    """Intrinsic that takes `step` adjacent vectors apart."""
 
     def emit(typingctx: Any, work: Any, source: Any, target: Any, pitch: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -68,13 +68,13 @@ def _split(step: int) -> Callable[..., Any]:
 
         return types.void(work, types.intp, types.intp, types.intp), codegen
 
-    def twin(work: Any, source: int, target: int, pitch: int) -> None:
+    def reference(work: Any, source: int, target: int, pitch: int) -> None:
         lanes = VECTOR_BYTES // work.itemsize
         vectors = span(work, source, step * lanes).copy()
         for phase in range(step):
             span(work, target + phase * pitch, lanes)[:] = vectors[phase::step]
 
-    return word(twin)(emit)
+    return vector_intrinsic(reference)(emit)
 
 
 MOST_SHUFFLED = 4

@@ -28,7 +28,7 @@ from ..intrinsics.memory import (
     store_as,
     store_first,
 )
-from ..intrinsics.vectors import LLVM_TYPES, Vector, div, fma, lanes_of, load, splat, spread, word
+from ..intrinsics.vectors import LLVM_TYPES, Vector, div, fma, lanes_of, load, splat, spread, vector_intrinsic
 from ..jit import address, kernel, named
 from .pass_arguments import integers, numbers
 
@@ -50,7 +50,7 @@ SIZES_TABLE, SOURCES_TABLE, TARGETS_TABLE, SHIFTS_TABLE, WEIGHTS_TABLE, INSIDE_T
 ) = range(10)
 
 
-def _load_where_twin(
+def _load_where_reference(
     memory: np.ndarray, offset: int, inside: np.ndarray, count: int, storage: Storage, like: Any
 ) -> np.ndarray:
     vector = np.zeros(inside.size, np.asarray(like).dtype)
@@ -61,7 +61,7 @@ def _load_where_twin(
     return vector
 
 
-@word(_load_where_twin)
+@vector_intrinsic(_load_where_reference)
 def load_where(
     typingctx: Any, memory: Any, offset: Any, inside: Any, count: Any, storage: Any, like: Any
 ) -> Any:
@@ -80,7 +80,7 @@ def load_where(
     return vector(memory, types.intp, inside, types.intp, storage, like), codegen
 
 
-@word(lambda one, other: bool(np.isnan(one).any() or np.isnan(other).any()))
+@vector_intrinsic(lambda one, other: bool(np.isnan(one).any() or np.isnan(other).any()))
 def either_nan(typingctx: Any, one: Any, other: Any) -> Any:
     """Whether a lane of two vectors is NaN."""
 

@@ -24,7 +24,7 @@ from ..intrinsics.memory import (
     store_as,
     store_first,
 )
-from ..intrinsics.vectors import LLVM_TYPES, Vector, call, lanes, lanes_of, splat, word
+from ..intrinsics.vectors import LLVM_TYPES, Vector, call, lanes, lanes_of, splat, vector_intrinsic
 from ..jit import address, kernel, named, parallel, serial
 from .table_entries import OUTSIDE_PLANE
 
@@ -33,9 +33,9 @@ COLUMNS, INNER, STRIDE, SIZES = range(4)  # sizes[...] of the rows that are move
 
 
 def _every(step: int) -> Any:
-    """The word that loads a vector of numbers which lie `step` apart, and whole vectors around them."""
+    """Intrinsic that loads a vector of numbers which lie `step` apart, and whole vectors around them."""
 
-    def twin(memory: np.ndarray, offset: int, storage: Storage, like: Any) -> np.ndarray:
+    def reference(memory: np.ndarray, offset: int, storage: Storage, like: Any) -> np.ndarray:
         dtype = np.asarray(like).dtype
         count = lanes(dtype)
         first = offset if step > 0 else offset - count + 1
@@ -43,7 +43,7 @@ def _every(step: int) -> Any:
         raw = raw.byteswap() if storage.swapped else raw
         return raw[:: abs(step)][:: 1 if step > 0 else -1].astype(dtype)
 
-    @word(twin)
+    @vector_intrinsic(reference)
     def load_every(typingctx: Any, memory: Any, offset: Any, storage: Any, like: Any) -> Any:
         vector = Vector(like)
 

@@ -17,9 +17,16 @@ from numba import types
 from numba.core import cgutils
 
 from ...lowering.target import VECTORS
-from ..intrinsics.memory import Storage, _decode_vector, _load_first_twin, _memory, copy_element, misalignment
-from ..intrinsics.register_blocks import BlockWords, items_of, pack_items
-from ..intrinsics.row_sums import fetch_word
+from ..intrinsics.memory import (
+    Storage,
+    _decode_vector,
+    _load_first_reference,
+    _memory,
+    copy_element,
+    misalignment,
+)
+from ..intrinsics.register_blocks import BlockIntrinsics, items_of, pack_items
+from ..intrinsics.row_sums import fetch_intrinsic
 from ..intrinsics.vectors import (
     LINE_BYTES,
     LLVM_TYPES,
@@ -31,11 +38,11 @@ from ..intrinsics.vectors import (
     peek,
     pointer_to,
     spread,
-    word,
+    vector_intrinsic,
 )
 from ..jit import inlined, kernel, named
 from .epilogue import divide, normalise, store_part, store_rows, stream_rows
-from .nan_aware import CLOSE, LEAST, WEIGHT, emit_view, view_twin
+from .nan_aware import CLOSE, LEAST, WEIGHT, emit_view, view_reference
 from .table_entries import (
     COLUMN_STRIDE_OUT,
     FETCHED,
@@ -54,12 +61,12 @@ from .table_entries import (
 
 ROWS = TARGET.block_rows
 
-fetch_rows, fetch_line = fetch_word(ROWS), fetch_word(1)
+fetch_rows, fetch_line = fetch_intrinsic(ROWS), fetch_intrinsic(1)
 _INT = ir.IntType(64)
 
 
 def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
-    """The word that adds a run of weighted rows to a block of `rows` x `vectors` sums."""
+    """Intrinsic that adds a run of weighted rows to a block of `rows` x `vectors` sums."""
 
     def emit(
         typingctx: Any, sums: Any, x: Any, table: Any, row: Any, offset: Any, storage: Any, weights: Any, first: Any,
@@ -128,20 +135,20 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
         whole = types.int64
         return sums(sums, x, table, whole, whole, storage, weights, whole, whole), codegen
 
-    def twin(sums, x, table, row, offset, storage, weights, first, taps):
+    def reference(sums, x, table, row, offset, storage, weights, first, taps):
         total = sums.copy()
         count = total.shape[1] // vectors
         for r in range(rows):
             for k in range(taps):
                 for c in range(vectors):
                     part = slice(c * count, (c + 1) * count)
-                    seen = _load_first_twin(
+                    seen = _load_first_reference(
                         x, table[row + r + k] + offset + c * count, count, storage, total.dtype.type(0)
                     )
-                    total[r, part] = weights[first + k] * view_twin(seen, view) + total[r, part]
+                    total[r, part] = weights[first + k] * view_reference(seen, view) + total[r, part]
         return total
 
-    return word(twin)(emit)
+    return vector_intrinsic(reference)(emit)
 
 
 @inlined
@@ -157,7 +164,7 @@ def vertical_pass(storage: Storage, view: int, fetching: bool = False) -> Any:
     If it is `fetching`, it asks for the same rows of the next segment, as many columns on: rows that lie far apart, and
     of which segments are read by turns, are no stream that processors foresee.
     """
-    block, item = BlockWords(ROWS, VECTORS), storage.dtype.itemsize
+    block, item = BlockIntrinsics(ROWS, VECTORS), storage.dtype.itemsize
     zero_block, write_block = block.zero, block.write
     weigh_rows = _weigh(ROWS, VECTORS, view)
 
@@ -199,7 +206,7 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
 
     With two views of the input (`valid`), quotients of the sums of the first by those of the second.
     """
-    zero_block, item, share = BlockWords(ROWS, VECTORS).zero, target.dtype.itemsize, len(views) > 1
+    zero_block, item, share = BlockIntrinsics(ROWS, VECTORS).zero, target.dtype.itemsize, len(views) > 1
     weigh_values, weigh_share = _weigh(ROWS, VECTORS, views[0]), _weigh(ROWS, VECTORS, views[-1])
 
     @inlined
@@ -293,7 +300,7 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
 @functools.cache
 def edge_pass(storage: Storage, view: int) -> Any:
     """The kernel for single rows, of whose window rows may lie beyond a constant boundary."""
-    block = BlockWords(1, VECTORS)
+    block = BlockIntrinsics(1, VECTORS)
     zero_line, write_line, read_line, fma_line = block.zero, block.write, block.read, block.fma
     weigh_row = _weigh(1, VECTORS, view)
 

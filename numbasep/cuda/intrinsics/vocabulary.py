@@ -19,11 +19,11 @@ LANES = 32
 OUTSIDE = -1
 
 if SIMULATED:
-    from . import reference as words
+    from . import reference as intrinsics
 else:
-    from . import device as words
+    from . import device as intrinsics
 
-__all__ = ["LANES", "OUTSIDE", "SIMULATED", "Storage", "words"]
+__all__ = ["LANES", "OUTSIDE", "SIMULATED", "Storage", "intrinsics"]
 
 
 @dataclass(frozen=True, slots=True)

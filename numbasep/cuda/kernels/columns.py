@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import cuda
 
-from ..intrinsics.vocabulary import LANES, Storage, words
+from ..intrinsics.vocabulary import LANES, Storage, intrinsics
 
 ROWS = 8
 COLUMNS = 4
@@ -54,7 +54,7 @@ class ColumnsVariant:
 
 def columns_signature(variant: ColumnsVariant):
     """Numba types of the arguments of `columns_kernel`."""
-    types, pointer, number = words.types, words.pointer_to, words.scalar_type(variant.compute)
+    types, pointer, number = intrinsics.types, intrinsics.pointer_to, intrinsics.scalar_type(variant.compute)
     integers, numbers = types.CPointer(types.int64), types.CPointer(number)
     arrays = (pointer(variant.storage), pointer(variant.result))
     return (*arrays, *(integers,) * 5, numbers, numbers, *(types.int64,) * 8, number)
@@ -79,11 +79,12 @@ def columns_kernel(variant: ColumnsVariant):
     number = np.dtype(variant.compute).type
     storage, compute = variant.storage, variant.compute
     eight, four, two, one = (
-        words.accumulate_word(storage, compute, n, ROWS, COLUMNS, outside=variant.outside) for n in LENGTHS
+        intrinsics.accumulate_word(storage, compute, n, ROWS, COLUMNS, outside=variant.outside)
+        for n in LENGTHS
     )
-    write = words.result_words(variant.result, compute, 1).write
+    write = intrinsics.result_words(variant.result, compute, 1).write
 
-    @cuda.jit(**words.options(variant))
+    @cuda.jit(**intrinsics.options(variant))
     def plane(
         x, y, offsets, places, sources, targets, pieces, weights, borders, plane_count, source_count, piece_count,
         row_blocks, tiles, rows, columns, pitch_out, divisor,

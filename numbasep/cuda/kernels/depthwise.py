@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import cuda
 
-from ..intrinsics.vocabulary import LANES, Storage, words
+from ..intrinsics.vocabulary import LANES, Storage, intrinsics
 
 OUTPUTS = 4
 WARPS = 4
@@ -70,7 +70,7 @@ class ProductVariant:
 
 def depthwise_signature(variant: DepthwiseVariant):
     """Numba types of the arguments of `depthwise_kernel`."""
-    types, pointer = words.types, words.pointer_to
+    types, pointer = intrinsics.types, intrinsics.pointer_to
     return (pointer(variant.storage), pointer(variant.result), pointer(variant.storage), *(types.int64,) * 14)
 
 
@@ -87,11 +87,11 @@ def depthwise_kernel(variant: DepthwiseVariant):
     """
     CHANNELS_LAST = variant.channels_last
     number = np.dtype(variant.compute).type
-    read = words.read_word(variant.storage, variant.compute)
-    write = words.result_words(variant.result, variant.compute, 1).write
+    read = intrinsics.read_word(variant.storage, variant.compute)
+    write = intrinsics.result_words(variant.result, variant.compute, 1).write
     SPAN = 1 if CHANNELS_LAST else LANES  # columns between the outputs of a thread
 
-    @cuda.jit(**words.options(variant))
+    @cuda.jit(**intrinsics.options(variant))
     def depthwise(
         x, y, filters, batch, channels, multiplier, height, width, out_height, out_width, row_taps, column_taps,
         stride_y, stride_x, step_y, step_x, before,
@@ -165,7 +165,7 @@ def depthwise_kernel(variant: DepthwiseVariant):
 
 def product_signature(variant: ProductVariant):
     """Numba types of the arguments of `product_kernel`."""
-    types, pointer = words.types, words.pointer_to
+    types, pointer = intrinsics.types, intrinsics.pointer_to
     return (pointer(variant.storage), pointer(variant.result), pointer(variant.weights), *(types.int64,) * 10)
 
 
@@ -180,11 +180,11 @@ def product_kernel(variant: ProductVariant):
     y_matrix, y_row, y_column : the same of `y`
     """
     number = np.dtype(variant.compute).type
-    read, read_weight = (words.read_word(s, variant.compute) for s in (variant.storage, variant.weights))
-    write = words.result_words(variant.result, variant.compute, 1).write
+    read, read_weight = (intrinsics.read_word(s, variant.compute) for s in (variant.storage, variant.weights))
+    write = intrinsics.result_words(variant.result, variant.compute, 1).write
     CELLS = TILE * (TILE + 1)  # one column more, so that no two rows share a bank
 
-    @cuda.jit(**words.options(variant))
+    @cuda.jit(**intrinsics.options(variant))
     def product(
         x, y, weights, matrices, rows, depth, columns, x_matrix, x_row, x_depth, y_matrix, y_row, y_column,
     ):  # fmt: skip

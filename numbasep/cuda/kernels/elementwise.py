@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import cuda
 
-from ..intrinsics.vocabulary import LANES, Storage, words
+from ..intrinsics.vocabulary import LANES, Storage, intrinsics
 
 WARPS = 8
 PER_THREAD = 4
@@ -47,8 +47,10 @@ class ElementwiseVariant:
 
 def elementwise_signature(variant: ElementwiseVariant):
     """Numba types of the arguments of `elementwise_kernel`."""
-    types, number = words.types, words.scalar_type(variant.compute)
-    arrays = (words.pointer_to(s) for s in (variant.storage, variant.result, variant.other, variant.result))
+    types, number = intrinsics.types, intrinsics.scalar_type(variant.compute)
+    arrays = (
+        intrinsics.pointer_to(s) for s in (variant.storage, variant.result, variant.other, variant.result)
+    )
     return (*arrays, types.int64, number, number)
 
 
@@ -58,17 +60,17 @@ def elementwise_kernel(variant: ElementwiseVariant):
 
 
 def _accessors(variant):
-    read, read_other = (words.read_word(s, variant.compute) for s in (variant.storage, variant.other))
-    return read, read_other, words.result_words(variant.result, variant.compute, 1).write
+    read, read_other = (intrinsics.read_word(s, variant.compute) for s in (variant.storage, variant.other))
+    return read, read_other, intrinsics.result_words(variant.result, variant.compute, 1).write
 
 
 def _add(variant):
     """``y = sqrt?(other? + trunc?(x) ** 2?)``."""
     WHOLE, SQUARE, ADD, ROOT = (option in variant.options for option in ("whole", "square", "add", "root"))
     read, read_other, write = _accessors(variant)
-    truncated, root = words.math_words(variant.compute)
+    truncated, root = intrinsics.math_words(variant.compute)
 
-    @cuda.jit(**words.options(variant))
+    @cuda.jit(**intrinsics.options(variant))
     def add(x, y, other, second, count, a, b):
         first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
@@ -91,7 +93,7 @@ def _convert(variant):
     """``y = x``, by the rules of `numbasep.arguments.casting`."""
     read, _, write = _accessors(variant)
 
-    @cuda.jit(**words.options(variant))
+    @cuda.jit(**intrinsics.options(variant))
     def convert(x, y, other, second, count, a, b):
         first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
@@ -106,7 +108,7 @@ def _find_nan(variant):
     read, _, write = _accessors(variant)
     number = np.dtype(variant.compute).type
 
-    @cuda.jit(**words.options(variant))
+    @cuda.jit(**intrinsics.options(variant))
     def find_nan(x, y, other, second, count, a, b):
         first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
@@ -123,7 +125,7 @@ def _normalise(variant):
     read, read_other, write = _accessors(variant)
     NAN = np.dtype(variant.compute).type(np.nan)
 
-    @cuda.jit(**words.options(variant))
+    @cuda.jit(**intrinsics.options(variant))
     def normalise(x, y, other, second, count, a, b):
         first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
@@ -143,7 +145,7 @@ def _split(variant):
     read, read_other, write = _accessors(variant)
     number = np.dtype(variant.compute).type
 
-    @cuda.jit(**words.options(variant))
+    @cuda.jit(**intrinsics.options(variant))
     def split(x, y, other, second, count, a, b):
         first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         first = first * (LANES * PER_THREAD) + cuda.threadIdx.x

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import cuda
 
-from ..intrinsics.vocabulary import LANES, Storage, words
+from ..intrinsics.vocabulary import LANES, Storage, intrinsics
 
 CHUNK = 16  # bytes of an asynchronous copy, at most
 WORD = 4  # bytes of one, at least
@@ -146,7 +146,7 @@ class PlaneVariant:
 
 def plane_signature(variant: PlaneVariant):
     """Numba types of the arguments of `plane_kernel`."""
-    types, pointer, number = words.types, words.pointer_to, words.scalar_type(variant.compute)
+    types, pointer, number = intrinsics.types, intrinsics.pointer_to, intrinsics.scalar_type(variant.compute)
     taps = types.UniTuple(number, variant.taps * variant.terms)
     masks = types.UniTuple(types.int64, variant.terms)
     integers = types.CPointer(types.int64)
@@ -162,7 +162,7 @@ def plane_kernel(variant: PlaneVariant):
 
     x, y : input and output
     beyond_rows, beyond_columns : the row, or element of a row, that each position before and after the input's own
-        shows, or OUTSIDE (`words.source_place`)
+        shows, or OUTSIDE (`intrinsics.source_place`)
     planes : (planes, 2), where each plane starts in `x` and in `y`
     plane_count, tiles, strips : how many tasks there are
     strip_rows, rows, columns : rows of a task; rows and columns of a plane of the output
@@ -187,9 +187,9 @@ def plane_kernel(variant: PlaneVariant):
     FLOATING, QUICK = not variant.result.is_integer, variant.quick_inside
     number = np.dtype(variant.compute).type
     byte, small = np.uint8, np.int32
-    aligned, commit, warp_barrier = words.aligned, words.commit, words.warp_barrier
-    source_place, moved = words.source_place, words.moved
-    ring = words.ring_words(variant.storage, variant.ring, variant.compute, variant.depth, variant.pitch)
+    aligned, commit, warp_barrier = intrinsics.aligned, intrinsics.commit, intrinsics.warp_barrier
+    source_place, moved = intrinsics.source_place, intrinsics.moved
+    ring = intrinsics.ring_words(variant.storage, variant.ring, variant.compute, variant.depth, variant.pitch)
     copy_row, copy_words, copy_one, put, wait = (
         ring.copy_row,
         ring.copy_words,
@@ -197,13 +197,16 @@ def plane_kernel(variant: PlaneVariant):
         ring.put,
         ring.wait,
     )
-    advance, advance_displaced = words.advance_word(variant), words.advance_word(variant, displaced=SMALL)
-    results = words.result_words(variant.result, variant.compute, WIDTH)
+    advance, advance_displaced = (
+        intrinsics.advance_word(variant),
+        intrinsics.advance_word(variant, displaced=SMALL),
+    )
+    results = intrinsics.result_words(variant.result, variant.compute, WIDTH)
     divided, finite, store, stage = results.divided, results.finite, results.store, results.stage
-    flush, write, read = results.flush, results.write, words.read_word(variant.storage, variant.compute)
-    read_result = words.read_word(variant.result, variant.compute, constant=False)
+    flush, write, read = results.flush, results.write, intrinsics.read_word(variant.storage, variant.compute)
+    read_result = intrinsics.read_word(variant.result, variant.compute, constant=False)
 
-    @cuda.jit(**words.options(variant))
+    @cuda.jit(**intrinsics.options(variant))
     def plane(
         x, y, beyond_rows, beyond_columns, planes, plane_count, tiles, strips, strip_rows, rows, columns,
         source_columns, shift, source_rows, row_shift, pitch_in, aligned_in, pitch_out, cval, divisor,

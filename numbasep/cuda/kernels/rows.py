@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import cuda
 
-from ..intrinsics.vocabulary import LANES, Storage, words
+from ..intrinsics.vocabulary import LANES, Storage, intrinsics
 
 ROWS = 4
 WIDTH = 4
@@ -61,7 +61,7 @@ class LinesVariant:
 
 def lines_signature(variant: LinesVariant):
     """Numba types of the arguments of `lines_kernel`."""
-    types, pointer, number = words.types, words.pointer_to, words.scalar_type(variant.compute)
+    types, pointer, number = intrinsics.types, intrinsics.pointer_to, intrinsics.scalar_type(variant.compute)
     integers = types.CPointer(types.int64)
     arrays = (pointer(variant.storage), pointer(variant.result), integers)
     return (*arrays, integers, integers, types.CPointer(number), *(types.int64,) * 8, number, number)
@@ -73,7 +73,7 @@ def lines_kernel(variant: LinesVariant):
     Arguments of the kernel, all distances in elements:
 
     x, y : input and output, lines one after another
-    beyond : the element that each position before and after the line shows, or OUTSIDE (`words.source_place`)
+    beyond : the element that each position before and after the line shows, or OUTSIDE (`intrinsics.source_place`)
     segments : (segment_count + 1,), where the pieces of each segment begin
     pieces, weights : (pieces, PIECE), and the taps
     first_in, first_out : where the first line starts in `x` and in `y`
@@ -86,14 +86,14 @@ def lines_kernel(variant: LinesVariant):
     byte = np.uint8
     MEMORY, PER_WARP, SUMS = variant.warps * variant.ring_bytes + 16, ROWS * PITCH, ROWS * WIDTH
     kept = Storage(variant.compute)
-    aligned, warp_barrier, source_place = words.aligned, words.warp_barrier, words.source_place
-    ring = words.ring_words(variant.storage, kept, variant.compute, 2, PITCH)
-    copy_one, put, commit, wait = ring.copy_one, ring.put, words.commit, ring.wait
-    sixteen, four, one = (words.line_word(variant.compute, n, ROWS, WIDTH, PITCH) for n in LENGTHS)
-    results = words.result_words(variant.result, variant.compute, 1)
+    aligned, warp_barrier, source_place = intrinsics.aligned, intrinsics.warp_barrier, intrinsics.source_place
+    ring = intrinsics.ring_words(variant.storage, kept, variant.compute, 2, PITCH)
+    copy_one, put, commit, wait = ring.copy_one, ring.put, intrinsics.commit, ring.wait
+    sixteen, four, one = (intrinsics.line_word(variant.compute, n, ROWS, WIDTH, PITCH) for n in LENGTHS)
+    results = intrinsics.result_words(variant.result, variant.compute, 1)
     write = results.write
 
-    @cuda.jit(**words.options(variant))
+    @cuda.jit(**intrinsics.options(variant))
     def plane(
         x, y, beyond, segments, pieces, weights, segment_count, first_in, first_out, lines, tiles, columns_in,
         columns_out, shift, cval, divisor,

@@ -18,11 +18,11 @@ from numba.extending import intrinsic
 from ...cpu.intrinsics.vectors import VECTOR_BYTES, Block, Vector, fused, lanes, pointer_to, span, spread
 
 
-def _literal_word(twin: Any) -> Any:
-    """As `vectors.word`, for words whose leading arguments are literal integers."""
+def _literal_intrinsic(reference: Any) -> Any:
+    """As `vectors.vector_intrinsic`, for intrinsics whose leading arguments are literal integers."""
 
     def bind(emit: Any) -> Any:
-        return twin if config.DISABLE_JIT else intrinsic(prefer_literal=True)(emit)
+        return reference if config.DISABLE_JIT else intrinsic(prefer_literal=True)(emit)
 
     return bind
 
@@ -73,11 +73,11 @@ def _store_masked(builder: Any, value: Any, pointer: Any, mask: Any) -> None:
 # --------------------------------------------------------------------------- whole blocks
 
 
-def _zeros_twin(rows: int, columns: int, like: np.ndarray) -> np.ndarray:
+def _zeros_reference(rows: int, columns: int, like: np.ndarray) -> np.ndarray:
     return np.zeros((rows, columns * lanes(like.dtype)), like.dtype)
 
 
-@_literal_word(_zeros_twin)
+@_literal_intrinsic(_zeros_reference)
 def block_zeros(typingctx: Any, rows: Any, columns: Any, like: Any) -> Any:
     """A block of zeros of the type of the array `like`: (rows, columns, like)."""
     if not (isinstance(rows, types.IntegerLiteral) and isinstance(columns, types.IntegerLiteral)):
@@ -90,14 +90,14 @@ def block_zeros(typingctx: Any, rows: Any, columns: Any, like: Any) -> Any:
     return block(rows, columns, like), codegen
 
 
-def _outer_twin(
+def _outer_reference(
     block: np.ndarray, a: np.ndarray, a_at: int, a_row: int, b: np.ndarray, b_at: int
 ) -> np.ndarray:
     scalars = np.array([span(a, a_at + row * a_row, 1)[0] for row in range(block.shape[0])])
     return block + np.outer(scalars, span(b, b_at, block.shape[1]))
 
 
-@_literal_word(_outer_twin)
+@_literal_intrinsic(_outer_reference)
 def outer(typingctx: Any, block: Any, a: Any, a_at: Any, a_row: Any, b: Any, b_at: Any) -> Any:
     """One step of a matrix product: block[i, j] += a[a_at + i * a_row] * b[b_at + j]."""
 
@@ -125,7 +125,7 @@ def outer(typingctx: Any, block: Any, a: Any, a_at: Any, a_row: Any, b: Any, b_a
     return signature, codegen
 
 
-def _run_twin(
+def _run_reference(
     block: np.ndarray, taps: int, stride: int, w: np.ndarray, w_at: int, w_step: int,
     x: np.ndarray, x_at: int, step: int, *limit: int,
 ) -> np.ndarray:  # fmt: skip
@@ -169,7 +169,7 @@ def _emit_run(context: Any, builder: Any, sig: Any, args: Any, masks: Any) -> An
     return _pack(builder, args[0].type, items)
 
 
-@_literal_word(_run_twin)
+@_literal_intrinsic(_run_reference)
 def tap_run(
     typingctx: Any,
     block: Any,
@@ -192,7 +192,7 @@ def tap_run(
     return block(block, taps, stride, w, n, n, x, n, n), lambda *emit: _emit_run(*emit, None)
 
 
-@_literal_word(_run_twin)
+@_literal_intrinsic(_run_reference)
 def tap_run_first(
     typingctx: Any, block: Any, taps: Any, stride: Any, w: Any, w_at: Any, w_step: Any,
     x: Any, x_at: Any, step: Any, count: Any,
@@ -213,19 +213,19 @@ def tap_run_first(
 # --------------------------------------------------------------------------- memory
 
 
-def _read_twin(block: np.ndarray, array: np.ndarray, at: int, stride: int) -> np.ndarray:
+def _read_reference(block: np.ndarray, array: np.ndarray, at: int, stride: int) -> np.ndarray:
     return np.stack([span(array, at + row * stride, block.shape[1]) for row in range(block.shape[0])])
 
 
-def _write_twin(block: np.ndarray, array: np.ndarray, at: int, stride: int) -> None:
+def _write_reference(block: np.ndarray, array: np.ndarray, at: int, stride: int) -> None:
     for row in range(block.shape[0]):
         span(array, at + row * stride, block.shape[1])[:] = block[row]
 
 
-def _write_first_twin(
+def _write_first_reference(
     block: np.ndarray, array: np.ndarray, at: int, stride: int, rows: int, count: int
 ) -> None:
-    _write_twin(block[: min(rows, block.shape[0]), : min(count, block.shape[1])], array, at, stride)
+    _write_reference(block[: min(rows, block.shape[0]), : min(count, block.shape[1])], array, at, stride)
 
 
 def _pointers(
@@ -238,7 +238,7 @@ def _pointers(
     return [pointer_to(context, builder, array_type, array, offset, vector) for offset in offsets]
 
 
-@_literal_word(_read_twin)
+@_literal_intrinsic(_read_reference)
 def block_read(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> Any:
     """A block of the shape of `block` from `array[at + i * stride + j]`."""
 
@@ -250,7 +250,7 @@ def block_read(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> 
     return block(block, array, types.intp, types.intp), codegen
 
 
-@_literal_word(_write_twin)
+@_literal_intrinsic(_write_reference)
 def block_write(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> Any:
     """Write a block to `array[at + i * stride + j]`."""
 
@@ -263,7 +263,7 @@ def block_write(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) ->
     return types.void(block, array, types.intp, types.intp), codegen
 
 
-@_literal_word(_write_twin)
+@_literal_intrinsic(_write_reference)
 def block_stream(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> Any:
     """Write a block past the caches; each of its vectors must be aligned to the vector."""
 
@@ -278,11 +278,11 @@ def block_stream(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -
     return types.void(block, array, types.intp, types.intp), codegen
 
 
-def _prefetch_twin(*_: Any) -> None:
+def _prefetch_reference(*_: Any) -> None:
     pass
 
 
-@_literal_word(_prefetch_twin)
+@_literal_intrinsic(_prefetch_reference)
 def block_prefetch(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> Any:
     """Ask for the cache lines of a block of the shape of `block` that is read soon; any place is harmless."""
 
@@ -298,7 +298,7 @@ def block_prefetch(typingctx: Any, block: Any, array: Any, at: Any, stride: Any)
     return types.void(block, array, types.intp, types.intp), codegen
 
 
-@_literal_word(_write_first_twin)
+@_literal_intrinsic(_write_first_reference)
 def block_write_first(
     typingctx: Any, block: Any, array: Any, at: Any, stride: Any, rows: Any, count: Any
 ) -> Any:
@@ -318,11 +318,11 @@ def block_write_first(
     return types.void(block, array, n, n, n, n), codegen
 
 
-def _copy_twin(x: np.ndarray, at: int, count: int, y: np.ndarray, to: int) -> None:
+def _copy_reference(x: np.ndarray, at: int, count: int, y: np.ndarray, to: int) -> None:
     span(y, to, count)[:] = span(x, at, count)
 
 
-@_literal_word(_copy_twin)
+@_literal_intrinsic(_copy_reference)
 def copy_first(typingctx: Any, x: Any, at: Any, count: Any, y: Any, to: Any) -> Any:
     """Copy `count` elements, at most one vector, from `x[at]` to `y[to]`."""
     vector_type = Vector(x.dtype)
@@ -339,7 +339,7 @@ def copy_first(typingctx: Any, x: Any, at: Any, count: Any, y: Any, to: Any) -> 
     return types.void(x, types.intp, types.intp, y, types.intp), codegen
 
 
-@_literal_word(lambda a, b: a + b)
+@_literal_intrinsic(lambda a, b: a + b)
 def block_add(typingctx: Any, a: Any, b: Any) -> Any:
     """`a + b`."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ...cpu.intrinsics.register_blocks import BlockWords
+from ...cpu.intrinsics.register_blocks import BlockIntrinsics
 from ...cpu.intrinsics.vectors import VECTOR_BYTES
 from ...cpu.jit import inlined
 
-_square = BlockWords(0, 1)
+_square = BlockIntrinsics(0, 1)
 read_square, write_square, transpose, add_square = _square.read, _square.write, _square.transpose, _square.add
 
 
