@@ -257,21 +257,21 @@ def beside_opencv(repeat: int) -> str:
 
 def threads_pay(repeat: int) -> str:
     """Return one thread and all threads around the work from which a pass is shared."""
-    from numbasep.cpu import pass_request
-    from numbasep.planning.cost import PARALLEL_WORK
+    from numbasep.lowering import counts
 
+    usual = counts.PARALLEL_WORK
     rows = []
     for taps, sides in ((3, (256, 512, 768, 1024)), (9, (256, 384, 512, 768)), (31, (192, 256, 384))):
         for side in sides:
             x = common.image(side, side)
             out = np.empty_like(x)
             calls: Calls = {}
-            pass_request.PARALLEL_WORK = 0
+            counts.PARALLEL_WORK = 0
             for name, workers in (("one", 1), ("all", None)):
                 plan = numbasep.plan(common.gaussian(taps), x.shape, x.dtype, workers=workers)
                 plan(x, out)
                 calls[name] = lambda p=plan, x=x, out=out: p(x, out)
-            pass_request.PARALLEL_WORK = PARALLEL_WORK
+            counts.PARALLEL_WORK = usual
             (launch,) = plan.kernel.launches.values()
             work = x.size * (launch.steps[0].run.program.operations + 4)
             t = medians(calls, repeat, 10)
@@ -279,7 +279,7 @@ def threads_pay(repeat: int) -> str:
                 (f"{taps}x{taps}", side, work / 1e6, 1e6 * t["one"], 1e6 * t["all"], t["one"] / t["all"])
             )
     heads = ("kernel", "side", "million operations", "one thread, us", "all, us", "one / all")
-    return f"{table(heads, rows)}\n\nShared from {PARALLEL_WORK / 1e6:.0f} million operations on."
+    return f"{table(heads, rows)}\n\nShared from {usual / 1e6:.0f} million operations on."
 
 
 def new_outputs(side: int, repeat: int) -> str:

@@ -1,19 +1,31 @@
 """How well plans predict: ``python -m benchmarks.prices``.
 
-Kernels found in practice meet arrays as people have them, in both memory orders.  Each route that keeps the contract is
-run pass by pass (`Plan.analyze`).  Two tables come of it, in ``benchmarks/results/prices*.md``: predicted over measured
+Kernels found in practice meet arrays as people have them, in both memory orders, on one thread and on all.  Each route
+that keeps the contract is run pass by pass (`Plan.analyze`), twice, between two runs of a probe that tells whether the
+machine was disturbed (`calm`).  Two tables come of it, in ``benchmarks/results/prices*.md``: predicted over measured
 seconds of every pass, and the regret, the time of the route that was chosen over that of the fastest one.
 
-    python -m benchmarks.prices --budget 120                     # seconds; the sample is the same at every run
+Half of the kernels, on shapes of their own, are the sample that constants are fitted to (`benchmarks.reference`); the
+other half, on other shapes, the one that is judged.
+
+    python -m benchmarks.prices --budget 120                     # seconds
+    python -m benchmarks.prices --budget 120 --resume --seed 1   # more of them
+    python -m benchmarks.prices --budget 0 --resume              # the stored times by other constants ...
+    python -m benchmarks.prices --budget 0 --resume --calibrate  # ... or by those of this machine
+    python -m benchmarks.prices --sample fitted --records fitted.jsonl
+    python -m benchmarks.prices --examples                       # five kernels, three layouts, pass by pass
     NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=... python -m benchmarks.prices --target haswell
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import math
 import random
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,22 +34,46 @@ import numpy as np
 
 import numbasep
 from numbasep.planning import machine
+from numbasep.planning.memory_order import reordered
+from numbasep.planning.planner import PlannedFilter
+from numbasep.plans.plan import Plan
 
-from . import common
+from . import calm, common
 
 RESULTS = Path(__file__).parent / "results"
 NEAR = 1.25  # a pass whose predicted time is off by less than this factor is priced well
-LONGEST = 0.15  # predicted seconds from which a route is not timed
+LONGEST = 0.1  # predicted seconds from which a route is not timed
 PROMISING = 6.0  # nor one that is predicted to take so many times as long as the fastest
 SMALLEST = 3e-5  # seconds of passes that are judged: below, the clock and the call count most
-SHAPES: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
-    ((2048, 2048), (0, 1)), ((256, 256), (0, 1)), ((64, 16384), (0, 1)), ((16384, 64), (0, 1)),
-    ((1024, 1024, 3), (0, 1)), ((3, 1024, 1024), (1, 2)), ((512, 512, 16), (0, 1)), ((40, 256, 256), (1, 2)),
-    ((128, 128, 128), (0, 1)),
-)  # fmt: skip
+STEADY = 1.15  # times the usual of the probe up to which the machine was undisturbed
+BUSY = 9.0  # what counts as slowness while other processes work
+ROUNDS = 5  # of examples: what is shown is the least of as many measurements
+TRIES = 2  # measurements of a case until it was
+Shapes = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+SHAPES: dict[str, Shapes] = {
+    "fitted": (
+        ((2048, 2048), (0, 1)), ((256, 256), (0, 1)), ((64, 16384), (0, 1)), ((16384, 64), (0, 1)),
+        ((1024, 1024, 3), (0, 1)), ((3, 1024, 1024), (1, 2)), ((512, 512, 16), (0, 1)), ((40, 256, 256), (1, 2)),
+        ((128, 128, 128), (0, 1)), ((3000, 2000), (0, 1)), ((500, 700), (0, 1)), ((5000, 120), (0, 1)),
+        ((900, 800, 4), (0, 1)), ((300, 500, 9), (0, 1)), ((50, 1000, 100), (0, 1)),
+    ),
+    "judged": (
+        ((1500, 1700), (0, 1)), ((4000, 3000), (0, 1)), ((350, 300), (0, 1)), ((100, 9000), (0, 1)),
+        ((9000, 100), (0, 1)), ((700, 900, 3), (0, 1)), ((5, 600, 800), (1, 2)), ((600, 400, 12), (0, 1)),
+        ((30, 300, 200), (1, 2)), ((100, 150, 120), (0, 1)),
+    ),
+}  # fmt: skip
 """Shapes, and the axes that images are filtered along."""
-VOLUMES = ((128, 128, 128), (40, 256, 256), (256, 256, 40), (20, 60, 60, 30))
+VOLUMES: dict[str, tuple[tuple[int, ...], ...]] = {
+    "fitted": (
+        (128, 128, 128), (40, 256, 256), (256, 256, 40), (20, 60, 60, 30), (64, 200, 150), (200, 180, 24),
+    ),
+    "judged": ((100, 150, 120), (30, 300, 200), (200, 300, 30), (15, 50, 70, 40)),
+}  # fmt: skip
 DTYPES = ("float32", "float64", "uint8", "uint16")
+EXAMPLES = ("sobel3", "gauss s=3", "random 15x15", "disk r=7", "LoG s=1.4")
+LAYOUTS = (((2048, 2048), (0, 1), "C"), ((1024, 1024, 3), (0, 1), "C"), ((40, 256, 256), (1, 2), "F"))
+Record = dict[str, Any]
 
 
 class Case(NamedTuple):
@@ -48,115 +84,259 @@ class Case(NamedTuple):
     axes: tuple[int, ...]
     order: str
     dtype: str
+    workers: int | None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prices", description=__doc__.splitlines()[0])
     parser.add_argument("--budget", type=float, default=120.0, help="seconds")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--target", default="", help="name of the processor in the files of results")
+    parser.add_argument("--sample", choices=tuple(SHAPES), default="judged")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--records", type=Path, help="file of measurements, by default in the results")
+    parser.add_argument("--resume", action="store_true", help="add to these")
+    parser.add_argument("--examples", action="store_true", help="write the passes of a few plans instead")
+    parser.add_argument("--threads", choices=("one", "all"), help="only calls on so many; by default both")
+    parser.add_argument(
+        "--calibrate", action="store_true", help="predict by constants that are measured first"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
-    found = list(measured(arguments.budget, arguments.repeats, arguments.seed))
-    text = report(found)
-    stem = f"prices_{arguments.target}" if arguments.target else "prices"
+    ending = f"_{arguments.target}" if arguments.target else ""
+    if arguments.calibrate:
+        found = numbasep.calibrate(store=False)
+        assert isinstance(found, machine.Machine)
+        machine.use(found)
     arguments.results.mkdir(parents=True, exist_ok=True)
-    (arguments.results / f"{stem}.md").write_text(text, encoding="utf-8")
-    print(text)
+    if arguments.examples:
+        text = examples(arguments.repeats)
+        (arguments.results / f"passes{ending}.md").write_text(text, encoding="utf-8")
+        print(text)
+        return
+    records = arguments.records or arguments.results / f"prices{ending}.jsonl"
+    with records.open("a" if arguments.resume else "w", encoding="utf-8") as file:
+        drawn = cases(arguments.sample, arguments.seed)
+        kept = [case for case in drawn if arguments.threads in (None, "one" if case.workers else "all")]
+        for record in measured(kept, arguments.budget, arguments.repeats):
+            file.write(json.dumps(record) + "\n")
+    if arguments.sample == "judged":
+        text = report(list(filter(None, map(repriced, load(records)))))
+        ending += "_calibrated" if arguments.calibrate else ""
+        (arguments.results / f"prices{ending}.md").write_text(text, encoding="utf-8")
+        print(text)
 
 
-def cases(seed: int) -> list[Case]:
-    """Kernels, shapes, orders and types, in random order."""
-    zoo = common.zoo() | common.zoo("kernel_unseen")
+def load(path: Path) -> list[Record]:
+    """Stored measurements of undisturbed moments."""
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [record for record in found if record["slowness"] <= STEADY]
+
+
+@functools.cache
+def _zoo() -> dict[str, common.Array]:
+    return common.zoo() | common.zoo("kernel_unseen")
+
+
+def cases(sample: str, seed: int) -> list[Case]:
+    """Kernels, shapes, orders, types and threads, in random order."""
     found = []
-    for name, kernel in zoo.items():
+    for name, kernel in _zoo().items():
+        if zlib.crc32(name.encode()) % 2 != (sample == "judged"):
+            continue
         if kernel.ndim == 2:
-            pairs: list[tuple[tuple[int, ...], tuple[int, ...]]] = list(SHAPES)
+            pairs: list[tuple[tuple[int, ...], tuple[int, ...]]] = list(SHAPES[sample])
         else:
-            pairs = [(shape, tuple(range(len(shape) - 3, len(shape)))) for shape in VOLUMES]
-        found += [Case(name, *pair, order, dtype) for pair in pairs for order in "CF" for dtype in DTYPES]
+            pairs = [(shape, tuple(range(len(shape) - 3, len(shape)))) for shape in VOLUMES[sample]]
+        found += [
+            Case(name, *pair, order, dtype, workers)
+            for pair in pairs for order in "CF" for dtype in DTYPES for workers in (1, None)
+            if kernel.size <= math.prod(pair[0])
+        ]  # fmt: skip
     random.Random(seed).shuffle(found)
     return found
 
 
-def measured(budget: float, repeats: int, seed: int) -> Iterator[dict[str, Any]]:
+def plan_of(case: Case, method: str = "auto") -> Plan:
+    """The plan of a case."""
+    return numbasep.plan(
+        _zoo()[case.kernel], case.shape, np.dtype(case.dtype), method=method, axes=case.axes, order=case.order,
+        workers=case.workers,
+    )  # fmt: skip
+
+
+def measured(drawn: Sequence[Case], budget: float, repeats: int) -> Iterator[Record]:
     """Routes of one case after the other, until the budget is spent."""
-    zoo = common.zoo() | common.zoo("kernel_unseen")
+    probe = calm.Probe(1)
+    probe.clock = time.perf_counter  # waiting for a processor counts, too
     stop = time.perf_counter() + budget
-    for case in cases(seed):
+    for case in drawn:
         if time.perf_counter() > stop:
             return
-        weights = zoo[case.kernel]
-        if weights.size > math.prod(case.shape):
-            continue
-        x = np.asarray(common.image(*case.shape, dtype=case.dtype), order=case.order)
-        options = {"axes": case.axes, "order": case.order}
-        plan = numbasep.plan(weights, case.shape, x.dtype, **options)
+        plan = plan_of(case)
         usable = [c for c in plan.candidates if c.feasible and c.seconds <= LONGEST]
         least = min((c.seconds for c in usable), default=0.0)
         names = [c.method for c in usable if c.seconds <= PROMISING * least]
         if plan.method not in names:
             continue
-        analyses = {}
-        for name in names:
-            route = (
-                plan
-                if name == plan.method
-                else numbasep.plan(weights, case.shape, x.dtype, method=name, **options)
-            )
-            analyses[name] = route.analyze(x, repeats=repeats)
-        yield {"case": case, "chosen": plan.method, "routes": analyses}
+        x = np.asarray(common.image(*case.shape, dtype=case.dtype), order=case.order)  # type: ignore[call-overload]
+        plans = {name: plan_of(case, name) for name in names}
+        for _ in range(TRIES):
+            before, foreign, began = _slowness(probe), calm.foreign_seconds(), time.perf_counter()
+            rounds = [{name: one.analyze(x, repeats) for name, one in plans.items()} for _ in range(2)]
+            foreign, elapsed = calm.foreign_seconds() - foreign, time.perf_counter() - began
+            slowness = max(before, _slowness(probe))
+            if case.workers is None and foreign > 0.02 + calm.FOREIGN * elapsed:  # ticks of 0.01 s
+                slowness = BUSY
+            if slowness <= STEADY:
+                break
+        routes = {
+            name: {
+                "passes": [
+                    [
+                        one.kernel,
+                        one.operations,
+                        one.predicted,
+                        *(analyses[name].passes[i].measured for analyses in rounds),
+                    ]
+                    for i, one in enumerate(rounds[0][name].passes)
+                ],
+                "predicted": rounds[0][name].predicted,
+                "measured": min(analyses[name].measured for analyses in rounds),
+            }
+            for name in names
+        }
+        yield {"case": list(case), "chosen": plan.method, "slowness": slowness, "routes": routes}
+
+
+def repriced(record: Record) -> Record | None:
+    """A measurement with what is predicted and chosen now; None if another route, not measured, would be."""
+    case = case_of(record)
+    routes = {}
+    for method, route in record["routes"].items():
+        plan = planned(case, method)
+        passes = plan.choice.chosen.passes
+        if [(one.kernel, one.operations) for one in passes] == [(one[0], one[1]) for one in route["passes"]]:
+            now = [
+                [one[0], one[1], pass_.seconds, *one[3:]]
+                for one, pass_ in zip(route["passes"], passes, strict=True)
+            ]
+            routes[method] = route | {"passes": now, "predicted": plan.choice.chosen.seconds}
+    chosen = planned(case, "auto").choice.chosen.method
+    return record | {"routes": routes, "chosen": chosen} if chosen in routes else None
+
+
+def case_of(record: Record) -> Case:
+    """The case of a stored record."""
+    case = Case(*record["case"])
+    return case._replace(shape=tuple(case.shape), axes=tuple(case.axes))
+
+
+def planned(case: Case, method: str) -> PlannedFilter:
+    """The plan that runs on the arrays of a case, in their memory order."""
+    plan = plan_of(case, method)
+    inwards = tuple(reversed(range(len(case.shape))))
+    return reordered(plan, inwards) if case.order == "F" else plan
+
+
+def _slowness(probe: calm.Probe) -> float:
+    """How many times slower than usual the machine is; the probe itself is disturbed now and then."""
+    return min(probe.slowness() for _ in range(3))
 
 
 # ---------------------------------------------------------------------------------------- tables
 
 
-def report(found: Sequence[dict[str, Any]]) -> str:
+def report(found: Sequence[Record]) -> str:
     """Both tables."""
     passes = [
-        (one.kernel, one.predicted / one.measured)
+        (one[0], one[2] / min(one[3:]), one[3] / one[4])
         for record in found
-        for analysis in record["routes"].values()
-        for one in analysis.passes
-        if one.measured >= SMALLEST
+        for route in record["routes"].values()
+        for one in route["passes"]
+        if min(one[3:]) >= SMALLEST
     ]
     lines = [
         f"# Predicted and measured times of {len(passes)} passes", "",
         f"{len(found)} kernels on arrays; {machine.cpu_name()}, {machine.available_processors()} cores, constants: "
-        f"{machine.current().name}.", "",
-        "| passes | number | within 25 % | 5 % | median | 95 % |", "|---|---|---|---|---|---|",
+        f"{machine.current().name}. None of the kernels and shapes was used to fit these. *Repeated*: times that fall "
+        "within 25 % of those of the same pass a moment later.", "",
+        "| passes | number | within 25 % | 5 % | median | 95 % | repeated |", "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for name in ["all", *sorted({kernel for kernel, _ in passes})]:
-        values = np.array([ratio for kernel, ratio in passes if name in ("all", kernel)])
-        near = np.mean((values < NEAR) & (values > 1 / NEAR))
+    for name in ["all", *sorted({kernel for kernel, _, _ in passes})]:
+        chosen = [(ratio, again) for kernel, ratio, again in passes if name in ("all", kernel)]
+        values, repeated = np.array(chosen).T
         low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
-        lines.append(f"| {name} | {len(values)} | {near:.0%} | {low:.2f} | {middle:.2f} | {high:.2f} |")
-    regrets = [
-        (
-            record["routes"][record["chosen"]].measured / min(a.measured for a in record["routes"].values()),
-            record,
+        cells = (
+            f"{_near(values):.0%}",
+            f"{low:.2f}",
+            f"{middle:.2f}",
+            f"{high:.2f}",
+            f"{_near(repeated):.0%}",
         )
+        lines.append(f"| {name} | {len(values)} | {' | '.join(cells)} |")
+    return "\n".join(lines + _regrets(found)) + "\n"
+
+
+def _near(ratios: np.ndarray) -> float:
+    return float(np.mean((ratios < NEAR) & (ratios > 1 / NEAR)))
+
+
+def _regrets(found: Sequence[Record]) -> list[str]:
+    regrets = [
+        (routes[record["chosen"]]["measured"] / min(one["measured"] for one in routes.values()), record)
         for record in found
-        if len(record["routes"]) > 1
+        if len(routes := record["routes"]) > 1
     ]
+    if not regrets:
+        return []
     values = np.array([regret for regret, _ in regrets])
-    lines += [
+    lines = [
         "", f"Regret of {len(values)} choices: mean {values.mean():.3f}, at 95 % {np.quantile(values, 0.95):.2f}, "
         f"worst {values.max():.2f}.", "",
-        "| regret | kernel | shape | axes | order | type | chosen | predicted (ms) | measured |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| regret | kernel | shape | axes | order | type | threads | chosen | predicted (ms) | measured |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for regret, record in sorted(regrets, key=lambda pair: -pair[0])[:15]:
-        case, routes = record["case"], record["routes"]
-        predicted = ", ".join(f"{name} {a.predicted * 1e3:.3g}" for name, a in routes.items())
-        actual = ", ".join(f"{name} {a.measured * 1e3:.3g}" for name, a in routes.items())
-        shape, axes = "x".join(map(str, case.shape)), ",".join(map(str, case.axes))
+        name, shape, axes, order, dtype, workers = record["case"]
+        predicted, actual = (
+            ", ".join(f"{route} {one[key] * 1e3:.3g}" for route, one in record["routes"].items())
+            for key in ("predicted", "measured")
+        )
         cells = (
-            f"{regret:.2f}", case.kernel, shape, axes, case.order, case.dtype, record["chosen"], predicted, actual,
+            f"{regret:.2f}", name, "x".join(map(str, shape)), ",".join(map(str, axes)), order, dtype,
+            str(workers or "all"), record["chosen"], predicted, actual,
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def examples(repeats: int) -> str:
+    """The passes of the plans of a few kernels on a few layouts, predicted beside measured."""
+    lines = [
+        "# Passes of a few plans, predicted beside measured", "",
+        f"`python -m benchmarks.prices --examples`: float32, {machine.cpu_name()}, "
+        f"{machine.available_processors()} cores, constants: {machine.current().name}.", "",
+        "| kernel | shape | axes | order | route | pass | on axes | predicted (ms) | measured | ratio |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    drawn = [Case(name, *layout, "float32", None) for name in EXAMPLES for layout in LAYOUTS]
+    plans = {case: plan_of(case) for case in drawn}
+    arrays = {case: np.asarray(common.image(*case.shape), order=case.order) for case in drawn}  # type: ignore[call-overload]
+    rounds = [
+        {case: plans[case].analyze(arrays[case], repeats).passes for case in drawn} for _ in range(ROUNDS)
+    ]
+    for case in drawn:
+        for passes in zip(*(found[case] for found in rounds), strict=True):
+            one, taken = passes[0], min(again.measured for again in passes)
+            numbers = (one.predicted * 1e3, taken * 1e3, one.predicted / taken)
+            cells = (
+                case.kernel, "x".join(map(str, case.shape)), ",".join(map(str, case.axes)), case.order,
+                plans[case].method, one.kernel, ",".join(map(str, one.axes)),
+                *(f"{number:.3g}" for number in numbers),
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

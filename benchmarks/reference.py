@@ -3,6 +3,11 @@
 Calibrates several times, with times of undisturbed moments, takes the median of every constant, and writes the
 entry of this target's vector width in ``numbasep/planning/reference.py``; those of other widths stay.  With
 ``--show``, says how far the constants of the runs lie apart, and writes nothing.
+
+Steps, memory and threads come from a wider sample if there is one, of passes that `benchmarks.prices` measured:
+
+    python -m benchmarks.prices --sample fitted --records fitted.jsonl --budget 300
+    python -m benchmarks.reference --runs 0 --passes fitted.jsonl
 """
 
 from __future__ import annotations
@@ -14,19 +19,20 @@ import platform
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from llvmlite import binding
 
 import numbasep
-from numbasep.calibration import trials
+from numbasep.calibration import fitting, trials
 from numbasep.lowering.target import Target, host_target
 from numbasep.planning import machine, reference
+from numbasep.planning.cost import Work
 from numbasep.planning.machine import Machine
 
-from . import calm
+from . import calm, prices
 
 MODULE = Path(numbasep.__file__).parent / "planning" / "reference.py"
 SAMPLES = 7  # undisturbed ones of each call, or fewer ...
@@ -60,7 +66,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--only", nargs="*", help="write these constants, leave the others as they are: steps, for example"
     )
     parser.add_argument("--show", action="store_true", help="only print how far the runs lie apart")
+    parser.add_argument(
+        "--passes", type=Path, help="measurements that steps, memory and threads are fitted to"
+    )
     arguments = parser.parse_args(argv)
+    if arguments.passes and not arguments.runs:
+        write(fit(arguments.passes, machine.REFERENCE))
+        return
     runs = calm_runs(arguments.runs, arguments.patience)
     if not runs:
         raise SystemExit("no run: nothing is written")
@@ -73,7 +85,40 @@ def main(argv: Sequence[str] | None = None) -> None:
         if arguments.only:
             named = {name: getattr(found, name) for name in arguments.only}
             found = dataclasses.replace(machine.REFERENCE, **named)
-        MODULE.write_text(source(found, host_target().vector_bytes), encoding="utf-8")
+        write(fit(arguments.passes, found) if arguments.passes else found)
+
+
+def write(found: Machine) -> None:
+    """Ship these constants for this target."""
+    MODULE.write_text(source(found, host_target().vector_bytes), encoding="utf-8")
+
+
+def fit(records: Path, known: Machine) -> Machine:
+    """`known`, with steps, memory and threads fitted to undisturbed passes that `benchmarks.prices` measured."""
+    alone: list[tuple[tuple[bool, tuple[Work, ...]], float]] = []
+    shared: list[tuple[tuple[bool, tuple[Work, ...]], float]] = []
+    for record in prices.load(records):
+        for method, route in record["routes"].items():
+            for one, double, work in works(prices.case_of(record), method, route["passes"]):
+                seconds = min(one[3:])
+                if seconds >= prices.SMALLEST:
+                    many = work.shared and record["case"][-1] is None
+                    (shared if many else alone).append(((double, (work,)), seconds))
+    found = fitting.fit_alone(*zip(*alone, strict=True), 0.0, known)
+    found = fitting.fit_shared(*zip(*shared, strict=True), 0.0, found) if shared else found
+    name = NAME.format(kind=kind_of(host_target()), threads=found.threads)
+    return dataclasses.replace(found, name=name)
+
+
+def works(case: prices.Case, method: str, timed: Sequence[Any]) -> Iterator[tuple[Any, bool, Work]]:
+    """The measured passes of a route that are made of steps, with what each takes; none if others would run now."""
+    plan = prices.planned(case, method)
+    passes = plan.choice.chosen.passes
+    if [(one.kernel, one.operations) for one in passes] == [(one[0], one[1]) for one in timed]:
+        double = plan.problem.real_dtype.itemsize == 8
+        yield from (
+            (one, double, planned.work) for one, planned in zip(timed, passes, strict=True) if planned.work
+        )
 
 
 def calm_runs(count: int, patience: float) -> list[Machine]:

@@ -21,7 +21,7 @@ from . import convolve, filters, gaussian, gaussian_derivatives
 
 Array = npt.NDArray[Any]
 
-SMALL, LARGE = (64, 64), (1024, 1024)  # filtered by one thread; by several, from `cost.PARALLEL_WORK` on
+SMALL, LARGE = (64, 64), (1024, 1024)  # filtered by one thread; by several, from `counts.PARALLEL_WORK` on
 FEW = (256, 256)  # `lowering.kernels.WRITTEN_OUT` elements: loops over few taps are written out
 _BINOMIAL = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
 _DENSE = np.arange(49.0).reshape(7, 7) % 5

@@ -21,7 +21,6 @@ from ..cpu.intrinsics.vectors import REGISTERS, VECTOR_BYTES
 from ..cpu.largest_magnitude import largest_magnitude
 from ..execution.execute import run_plan
 from ..factor import forms, recursion
-from ..lowering.steps import Steps
 from ..planning import accelerator, cost, cost_fft
 from ..planning import machine as machines
 from ..planning.accelerator import Accelerator
@@ -30,24 +29,19 @@ from ..planning.machine import REFERENCE, Machine, Table
 from ..planning.operators import Operator
 from ..planning.overlap import tiling
 from ..planning.planner import PlannedFilter, choose
+from ..planning.routes import CHECK
 from ..system import notice, storage
-from . import trials
+from . import fitting, trials
 
 BUSY = 0.6  # load a processor above which measurements mislead
-# of images in the caches; of the last, not all rows are
-SHAPES = ((64, 64), (256, 256), (512, 512), (96, 4096))
+# of images: square, with long rows, with short ones, with channels, with the shortest, beyond the caches
+SHAPES = ((64, 64), (256, 256), (512, 512), (96, 4096), (2048, 64), (160, 128, 16), (3000, 40), (1600, 1400))
 WIDE = 1024  # rows from here on are filtered ...
 SMALL_KERNEL = 49  # ... with kernels up to this size, for the sake of time
-LARGE_SIDES = (1024, 2048, 4096)  # of images that leave it
+LARGE_SIDES = (512, 1024, 2048)  # of images that threads share
 TILES = (64, 128, 256, 384, 512, 1024)  # sides of transforms
+READ_BYTES = 64 << 20  # of an array that caches do not hold
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
-LEAST = 1e-14  # seconds of a step that proved to cost nothing
-FILLED = 1.0  # beyond the edges: such rows are packed
-DISTURBED = 6.0  # a memory this many times slower than the reference is another process
-MOST_START = 2e-4  # seconds beyond which the start of threads was disturbed
-FASTEST = 0.3  # of its share on the reference that a step takes at least: less was noise
-REFITS = 8
-PRIOR = 2.0  # weight of the reference beside that of a sample which is 3 % off: 6
 
 
 def calibrate(
@@ -124,7 +118,8 @@ def _doing() -> str:
 def _measurements(threads: int) -> int:
     """How many calls are timed in all."""
     steps = sum(1 for dtype in PRECISIONS for _ in _timed_calls(dtype))
-    return steps + 4 * len(LARGE_SIDES) + 2 * len(TILES) + 10 + 5 * (threads > 1)
+    shared = len(LARGE_SIDES) * sum(1 for _ in trials.shared_samples()) + 1
+    return steps + 2 * len(TILES) + 13 + shared * (threads > 1)
 
 
 def _calibrate_gpu(*, store: bool) -> Accelerator:
@@ -173,24 +168,16 @@ def _measure(threads: int) -> Machine:
         call_seconds=call,
     )
     single, double = PRECISIONS
-    machine = dataclasses.replace(machine, steps=(_steps(single, machine), _steps(double, machine)))
     (fixed, narrow), (_, wide) = _check(single), _check(double)
     machine = dataclasses.replace(
         machine,
         recursion_seconds=(_recursion(single), _recursion(double)),
         check_call_seconds=fixed,
         check_seconds=(narrow, wide),
+        read_seconds=(one := _reading(1), min(_reading(threads), one)),
     )
-    machine = dataclasses.replace(machine, thread_seconds=_thread_start(threads, machine))
-    arrays = np.ones((2, max(LARGE_SIDES) ** 2), single)
-    machine = dataclasses.replace(
-        machine,
-        copy_rate=(_memory(1, "direct", machine, arrays), _memory(threads, "direct", machine, arrays)),
-        stream_rate=(
-            _memory(1, "separable", machine, arrays), _memory(threads, "separable", machine, arrays)
-        ),
-    )  # fmt: skip
-    del arrays
+    machine = _with_steps(machine)
+    machine = _with_threads(machine)
     tiny = trials.seconds(trials.prepared((8, 8), trials.dense(3, 3), PRECISIONS[0], 1, "fft"))
     machine = dataclasses.replace(
         machine,
@@ -202,28 +189,7 @@ def _measure(threads: int) -> Machine:
     return dataclasses.replace(machine, fft_thread_seconds=_transform_threads(threads, machine))
 
 
-# ----------------------------------------------------------------------------- direct and separable
-
-
-def _samples() -> Iterator[tuple[str, NDArray[np.float64], float]]:
-    """Kernels, each with the route to take and what lies beyond the edges, that tell all steps apart."""
-    for rows, columns in ((1, 1), (3, 3), (7, 7), (15, 15), (5, 41)):
-        yield "direct", trials.dense(rows, columns), 0.0
-    yield "direct", np.diag(np.linspace(1, 2, 24)), 0.0
-    for rows, columns in ((3, 3), (15, 3), (5, 9), (41, 2), (33, 33), (3, 41), (41, 19)):
-        yield "separable", trials.product(rows, columns), 0.0
-    for rows, columns in ((3, 3), (5, 5), (7, 7), (9, 5), (9, 9), (7, 13), (25, 25)):
-        yield "separable", trials.two_terms(rows, columns), 0.0
-    for rows, columns in ((3, 3), (33, 33), (3, 41), (41, 5)):
-        yield "separable", trials.product(rows, columns), FILLED
-    for rows, columns in ((3, 3), (9, 9), (25, 25)):
-        yield "separable", trials.two_terms(rows, columns), FILLED
-    for rows, columns in ((45, 3), (3, 45), (45, 45)):
-        yield "separable", np.ones((rows, columns)), FILLED
-    yield "direct", trials.product(3, 3, 3), 0.0
-    yield "direct", trials.product(9, 1, 1), 0.0  # packs nine planes for nine products
-    yield "separable", trials.product(3, 3, 3), 0.0
-    yield "separable", trials.product(5, 5, 5) + np.pad([[[9.0]]], 2), 0.0
+# ----------------------------------------------------------------------- passes that are made of steps
 
 
 def _timed_calls(
@@ -232,56 +198,57 @@ def _timed_calls(
     """Shape, type of the samples, route, kernel and what lies beyond the edges, of each call that tells the steps."""
     types = (dtype, np.dtype(np.uint8)) if dtype == np.float32 else (dtype,)
     shape: tuple[int, ...]
-    for shape, stored, (method, weights, cval) in itertools.product(SHAPES, types, _samples()):
+    for shape, stored, (method, weights, cval) in itertools.product(SHAPES, types, trials.samples()):
         if weights.ndim > 2:
             shape = (round(math.prod(shape) ** (1 / 3)),) * 3
-        if shape[-1] > WIDE and weights.size > SMALL_KERNEL:
+        if max(shape) > WIDE and weights.ndim == 2 and weights.size > SMALL_KERNEL:
             continue
         yield shape, stored, method, weights, cval
 
 
-def _steps(dtype: np.dtype[Any], machine: Machine) -> Steps:
-    """Seconds of each step, from the times of calls that take different numbers of them.
-
-    Least squares of relative errors under positivity (C. L. Lawson, R. J. Hanson, "Solving Least Squares Problems",
-    chapter 23), reweighted so that calls which were disturbed count less.
-    """
-    rows, times = [], []
-    for shape, stored, method, weights, cval in _timed_calls(dtype):
-        planned = trials.plan_call(shape, weights, stored, 1, method, cval)
-        _, specs = trials.lowered(planned, machine)
-        x, out = np.ones(shape, stored), np.ones(shape, stored)
-        rows.append(trials.steps_of(specs))
-        times.append(
-            max(trials.seconds(functools.partial(run_plan, planned, x, out)) - machine.call_seconds, 1e-7)
-        )
-    which = int(dtype == np.float64)
-    return _fitted(np.array(rows), np.array(times), machine.call_seconds, REFERENCE.steps[which])
+def _with_steps(machine: Machine) -> Machine:
+    """Seconds of each step, and of bytes that caches do not hold, from the times of calls on one thread."""
+    passes, times = [], []
+    for dtype in PRECISIONS:
+        for shape, stored, method, weights, cval in _timed_calls(dtype):
+            planned = trials.plan_call(shape, weights, stored, 1, method, cval)
+            passes.append((dtype.itemsize == 8, trials.works_of(planned, machine)))
+            times.append(_beyond_call(planned, machine))
+    return fitting.fit_alone(passes, times, machine.call_seconds, machine)
 
 
-def _fitted(counts: NDArray[Any], seconds: NDArray[Any], call: float, reference: Steps) -> Steps:
-    """Positive seconds of each step; what the samples hardly tell stays in proportion to the reference."""
-    from scipy.optimize import nnls
+def _with_threads(machine: Machine) -> Machine:
+    """What several threads take: the start, their share of the work, and memory."""
+    passes, times = [], []
+    for side, (method, weights) in itertools.product(LARGE_SIDES, trials.shared_samples()):
+        planned = trials.plan_call((side, side), weights, PRECISIONS[0], machine.threads, method)
+        works = trials.works_of(planned, machine)
+        if machine.threads > 1 and all(work.shared for work in works):
+            passes.append((False, works))
+            times.append(_beyond_call(planned, machine))
+    return fitting.fit_shared(passes, times, machine.call_seconds, machine) if passes else machine
 
-    usual = np.array(reference)
-    speed = float(np.median(seconds / (counts @ usual + 1e-12)))
-    relative = counts * (usual * speed) / (seconds + call)[:, None]
-    wanted = seconds / (seconds + call)
-    prior = PRIOR * np.eye(usual.size)
-    weights = np.ones(seconds.size)
-    for _ in range(REFITS):
-        system = np.concatenate([relative * weights[:, None], prior])
-        found = nnls(system, np.concatenate([wanted * weights, np.full(usual.size, PRIOR)]))[0]
-        off = np.abs(relative @ found - wanted)
-        weights = 1 / np.sqrt(np.maximum(off, 0.03))
-    return Steps(*np.maximum(np.maximum(found, FASTEST) * usual * speed, LEAST).tolist())
+
+def _beyond_call(planned: PlannedFilter, machine: Machine) -> float:
+    """Seconds of a plan beyond those of any call."""
+    problem = planned.problem
+    x, out = np.ones(problem.shape, problem.input_dtype), np.ones(problem.out_shape, problem.output_dtype)
+    check = sum(one.seconds for one in planned.choice.chosen.passes if one.kernel == CHECK)
+    taken = trials.seconds(functools.partial(run_plan, planned, x, out))
+    return max(taken - machine.call_seconds - check, 1e-7)
 
 
 def _check(dtype: np.dtype[Any]) -> tuple[float, float]:
     """Fixed seconds, and seconds a number, of looking for the largest magnitude."""
-    small, large = (np.ones(side**2, dtype) for side in (8, 256))
+    small, large = (np.ones(side**2, dtype) for side in (8, 512))
     least, most = (trials.seconds(functools.partial(largest_magnitude, x)) for x in (small, large))
-    return least, max((most - least) / large.size, LEAST)
+    return least, max((most - least) / large.size, fitting.LEAST)
+
+
+def _reading(threads: int) -> float:
+    """Seconds a byte of looking at numbers that caches do not hold."""
+    x = np.ones(READ_BYTES // 8)
+    return trials.seconds(functools.partial(largest_magnitude, x, threads)) / READ_BYTES
 
 
 def _recursion(dtype: np.dtype[Any]) -> float:
@@ -294,40 +261,6 @@ def _recursion(dtype: np.dtype[Any]) -> float:
     x, out = np.ones((side, side), dtype), np.ones((side, side), dtype)
     seconds = trials.seconds(lambda: recursive.correlate((found, found), problem, x, out))
     return seconds / (2 * side * (side + 2 * found.margin))
-
-
-def _thread_start(threads: int, machine: Machine) -> float:
-    """What a call on several threads takes beyond its share of the work."""
-    if threads == 1:
-        return REFERENCE.thread_seconds
-    found = []
-    for side in (512, 768):
-        one, every = (
-            trials.seconds(trials.prepared((side, side), trials.dense(7, 7), PRECISIONS[0], n))
-            for n in (1, threads)
-        )
-        found.append(every - machine.call_seconds - (one - machine.call_seconds) / threads)
-    return min(max(min(found), 1e-6), MOST_START)
-
-
-def _memory(threads: int, method: str, machine: Machine, arrays: NDArray[Any]) -> Table:
-    """What images beyond the cache, parts of `arrays`, take longer than their steps should."""
-    table = [(8.0 * math.prod(SHAPES[-1]), 1e12)]
-    nothing = (((1.0, 1e18),),) * 2
-    quiet = dataclasses.replace(machine, copy_rate=nothing, stream_rate=nothing)
-    taps = 9 if method == "separable" else 3  # not the fewest: their arithmetic hides least of all
-    weights = trials.product(taps, taps)
-    for side in LARGE_SIDES:
-        planned = trials.plan_call((side, side), weights, PRECISIONS[0], threads, method)
-        facts, specs = trials.lowered(planned, quiet)
-        priced = cost.plane_passes(planned.problem, facts, specs, quiet)
-        x, out = (array[: side * side].reshape(side, side) for array in arrays)
-        extra = trials.seconds(functools.partial(run_plan, planned, x, out))
-        extra -= quiet.call_seconds + sum(one.seconds for one in priced)
-        moved = 8.0 * side**2
-        usual = REFERENCE.copy_seconds(moved, min(threads, 2), fused=method == "separable")
-        table.append((moved, moved / min(max(extra, usual / DISTURBED), usual * DISTURBED)))
-    return tuple(table)
 
 
 # ------------------------------------------------------------------------------------------ fft
@@ -392,4 +325,4 @@ def _transform_threads(threads: int, machine: Machine) -> float:
         problem, dataclasses.replace(machine, fft_thread_seconds=0.0), tiling(problem)
     )
     extra = trials.seconds(trials.prepared((side, side), weights, PRECISIONS[0], threads, "fft")) - known
-    return min(max(extra, 1e-6), 5 * MOST_START)
+    return min(max(extra, 1e-6), 5 * fitting.MOST_START)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,20 @@ from numpy.typing import NDArray
 
 from ..arguments.problem import Options, make_problem, make_windows
 from ..execution.execute import run_plan
-from ..factor import Form, forms
-from ..lowering.lower import lower
-from ..lowering.spec import PassSpec, in_order
-from ..lowering.steps import Steps, total
+from ..factor import forms, runs
+from ..factor.arguments import as_kernel
+from ..planning.cost import Work
 from ..planning.facts import KernelFacts, kernel_facts
 from ..planning.machine import REFERENCE, Machine
 from ..planning.operators import Operator
 from ..planning.planner import PlannedFilter, choose
+from ..planning.routes import ROUTES
 
 REPEATS = 7  # each measurement is the shortest of so many ...
 AGREE = 1.03  # ... or fewer, as soon as the two shortest differ by less than this factor
+
+
+FILLED = 1.0  # beyond the edges: such rows are packed
 
 
 listeners: list[Callable[[], Any]] = []
@@ -63,6 +67,47 @@ def two_terms(rows: int, columns: int) -> NDArray[np.float64]:
     return product(rows, columns) + np.outer(np.linspace(1, 2, rows) ** 2, np.linspace(2, 1, columns) ** 2)
 
 
+def disk(radius: int) -> NDArray[np.float64]:
+    """A flat kernel that is round."""
+    x = np.arange(-radius, radius + 1)
+    return (np.hypot(x[:, None], x) <= radius + 0.5).astype(np.float64)
+
+
+def samples() -> Iterator[tuple[str, NDArray[np.float64], float]]:
+    """Kernels, each with the route to take and what lies beyond the edges, that tell all steps apart."""
+    for rows, columns in ((1, 1), (3, 3), (7, 7), (15, 15), (5, 41)):
+        yield "direct", dense(rows, columns), 0.0
+    yield "direct", np.diag(np.linspace(1, 2, 24)), 0.0
+    for side in (5, 13):
+        yield "direct", dense(side, side) + dense(side, side)[:, ::-1], 0.0
+    for rows, columns in ((3, 3), (15, 3), (5, 9), (41, 2), (33, 33), (3, 41), (41, 19)):
+        yield "separable", product(rows, columns), 0.0
+    for rows, columns in ((3, 3), (5, 5), (7, 7), (9, 5), (9, 9), (7, 13), (25, 25)):
+        yield "separable", two_terms(rows, columns), 0.0
+    yield "separable", np.outer([1.0, 0, -1.5], [1, 2, 1]), 0.0
+    yield "separable", np.outer([1.0, 0, 2, 0, 3, 0, 4], [1, 2, 3, 2, 1]), 0.0
+    for rows, columns in ((3, 3), (33, 33), (3, 41), (41, 5)):
+        yield "separable", product(rows, columns), FILLED
+    for rows, columns in ((3, 3), (9, 9), (25, 25)):
+        yield "separable", two_terms(rows, columns), FILLED
+    for rows, columns in ((45, 3), (3, 45), (45, 45)):
+        yield "separable", np.ones((rows, columns)), FILLED
+    for radius in (3, 7, 12):
+        yield "structured", disk(radius), 0.0
+    yield "direct", product(3, 3, 3), 0.0
+    yield "direct", product(9, 1, 1), 0.0  # packs nine planes for nine products
+    yield "separable", product(3, 3, 3), 0.0
+    yield "separable", product(5, 5, 5) + np.pad([[[9.0]]], 2), 0.0
+
+
+def shared_samples() -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Routes and kernels that tell what threads take."""
+    yield "direct", dense(3, 3)
+    yield "direct", dense(9, 9)
+    for taps in (3, 9, 25):
+        yield "separable", product(taps, taps)
+
+
 def prepared(
     shape: tuple[int, ...], weights: NDArray[Any], dtype: np.dtype[Any], workers: int, method: str = "direct"
 ) -> Callable[[], Any]:
@@ -90,30 +135,23 @@ def plan_call(
         complex_kernel=False,
         integer_l1=None,
     )
-    found, facts = _taken_apart(weights.tobytes(), weights.shape)
-    return PlannedFilter(
-        problem, choose(problem, facts, REFERENCE), Operator(found, None, weights), REFERENCE.name
-    )
+    operator, facts = _taken_apart(weights.tobytes(), weights.shape)
+    return PlannedFilter(problem, choose(problem, facts, REFERENCE), replace(operator), REFERENCE.name)
 
 
 @functools.lru_cache(maxsize=64)
-def _taken_apart(content: bytes, shape: tuple[int, ...]) -> tuple[tuple[Form, ...], KernelFacts]:
-    """Forms of a kernel and the facts about it: once for all images that it is timed on."""
+def _taken_apart(content: bytes, shape: tuple[int, ...]) -> tuple[Operator, KernelFacts]:
+    """A kernel with its forms and the facts about it: once for all images that it is timed on."""
     weights = np.frombuffer(content).reshape(shape)
-    found = forms(weights, thorough=True)
-    return found, kernel_facts(weights, found)
+    found, flat = forms(weights, thorough=True), runs.find(as_kernel(weights))
+    return Operator(found, None, weights, flat=flat), kernel_facts(weights, found, flat)
 
 
-def lowered(planned: PlannedFilter, machine: Machine) -> tuple[KernelFacts, tuple[PassSpec, ...]]:
-    """The facts about a kernel that `plan_call` took, and the passes of the route taken."""
-    weights = planned.kernel.weights
+def works_of(planned: PlannedFilter, machine: Machine) -> tuple[Work, ...]:
+    """What the passes of a plan of `plan_call` take."""
+    chosen, weights = planned.choice.chosen, planned.kernel.weights
     _, facts = _taken_apart(weights.tobytes(), weights.shape)
-    direct = planned.choice.chosen.method == "direct"
-    kernel = facts.weights(planned.problem.footprint) if direct else facts.forms[0]
-    return facts, in_order(lower(kernel, planned.problem, machine.target))
-
-
-def steps_of(specs: Sequence[PassSpec]) -> Steps:
-    """The steps of all passes of a call; the first start is a part of the call."""
-    starts = Steps(passes=sum(spec.starts for spec in specs) - 1)
-    return total(starts, *(spec.steps for spec in specs))
+    same = (chosen.form, chosen.runner)
+    found = ROUTES[chosen.method].estimates(planned.problem, facts, machine)
+    (candidate,) = (one for one in found if (one.form, one.runner) == same)
+    return tuple(one.work for one in candidate.passes if one.work is not None)

@@ -221,7 +221,16 @@ class _Binding:
         if spec.kernel == SHORT_ROWS:
             constants = self._constants(source, len(source.gains), spec.final)
             factors = [(stacked, (factor,)) for stacked, factor in terms]
-            step = short_rows.prepare(self.problem, source, target, window, factors, constants, self.workers)
+            step = short_rows.prepare(
+                self.problem,
+                source,
+                target,
+                window,
+                factors,
+                constants,
+                self.workers,
+                shared=spec.blocking.shared,
+            )
             self.launch.steps.append(Step(step, source.index, target.index, number))
             return
         # a slab may be cut otherwise than the whole, or not at all

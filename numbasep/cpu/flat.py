@@ -12,9 +12,9 @@ import numpy.typing as npt
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem
 from ..factor.runs import Flat
+from ..lowering.counts import is_shared
 from ..lowering.layout import arrange, array_axes
 from ..lowering.task import Task, plane_count
-from ..planning.cost import PARALLEL_WORK
 from ..planning.operators import Operator
 from . import threads
 from .buffers import INPUT, OUTPUT
@@ -81,8 +81,7 @@ def _prepare(
     task = Task(planes, count, sources, item, x.itemsize, plain_in=False, plain_out=False)
     way = way_of(flat, task, compute, small=_is_small(problem))
     work = inner * (flat.operations + 4)
-    serial = count * down.size_out * along.size_out * work < PARALLEL_WORK
-    n = 1 if serial else workers
+    n = workers if is_shared(count * down.size_out * along.size_out * inner, flat.operations) else 1
     deep = tables[-1].offsets_out.size if sum(tap > 1 for tap in taps) == 1 and taps[-1] > 1 else 1
     parts = divide(way, planes, sources, deep, count // deep, n)
     tile, strip, tiles, strips, chunks = parts.tile, parts.strip, parts.tiles, parts.strips, parts.chunks

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from ..lowering.counts import Blocking
 from ..lowering.task import Task
-from ..planning.cost import PARALLEL_WORK
 from . import threads
 from .intrinsics.memory import Storage
 from .intrinsics.vectors import LINE_BYTES
@@ -107,8 +106,6 @@ class Tasks:
     """Tasks along the rows."""
     threads: int
     """Threads that share them, if there are as many."""
-    serial: bool
-    """Whether there is too little to do for several."""
 
 
 def divide(p: PassRequest, kept: int, step: int) -> Tasks:
@@ -121,11 +118,10 @@ def divide(p: PassRequest, kept: int, step: int) -> Tasks:
     tile = tile_columns(along.size_out, task.along.taps, inner, kept, period)
     tile = min(tile, round_up(BATCH_WORK // (step * p.work) + 1, 64 * period))
     tiles = max(1, -(-along.size_out // tile))
-    serial = count * down.size_out * along.size_out * p.work < PARALLEL_WORK
-    wished = 1 if serial else threads.thread_count(p.workers)
+    wished = threads.thread_count(p.workers) if p.blocking.shared else 1
     strip = strip_rows(down.size_out, task.down.taps, wished, count * tiles, step)
     strip = min(strip, round_up(BATCH_WORK // (tile * p.work) + 1, step))
-    return Tasks(tile, tiles, strip, max(1, -(-down.size_out // strip)), wished, serial)
+    return Tasks(tile, tiles, strip, max(1, -(-down.size_out // strip)), wished)
 
 
 def finish(
@@ -170,7 +166,7 @@ def finish(
         tasks=tasks,
         batch=batch,
         threads=min(parts.threads, tasks) or 1,
-        small=parts.serial and tasks <= batch and work_bytes <= SPARE_BYTES,
+        small=not p.blocking.shared and tasks <= batch and work_bytes <= SPARE_BYTES,
         raw_in=gather * inner * p.storage_in.dtype.itemsize,
         raw_out=max(gather * inner, block) * p.storage_out.dtype.itemsize,
         work_bytes=work_bytes,

@@ -14,7 +14,6 @@ from ..arguments.boundary import OUTSIDE, index_map
 from ..arguments.problem import Problem, Window
 from ..lowering.layout import array_axes
 from ..lowering.shapes import Rows, find_rows
-from ..planning.cost import PARALLEL_WORK
 from ..planning.operators import Factor, Term
 from . import threads
 from .buffers import Buffer, parts_of
@@ -84,6 +83,8 @@ def prepare(
     terms: Sequence[tuple[int, Term]],
     constants: Array,
     workers: int | None,
+    *,
+    shared: bool,
 ) -> ShortRows:
     """The pass that filters along one axis of short rows.
 
@@ -101,6 +102,8 @@ def prepare(
         Divisor and boundary value of each.
     workers : int or None
         Threads wished for.
+    shared : bool
+        Whether there is enough to do for several.
     """
     compute = problem.real_dtype
     rows = find_rows(
@@ -138,15 +141,14 @@ def prepare(
         sizes, sources, targets, shifts, _aligned(table[:, at], compute), _aligned(inside[:, at], compute)
     )  # fmt: skip
     tasks, work = pieces * sources.size, len(table) + 3
-    serial = rows.run * sources.size * work < PARALLEL_WORK
-    count = 1 if serial else threads.thread_count(workers)
+    count = threads.thread_count(workers) if shared else 1
     batch = count * max(1, BATCH_NUMBERS // (piece * work))
     addresses = kernels.kernel_addresses(
         compute, storage_of(source.dtype), storage_of(target.dtype, problem.cast)
     )
     return ShortRows(
         addresses, make_block(tables), tables,
-        np.array([[divisor]], compute), tasks, batch, min(count, tasks), serial and tasks <= batch,
+        np.array([[divisor]], compute), tasks, batch, min(count, tasks), not shared and tasks <= batch,
     )  # fmt: skip
 
 

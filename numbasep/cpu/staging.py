@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..arguments.boundary import OUTSIDE, Boundary, source_index
 from ..arguments.problem import Problem, Window
+from ..lowering.chains import COPIED
 from ..lowering.layout import restrict
 from . import threads
 from .buffers import Buffer, parts_of, resized
@@ -30,7 +31,6 @@ STAGED_IN, STAGED_OUT = 100, 101  # scratch buffers; volumes use the numbers bel
 STAGE_BYTES = (
     9 << 20
 )  # of a slab: in the shared cache between the copy and the filter, and large enough to be streamed
-PARALLEL = 1 << 16  # elements of a slab from which threads share its copy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,7 +219,7 @@ def _load(
     pattern = [cval.real, cval.imag] if slab.dtype.kind == "c" else [cval.real]
     return Move(
         strided_columns.move_address(kernel, real), starts, targets, np.array([columns, inner, stride], np.int64),
-        np.array(pattern, real), workers if math.prod(slab.shape) >= PARALLEL else 1,
+        np.array(pattern, real), workers if math.prod(slab.shape) >= COPIED else 1,
     )  # fmt: skip
 
 
@@ -230,5 +230,5 @@ def _store(problem: Problem, result: Buffer, piece: Buffer, order: Sequence[int]
     return Move(
         strided_columns.move_address(kernel, problem.real_dtype), starts, targets,
         np.array([columns, inner, stride], np.int64), np.zeros(1, problem.real_dtype),
-        workers if math.prod(result.shape) >= PARALLEL else 1,
+        workers if math.prod(result.shape) >= COPIED else 1,
     )  # fmt: skip

@@ -107,10 +107,14 @@ def _segment_columns(tile: int, taps: int, inner: int) -> int:
 def strip_rows(rows: int, taps: int, count: int, other_tasks: int, step: int) -> int:
     """Rows of a task: enough tasks for the threads, few enough that the rows above a strip are not packed often.
 
-    Whole steps of the driver, `step` rows each.
+    Whole steps of the driver, `step` rows each.  Threads take as many tasks each, one behind the other: so many strips
+    that none is left over.
     """
     if count == 1:
         return max(rows, 1)
     wanted = -(-TASKS_PER_THREAD * count // other_tasks)
     half = round_up(-(-rows // count), step) or step
-    return max(round_up(-(-rows // wanted), step), min(round_up(4 * taps, step), half))
+    strip = max(round_up(-(-rows // wanted), step), min(round_up(4 * taps, step), half))
+    strips = max(1, -(-rows // strip))
+    even = next((n for n in range(strips, 0, -1) if n * other_tasks % count == 0), strips)
+    return round_up(-(-rows // even), step) or step

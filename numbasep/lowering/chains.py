@@ -17,7 +17,7 @@ import numpy as np
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem, Window
 from . import kernels
-from .counts import Blocking, operations
+from .counts import Blocking, far_bytes, is_shared, operations
 from .layout import Axis, Layout, Planes, arrange, array_axes, nested_strides
 from .shapes import LONGEST_APART, LONGEST_ROW, are_in_turn, are_short, cut, cut_axes, find_rows, slot_count
 from .spec import PassSpec, Reads
@@ -30,6 +30,7 @@ ANY = Target(64, 32, fma=True, float16=True)  # where no kernel is chosen
 # Of an intermediate of a volume: thick, as the planes around it are read again, yet in cache.
 SLAB_BYTES = 16 << 20
 PEELED_SLAB_BYTES = 4 << 20  # of intermediates before a short axis is filtered
+COPIED = 1 << 16  # elements from which threads share a copy
 STAGED = 1 << 15  # elements of output from which columns that lie apart are brought together first
 
 
@@ -96,7 +97,9 @@ class Lowering:
         numbers = math.prod(shape) * self.parts
         steps = Steps(packed=numbers) if inwards else Steps(stored=numbers)
         moved = math.prod(shape) * dtype.itemsize
-        return [PassSpec(name, (), None, Blocking(1), steps, 1, 2 * moved, moved, 0)]
+        return [
+            PassSpec(name, (), None, Blocking(1, shared=numbers >= COPIED), steps, 1, 2 * moved, moved, 0)
+        ]
 
     def planes(
         self,
@@ -194,7 +197,7 @@ class Lowering:
             passes.append(_together(specs, slabs, thick, tuple(members)))
             read = _Read(after, _resized(read.piece, window, thick), inside, len(members), first=False)
         last = self.last(terms, reads, present, windows, read, written)
-        passes.append(replace(last, starts=slabs, final=written.final))
+        passes.append(replace(_in_slabs(last, slabs), starts=slabs, final=written.final))
         return passes
 
     def together(self, windows: Sequence[Window], read: _Read) -> int:
@@ -306,8 +309,9 @@ class Lowering:
             self.task(planes, len(inputs), first=False, last=written.final), slots=slots,
             groups=tuple((part_of(terms, t, None, at),) for t in inputs),
         )  # fmt: skip
+        spec = self.spec(task, [window.axis], first=False, last=written.final)
         return replace(
-            self.spec(task, [window.axis], first=False, last=written.final), starts=slabs, thick=thick,
+            _in_slabs(spec, slabs), starts=slabs, thick=thick,
             behind=behind, inputs=tuple(map(tuple, inputs.values())), slab_axis=axis, final=written.final,
             sums=(tuple(enumerate(inputs)),),
         )  # fmt: skip
@@ -348,9 +352,11 @@ class Lowering:
         written = problem.pixels * problem.output_dtype.itemsize if last else 0
         inside = (0 if first else task.count * task.sources * task.rows_read * task.reach) * self.item
         inside += (0 if last else task.numbers) * self.item
+        steps, done = kernel.steps(task, blocking, self.target), operations(task, kernel.name, blocking)
+        blocking = replace(blocking, shared=is_shared(task.numbers, done))
         return PassSpec(
-            kernel.name, tuple(axes), task, blocking, kernel.steps(task, blocking, self.target), 1,
-            read + written + inside, read + written, task.numbers * operations(task, kernel.name, blocking),
+            kernel.name, tuple(axes), task, blocking, steps, 1, read + written + inside, read + written,
+            task.numbers * done,
         )  # fmt: skip
 
 
@@ -381,7 +387,22 @@ def _split(reads: Sequence[Reads], present: Sequence[int]) -> list[list[Reads]]:
 def _together(specs: Sequence[PassSpec], slabs: int, thick: int, members: tuple[Reads, ...]) -> PassSpec:
     """The passes that make intermediates of one axis, as one; the array of the caller is read once."""
     count = len(specs)
-    return replace(
+    made = replace(
         specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thick=thick, members=members,
         bytes=sum(spec.bytes for spec in specs), operations=sum(spec.operations for spec in specs),
     )  # fmt: skip
+    return _in_slabs(made, slabs)
+
+
+def _in_slabs(spec: PassSpec, slabs: int) -> PassSpec:
+    """The pass in so many slabs: whether threads share each, and which bytes of intermediates do not stay in cache.
+
+    An array of the caller that is read once more counts as such.
+    """
+    assert spec.task is not None
+    shared = is_shared(
+        spec.task.numbers / slabs, spec.operations / max(len(spec.members), 1) / spec.task.numbers
+    )
+    inside = spec.bytes - spec.memory
+    far = spec.steps.far + far_bytes(inside, inside / slabs)
+    return replace(spec, steps=spec.steps._replace(far=far), blocking=replace(spec.blocking, shared=shared))

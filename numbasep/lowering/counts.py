@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from .access import buffer_columns
+from .access import MOST_WAYS, buffer_columns, rows_in_a_set
 from .steps import Steps, total
 from .target import LINE_VECTORS, SQUARE_TAPS, STEP_ROWS, VECTORS, Target
 from .task import Part, Task
 
-WRITTEN_RUNS = (
-    0.3  # what a run of a column costs whose loop is written out, against one over any number of taps
-)
-FOLDED_RUNS = 3.2  # as many runs one takes that weighs two columns
-RUN_TAPS = 4  # as many more taps down rows take as long as a further run, which begins with rows of its own
-SLOT_TAPS = 2  # taps along a row that take as long as a slot of short rows, whose weights are loaded, too
+FAR_BYTES = (
+    512 << 10,
+    4 << 20,
+)  # up to the first, intermediates stay in a second-level cache; none from the second on
+WAY_BYTES, WAYS = 128 << 10, 8  # of such a cache: rows so far apart meet in a set, which holds so many
 BOX_OPERATIONS = 6  # of equal taps that are summed as a box
 BOX_ROWS = 4  # rows of a block of packed boxes
+
+
+PARALLEL_WORK = 4_000_000  # element operations from which a pass is spread over threads
+
+
+def is_shared(numbers: float, operations: float) -> bool:
+    """Whether threads share a pass of so many numbers of output, each of so many operations."""
+    return numbers * (operations + 4) >= PARALLEL_WORK
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +39,40 @@ class Blocking:
     """Taps of a column whose loop is written out; 0 if it runs over any number."""
     folded: bool = False
     """Whether columns are added to their mirror images before taps weigh them."""
+    shared: bool = False
+    """Whether there is enough to do for several threads."""
 
 
-def _packed(task: Task) -> Steps:
-    """What every pass takes that packs its rows first."""
+def _packed(task: Task, *, stored: bool = True) -> Steps:
+    """What every pass takes that packs its rows first; without `stored`, where sums are written as they are made."""
     rows = task.count * task.sources * task.rows_read
-    read = rows * task.reach
+    read, columns = rows * task.reach, task.planes.columns
+    apart_in, apart_out = columns.stride_in != task.inner, columns.stride_out != task.inner
     return Steps(
         packed=read,
-        stored=task.numbers,
-        converted=(0 if task.plain_in else read) + (0 if task.plain_out else task.numbers),
+        apart=read * apart_in + task.numbers * apart_out,
+        converted=0 if task.plain_in else read,
+        stored=task.numbers if stored else 0,
+        rounded=0 if task.plain_out else task.numbers,
         rows=rows + task.count * task.rows,
         edges=rows * (task.along.taps - 1),
     )
 
 
-def _repacked(task: Task) -> Steps:
-    """As `_packed`, where the vertical sums store what they make."""
-    return _packed(task)._replace(stored=0)
+def far_bytes(moved: float, held: float) -> float:
+    """Of bytes of intermediates, those that come from beyond the second-level cache if so many are held at a time."""
+    least, most = FAR_BYTES
+    share = math.log(max(held, 1) / least) / math.log(most / least)
+    return moved * min(max(share, 0.0), 1.0)
+
+
+def _read_again(task: Task, height: int, served: float) -> float:
+    """Bytes of rows that leave the second-level cache before the next block reads them: too many meet in a set."""
+    pitch, rows = abs(task.planes.rows.stride_in) * task.item_in, task.window_rows(height)
+    apart = WAY_BYTES // math.gcd(WAY_BYTES, max(pitch, 1))  # rows that meet in no set
+    if rows <= WAYS * apart or task.width * task.item_in * rows < FAR_BYTES[0]:
+        return 0.0
+    return max(served - task.count * task.sources * task.rows_read * task.reach, 0.0) * task.item_in
 
 
 def _up(size: int, block: int) -> int:
@@ -57,27 +81,32 @@ def _up(size: int, block: int) -> int:
 
 def dense_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
     """`cpu.kernels.dense`."""
-    assert task.weights is not None
-    lanes, height, taps, runs = (
-        target.lanes(task.item),
-        blocking.height,
-        task.weights.taps,
-        1.0 * task.weights.runs,
-    )
+    weights, height = task.weights, blocking.height
+    assert weights is not None
     blocks = task.count * -(-task.rows // height)
-    numbers = blocks * height * _up(task.width, lanes)
-    products: float = taps
-    if blocking.folded:  # every row of a run is read twice and added up, for all rows of a block
-        assert task.weights.folded is not None
-        products, runs = task.weights.folded[0] * (1 + 1 / height), task.weights.folded[1] * FOLDED_RUNS
+    numbers = blocks * height * _up(task.width, target.lanes(task.item))
+    dense = Steps(dense_blocks=blocks, dense=numbers)
+    if blocking.folded:
+        assert weights.folded is not None
+        dense = dense._replace(
+            folded_taps=numbers * weights.folded[0], folded_runs=numbers * weights.folded[1]
+        )
     elif blocking.written_out:
-        runs *= WRITTEN_RUNS
-    dense = Steps(calls=blocks, dense=numbers, dense_taps=numbers * products, dense_runs=numbers * runs)
+        dense = dense._replace(dense_taps=numbers * weights.taps, written_runs=numbers * weights.runs)
+    else:
+        dense = dense._replace(dense_taps=numbers * weights.taps, dense_runs=numbers * weights.runs)
     if blocking.packed:
         return total(dense, _packed(task))
-    rows = blocks * task.sources * (height + task.down.taps - 1)
-    converted = 0 if task.plain_out else task.numbers
-    return total(dense, Steps(rows=rows, edges=rows * task.span, converted=converted))
+    window = height + task.down.taps - 1
+    pitch = abs(task.planes.rows.stride_in) * task.item_in
+    crowded = rows_in_a_set(window, pitch, task.span * task.item) > MOST_WAYS
+    rows = blocks * task.sources * window
+    return dense._replace(
+        dense_rows=rows,
+        dense_ends=rows * (task.along.taps - 1),
+        crowded=numbers * window / height * weights.columns if crowded else 0,
+        rounded=0 if task.plain_out else task.numbers,
+    )
 
 
 def dense_sum_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
@@ -86,15 +115,18 @@ def dense_sum_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
     lanes, height, taps = target.lanes(task.item), blocking.height, task.weights.taps
     rows = task.count * _up(task.rows, height)
     numbers = rows * _up(task.width, VECTORS * lanes)
-    read, runs = task.count * task.sources * task.rows_read, task.weights.runs * task.row_phases
+    runs = task.weights.runs * task.row_phases
     served = numbers * (taps + runs * (height - 1)) / height
     steps = Steps(
         blocks=rows / height, vertical=numbers, vertical_taps=numbers * taps, dense_runs=numbers * runs
     )
     if not blocking.packed:
-        converted = (0 if task.plain_in else served) + (0 if task.plain_out else task.numbers)
-        return total(steps, Steps(rows=read, edges=2 * read * task.span, converted=converted))
-    packed = _repacked(task)
+        read = task.count * task.sources * task.rows_read
+        return steps._replace(
+            dense_rows=read, dense_ends=2 * read * (task.along.taps - 1),
+            widened=0 if task.plain_in else served, rounded=0 if task.plain_out else task.numbers,
+        )  # fmt: skip
+    packed = _packed(task, stored=False)
     return total(steps, packed, Steps(vertical=packed.packed if task.along.step > 1 else 0))
 
 
@@ -107,27 +139,36 @@ def separable_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
     written = task.count * task.rows * _up(task.width, LINE_VECTORS * lanes)
     columns, split = sum(group[0].columns for group in groups), task.along.step > 1
     along = task.along.taps > 1 or split
-    taps = sum(part.rows + RUN_TAPS * (part.row_runs - 1) for part in parts)
     segment = buffer_columns(height, len(groups), task.item, task.inner, task.along.taps) * task.inner
-    served = (
-        numbers * (sum(part.rows for part in parts) + len(parts) * (height - 1) * task.row_phases) / height
-    )
-    converted = 0 if task.plain_in or blocking.packed else served
+    blocks = rows / height * -(-task.width * task.along.step // segment)
+    window = sum(part.rows + (height - 1) * task.row_phases for part in parts)
     steps = Steps(
-        blocks=rows / height * -(-task.width * task.along.step // segment),
-        vertical=numbers * len(groups) * (1 + split), vertical_taps=numbers * taps,
+        blocks=blocks, block_rows=blocks * window,
+        vertical=numbers * len(groups) * (1 + split),
+        vertical_taps=numbers * sum(part.rows for part in parts),
+        vertical_runs=numbers * sum(max(part.row_runs - 1, 0) for part in parts),
         horizontal=written * along, horizontal_taps=written * columns * along,
-        edges=0 if blocking.packed else rows * task.span * len(groups),
-        converted=converted + (0 if task.plain_out or blocking.packed else task.numbers),
+        horizontal_terms=written * (len(groups) - 1) * along,
     )  # fmt: skip
-    return total(steps, _repacked(task)) if blocking.packed else steps
+    if blocking.packed:
+        return total(steps, _packed(task, stored=False))
+    served = numbers * window / height
+    buffers = height * len(groups) * segment * task.item
+    return steps._replace(
+        far=_read_again(task, height, served) + far_bytes(2 * numbers * len(groups) * task.item, buffers),
+        sourced=served if task.sources > 1 else 0,
+        ends=rows * (task.along.taps - 1) * len(groups),
+        widened=0 if task.plain_in else served,
+        rounded=0 if task.plain_out else task.numbers,
+    )
 
 
 def short_row_steps(task: Task, _blocking: Blocking, _target: Target) -> Steps:
     """`cpu.kernels.short_rows`: each of its slots loads as many weights as numbers."""
     return Steps(
-        horizontal=SLOT_TAPS * task.numbers, horizontal_taps=SLOT_TAPS * task.slots * task.numbers,
-        converted=(1 + task.slots) * task.numbers if task.converted else 0,
+        short=task.numbers, slots=task.slots * task.numbers,
+        widened=0 if task.plain_in else task.slots * task.numbers,
+        rounded=0 if task.plain_out else task.numbers,
     )  # fmt: skip
 
 

@@ -9,13 +9,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import mul
+from typing import NamedTuple
 
 from ..arguments.problem import Problem
 from ..lowering.spec import PassSpec
+from ..lowering.steps import Steps
 from .facts import KernelFacts, RecursionFacts
-from .machine import Machine
-
-PARALLEL_WORK = 4_000_000  # element operations of a pass from which it is spread over threads
+from .machine import Machine, uncached_share
 
 
 def thread_count(problem: Problem, machine: Machine) -> int:
@@ -41,6 +41,32 @@ def number_parts(problem: Problem, facts: KernelFacts) -> int:
     return 4 if facts.complex else 2
 
 
+class Work(NamedTuple):
+    """What a pass takes, in numbers that constants of a machine are multiplied with."""
+
+    steps: Steps
+    """The steps that it takes."""
+    uncached: float
+    """Bytes from and to the arrays of the caller that caches do not hold."""
+    fused: bool
+    """Whether it reads the array itself, while it sums (`Machine.stream_seconds`)."""
+    starts: int
+    """How often it is started."""
+    shared: bool
+    """Whether threads share it."""
+
+    def seconds(self, problem: Problem, machine: Machine) -> float:
+        """Predicted time."""
+        units = machine.steps[precision(problem)]
+        threads = thread_count(problem, machine) if self.shared else 1
+        fixed = self.steps.passes * units.passes + (
+            self.starts * machine.thread_seconds if threads > 1 else 0.0
+        )
+        work: float = sum(map(mul, self.steps[1:], units[1:]))
+        memory = machine.memory_rate(threads, fused=self.fused) * self.uncached
+        return fixed + machine.work_seconds(work, threads) + memory
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedPass:
     """One pass of a plan: what runs, on which axes, and what it is predicted to take."""
@@ -57,6 +83,8 @@ class PlannedPass:
     """Multiply-adds or additions, of all results together."""
     spec: PassSpec | None = None
     """How it goes about it, for passes over planes."""
+    work: Work | None = None
+    """What it takes, if that is made of steps."""
 
 
 def plane_passes(
@@ -67,36 +95,19 @@ def plane_passes(
 
 
 def priced(problem: Problem, specs: Sequence[PassSpec], machine: Machine) -> tuple[PlannedPass, ...]:
-    """Passes over planes with their predicted times."""
-    moved = sum(spec.memory for spec in specs)
+    """Passes over planes with their predicted times.
+
+    The first start of a call is a part of `Machine.call_seconds`; further ones are not.
+    """
+    share = uncached_share(sum(spec.memory for spec in specs))
     found = []
     for number, spec in enumerate(specs):
-        seconds = _pass_seconds(problem, spec, moved, machine, spec.starts - (number == 0))
-        found.append(PlannedPass(spec.kernel, spec.axes, seconds, spec.bytes, spec.operations, spec))
+        steps = spec.steps._replace(passes=spec.starts - (number == 0))
+        fused = spec.steps.vertical > 0 and not spec.steps.packed
+        work = Work(steps, spec.memory * share, fused, spec.starts, spec.blocking.shared)
+        seconds = work.seconds(problem, machine)
+        found.append(PlannedPass(spec.kernel, spec.axes, seconds, spec.bytes, spec.operations, spec, work))
     return tuple(found)
-
-
-def _pass_seconds(problem: Problem, spec: PassSpec, moved: float, machine: Machine, further: int) -> float:
-    """Predicted time of a pass of a call that moves so many bytes from and to memory.
-
-    The first start of a call is a part of `Machine.call_seconds`; `further` ones are not.
-    """
-    units = machine.steps[precision(problem)]
-    threads = thread_count(problem, machine)
-    if _work(spec) < PARALLEL_WORK:
-        threads = 1
-    fixed = further * units.passes + (spec.starts * machine.thread_seconds if threads > 1 else 0.0)
-    work: float = sum(map(mul, spec.steps, units))
-    fused = spec.steps.vertical > 0 and not spec.steps.packed
-    memory = machine.copy_seconds(moved, threads, fused=fused) * spec.memory / moved if moved else 0.0
-    return fixed + work / threads + memory
-
-
-def _work(spec: PassSpec) -> float:
-    """Element operations of one start of a pass."""
-    if spec.task is None:
-        return spec.bytes
-    return (spec.operations / max(len(spec.members), 1) + 4 * spec.task.numbers) / max(spec.slabs, 1)
 
 
 def recursive_passes(
@@ -110,7 +121,8 @@ def recursive_passes(
     for count, window, margin in zip(counts, problem.windows, recursion.margins, strict=True):
         samples = count * (1 + 2 * margin / max(window.out_size * window.step, 1))
         memory = machine.copy_seconds(moved, threads) * count / max(sum(counts), 1)
-        seconds = samples * machine.recursion_seconds[precision(problem)] / threads + memory
+        work = samples * machine.recursion_seconds[precision(problem)]
+        seconds = machine.work_seconds(work, threads) + memory
         found.append(
             PlannedPass(
                 "recursive", (window.axis,), machine.call_seconds + seconds, 2 * item * count,
@@ -128,7 +140,4 @@ def check_seconds(problem: Problem, machine: Machine, threads: int = 0) -> float
     parts = 2 if problem.compute_dtype.kind == "c" else 1
     numbers = math.prod(problem.shape) * parts
     threads = threads or thread_count(problem, machine)
-    reading = machine.copy_seconds(numbers * problem.real_dtype.itemsize, threads)
-    return (
-        machine.check_call_seconds + reading + numbers * machine.check_seconds[precision(problem)] / threads
-    )
+    return machine.check_time(numbers, threads, double=problem.real_dtype.itemsize == 8)

@@ -9,6 +9,8 @@ from . import overlap
 from .cost import thread_count
 from .machine import Machine
 
+LINE_NUMBERS = 16  # of a cache line
+
 
 def fft_points(problem: Problem, tiles: overlap.Tiling) -> float:
     """Points of all transforms together: the output, larger by the overlap of the tiles."""
@@ -40,6 +42,14 @@ def fft_seconds(problem: Problem, machine: Machine, tiles: overlap.Tiling) -> fl
     )
     if problem.output_dtype.kind in "biu":
         work += problem.pixels * machine.fft_converted_seconds
+    work += problem.pixels * parts * _apart(problem, tiles) * machine.fft_apart_seconds
     if threads > 1:
-        work = min(work, machine.fft_thread_seconds + work * share)
+        work = min(work, machine.fft_thread_seconds + machine.work_seconds(work, threads, share))
     return work
+
+
+def _apart(problem: Problem, tiles: overlap.Tiling) -> float:
+    """Bytes of a sample, if adjacent ones of a tile share no cache line; fewer if some do."""
+    last = max(window.axis for window in tiles.windows)
+    inner = math.prod(problem.out_shape[last + 1 :])
+    return problem.real_dtype.itemsize * min(inner - 1, LINE_NUMBERS) / LINE_NUMBERS

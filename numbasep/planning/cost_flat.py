@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from operator import mul
 
 from ..arguments.problem import Problem
+from ..lowering.counts import is_shared
 from ..lowering.lower import one_pass
 from ..lowering.steps import Steps
 from ..lowering.task import Task
-from .cost import PARALLEL_WORK, PlannedPass, bytes_per_pixel, precision, thread_count
+from .cost import PlannedPass, Work, bytes_per_pixel
 from .facts import FlatFacts
-from .machine import Machine
+from .machine import Machine, uncached_share
 
-# In multiply-adds down packed columns: adding a vector of a row to sums in registers, from the first-level cache and
-# from the second, and moving a vector of these; loading and adding a vector of a row elsewhere, or storing one.
-ROW, FAR_ROW, MOVE, VECTOR = 2.4, 4.8, 7.2, 3.3
-COLUMN, SHIFTED = 1.6, 1.3  # in multiply-adds along rows: adding a shifted sum, in registers and elsewhere
+FAR_ROW, MOVE = 3.5, 3.0  # a row from the second-level cache, a vector put aside: as many from the first
+FAR_SUM = 1.6  # a shifted sum from there: as many
+ROWS = 4  # of results that are summed in registers together
 BLOCK, EXTRA = 8, 4  # vectors of results in registers, and at most by which their sums are wider
 SMALL = 0.6  # of that is taken by bytes without sign, which are summed up as 16-bit integers
-PLANES = 1.3  # times that each plane of a volume is packed
+PLANES = 2.0  # times that each plane of a volume is packed
 FIRST_LEVEL_BYTES = 32 << 10  # of a cache
 
 
@@ -42,38 +41,43 @@ def flat_passes(problem: Problem, flat: FlatFacts, machine: Machine) -> tuple[Pl
     """The pass of shifted sums of rows."""
     if not problem.pixels:
         return ()
-    task, operations = _task(problem), flat_operations(problem, flat, machine)
-    units = machine.steps[precision(problem)]
-    threads = thread_count(problem, machine)
-    if problem.pixels * (operations + 4) < PARALLEL_WORK:
-        threads = 1
-    work: float = sum(map(mul, _steps(task, flat, machine), units))
+    operations = flat_operations(problem, flat, machine)
     moved = bytes_per_pixel(problem) * problem.pixels
-    start = machine.thread_seconds if threads > 1 else 0.0
-    seconds = start + work / threads + machine.copy_seconds(moved, threads)
+    shared = is_shared(problem.pixels, flat.operations)
+    work = Work(_steps(_task(problem), flat, machine), moved * uncached_share(moved), False, 1, shared)
     axes = tuple(window.axis for window in problem.windows)
-    return (PlannedPass("flat", axes, seconds, moved, operations * problem.pixels),)
+    seconds = work.seconds(problem, machine)
+    return (PlannedPass("flat", axes, seconds, moved, operations * problem.pixels, work=work),)
 
 
 def _steps(task: Task, flat: FlatFacts, machine: Machine) -> Steps:
     packed = task.count * task.rows * (PLANES if task.sources > 1 else 1.0)
     lanes = machine.target.lanes(task.item)
+    steps = Steps(
+        packed=packed * task.width,
+        converted=0 if task.plain_in else packed * task.width,
+        stored=task.numbers,
+        rounded=0 if task.plain_out else task.numbers,
+        rows=packed + task.count * task.rows,
+        edges=packed * (task.along.taps - 1),
+    )
     if in_registers(task, machine):
-        block = BLOCK * lanes + task.span
+        block = BLOCK * lanes
+        numbers = task.count * task.rows * -(-task.width // block) * block
         small = task.inner == 1 and not flat.weighted and task.item == 4 and task.item_in == 1
         item = 2 if small else task.item
-        cached = block * task.sources * (task.down.taps + 3) * item <= FIRST_LEVEL_BYTES
-        each = (ROW if cached else FAR_ROW) * block / (BLOCK * lanes)
-        share = SMALL if small else 1.0
-        down, along = share * (each * flat.rows + MOVE * flat.moves), share * COLUMN * flat.columns
-    else:
-        down, along = VECTOR * (flat.row_loads + flat.sums), SHIFTED * flat.shifted
-    return Steps(
-        packed=packed * task.width,
-        stored=task.numbers,
-        converted=task.numbers if task.converted else 0,
-        rows=packed + task.count * task.rows,
-        edges=packed * task.along.taps,
-        column_taps=task.numbers * down,
-        horizontal_taps=task.numbers * along,
+        wide = block + task.span
+        window = task.sources * (
+            task.down.taps + ROWS - 1
+        )  # rows, each of which comes from the second level once
+        cached = wide * window * item <= FIRST_LEVEL_BYTES
+        loaded = flat.rows + (FAR_ROW - 1) * window / ROWS if cached else FAR_ROW * flat.rows
+        down, share = loaded * wide / block + MOVE * flat.moves, SMALL if small else 1.0
+        return steps._replace(flat_rows=share * numbers * down, flat_columns=share * numbers * flat.columns)
+    row = 2 * task.item * (flat.sums + 1)  # bytes of a column of the row buffers of two rows
+    segment = max(FIRST_LEVEL_BYTES // row - task.span, 2 * task.span, 1)
+    summed = task.numbers * (1 + task.span / min(segment, task.width))
+    far = FAR_SUM if row * (segment + task.span) > 1.5 * FIRST_LEVEL_BYTES else 1.0
+    return steps._replace(
+        flat_loads=summed * (flat.row_loads + flat.sums), flat_shifted=far * task.numbers * flat.shifted
     )

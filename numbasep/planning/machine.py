@@ -31,7 +31,11 @@ from . import reference
 Table = tuple[tuple[float, float], ...]
 T = TypeVar("T")
 
-FORMAT = 4  # of the calibration file
+CACHED = (
+    2 << 20,
+    20 << 20,
+)  # bytes: up to the first, arrays stay in caches; from the second on, nothing of them does
+FORMAT = 5  # of the calibration file
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Machine:
     """Fixed time of one call: Python, tables, one compiled function."""
     thread_seconds: float
     """Further fixed time of a pass that is spread over threads."""
+    thread_share: float
+    """How many times an even share of the work of one thread each of all threads takes."""
     steps: tuple[Steps, Steps]
     """Seconds of each step."""
     recursion_seconds: tuple[float, float]
@@ -58,14 +64,18 @@ class Machine:
     """Fixed time of looking for the largest magnitude of an array."""
     check_seconds: tuple[float, float]
     """Looking at one number of it."""
-    copy_rate: tuple[Table, Table]
-    """(bytes touched, bytes a second) of what memory adds to that, ascending: with one thread, with all."""
-    stream_rate: tuple[Table, Table]
-    """As `copy_rate`, for passes that read the array itself: their arithmetic hides most of it."""
+    memory_seconds: tuple[float, float]
+    """What memory adds for a byte of arrays far larger than the caches: with one thread, with all."""
+    stream_seconds: tuple[float, float]
+    """As `memory_seconds`, for passes that read the array itself: their arithmetic hides part of it."""
+    read_seconds: tuple[float, float]
+    """As `memory_seconds`, for looking at numbers without writing any: caches hold twice as many of these."""
     fft_seconds: tuple[Table, Table]
     """(points of a tile, seconds a point of its forward and backward transform and product), ascending."""
     fft_pixel_seconds: float
     """Gathering one input sample into a tile, or storing one output sample."""
+    fft_apart_seconds: float
+    """That of a byte more where samples lie apart, as those of a channel do."""
     fft_converted_seconds: float
     """Making an integer of one result."""
     fft_call_seconds: float
@@ -78,18 +88,40 @@ class Machine:
         """The processor that was measured."""
         return Target(int(4 * self.lanes[0]), self.registers, fma=True, float16=True)
 
-    def copy_seconds(self, moved: float, threads: int, *, fused: bool = False) -> float:
+    def copy_seconds(self, moved: float, threads: int) -> float:
         """Time that `moved` bytes of input and output spend on their way from and to memory."""
-        if moved <= 0:
-            return 0.0
-        tables = self.stream_rate if fused else self.copy_rate
-        one, every = (interpolate(table, moved) for table in tables)
+        return moved * uncached_share(moved) * self.memory_rate(threads)
+
+    def memory_rate(self, threads: int, *, fused: bool = False) -> float:
+        """Seconds that memory adds for a byte that caches do not hold."""
+        return self._of_threads(*(self.stream_seconds if fused else self.memory_seconds), threads)
+
+    def check_time(self, numbers: float, threads: int, *, double: bool) -> float:
+        """Time of looking for the largest of so many magnitudes: of memory or arithmetic, whichever takes longer."""
+        moved = numbers * (8 if double else 4)
+        reading = moved * uncached_share(moved / 2) * self._of_threads(*self.read_seconds, threads)
+        return self.check_call_seconds + max(
+            reading, self.work_seconds(numbers * self.check_seconds[double], threads)
+        )
+
+    def work_seconds(self, work: float, threads: int, share: float = 0.0) -> float:
+        """Time of work that takes so many seconds on one thread; the slowest has this `share`; 0: an even one."""
+        return work * (share or 1 / threads) * self._of_threads(1.0, self.thread_share, threads)
+
+    def _of_threads(self, one: float, every: float, threads: int) -> float:
+        """Between a value for one thread and that for all."""
         share = (threads - 1) / (self.threads - 1) if self.threads > 1 else 0.0
-        return moved / (one + (every - one) * min(share, 1.0))
+        return one + (every - one) * min(share, 1.0)
 
     def fft_point_seconds(self, points: float, *, double: bool) -> float:
         """Time of one point of a tile of `points` through both transforms, on one thread."""
         return interpolate(self.fft_seconds[double], points)
+
+
+def uncached_share(moved: float) -> float:
+    """Part of the bytes of arrays of so many that caches do not hold from one call to the next."""
+    least, most = CACHED
+    return min(max(math.log(max(moved, 1) / least) / math.log(most / least), 0.0), 1.0)
 
 
 def shipped(vector_bytes: int) -> Machine:

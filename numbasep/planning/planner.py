@@ -139,7 +139,7 @@ def _for_workers(choice: Choice, problem: Problem, facts: KernelFacts, machine: 
 
     def priced(candidate: Candidate) -> Candidate:
         same = asked[candidate.method, candidate.form, candidate.runner]
-        return replace(candidate, seconds=same.seconds, workspace=same.workspace)
+        return replace(candidate, seconds=same.seconds, workspace=same.workspace, passes=same.passes)
 
     return Choice(
         tuple(map(priced, choice.candidates)),

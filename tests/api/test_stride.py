@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from typing import Any
 
@@ -13,13 +12,12 @@ from hypothesis import strategies as st
 
 import numbasep as nsp
 from numbasep.arguments import axes
-from numbasep.calibration import trials
 from numbasep.cpu import prepare, separable, tiles
 from numbasep.cpu.intrinsics import vectors
 from numbasep.cpu.kernels import table_entries as g
 from numbasep.cpu.kernels import vertical
 from numbasep.lowering import access, target
-from numbasep.planning import machine
+from numbasep.lowering.steps import total
 from tests.support import oracle, referee, strategies
 from tests.support.strategies import Call, samples
 
@@ -56,9 +54,6 @@ FUNCTIONS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "uniform_filter1d": (lambda x, **o: nsp.uniform_filter1d(x, 4, axis=0, **o), (0,)),
 }  # fmt: skip
 BITS = 24 * np.finfo(np.float32).eps  # of two sums of up to 24 roundings of half a unit each
-HERE = dataclasses.replace(
-    machine.REFERENCE, registers=vectors.REGISTERS, lanes=(vectors.VECTOR_BYTES / 4, vectors.VECTOR_BYTES / 8)
-)
 
 
 def up(n: int, step: int) -> int:
@@ -432,7 +427,7 @@ def test_what_is_priced_is_what_is_prepared(kind: str, stride: Any, monkeypatch:
     assert (sizes[g.ROWS_OUT], sizes[g.COLUMNS_OUT]) == (rows, columns)
     assert sizes[g.WINDOW] == min(down, taps[0]) * (vertical.ROWS + -(-taps[0] // down) - 1)
     assert runs[:, g.RUN_LENGTH].sum() == (taps[0] if kind == "separable" else taps[0] * taps[1])
-    steps = trials.steps_of(trials.lowered(plan, HERE)[1])
+    steps = total(*(one.spec.steps for one in plan.choice.chosen.passes if one.spec))
     width = target.VECTORS * vectors.VECTOR_BYTES // 8
     strips = up(rows, vertical.ROWS)
     if kind == "dense":

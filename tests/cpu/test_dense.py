@@ -9,6 +9,7 @@ import numbasep
 from numbasep.api import build
 from numbasep.api.repeated_calls import shortcuts
 from numbasep.cpu import pass_request, prepare
+from numbasep.lowering import counts
 from numbasep.lowering import kernels as lowered
 from tests.support import oracle
 
@@ -128,7 +129,7 @@ def test_rows_written_past_the_caches(monkeypatch, threads):
     forget_plans()
     with monkeypatch.context() as patch:
         patch.setattr(pass_request, "STREAM_BYTES", 1)
-        patch.setattr(pass_request, "PARALLEL_WORK", 1)
+        patch.setattr(counts, "PARALLEL_WORK", 1)
         patch.setattr(prepare, "FETCH_BYTES", 1)
         for shift in (0, 3):  # aligned rows, and rows to be aligned
             memory = np.zeros((203, 528), np.float32)

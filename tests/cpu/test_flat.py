@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import numbasep
-from numbasep.cpu import flat as backend
 from numbasep.cpu import flat_tables
 from numbasep.factor import runs
 from numbasep.factor.arguments import as_kernel
+from numbasep.lowering import counts
 from tests.support import oracle
 
 MODES = ["reflect", "mirror", "nearest", "wrap", "constant", "valid", "full"]
@@ -221,7 +221,7 @@ def test_threads_and_tiles_do_not_change_a_bit(dtype, monkeypatch):
     cases = [(SHAPES[name], image) for name in ("mean", "ring", "levels")]
     cases.append((SHAPES["ball"], image[:280].reshape(35, 40, 140)))
     expected = [chosen_by_force(k, x, workers=1)(x) for k, x in cases]
-    monkeypatch.setattr(backend, "PARALLEL_WORK", 1)
+    monkeypatch.setattr(counts, "PARALLEL_WORK", 1)
     monkeypatch.setattr(flat_tables, "tile_columns", lambda *_: 64)
     for workers, kept in ((1, 32), (2, 64), (2, 10**6)):
         monkeypatch.setattr(flat_tables, "KEPT_COLUMNS", kept)

@@ -17,7 +17,7 @@ from numbasep.cpu import pass_request, prepare, separable, tiles
 from numbasep.cpu.intrinsics.vectors import FUSES, VECTOR_BYTES
 from numbasep.cpu.kernels import table_entries as g
 from numbasep.cpu.kernels.vertical import ROWS
-from numbasep.lowering import access, kernels
+from numbasep.lowering import access, counts, kernels
 from numbasep.lowering.target import VECTORS
 from tests.support import oracle
 
@@ -479,7 +479,7 @@ def test_the_same_bits_in_any_segments_tiles_and_threads(mode, dtype, cut, prepa
                 assert sizes[g.SEGMENT] < 0.6 * sizes[g.COLUMNS_OUT]
             if cache == 1 and shape[1] > 400 and taps[1] < 40:
                 assert sizes[g.TILES] > 1
-        monkeypatch.setattr(pass_request, "PARALLEL_WORK", 1)
+        monkeypatch.setattr(counts, "PARALLEL_WORK", 1)
         for workers in (2, 3, 7):
             other = cut(1, 20000, correlate_pair, x, kernels, workers=workers, **call)
             np.testing.assert_array_equal(result, other)

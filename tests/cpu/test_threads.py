@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import multiprocessing
 import os
 import threading
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 import numbasep as nsp
-from numbasep.cpu import plane_pass, threads
+from numbasep.cpu import plane_pass, threads, tiles
 from tests.support.processes import assert_succeeds
 
 LAYERS = {"omp": "omppool", "workqueue": "workqueue", "tbb": "tbbpool"}
@@ -378,3 +379,17 @@ def test_numba_lock_is_not_taken_by_calls(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(threads._numba, "_launch_threads", taken)
     call()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4, 7])
+def test_strips_are_shared_evenly(threads):
+    """Threads take as many strips each, so none waits for another; rows above a strip are not packed often."""
+    for rows, taps, others, step in itertools.product(
+        (8, 64, 120, 256, 5000), (1, 9, 41), (1, 2, 5), (4, 8, 14)
+    ):
+        strip = tiles.strip_rows(rows, taps, threads, others, step)
+        assert strip % step == 0
+        strips = -(-rows // strip)
+        if rows >= 4 * threads * step:
+            share = -(-strips * others // threads) * strip
+            assert share <= 1.5 * rows * others / threads + 2 * step, (rows, taps, others, step)

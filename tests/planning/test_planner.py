@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import numbasep
 from numbasep.factor import forms
+from numbasep.planning import machine
 from numbasep.planning.facts import kernel_facts
 from numbasep.planning.planner import GAIN, Choice, choose
 from numbasep.planning.routes import ROUTES
@@ -339,3 +341,15 @@ def test_any_problem_can_be_planned(data):
     assert math.isfinite(choice.chosen.seconds)
     assert str(Plan(p, choice, None, "m")).count("\n") >= len(ROUTES)
     assert "<table>" in Plan(p, choice, None, "m")._repr_html_()
+
+
+def test_passes_are_priced_for_the_threads_that_were_asked_for():
+    kernel = np.outer(np.hanning(9), np.hanning(9))
+    one, every = (numbasep.plan(kernel, (2000, 1500), np.float32, workers=n) for n in (1, None))
+    constants = machine.current()
+    if constants.threads == 1:
+        pytest.skip("one processor")
+    for plan in (one, every):
+        passes = sum(one.seconds for one in plan.choice.chosen.passes)
+        assert plan.choice.chosen.seconds == pytest.approx(constants.call_seconds + passes)
+    assert one.choice.chosen.seconds > every.choice.chosen.seconds

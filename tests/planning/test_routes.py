@@ -299,7 +299,8 @@ def test_a_small_image_pays_the_call_and_a_thin_kernel_the_memory():
     segments = -(-4096 // buffer_columns(rows, 1, 4, 1, 1))
     blocks = 4096 // rows * segments * units.blocks / 2
     each = blocks / 2**23 + units.vertical + units.vertical_taps
-    assert thin.seconds == pytest.approx(MACHINE.copy_seconds(2**27, 2, fused=True) + each * 2**23, rel=0.1)
+    memory = 2**27 * MACHINE.memory_rate(2, fused=True)
+    assert thin.seconds == pytest.approx(memory + MACHINE.work_seconds(each * 2**24, 2), rel=0.1)
 
 
 def test_scattered_weights_cost_more_than_a_block():
@@ -440,7 +441,7 @@ def _stored(path, change):
         lambda path: _stored(path, lambda c: c["content"].pop("lanes")),
         lambda path: _stored(path, lambda c: c["content"].update(lanes=[0.0, 1.0])),
         lambda path: _stored(path, lambda c: c["content"].update(lanes=[1e9])),
-        lambda path: _stored(path, lambda c: c["content"].update(copy_rate=[[]])),
+        lambda path: _stored(path, lambda c: c["content"].update(fft_seconds=[[]])),
         lambda path: _stored(path, lambda c: c["content"].update(call_seconds=float("nan"))),
         lambda path: _stored(path, lambda c: c["content"].update(call_seconds="fast")),
         lambda path: _stored(path, lambda c: c["content"].update(threads=-1)),

@@ -16,6 +16,7 @@ from numbasep.api import build
 from numbasep.api.repeated_calls import shortcuts
 from numbasep.cpu import flat, flat_tables, pass_request, recursive, run, threads, tiles
 from numbasep.execution import elementwise
+from numbasep.lowering import counts
 from numbasep.nn import execute, tiling
 from numbasep.planning import workspace
 
@@ -33,13 +34,8 @@ rng = np.random.default_rng(0)
 
 def split(cache: int, batch: int, slab: int, multiplications: int) -> None:
     """Cut everything into tiles of other sizes, and forget the plans that know the old ones."""
-    tiles.CACHE_BYTES, pass_request.BATCH_WORK, run.SLAB_BYTES, pass_request.PARALLEL_WORK = (
-        cache,
-        batch,
-        slab,
-        1,
-    )
-    flat.PARALLEL_WORK, flat.BATCH_WORK, flat_tables.BATCH_WORK = 1, batch, batch
+    tiles.CACHE_BYTES, pass_request.BATCH_WORK, run.SLAB_BYTES, counts.PARALLEL_WORK = cache, batch, slab, 1
+    flat.BATCH_WORK = flat_tables.BATCH_WORK = batch
     recursive.PARALLEL_ELEMENTS = elementwise.PARALLEL_ELEMENTS = 1
     recursive.BATCH_ELEMENTS = 1 << 25 if batch == SPLITS[0][1] else 1 << 10
     tiling.BATCH_MULTIPLICATIONS, tiling.SERIAL_SECONDS = multiplications, 0.0
