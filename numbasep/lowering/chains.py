@@ -17,10 +17,10 @@ import numpy as np
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem, Window
 from . import kernels
-from .counts import Blocking, far_bytes, is_shared, operations
+from .counts import Blocking, is_shared, operations
 from .layout import Axis, Layout, Planes, arrange, array_axes, nested_strides
 from .shapes import LONGEST_APART, LONGEST_ROW, are_in_turn, are_short, cut, cut_axes, find_rows, slot_count
-from .spec import PassSpec, Reads
+from .spec import PassSpec, Reads, in_slabs
 from .steps import Steps, total
 from .target import STEP_ROWS, Target
 from .task import Part, Task, Terms, Weights, part_of, plane_count
@@ -197,7 +197,7 @@ class Lowering:
             passes.append(_together(specs, slabs, thick, tuple(members)))
             read = _Read(after, _resized(read.piece, window, thick), inside, len(members), first=False)
         last = self.last(terms, reads, present, windows, read, written)
-        passes.append(replace(_in_slabs(last, slabs), starts=slabs, final=written.final))
+        passes.append(replace(in_slabs(last, slabs), starts=slabs, final=written.final))
         return passes
 
     def together(self, windows: Sequence[Window], read: _Read) -> int:
@@ -311,7 +311,7 @@ class Lowering:
         )  # fmt: skip
         spec = self.spec(task, [window.axis], first=False, last=written.final)
         return replace(
-            _in_slabs(spec, slabs), starts=slabs, thick=thick,
+            in_slabs(spec, slabs), starts=slabs, thick=thick,
             behind=behind, inputs=tuple(map(tuple, inputs.values())), slab_axis=axis, final=written.final,
             sums=(tuple(enumerate(inputs)),),
         )  # fmt: skip
@@ -391,18 +391,4 @@ def _together(specs: Sequence[PassSpec], slabs: int, thick: int, members: tuple[
         specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thick=thick, members=members,
         bytes=sum(spec.bytes for spec in specs), operations=sum(spec.operations for spec in specs),
     )  # fmt: skip
-    return _in_slabs(made, slabs)
-
-
-def _in_slabs(spec: PassSpec, slabs: int) -> PassSpec:
-    """The pass in so many slabs: whether threads share each, and which bytes of intermediates do not stay in cache.
-
-    An array of the caller that is read once more counts as such.
-    """
-    assert spec.task is not None
-    shared = is_shared(
-        spec.task.numbers / slabs, spec.operations / max(len(spec.members), 1) / spec.task.numbers
-    )
-    inside = spec.bytes - spec.memory
-    far = spec.steps.far + far_bytes(inside, inside / slabs)
-    return replace(spec, steps=spec.steps._replace(far=far), blocking=replace(spec.blocking, shared=shared))
+    return in_slabs(made, slabs)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .counts import Blocking
+from .counts import Blocking, far_bytes, is_shared
 from .shapes import Cut
 from .steps import Steps
 from .task import Task
@@ -69,3 +69,17 @@ class PassSpec:
 def in_order(chain: Sequence[PassSpec]) -> tuple[PassSpec, ...]:
     """All passes of a chain, in the order in which a slab goes through them."""
     return tuple(one for spec in chain for one in spec.in_order)
+
+
+def in_slabs(spec: PassSpec, slabs: int) -> PassSpec:
+    """The pass in so many slabs: whether threads share each, and which bytes of intermediates do not stay in cache.
+
+    An array of the caller that is read once more counts as such.
+    """
+    assert spec.task is not None
+    shared = is_shared(
+        spec.task.numbers / slabs, spec.operations / max(len(spec.members), 1) / spec.task.numbers
+    )
+    inside = spec.bytes - spec.memory
+    far = spec.steps.far + far_bytes(inside, inside / slabs)
+    return replace(spec, steps=spec.steps._replace(far=far), blocking=replace(spec.blocking, shared=shared))
