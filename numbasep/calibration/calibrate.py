@@ -174,7 +174,7 @@ def _measure(threads: int) -> Machine:
         recursion_seconds=(_recursion(single), _recursion(double)),
         check_call_seconds=fixed,
         check_seconds=(narrow, wide),
-        read_seconds=(_reading(1), _reading(threads)),
+        read_seconds=(one := _reading(1), min(_reading(threads), one)),
     )
     machine = _with_steps(machine)
     machine = _with_threads(machine)

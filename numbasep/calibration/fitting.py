@@ -70,12 +70,13 @@ def fit_shared(
         REFERENCE.thread_seconds, REFERENCE.thread_share, REFERENCE.memory_seconds[1], REFERENCE.stream_seconds[1]
     )  # fmt: skip
     start, share, memory, stream = fitted(np.array(rows), np.array(times), call, np.array(usual)).tolist()
-    return replace(
+    alone, streamed = machine.memory_seconds[0], machine.stream_seconds[0]
+    return replace(  # all threads take no longer than one would: more was another process
         machine,
         thread_seconds=min(start, MOST_START),
-        thread_share=max(share, 1.0),
-        memory_seconds=(machine.memory_seconds[0], memory),
-        stream_seconds=(machine.stream_seconds[0], stream),
+        thread_share=min(max(share, 1.0), float(machine.threads)),
+        memory_seconds=(alone, min(memory, alone)),
+        stream_seconds=(streamed, min(stream, streamed)),
     )
 
 

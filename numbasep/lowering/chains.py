@@ -20,8 +20,8 @@ from . import kernels
 from .counts import Blocking, is_shared, operations
 from .layout import Axis, Layout, Planes, arrange, array_axes, nested_strides
 from .shapes import LONGEST_APART, LONGEST_ROW, are_in_turn, are_short, cut, cut_axes, find_rows, slot_count
-from .spec import PassSpec, Reads, in_slabs, merged
-from .steps import Steps
+from .spec import PassSpec, Reads, in_slabs
+from .steps import Steps, total
 from .target import STEP_ROWS, Target
 from .task import Part, Task, Terms, Weights, part_of, plane_count
 
@@ -194,7 +194,7 @@ class Lowering:
                 )
                 for _, t in members
             ]  # fmt: skip
-            passes.append(merged(specs, slabs, thick, tuple(members)))
+            passes.append(_together(specs, slabs, thick, tuple(members)))
             read = _Read(after, _resized(read.piece, window, thick), inside, len(members), first=False)
         last = self.last(terms, reads, present, windows, read, written)
         passes.append(replace(in_slabs(last, slabs), starts=slabs, final=written.final))
@@ -382,3 +382,13 @@ def _split(reads: Sequence[Reads], present: Sequence[int]) -> list[list[Reads]]:
     """Terms of values and, if there are such, those of the presence of samples."""
     kinds = sorted(set(present))
     return [[read for read, kind in zip(reads, present, strict=True) if kind == wanted] for wanted in kinds]
+
+
+def _together(specs: Sequence[PassSpec], slabs: int, thick: int, members: tuple[Reads, ...]) -> PassSpec:
+    """The passes that make intermediates of one axis, as one; the array of the caller is read once."""
+    count = len(specs)
+    made = replace(
+        specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thick=thick, members=members,
+        bytes=sum(spec.bytes for spec in specs), operations=sum(spec.operations for spec in specs),
+    )  # fmt: skip
+    return in_slabs(made, slabs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .counts import Blocking, far_bytes, is_shared
 from .shapes import Cut
-from .steps import Steps, total
+from .steps import Steps
 from .task import Task
 
 Reads = tuple[int, int]
@@ -69,16 +69,6 @@ class PassSpec:
 def in_order(chain: Sequence[PassSpec]) -> tuple[PassSpec, ...]:
     """All passes of a chain, in the order in which a slab goes through them."""
     return tuple(one for spec in chain for one in spec.in_order)
-
-
-def merged(specs: Sequence[PassSpec], slabs: int, thick: int, members: tuple[Reads, ...]) -> PassSpec:
-    """The passes that make intermediates of one axis, as one; the array of the caller is read once."""
-    count = len(specs)
-    made = replace(
-        specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thick=thick, members=members,
-        bytes=sum(spec.bytes for spec in specs), operations=sum(spec.operations for spec in specs),
-    )  # fmt: skip
-    return in_slabs(made, slabs)
 
 
 def in_slabs(spec: PassSpec, slabs: int) -> PassSpec:

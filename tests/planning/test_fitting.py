@@ -63,8 +63,8 @@ def test_what_threads_take_is_found():
         REFERENCE,
         thread_share=1.4,
         thread_seconds=4e-5,
-        memory_seconds=(1e-11, 3e-11),
-        stream_seconds=(1e-11, 2e-11),
+        memory_seconds=(4e-11, 3e-11),
+        stream_seconds=(3e-11, 2e-11),
     )
     samples = passes(shared=True)
     seconds = [sum(work.seconds(problem, true) for work in works) for _, works, problem in samples]
@@ -72,6 +72,9 @@ def test_what_threads_take_is_found():
     assert found.thread_share == pytest.approx(1.4, rel=0.1)
     assert found.memory_seconds[0] == true.memory_seconds[0]
     assert found.memory_seconds[1] == pytest.approx(3e-11, rel=0.3)
+    disturbed = fitting.fit_shared([sample[:2] for sample in samples], [20 * t for t in seconds], 0.0, true)
+    assert disturbed.thread_share <= true.threads
+    assert disturbed.memory_seconds[1] <= disturbed.memory_seconds[0]
 
 
 CASES = (
