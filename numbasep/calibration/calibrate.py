@@ -118,8 +118,8 @@ def _doing() -> str:
 def _measurements(threads: int) -> int:
     """How many calls are timed in all."""
     steps = sum(1 for dtype in PRECISIONS for _ in _timed_calls(dtype))
-    shared = len(LARGE_SIDES) * sum(1 for _ in trials.shared_samples()) + 1
-    return steps + 2 * len(TILES) + 13 + shared * (threads > 1)
+    shared = sum(1 for _ in _shared_calls(dataclasses.replace(REFERENCE, threads=threads)))
+    return steps + 2 * len(TILES) + 13 + (shared + 1) * (threads > 1)
 
 
 def _calibrate_gpu(*, store: bool) -> Accelerator:
@@ -217,15 +217,22 @@ def _with_steps(machine: Machine) -> Machine:
     return fitting.fit_alone(passes, times, machine.call_seconds, machine)
 
 
+def _shared_calls(machine: Machine) -> Iterator[tuple[PlannedFilter, tuple[cost.Work, ...]]]:
+    """Plans of which threads share every pass, and these passes."""
+    if machine.threads > 1:
+        for side, (method, weights) in itertools.product(LARGE_SIDES, trials.shared_samples()):
+            planned = trials.plan_call((side, side), weights, PRECISIONS[0], machine.threads, method)
+            works = trials.works_of(planned, machine)
+            if all(work.shared for work in works):
+                yield planned, works
+
+
 def _with_threads(machine: Machine) -> Machine:
     """What several threads take: the start, their share of the work, and memory."""
     passes, times = [], []
-    for side, (method, weights) in itertools.product(LARGE_SIDES, trials.shared_samples()):
-        planned = trials.plan_call((side, side), weights, PRECISIONS[0], machine.threads, method)
-        works = trials.works_of(planned, machine)
-        if machine.threads > 1 and all(work.shared for work in works):
-            passes.append((False, works))
-            times.append(_beyond_call(planned, machine))
+    for planned, works in _shared_calls(machine):
+        passes.append((False, works))
+        times.append(_beyond_call(planned, machine))
     return fitting.fit_shared(passes, times, machine.call_seconds, machine) if passes else machine
 
 

@@ -85,7 +85,8 @@ for _ in range(15):
         if grandchild == 0:
             os._exit(0 if all(map(is_right, range(5))) else 4)
         os._exit(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]) & 0xFF)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code == 0, code
 stop.set()
 for thread in busy: thread.join()
 """

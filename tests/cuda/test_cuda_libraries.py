@@ -47,7 +47,7 @@ def described(gpu: EmulatedDriver, array: Any) -> np.ndarray:
 @pytest.fixture
 def _unknown(gpu: EmulatedDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     """`DeviceNumbers`, which are ready on stream 7, of a library that nobody knows."""
-    monkeypatch.delitem(libraries.LIBRARIES, "cuda_emulated")
+    monkeypatch.delitem(libraries.LIBRARIES, DeviceNumbers.__module__.partition(".")[0])
 
 
 def pair(gpu: EmulatedDriver, x: np.ndarray) -> Any:
