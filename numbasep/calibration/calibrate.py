@@ -119,7 +119,7 @@ def _measurements(threads: int) -> int:
     """How many calls are timed in all."""
     steps = sum(1 for dtype in PRECISIONS for _ in _timed_calls(dtype))
     shared = sum(1 for _ in _shared_calls(dataclasses.replace(REFERENCE, threads=threads)))
-    return steps + 2 * len(TILES) + 13 + (shared + 1) * (threads > 1)
+    return steps + 2 * len(TILES) + 12 + (shared + 1) * (threads > 1)
 
 
 def _calibrate_gpu(*, store: bool) -> Accelerator:
