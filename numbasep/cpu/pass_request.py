@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from ..lowering.counts import Blocking
 from ..lowering.task import Task
+from ..system.caching import cached_property
 from . import threads
 from .intrinsics.memory import Storage
 from .intrinsics.vectors import LINE_BYTES

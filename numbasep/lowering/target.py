@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from functools import cached_property
+
+from ..system.caching import cached_property
 
 STEP_ROWS = (
     16  # rows that kernels of packed rows compute together: whole blocks, and whole vectors when transposed

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Window
+from ..system.caching import cached_property
 from .layout import Planes, plain_window
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from ..factor import Form
 from ..factor.recursion import Recursion
 from ..factor.runs import Flat
+from ..system.caching import cached_property
 from .facts import RecursionFacts
 
 Array = npt.NDArray[Any]
@@ -111,13 +111,13 @@ class Operator:
     flat: Flat | None = None
     """The kernel as sums of rows, if it has few different weights."""
 
-    @functools.cached_property
+    @cached_property
     def weights(self) -> Array:
         """Dense weights, one axis for each window."""
         undivided, divisor = self.undivided
         return undivided if divisor == 1.0 else undivided / divisor
 
-    @functools.cached_property
+    @cached_property
     def undivided(self) -> tuple[Array, float]:
         """Dense weights that are still to be divided by a number: whole ones stay whole."""
         if self.dense is not None:
@@ -126,27 +126,27 @@ class Operator:
         total = sum_of_outer_products([[factor.taps for factor in term] for term in self.terms])
         return total, self.forms[0].divisor
 
-    @functools.cached_property
+    @cached_property
     def support(self) -> Array:
         """1 where a dense weight is not zero."""
         return np.asarray(self.weights != 0, np.float64)
 
-    @functools.cached_property
+    @cached_property
     def signs(self) -> Array:
         """The signs of dense real weights."""
         return np.asarray(np.sign(self.weights))
 
-    @functools.cached_property
+    @cached_property
     def launches(self) -> dict[Any, Any]:
         """Prepared calls by memory layout; filled by the backends."""
         return {}
 
-    @functools.cached_property
+    @cached_property
     def small(self) -> dict[int | None, Any]:
         """By form, or None for the dense weights: a call on contiguous arrays that is one pass on one thread."""
         return {}
 
-    @functools.cached_property
+    @cached_property
     def reordered(self) -> dict[tuple[int, ...], Any]:
         """The plans of the same filter for arrays in other memory orders, once there are such (`reorder`)."""
         return {}
@@ -160,7 +160,7 @@ class Operator:
             self._support_terms[form] = tuple(tuple(map(support_factor, term)) for term in terms)
         return self._support_terms[form], self.forms[form].divisor
 
-    @functools.cached_property
+    @cached_property
     def _support_terms(self) -> dict[int, tuple[Term, ...]]:
         return {}
 
