@@ -124,13 +124,13 @@ def spy() -> None:
 
     flat.kernels.kernel_addresses = flats
     for name in ("gatherer", "scatterer"):
-        mover = getattr(staging.strided, name)
+        mover = getattr(staging.strided_columns, name)
 
         def moved(*kinds: Any, own: Any = mover, name: str = name) -> Any:
             seen.add(f"{name} {''.join(kind.dtype.char for kind in kinds)}")
             return own(*kinds)
 
-        setattr(staging.strided, name, moved)
+        setattr(staging.strided_columns, name, moved)
     pass_request.STREAM_BYTES = 4096
     threads.aligned = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
     threads._pool._take = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
