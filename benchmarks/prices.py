@@ -261,7 +261,8 @@ def report(found: Sequence[Record]) -> str:
         f"# Predicted and measured times of {len(passes)} passes", "",
         f"{len(found)} kernels on arrays; {machine.cpu_name()}, {machine.available_processors()} cores, constants: "
         f"{machine.current().name}. None of the kernels and shapes was used to fit these. *Repeated*: times that fall "
-        "within 25 % of those of the same pass a moment later.", "",
+        "within 25 % of those of the same pass a moment later. Written by `python -m benchmarks.prices`; `--seed`, "
+        "`--budget` and `--target` choose the sample.", "",
         "| passes | number | within 25 % | 5 % | median | 95 % | repeated |", "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name in ["all", *sorted({kernel for kernel, _, _ in passes})]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import operator
 import time
@@ -19,9 +20,10 @@ from ..planning.cost import PlannedPass
 from ..planning.memory_order import memory_order, reordered
 from ..planning.planner import PlannedFilter
 from ..planning.routes import CHECK
-from . import report
+from .report import SECONDS, engineering, pass_title, plan_html
 
 Array = npt.NDArray[Any]
+PASS_COLUMNS = ("pass", "predicted", "measured", "pred/meas", "GB/s", "Gop/s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,10 @@ class Analysis:
 
     def __str__(self) -> str:
         """Table of the plan, then one of its passes."""
-        return report.analysis_text(self)
+        return _text(self)
 
     def _repr_html_(self) -> str:
-        return report.analysis_html(self)
+        return _html(self)
 
 
 def analyze(plan: PlannedFilter, input: Any = None, repeats: int = 3) -> Analysis:
@@ -154,3 +156,52 @@ def _random(plan: PlannedFilter) -> Array:
     values = np.random.default_rng(0).random(problem.shape, np.float32) * 100
     array = values.astype(problem.input_dtype)
     return np.asfortranarray(array) if getattr(plan, "order", "C") == "F" else array
+
+
+def _rows(analysis: Analysis) -> list[tuple[str, ...]]:
+    """The passes, what a call takes besides them, and all of it."""
+
+    def row(name: str, predicted: float, measured: float, moved: float, operations: float) -> tuple[str, ...]:
+        seconds = max(measured, 1e-12)
+        return (
+            name, engineering(predicted, "s", SECONDS), engineering(measured, "s", SECONDS),
+            f"{predicted / seconds:.2f}", f"{moved / seconds / 1e9:.3g}" if moved else "-",
+            f"{operations / seconds / 1e9:.3g}" if operations else "-",
+        )  # fmt: skip
+
+    rows = [
+        row(pass_title(p.kernel, p.axes), p.predicted, p.measured, p.bytes, p.operations)
+        for p in analysis.passes
+    ]
+    parts = sum(p.predicted for p in analysis.passes), sum(p.measured for p in analysis.passes)
+    rest = analysis.predicted - parts[0], max(analysis.measured - parts[1], 0.0)
+    rows.append((
+        "call", engineering(rest[0], "s", SECONDS), engineering(rest[1], "s", SECONDS) if rest[1] else "-",
+        "-", "-", "-",
+    ))  # fmt: skip
+    moved, operations = sum(p.bytes for p in analysis.passes), sum(p.operations for p in analysis.passes)
+    rows.append(row("total", analysis.predicted, analysis.measured, moved, operations))
+    return rows
+
+
+def _text(analysis: Analysis) -> str:
+    """The plan, and below it its passes, predicted and measured."""
+    rows = [PASS_COLUMNS, *_rows(analysis)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(PASS_COLUMNS))]
+    lines = [str(analysis.plan), f"  measured: shortest of {analysis.repeats}"]
+    for row in rows:
+        aligned = [row[0].ljust(widths[0])]
+        aligned += [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  " + "  ".join(aligned))
+    return "\n".join(lines)
+
+
+def _html(analysis: Analysis) -> str:
+    """The same for notebooks."""
+    rows = "".join(
+        "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(text)}</td>" for text in row) + "</tr>"
+        for row in _rows(analysis)
+    )
+    head = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in PASS_COLUMNS)
+    plan = plan_html(analysis.plan)  # type: ignore[arg-type]
+    return f"{plan}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import html
 import math
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from ..arguments.problem import Problem
 from ..planning import accelerator, routes_cuda
+from ..planning.cost import PlannedPass
+from ..planning.planner import Choice, PlannedFilter
 from ..planning.routes import Candidate
 
-if TYPE_CHECKING:
-    from ..arguments.problem import Problem
-    from ..planning.cost import PlannedPass
-    from .analysis import Analysis, MeasuredPass
-    from .plan import Plan
+
+class Explained(Protocol):
+    """What the tables show of a plan."""
+
+    @property
+    def problem(self) -> Problem: ...  # noqa: D102 - as of `Plan`
+    @property
+    def method(self) -> str: ...  # noqa: D102
+    @property
+    def candidates(self) -> tuple[Candidate, ...]: ...  # noqa: D102
+    @property
+    def passes(self) -> tuple[PlannedPass, ...]: ...  # noqa: D102
+    @property
+    def workspace(self) -> int: ...  # noqa: D102
+    @property
+    def decision(self) -> Choice: ...  # noqa: D102
+    @property
+    def decided(self) -> PlannedFilter: ...  # noqa: D102
+
 
 WASTEFUL = 1.2  # executed operations over those needed from which both are shown
 COLUMNS = ("route", "time", "operations", "bytes", "error bound", "")
@@ -43,7 +60,7 @@ def times(numbers: tuple[int, ...]) -> str:
     return "x".join(map(str, numbers)) if numbers else "0-d"
 
 
-def headline(plan: Plan) -> str:
+def headline(plan: Explained) -> str:
     """One line: what is filtered, with what, how it continues."""
     problem = plan.problem
     kernel = f"kernel {times(problem.taps)}"
@@ -93,7 +110,7 @@ def cells(candidate: Candidate) -> tuple[str, ...]:
     )
 
 
-def footnotes(plan: Plan) -> list[str]:
+def footnotes(plan: Explained) -> list[str]:
     """What the table does not show: temporary memory, the fallback, whose constants."""
     lines = [
         f"workspace {engineering(plan.workspace, 'B', BYTES)}; operations and bytes for one output element"
@@ -123,23 +140,22 @@ def footnotes(plan: Plan) -> list[str]:
     return lines
 
 
-def pass_title(one: PlannedPass | MeasuredPass) -> str:
+def pass_title(kernel: str, axes: tuple[int, ...]) -> str:
     """What runs: ``separable on axes 0, 1``."""
-    axes = ", ".join(map(str, one.axes))
-    return f"{one.kernel} on ax{'i' if len(one.axes) == 1 else 'e'}s {axes}" if one.axes else one.kernel
+    return f"{kernel} on ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes))}" if axes else kernel
 
 
-def pass_lines(plan: Plan) -> list[str]:
+def pass_lines(plan: Explained) -> list[str]:
     """The passes of the route that is taken, in order."""
     found = []
     for number, one in enumerate(plan.passes, 1):
         work = engineering(one.operations, "op", COUNTS)
         moved, seconds = engineering(one.bytes, "B", BYTES), engineering(one.seconds, "s", SECONDS)
-        found.append(f"pass {number}: {pass_title(one)}, {seconds}, {moved}, {work}")
+        found.append(f"pass {number}: {pass_title(one.kernel, one.axes)}, {seconds}, {moved}, {work}")
     return found
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: Explained) -> str:
     """The plan as a table of plain text."""
     rows = [COLUMNS, *(cells(candidate) for candidate in plan.candidates)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS) - 1)]
@@ -151,12 +167,12 @@ def plan_text(plan: Plan) -> str:
     return "\n".join(lines + ["  " + line for line in [*pass_lines(plan), *footnotes(plan)]])
 
 
-def _markers(plan: Plan, chosen: str, other: str) -> list[str]:
+def _markers(plan: Explained, chosen: str, other: str) -> list[str]:
     marks = [chosen if c.method == plan.method else other for c in plan.candidates]
     return [other, *marks]
 
 
-def plan_html(plan: Plan) -> str:
+def plan_html(plan: Explained) -> str:
     """The plan as a table for notebooks."""
     head = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in COLUMNS)
     body = []
@@ -171,52 +187,3 @@ def plan_html(plan: Plan) -> str:
         f"<div><p>{html.escape(headline(plan))}</p><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table><p><small>{notes}</small></p></div>"
     )
-
-
-PASS_COLUMNS = ("pass", "predicted", "measured", "pred/meas", "GB/s", "Gop/s")
-
-
-def _analysis_rows(analysis: Analysis) -> list[tuple[str, ...]]:
-    """The passes, what a call takes besides them, and all of it."""
-
-    def row(name: str, predicted: float, measured: float, moved: float, operations: float) -> tuple[str, ...]:
-        seconds = max(measured, 1e-12)
-        return (
-            name, engineering(predicted, "s", SECONDS), engineering(measured, "s", SECONDS),
-            f"{predicted / seconds:.2f}", f"{moved / seconds / 1e9:.3g}" if moved else "-",
-            f"{operations / seconds / 1e9:.3g}" if operations else "-",
-        )  # fmt: skip
-
-    rows = [row(pass_title(p), p.predicted, p.measured, p.bytes, p.operations) for p in analysis.passes]
-    parts = sum(p.predicted for p in analysis.passes), sum(p.measured for p in analysis.passes)
-    rest = analysis.predicted - parts[0], max(analysis.measured - parts[1], 0.0)
-    rows.append((
-        "call", engineering(rest[0], "s", SECONDS), engineering(rest[1], "s", SECONDS) if rest[1] else "-",
-        "-", "-", "-",
-    ))  # fmt: skip
-    moved, operations = sum(p.bytes for p in analysis.passes), sum(p.operations for p in analysis.passes)
-    rows.append(row("total", analysis.predicted, analysis.measured, moved, operations))
-    return rows
-
-
-def analysis_text(analysis: Analysis) -> str:
-    """The plan, and below it its passes, predicted and measured."""
-    rows = [PASS_COLUMNS, *_analysis_rows(analysis)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(PASS_COLUMNS))]
-    lines = [str(analysis.plan), f"  measured: shortest of {analysis.repeats}"]
-    for row in rows:
-        aligned = [row[0].ljust(widths[0])]
-        aligned += [text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  " + "  ".join(aligned))
-    return "\n".join(lines)
-
-
-def analysis_html(analysis: Analysis) -> str:
-    """The same for notebooks."""
-    rows = "".join(
-        "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(text)}</td>" for text in row) + "</tr>"
-        for row in _analysis_rows(analysis)
-    )
-    head = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in PASS_COLUMNS)
-    plan = plan_html(analysis.plan)  # type: ignore[arg-type]
-    return f"{plan}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

@@ -80,17 +80,11 @@ def absolute(node: ast.ImportFrom, path: Path) -> list[str]:
     return [f"{stem}.{alias.name}" for alias in node.names]
 
 
-def typing_only(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-
-
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yield (dotted name, whether inside a function) for every import that runs."""
+    """Yield (dotted name, whether inside a function) for every import, those for types included."""
 
     def visit(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool]]:
         for child in ast.iter_child_nodes(node):
-            if typing_only(child):
-                continue
             if isinstance(child, ast.Import):
                 yield from ((alias.name, inside) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
