@@ -18,8 +18,8 @@ from ..lowering.task import Task, plane_count
 from ..planning.operators import Operator
 from . import threads
 from .buffers import INPUT, OUTPUT
+from .flat_programs import tables as make_tables
 from .flat_tables import divide, place, way_of
-from .flat_tables import tables as make_tables
 from .intrinsics.vectors import LINE_BYTES
 from .kernels import flat as kernels
 from .kernels import table_entries as g
@@ -98,7 +98,7 @@ def _prepare(
         g.STRIPE_ROWS: way.rows, g.WINDOW: way.window, g.TABLES: way.window * sources, g.RING: 0,
         g.RING_STRIDE: places.ring_stride, g.SEGMENT: places.segment, g.SUMS_STRIDE: places.pitch,
         g.RESULT: places.result, g.SCRATCH: places.scratch, g.RING_ROWS: parts.ring_rows,
-        g.PLANES: parts.planes, g.PLANES_OUT: deep,
+        g.PLANES: parts.planes, g.PLANES_OUT: deep, g.FETCHED: x.itemsize * (along.stride_in == inner),
     }.items():  # fmt: skip
         geometry[name] = value
     tasks = count // deep * chunks * strips * tiles

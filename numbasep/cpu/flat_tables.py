@@ -1,12 +1,12 @@
-"""Integer tables of flat kernels for `cpu.kernels.flat`, and the layout of a thread's workspace."""
+"""How passes of flat kernels are divided into tasks, and the layout of a thread's workspace."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..factor.runs import Flat
 from ..lowering.layout import Planes
@@ -15,10 +15,7 @@ from .intrinsics import flat_sums
 from .intrinsics.vectors import VECTOR_BYTES
 from .kernels import flat as kernels
 from .pass_request import BATCH_WORK
-from .tap_tables import TapTables
 from .tiles import TASKS_PER_THREAD, round_up, skew, strip_rows, tile_columns
-
-Array = npt.NDArray[Any]
 
 ROWS, ROWS_IN_REGISTERS = 2, 4  # of output that are computed together; even numbers
 SUMS_BYTES = 32 << 10  # of row buffers, in the first-level cache
@@ -57,14 +54,15 @@ class Way:
     @property
     def block(self) -> int:
         """Elements that are summed in registers at a time."""
-        return flat_sums.VECTORS * VECTOR_BYTES // self.compute.itemsize
+        return flat_sums.VECTORS[self.extra] * self.lanes
 
     @property
     def extra(self) -> int:
         """Vectors by which sums in registers are wider than their results; 0: they are stored in row buffers."""
         needed = -(-self.halo // self.lanes)
-        fitting = [extra for extra in (1, 2, flat_sums.MOST_EXTRA) if extra >= needed]
-        return fitting[0] if flat_sums.AVAILABLE and fitting else 0
+        fitting = [extra for extra in flat_sums.VECTORS if extra >= needed]
+        entries = math.prod(self.flat.shape[:-1]) // self.row_taps * (self.row_taps + ROWS_IN_REGISTERS)
+        return fitting[0] if flat_sums.AVAILABLE and fitting and entries < flat_sums.MOST_ROWS else 0
 
     @property
     def rows(self) -> int:
@@ -84,12 +82,7 @@ class Way:
 def way_of(flat: Flat, task: Task, compute: np.dtype[Any], *, small: bool) -> Way:
     """How a kernel runs on planes; `small`: samples and what lies beyond the edges are bytes."""
     way = Way(flat, task.inner, task.down.taps, task.span, compute)
-    fitting = (
-        compute == np.float32
-        and way.inner == 1
-        and not flat.weighted
-        and max(flat.counts) <= flat_sums.MOST_BYTES
-    )
+    fitting = compute == np.float32 and way.inner == 1 and max(flat.counts) <= flat_sums.MOST_BYTES
     sums_of_bytes = replace(way, small=True)
     return sums_of_bytes if small and fitting and sums_of_bytes.extra else way
 
@@ -188,6 +181,7 @@ def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
         ring_stride = skew(round_up(row * way.item // way.compute.itemsize, lanes), lanes)
         sums = round_up(sources * ring_rows * ring_stride, lanes)
         segment = min(tile, max(SEGMENT_IN_REGISTERS // inner, 1))
+        segment = segment if segment == tile or inner > 1 else segment // way.block * way.block
         stride = way.block * way.item // way.compute.itemsize + way.extra * lanes
         pitch = skew(round_up(segment * inner, way.block) + lanes, lanes)
         result = sums + len(way.flat.continued) * stride
@@ -205,116 +199,3 @@ def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
     return Places(
         ring_stride, sums, stride, pitch, sums + pitch - stride, 0, segment, sums + way.rows * pitch + block
     )
-
-
-def tables(way: Way, places: Places, *, divide: bool) -> tuple[TapTables, float]:
-    """The tables of `cpu.kernels.flat`, and what results are still to be divided by: 1 unless they are to `divide`."""
-    factor = 1.0 if divide else 1 / way.flat.divisor
-    made = _strokes(way, places, factor) if way.extra else _Buffered(way, places).program(factor)
-    return made, way.flat.divisor if divide else 1.0
-
-
-def _strokes(way: Way, places: Places, factor: float) -> TapTables:
-    """Sums that stay in registers: what is done one after the other for a block of columns."""
-    columns, saved, counts = way.flat.columns, way.flat.continued, way.flat.counts
-    strokes: list[tuple[int, int]] = []
-    weights: list[float] = []
-
-    def stroke(code: int, operand: int, weight: float = 0.0) -> None:
-        strokes.append((code, operand))
-        weights.append(weight)
-
-    pending, single = 0, way.flat.shifted[0].weight * factor
-    for i, (base, rows) in enumerate(way.flat.sums):
-        if base < 0:
-            stroke(flat_sums.CLEAR, 0)
-        elif base != i - 1:
-            stroke(flat_sums.RESTORE, places.buffer(saved.index(base)))
-        for row in rows:
-            stroke(flat_sums.ROW, way.entry(row))
-        if i in saved:
-            stroke(flat_sums.SAVE, places.buffer(saved.index(i)))
-        for column, weight in columns[i]:
-            if way.small and pending + counts[i] > flat_sums.MOST_BYTES:
-                stroke(flat_sums.FLUSH, 0, single)
-                pending = 0
-            pending += counts[i]
-            stroke(*flat_sums.shift_code(column * way.inner, way.lanes), weight * factor)
-    if way.small:
-        stroke(flat_sums.FLUSH, 0, single)
-    return _program(way, strokes, weights, [[kernels.STROKES, 0, len(strokes), 0]])
-
-
-def _program(
-    way: Way, terms: Any, weights: list[float], phases: Any, links: Any = (), intervals: Any = ()
-) -> TapTables:
-    def whole(table: Any) -> Array:
-        return np.array(table, np.int64).reshape(-1)
-
-    return TapTables(
-        terms=whole(links), runs=whole(intervals), weights=np.array(weights, way.compute), shifts=whole(terms),
-        lines=np.array(phases, np.int64), line_weights=np.zeros(0, way.compute),
-    )  # fmt: skip
-
-
-class _Buffered:
-    """Sums in row buffers: first those of rows, then their doubles, then the results."""
-
-    def __init__(self, way: Way, places: Places) -> None:
-        self.way, self.places = way, places
-        self.links: list[list[int]] = []
-        self.terms: list[int] = []
-        self.weights: list[float] = []
-        self.phases: list[list[int]] = []
-
-    def program(self, factor: float) -> TapTables:
-        """All tables; results are multiplied by `factor`."""
-        flat = self.way.flat
-        intervals = self._intervals()
-        self._phase(kernels.INTERVALS, 0, len(intervals), self.way.halo)
-        if flat.intervals is None:
-            for i, (base, rows) in enumerate(flat.sums):
-                follows = base == i - 1 and base >= 0
-                self._link(rows, [(base, 0, 1.0)] if base >= 0 and not follows else [], i, fresh=not follows)
-            self._phase(kernels.LINKS, 0, len(self.links), self.way.halo)
-        for shift in sorted({double.shift for double in flat.doubles}):
-            first = len(self.links)
-            for i, double in enumerate(flat.doubles, len(flat.sums)):
-                if double.shift == shift:
-                    self._link((), [(double.base, 0, 1.0), (double.base, shift, 1.0)], i)
-            self._phase(
-                kernels.LINKS, first, len(self.links), self.way.halo - (2 * shift - 1) * self.way.inner
-            )
-        parts = [(part.sum, part.shift, part.weight * factor) for part in flat.shifted]
-        scale = 1.0 if flat.weighted else parts[0][2]
-        result = len(flat.sums) + len(flat.doubles)
-        self._link((), parts, result, weighed=flat.weighted, scaled=scale != 1)
-        self._phase(kernels.LINKS, len(self.links) - 1, len(self.links), 0)
-        return _program(self.way, self.terms, [*self.weights, 1.0, scale], self.phases, self.links, intervals)
-
-    def _link(
-        self, rows: Any, sums: list[tuple[int, int, float]], target: int, *, fresh: bool = True, weighed: bool = False,
-        scaled: bool = False,
-    ) -> None:  # fmt: skip
-        start = len(self.terms)
-        self.terms += [self.way.entry(row) for row in rows]
-        middle = len(self.terms)
-        self.terms += [self.places.buffer(which) + shift * self.way.inner for which, shift, _ in sums]
-        self.weights += [1.0] * len(rows) + [weight for _, _, weight in sums]
-        to = self.places.buffer(target)
-        self.links.append([int(fresh), start, middle, len(self.terms), to, int(weighed), int(scaled)])
-
-    def _phase(self, kind: int, first: int, last: int, extra: int) -> None:
-        if first < last:
-            self.phases.append([kind, first, last, extra])
-
-    def _intervals(self) -> list[list[int]]:
-        made: list[list[int]] = []
-        before = (0, 0)
-        for i, (first, last, wider) in enumerate(self.way.flat.intervals or ()):
-            above, below = before[0] - first, last - before[1]
-            growth = kernels.BY_ONE if above == below == 1 else kernels.BY_ANY
-            growth = growth if wider else kernels.FRESH_INTERVAL
-            made.append([growth, first, last, above, below, self.places.buffer(i)])
-            before = first, last
-        return made

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -100,7 +101,7 @@ class Flat:
     @property
     def continued(self) -> tuple[int, ...]:
         """Sums that others than the next one continue."""
-        return tuple(sorted({s.base for i, s in enumerate(self.sums) if s.base >= 0 and s.base != i - 1}))
+        return continued_sums(self.sums)
 
     @property
     def counts(self) -> list[int]:
@@ -139,6 +140,11 @@ class Flat:
         if self.intervals is None:
             return sum(len(s.rows) + (s.base >= 0) for s in self.sums)
         return _interval_loads(self.intervals)
+
+
+def continued_sums(sums: Sequence[RowSum]) -> tuple[int, ...]:
+    """Sums that others than the next one continue."""
+    return tuple(sorted({s.base for i, s in enumerate(sums) if s.base >= 0 and s.base != i - 1}))
 
 
 def find(kernel: ScaledKernel) -> Flat | None:

@@ -1,35 +1,31 @@
 """Intrinsic for flat kernels: a small program of row sums and shifts on a block of columns, in registers.
 
-A block of sums, `VECTORS + extra` vectors wide, takes rows one after the other.  Whenever it holds the sum of a column
-of the kernel, it is shifted to that column and added, under its weight, to a block of VECTORS results.  So sums are
-neither stored nor loaded again.  Shifts are permutations of two vectors, of which AVX-512 has one for any distance.
+A block of sums, `extra` vectors wider than the results, takes rows one after the other, for two adjacent rows of output
+at a time.  These share all rows of a column but one at each end, so ROW and LEAN take three additions for both where
+each on its own would take two.  Whenever sums of a column of the kernel are complete, they are shifted to that column
+and added, under their weight, to the results.  So sums are neither stored nor loaded again.
 
-The floor, on one core of Zen 4 at 3.7 GHz, for 16 results in float32: loading and adding a row takes 0.32 ns, times
-``1 + extra / VECTORS``; a permutation 0.27 ns; a product and a sum, beside additions, 0.18 ns.  All three share the
-units of the processor: with as many rows as shifts it is 0.57 ns for one of each, and 0.64 ns are reached.  A disk of
-radius 16 takes 33 of each, 21 ns.  From row buffers (`flat`), storing a sum takes 0.64 ns and loading it, where it
-crosses cache lines, 0.45 to 0.5 ns, which makes 39 ns.  Integers of 16 bits take half of this.  Rows that do not fit
-the first-level cache (radius 25) take twice as long.
+Shifts of float32 and float64 are `valign`, whose distance is part of the instruction: one case of the program for each
+distance.  A permutation by a table of places would do for any distance, but reads three registers, as a multiply-add
+does, and the processor does not run both at once.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 
-from .register_blocks import pack_items
 from .vectors import (
     VECTOR_BYTES,
-    Block,
     Vector,
     call_intrinsic,
     fused,
-    lanes,
     pointer_to,
     span,
     spread,
@@ -38,174 +34,334 @@ from .vectors import (
 
 AVAILABLE = VECTOR_BYTES == 64
 
-VECTORS = 8  # of results
-MOST_EXTRA = 4  # further vectors of the sums, as many as their registers are
+MOST_EXTRA = 4  # further vectors of the sums
+VECTORS = {1: 6, 2: 6, 3: 6, 4: 5}
+"""Of results, by `extra`: two rows of them and of their sums fit the registers, and leave two to work with."""
 
-# strokes[STROKE * stroke + ...]
-CODE, OPERAND, STROKE = range(3)
-CLEAR, ROW, SAVE, RESTORE, FLUSH, SHIFT = range(6)
-"""What a stroke does: nothing is summed any more; entry OPERAND of the row table is added; the sums go to place OPERAND
-of the workspace, or come from there; sums of bytes are weighed and added to the results; the sums are added to the
-results, moved by CODE - SHIFT vectors and OPERAND numbers, see `shift_code`."""
+# A stroke is a word of 64 bits: its code, an amount, and three operands, which only some codes have
+CODE_BITS, AMOUNT_BITS, OPERAND_BITS = 10, 6, 16
+FIRST, SECOND, THIRD = (CODE_BITS + AMOUNT_BITS + OPERAND_BITS * n for n in range(3))
+MOST_ROWS = 1 << (OPERAND_BITS - 1)  # of the row table, so that a word has a sign
+CLEAR, ROW, TWO_ROWS, ROWS, LEAN, MORE, GROW, SAVE, RESTORE, OPEN, FLUSH, DOUBLE = range(12)
+"""What a stroke does.  There are two sums, S of the first and T of the second row of output, and a result of each.
+
+CLEAR: S = 0.  ROW, TWO_ROWS, ROWS: S += one, two or three rows of the row table.  LEAN: T = S + row FIRST.
+MORE: T += row FIRST.  GROW: S += row FIRST; T = S + row SECOND; S += row THIRD.  SAVE, RESTORE: S goes to the place in
+the workspace that all operands together tell, or comes from there.  OPEN, FLUSH: sums of bytes are weighed, and are the
+results or are added to them.  From DOUBLE on: S and T are added to themselves, moved by ``DOUBLES[code - DOUBLE]``."""
+DOUBLES = (1, 2, 4)
+SHIFT = DOUBLE + len(DOUBLES)
+BOTH, LATER, EARLIER = range(3)
+"""From SHIFT on, `shift_code`: S and T, moved, are added to their results; T to the second or to the first one."""
 MOST_BYTES = 65535 // 255  # that are added up without overflow of their sums
 
 
-def shift_code(elements: int, count: int) -> tuple[int, int]:
-    """CODE and OPERAND of a shift by so many elements, in vectors of `count`."""
-    return SHIFT + elements // count, elements % count
+def stroke_word(code: int, *operands: int, amount: int = 0) -> int:
+    """A stroke."""
+    word = code | amount << CODE_BITS
+    for n, operand in enumerate(operands):
+        word |= operand << (FIRST + OPERAND_BITS * n)
+    return word
+
+
+def shift_code(kind: int, elements: int, extra: int, count: int) -> tuple[int, int]:
+    """Code and amount of a shift by so many elements, in vectors of `count`."""
+    if count > 16:
+        return SHIFT + kind * (extra + 1) + elements // count, elements % count
+    return SHIFT + kind * (extra * count + 1) + elements, 0
 
 
 def strokes_intrinsic(extra: int, small: bool) -> Callable[..., Any]:
-    """Intrinsic ``(work, table, strokes, weights, count, row, here)``: a block of results.
+    """Intrinsic ``(work, table, strokes, weights, count, row, here, target, pitch)``: a block of two rows of results.
 
     `count` strokes are gone through, with `weights` for each; entries of the row table count from `row` on, and
-    elements of rows from `here` on.  With `small`, rows hold integers of 16 bits, two in the place of a float32; their
-    sums are integers, too, until they are flushed.
+    elements of rows from `here` on.  Results go to `target` and, those of the next row, `pitch` elements further.  With
+    `small`, rows hold integers of 16 bits, two in the place of a float32; their sums are integers, too, until they are
+    flushed.
     """
-    narrow = VECTORS // 2 if small else VECTORS  # vectors of sums that make results
-    wide = narrow + extra
 
     def emit(
-        typingctx: Any, work: Any, table: Any, strokes: Any, weights: Any, count: Any, row: Any, here: Any
-    ) -> Any:
-        block, n = Block(work.dtype, 1, VECTORS), types.int64
-        size = Vector(work.dtype).lanes
+        typingctx: Any, work: Any, table: Any, strokes: Any, weights: Any, count: Any, row: Any, here: Any, target: Any,
+        pitch: Any,
+    ) -> Any:  # fmt: skip
+        n = types.int64
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            work_, _, _, _, count_, row_, here_ = args
-            vector, whole = context.get_value_type(Vector(work.dtype)), ir.IntType(64)
-            kind = ir.VectorType(ir.IntType(16), 2 * size) if small else vector
-            align = 2 if small else work.dtype.bitwidth // 8
-            zero, nothing = ir.Constant(vector, None), ir.Constant(kind, None)
-            first = builder.ashr(here_, whole(1)) if small else here_
+            binding.initialize_native_asmparser()
+            _Strokes(context, builder, sig, args, extra, small).run()
+            return context.get_dummy_value()
 
-            def registers(value: Any, number: int) -> list[Any]:
-                slots = [cgutils.alloca_once_value(builder, value) for _ in range(number)]
-                fill(value, slots)
-                return slots
-
-            def fill(value: Any, slots: list[Any]) -> None:
-                for slot in slots:
-                    builder.store(value, slot)
-
-            def plus(one: Any, other: Any) -> Any:
-                return builder.add(one, other) if small else builder.fadd(one, other)
-
-            sums, results = registers(nothing, wide), registers(zero, VECTORS)
-            pending = (
-                registers(nothing, narrow) if small else []
-            )  # sums of bytes that are shifted, but not weighed
-
-            def number(array: int, at: Any, kind: Any = whole) -> Any:
-                return builder.load(pointer_to(context, builder, sig.args[array], args[array], at, kind))
-
-            def places_at(at: Any) -> list[Any]:
-                start = pointer_to(context, builder, sig.args[0], work_, at, kind)
-                return [builder.gep(start, [whole(v)]) for v in range(wide)]
-
-            def weight_of(stroke: Any) -> Any:
-                return spread(builder, number(3, stroke, vector.element), size)
-
-            def shift(by: int, operand: Any, stroke: Any) -> None:
-                weight = None if small else weight_of(stroke)
-                for r, result in enumerate(pending or results):
-                    low, high = (builder.load(sums[min(r + by + more, wide - 1)]) for more in (0, 1))
-                    moved = _shifted(builder, low, high, operand)
-                    before = builder.load(result)
-                    after = plus(before, moved) if small else fused(builder, weight, moved, before)
-                    builder.store(after, result)
-
-            def flush(stroke: Any) -> None:
-                weight = weight_of(stroke)
-                for r, result in enumerate(results if small else []):
-                    half = _half(builder, builder.load(pending[r // 2]), r % 2, vector)
-                    builder.store(fused(builder, weight, half, builder.load(result)), result)
-                fill(nothing, pending)
-
-            with cgutils.for_range_slice(builder, whole(0), count_, whole(1)) as (i, _):
-                entry = builder.mul(i, whole(STROKE))
-                code, operand = (number(2, builder.add(entry, whole(field))) for field in (CODE, OPERAND))
-                end = builder.append_basic_block("stroke_done")
-                switch = builder.switch(code, end)
-
-                def case(value: int, end: Any = end, switch: Any = switch) -> None:
-                    here = builder.append_basic_block(f"stroke_{value}")
-                    switch.add_case(whole(value), here)
-                    builder.position_at_end(here)
-
-                case(ROW)
-                at = builder.add(number(1, builder.add(operand, row_)), first)
-                for pointer, slot in zip(places_at(at), sums, strict=True):
-                    builder.store(plus(builder.load(slot), builder.load(pointer, align=align)), slot)
-                builder.branch(end)
-                for by in range(extra + 1):
-                    case(SHIFT + by)
-                    shift(by, operand, i)
-                    builder.branch(end)
-                case(CLEAR)
-                fill(nothing, sums)
-                builder.branch(end)
-                case(FLUSH)
-                flush(i)
-                builder.branch(end)
-                case(SAVE)
-                for pointer, slot in zip(places_at(operand), sums, strict=True):
-                    builder.store(builder.load(slot), pointer, align=align)
-                builder.branch(end)
-                case(RESTORE)
-                for pointer, slot in zip(places_at(operand), sums, strict=True):
-                    builder.store(builder.load(pointer, align=align), slot)
-                builder.branch(end)
-                builder.position_at_end(end)
-            return pack_items(
-                builder, context.get_value_type(block), [builder.load(result) for result in results]
-            )
-
-        return block(work, table, strokes, weights, n, n, n), codegen
+        return types.void(work, table, strokes, weights, n, n, n, n, n), codegen
 
     def reference(
-        work: np.ndarray, table: np.ndarray, strokes: np.ndarray, weights: np.ndarray, count: int, row: int, here: int
-    ) -> np.ndarray:  # fmt: skip
-        kind = np.dtype(np.uint16) if small else work.dtype
-        size = VECTOR_BYTES // kind.itemsize
-
-        def place(at: int) -> np.ndarray:
-            return span(work, at, wide * size * kind.itemsize // work.itemsize).view(kind)
-
-        sums, results = np.zeros(wide * size, kind), np.zeros(VECTORS * lanes(work.dtype), work.dtype)
-        pending = np.zeros(results.size, kind)
-        for i in range(count):
-            code, operand = strokes[STROKE * i : STROKE * (i + 1)]
-            if code == ROW:
-                sums += place(table[operand + row] + here // (2 if small else 1))
-            elif code == CLEAR:
-                sums[:] = 0
-            elif code == SAVE:
-                place(operand)[:] = sums
-            elif code == RESTORE:
-                sums[:] = place(operand)
-            elif code == FLUSH:
-                results += weights[i] * pending
-                pending[:] = 0
-            else:
-                moved = span(sums, (code - SHIFT) * size + operand, results.size)
-                if small:
-                    pending += moved
-                else:
-                    results += weights[i] * moved
-        return results[None]
+        work: np.ndarray, table: np.ndarray, strokes: np.ndarray, weights: np.ndarray, count: int, row: int, here: int,
+        target: int, pitch: int,
+    ) -> None:  # fmt: skip
+        _Reference(work, extra, small).run(table, strokes[:count], weights, row, here, target, pitch)
 
     return vector_intrinsic(reference)(emit)
 
 
-def _shifted(builder: Any, low: Any, high: Any, by: Any) -> Any:
-    """The vector that begins `by` numbers behind the start of two adjacent ones."""
-    size = low.type.count
-    bits, name = {16: (32, "ps"), 8: (64, "pd"), 32: (16, "hi")}[size]
-    index = by if bits == 64 else builder.trunc(by, ir.IntType(bits))
-    steps = ir.Constant(ir.VectorType(ir.IntType(bits), size), list(range(size)))
-    places = builder.add(spread(builder, index, size), steps)
-    return call_intrinsic(builder, f"llvm.x86.avx512.vpermi2var.{name}.512", low.type, low, places, high)
+class _Strokes:
+    """Emits the loop over the strokes: a switch with a case for each code."""
+
+    def __init__(self, context: Any, builder: Any, sig: Any, args: Any, extra: int, small: bool) -> None:
+        self.context, self.builder, self.sig, self.args = context, builder, sig, args
+        self.extra, self.small, self.whole = extra, small, ir.IntType(64)
+        number = sig.args[0].dtype
+        self.vector = context.get_value_type(Vector(number))
+        self.lanes = self.vector.count * (2 if small else 1)
+        self.kind = ir.VectorType(ir.IntType(16), self.lanes) if small else self.vector
+        self.align = 2 if small else number.bitwidth // 8
+        vectors = VECTORS[extra]
+        self.sums = [self._registers(vectors + extra) for _ in range(2)]
+        self.results = [self._registers(vectors) for _ in range(2)]
+        self.end: Any = None
+
+    def _registers(self, count: int) -> list[Any]:
+        nothing = ir.Constant(self.kind, None)
+        slots = [cgutils.alloca_once_value(self.builder, nothing) for _ in range(count)]
+        self._clear(slots)
+        return slots
+
+    def _clear(self, slots: list[Any]) -> None:
+        for slot in slots:
+            self.builder.store(ir.Constant(self.kind, None), slot)
+
+    def run(self) -> None:
+        """The loop, and the end of it."""
+        builder, whole = self.builder, self.whole
+        with cgutils.for_range_slice(builder, whole(0), self.args[4], whole(1)) as (i, _):
+            self.stroke, self.word = i, self._number(2, i, whole)
+            self.end = builder.append_basic_block("stroke_done")
+            self.switch = builder.switch(builder.and_(self.word, whole((1 << CODE_BITS) - 1)), self.end)
+            self._rows()
+            self._moves()
+            self._shifts()
+            if self.small:
+                self._case(OPEN, lambda: self._flush(opens=True))
+                self._case(FLUSH, lambda: self._flush(opens=False))
+            builder.position_at_end(self.end)
+        for which, results in enumerate(self.results if not self.small else []):
+            for r, slot in enumerate(results):
+                builder.store(builder.load(slot), self._target(which, r), align=self.align)
+
+    def _case(self, value: int, body: Callable[[], None]) -> None:
+        here = self.builder.append_basic_block(f"stroke_{value}")
+        self.switch.add_case(self.whole(value), here)
+        self.builder.position_at_end(here)
+        body()
+        self.builder.branch(self.end)
+
+    def _number(self, array: int, at: Any, kind: Any) -> Any:
+        pointer = pointer_to(self.context, self.builder, self.sig.args[array], self.args[array], at, kind)
+        return self.builder.load(pointer)
+
+    def _field(self, start: int, bits: int) -> Any:
+        moved = self.builder.lshr(self.word, self.whole(start))
+        return self.builder.and_(moved, self.whole((1 << bits) - 1))
+
+    def _weight(self) -> Any:
+        return spread(self.builder, self._number(3, self.stroke, self.vector.element), self.vector.count)
+
+    def _place(self, at: Any, kind: Any) -> Any:
+        return pointer_to(self.context, self.builder, self.sig.args[0], self.args[0], at, kind)
+
+    def _row(self, field: int) -> list[Any]:
+        """Where the vectors of a row stand."""
+        builder = self.builder
+        here = builder.ashr(self.args[6], self.whole(1)) if self.small else self.args[6]
+        entry = self._number(1, builder.add(self._field(field, OPERAND_BITS), self.args[5]), self.whole)
+        return self._vectors(builder.add(entry, here))
+
+    def _vectors(self, at: Any) -> list[Any]:
+        start = self._place(at, self.kind)
+        return [self.builder.gep(start, [self.whole(v)]) for v in range(len(self.sums[0]))]
+
+    def _target(self, which: int, r: int) -> Any:
+        builder = self.builder
+        at = builder.add(self.args[7], builder.mul(self.args[8], self.whole(which)))
+        return self._place(builder.add(at, self.whole(r * self.vector.count)), self.vector)
+
+    def _plus(self, one: Any, other: Any) -> Any:
+        return self.builder.add(one, other) if self.small else self.builder.fadd(one, other)
+
+    def _rows(self) -> None:
+        """The strokes that add rows."""
+        builder, (s, t) = self.builder, self.sums
+
+        def add(field: int, source: list[Any], to: list[Any]) -> Callable[[], None]:
+            def body() -> None:
+                for pointer, before, after in zip(self._row(field), source, to, strict=True):
+                    row = builder.load(pointer, align=self.align)
+                    builder.store(self._plus(builder.load(before), row), after)
+
+            return body
+
+        def one_by_one(*bodies: Callable[[], None]) -> Callable[[], None]:
+            return lambda: [body() for body in bodies] and None
+
+        first, second, third = (add(field, s, s) for field in (FIRST, SECOND, THIRD))
+        for code, body in {
+            ROW: first, TWO_ROWS: one_by_one(first, second), ROWS: one_by_one(first, second, third),
+            LEAN: add(FIRST, s, t), MORE: add(FIRST, t, t), GROW: one_by_one(first, add(SECOND, s, t), third),
+        }.items():  # fmt: skip
+            self._case(code, body)
+
+    def _moves(self) -> None:
+        """The strokes that forget, store and load sums, and double them."""
+        builder, s = self.builder, self.sums[0]
+
+        def save() -> None:
+            for pointer, slot in zip(
+                self._vectors(builder.lshr(self.word, self.whole(FIRST))), s, strict=True
+            ):
+                builder.store(builder.load(slot), pointer, align=self.align)
+
+        def restore() -> None:
+            for pointer, slot in zip(
+                self._vectors(builder.lshr(self.word, self.whole(FIRST))), s, strict=True
+            ):
+                builder.store(builder.load(pointer, align=self.align), slot)
+
+        def double(distance: int) -> None:
+            for sums in self.sums:
+                old = [builder.load(slot) for slot in sums]
+                for low, high, slot in zip(old, [*old[1:], old[-1]], sums, strict=True):
+                    moved = (
+                        self._moved(low, high, self.whole(distance))
+                        if self.small
+                        else self._aligned(low, high, distance)
+                    )
+                    builder.store(self._plus(low, moved), slot)
+
+        self._case(CLEAR, lambda: self._clear(s))
+        self._case(SAVE, save)
+        self._case(RESTORE, restore)
+        for i, distance in enumerate(DOUBLES):
+            self._case(DOUBLE + i, lambda distance=distance: double(distance))
+
+    def _shifts(self) -> None:
+        """The strokes that add sums to results."""
+        (s, t), (first, second) = self.sums, self.results
+        pairs = {BOTH: [(s, first), (t, second)], LATER: [(t, second)], EARLIER: [(t, first)]}
+        codes = self.extra + 1 if self.small else self.extra * self.lanes + 1
+        for kind, wanted in pairs.items():
+            for n in range(codes):
+                self._case(SHIFT + kind * codes + n, functools.partial(self._shift, n, wanted))
+
+    def _shift(self, n: int, pairs: list[tuple[list[Any], list[Any]]]) -> None:
+        by, distance = (n, 0) if self.small else divmod(n, self.lanes)
+        operand = self._field(CODE_BITS, AMOUNT_BITS) if self.small else self._weight()
+        for sums, results in pairs:
+            for r, result in enumerate(results):
+                low, high = (self.builder.load(sums[min(r + by + more, len(sums) - 1)]) for more in (0, 1))
+                before = self.builder.load(result)
+                if self.small:
+                    after = self.builder.add(before, self._moved(low, high, operand))
+                else:
+                    after = self._weighed(low, high, distance, operand, before)
+                self.builder.store(after, result)
+
+    def _weighed(self, low: Any, high: Any, distance: int, weight: Any, total: Any) -> Any:
+        """`total` and what begins `distance` numbers behind the start of two vectors, weighed.
+
+        One piece of assembly: LLVM would use a permutation by a table, and copy totals.
+        """
+        if not distance:
+            return fused(self.builder, weight, low, total)
+        size, number = ("d", "ps") if self.lanes == 16 else ("q", "pd")
+        code = f"valign{size} $${distance}, $4, $3, $1\nvfmadd231{number} $1, $2, $0"
+        kind = ir.FunctionType(ir.LiteralStructType([low.type] * 2), [low.type] * 4)
+        both = self.builder.asm(kind, code, "=v,=&v,v,v,v,0", (weight, high, low, total), False)
+        return self.builder.extract_value(both, 0)
+
+    def _aligned(self, low: Any, high: Any, distance: int) -> Any:
+        """What begins `distance` elements behind the start of two vectors."""
+        if self.small:
+            return self._moved(low, high, self.whole(distance))
+        size = "d" if self.lanes == 16 else "q"
+        kind = ir.FunctionType(low.type, [low.type] * 2)
+        return self.builder.asm(kind, f"valign{size} $${distance}, $2, $1, $0", "=v,v,v", (high, low), False)
+
+    def _moved(self, low: Any, high: Any, by: Any) -> Any:
+        """The vector of 16-bit integers that begins `by` of them behind the start of two adjacent ones."""
+        builder, short = self.builder, ir.IntType(16)
+        steps = ir.Constant(self.kind, list(range(self.lanes)))
+        places = builder.add(spread(builder, builder.trunc(by, short), self.lanes), steps)
+        return call_intrinsic(builder, "llvm.x86.avx512.vpermi2var.hi.512", self.kind, low, places, high)
+
+    def _flush(self, *, opens: bool) -> None:
+        builder, weight = self.builder, self._weight()
+        for which, results in enumerate(self.results):
+            for r, slot in enumerate(results):
+                for half in range(2):
+                    number = _half(builder, builder.load(slot), half, self.vector)
+                    place = self._target(which, 2 * r + half)
+                    before = ir.Constant(self.vector, None) if opens else builder.load(place, align=4)
+                    builder.store(fused(builder, weight, number, before), place, align=4)
+            self._clear(results)
+
+
+class _Reference:
+    """The same in NumPy."""
+
+    def __init__(self, work: np.ndarray, extra: int, small: bool) -> None:
+        self.work, self.extra, self.small = work, extra, small
+        self.kind = np.dtype(np.uint16) if small else work.dtype
+        self.lanes = VECTOR_BYTES // self.kind.itemsize
+        self.count = VECTORS[extra] * self.lanes
+
+    def _place(self, at: int) -> np.ndarray:
+        size = (self.count + self.extra * self.lanes) * self.kind.itemsize // self.work.itemsize
+        return span(self.work, at, size).view(self.kind)
+
+    def run(
+        self, table: np.ndarray, strokes: np.ndarray, weights: np.ndarray, row: int, here: int, target: int, pitch: int
+    ) -> None:  # fmt: skip
+        """As the intrinsic."""
+        here = here // (2 if self.small else 1)
+        s = np.zeros(self.count + self.extra * self.lanes, self.kind)
+        t = s.copy()
+        results = np.zeros((2, self.count), self.kind)
+        outputs = [span(self.work, target + which * pitch, self.count) for which in range(2)]
+        codes = self.extra + 1 if self.small else self.extra * self.lanes + 1
+        for i, word in enumerate(strokes.tolist()):
+            code, amount = word % (1 << CODE_BITS), (word >> CODE_BITS) % (1 << AMOUNT_BITS)
+            operands = [(word >> start) % (1 << OPERAND_BITS) for start in (FIRST, SECOND, THIRD)]
+            used = {ROW: 1, TWO_ROWS: 2, ROWS: 3, LEAN: 1, MORE: 1, GROW: 3}.get(code, 0)
+            rows = [self._place(table[entry + row] + here) for entry in operands[:used]]
+            if code >= SHIFT:
+                kind, n = divmod(code - SHIFT, codes)
+                at = n * self.lanes + amount if self.small else n
+                both = ((0, s), (1, t))
+                for which, sums in {LATER: ((1, t),), EARLIER: ((0, t),)}.get(kind, both):
+                    results[which] += (1 if self.small else weights[i]) * span(sums, at, self.count)
+            elif code == GROW:
+                t = s + rows[0] + rows[1]
+                s = s + rows[0] + rows[2]
+            elif code == CLEAR:
+                s[:] = 0
+            elif code <= ROWS:
+                for one in rows:
+                    s += one
+            elif code == LEAN:
+                t = s + rows[0]
+            elif code == MORE:
+                t += rows[0]
+            elif code == SAVE:
+                self._place(word >> FIRST)[:] = s
+            elif code == RESTORE:
+                s[:] = self._place(word >> FIRST)
+            elif code in (OPEN, FLUSH):
+                for output, result in zip(outputs, results, strict=True):
+                    output[:] = weights[i] * result + (output if code == FLUSH else 0)
+                results[:] = 0
+            elif code < SHIFT:
+                distance = DOUBLES[code - DOUBLE]
+                s, t = (v + np.append(v[distance:], v[:distance]) for v in (s, t))
+        for output, result in zip(outputs, results if not self.small else [], strict=False):
+            output[:] = result
 
 
 def _half(builder: Any, integers: Any, half: int, to: Any) -> Any:
@@ -216,24 +372,3 @@ def _half(builder: Any, integers: Any, half: int, to: Any) -> Any:
     part = builder.shuffle_vector(integers, integers, mask)
     whole = builder.zext(part, ir.VectorType(ir.IntType(32), to.count))
     return builder.sitofp(whole, to)
-
-
-def _narrow_reference(work: np.ndarray, source: int, target: int) -> None:
-    count = lanes(work.dtype)
-    span(work, target, count).view(np.uint16)[:] = span(work, source, 2 * count).astype(np.int64)
-
-
-@vector_intrinsic(_narrow_reference)
-def narrow_vectors(typingctx: Any, work: Any, source: Any, target: Any) -> Any:
-    """Two vectors of float32 that are integers from 0 to 65535, as integers of 16 bits in the place of one."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        size = Vector(work.dtype).lanes
-        number = ir.VectorType(ir.FloatType(), 2 * size)
-        wide = builder.load(pointer_to(context, builder, sig.args[0], args[0], args[1], number), align=4)
-        integers = builder.fptosi(wide, ir.VectorType(ir.IntType(32), 2 * size))
-        small = builder.trunc(integers, ir.VectorType(ir.IntType(16), 2 * size))
-        builder.store(small, pointer_to(context, builder, sig.args[0], args[0], args[2], small.type), align=4)
-        return context.get_dummy_value()
-
-    return types.void(work, types.intp, types.intp), codegen

@@ -22,25 +22,31 @@ from numba import types
 from numba.core import config
 
 from ..intrinsics.flat_sums import VECTORS as STROKE_VECTORS
-from ..intrinsics.flat_sums import narrow_vectors, strokes_intrinsic
+from ..intrinsics.flat_sums import strokes_intrinsic
 from ..intrinsics.memory import Storage
 from ..intrinsics.register_blocks import BlockIntrinsics
-from ..intrinsics.vectors import REGISTERS, call, lanes_of, peek
+from ..intrinsics.row_sums import fetch_intrinsic
+from ..intrinsics.short_integers import narrow_vectors, widen_bytes
+from ..intrinsics.vectors import LINE_BYTES, REGISTERS, call, lanes_of, peek
 from ..jit import address, inlined, kernel, named
 from .addressing import locate_source, locate_target
 from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_row, numbers
-from .row_conversion import packer, storer
+from .row_conversion import index_of, packer, storer
 from .table_entries import (
     COLUMN_FIRST,
+    COLUMN_STRIDE_IN,
     COLUMN_STRIDE_OUT,
     COLUMN_TAPS,
+    COLUMNS_IN,
     COLUMNS_OUT,
+    FETCHED,
     HORIZONTAL,
     INNER,
     KERNELS,
     LINES_OF_TAPS,
     OUTER,
     OUTER_SOURCES,
+    OUTSIDE_PLANE,
     PACK,
     PLANES,
     PLANES_OUT,
@@ -50,10 +56,13 @@ from .table_entries import (
     RING,
     RING_ROWS,
     RING_STRIDE,
+    ROW_BOUNDARY,
     ROW_FIRST,
+    ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
     ROW_TABLES,
     ROW_TAPS,
+    ROWS_IN,
     ROWS_OUT,
     RUNS,
     SCRATCH,
@@ -174,7 +183,7 @@ def _link_sums(vectors: int) -> Any:
 
 intervals_of_many, intervals_of_few = _interval_sums(INTERVAL_VECTORS), _interval_sums(FEW_VECTORS)
 links_of_many, links_of_few = _link_sums(VECTORS), _link_sums(FEW_VECTORS)
-write_results = BlockIntrinsics(1, STROKE_VECTORS).write
+fetch_line = fetch_intrinsic(1)
 
 
 @kernel
@@ -213,25 +222,59 @@ def sum_links(work, table, links, terms, weights, first, last, column, count, ro
 def strokes_pass(extra: int, small: bool) -> Any:
     """The kernel that sums and shifts in registers, for sums that are `extra` vectors wider than their results."""
     strokes_of = strokes_intrinsic(extra, small)
+    block = STROKE_VECTORS[extra] * (2 if small else 1)
 
     @kernel
     @named(f"_{extra}{'_small' * small}")
-    def sum_strokes(work, table, strokes, weights, count, column, numbers, rows, target, pitch):
-        """`numbers` results from element `column` of the rows on, for `rows` rows q to ``work[target + q * pitch]``."""
-        for j in range(0, numbers, STROKE_VECTORS * lanes_of(work)):
-            for q in range(rows):
-                results = strokes_of(work, table, strokes, weights, count, q, column + j)
-                write_results(work, target + q * pitch + j, 0, results)
+    def sum_strokes(
+        work, table, strokes, weights, count, column, numbers, rows, target, pitch, x, ahead, stride, item
+    ):
+        """`numbers` results from element `column` of the rows on, for `rows` rows q to ``work[target + q * pitch]``.
+
+        Meanwhile the second-level cache is asked for as many rows of `x`, `stride` bytes apart from `ahead` on, of
+        elements of `item` bytes.
+        """
+        step = block * lanes_of(work)
+        for j in range(0, numbers, step):
+            for q in range(0, rows, 2):
+                for row in range(2):
+                    start = ahead + (q + row) * stride + j * item
+                    for line in range(0, step * item, LINE_BYTES):
+                        fetch_line(x, start + line, 0)
+                strokes_of(work, table, strokes, weights, count, q, column + j, target + q * pitch + j, pitch)
 
     return sum_strokes
 
 
+@inlined
+def pack_by_numbers(pack, x, plane, row, first, columns, geometry, constants, raw, work, scratch, target):
+    """Columns of a row, as numbers to `scratch`, from there as integers of 16 bits; up to a vector is overwritten."""
+    if columns > 0:
+        call(pack, (x, plane, row, first, columns, geometry, constants, raw, work, scratch))
+        for j in range(0, columns, 2 * lanes_of(work)):
+            narrow_vectors(work, scratch + j, target + j)
+
+
 @kernel
-def narrow_row(work, source, target, count):
-    """`count` numbers, and up to two vectors, as integers of 16 bits."""
-    lanes = lanes_of(work)
-    for j in range(0, count, 2 * lanes):
-        narrow_vectors(work, source + j, target + j // 2)
+def pack_bytes(pack, x, plane, row, first, columns, geometry, constants, raw, work, scratch, target):
+    """A row of bytes as integers of 16 bits, to the element `target` of `work`.
+
+    What lies inside the array is read at once; the rest is packed by the kernel `pack`.
+    """
+    inside, step = index_of(row, geometry[ROWS_IN], geometry[ROW_BOUNDARY]), 2 * lanes_of(work)
+    behind, to = first + columns, 2 * target
+    low = min(max(first, 0), behind)
+    whole = max(min(behind, geometry[COLUMNS_IN]) - low, 0) // step * step
+    if plane == OUTSIDE_PLANE or inside < 0 or geometry[COLUMN_STRIDE_IN] != 1:
+        low, whole = first, 0
+    pack_by_numbers(pack, x, plane, row, first, low - first, geometry, constants, raw, work, scratch, to)
+    source, at = plane + inside * geometry[ROW_STRIDE_IN] + low, to + low - first
+    for j in range(0, whole, step):
+        widen_bytes(work, x, at + j, source + j)
+    low += whole
+    pack_by_numbers(
+        pack, x, plane, row, low, behind - low, geometry, constants, raw, work, scratch, to + low - first
+    )
 
 
 @kernel
@@ -279,14 +322,21 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
                 for source in range(oldest, n_sources):
                     slot = (source + age) % n_sources * capacity + packed % capacity
                     at = geometry[RING] + slot * geometry[RING_STRIDE]
-                    to = geometry[SCRATCH] if kernels[VIEW] else at
-                    call(kernels[PACK], (
-                        x, sources[source], row + geometry[ROW_FIRST] + packed, column + geometry[COLUMN_FIRST],
-                        wide, geometry, constants[source], raw_in, work, to,
-                    ))  # fmt: skip
+                    here, there = row + geometry[ROW_FIRST] + packed, column + geometry[COLUMN_FIRST]
                     if kernels[VIEW]:
-                        call(kernels[VIEW], (work, to, at, wide * inner))
+                        call(kernels[VIEW], (
+                            kernels[PACK], x, sources[source], here, there, wide, geometry, constants[source], raw_in,
+                            work, geometry[SCRATCH], at,
+                        ))  # fmt: skip
+                    else:
+                        call(kernels[PACK], (
+                            x, sources[source], here, there, wide, geometry, constants[source], raw_in, work, at,
+                        ))  # fmt: skip
                 packed += 1
+            ahead = min(max(row + geometry[ROW_FIRST] + packed, 0), geometry[ROWS_IN] - 1)
+            item = geometry[FETCHED]
+            fetched = sources[n_sources - 1] + ahead * geometry[ROW_STRIDE_IN]
+            fetched += max(column + geometry[COLUMN_FIRST], 0) * geometry[COLUMN_STRIDE_IN]
             for j in range(window):
                 here = (
                     min(done + j, needed - 1) % capacity
@@ -301,7 +351,8 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
                     count = part * inner + phases[phase, EXTRA]
                     if phases[phase, KIND] == STROKES:
                         call(kernels[HORIZONTAL], (
-                            work, table, terms, weights, end, first * inner, count, step, geometry[RESULT], pitch,
+                            work, table, terms, weights, end, first * inner, count, step, geometry[RESULT], pitch, x,
+                            (fetched + first * inner) * item, geometry[ROW_STRIDE_IN] * item, item,
                         ))  # fmt: skip
                     elif phases[phase, KIND] == INTERVALS:
                         call(kernels[VERTICAL], (
@@ -338,8 +389,10 @@ def kernel_addresses(
     at[STORE] = address(storer(storage_out), (line, n, n, whole, line, memory, memory, n))
     if extra:
         if small:
-            at[VIEW] = address(narrow_row, (line, n, n, n))
-        at[HORIZONTAL] = address(strokes_pass(extra, small), (line, whole, whole, line, n, n, n, n, n, n))
+            at[VIEW] = address(pack_bytes, (n, memory, n, n, n, n, whole, line, memory, line, n, n))
+        at[HORIZONTAL] = address(
+            strokes_pass(extra, small), (line, whole, whole, line, n, n, n, n, n, n, memory, n, n, n)
+        )
     else:
         at[VERTICAL] = address(sum_intervals, (line, whole, whole, n, n, n, n, n, n, number))
         at[HORIZONTAL] = address(sum_links, (line, whole, whole, whole, line, n, n, n, n, n, n, number))

@@ -1,0 +1,184 @@
+"""The sums of flat kernels as strokes for `cpu.intrinsics.flat_sums`, which keeps them in registers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from ..factor.runs import RowSum, continued_sums
+from .flat_tables import Places, Way
+from .intrinsics import flat_sums
+
+DOUBLED = 1.3  # what it costs to double sums, in shifts
+
+
+class Strokes:
+    """Sums that stay in registers: what is done one after the other for a block of columns of two rows of output.
+
+    These are q and q + 1, whose sums S and T share the rows that stand in both.  A sum that continues another one
+    begins with S as that left it: with its own rows, or, where the next T lacks some of them, with the shared ones.
+    """
+
+    def __init__(self, way: Way, places: Places, factor: float) -> None:
+        self.way, self.places, self.factor = way, places, factor
+        self.strokes: list[int] = []
+        self.weights: list[float] = []
+        self.pending, self.weight, self.opened = 0, 0.0, False  # sums of bytes that are not weighed yet
+
+    def program(self) -> tuple[list[int], list[float]]:
+        """All strokes, and the weight of each."""
+        sums, columns = self._apart_from_the_last()
+        saved = continued_sums(sums)
+        rows: list[frozenset[int]] = []
+        for base, more in sums:
+            before = rows[base] if base >= 0 else frozenset()
+            rows.append(before | {self.way.entry(row) for row in more})
+        shared = [own & {row + 1 for row in own} for own in rows]
+        continued: dict[int, list[int]] = {}
+        for i, (base, _) in enumerate(sums):
+            continued.setdefault(base, []).append(i)
+        left: list[frozenset[int]] = []
+        for i, (base, _) in enumerate(sums):
+            held = left[base] if base >= 0 else frozenset()
+            if base < 0:
+                self._stroke(flat_sums.CLEAR)
+            elif base != i - 1:
+                self._stroke(flat_sums.RESTORE, self.places.buffer(saved.index(base)))
+            whole = all(rows[i] <= shared[n] for n in continued.get(i, ()))
+            left.append(rows[i] if whole else shared[i])
+            place = self.places.buffer(saved.index(i)) if i in saved else None
+            sets = (
+                sorted(shared[i] - held),
+                sorted({row + 1 for row in rows[i]} - shared[i]),
+                sorted(rows[i] - shared[i]),
+            )
+            if whole:
+                self._both(sets, place)
+                self._columns(columns[i], len(rows[i]), doubled=i not in continued)
+            else:
+                self._apart(sets, place, columns[i], len(rows[i]))
+        self._flush()
+        return self.strokes, self.weights
+
+    def _apart_from_the_last(self) -> tuple[list[RowSum], list[list[tuple[int, float]]]]:
+        """Sums and their columns.  The last one may be two: of its own rows, and of what it continues.
+
+        The longest columns of a disk are one in the middle and many neighbours, which are a run with it.
+        """
+        sums, columns = list(self.way.flat.sums), self.way.flat.columns
+        base, rows = sums[-1]
+        together = sorted(columns[-2] + columns[-1]) if len(sums) > 1 else []
+        children = sum(s.base == base for s in sums)
+        if (
+            base == len(sums) - 2
+            and children == 1
+            and self.way.inner == 1
+            and len({w for _, w in together}) == 1
+        ):
+            most = self._most(self.way.flat.counts[-2])
+            parts = in_powers([column for column, _ in together], most)
+            if len(parts) + DOUBLED * parts[-1][0] + 1 < len(columns[-2]):
+                shifted = [RowSum(-1, rows), *(RowSum(s.base + (s.base >= 0), s.rows) for s in sums[:-1])]
+                return shifted, [columns[-1], *columns[:-2], together]
+        return sums, columns
+
+    def _stroke(self, code: int, *operands: int, amount: int = 0, weight: float = 0.0) -> None:
+        self.strokes.append(flat_sums.stroke_word(code, *operands, amount=amount))
+        self.weights.append(weight * self.factor)
+
+    def _code(self, kind: int, elements: int) -> tuple[int, int]:
+        return flat_sums.shift_code(kind, elements, self.way.extra, self.way.lanes)
+
+    def _rows(self, rows: list[int]) -> None:
+        for first in range(0, len(rows), 3):
+            part = rows[first : first + 3]
+            self._stroke((flat_sums.ROW, flat_sums.TWO_ROWS, flat_sums.ROWS)[len(part) - 1], *part)
+
+    def _lean(self, rows: list[int]) -> None:
+        for n, row in enumerate(rows):
+            self._stroke(flat_sums.MORE if n else flat_sums.LEAN, row)
+
+    def _both(self, sets: tuple[list[int], ...], place: int | None) -> None:
+        """S and T with all of their rows; S stays so."""
+        shared, later, own = sets
+        if shared and len(later) == len(own) == 1:
+            self._rows(shared[:-1])
+            self._stroke(flat_sums.GROW, shared[-1], later[0], own[0])
+        else:
+            self._rows(shared)
+            self._lean(later)
+            self._rows(own)
+        if place is not None:
+            self._stroke(flat_sums.SAVE, place)
+
+    def _apart(
+        self, sets: tuple[list[int], ...], place: int | None, columns: list[tuple[int, float]], count: int
+    ) -> None:
+        """T for one row after the other; S stays with the shared rows."""
+        shared, later, own = sets
+        self._rows(shared)
+        if place is not None:
+            self._stroke(flat_sums.SAVE, place)
+        most = max(flat_sums.MOST_BYTES // count, 1) if self.way.small else len(columns)
+        for weight in sorted({weight for _, weight in columns}):
+            of_weight = [column for column, other in columns if other == weight]
+            for first in range(0, len(of_weight), most):
+                part = of_weight[first : first + most]
+                self._room(len(part) * count, weight)
+                for kind, rows in ((flat_sums.LATER, later), (flat_sums.EARLIER, own)):
+                    self._lean(rows)
+                    for column in part:
+                        self._shift(kind, column, weight)
+
+    def _columns(self, columns: list[tuple[int, float]], count: int, *, doubled: bool) -> None:
+        """S and T shifted to columns; many neighbours by doubling, if nothing is to come after it."""
+        weights = sorted({weight for _, weight in columns})
+        level = 0
+        parts = [(0, column, weight) for weight in weights for column, other in columns if other == weight]
+        if doubled and len(weights) == 1 and self.way.inner == 1:
+            parts = [
+                (n, at, weights[0])
+                for n, at in in_powers([column for column, _ in columns], self._most(count))
+            ]
+        for n, column, weight in parts:
+            while level < n:
+                self._stroke(flat_sums.DOUBLE + level)
+                level += 1
+            self._room(count << n, weight)
+            self._shift(flat_sums.BOTH, column, weight)
+
+    def _most(self, count: int) -> int:
+        """How often sums may be doubled."""
+        levels = len(flat_sums.DOUBLES)
+        return min(levels, (flat_sums.MOST_BYTES // count).bit_length() - 1) if self.way.small else levels
+
+    def _room(self, count: int, weight: float) -> None:
+        """Have room for so many further bytes in sums of this weight."""
+        if self.way.small and (self.pending + count > flat_sums.MOST_BYTES or weight != self.weight):
+            self._flush()
+        self.pending, self.weight = self.pending + count, weight
+
+    def _shift(self, kind: int, column: int, weight: float) -> None:
+        code, amount = self._code(kind, column * self.way.inner)
+        self._stroke(code, amount=amount, weight=weight)
+
+    def _flush(self) -> None:
+        if self.way.small and self.pending:
+            self._stroke(flat_sums.FLUSH if self.opened else flat_sums.OPEN, weight=self.weight)
+            self.pending, self.opened = 0, True
+
+
+def in_powers(columns: list[int], most: int) -> list[tuple[int, int]]:
+    """Columns as (n, first) of ``2 ** n`` adjacent ones, n up to `most`, in the order of n; as few as pay."""
+    breaks = [0, *(i for i in range(1, len(columns)) if columns[i] != columns[i - 1] + 1), len(columns)]
+
+    def parts(level: int) -> list[tuple[int, int]]:
+        found = []
+        for start, stop in pairwise(breaks):
+            at, end = columns[start], columns[start] + stop - start
+            for n in range(level, -1, -1):
+                while end - at >= 1 << n:
+                    found.append((n, at))
+                    at += 1 << n
+        return sorted(found)
+
+    return min(map(parts, range(most + 1)), key=lambda found: len(found) + DOUBLED * found[-1][0])
