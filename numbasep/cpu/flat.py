@@ -103,7 +103,9 @@ def _prepare(
         geometry[name] = value
     tasks = count // deep * chunks * strips * tiles
     return PlanePass(
-        kernels=kernels.kernel_addresses(compute, storage_of(x.dtype), storage_out, way.extra, way.small),
+        kernels=kernels.kernel_addresses(
+            compute, storage_of(x.dtype), storage_out, way.extra, way.vectors, way.small
+        ),
         program=program,
         geometry=geometry,
         outer=pack_outer(tables),

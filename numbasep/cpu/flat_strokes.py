@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 from ..factor.runs import RowSum, continued_sums
@@ -33,27 +34,37 @@ class Strokes:
             before = rows[base] if base >= 0 else frozenset()
             rows.append(before | {self.way.entry(row) for row in more})
         shared = [own & {row + 1 for row in own} for own in rows]
-        continued: dict[int, list[int]] = {}
+        held: list[
+            frozenset[int]
+        ] = []  # in S after each sum; T has the rows behind these if S has all of its own
         for i, (base, _) in enumerate(sums):
-            continued.setdefault(base, []).append(i)
-        left: list[frozenset[int]] = []
-        for i, (base, _) in enumerate(sums):
-            held = left[base] if base >= 0 else frozenset()
+            direct = base < 0 or base == i - 1
             if base < 0:
                 self._stroke(flat_sums.CLEAR)
-            elif base != i - 1:
+            elif not direct:
                 self._stroke(flat_sums.RESTORE, self.places.buffer(saved.index(base)))
-            whole = all(rows[i] <= shared[n] for n in continued.get(i, ()))
-            left.append(rows[i] if whole else shared[i])
+            start = held[base] if base >= 0 else frozenset()
+            others = [n for n, other in enumerate(sums) if other.base == i and n != i + 1]
+            follows = i + 1 < len(sums) and sums[i + 1].base == i
+            whole = all(rows[i] <= shared[n] for n in others)
+            if whole and follows:
+                apart = _cost(rows[i + 1], shared[i + 1], shared[i])
+                whole = (
+                    min(_cost(rows[i + 1], shared[i + 1], rows[i]), 2 * len(rows[i + 1] - rows[i])) <= apart
+                )
+            held.append(rows[i] if whole else shared[i])
             place = self.places.buffer(saved.index(i)) if i in saved else None
-            sets = (
-                sorted(shared[i] - held),
-                sorted({row + 1 for row in rows[i]} - shared[i]),
-                sorted(rows[i] - shared[i]),
-            )
+            each = direct and (base < 0 or start == rows[base])
+            if whole and each and 2 * len(rows[i] - start) < _cost(rows[i], shared[i], start):
+                self._rows(sorted(rows[i] - start), flat_sums.EACH)
+                if place is not None:
+                    self._stroke(flat_sums.SAVE, place)
+                self._columns(columns[i], len(rows[i]), doubled=not others and not follows)
+                continue
+            sets = tuple(sorted(part) for part in _parts(rows[i], shared[i], start))
             if whole:
                 self._both(sets, place)
-                self._columns(columns[i], len(rows[i]), doubled=i not in continued)
+                self._columns(columns[i], len(rows[i]), doubled=not others and not follows)
             else:
                 self._apart(sets, place, columns[i], len(rows[i]))
         self._flush()
@@ -88,10 +99,10 @@ class Strokes:
     def _code(self, kind: int, elements: int) -> tuple[int, int]:
         return flat_sums.shift_code(kind, elements, self.way.extra, self.way.lanes)
 
-    def _rows(self, rows: list[int]) -> None:
+    def _rows(self, rows: list[int], code: int = flat_sums.ROW) -> None:
         for first in range(0, len(rows), 3):
             part = rows[first : first + 3]
-            self._stroke((flat_sums.ROW, flat_sums.TWO_ROWS, flat_sums.ROWS)[len(part) - 1], *part)
+            self._stroke(code + len(part) - 1, *part)
 
     def _lean(self, rows: list[int]) -> None:
         for n, row in enumerate(rows):
@@ -165,6 +176,16 @@ class Strokes:
         if self.way.small and self.pending:
             self._stroke(flat_sums.FLUSH if self.opened else flat_sums.OPEN, weight=self.weight)
             self.pending, self.opened = 0, True
+
+
+def _parts(rows: frozenset[int], shared: frozenset[int], start: frozenset[int]) -> tuple[frozenset[int], ...]:
+    """What S lacks of the shared rows, and what T and S have besides."""
+    return shared - start, frozenset(row + 1 for row in rows) - shared, rows - shared
+
+
+def _cost(rows: frozenset[int], shared: frozenset[int], start: frozenset[int]) -> float:
+    """Additions for both sums, where S has the rows `start`."""
+    return sum(map(len, _parts(rows, shared, start))) if start <= shared else math.inf
 
 
 def in_powers(columns: list[int], most: int) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ ROWS, ROWS_IN_REGISTERS = 2, 4  # of output that are computed together; even num
 SUMS_BYTES = 32 << 10  # of row buffers, in the first-level cache
 KEPT_COLUMNS = 256  # of a tile of volumes, of which
 KEPT_BYTES = 1 << 20  # of packed rows are kept from plane to plane, in the second-level cache
-SEGMENT_IN_REGISTERS = 1024  # numbers of a row of results that are computed before they are stored
+SEGMENT_IN_REGISTERS = 480  # numbers of a row of results that are computed before they are stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Way:
     """Rows of the window in each plane."""
     halo: int
     """Elements of a row that windows reach beyond its results."""
+    width: int
+    """Elements of a row of results."""
     compute: np.dtype[Any]
     """float32 or float64."""
     small: bool = False
@@ -54,7 +56,16 @@ class Way:
     @property
     def block(self) -> int:
         """Elements that are summed in registers at a time."""
-        return flat_sums.VECTORS[self.extra] * self.lanes
+        return self.vectors * self.lanes
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of results in a block."""
+
+        def work(vectors: int) -> float:
+            return -(-self.width // (vectors * self.lanes)) * (vectors + self.extra / 2)
+
+        return min(flat_sums.VECTORS[self.extra], key=work) if self.extra else 0
 
     @property
     def extra(self) -> int:
@@ -81,7 +92,7 @@ class Way:
 
 def way_of(flat: Flat, task: Task, compute: np.dtype[Any], *, small: bool) -> Way:
     """How a kernel runs on planes; `small`: samples and what lies beyond the edges are bytes."""
-    way = Way(flat, task.inner, task.down.taps, task.span, compute)
+    way = Way(flat, task.inner, task.down.taps, task.span, task.width, compute)
     fitting = compute == np.float32 and way.inner == 1 and max(flat.counts) <= flat_sums.MOST_BYTES
     sums_of_bytes = replace(way, small=True)
     return sums_of_bytes if small and fitting and sums_of_bytes.extra else way

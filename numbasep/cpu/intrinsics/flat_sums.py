@@ -35,17 +35,21 @@ from .vectors import (
 AVAILABLE = VECTOR_BYTES == 64
 
 MOST_EXTRA = 4  # further vectors of the sums
-VECTORS = {1: 6, 2: 6, 3: 6, 4: 5}
-"""Of results, by `extra`: two rows of them and of their sums fit the registers, and leave two to work with."""
+VECTORS = {1: (6, 4), 2: (6, 4), 3: (6, 4), 4: (5, 4)}
+"""Of results, by `extra`: two rows of them and of their sums fit the registers, and leave two to work with.  There are
+two numbers, as narrow arrays may be few blocks."""
 
 # A stroke is a word of 64 bits: its code, an amount, and three operands, which only some codes have
 CODE_BITS, AMOUNT_BITS, OPERAND_BITS = 10, 6, 16
 FIRST, SECOND, THIRD = (CODE_BITS + AMOUNT_BITS + OPERAND_BITS * n for n in range(3))
 MOST_ROWS = 1 << (OPERAND_BITS - 1)  # of the row table, so that a word has a sign
-CLEAR, ROW, TWO_ROWS, ROWS, LEAN, MORE, GROW, SAVE, RESTORE, OPEN, FLUSH, DOUBLE = range(12)
+CLEAR, ROW, TWO_ROWS, ROWS, EACH, TWO_EACH, ALL_EACH, LEAN, MORE, GROW, SAVE, RESTORE, OPEN, FLUSH, DOUBLE = (
+    range(15)
+)
 """What a stroke does.  There are two sums, S of the first and T of the second row of output, and a result of each.
 
-CLEAR: S = 0.  ROW, TWO_ROWS, ROWS: S += one, two or three rows of the row table.  LEAN: T = S + row FIRST.
+CLEAR: S = T = 0.  ROW, TWO_ROWS, ROWS: S += one, two or three rows of the row table.  EACH, TWO_EACH, ALL_EACH: the
+same, and T += the row behind each.  LEAN: T = S + row FIRST.
 MORE: T += row FIRST.  GROW: S += row FIRST; T = S + row SECOND; S += row THIRD.  SAVE, RESTORE: S goes to the place in
 the workspace that all operands together tell, or comes from there.  OPEN, FLUSH: sums of bytes are weighed, and are the
 results or are added to them.  From DOUBLE on: S and T are added to themselves, moved by ``DOUBLES[code - DOUBLE]``."""
@@ -71,7 +75,7 @@ def shift_code(kind: int, elements: int, extra: int, count: int) -> tuple[int, i
     return SHIFT + kind * (extra * count + 1) + elements, 0
 
 
-def strokes_intrinsic(extra: int, small: bool) -> Callable[..., Any]:
+def strokes_intrinsic(extra: int, vectors: int, small: bool) -> Callable[..., Any]:
     """Intrinsic ``(work, table, strokes, weights, count, row, here, target, pitch)``: a block of two rows of results.
 
     `count` strokes are gone through, with `weights` for each; entries of the row table count from `row` on, and
@@ -88,7 +92,7 @@ def strokes_intrinsic(extra: int, small: bool) -> Callable[..., Any]:
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             binding.initialize_native_asmparser()
-            _Strokes(context, builder, sig, args, extra, small).run()
+            _Strokes(context, builder, sig, args, extra, vectors, small).run()
             return context.get_dummy_value()
 
         return types.void(work, table, strokes, weights, n, n, n, n, n), codegen
@@ -97,7 +101,7 @@ def strokes_intrinsic(extra: int, small: bool) -> Callable[..., Any]:
         work: np.ndarray, table: np.ndarray, strokes: np.ndarray, weights: np.ndarray, count: int, row: int, here: int,
         target: int, pitch: int,
     ) -> None:  # fmt: skip
-        _Reference(work, extra, small).run(table, strokes[:count], weights, row, here, target, pitch)
+        _Reference(work, extra, vectors, small).run(table, strokes[:count], weights, row, here, target, pitch)
 
     return vector_intrinsic(reference)(emit)
 
@@ -105,7 +109,9 @@ def strokes_intrinsic(extra: int, small: bool) -> Callable[..., Any]:
 class _Strokes:
     """Emits the loop over the strokes: a switch with a case for each code."""
 
-    def __init__(self, context: Any, builder: Any, sig: Any, args: Any, extra: int, small: bool) -> None:
+    def __init__(
+        self, context: Any, builder: Any, sig: Any, args: Any, extra: int, vectors: int, small: bool
+    ) -> None:
         self.context, self.builder, self.sig, self.args = context, builder, sig, args
         self.extra, self.small, self.whole = extra, small, ir.IntType(64)
         number = sig.args[0].dtype
@@ -113,7 +119,6 @@ class _Strokes:
         self.lanes = self.vector.count * (2 if small else 1)
         self.kind = ir.VectorType(ir.IntType(16), self.lanes) if small else self.vector
         self.align = 2 if small else number.bitwidth // 8
-        vectors = VECTORS[extra]
         self.sums = [self._registers(vectors + extra) for _ in range(2)]
         self.results = [self._registers(vectors) for _ in range(2)]
         self.end: Any = None
@@ -167,11 +172,12 @@ class _Strokes:
     def _place(self, at: Any, kind: Any) -> Any:
         return pointer_to(self.context, self.builder, self.sig.args[0], self.args[0], at, kind)
 
-    def _row(self, field: int) -> list[Any]:
-        """Where the vectors of a row stand."""
+    def _row(self, field: int, behind: int = 0) -> list[Any]:
+        """Where the vectors of a row stand, or of the one behind it."""
         builder = self.builder
         here = builder.ashr(self.args[6], self.whole(1)) if self.small else self.args[6]
-        entry = self._number(1, builder.add(self._field(field, OPERAND_BITS), self.args[5]), self.whole)
+        at = builder.add(self._field(field, OPERAND_BITS), builder.add(self.args[5], self.whole(behind)))
+        entry = self._number(1, at, self.whole)
         return self._vectors(builder.add(entry, here))
 
     def _vectors(self, at: Any) -> list[Any]:
@@ -190,9 +196,9 @@ class _Strokes:
         """The strokes that add rows."""
         builder, (s, t) = self.builder, self.sums
 
-        def add(field: int, source: list[Any], to: list[Any]) -> Callable[[], None]:
+        def add(field: int, source: list[Any], to: list[Any], behind: int = 0) -> Callable[[], None]:
             def body() -> None:
-                for pointer, before, after in zip(self._row(field), source, to, strict=True):
+                for pointer, before, after in zip(self._row(field, behind), source, to, strict=True):
                     row = builder.load(pointer, align=self.align)
                     builder.store(self._plus(builder.load(before), row), after)
 
@@ -202,10 +208,12 @@ class _Strokes:
             return lambda: [body() for body in bodies] and None
 
         first, second, third = (add(field, s, s) for field in (FIRST, SECOND, THIRD))
-        for code, body in {
-            ROW: first, TWO_ROWS: one_by_one(first, second), ROWS: one_by_one(first, second, third),
-            LEAN: add(FIRST, s, t), MORE: add(FIRST, t, t), GROW: one_by_one(first, add(SECOND, s, t), third),
-        }.items():  # fmt: skip
+        each = [one_by_one(add(field, s, s), add(field, t, t, 1)) for field in (FIRST, SECOND, THIRD)]
+        two, three = one_by_one(first, second), one_by_one(first, second, third)
+        rows = {ROW: first, TWO_ROWS: two, ROWS: three, LEAN: add(FIRST, s, t), MORE: add(FIRST, t, t)}
+        pairs = {EACH: each[0], TWO_EACH: one_by_one(*each[:2]), ALL_EACH: one_by_one(*each)}
+        grow = {GROW: one_by_one(first, add(SECOND, s, t), third)}
+        for code, body in (rows | pairs | grow).items():
             self._case(code, body)
 
     def _moves(self) -> None:
@@ -235,7 +243,7 @@ class _Strokes:
                     )
                     builder.store(self._plus(low, moved), slot)
 
-        self._case(CLEAR, lambda: self._clear(s))
+        self._case(CLEAR, lambda: self._clear([*self.sums[0], *self.sums[1]]))
         self._case(SAVE, save)
         self._case(RESTORE, restore)
         for i, distance in enumerate(DOUBLES):
@@ -306,11 +314,11 @@ class _Strokes:
 class _Reference:
     """The same in NumPy."""
 
-    def __init__(self, work: np.ndarray, extra: int, small: bool) -> None:
+    def __init__(self, work: np.ndarray, extra: int, vectors: int, small: bool) -> None:
         self.work, self.extra, self.small = work, extra, small
         self.kind = np.dtype(np.uint16) if small else work.dtype
         self.lanes = VECTOR_BYTES // self.kind.itemsize
-        self.count = VECTORS[extra] * self.lanes
+        self.count = vectors * self.lanes
 
     def _place(self, at: int) -> np.ndarray:
         size = (self.count + self.extra * self.lanes) * self.kind.itemsize // self.work.itemsize
@@ -329,7 +337,7 @@ class _Reference:
         for i, word in enumerate(strokes.tolist()):
             code, amount = word % (1 << CODE_BITS), (word >> CODE_BITS) % (1 << AMOUNT_BITS)
             operands = [(word >> start) % (1 << OPERAND_BITS) for start in (FIRST, SECOND, THIRD)]
-            used = {ROW: 1, TWO_ROWS: 2, ROWS: 3, LEAN: 1, MORE: 1, GROW: 3}.get(code, 0)
+            used = {TWO_ROWS: 2, ROWS: 3, TWO_EACH: 2, ALL_EACH: 3, GROW: 3}.get(code, ROW <= code <= MORE)
             rows = [self._place(table[entry + row] + here) for entry in operands[:used]]
             if code >= SHIFT:
                 kind, n = divmod(code - SHIFT, codes)
@@ -341,10 +349,12 @@ class _Reference:
                 t = s + rows[0] + rows[1]
                 s = s + rows[0] + rows[2]
             elif code == CLEAR:
-                s[:] = 0
-            elif code <= ROWS:
-                for one in rows:
+                s[:] = t[:] = 0
+            elif code <= ALL_EACH:
+                for one, entry in zip(rows, operands, strict=False):
                     s += one
+                    if code >= EACH:
+                        t += self._place(table[entry + row + 1] + here)
             elif code == LEAN:
                 t = s + rows[0]
             elif code == MORE:

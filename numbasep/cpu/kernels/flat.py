@@ -21,23 +21,21 @@ import numpy as np
 from numba import types
 from numba.core import config
 
-from ..intrinsics.flat_sums import VECTORS as STROKE_VECTORS
 from ..intrinsics.flat_sums import strokes_intrinsic
-from ..intrinsics.memory import Storage
+from ..intrinsics.memory import Storage, misalignment
 from ..intrinsics.register_blocks import BlockIntrinsics
 from ..intrinsics.row_sums import fetch_intrinsic
-from ..intrinsics.short_integers import narrow_vectors, widen_bytes
 from ..intrinsics.vectors import LINE_BYTES, REGISTERS, call, lanes_of, peek
 from ..jit import address, inlined, kernel, named
 from .addressing import locate_source, locate_target
+from .byte_rows import pack_bytes
 from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_row, numbers
-from .row_conversion import index_of, packer, storer
+from .row_conversion import packer, storer
 from .table_entries import (
     COLUMN_FIRST,
     COLUMN_STRIDE_IN,
     COLUMN_STRIDE_OUT,
     COLUMN_TAPS,
-    COLUMNS_IN,
     COLUMNS_OUT,
     FETCHED,
     HORIZONTAL,
@@ -46,7 +44,6 @@ from .table_entries import (
     LINES_OF_TAPS,
     OUTER,
     OUTER_SOURCES,
-    OUTSIDE_PLANE,
     PACK,
     PLANES,
     PLANES_OUT,
@@ -56,7 +53,6 @@ from .table_entries import (
     RING,
     RING_ROWS,
     RING_STRIDE,
-    ROW_BOUNDARY,
     ROW_FIRST,
     ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
@@ -72,6 +68,7 @@ from .table_entries import (
     SOURCE_TABLES,
     SOURCES,
     STORE,
+    STREAM,
     STRIP,
     STRIPE_ROWS,
     STRIPS,
@@ -219,13 +216,13 @@ def sum_links(work, table, links, terms, weights, first, last, column, count, ro
 
 
 @functools.cache
-def strokes_pass(extra: int, small: bool) -> Any:
+def strokes_pass(extra: int, vectors: int, small: bool) -> Any:
     """The kernel that sums and shifts in registers, for sums that are `extra` vectors wider than their results."""
-    strokes_of = strokes_intrinsic(extra, small)
-    block = STROKE_VECTORS[extra] * (2 if small else 1)
+    strokes_of = strokes_intrinsic(extra, vectors, small)
+    block = vectors * (2 if small else 1)
 
     @kernel
-    @named(f"_{extra}{'_small' * small}")
+    @named(f"_{extra}_{vectors}{'_small' * small}")
     def sum_strokes(
         work, table, strokes, weights, count, column, numbers, rows, target, pitch, x, ahead, stride, item
     ):
@@ -244,37 +241,6 @@ def strokes_pass(extra: int, small: bool) -> Any:
                 strokes_of(work, table, strokes, weights, count, q, column + j, target + q * pitch + j, pitch)
 
     return sum_strokes
-
-
-@inlined
-def pack_by_numbers(pack, x, plane, row, first, columns, geometry, constants, raw, work, scratch, target):
-    """Columns of a row, as numbers to `scratch`, from there as integers of 16 bits; up to a vector is overwritten."""
-    if columns > 0:
-        call(pack, (x, plane, row, first, columns, geometry, constants, raw, work, scratch))
-        for j in range(0, columns, 2 * lanes_of(work)):
-            narrow_vectors(work, scratch + j, target + j)
-
-
-@kernel
-def pack_bytes(pack, x, plane, row, first, columns, geometry, constants, raw, work, scratch, target):
-    """A row of bytes as integers of 16 bits, to the element `target` of `work`.
-
-    What lies inside the array is read at once; the rest is packed by the kernel `pack`.
-    """
-    inside, step = index_of(row, geometry[ROWS_IN], geometry[ROW_BOUNDARY]), 2 * lanes_of(work)
-    behind, to = first + columns, 2 * target
-    low = min(max(first, 0), behind)
-    whole = max(min(behind, geometry[COLUMNS_IN]) - low, 0) // step * step
-    if plane == OUTSIDE_PLANE or inside < 0 or geometry[COLUMN_STRIDE_IN] != 1:
-        low, whole = first, 0
-    pack_by_numbers(pack, x, plane, row, first, low - first, geometry, constants, raw, work, scratch, to)
-    source, at = plane + inside * geometry[ROW_STRIDE_IN] + low, to + low - first
-    for j in range(0, whole, step):
-        widen_bytes(work, x, at + j, source + j)
-    low += whole
-    pack_by_numbers(
-        pack, x, plane, row, low, behind - low, geometry, constants, raw, work, scratch, to + low - first
-    )
 
 
 @kernel
@@ -344,8 +310,14 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
                 for source in range(n_sources):
                     slot = (source + age) % n_sources * capacity + here
                     table[source * window + j] = geometry[RING] + slot * geometry[RING_STRIDE]
-            for first in range(0, columns, geometry[SEGMENT]):
-                part = min(geometry[SEGMENT], columns - first)
+            first, part = 0, geometry[SEGMENT]
+            if geometry[STREAM] and inner == 1:
+                part -= (
+                    misalignment(y, (target + i * geometry[ROW_STRIDE_OUT]) * geometry[STREAM])
+                    // geometry[STREAM]
+                )
+            while first < columns:
+                part = min(part, columns - first)
                 for phase in range(phases.shape[0]):
                     begin, end = phases[phase, FIRST], phases[phase, LAST]
                     count = part * inner + phases[phase, EXTRA]
@@ -370,15 +342,18 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
                         work, geometry[RESULT] + q * pitch, part, geometry, constants[0], raw_out, y,
                         at + q * geometry[ROW_STRIDE_OUT],
                     ))  # fmt: skip
+                first, part = first + part, geometry[SEGMENT]
 
 
 @functools.cache
 def kernel_addresses(
-    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, extra: int = 0, small: bool = False
-) -> tuple[Any, Any]:
+    compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, extra: int = 0, vectors: int = 0,
+    small: bool = False,
+) -> tuple[Any, Any]:  # fmt: skip
     """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn.
 
-    With `extra` vectors of sums there are strokes only, of `small` integers or of numbers; otherwise there are none.
+    With `extra` vectors of sums there are strokes only, for so many `vectors` of results, of `small` integers or of
+    numbers; otherwise there are none.
     """
     number = numba.from_dtype(compute)
     line, constants = types.Array(number, 1, "C"), types.Array(number, 2, "C")
@@ -391,7 +366,7 @@ def kernel_addresses(
         if small:
             at[VIEW] = address(pack_bytes, (n, memory, n, n, n, n, whole, line, memory, line, n, n))
         at[HORIZONTAL] = address(
-            strokes_pass(extra, small), (line, whole, whole, line, n, n, n, n, n, n, memory, n, n, n)
+            strokes_pass(extra, vectors, small), (line, whole, whole, line, n, n, n, n, n, n, memory, n, n, n)
         )
     else:
         at[VERTICAL] = address(sum_intervals, (line, whole, whole, n, n, n, n, n, n, number))
