@@ -185,10 +185,9 @@ def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
     """Places for tiles of so many columns, and `ring_rows` packed rows of each of so many planes of the window."""
     lanes, inner = VECTOR_BYTES // way.compute.itemsize, way.inner
     if way.extra:
-        beyond = (
-            -tile % way.block if inner == 1 else way.halo + way.block
-        )  # segments end with blocks, or anywhere
-        row = tile * inner + beyond + way.extra * way.lanes
+        row = (
+            tile * inner + way.block + way.extra * way.lanes
+        )  # a last block, or the halo and what packing spills
         ring_stride = skew(round_up(row * way.item // way.compute.itemsize, lanes), lanes)
         sums = round_up(sources * ring_rows * ring_stride, lanes)
         segment = min(tile, max(SEGMENT_IN_REGISTERS // inner, 1))

@@ -172,6 +172,16 @@ def test_arrays_of_any_size(shape, mode):
         np.testing.assert_allclose(found, oracle.convolve(x, SHAPES[name], mode=mode), rtol=1e-12, atol=1e-11)
 
 
+@pytest.mark.parametrize("width", [48, 64, 80, 96, 128, 192, 256, 384, 480])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "u1"])
+def test_rows_that_end_with_a_block(width, dtype):
+    x = (np.random.default_rng(7).random((40, width)) * 200).astype(dtype)
+    for name in ("disk", "ring", "tilted"):
+        plan = chosen_by_force(SHAPES[name], x, output=np.float64, mode="reflect")
+        expected = oracle.convolve(x.astype(float), SHAPES[name], mode="reflect")
+        np.testing.assert_allclose(plan(x), expected, rtol=1e-5, atol=1e-3)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["disk", "mean", "ring", "surround", "levels", "ball", "tilted", "wide"])
 def test_numbers_that_are_not_finite_spread_as_by_summation(name, bad):
