@@ -21,7 +21,7 @@ ROWS, ROWS_IN_REGISTERS = 2, 4  # of output that are computed together; even num
 SUMS_BYTES = 32 << 10  # of row buffers, in the first-level cache
 KEPT_COLUMNS = 256  # of a tile of volumes, of which
 KEPT_BYTES = 1 << 20  # of packed rows are kept from plane to plane, in the second-level cache
-SEGMENT_IN_REGISTERS = 480  # numbers of a row of results that are computed before they are stored
+SEGMENT_IN_REGISTERS = 4096  # numbers of a row of results that are computed before they are stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from .cost import PlannedPass, Work, bytes_per_pixel
 from .facts import FlatFacts
 from .machine import Machine, uncached_share
 
-FAR_ROW, MOVE = 3.5, 3.0  # a row from the second-level cache, a vector put aside: as many from the first
+FAR_ROW, MOVE = 0.6, 1.5  # a row from the second-level cache, a vector put aside: in additions of rows
 FAR_SUM = 1.6  # a shifted sum from there: as many
 ROWS = 4  # of results that are summed in registers together
-BLOCK, EXTRA = 8, 4  # vectors of results in registers, and at most by which their sums are wider
+BLOCKS = (6, 6, 6, 6, 5)  # vectors of results in registers, by those by which their sums are wider
 SMALL = 0.6  # of that is taken by bytes without sign, which are summed up as 16-bit integers
 PLANES = 2.0  # times that each plane of a volume is packed
 FIRST_LEVEL_BYTES = 32 << 10  # of a cache
@@ -25,12 +25,19 @@ FIRST_LEVEL_BYTES = 32 << 10  # of a cache
 def in_registers(task: Task, machine: Machine) -> bool:
     """Whether the sums of a flat kernel stay in registers: vectors of 64 bytes, few of them under the window."""
     lanes = machine.target.lanes(task.item)
-    return machine.target.vector_bytes >= 64 and task.span <= EXTRA * lanes
+    return machine.target.vector_bytes >= 64 and task.span <= (len(BLOCKS) - 1) * lanes
 
 
 def flat_operations(problem: Problem, flat: FlatFacts, machine: Machine) -> int:
     """Additions and multiply-adds for an output element."""
-    return flat.rows + flat.columns if in_registers(_task(problem), machine) else flat.operations
+    return (
+        round(_paired_rows(flat)) + flat.columns if in_registers(_task(problem), machine) else flat.operations
+    )
+
+
+def _paired_rows(flat: FlatFacts) -> float:
+    """Rows added in registers for a row of output, of which two share most."""
+    return min(flat.rows, (flat.rows + flat.row_loads) / 2)
 
 
 def _task(problem: Problem) -> Task:
@@ -52,7 +59,6 @@ def flat_passes(problem: Problem, flat: FlatFacts, machine: Machine) -> tuple[Pl
 
 def _steps(task: Task, flat: FlatFacts, machine: Machine) -> Steps:
     packed = task.count * task.rows * (PLANES if task.sources > 1 else 1.0)
-    lanes = machine.target.lanes(task.item)
     steps = Steps(
         packed=packed * task.width,
         converted=0 if task.plain_in else packed * task.width,
@@ -62,17 +68,18 @@ def _steps(task: Task, flat: FlatFacts, machine: Machine) -> Steps:
         edges=packed * (task.along.taps - 1),
     )
     if in_registers(task, machine):
-        block = BLOCK * lanes
-        numbers = task.count * task.rows * -(-task.width // block) * block
-        small = task.inner == 1 and not flat.weighted and task.item == 4 and task.item_in == 1
+        small = task.inner == 1 and task.item == 4 and task.item_in == 1
         item = 2 if small else task.item
-        wide = block + task.span
-        window = task.sources * (
-            task.down.taps + ROWS - 1
-        )  # rows, each of which comes from the second level once
-        cached = wide * window * item <= FIRST_LEVEL_BYTES
-        loaded = flat.rows + (FAR_ROW - 1) * window / ROWS if cached else FAR_ROW * flat.rows
-        down, share = loaded * wide / block + MOVE * flat.moves, SMALL if small else 1.0
+        lanes = machine.target.vector_bytes // item
+        extra = -(-task.span // lanes)
+        block = BLOCKS[extra] * lanes
+        wide = 1 + extra / BLOCKS[extra]
+        window = task.sources * (task.down.taps + ROWS - 1)
+        cached = window * block * wide * item <= FIRST_LEVEL_BYTES
+        far = window / ROWS if cached else task.sources * (task.down.taps + 1) / 2 * wide
+        numbers = task.count * task.rows * -(-task.width // block) * block
+        down = (_paired_rows(flat) + MOVE * flat.moves) * wide + FAR_ROW * far
+        share = SMALL if small else 1.0
         return steps._replace(flat_rows=share * numbers * down, flat_columns=share * numbers * flat.columns)
     row = 2 * task.item * (flat.sums + 1)  # bytes of a column of the row buffers of two rows
     segment = max(FIRST_LEVEL_BYTES // row - task.span, 2 * task.span, 1)
