@@ -24,8 +24,17 @@ FIRST_LEVEL_BYTES = 32 << 10  # of a cache
 
 def in_registers(task: Task, machine: Machine) -> bool:
     """Whether the sums of a flat kernel stay in registers: vectors of 64 bytes, few of them under the window."""
-    lanes = machine.target.lanes(task.item)
-    return machine.target.vector_bytes >= 64 and task.span <= (len(BLOCKS) - 1) * lanes
+    return machine.target.vector_bytes >= 64 and _extra(task, machine) < len(BLOCKS)
+
+
+def _sum_bytes(task: Task) -> int:
+    """Of an element of the sums in registers: 2 of those of bytes."""
+    return 2 if task.inner == 1 and task.item == 4 and task.item_in == 1 else task.item
+
+
+def _extra(task: Task, machine: Machine) -> int:
+    """Vectors by which sums are wider than results."""
+    return -(-task.span * _sum_bytes(task) // machine.target.vector_bytes)
 
 
 def flat_operations(problem: Problem, flat: FlatFacts, machine: Machine) -> int:
@@ -68,18 +77,15 @@ def _steps(task: Task, flat: FlatFacts, machine: Machine) -> Steps:
         edges=packed * (task.along.taps - 1),
     )
     if in_registers(task, machine):
-        small = task.inner == 1 and task.item == 4 and task.item_in == 1
-        item = 2 if small else task.item
-        lanes = machine.target.vector_bytes // item
-        extra = -(-task.span // lanes)
-        block = BLOCKS[extra] * lanes
+        item, extra = _sum_bytes(task), _extra(task, machine)
+        block = BLOCKS[extra] * machine.target.vector_bytes // item
         wide = 1 + extra / BLOCKS[extra]
         window = task.sources * (task.down.taps + ROWS - 1)
         cached = window * block * wide * item <= FIRST_LEVEL_BYTES
         far = window / ROWS if cached else task.sources * (task.down.taps + 1) / 2 * wide
         numbers = task.count * task.rows * -(-task.width // block) * block
         down = (_paired_rows(flat) + MOVE * flat.moves) * wide + FAR_ROW * far
-        share = SMALL if small else 1.0
+        share = SMALL if item == 2 else 1.0
         return steps._replace(flat_rows=share * numbers * down, flat_columns=share * numbers * flat.columns)
     row = 2 * task.item * (flat.sums + 1)  # bytes of a column of the row buffers of two rows
     segment = max(FIRST_LEVEL_BYTES // row - task.span, 2 * task.span, 1)
