@@ -1,13 +1,19 @@
 """Intrinsic for flat kernels: a small program of row sums and shifts on a block of columns, in registers.
 
-A block of sums, `extra` vectors wider than the results, takes rows one after the other, for two adjacent rows of output
-at a time.  These share all rows of a column but one at each end, so ROW and LEAN take three additions for both where
-each on its own would take two.  Whenever sums of a column of the kernel are complete, they are shifted to that column
-and added, under their weight, to the results.  So sums are neither stored nor loaded again.
+Two blocks of sums, S and T, for two adjacent rows of output, take rows one after the other; they are `extra` vectors
+wider than the results.  A column of a disk has the same rows for both rows of output but one at each end, so both sums
+take three additions where each on its own would take two.  Whenever sums of a column of the kernel are complete, they
+are shifted to that column and added, under their weight, to the results.  So sums are neither stored nor loaded again.
 
-Shifts of float32 and float64 are `valign`, whose distance is part of the instruction: one case of the program for each
+Shifts of float32 and float64 are `valign`, whose distance is part of the instruction: the program has one case for each
 distance.  A permutation by a table of places would do for any distance, but reads three registers, as a multiply-add
 does, and the processor does not run both at once.
+
+The floor, on one core of Zen 4 at 3.7 GHz, for 16 results in float32: loading and adding a row takes 0.28 ns, a shift
+and its multiply-add 0.36 ns (0.52 ns by a permutation), one of each together 0.43 ns.  A disk of radius 16 takes 26
+rows times ``1 + extra / vectors``, and 31 shifts: 15 ns.  The same instructions without jumps take 16 to 17.5 ns, this
+program 17 ns; radius 6 takes 7, radius 11 takes 12, and sums of bytes 4, 7 and 12.  Radius 25 takes 37 ns, of which
+7 ns go to rows that do not fit the first-level cache.
 """
 
 from __future__ import annotations

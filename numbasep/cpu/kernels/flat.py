@@ -4,8 +4,9 @@
 
 A task is a tile of columns by a strip of rows of an output plane.  It packs input rows into a ring that stays in the
 second-level cache (`rows`), and from there computes a few rows of output at a time, a segment of columns after the
-other: the sums s_c stand in short row buffers in the first-level cache, from which shifted vectors are loaded.  All
-additions are made in registers, a block of VECTORS vectors at a time.
+other.  With AVX-512 the sums s_c stay in registers, two rows of output at a time (`intrinsics.flat_sums`).  Elsewhere
+they stand in short row buffers in the first-level cache, from which shifted vectors are loaded; all additions are made
+in registers, a block of VECTORS vectors at a time.
 
 Nothing is subtracted.  Every output element is written with the same operations in the same order whatever the tasks,
 so results do not depend on the number of threads.
@@ -22,7 +23,7 @@ from numba import types
 from numba.core import config
 
 from ..intrinsics.flat_sums import strokes_intrinsic
-from ..intrinsics.memory import Storage, misalignment
+from ..intrinsics.memory import Storage
 from ..intrinsics.register_blocks import BlockIntrinsics
 from ..intrinsics.row_sums import fetch_intrinsic
 from ..intrinsics.vectors import LINE_BYTES, REGISTERS, call, lanes_of, peek
@@ -68,7 +69,6 @@ from .table_entries import (
     SOURCE_TABLES,
     SOURCES,
     STORE,
-    STREAM,
     STRIP,
     STRIPE_ROWS,
     STRIPS,
@@ -310,14 +310,8 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
                 for source in range(n_sources):
                     slot = (source + age) % n_sources * capacity + here
                     table[source * window + j] = geometry[RING] + slot * geometry[RING_STRIDE]
-            first, part = 0, geometry[SEGMENT]
-            if geometry[STREAM] and inner == 1:
-                part -= (
-                    misalignment(y, (target + i * geometry[ROW_STRIDE_OUT]) * geometry[STREAM])
-                    // geometry[STREAM]
-                )
-            while first < columns:
-                part = min(part, columns - first)
+            for first in range(0, columns, geometry[SEGMENT]):
+                part = min(geometry[SEGMENT], columns - first)
                 for phase in range(phases.shape[0]):
                     begin, end = phases[phase, FIRST], phases[phase, LAST]
                     count = part * inner + phases[phase, EXTRA]
@@ -342,7 +336,6 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
                         work, geometry[RESULT] + q * pitch, part, geometry, constants[0], raw_out, y,
                         at + q * geometry[ROW_STRIDE_OUT],
                     ))  # fmt: skip
-                first, part = first + part, geometry[SEGMENT]
 
 
 @functools.cache

@@ -53,7 +53,7 @@ are ordinary planes.  All distances count elements, not bytes.
     SHARE_TERM,  # first term of the share that finished sums are divided by; 0: there is none
     SHARE,  # where the rows of that share start
     RING_ROWS,  # packed rows of each source that there is room for, in passes of dense kernels
-    FETCHED,  # bytes of an element of the rows that a dense pass fetches ahead; 0: none are
+    FETCHED,  # bytes of an element of the rows that a pass fetches ahead; 0: none are
     KEPT,  # where the last vectors of a stripe's rows stand, whose rest is still to be written (`streams`)
     FOLD,  # 1 or -1: columns are added to their mirror images, or subtracted from them, before taps weigh them
     ENDS_STRIDE,  # elements at ENDS for what a row's window needs there of it and beyond its edges
