@@ -262,9 +262,7 @@ def _flat_candidate(problem: Problem, facts: KernelFacts, flat: FlatFacts, machi
 def _recursive_candidate(problem: Problem, recursion: RecursionFacts, machine: Machine) -> Candidate:
     """Return the candidate for recursive filters, one pass for each axis."""
     passes, itemsize = len(problem.windows), problem.real_dtype.itemsize
-    positions = sum(
-        math.prod(problem.steps[axis:]) for axis in range(passes)
-    )  # samples of all passes, per output element
+    positions = sum(math.prod(problem.steps[axis:]) for axis in range(passes))  # samples read per output
     largest = math.ldexp(1.0, 100 if itemsize == 4 else 960)
     planned = cost.recursive_passes(problem, recursion, machine)
     if not problem.integer_data:
