@@ -36,9 +36,7 @@ def dense_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[
     kernel = np.ascontiguousarray(kernel[(slice(None, None, -1),) * kernel.ndim] if flip else kernel)
     kernel.flags.writeable = False
     ascending = {**given, "axes": axes, "mode": mode, "origin": origin, "stride": stride}
-    ascending["weights"] = np.array(
-        given["weights"]
-    )  # a copy, as the caller may change them before the call runs
+    ascending["weights"] = np.array(given["weights"])  # a copy, as the caller may change the array
     call = begin(name, ascending, shape, dtype, axes, complex_kernel=kernel.dtype.kind == "c")
     return replace(call, windows=windows, kernel=kernel)
 

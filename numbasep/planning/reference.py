@@ -1,6 +1,6 @@
 """Shipped constants of machines, written by ``python -m benchmarks.reference``.
 
-`numbasep.planning.machine` says what each of them is.
+The fields are those of `numbasep.planning.machine.Machine`.
 """
 
 from __future__ import annotations

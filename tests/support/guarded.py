@@ -266,9 +266,7 @@ def strided_columns() -> None:
                 check(lambda a, b, k=kernel: nsp.convolve(a[:, ::-1], k, b, mode, 1.0), x, out)
 
 
-TERM_TYPES = (
-    DTYPES[1:12] if EVERYTHING else ("u1", "f4", "f8")
-)  # each dtype has its own kernels, which must be compiled
+TERM_TYPES = DTYPES[1:12] if EVERYTHING else ("u1", "f4", "f8")  # each dtype has kernels to compile
 TERM_SHAPES = ((3, 40), (17, 64), (33, 97), (50, 150)) if EVERYTHING else ((3, 40), (33, 97))
 
 

@@ -297,9 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("named", nargs="?", default="", help="guards whose name holds this")
     parser.add_argument("--write", type=Path, help="file for the table")
     options = parser.parse_args(arguments)
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # shells start background jobs with SIGINT ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of shells ignore it
     chosen = [guard for guard in GUARDS if options.named in guard.name]
     rows, unnoticed = [], 0
     with copied() as folder:

@@ -24,7 +24,7 @@ def plan_of(call: Call, **options: Any) -> nsp.planner.Plan:
 
 
 def slack(call: Call, error_bound: float) -> float:
-    """Return the absolute error that a bound allows: it is relative to ``||K||_1 max|x|``, with `cval` if it is used."""
+    """Return the absolute error that a bound allows: relative to ``||K||_1 max|x|``, with `cval` if it is used."""
     modes = (call.mode,) if isinstance(call.mode, str) else call.mode
     continued = any(oracle.SYNONYMS.get(mode, mode) in ("constant", "full") for mode in modes)
     return error_bound * oracle.norm(call.weights) * oracle.largest(call.x, call.cval if continued else 0.0)
