@@ -206,7 +206,7 @@ class Search:
         right, columns = structure.proportional_slices(rows, 1, integral=True)
         core = np.ascontiguousarray(columns.T)
         rank = Spectrum.of(core).least_rank(1e-10 * l1(core))
-        # If the rank is full, one term for each distinct row or column is no more terms.
+        # If the rank is full, there are as few distinct rows or columns, each of which is a term.
         if rank == min(core.shape) > 4 or core.size > _MAX_ECHELON:
             return rank
         for transpose in (False,) if symmetric else (False, True):

@@ -12,7 +12,7 @@ from .task import Task
 BUFFER_BYTES = 24 << 10  # of the row buffers of a separable pass: half of a first-level cache
 LEAST_ROW_BYTES = 4096  # shorter rows are packed as a whole, not only their ends
 CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
-MOST_WAYS = 8  # lines in a set of it: dense kernels pack rows if more of them map to the same set
+MOST_WAYS = 8  # lines in a set of this cache: dense kernels pack rows if more lines map to one set
 MOST_SPAN = 512  # widest window, in numbers, with which dense kernels read the array directly
 
 

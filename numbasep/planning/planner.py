@@ -187,7 +187,7 @@ def _by_time(candidate: Candidate) -> tuple[bool, float]:
 
 
 def _fastest(candidates: list[Candidate]) -> Candidate:
-    """Return the fastest candidate; if several are nearly as fast, avoid transforms, then checks, then operations."""
+    """Return the fastest candidate; among similar times, prefer no transforms, no check of the data, few operations."""
     feasible = [candidate for candidate in candidates if candidate.feasible]
     least = min(candidate.seconds for candidate in feasible)
     near = [candidate for candidate in feasible if GAIN * candidate.seconds <= least]
