@@ -52,7 +52,7 @@ def add_square(total: Array | None, part: Array, *, whole: bool, root: bool, wor
         return elementwise.add_square(total, part, behind, whole=whole, root=root)
     target = part if total is None else total
     if part.dtype.kind == "c" or not _same_order(target, part):
-        return _add_square_numpy(total, part, target, root=root)
+        return _add_square_numpy(total, np.trunc(part) if whole else part, target, root=root)
     flat_target, flat_part = target.ravel(order="K"), part.ravel(order="K")
     count = threads.thread_count(workers) if part.size >= PARALLEL_ELEMENTS else 1
     if count == 1:

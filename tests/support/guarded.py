@@ -132,7 +132,7 @@ def spy() -> None:
             return own(*kinds)
 
         setattr(staging.strided_columns, name, moved)
-    pass_request.STREAM_BYTES = 4096
+    pass_request.STREAM_BYTES = flat.STREAM_BYTES = 4096
     threads.aligned = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
     threads._pool._take = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
 

@@ -14,7 +14,7 @@ import numbasep as nsp
 from numbasep import nn
 from numbasep.api import build
 from numbasep.api.repeated_calls import shortcuts
-from numbasep.cpu import flat, flat_tables, pass_request, recursive, run, threads, tiles
+from numbasep.cpu import flat, flat_tables, pass_request, recursive, threads, tiles
 from numbasep.execution import elementwise
 from numbasep.lowering import counts
 from numbasep.nn import execute, tiling
@@ -22,19 +22,19 @@ from numbasep.planning import workspace
 
 THREADS = (1, 2, 3, 4, 7)
 SPLITS = (
-    (workspace.CACHE_BYTES, 1 << 31, workspace.SLAB_BYTES, 1 << 30),
-    (1 << 14, 1 << 18, 1 << 12, 1 << 18),
+    (workspace.CACHE_BYTES, 1 << 31, 1 << 30),
+    (1 << 14, 1 << 18, 1 << 18),
 )
-"""(bytes of a tile, work of a batch, bytes of a slab, multiplications of a batch of a layer)."""
+"""(bytes of a tile, work of a batch, multiplications of a batch of a layer)."""
 DISK = (np.hypot(*np.mgrid[-8:9, -8:9]) <= 8.5).astype(float)
 RING = DISK - (np.hypot(*np.mgrid[-8:9, -8:9]) <= 4.5)
 BALL = (np.square(np.mgrid[-3:4, -3:4, -3:4]).sum(0) <= 9).astype(float)
 rng = np.random.default_rng(0)
 
 
-def split(cache: int, batch: int, slab: int, multiplications: int) -> None:
-    """Set the sizes of tiles, batches and slabs, and clear the caches of plans that depend on them."""
-    tiles.CACHE_BYTES, pass_request.BATCH_WORK, run.SLAB_BYTES, counts.PARALLEL_WORK = cache, batch, slab, 1
+def split(cache: int, batch: int, multiplications: int) -> None:
+    """Set the sizes of tiles and batches, and clear the caches of plans that depend on them."""
+    tiles.CACHE_BYTES, pass_request.BATCH_WORK, counts.PARALLEL_WORK = cache, batch, 1
     flat.BATCH_WORK = flat_tables.BATCH_WORK = batch
     recursive.PARALLEL_ELEMENTS = elementwise.PARALLEL_ELEMENTS = 1
     recursive.BATCH_ELEMENTS = 1 << 25 if batch == SPLITS[0][1] else 1 << 10
