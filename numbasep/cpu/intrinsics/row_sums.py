@@ -225,9 +225,9 @@ def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) 
 
 @functools.cache
 def fetch_intrinsic(height: int) -> Callable[..., Any]:
-    """Return an intrinsic ``(memory, at, stride)`` that prefetches `height` lines to the second-level cache.
+    """Intrinsic ``(memory, at, stride)``: ask the second-level cache for `height` lines, `stride` bytes apart.
 
-    Lines are `stride` bytes apart.  Addresses outside the array are harmless.
+    Any place is harmless.
     """
 
     def emit(typingctx: Any, memory: Any, at: Any, stride: Any) -> Any:
