@@ -1,7 +1,7 @@
-"""Arrays of other libraries on the GPU: where they are, on which stream they are written, how to make another.
+"""GPU arrays of other libraries: their addresses, layouts and streams, and the allocation of new ones.
 
-Each library allocates its own results and workspace, from its own pool and in the order of its own current stream, so
-that nothing waits and nothing leaves the device.
+Each library allocates its results and workspace from its own pool, in the order of its current stream, so that no call
+waits and no data leave the device.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class DeviceArray(NamedTuple):
     contiguous: bool
     """Whether kernels can read the memory as it is: C-contiguous, with no pending conjugation or negation."""
     writeable: bool
-    """Whether it may be written to."""
+    """Whether the array can be written to."""
     stream: int
     """Stream in whose order the contents are ready; the legacy stream if the array names none."""
     nbytes: int

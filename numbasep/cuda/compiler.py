@@ -1,4 +1,4 @@
-"""CUDA kernels from Python to machine code, without a device: Numba to PTX, nvJitLink or ptxas to a cubin.
+"""Compilation of CUDA kernels without a device: from Python to PTX by Numba, to a cubin by ptxas or nvJitLink.
 
 Numba's own cache cannot store kernels made in factories and does not notice a new version of numba-cuda.  Machine code
 is therefore cached here, in the cache directory, under a hash of everything that it depends on.
@@ -97,7 +97,7 @@ def missing() -> str | None:
         return f"cuda-bindings is not installed: {install}"
     try:
         _nvvm_version()
-    except Exception as error:  # whatever the loaders of NVIDIA's libraries raise
+    except Exception as error:  # the loaders of NVIDIA's libraries raise errors of many types
         return f"NVIDIA's compiler libraries (NVVM, NVRTC) cannot be loaded ({error}): {install}"
     return None
 

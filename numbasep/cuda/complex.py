@@ -1,4 +1,4 @@
-"""Complex weights on a GPU: a call for their real parts, one for their imaginary ones, and the sum of both."""
+"""Filters with complex weights on a GPU, as the sum of a call for the real and one for the imaginary parts."""
 
 from __future__ import annotations
 

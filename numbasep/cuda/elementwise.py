@@ -1,4 +1,4 @@
-"""Element by element arithmetic on a GPU, from stand-ins to stand-ins: the counterpart of `elementwise`."""
+"""Elementwise arithmetic on the GPU arrays of placeholders: the counterpart of `execution.elementwise`."""
 
 from __future__ import annotations
 

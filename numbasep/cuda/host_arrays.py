@@ -1,4 +1,4 @@
-"""Launches on arrays of the host: there, and back."""
+"""Launches on host arrays, which are copied to the device and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The library that an array on a GPU comes from."""
+"""Find the library of a GPU array."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays on a GPU of libraries that are not known by name: JAX, and whatever else speaks DLPack or the CUDA interface.
+"""GPU arrays of libraries that are not known by name: JAX, and others with DLPack or the CUDA array interface.
 
 Results and workspace are allocated by this package, in the order of the stream on which the array is ready.  Results
 are converted to arrays of the library by its ``from_dlpack``.  DLPack does not say on which stream an array will be

@@ -1,4 +1,4 @@
-"""The separable convolutions over channels on the GPU: depthwise filters, then a matrix product.
+"""Separable convolutions over channels on the GPU: a depthwise filter, then a matrix product.
 
 PyTorch and CuPy compute the product of their own arrays.  Other arrays and host arrays use the kernel of this package.
 """

@@ -34,7 +34,7 @@ class Transforms:
     problem: Problem
     """The filter's shapes, types, windows and boundaries."""
     cut: Blocks
-    """The blocks."""
+    """Lengths and positions of the blocks."""
     spectrum: Any
     """Conjugate spectrum of the kernel, of length 1 along the axes that are not filtered."""
     places: dict[tuple[int, int], Place]

@@ -1,4 +1,4 @@
-"""Element by element arithmetic between filters: gradient magnitudes, missing samples, conversions.
+"""Elementwise arithmetic between filters: gradient magnitudes, missing samples, conversions.
 
 All operations share the signature ``(x, y, other, second, count, a, b)`` and the code that launches them: inputs `x`
 and `other`, outputs `y` and `second`, `count` elements, two scalars.  Unused pointers must be valid.
