@@ -42,9 +42,7 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
         return _COMPOSED[name](x, arguments)
     output = arguments["output"]
     if not (output is None or isinstance(output, (str, type, np.dtype))):
-        raise TypeError(
-            f"output must be a dtype or None for an array that is computed later, got a {type(output).__name__}"
-        )
+        raise TypeError(f"output must be a dtype or None for a dask array, got a {type(output).__name__}")
     request = make_call(name, arguments, x.shape, x.dtype)
     if request.parts and len({w.boundary for w in request.windows}) > 1:
         return _joined(request, x, arguments["mask"])

@@ -150,7 +150,7 @@ def _spacing(arguments: argparse.Namespace, source: Stored) -> Any:
     """Return the argument `spacing` of the functions, from the command line or the file."""
     if arguments.gaussian is None and arguments.log is None and arguments.pyramid is None:
         raise ValueError(
-            "--spacing applies to --gaussian and --log, whose SIGMA it gives the unit of, and --pyramid"
+            "--spacing applies to --gaussian and --log, whose SIGMA is then in its unit, and to --pyramid"
         )
     if arguments.spacing == FROM_FILE:
         return source.metadata.spacing(filtered_axes(arguments, source))

@@ -41,7 +41,7 @@ def call(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) 
     half = dtype if kind.kind == "c" else np.dtype(f"f{dtype.itemsize // 2}")
     if library is not None and not library.has_product:
         raise ValueError(
-            f"complex weights on the GPU take arrays of CuPy or PyTorch, or of the host, got a {type(x).__name__}"
+            f"complex weights on the GPU take arrays of CuPy or PyTorch, or host arrays, got a {type(x).__name__}"
         )
     parts = [
         function(**{**arguments, "weights": part, "output": half}) for part in (weights.real, weights.imag)

@@ -56,7 +56,7 @@ def check(status: tuple[Any, ...]) -> Any:
     from cuda.bindings import driver
 
     if code == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
-        raise MemoryError("the GPU has not enough free memory for this call")
+        raise MemoryError("the GPU does not have enough free memory for this call")
     if code.name == NOT_INITIALIZED:
         raise CudaUnavailableError(FORKED)
     raise RuntimeError(f"CUDA driver: {code.name}")
@@ -215,8 +215,8 @@ class Device:
                 check((code,))
             said.append(code.name)
         raise CudaUnavailableError(
-            f"the driver knows CUDA {self.driver_release} and refuses what the compilers of CUDA "
-            f"{compiler.release()} make for {self.name} ({', '.join(said)}): update the driver, or "
+            f"the driver knows CUDA {self.driver_release} and rejects code from the compilers of CUDA "
+            f"{compiler.release()} for {self.name} ({', '.join(said)}): update the driver, or "
             'python -m pip install "numbasep[cuda12]"'
         )
 

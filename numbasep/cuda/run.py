@@ -176,7 +176,7 @@ def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
     problem, view = plan.problem, describe(array, "input")
     if problem.device != "cuda":
         raise ValueError(
-            f"the plan is one for the CPU, and input a {type(array).__name__}: plan with device='cuda'"
+            f"the plan is for the CPU, but input is a {type(array).__name__}: plan with device='cuda'"
         )
     if view.shape != problem.shape or view.dtype != problem.input_dtype:
         raise ValueError(
@@ -296,8 +296,8 @@ def _applicable(plan: PlannedFilter, array: Any, library: Library) -> Candidate:
 def _without_transforms(plan: PlannedFilter, given: str) -> Candidate:
     if plan.problem.method == "fft":
         raise ValueError(
-            f"method='fft' on the GPU takes the transforms of CuPy or PyTorch: pass an array of one of these, or, "
-            f"for arrays of the host, install one of them with its CUDA; got {given}"
+            f"method='fft' on the GPU needs the transforms of CuPy or PyTorch: pass an array of one of them or, "
+            f"for host arrays, install one of them with CUDA support; got {given}"
         )
     assert plan.choice.fallback is not None
     return plan.choice.fallback

@@ -100,7 +100,7 @@ def is_image(path: Path) -> bool:
 def check_type(path: Path, dtype: np.dtype[Any]) -> None:
     """Raise ValueError if the format of the file does not support the dtype."""
     if kind(path) in IMAGES and dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
-        raise ValueError(f"{path}: an image holds uint8 or uint16, not {dtype}: give --dtype, or a .npy file")
+        raise ValueError(f"{path}: images store uint8 or uint16, not {dtype}: give --dtype, or a .npy file")
 
 
 def partial_name(path: Path) -> Path:

@@ -150,7 +150,7 @@ class Metadata:
             called = f"axis {number}" + (f" ({axis.name})" if axis.name else "")
             if axis.step is None:
                 raise ValueError(
-                    f"--spacing file: the file says no distance of samples along {called}: "
+                    f"--spacing file: the file has no distance of samples along {called}: "
                     "give numbers, or other --axes"
                 )
             step = convert(axis.step, axis.unit, unit)

@@ -66,7 +66,7 @@ def _keywords(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], metadata:
             return colour | tiff_metadata.ome_keywords(str(letters), shape, metadata)
         if named:
             raise ValueError(
-                f"{name}: OME-TIFF holds no {dtype} with axes {letters or 'without names'} and shape {shape}: "
+                f"{name}: OME-TIFF does not support {dtype} with axes {letters or 'without names'} and shape {shape}: "
                 "give another --dtype, or a name that does not end in .ome.tif"
             )
     return colour | tiff_metadata.plain_keywords(letters, metadata)

@@ -297,7 +297,7 @@ def _strides(operation: Operation, strides: Any, channels_last: bool) -> tuple[i
 def _rates(operation: Operation, rate: Any, dilations: Any, channels_last: bool) -> tuple[int, int]:
     if rate is not None and dilations is not None:
         raise ValueError(
-            f"rate and dilations are two names of one thing: give one, got {rate!r} and {dilations!r}"
+            f"rate and dilations are two names for the same argument: give one, got {rate!r} and {dilations!r}"
         )
     name, value = ("rate", rate) if dilations is None else ("dilations", dilations)
     if value is None:

@@ -147,8 +147,8 @@ def warn_once(reason: object) -> None:
             return
         _warned = True  # set before the warning, which may be turned into an error
     warnings.warn(
-        f"numbasep cannot keep its machine code and compiles it anew in every process: {reason}. "
-        f"Set {DIRECTORY_VARIABLE} to a directory of yours, or NUMBASEP_CACHE=0 to silence this.",
+        f"numbasep cannot keep its machine code and compiles it again in every process: {reason}. "
+        f"Set {DIRECTORY_VARIABLE} to a directory that you own, or NUMBASEP_CACHE=0 to silence this.",
         RuntimeWarning,
         stacklevel=3,
     )
