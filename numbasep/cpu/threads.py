@@ -31,7 +31,7 @@ THREAD_BYTES = 16 << 20  # address space of a thread: its stack and initial allo
 _lock = forks.lasting_lock()  # held during parallel kernels on a layer that is not thread-safe
 _starting = forks.delay_forks(threading.RLock())  # held while Numba starts its threads
 _local = threading.local()
-_busy: set[int] = set()  # Python threads that are currently filtering
+_busy: set[int] = set()  # Python threads that are currently filtering a large array
 _starter: int | None = None  # the Python thread that made Numba start its threads
 _serial = False  # whether this is a forked child that must not launch threads
 
