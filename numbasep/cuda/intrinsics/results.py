@@ -37,7 +37,7 @@ def result_words(result, compute, width):
     store(y, index, sums) : store all sums as a vector; the address must be a multiple of its size
     stage(memory, start, at, sums) : store all sums as elements from `at` on in shared memory after byte `start`
     flush(y, memory, start, count, every, lane) : copy the first `count` staged elements of a warp, or all if `every`,
-            to global memory in adjacent words
+        to global memory in adjacent words
     write(y, index, value) : store one sum
     """
     number = scalar_type(compute)
