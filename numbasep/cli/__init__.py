@@ -1,9 +1,9 @@
 """The command line, ``python -m numbasep COMMAND``.
 
-`arguments` reads single arguments, `commands` and `filter_file` do what is asked, `files` opens and writes files.
+`arguments` parses the values of options, `commands` and `filter_file` run the commands, `files` opens and writes
+files.
 
-Exit status: 0 done; 1 the request failed, and one line on standard error says why; 2 wrong usage; 130
-interrupted.
+Exit status: 0 success; 1 failure, with a line on standard error that says why; 2 wrong usage; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from . import arguments, commands, filter_file
 
 __all__ = ["main"]
 
-# The commands convert the errors of bad input and of files into one line; anything else is a bug and shows
-# its traceback.
+# Errors of input and of files are printed as one line; any other error is a bug and shows its traceback.
 EXPECTED_ERRORS = (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError)
 
 FILTER_DESCRIPTION = """\
@@ -57,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 done, 1 failed, 130 interrupted. Wrong usage leaves by ``SystemExit(2)``.
+        The exit status: 0 success, 1 failure, 130 interrupted. Wrong usage raises ``SystemExit(2)``.
     """
     parsed = build_parser().parse_args(argv)
     try:
