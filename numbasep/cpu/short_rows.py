@@ -27,9 +27,8 @@ from .tiles import round_up, skew
 Array = npt.NDArray[Any]
 
 TASK_NUMBERS = 1 << 15  # approximate elements per task
-ALIGNED_BYTES = (
-    12 << 10
-)  # maximum size of weights whose period is extended to whole vectors to avoid unaligned loads
+# Maximum size of weights whose period is extended to whole vectors to avoid unaligned loads.
+ALIGNED_BYTES = 12 << 10
 BATCH_NUMBERS = 1 << 28  # elements x slots per thread between checks for signals (Ctrl-C)
 
 

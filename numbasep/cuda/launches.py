@@ -42,9 +42,8 @@ Array = npt.NDArray[Any]
 INPUT, OUTPUT = 0, 1
 LONGEST_STRIP, SHORTEST_STRIP = 256, 16
 WARPS_IN_FLIGHT = 16  # per multiprocessor: with so many, strips need not be shorter
-FEW_TASKS = (
-    4  # per multiprocessor: with fewer, each warp is a block, which spreads them over all multiprocessors
-)
+# Per multiprocessor: with fewer, each warp is a block, which spreads them over all multiprocessors.
+FEW_TASKS = 4
 
 
 @dataclass(frozen=True, slots=True)

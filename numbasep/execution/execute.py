@@ -30,9 +30,8 @@ Clock = list[float] | None
 """List to which the seconds of each pass are added, if they are measured."""
 Runner = Callable[..., None]
 
-OCCUPYING = (
-    1 << 14
-)  # with at least this many elements, a call counts when calls of other Python threads choose their threads
+# With at least this many elements, a call counts when calls of other Python threads choose their threads.
+OCCUPYING = 1 << 14
 
 
 def run_plan(plan: PlannedFilter, input: npt.ArrayLike, output: Any = None) -> Array:

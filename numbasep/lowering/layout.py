@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Window
 
-LONG_INNER = (
-    64  # largest number of adjacent unfiltered numbers per column; longer ones become rows themselves
-)
+# Largest number of adjacent unfiltered numbers per column; longer ones become rows themselves.
+LONG_INNER = 64
 
 
 @dataclass(frozen=True, slots=True)

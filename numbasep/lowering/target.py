@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from ..system.caching import cached_property
 
-STEP_ROWS = (
-    16  # packed rows that are computed together: a multiple of block heights and, for transposes, of vectors
-)
+# Packed rows that are computed together: a multiple of block heights and, for transposes, of vectors.
+STEP_ROWS = 16
 VECTORS = 2  # width of a block of vertical sums, in vectors
 LINE_VECTORS = 4  # width of a block of horizontal sums, in vectors
 SQUARE_TAPS = 6  # with at least this many taps along packed rows, the rows are transposed

@@ -28,8 +28,6 @@ class Rates:
     """Bytes of input and result read and written per second."""
     call: float = 15e-6
     """Seconds to start and join the workers."""
-    factoring: float = 1e9
-    """Multiply-adds per second of the decomposition of filters."""
 
 
 DEFAULT = Rates()
@@ -77,11 +75,6 @@ def products(problem: Convolution, method: str, multiplier: int) -> int:
         return 0
     depth = problem.taps if problem.operation == "conv2d" and method == "direct" else multiplier
     return problem.pixels * depth * problem.channels * problem.out_channels
-
-
-def factoring(problem: Convolution, rates: Rates = DEFAULT) -> float:
-    """Estimate the seconds to decompose the filters of an ordinary convolution."""
-    return 6 * problem.taps**2 * problem.channels * problem.out_channels / rates.factoring
 
 
 def _elements(shape: tuple[int, ...]) -> int:

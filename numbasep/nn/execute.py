@@ -23,9 +23,8 @@ from .weights import padded_channels, write_tap_major
 Array = npt.NDArray[Any]
 Producer = Literal["dense", "spatial", "unfold"]
 
-GRADIENT_PARTS = (
-    32  # parts of the rows with separate sums; fixed, so that results do not depend on the number of threads
-)
+# Parts of the rows with separate sums; fixed, so that results do not depend on the number of threads.
+GRADIENT_PARTS = 32
 
 _NOTHING = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
 
@@ -196,9 +195,8 @@ def _layout(
     )
     if producer == "spatial":
         _describe_passes(table, problem, step, width)
-    stored = (
-        0 if producer == "unfold" else filters * problem.multiplier + 2 * width
-    )  # a block reads two vectors
+    # A block reads two vectors.
+    stored = 0 if producer == "unfold" else filters * problem.multiplier + 2 * width
     return _Layout(
         table.reshape(-1),
         tiling.workers,

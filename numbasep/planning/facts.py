@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from ..factor.runs import Flat
 
 GIVEN = "given"  # name of a form whose terms the caller gave
-FOLDED_COLUMNS = (
-    6  # with at least this many columns, direct summation is faster if mirrored columns are added first
-)
+# With at least this many columns, direct summation is faster if mirrored columns are added first.
+FOLDED_COLUMNS = 6
 NO_CANCELLATION = 1e-6  # amplification beyond 1 that can be rounding
 
 

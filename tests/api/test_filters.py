@@ -48,9 +48,8 @@ def both(name: str, x: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("shape", [(23,), (17, 20), (2, 3), (6, 7, 9)])
 def test_every_mode_and_dimension(name: str, mode: str, shape: tuple[int, ...]) -> None:
-    cval = (
-        0.0 if len(shape) > 1 else 1.5
-    )  # with more axes SciPy's 1-D passes continue with the wrong constant
+    # With more axes SciPy's 1-D passes continue with the wrong constant.
+    cval = 0.0 if len(shape) > 1 else 1.5
     ours, theirs = both(name, noise(*shape), *CALLS[name], mode=mode, cval=cval)
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 

@@ -85,9 +85,8 @@ def check(case: Case, output: Any, method: str, cast: str, workers: int | None) 
         slack = case.slack(sum(bounds))
         compute = np.float32 if np.result_type(case.x.dtype, got.dtype).itemsize <= 4 else np.float64
         scale = oracle.largest(sum(expected) if isinstance(expected, list) else expected)
-        slack = (
-            slack + 4 * float(np.finfo(compute).eps) * scale
-        )  # rounding errors of the reference, and of roots and quotients
+        # Rounding errors of the reference, and of roots and quotients.
+        slack = slack + 4 * float(np.finfo(compute).eps) * scale
         if compute == np.float64:
             slack = slack * 2  # the reference sums in float64, too, within the same bound
         stored = case.rounded(got.dtype) if got.dtype.kind == "f" else 0.0

@@ -88,7 +88,6 @@ All offsets and strides are in elements.
     PACK,
     STORE,
     STRIPE,
-    STRIPE_SHARE,
     VIEW,
     NORMALISE,
     STEP,  # all terms of a program on packed rows
@@ -109,7 +108,7 @@ All offsets and strides are in elements.
     SPLIT,  # splits the columns of vertical sums by phase
     SPLIT_PACKED,  # splits the columns of packed rows by phase
     KERNELS,
-) = range(30)
+) = range(29)
 
 # Tables of a pass in one block (`pass_arguments`); those from WORK on have a row per thread
 (
