@@ -120,13 +120,13 @@ def footnotes(plan: Explained) -> list[str]:
         lines.append(f"{chosen.operations:.4g} operations would do; {chosen.executed:.4g} are executed")
     if plan.problem.device == "cuda" and chosen.runner == "transforms":
         assert plan.decision.fallback is not None
-        without = f"data with NaN or infinities, and arrays but CuPy's and PyTorch's: {plan.decision.fallback.method}"
+        without = f"data with NaN or infinities, and arrays not from CuPy or PyTorch: {plan.decision.fallback.method}"
         lines.append("transforms of CuPy or PyTorch" if plan.problem.method == "fft" else without)
     elif plan.problem.device == "cuda" and chosen.needs_finite:
         lines.append("results that are not finite: summed again directly, each by itself")
     elif plan.decision.fallback is not None and chosen.marks_gaps:
         lines.append(
-            "NaN and infinities: left out, what they reach is marked; "
+            "NaN and infinities: replaced by zeros, and the outputs that they reach are set afterwards; "
             f"values near overflow: {plan.decision.fallback.method}"
         )
     elif plan.decision.fallback is not None:
