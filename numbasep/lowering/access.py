@@ -13,6 +13,7 @@ BUFFER_BYTES = 24 << 10  # of the row buffers of a separable pass: half of a fir
 LEAST_ROW_BYTES = 4096  # shorter rows are packed as a whole, not only their ends
 CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
 MOST_WAYS = 8  # lines in a set of this cache: dense kernels pack rows if more lines map to one set
+FEW_CROWDED = 3  # most taps per column for which dense kernels of few rows read such rows nevertheless
 MOST_SPAN = 512  # widest window, in numbers, with which dense kernels read the array directly
 
 
@@ -79,10 +80,9 @@ def dense_reads_array(task: Task, target: Target, height: int) -> bool:
     if task.planes.columns.size_in * task.inner < target.lanes(item):
         return False
     pitch = abs(task.planes.rows.stride_in) * item
-    crowded = height == target.dense_rows and rows_in_a_set(
-        height + task.down.taps - 1, pitch, span * item
-    ) > MOST_WAYS  # fmt: skip
-    return not crowded
+    if height < target.dense_rows and task.down.taps <= FEW_CROWDED:
+        return True
+    return rows_in_a_set(height + task.down.taps - 1, pitch, span * item) <= MOST_WAYS
 
 
 @functools.lru_cache(maxsize=256)
