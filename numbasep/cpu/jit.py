@@ -28,12 +28,15 @@ import llvmlite
 import numba
 from llvmlite import binding
 from numba.core import caching, config, serialize
+from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import rtsys
 
 from ..system import forks, notice, storage
+from .compiler import KernelCompiler, uncollected
 
 SOURCES = (
+    "cpu/compiler.py",
     "cpu/jit.py",
     "cpu/intrinsics/*.py",
     "cpu/kernels/*.py",
@@ -285,11 +288,12 @@ forks.delay_forks(global_compiler_lock)  # a child could never compile if anothe
 def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     if config.DISABLE_JIT:
         return function
-    dispatcher = numba.njit(**_COMMON, **options)(function)
+    compiler = Compiler if options.get("parallel") else KernelCompiler
+    dispatcher = numba.njit(**_COMMON, **options, pipeline_class=compiler)(function)
     compile_now = dispatcher.compile
 
     def compile(signature: Any) -> Any:
-        with notice.compiling(dispatcher), _interrupts_wait():
+        with notice.compiling(dispatcher), _interrupts_wait(), uncollected():
             return compile_now(signature)
 
     dispatcher.compile = compile
