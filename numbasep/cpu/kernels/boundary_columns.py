@@ -33,6 +33,10 @@ def fill_ends(work, buffer, first, low, high, stop, other, other_low, rows, geom
                 at = buffer + (source - first) * inner
             else:
                 at = other + (source - other_low) * inner
+            if inner == 1:
+                for r in range(rows):
+                    poke(work, to + r * stride, peek(work, at + r * stride))
+                continue
             for r in range(rows):
                 for j in range(inner):
                     poke(work, to + r * stride + j, peek(work, at + r * stride + j))

@@ -264,7 +264,7 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
                     if step == width:
                         stream_rows(y, start + at, pitch, n, total)
                     else:
-                        store_part(y, start + at, pitch, n, step, total)
+                        store_part(y, start + at, pitch, n, step, int(j >= head), total)
                 elif adjacent and count >= width:
                     store_rows(y, start + at, pitch, n, storage, total)
                 else:

@@ -21,6 +21,7 @@ from numba import types
 from numba.core import config
 
 from ..intrinsics.memory import Storage, misalignment
+from ..intrinsics.row_sums import fetch_intrinsic
 from ..intrinsics.vectors import LINE_BYTES, call, lanes_of, poke
 from ..jit import address, inlined, kernel
 from .addressing import locate_source, locate_target, locate_window
@@ -103,6 +104,8 @@ from .table_entries import (
     WORK,
 )
 from .vertical import ROWS, dense_pass, edge_pass, numbers_to_line, vertical_pass
+
+fetch_written = fetch_intrinsic(ROWS, written=True)
 
 
 @inlined
@@ -191,7 +194,7 @@ def filter_segment(
             (kernels, x, table, rows, column, columns, origin, block, constants, thread, y, target),
         )
         return
-    period, step = outside.size // terms.shape[0], geometry[COLUMN_STEP]
+    step = geometry[COLUMN_STEP]
     first = column * step + geometry[COLUMN_FIRST]
     stop = first + (columns - 1) * step + geometry[COLUMN_TAPS]
     low = high = first  # no column inside the array is needed
@@ -199,7 +202,9 @@ def filter_segment(
         high = stop
     elif stop > 0 and first < size:
         low, high = max(first, 0), min(stop, size)
-    least, most = (0, 0) if geometry[PACKED] else other_end(first, low, high, stop, geometry, edges)
+    least, most = 0, 0
+    if high - low < size and not geometry[PACKED]:
+        least, most = other_end(first, low, high, stop, geometry, edges)
     sums = geometry[UNSPLIT] if kernels[SPLIT] else geometry[SUMS]
     if geometry[FETCHED] and low < high and runs.shape[0]:
         # vertical sums are written in vectors as aligned as those that are read
@@ -223,6 +228,7 @@ def filter_segment(
                     term, runs, weights, work, to,
                 )  # fmt: skip
         if first < low or high < stop:
+            period = outside.size // terms.shape[0]
             call(kernels[FILL], (
                 work, buffer, first, low, high, stop, geometry[ENDS], least, rows, geometry, edges,
                 outside[term * period : (term + 1) * period],
@@ -239,6 +245,21 @@ def filter_segment(
         geometry[SHARE_TERM], lines, line_weights,
         geometry, constants[0, 0], normal, raw, y, target, geometry[ROW_STRIDE_OUT],
     ))  # fmt: skip
+
+
+@inlined
+def ask_for_ends(y, target, columns, geometry):
+    """Ask for the lines at the ends of the rows of the next block, of which only parts are written.
+
+    Processors write in order: vectors that go past the caches wait behind a line that is still to be read.
+    """
+    item, pitch = geometry[STREAM], geometry[STREAM] * geometry[ROW_STRIDE_OUT]
+    begin = target * item + ROWS * pitch
+    end = begin + columns * geometry[COLUMN_STRIDE_OUT] * item
+    if misalignment(y, begin):
+        fetch_written(y, begin, pitch)
+    if misalignment(y, end):
+        fetch_written(y, end, pitch)
 
 
 @kernel
@@ -287,6 +308,7 @@ def filter_separable_tile(kernels, x, y, task, thread, block, constants):
             part += (
                 -misalignment(y, here * geometry[STREAM]) % LINE_BYTES // (geometry[STREAM] * geometry[INNER])
             )
+            ask_for_ends(y, here, columns, geometry)
         while first < columns:
             call(kernels[SEGMENT_PASS], (
                 kernels, x, table, whole, rows, column + first, min(part, columns - first),
