@@ -2,9 +2,10 @@
 
     y[i, j] = sum over terms t, taps k, l of v[t, k] * h[t, l] * x[i + k, j + l]
 
-ROWS output rows at a time, a segment of columns at a time: `vertical` sums rows into short row buffers in the
-first-level cache, `fill_ends` continues these beyond the edges of the array, and `horizontal` sums along them and
-writes the output.  A boundary repeats columns, so it may be applied to the sums of the vertical pass.
+A stripe of output rows at a time, ROWS of them or a multiple of that where rows are short, a segment of columns at a
+time: `vertical` sums rows into short row buffers in the first-level cache, `fill_ends` continues these beyond the edges
+of the array, and `horizontal` sums along them and writes the output.  A boundary repeats columns, so it may be applied
+to the sums of the vertical pass.
 
 A task is a tile of columns by a strip of rows of one output plane.  Every output element is written with the same
 operations in the same order whatever the tasks, so results do not depend on the number of threads.
@@ -26,6 +27,7 @@ from ..intrinsics.vectors import LINE_BYTES, call, lanes_of, poke
 from ..jit import address, inlined, kernel
 from .addressing import locate_source, locate_target, locate_window
 from .boundary_columns import fill_ends, other_end
+from .finished_rows import write_finished
 from .horizontal import horizontal_pass
 from .nan_aware import AS_STORED, BOTH, PRESENCE, VALUES, view_row
 from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
@@ -48,6 +50,8 @@ from .table_entries import (
     ENDS,
     FETCHED,
     FILL,
+    FINISHED,
+    FINISHED_BYTES,
     FIRST_RUN,
     HORIZONTAL,
     INNER,
@@ -89,6 +93,7 @@ from .table_entries import (
     SPLIT_PACKED,
     STREAM,
     STRIP,
+    STRIPE_ROWS,
     STRIPS,
     SUMS,
     SUMS_STRIDE,
@@ -102,6 +107,7 @@ from .table_entries import (
     WEIGHTS,
     WINDOW,
     WORK,
+    WRITE,
 )
 from .vertical import ROWS, dense_pass, edge_pass, numbers_to_line, vertical_pass
 
@@ -116,9 +122,11 @@ def sum_rows(
     start, stop = terms[term, FIRST_RUN], terms[term, RUN_STOP]
     share = 1 if geometry[SHARE_TERM] and term >= geometry[SHARE_TERM] else 0
     if whole:
-        call(kernels[VERTICAL + share], (
-            x, table, first, last, count, runs, start, stop, weights, work, target, geometry[SUMS_STRIDE],
-        ))  # fmt: skip
+        for r in range(0, rows, ROWS):
+            call(kernels[VERTICAL + share], (
+                x, table[r:], first, last, count, runs, start, stop, weights, work,
+                target + r * geometry[SUMS_STRIDE], geometry[SUMS_STRIDE],
+            ))  # fmt: skip
     else:
         for r in range(rows):
             call(kernels[EDGE_ROW + share], (
@@ -238,7 +246,9 @@ def filter_segment(
             call(kernels[SPLIT], (work, buffer, split, rows, geometry[SUMS_STRIDE], columns, geometry))
     below = -1
     if geometry[FETCHED] and whole and not kernels[SPLIT]:
-        newest = table[geometry[WINDOW] - 1]
+        newest = table[0]  # behind the last row of a plane, the next plane follows
+        for k in range(1, geometry[WINDOW]):
+            newest = max(newest, table[k])
         below = (newest + geometry[ROW_STRIDE_IN] + low * inner) * geometry[FETCHED]
     call(kernels[HORIZONTAL], (
         x, below, work, geometry[SUMS] if kernels[SPLIT] else sums, rows, columns * inner, terms,
@@ -254,12 +264,13 @@ def ask_for_ends(y, target, columns, geometry):
     Processors write in order: vectors that go past the caches wait behind a line that is still to be read.
     """
     item, pitch = geometry[STREAM], geometry[STREAM] * geometry[ROW_STRIDE_OUT]
-    begin = target * item + ROWS * pitch
-    end = begin + columns * geometry[COLUMN_STRIDE_OUT] * item
-    if misalignment(y, begin):
-        fetch_written(y, begin, pitch)
-    if misalignment(y, end):
-        fetch_written(y, end, pitch)
+    begin = target * item + geometry[STRIPE_ROWS] * pitch
+    width = columns * geometry[COLUMN_STRIDE_OUT] * item
+    for r in range(0, geometry[STRIPE_ROWS], ROWS):
+        if misalignment(y, begin):
+            fetch_written(y, begin + r * pitch, pitch)
+        if misalignment(y, begin + width):
+            fetch_written(y, begin + width + r * pitch, pitch)
 
 
 @kernel
@@ -288,8 +299,8 @@ def filter_separable_tile(kernels, x, y, task, thread, block, constants):
             for j in range(geometry[RING_STRIDE]):
                 poke(work, at + j, constants[source, 1 + j % period])
     packed = 0
-    for i in range(row, last_row, ROWS):
-        done, rows = i - row, min(ROWS, last_row - i)
+    for i in range(row, last_row, geometry[STRIPE_ROWS]):
+        done, rows = i - row, min(geometry[STRIPE_ROWS], last_row - i)
         whole, needed = 1, (rows - 1) * step + taps
         if geometry[RING]:
             call(kernels[PACK_WINDOW], (
@@ -304,6 +315,9 @@ def filter_separable_tile(kernels, x, y, task, thread, block, constants):
         if kernels[EDGE_ROW] and rows < ROWS:
             whole = 0
         here, first, part = target + i * geometry[ROW_STRIDE_OUT], 0, geometry[SEGMENT]
+        written, there = y, here
+        if geometry[FINISHED]:
+            written, there = number_bytes(block, WORK, thread, constants), geometry[FINISHED]
         if geometry[STREAM]:  # the others begin at aligned vectors
             part += (
                 -misalignment(y, here * geometry[STREAM]) % LINE_BYTES // (geometry[STREAM] * geometry[INNER])
@@ -312,11 +326,16 @@ def filter_separable_tile(kernels, x, y, task, thread, block, constants):
         while first < columns:
             call(kernels[SEGMENT_PASS], (
                 kernels, x, table, whole, rows, column + first, min(part, columns - first),
-                column if geometry[PACKED] else 0, block, constants, thread, y,
-                here + first * geometry[COLUMN_STRIDE_OUT],
+                column if geometry[PACKED] else 0, block, constants, thread, written,
+                there + first * geometry[COLUMN_STRIDE_OUT],
             ))  # fmt: skip
             first += part
             part = geometry[SEGMENT]
+        if geometry[FINISHED]:
+            item = geometry[FINISHED_BYTES]
+            call(kernels[WRITE], (
+                written, there * item, y, here * item, rows * geometry[ROW_STRIDE_OUT] * item,
+            ))  # fmt: skip
 
 
 @functools.cache
@@ -333,6 +352,7 @@ def kernel_addresses(
     ends: bool = False,
     split: bool = False,
     fetching: bool = False,
+    finished: bool = False,
 ) -> tuple[Any, Any]:
     """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn.
 
@@ -383,6 +403,8 @@ def kernel_addresses(
             horizontal_pass(storage_out, share=share),
             (memory, n, line, n, n, n, pairs, n, pairs, line, whole, number, line, memory, memory, n, n),
         )
+    if finished:
+        at[WRITE] = address(write_finished, (memory, n, memory, n, n))
     at[SEGMENT_PASS] = address(
         filter_segment, (whole, memory, whole, n, n, n, n, n, whole, constants, n, memory, n)
     )

@@ -74,8 +74,10 @@ are ordinary planes.  All distances count elements, not bytes.
     UNSPLIT,  # where rows stand before their phases are taken apart
     PLANES,  # planes of the last outer axis that a task filters one after the other, keeping what they share
     PLANES_OUT,  # output planes along that axis
+    FINISHED,  # element where rows of a stripe are gathered before whole lines of them are written; 0: they are not
+    FINISHED_BYTES,  # of such an element
     GEOMETRY,  # number of entries
-) = range(68)
+) = range(70)
 
 # kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
 (
@@ -108,8 +110,9 @@ are ordinary planes.  All distances count elements, not bytes.
     PACK_WINDOW,  # the rows of a block's window to the ring of packed rows
     SPLIT,  # the columns of vertical sums by phase
     SPLIT_PACKED,  # those of packed rows
+    WRITE,  # gathered rows to the output
     KERNELS,
-) = range(30)
+) = range(31)
 
 # Tables of a pass in one block (`tables`); behind NORMAL, one row for each thread
 (
