@@ -17,6 +17,7 @@ from .layout import LONG_INNER, Axis
 
 TABLE_BYTES = 20 << 10  # of the weights: they stay in a first-level cache
 LONGEST_ROW = 160  # numbers of a short row; longer ones fill vectors as they are
+LONGEST_BEHIND = 80  # behind two other axes or more: with longer rows, the last two in one pass are faster
 LONGEST_APART = 63  # where there is but one other axis: with longer rows, both in one pass are faster
 LEAST_NUMBERS = 2048  # of a run of rows; in fewer, ends are most of it
 BLOCK_BYTES = 256  # of a block of vectors, at most

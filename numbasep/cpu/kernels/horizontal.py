@@ -283,13 +283,15 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
                         work, row + at, share_term, terms.shape[0], terms, lines, weights, geometry
                     )
                     total = normalise(total, valid, normal[WEIGHT], normal[LEAST], normal[CLOSE])
-                if streamed:
+                if streams and streamed:
                     if step == width:
                         stream_rows(y, start + at, pitch, n, total)
                     else:
                         store_part(y, start + at, pitch, n, step, int(j >= head), total)
                 elif adjacent and count >= width:
                     store_rows(y, start + at, pitch, n, storage, total)
+                elif streams and adjacent:
+                    store_part(y, start + at, pitch, n, count, 0, total)
                 else:
                     store_rows(raw, 0, width, n, storage, total)
                     for q in range(n):

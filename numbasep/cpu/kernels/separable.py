@@ -21,11 +21,10 @@ import numpy as np
 from numba import types
 from numba.core import config
 
-from ..intrinsics.memory import Storage, misalignment
-from ..intrinsics.row_sums import fetch_intrinsic
-from ..intrinsics.vectors import LINE_BYTES, call, lanes_of, poke
+from ..intrinsics.memory import Storage
+from ..intrinsics.vectors import call, lanes_of
 from ..jit import address, inlined, kernel
-from .addressing import locate_source, locate_target, locate_window
+from .addressing import locate_source, locate_target
 from .boundary_columns import fill_ends, other_end
 from .finished_rows import write_finished
 from .horizontal import horizontal_pass
@@ -34,6 +33,7 @@ from .pass_arguments import byte_row, integer_row, integer_rows, integers, numbe
 from .polyphase import split_columns
 from .row_conversion import packer
 from .row_ring import pack_window
+from .strips import filter_strip
 from .table_entries import (
     COLUMN_FIRST,
     COLUMN_STEP,
@@ -50,8 +50,6 @@ from .table_entries import (
     ENDS,
     FETCHED,
     FILL,
-    FINISHED,
-    FINISHED_BYTES,
     FIRST_RUN,
     HORIZONTAL,
     INNER,
@@ -69,21 +67,15 @@ from .table_entries import (
     PACK,
     PACK_WINDOW,
     PACKED,
-    RAW_IN,
     RAW_OUT,
-    RING,
     RING_STRIDE,
-    ROW_FIRST,
-    ROW_STEP,
     ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
-    ROW_TABLES,
     ROW_TAPS,
     ROWS_OUT,
     RUN_ROW,
     RUN_STOP,
     RUNS,
-    SEGMENT,
     SEGMENT_PASS,
     SHARE_TERM,
     SIZES,
@@ -91,9 +83,7 @@ from .table_entries import (
     SOURCES,
     SPLIT,
     SPLIT_PACKED,
-    STREAM,
     STRIP,
-    STRIPE_ROWS,
     STRIPS,
     SUMS,
     SUMS_STRIDE,
@@ -110,8 +100,6 @@ from .table_entries import (
     WRITE,
 )
 from .vertical import ROWS, dense_pass, edge_pass, numbers_to_line, vertical_pass
-
-fetch_written = fetch_intrinsic(ROWS, written=True)
 
 
 @inlined
@@ -257,22 +245,6 @@ def filter_segment(
     ))  # fmt: skip
 
 
-@inlined
-def ask_for_ends(y, target, columns, geometry):
-    """Ask for the lines at the ends of the rows of the next block, of which only parts are written.
-
-    Processors write in order: vectors that go past the caches wait behind a line that is still to be read.
-    """
-    item, pitch = geometry[STREAM], geometry[STREAM] * geometry[ROW_STRIDE_OUT]
-    begin = target * item + geometry[STRIPE_ROWS] * pitch
-    width = columns * geometry[COLUMN_STRIDE_OUT] * item
-    for r in range(0, geometry[STRIPE_ROWS], ROWS):
-        if misalignment(y, begin):
-            fetch_written(y, begin + r * pitch, pitch)
-        if misalignment(y, begin + width):
-            fetch_written(y, begin + width + r * pitch, pitch)
-
-
 @kernel
 def filter_separable_tile(kernels, x, y, task, thread, block, constants):
     """One task: a strip of rows by a tile of columns of one output plane."""
@@ -281,61 +253,17 @@ def filter_separable_tile(kernels, x, y, task, thread, block, constants):
         integers(block, OUTER),
         integer_rows(block, OUTER_SOURCES),
     )
-    work = number_row(block, WORK, thread, constants)
-    table, sources = integer_row(block, ROW_TABLES, thread), integer_row(block, SOURCE_TABLES, thread)
-    tiles, strips, n_sources = geometry[TILES], geometry[STRIPS], geometry[SOURCES]
+    sources = integer_row(block, SOURCE_TABLES, thread)
+    tiles, strips = geometry[TILES], geometry[STRIPS]
     column = (task % tiles) * geometry[TILE]
     row = (task // tiles) % strips * geometry[STRIP]
     plane = task // (tiles * strips)
     columns = min(geometry[TILE], geometry[COLUMNS_OUT] - column)
     last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
-    for source in range(n_sources):
+    for source in range(geometry[SOURCES]):
         sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
     target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
-    step, taps = geometry[ROW_STEP], geometry[ROW_TAPS]
-    if geometry[CONSTANT_ROWS]:
-        for source in range(n_sources):
-            at, period = geometry[CONSTANT_ROWS] + source * geometry[RING_STRIDE], constants.shape[1] - 1
-            for j in range(geometry[RING_STRIDE]):
-                poke(work, at + j, constants[source, 1 + j % period])
-    packed = 0
-    for i in range(row, last_row, geometry[STRIPE_ROWS]):
-        done, rows = i - row, min(geometry[STRIPE_ROWS], last_row - i)
-        whole, needed = 1, (rows - 1) * step + taps
-        if geometry[RING]:
-            call(kernels[PACK_WINDOW], (
-                kernels, x, row, done, packed, needed, column, columns, sources, table, geometry, constants,
-                byte_row(block, RAW_IN, thread), work,
-            ))  # fmt: skip
-            packed = done * step + needed
-        if not geometry[PACKED]:
-            whole = int(
-                locate_window(i * step + geometry[ROW_FIRST], needed, sources, n_sources, geometry, table)
-            )
-        if kernels[EDGE_ROW] and rows < ROWS:
-            whole = 0
-        here, first, part = target + i * geometry[ROW_STRIDE_OUT], 0, geometry[SEGMENT]
-        written, there = y, here
-        if geometry[FINISHED]:
-            written, there = number_bytes(block, WORK, thread, constants), geometry[FINISHED]
-        if geometry[STREAM]:  # the others begin at aligned vectors
-            part += (
-                -misalignment(y, here * geometry[STREAM]) % LINE_BYTES // (geometry[STREAM] * geometry[INNER])
-            )
-            ask_for_ends(y, here, columns, geometry)
-        while first < columns:
-            call(kernels[SEGMENT_PASS], (
-                kernels, x, table, whole, rows, column + first, min(part, columns - first),
-                column if geometry[PACKED] else 0, block, constants, thread, written,
-                there + first * geometry[COLUMN_STRIDE_OUT],
-            ))  # fmt: skip
-            first += part
-            part = geometry[SEGMENT]
-        if geometry[FINISHED]:
-            item = geometry[FINISHED_BYTES]
-            call(kernels[WRITE], (
-                written, there * item, y, here * item, rows * geometry[ROW_STRIDE_OUT] * item,
-            ))  # fmt: skip
+    filter_strip(kernels, x, y, row, last_row, column, columns, target, thread, block, constants)
 
 
 @functools.cache

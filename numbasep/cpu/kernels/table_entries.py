@@ -72,12 +72,13 @@ are ordinary planes.  All distances count elements, not bytes.
     SPLIT_TAPS,  # taps along the columns, whose phases are taken apart
     PHASE_STRIDE,  # elements from one phase of a row to the next
     UNSPLIT,  # where rows stand before their phases are taken apart
-    PLANES,  # planes of the last outer axis that a task filters one after the other, keeping what they share
+    PLANES,  # of the last outer axis that a task filters in turn, keeping what they share; of a row of an outer axis
     PLANES_OUT,  # output planes along that axis
+    BETWEEN,  # element of the workspace where planes stand between the passes along an outer axis and along rows
     FINISHED,  # element where rows of a stripe are gathered before whole lines of them are written; 0: they are not
     FINISHED_BYTES,  # of such an element
     GEOMETRY,  # number of entries
-) = range(70)
+) = range(71)
 
 # kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
 (
