@@ -269,6 +269,8 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
             behind = geometry[COLUMNS_IN] * inner - geometry[LAST_BLOCK]
             if (newest + first + count + behind) * read <= x.size:
                 last = 1 << 62  # other rows follow these
+        elif adjacent and count > width:  # lines of rows far apart are read once (`vertical_pass`)
+            head = numbers_to_line(x, table[0] + first, read) % width
         last_term = share_term if share else terms.shape[0]
         j = 0
         while j < count:
