@@ -84,6 +84,7 @@ from .table_entries import (
     SPLIT,
     SPLIT_PACKED,
     STRIP,
+    STRIP_PASS,
     STRIPS,
     SUMS,
     SUMS_STRIDE,
@@ -263,7 +264,10 @@ def filter_separable_tile(kernels, x, y, task, thread, block, constants):
     for source in range(geometry[SOURCES]):
         sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
     target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
-    filter_strip(kernels, x, y, row, last_row, column, columns, target, thread, block, constants)
+    call(
+        kernels[STRIP_PASS],
+        (kernels, x, y, row, last_row, column, columns, target, thread, block, constants),
+    )
 
 
 @functools.cache
@@ -336,5 +340,6 @@ def kernel_addresses(
     at[SEGMENT_PASS] = address(
         filter_segment, (whole, memory, whole, n, n, n, n, n, whole, constants, n, memory, n)
     )
+    at[STRIP_PASS] = address(filter_strip, (whole, memory, memory, n, n, n, n, n, n, whole, constants))
     tile = address(filter_separable_tile, (whole, memory, memory, n, n, whole, constants))
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

@@ -105,6 +105,7 @@ are ordinary planes.  All distances count elements, not bytes.
     FILL,
     HORIZONTAL,
     SEGMENT_PASS,  # both passes over a segment
+    STRIP_PASS,  # over all segments of a strip of rows
     DENSE,  # vertical sums straight to the output: weights without structure, or taps down the rows only
     DENSE_PACKED,  # the same from packed rows
     DENSE_SEGMENT,  # these over a segment
@@ -113,7 +114,7 @@ are ordinary planes.  All distances count elements, not bytes.
     SPLIT_PACKED,  # those of packed rows
     WRITE,  # gathered rows to the output
     KERNELS,
-) = range(31)
+) = range(32)
 
 # Tables of a pass in one block (`tables`); behind NORMAL, one row for each thread
 (

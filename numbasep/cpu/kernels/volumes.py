@@ -18,7 +18,6 @@ from ..jit import address, kernel
 from .addressing import locate_source, locate_target, locate_window
 from .pass_arguments import ENTRY, integer_row, integer_rows, integers, number_bytes
 from .row_conversion import index_of
-from .strips import filter_strip
 from .table_entries import (
     BETWEEN,
     COLUMNS_OUT,
@@ -39,6 +38,7 @@ from .table_entries import (
     SIZES,
     SOURCE_TABLES,
     STRIP,
+    STRIP_PASS,
     STRIPS,
     WORK,
 )
@@ -87,9 +87,9 @@ def filter_volume_tile(kernels, x, y, task, thread, block, constants):
         plane = at + (first_plane + i) * together
         read[0] = start + i * sizes[ROW_STRIDE_OUT] - low * width
         target = locate_target(plane, geometry, outer)
-        filter_strip(
-            kernels, between, y, row, last_row, 0, geometry[COLUMNS_OUT], target, thread, block, constants
-        )
+        call(kernels[STRIP_PASS], (
+            kernels, between, y, row, last_row, 0, geometry[COLUMNS_OUT], target, thread, block, constants,
+        ))  # fmt: skip
 
 
 def volume_tile(compute: np.dtype[Any]) -> Any:
