@@ -21,7 +21,7 @@ from numba import types
 from numba.core import config
 
 from ..intrinsics.memory import Storage, misalignment
-from ..intrinsics.vectors import LINE_BYTES, call, lanes_of, poke
+from ..intrinsics.vectors import LINE_BYTES, Line, call, lanes_of, poke
 from ..jit import address, inlined, kernel
 from .addressing import locate_source, locate_target, locate_window
 from .boundary_columns import fill_ends, other_end
@@ -317,9 +317,9 @@ def kernel_addresses(
     Kernels that a pass never calls are not compiled.
     """
     number = numba.from_dtype(compute)
-    line, constants = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
-    pairs, n = types.Array(types.int64, 2, "C"), types.int64
+    line, constants = Line(number), Line(number, 2)
+    memory, whole = Line(types.uint8), Line(types.int64)
+    pairs, n = Line(types.int64, 2), types.int64
     at: list[Any] = [0] * KERNELS
     summed = Storage(f"f{compute.itemsize}") if packed else storage_in
     views = [VALUES, PRESENCE] if view == BOTH else [view] * (2 if share else 1)
