@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
@@ -22,19 +22,36 @@ class _Library(JITCodeLibrary):
         ll_module.data_layout = self._codegen._data_layout
 
 
+class _DriverLibrary(_Library):
+    """As `_Library`, with as little optimisation as takes variables from memory to registers."""
+
+    def _optimize_final_module(self) -> None:
+        made = self._codegen._module_pass_manager(opt=1, loop_vectorize=False, slp_vectorize=False)
+        manager, *builder = made if isinstance(made, tuple) else (made,)  # Numba before 0.62 has no builder
+        manager.run(self._final_module, *builder)
+
+
 class KernelCompiler(Compiler):
     """Compiles kernels: loops over numbers, words of `cpu.intrinsics`, and calls by address."""
+
+    library: ClassVar[type] = _Library
 
     def define_pipelines(self) -> list[Any]:
         """Numba's passes, without those that find nothing to do."""
         state = self.state
-        state.library = _Library(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library = self.library(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()  # as Numba's lowering does with a library of its own
         pipelines: list[Any] = super().define_pipelines()
         for pipeline in pipelines:
             pipeline.passes = [entry for entry in pipeline.passes if entry[0].__name__ not in SKIPPED]
             pipeline.finalize()
         return pipelines
+
+
+class DriverCompiler(KernelCompiler):
+    """Compiles kernels that call others, which take the time."""
+
+    library = _DriverLibrary
 
 
 @contextlib.contextmanager

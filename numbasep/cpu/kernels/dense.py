@@ -21,7 +21,7 @@ from ..intrinsics.nontemporal import close_rows
 from ..intrinsics.register_tiles import SLIDES
 from ..intrinsics.row_sums import DENSE_ROWS, add_folded_run, add_run, fetch_intrinsic, zero_dense
 from ..intrinsics.vectors import Line, call, lanes_of, load, peek, poke, store
-from ..jit import address, inlined, kernel, named
+from ..jit import address, driver, inlined, kernel, named
 from .addressing import locate_source, locate_target
 from .dense_epilogue import ALIGNED_VECTORS, stripe_finisher
 from .dense_unrolled import dense_sweep
@@ -239,7 +239,7 @@ def move_rows(work, target, source, count, stride):
         store(work, target + at, load(work, source + at))
 
 
-@kernel
+@driver
 def filter_dense_tile(kernels, x, y, task, thread, block, constants):
     """One task, as `plane.filter_tile`: a strip of rows by a tile of columns of one output plane."""
     geometry, outer, outer_taps = (

@@ -26,7 +26,7 @@ from ..intrinsics.flat_sums import narrow_vectors, strokes_intrinsic
 from ..intrinsics.memory import Storage
 from ..intrinsics.register_blocks import BlockIntrinsics
 from ..intrinsics.vectors import REGISTERS, Line, call, lanes_of, peek
-from ..jit import address, inlined, kernel, named
+from ..jit import address, driver, inlined, kernel, named
 from .addressing import locate_source, locate_target
 from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_row, numbers
 from .row_conversion import packer, storer
@@ -234,7 +234,7 @@ def narrow_row(work, source, target, count):
         narrow_vectors(work, source + j, target + j // 2)
 
 
-@kernel
+@driver
 def filter_flat_tile(kernels, x, y, task, thread, block, constants):
     """One task: pack, sum and store a strip of rows by a tile of columns, of one output plane or several.
 

@@ -18,7 +18,7 @@ from numba.core import config
 from ...lowering.target import STEP_ROWS
 from ..intrinsics.memory import Storage
 from ..intrinsics.vectors import Line, call
-from ..jit import address, kernel, parallel, serial
+from ..jit import address, driver, parallel, serial
 from .addressing import locate_source, locate_target
 from .boxes import box_runs, box_square, sum_block
 from .nan_aware import AS_STORED, BOTH, PRESENCE, normalise_row, view_row
@@ -81,7 +81,7 @@ from .table_entries import (
 )
 
 
-@kernel
+@driver
 def filter_tile(kernels, x, y, task, thread, block, constants):
     """One task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
     geometry, outer, outer_taps = (

@@ -22,7 +22,7 @@ from numba.core import config
 
 from ..intrinsics.memory import Storage, misalignment
 from ..intrinsics.vectors import LINE_BYTES, Line, call, lanes_of, poke
-from ..jit import address, inlined, kernel
+from ..jit import address, driver, inlined
 from .addressing import locate_source, locate_target, locate_window
 from .boundary_columns import fill_ends, other_end
 from .horizontal import horizontal_pass
@@ -124,7 +124,7 @@ def sum_rows(
             ))  # fmt: skip
 
 
-@kernel
+@driver
 def filter_dense_segment(
     kernels, x, table, rows, column, columns, origin, block, constants, thread, y, target
 ):
@@ -160,7 +160,7 @@ def filter_dense_segment(
             ))  # fmt: skip
 
 
-@kernel
+@driver
 def filter_segment(
     kernels, x, table, whole, rows, column, columns, origin, block, constants, thread, y, target
 ):
@@ -241,7 +241,7 @@ def filter_segment(
     ))  # fmt: skip
 
 
-@kernel
+@driver
 def filter_separable_tile(kernels, x, y, task, thread, block, constants):
     """One task: a strip of rows by a tile of columns of one output plane."""
     geometry, outer, outer_taps = (
