@@ -1,6 +1,6 @@
-"""Builds plans from checked arguments: kernels, problems, facts and machine constants meet here.
+"""Plans from checked arguments: kernels, problems, facts and machine constants are combined here.
 
-Plans are kept by everything they depend on, so a second call with an equal kernel costs a look-up.
+Plans are cached by everything they depend on, so that a second call with an equal kernel only takes a look-up.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ KEPT_KERNELS = 128
 
 
 class _Cache(Generic[T]):
-    """The most recently used things; safe to use from several threads."""
+    """A thread-safe cache of the most recently used values."""
 
     def __init__(self, limit: int) -> None:
         self._kept: OrderedDict[Any, T] = OrderedDict()
@@ -45,7 +45,7 @@ class _Cache(Generic[T]):
         self._lock = lasting_lock()
 
     def get(self, key: Any, make: Callable[[], T]) -> T:
-        """What is kept under `key`, made if there is nothing."""
+        """Return the value of `key`; call `make` for it if there is none."""
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:
@@ -59,7 +59,7 @@ class _Cache(Generic[T]):
         return made
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all values."""
         with self._lock:
             self._kept.clear()
 
@@ -74,16 +74,16 @@ class Taps:
     """One-dimensional weights of a term along one axis, as a correlation."""
 
     weights: Array
-    """Tap k multiplies ``x[i + first + k]``."""
+    """Taps; tap k is multiplied by ``x[i + first + k]``."""
     first: int
-    """Where tap 0 is, relative to the output."""
+    """Position of tap 0, relative to the output."""
 
 
 # --------------------------------------------------------------------------- dense kernels
 
 
 def as_weights(weights: npt.ArrayLike, *, conjugate: bool, name: str = "weights") -> Array:
-    """Kernel as float64 or complex128, finite and not empty."""
+    """Return a checked kernel as float64 or complex128, finite and not empty."""
     array = np.asarray(weights)
     if array.dtype.kind not in "biufc" or array.dtype.char in "gG":
         raise UnsupportedDtypeError(
@@ -113,9 +113,9 @@ def dense_plan(
     operation: str,
     single: bool,
 ) -> Plan:
-    """Plan for a dense kernel, given as a correlation with one axis for each window.
+    """Return a plan for a dense kernel, given as a correlation with one axis for each window.
 
-    `single`: the weights were given in single precision.
+    `single` says that the weights were given in single precision.
     """
     windows, kernel = _without_single_taps(windows, kernel)
     kernel = np.ascontiguousarray(kernel)
@@ -134,7 +134,7 @@ def dense_plan(
         found = find_forms(typed, options.rtol, compute_eps=eps, thorough=wanted) if kernel.ndim else ()
         if (
             wanted and kernel.ndim > 1
-        ):  # a term for each line of the kernel is direct summation by another name
+        ):  # one term for each line of the kernel is no better than direct summation
             most, nonzeros = min(kernel.shape), np.count_nonzero(kernel)
             found = tuple(f for f in found if len(f.terms) < max(most, 2) or f.operations < nonzeros)
         product = any(len(form.terms) == 1 for form in found)
@@ -147,7 +147,7 @@ def dense_plan(
 
 
 def _without_single_taps(windows: tuple[Window, ...], kernel: Array) -> tuple[tuple[Window, ...], Array]:
-    """The filter without axes that it leaves alone: a single tap at the position of the output weighs only."""
+    """Drop axes with a single tap at the position of the output, which only scales, from windows and kernel."""
 
     def plain(window: Window) -> bool:
         return (window.taps, window.first, window.step, window.out_size) == (1, 0, 1, window.size)
@@ -157,7 +157,7 @@ def _without_single_taps(windows: tuple[Window, ...], kernel: Array) -> tuple[tu
 
 
 def finish(problem: Problem, operator: Operator, facts: KernelFacts) -> Plan:
-    """Choose the route and put the plan together."""
+    """Choose the route and return the plan."""
     constants = accelerator.current() if problem.device == "cuda" else machine.current()
     terms = operator.forms[0].terms if operator.forms else ()
     recursive = None
@@ -187,9 +187,9 @@ def term_plan(
     operation: str,
     divisor: float = 1.0,
 ) -> Plan:
-    """Plan for a sum of separable terms, each a mapping from axes to taps, in the windows that enclose them.
+    """Return a plan for a sum of separable terms, each a mapping from axes to taps; `windows` enclose all taps.
 
-    The result is divided by `divisor` once, at the end.
+    The result is divided by `divisor` at the end.
     """
     factors = [tuple(_place(term.get(w.axis), w) for w in windows) for term in terms]
     single = len(factors) == 1
@@ -211,7 +211,7 @@ def enclosing_windows(
     modes: Mapping[int, object],
     strides: Mapping[int, int] | None = None,
 ) -> tuple[Window, ...]:
-    """Along each axis that a term filters, the smallest window that holds the taps of all terms."""
+    """Return, for each axis that a term filters, the smallest window that contains the taps of all terms."""
     strides = strides or {}
     windows = []
     for axis in sorted({axis for term in terms for axis in term}):
@@ -230,7 +230,7 @@ def enclosing_windows(
 
 
 def _place(taps: Taps | None, window: Window) -> Factor:
-    """Taps in their place in the window, multiplying there and nowhere else."""
+    """Return taps as a factor of a window, where only their own positions are multiplied."""
     if taps is None:
         return identity_factor(window.taps, window.first)
     if taps.weights.size == window.taps:
@@ -248,7 +248,7 @@ def _l1(terms: Sequence[Sequence[Array]]) -> float:
 
 
 def _given_form(factors: Sequence[Term], divisor: float) -> Form:
-    """The terms as the factorizer would report them."""
+    """Return the given terms as a `Form`."""
     taps = tuple(tuple(f.taps for f in term) for term in factors)
     sizes = sum(float(np.prod([np.abs(t).sum() for t in term])) for term in taps)
     whole = all(t.dtype.kind != "c" and bool((t == np.rint(t)).all()) for term in taps for t in term)

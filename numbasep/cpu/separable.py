@@ -1,4 +1,4 @@
-"""Prepares a separable pass: packed rows, tiles, tables, layout of the workspace."""
+"""Prepare a separable pass: packed rows, tiles, tables, layout of the workspace."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PLAIN = bool(config.DISABLE_JIT)  # then kernels are NumPy, which rounds product
 
 
 def prepare_separable(p: PassRequest) -> PlanePass:
-    """A pass of `cpu.kernels.separable`."""
+    """Prepare a pass of `cpu.kernels.separable`."""
     task, sources = p.task, p.task.sources
     down, along, inner, window, item = (
         task.planes.rows,
@@ -43,7 +43,7 @@ def prepare_separable(p: PassRequest) -> PlanePass:
         task.item,
     )
     by_rows, by_columns = phases_of(task.down), phases_of(window)
-    # weights beyond the range of float32 are infinite there: beyond the edges they must not meet the zeros of a buffer
+    # weights beyond the range of float32 become infinite and must not be multiplied by the zeros of a buffer
     rows = row_access(task, TARGET, packed=not np.isfinite(p.program.weights).all())
     program = _buffered(p.program, task.down.taps, separable=task.separable)
     lanes, n_terms, split = VECTOR_BYTES // item, len(program.terms), window.step > 1
@@ -96,20 +96,20 @@ def prepare_separable(p: PassRequest) -> PlanePass:
 
 @dataclass(frozen=True, slots=True)
 class _Pitches:
-    """Elements from one row of the workspace to the next."""
+    """Row strides in the workspace, in elements."""
 
     sums: int
-    """Of row buffers."""
+    """Row stride of row buffers."""
     ring: int
-    """Of packed rows."""
+    """Row stride of packed rows."""
     phase: int
-    """From one phase of a row to the next; 0 where phases are not taken apart."""
+    """Stride of the phases of a row; 0 without polyphase decomposition."""
 
 
 def _pitches(
     rows: RowAccess, columns: Phases, tile: int, segment: int, taps: int, inner: int, lanes: int
 ) -> _Pitches:
-    """The pitches for row buffers of `segment` columns under `taps` taps and packed rows of `tile` columns."""
+    """Return the pitches for row buffers of `segment` columns and `taps` taps, and packed rows of `tile` columns."""
     block = max(LINE_VECTORS, VECTORS) * lanes
 
     def pitch(numbers: int, blocks: int) -> int:
@@ -142,7 +142,7 @@ def _buffered(program: TapTables, taps: int, *, separable: bool) -> TapTables:
 
 
 def _seen(constants: Array, views: int) -> Array:
-    """Boundary values as a pass sees them."""
+    """Return the boundary values in the input mode `views`."""
     seen = constants.copy()
     half = len(seen) // 2 if views == BOTH else len(seen)
     if views in (VALUES, BOTH):
@@ -155,7 +155,7 @@ def _seen(constants: Array, views: int) -> Array:
 
 
 def _outside_sums(program: TapTables, constants: Array, window: int) -> Array:
-    """What each term's vertical pass sums up where all rows are the boundary value."""
+    """Return the vertical sums of each term where all rows have the boundary value."""
     period = constants.shape[1] - 1
     sums = np.zeros((len(program.terms), period), constants.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -168,7 +168,7 @@ def _outside_sums(program: TapTables, constants: Array, window: int) -> Array:
 
 
 def _fused(weight: Any, value: Any, total: Any) -> Any:
-    """``weight * value + total`` as the kernels round it: once, where the processor can."""
+    """Return ``weight * value + total`` as rounded by the kernels, once if the processor has FMA instructions."""
     plain = weight * value + total
     if PLAIN or not FUSES or not value or not np.isfinite(plain):
         return plain
@@ -177,7 +177,7 @@ def _fused(weight: Any, value: Any, total: Any) -> Any:
     rounded = Fraction(near)
     if (
         plain.itemsize == 4 and rounded != exact
-    ):  # towards the odd one of both neighbours: rounding again does no harm
+    ):  # round to odd, so that the second rounding gives the correctly rounded result
         bits = np.array(near).view(np.int64)
         bits -= abs(rounded) > abs(exact)
         bits |= 1
@@ -186,7 +186,7 @@ def _fused(weight: Any, value: Any, total: Any) -> Any:
 
 
 def _edge_table(task: Task) -> Array:
-    """The column that each column beyond the edges repeats, those on the left first; OUTSIDE for the boundary value."""
+    """Return the column that each column beyond the edges copies, or OUTSIDE, for the left edge first."""
     window, size = task.along, task.planes.columns.size_in
     stop = window.first + window.reach
     beyond = [*range(min(window.first, 0), 0), *range(size, max(stop, size))]
@@ -194,6 +194,6 @@ def _edge_table(task: Task) -> Array:
 
 
 def _segment(tile: int, taps: int, inner: int, n_terms: int, item: int, step: int) -> int:
-    """Columns computed at a time: row buffers of half a first-level cache, far more than the halo between passes."""
+    """Return the columns computed at a time: row buffers fill half the first-level cache and far exceed the halo."""
     wanted = -(-buffer_columns(ROWS, n_terms, item, inner, taps) // step)
     return tile if tile <= wanted + wanted // 2 else round_up(wanted, 64)

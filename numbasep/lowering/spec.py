@@ -1,4 +1,4 @@
-"""`PassSpec`: one decided pass, as priced by the planner and bound by the backend."""
+"""`PassSpec`: one lowered pass, whose time the planner predicts and which the backend binds to memory."""
 
 from __future__ import annotations
 
@@ -11,70 +11,70 @@ from .steps import Steps
 from .task import Task
 
 Reads = tuple[int, int]
-"""Which intermediate is read, and the term whose taps weigh it."""
+"""(number of an intermediate that is read, number of the term whose taps are applied to it)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassSpec:
-    """One pass over an array: what the planner prices, and the backend binds to memory."""
+    """One pass over an array: its kernel, its blocking and its counts."""
 
     kernel: str
-    """A name of `lowering.kernels.KERNELS`; "gather" and "scatter" bring columns together and apart."""
+    """Key of `lowering.kernels.KERNELS`, or "gather" or "scatter" for copies with and from adjacent columns."""
     axes: tuple[int, ...]
     """Filtered axes."""
     task: Task | None
-    """What is computed; None for copies."""
+    """Task to compute; None for copies."""
     blocking: Blocking
-    """How the kernel goes about it."""
+    """Blocking of the kernel."""
     steps: Steps
-    """What that takes."""
+    """Number of steps of each kind."""
     starts: int
-    """How often it is started: once for each slab and each intermediate."""
+    """Number of times that the pass is started: once for each slab and each intermediate."""
     bytes: float
     """Bytes read and written."""
     memory: float
-    """Those from and to the arrays of the caller; intermediates stay in cache."""
+    """Bytes read from and written to the caller's arrays, without intermediates, which stay in cache."""
     operations: float
-    """Multiply-adds or additions."""
+    """Total number of multiply-adds or additions."""
     thick: int = 0
-    """Positions of its axis that are filtered before the passes behind it go on with them; 0: all."""
+    """Thickness of a slab: positions of the axis that are filtered before the next passes run; 0 means all."""
     members: tuple[Reads, ...] = ()
-    """The intermediates that it makes, by what they are made of; none if it writes the output."""
+    """Source and term of each intermediate that the pass computes; empty if it adds up terms."""
     sums: tuple[tuple[Reads, ...], ...] = ()
-    """The terms that it adds up in the output; those of a group share their taps along the columns."""
+    """Groups of terms that the pass adds up; the terms of a group have the same taps along the columns."""
     share: tuple[tuple[Reads, ...], ...] = ()
-    """As many for the sum of the weights of samples that are there, by which these are divided."""
+    """The same groups for the sum of the weights of valid samples, by which results are divided."""
     final: bool = True
-    """Whether it writes results; otherwise what it adds up is an intermediate."""
+    """Whether the pass writes the output; else it writes an intermediate."""
     cut: Cut | None = None
-    """How long rows are cut into many."""
+    """Division of few long rows into many; None if they are not divided."""
     behind: tuple[tuple[PassSpec, ...], ...] = ()
-    """For short rows behind other axes: the passes that make each of the intermediates they read."""
+    """For a pass over short rows after other axes: the chain of passes that computes each intermediate."""
     inputs: tuple[tuple[Reads, ...], ...] = ()
-    """The terms that each of these adds up."""
+    """Terms that each of these chains adds up."""
     slab_axis: int = -1
-    """The axis of which `thick` positions are filtered at a time, by these passes and this one."""
+    """Axis that is divided into slabs of `thick` positions for these chains and this pass."""
 
     @property
     def slabs(self) -> int:
-        """Pieces that the array is filtered in."""
+        """Number of slabs."""
         return self.starts // max(len(self.members), 1)
 
     @property
     def in_order(self) -> tuple[PassSpec, ...]:
-        """Those behind which it runs, and itself."""
+        """The passes in `behind`, then this pass."""
         return (*(one for chain in self.behind for one in in_order(chain)), self)
 
 
 def in_order(chain: Sequence[PassSpec]) -> tuple[PassSpec, ...]:
-    """All passes of a chain, in the order in which a slab goes through them."""
+    """Return all passes of a chain, in the order in which a slab takes them."""
     return tuple(one for spec in chain for one in spec.in_order)
 
 
 def in_slabs(spec: PassSpec, slabs: int) -> PassSpec:
-    """The pass in so many slabs: whether threads share each, and which bytes of intermediates do not stay in cache.
+    """Return the pass with its thread sharing and its uncached intermediates adapted to a number of slabs.
 
-    An array of the caller that is read once more counts as such.
+    Further reads of the caller's array count as intermediates.
     """
     assert spec.task is not None
     shared = is_shared(

@@ -26,9 +26,9 @@ Order = tuple[int, ...]
 
 
 def memory_order(x: npt.NDArray[Any]) -> Order | None:
-    """The axes of an array as they are nested in memory; None if that is their own order.
+    """Return the axes of an array from the outermost to the innermost in memory; None if they are in C order.
 
-    Axes of one sample come first, and those along which all samples are one in memory.
+    Axes of length 1 and of stride 0 come first.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def memory_order(x: npt.NDArray[Any]) -> Order | None:
 
 
 def reordered(plan: PlannedFilter, order: Order) -> PlannedFilter:
-    """The plan of the same filter for arrays with their axes in another order; planned once for each."""
+    """Return the plan of the same filter for arrays in another memory order; plans are cached by order."""
     kept = plan.kernel.reordered
     if order not in kept:
         kept[order] = _make(plan, order)
@@ -82,7 +82,7 @@ def _reordered_problem(problem: Problem, order: Order) -> Problem:
 
 
 def _reordered_operator(operator: Operator, nested: Sequence[int]) -> Operator:
-    """The kernel with its axes in another order: entry j of `nested` becomes axis j."""
+    """Return the kernel with its axes permuted: axis ``nested[j]`` becomes axis j."""
 
     def moved(entries: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(entries[j] for j in nested)

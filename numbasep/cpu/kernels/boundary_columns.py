@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..intrinsics.vectors import peek, poke
-from ..jit import inlined, kernel
+from ..jit import driver, inlined
 from .table_entries import COLUMN_FIRST, COLUMNS_IN, EDGE_LAST, INNER, SUMS_STRIDE
 
 
-@kernel
+@driver
 def fill_ends(work, buffer, first, low, high, stop, other, other_low, rows, geometry, edges, outside):
     """Columns [first, low) and [high, stop) of row buffers, which lie beyond the edges, from where the boundary says.
 

@@ -236,11 +236,15 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
             j = 0
             while j < count:
                 if only and j >= head and j + width <= count:
-                    stop = j + (count - j) // width * width
+                    piece, rows_of, apart, to = (count - j) // width * width, n, geometry[SUMS_STRIDE], pitch
+                    fetch = below + r * ahead if below >= 0 else -1
+                    stop = j + piece
+                    if n == 1 and piece >= LINE_ROWS * width:  # its pieces fill the block as rows
+                        piece = piece // (LINE_ROWS * width) * width
+                        rows_of, apart, to, fetch, stop = LINE_ROWS, piece, piece, -1, j + LINE_ROWS * piece
                     filter_blocks(
-                        x, below + r * ahead if below >= 0 else -1, ahead, fetched, work, row + lines[0, RUN_SHIFT],
-                        geometry[SUMS_STRIDE], n, j, stop, inner, weights, lines[0, RUN_WEIGHTS],
-                        lines[0, RUN_LENGTH], divisor, y, start, pitch, streamed,
+                        x, fetch, ahead, fetched, work, row + lines[0, RUN_SHIFT], apart, rows_of, j, j + piece,
+                        inner, weights, lines[0, RUN_WEIGHTS], lines[0, RUN_LENGTH], divisor, y, start, to, streamed,
                     )  # fmt: skip
                     j = stop
                     continue

@@ -102,9 +102,8 @@ def pack_inside(x, source, columns, storage, geometry, raw, work, target):
         n = min(batch, columns - first)
         here, at = source + first * stride, target + first * inner
         if stride == inner:
-            ahead = (
-                STEP_ROWS * geometry[ROW_STRIDE_IN] if geometry[TILES] > 1 else 0
-            )  # whole rows need no help
+            # Whole rows need no help.
+            ahead = STEP_ROWS * geometry[ROW_STRIDE_IN] if geometry[TILES] > 1 else 0
             convert_span(x, here, n * inner, ahead, storage, work, at)
         else:
             for column in range(n):
