@@ -7,6 +7,7 @@ import gc
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from llvmlite import binding
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
@@ -15,26 +16,41 @@ from numba.core.compiler_lock import global_compiler_lock
 SKIPPED = {"InlineClosureLikes", "NopythonRewrites", "InlineOverloads"}
 
 
-class _Library(JITCodeLibrary):
-    """LLVM code that is optimised once: as a module, not function by function before."""
+class _DriverLibrary(JITCodeLibrary):
+    """LLVM code that is optimised once, and lightly: as a module, not function by function before."""
 
     def _optimize_functions(self, ll_module: Any) -> None:
         ll_module.data_layout = self._codegen._data_layout
 
+    def _optimize_final_module(self) -> None:
+        self._optimize(1)
 
-class _DriverLibrary(_Library):
-    """As `_Library`, with little optimisation."""
+    def _optimize(self, level: int, *early: str) -> None:
+        """Run LLVM's passes of a level; those named `early` follow what is always done.
+
+        Loops are not unrolled: intrinsics emit as many vectors as there are registers for.
+        """
+        tuning = binding.create_pipeline_tuning_options(level)
+        tuning.loop_vectorization, tuning.slp_vectorization, tuning.loop_unrolling = level > 1, False, False
+        builder = binding.create_pass_builder(self._codegen._tm, tuning)
+        manager = builder.getModulePassManager()
+        for name in early:
+            getattr(manager, f"add_{name}_pass")()
+        manager.run(self._final_module, builder)
+
+
+class _KernelLibrary(_DriverLibrary):
+    """As `_DriverLibrary`, but optimised as far as LLVM can."""
 
     def _optimize_final_module(self) -> None:
-        made = self._codegen._module_pass_manager(opt=1, loop_vectorize=False, slp_vectorize=False)
-        manager, *builder = made if isinstance(made, tuple) else (made,)  # Numba before 0.62 has no builder
-        manager.run(self._final_module, *builder)
+        self._optimize(0, "loop_rotate", "instruction_combine", "jump_threading")  # 1 to 5 % faster code
+        self._optimize(3)
 
 
 class KernelCompiler(Compiler):
     """Compiles kernels: loops over numbers, words of `cpu.intrinsics`, and calls by address."""
 
-    library: ClassVar[type] = _Library
+    library: ClassVar[type] = _KernelLibrary
 
     def define_pipelines(self) -> list[Any]:
         """Numba's passes, without those that find nothing to do."""
