@@ -28,12 +28,11 @@ import llvmlite
 import numba
 from llvmlite import binding
 from numba.core import caching, config, serialize
-from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import rtsys
 
 from ..system import forks, notice, storage
-from .compiler import KernelCompiler, uncollected
+from .compiler import DriverCompiler, KernelCompiler, uncollected
 
 SOURCES = (
     "cpu/compiler.py",
@@ -288,8 +287,7 @@ forks.delay_forks(global_compiler_lock)  # a child could never compile if anothe
 def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     if config.DISABLE_JIT:
         return function
-    compiler = Compiler if options.get("parallel") else KernelCompiler
-    dispatcher = numba.njit(**_COMMON, **options, pipeline_class=compiler)(function)
+    dispatcher = numba.njit(**_COMMON, **options)(function)
     compile_now = dispatcher.compile
 
     def compile(signature: Any) -> Any:
@@ -308,16 +306,21 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that is called by address (see `address`): no Python, no GIL, no threads."""
-    return _compiled(function, **_LEAN)
+    return _compiled(function, **_LEAN, pipeline_class=KernelCompiler)
+
+
+def driver(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel that calls others and has no long loops of its own: it compiles in less time."""
+    return _compiled(function, **_LEAN, pipeline_class=DriverCompiler)
 
 
 def serial(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A driver that runs on the calling thread."""
-    return _compiled(function, no_cfunc_wrapper=True, _nrt=False)
+    """A function that Python calls and that runs on the calling thread."""
+    return _compiled(function, no_cfunc_wrapper=True, _nrt=False, pipeline_class=KernelCompiler)
 
 
 def parallel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A driver whose `prange` runs on Numba's threads."""
+    """A function that Python calls and whose `prange` runs on Numba's threads."""
     return _compiled(function, parallel=True, no_cfunc_wrapper=True)
 
 

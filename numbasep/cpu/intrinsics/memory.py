@@ -28,6 +28,7 @@ from .vectors import (
     pointer_to,
     span,
     spread,
+    start_of,
     suffix,
     vector_intrinsic,
 )
@@ -84,8 +85,7 @@ CONVERTS_TO_LEAST = TARGET.x86  # numbers out of range are converted to the leas
 
 def _memory(context: Any, builder: Any, memory: Any, offset: Any, element: Any, to: Any) -> Any:
     """Return a pointer to element `offset`, of type `element`, of a flat array of bytes."""
-    data = context.make_array(_BYTES)(context, builder, memory).data
-    elements = builder.bitcast(data, LLVM_TYPES[element].as_pointer())
+    elements = builder.bitcast(start_of(context, builder, _BYTES, memory), LLVM_TYPES[element].as_pointer())
     return builder.bitcast(builder.gep(elements, [offset]), to.as_pointer())
 
 

@@ -10,6 +10,7 @@ elements of a flat array; only `stream` assumes alignment.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +18,9 @@ import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils, config
-from numba.core.datamodel.models import PrimitiveModel
-from numba.extending import intrinsic, register_model
+from numba.core.datamodel.models import ArrayModel, PrimitiveModel
+from numba.extending import intrinsic, lower_builtin, register_model
+from numba.np.arrayobj import getitem_arraynd_intp
 
 from ...lowering.target import host_target
 
@@ -62,6 +64,28 @@ class Block(types.Type):
         super().__init__(name=f"Block({rows}x{columns} of {self.vector.name})")
 
 
+class Line(types.Array):
+    """A contiguous array whose elements are never indexed from its end.
+
+    Numba emits 20 instructions to index an array, for negative indices and for strides; these are three, which
+    compile faster.
+    """
+
+    def __init__(self, dtype: types.Type, ndim: int = 1) -> None:
+        super().__init__(dtype, ndim, "C", name=f"Line({dtype}, {ndim})")
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def copy(
+        self, dtype: Any = None, ndim: int | None = None, layout: str | None = None, readonly: Any = None
+    ) -> Any:
+        """Return the type of a part of the array."""
+        if layout not in (None, "C") or readonly:
+            return super().copy(dtype, ndim, layout, readonly)
+        return Line(dtype or self.dtype, self.ndim if ndim is None else ndim)
+
+
 LLVM_TYPES = {
     types.float32: ir.FloatType(),
     types.float64: ir.DoubleType(),
@@ -89,6 +113,40 @@ class _BlockModel(PrimitiveModel):
         super().__init__(dmm, fe_type, ir.ArrayType(vector, fe_type.rows * fe_type.columns))
 
 
+register_model(Line)(ArrayModel)
+
+
+def _element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """Return a pointer to the element of a line at an index, or at two."""
+    line, index = sig.args[:2]
+    if isinstance(index, types.BaseTuple):
+        row, at = cgutils.unpack_tuple(builder, args[1])
+        row, at = (
+            context.cast(builder, value, kind, types.intp)
+            for value, kind in zip((row, at), index, strict=True)
+        )
+        shape = builder.extract_value(args[0], context.data_model_manager[line].get_field_position("shape"))
+        at = builder.add(builder.mul(row, builder.extract_value(shape, 1)), at)
+    else:
+        at = context.cast(builder, args[1], index, types.intp)
+    return builder.gep(start_of(context, builder, line, args[0]), [at])
+
+
+@lower_builtin(operator.getitem, Line, types.Integer)
+@lower_builtin(operator.getitem, Line, types.BaseTuple)
+def _get_element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    if sig.args[0].ndim == 2 and isinstance(sig.args[1], types.Integer):  # a row
+        return getitem_arraynd_intp(context, builder, sig, args)
+    return builder.load(_element(context, builder, sig, args))
+
+
+@lower_builtin(operator.setitem, Line, types.Integer, types.Any)
+@lower_builtin(operator.setitem, Line, types.BaseTuple, types.Any)
+def _set_element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    value = context.cast(builder, args[2], sig.args[2], sig.args[0].dtype)
+    builder.store(value, _element(context, builder, sig, args))
+
+
 def vector_intrinsic(reference: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Bind a name to the intrinsic, or to its reference implementation if the JIT is disabled."""
 
@@ -101,10 +159,19 @@ def vector_intrinsic(reference: Callable[..., Any]) -> Callable[[Callable[..., A
 # --------------------------------------------------------------------------- LLVM helpers
 
 
+def start_of(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+    """Return a pointer to the first element of an array.
+
+    Numba's `make_array` would emit five times the instructions.
+    """
+    return builder.extract_value(array, context.data_model_manager[array_type].get_field_position("data"))
+
+
 def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, to: Any) -> Any:
     """Return a pointer of type `to` to element `offset` of an array."""
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [offset]), to.as_pointer())
+    return builder.bitcast(
+        builder.gep(start_of(context, builder, array_type, array), [offset]), to.as_pointer()
+    )
 
 
 def opaque(builder: Any, pointer: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..jit import kernel
+from ..jit import driver
 from .row_conversion import index_of
 from .table_entries import (
     OUTER_AXES,
@@ -21,7 +21,7 @@ from .table_entries import (
 )
 
 
-@kernel
+@driver
 def locate_source(plane, source, geometry, outer, outer_taps):
     """Where input plane `source` of output plane `plane` starts in `x`, or OUTSIDE_PLANE."""
     at = 0
@@ -37,7 +37,7 @@ def locate_source(plane, source, geometry, outer, outer_taps):
     return at
 
 
-@kernel
+@driver
 def locate_target(plane, geometry, outer):
     """Where output plane `plane` starts in `y`."""
     at = 0
@@ -49,7 +49,7 @@ def locate_target(plane, geometry, outer):
     return at
 
 
-@kernel
+@driver
 def locate_window(first, needed, sources, n_sources, geometry, table):
     """Where a block's rows start in `x`, OUTSIDE_PLANE beyond a constant boundary; whether all lie in the array.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 
 from ..intrinsics.vectors import LLVM_TYPES, TARGET, peek, pointer_to, poke, vector_intrinsic
-from ..jit import inlined, kernel
+from ..jit import driver, inlined
 from .table_entries import COLUMN_FIRST, COLUMNS_IN, EDGE_LAST, INNER, SUMS_STRIDE
 
 COPIED_ROWS = TARGET.block_rows  # there are buffers of so many, or a multiple
@@ -35,7 +35,7 @@ def copy_down(typingctx: Any, work: Any, source: Any, target: Any, stride: Any) 
     return types.void(work, types.intp, types.intp, types.intp), codegen
 
 
-@kernel
+@driver
 def fill_ends(work, buffer, first, low, high, stop, other, other_low, rows, geometry, edges, outside):
     """Columns [first, low) and [high, stop) of row buffers, which lie beyond the edges, from where the boundary says.
 

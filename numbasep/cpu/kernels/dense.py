@@ -20,8 +20,8 @@ from ..intrinsics.memory import Storage, copy_element, load_as, misalignment
 from ..intrinsics.nontemporal import close_rows
 from ..intrinsics.register_tiles import SLIDES
 from ..intrinsics.row_sums import DENSE_ROWS, add_folded_run, add_run, fetch_intrinsic, zero_dense
-from ..intrinsics.vectors import call, lanes_of, load, peek, poke, store
-from ..jit import address, inlined, kernel, named
+from ..intrinsics.vectors import Line, call, lanes_of, load, peek, poke, store
+from ..jit import address, driver, inlined, kernel, named
 from .addressing import locate_source, locate_target
 from .dense_epilogue import ALIGNED_VECTORS, stripe_finisher
 from .dense_unrolled import dense_sweep
@@ -239,7 +239,7 @@ def move_rows(work, target, source, count, stride):
         store(work, target + at, load(work, source + at))
 
 
-@kernel
+@driver
 def filter_dense_tile(kernels, x, y, task, thread, block, constants):
     """Run a task: a strip of rows by a tile of columns of an output plane, as `plane_driver.filter_tile`."""
     geometry, outer, outer_taps = (
@@ -332,9 +332,9 @@ def kernel_addresses(
     taps is unrolled, for blocks of `height` rows.
     """
     number = numba.from_dtype(compute)
-    line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
-    pairs, n = types.Array(types.int64, 2, "C"), types.int64
+    line, table = Line(number), Line(number, 2)
+    memory, whole = Line(types.uint8), Line(types.int64)
+    pairs, n = Line(types.int64, 2), types.int64
     at: list[Any] = [0] * KERNELS
     at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
     if stored:

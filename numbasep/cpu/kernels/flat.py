@@ -25,8 +25,8 @@ from ..intrinsics.flat_sums import VECTORS as STROKE_VECTORS
 from ..intrinsics.flat_sums import narrow_vectors, strokes_intrinsic
 from ..intrinsics.memory import Storage
 from ..intrinsics.register_blocks import BlockIntrinsics
-from ..intrinsics.vectors import REGISTERS, call, lanes_of, peek
-from ..jit import address, inlined, kernel, named
+from ..intrinsics.vectors import REGISTERS, Line, call, lanes_of, peek
+from ..jit import address, driver, inlined, kernel, named
 from .addressing import locate_source, locate_target
 from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_row, numbers
 from .row_conversion import packer, storer
@@ -234,7 +234,7 @@ def narrow_row(work, source, target, count):
         narrow_vectors(work, source + j, target + j // 2)
 
 
-@kernel
+@driver
 def filter_flat_tile(kernels, x, y, task, thread, block, constants):
     """One task: pack, sum and store a strip of rows by a tile of columns, of one output plane or several.
 
@@ -330,8 +330,8 @@ def kernel_addresses(
     With `extra` vectors of sums there are strokes only, of `small` integers or of numbers; otherwise there are none.
     """
     number = numba.from_dtype(compute)
-    line, constants = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
+    line, constants = Line(number), Line(number, 2)
+    memory, whole = Line(types.uint8), Line(types.int64)
     n = types.int64
     at: list[Any] = [0] * KERNELS
     at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))

@@ -90,7 +90,7 @@ def _behind(builder: Any, number: Any, vectors: Sequence[Any]) -> Any:
 def _weigh_line(
     written_out: int, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
 ) -> Any:  # fmt: skip
-    """Intrinsic for sums of taps; lines of up to `written_out` adjacent taps have code of their own."""
+    """Intrinsic for sums of taps; lines of 1, 3 ... `written_out` adjacent taps have code of their own."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         block, work_, at_, stride_, step_, weights_, first_, taps_ = args
@@ -149,7 +149,7 @@ def _weigh_line(
         builder.cbranch(builder.icmp_signed("==", step_, _INT(1)), adjacent, apart)
         builder.position_at_end(adjacent)
         switch = builder.switch(taps_, otherwise)
-        for n in range(1, written_out + 1):
+        for n in range(1, written_out + 1, 2):
             written = builder.append_basic_block(f"taps_{n}")
             switch.add_case(_INT(n), written)
             builder.position_at_end(written)

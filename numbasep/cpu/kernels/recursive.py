@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numba import prange, types
 
-from ..intrinsics.vectors import add, call, fma, lanes_of, load, peek, poke, splat, store
+from ..intrinsics.vectors import Line, add, call, fma, lanes_of, load, peek, poke, splat, store
 from ..jit import address, inlined, kernel, parallel, serial
 from .packed_sums import read_square, transpose, write_square
 
@@ -170,8 +170,8 @@ def run_parallel(
 def kernel_addresses(compute: np.dtype[Any]) -> tuple[Any, ...]:
     """Return the addresses of `filter_lines`, `forwards` and `backwards`."""
     number = numba.from_dtype(compute)
-    line, n = types.Array(number, 1, "C"), types.int64
-    integers, pairs = types.Array(types.int64, 1, "C"), types.Array(types.int64, 2, "C")
+    line, n = Line(number), types.int64
+    integers, pairs = Line(types.int64), Line(types.int64, 2)
     ahead = address(forwards, (line, n, n, n, line))
     back = address(backwards, (line, n, n, n, line))
     lines = address(filter_lines, (n, n, line, line, n, integers, integers, line, number, line, pairs))

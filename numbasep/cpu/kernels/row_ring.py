@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..intrinsics.vectors import call
-from ..jit import kernel
+from ..jit import driver
 from .nan_aware import BOTH, PRESENCE
 from .table_entries import (
     COLUMN_FIRST,
@@ -31,7 +31,7 @@ from .table_entries import (
 )
 
 
-@kernel
+@driver
 def pack_columns(
     kernels, x, first_row, packed, needed, sources, column, columns, wide, offset, geometry, constants, raw, work
 ):  # fmt: skip
@@ -59,7 +59,7 @@ def pack_columns(
                 call(kernels[SPLIT_PACKED], (work, at, place, 1, 0, columns, geometry))
 
 
-@kernel
+@driver
 def pack_window(
     kernels, x, row, done, packed, needed, column, columns, sources, table, geometry, constants, raw, work
 ):  # fmt: skip

@@ -22,8 +22,8 @@ from numba import types
 from numba.core import config
 
 from ..intrinsics.memory import Storage
-from ..intrinsics.vectors import call, lanes_of
-from ..jit import address, inlined, kernel
+from ..intrinsics.vectors import Line, call, lanes_of
+from ..jit import address, driver, inlined
 from .addressing import locate_source, locate_target
 from .boundary_columns import fill_ends, other_end
 from .finished_rows import write_finished
@@ -124,7 +124,7 @@ def sum_rows(
             ))  # fmt: skip
 
 
-@kernel
+@driver
 def filter_dense_segment(
     kernels, x, table, rows, column, columns, origin, block, constants, thread, y, target
 ):
@@ -160,7 +160,7 @@ def filter_dense_segment(
             ))  # fmt: skip
 
 
-@kernel
+@driver
 def filter_segment(
     kernels, x, table, whole, rows, column, columns, origin, block, constants, thread, y, target
 ):
@@ -246,7 +246,7 @@ def filter_segment(
     ))  # fmt: skip
 
 
-@kernel
+@driver
 def filter_separable_tile(kernels, x, y, task, thread, block, constants):
     """One task: a strip of rows by a tile of columns of one output plane."""
     geometry, outer, outer_taps = (
@@ -291,9 +291,9 @@ def kernel_addresses(
     Kernels that a pass never calls are not compiled.
     """
     number = numba.from_dtype(compute)
-    line, constants = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
-    pairs, n = types.Array(types.int64, 2, "C"), types.int64
+    line, constants = Line(number), Line(number, 2)
+    memory, whole = Line(types.uint8), Line(types.int64)
+    pairs, n = Line(types.int64, 2), types.int64
     at: list[Any] = [0] * KERNELS
     summed = Storage(f"f{compute.itemsize}") if packed else storage_in
     views = [VALUES, PRESENCE] if view == BOTH else [view] * (2 if share else 1)

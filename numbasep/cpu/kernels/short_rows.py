@@ -28,7 +28,18 @@ from ..intrinsics.memory import (
     store_as,
     store_first,
 )
-from ..intrinsics.vectors import LLVM_TYPES, Vector, div, fma, lanes_of, load, splat, spread, vector_intrinsic
+from ..intrinsics.vectors import (
+    LLVM_TYPES,
+    Line,
+    Vector,
+    div,
+    fma,
+    lanes_of,
+    load,
+    splat,
+    spread,
+    vector_intrinsic,
+)
 from ..jit import address, kernel, named
 from .pass_arguments import integers, numbers
 
@@ -150,7 +161,7 @@ def row_filter(storage_in: Storage, storage_out: Storage) -> Any:
 @functools.cache
 def kernel_addresses(compute: np.dtype[Any], storage_in: Storage, storage_out: Storage) -> tuple[Any, Any]:
     """Return the addresses for the drivers of `plane_driver`."""
-    memory, whole, n = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C"), types.int64
+    memory, whole, n = Line(types.uint8), Line(types.int64), types.int64
     table = types.Array(numba.from_dtype(compute), 2, "C")
     tile = address(row_filter(storage_in, storage_out), (whole, memory, memory, n, n, whole, table))
     return tile, [0] if config.DISABLE_JIT else np.zeros(1, np.int64)

@@ -24,7 +24,7 @@ from ..intrinsics.memory import (
     store_as,
     store_first,
 )
-from ..intrinsics.vectors import LLVM_TYPES, Vector, call, lanes, lanes_of, splat, vector_intrinsic
+from ..intrinsics.vectors import LLVM_TYPES, Line, Vector, call, lanes, lanes_of, splat, vector_intrinsic
 from ..jit import address, kernel, named, parallel, serial
 from .table_entries import OUTSIDE_PLANE
 
@@ -139,6 +139,6 @@ def move_parallel(move, x, y, starts, targets, sizes, constants):
 
 def move_address(function: Any, compute: np.dtype[Any]) -> Any:
     """Return the address of a gathering or scattering kernel."""
-    memory, n = types.Array(types.uint8, 1, "C"), types.int64
+    memory, n = Line(types.uint8), types.int64
     line = types.Array(numba.from_dtype(compute), 1, "C")
-    return address(function, (memory, n, memory, n, types.Array(types.int64, 1, "C"), line))
+    return address(function, (memory, n, memory, n, Line(types.int64), line))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..intrinsics.memory import misalignment
 from ..intrinsics.row_sums import fetch_intrinsic
 from ..intrinsics.vectors import LINE_BYTES, call, poke
-from ..jit import inlined, kernel
+from ..jit import driver, inlined
 from .addressing import locate_window
 from .pass_arguments import byte_row, integer_row, integers, number_bytes, number_row
 from .table_entries import (
@@ -56,7 +56,7 @@ def ask_for_ends(y, target, columns, geometry):
             fetch_written(y, begin + width + r * pitch, pitch)
 
 
-@kernel
+@driver
 def filter_strip(kernels, x, y, row, last_row, column, columns, target, thread, block, constants):
     """Rows [row, last_row) of `columns` columns from column `column` on, of the planes that start at the sources.
 

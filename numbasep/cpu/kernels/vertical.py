@@ -101,9 +101,10 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
                 loaded, taps_now = load(k), taps_at if REGISTERS == 32 else opaque(builder, taps_at)
                 for r in served:
                     w = builder.load(builder.gep(taps_now, [builder.sub(behind, _INT(r))]))
+                    w = spread(builder, w, kind.count)
                     for c, vector in enumerate(loaded):
                         slot = slots[r * vectors + c]
-                        product = fused(builder, spread(builder, w, kind.count), vector, builder.load(slot))
+                        product = fused(builder, w, vector, builder.load(slot))
                         builder.store(product, slot)
 
             def few(n: int) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 from numba import types
 from numba.core import config
 
-from ..intrinsics.vectors import call
-from ..jit import address, kernel
+from ..intrinsics.vectors import Line, call
+from ..jit import address, driver
 from .addressing import locate_source, locate_target, locate_window
 from .pass_arguments import ENTRY, integer_row, integer_rows, integers, number_bytes
 from .row_conversion import index_of
@@ -49,7 +49,7 @@ OTHER_TABLES = (RAW_OUT + 1) * (
 )  # where those of the first pass stand in a block
 
 
-@kernel
+@driver
 def filter_volume_tile(kernels, x, y, task, thread, block, constants):
     """One task; `kernels`, tables and `constants` of the pass along the outer axis stand behind those of the other."""
     geometry, outer, front = integers(block, SIZES), integers(block, OUTER), block[OTHER_TABLES:]
@@ -94,6 +94,6 @@ def filter_volume_tile(kernels, x, y, task, thread, block, constants):
 
 def volume_tile(compute: np.dtype[Any]) -> Any:
     """The address of the tile filter."""
-    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
-    n, constants = types.int64, types.Array(numba.from_dtype(compute), 2, "C")
+    memory, whole = Line(types.uint8), Line(types.int64)
+    n, constants = types.int64, Line(numba.from_dtype(compute), 2)
     return address(filter_volume_tile, (whole, memory, memory, n, n, whole, constants))
