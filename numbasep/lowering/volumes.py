@@ -16,7 +16,7 @@ from .steps import Steps, total
 from .target import Target
 
 PIECE_BYTES = 512 << 10  # of a task: half of a second-level cache
-LEAST_STRIP = 16  # rows of one
+LEAST_STRIP, WHOLE = 16, 8  # rows of one: at least, and a multiple of these
 
 
 def join(front: PassSpec, last: PassSpec, target: Target) -> PassSpec | None:
@@ -41,13 +41,14 @@ def join(front: PassSpec, last: PassSpec, target: Target) -> PassSpec | None:
     ahead, behind = row_access(one, target), row_access(other, target)
     if not ahead.dense or ahead.packed or ahead.ends or ahead.beyond:
         return None
-    if behind.packed or behind.dense or behind.single:
+    if behind.packed or behind.single or behind.ends or last.cut is not None:
         return None
     rows, columns = other.planes.rows, other.planes.columns
     width, plane = columns.size_in * other.inner, rows.size_in * columns.size_in * other.inner
     if one.inner > 1 or columns.stride_in != other.inner or rows.stride_in != width or one.width % plane:
         return None
-    strip = strip_rows(rows.size_out, other.down.taps - 1, width * one.item, target.block_rows)
+    planes = min(target.block_rows, one.rows)
+    strip = strip_rows(rows.size_out, other.down.taps - 1, width * one.item, planes)
     if not strip or (other.down.boundary == Boundary.WRAP and strip < rows.size_out):
         return None
     again = min(strip + other.down.taps - 1, rows.size_in) * -(-rows.size_out // strip) / rows.size_in
@@ -62,17 +63,17 @@ def join(front: PassSpec, last: PassSpec, target: Target) -> PassSpec | None:
     )  # fmt: skip
 
 
-def strip_rows(rows: int, halo: int, row: int, block: int) -> int:
-    """Rows of a piece of `block` planes, each of `row` bytes; 0 if there is no room for many more than the halo.
+def strip_rows(rows: int, halo: int, row: int, planes: int) -> int:
+    """Rows, of `row` bytes each, of a piece of so many planes; 0 if there is no room for many more than the halo.
 
     Examples
     --------
     >>> strip_rows(256, 8, 1024, 8), strip_rows(160, 8, 640, 8), strip_rows(2048, 8, 8192, 8)
     (56, 80, 0)
     """
-    most = PIECE_BYTES // (block * row) - halo
+    most = PIECE_BYTES // (planes * row) - halo
     if rows <= most:
         return rows
-    pieces = -(-rows // max(most // block * block, 1))
-    strip = -(-rows // pieces // block) * block
+    pieces = -(-rows // max(most // WHOLE * WHOLE, 1))
+    strip = -(-rows // pieces // WHOLE) * WHOLE
     return strip if strip >= max(LEAST_STRIP, 2 * halo) else 0
