@@ -1,4 +1,4 @@
-"""Kernels without structure: direct summation, the Fourier transform, and where they cross."""
+"""Dense kernels without structure: direct summation, Fourier transforms, and their crossover."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Direct:
 
 
 class FourierCrossover:
-    """Direct summation against the tiled transform."""
+    """Direct summation and tiled Fourier transforms."""
 
     params = ([7, 15, 31, 63], ["direct", "fft", "auto"])
     param_names = ("taps", "method")

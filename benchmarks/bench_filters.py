@@ -29,7 +29,7 @@ DTYPES = ["uint8", "uint16", "float32", "float64"]
 
 
 class Filters:
-    """Each filter on an image, by type, with everything a call does."""
+    """Each filter on an image, by dtype, with the full cost of a call."""
 
     params = (list(FILTERS), DTYPES)
     param_names = ("filter", "dtype")
@@ -44,7 +44,7 @@ class Filters:
 
 
 class SmallImages:
-    """A 64x64 image: what a call costs."""
+    """A 64x64 image, where the fixed cost of a call dominates."""
 
     params = list(FILTERS)
     param_names = ("filter",)
@@ -59,7 +59,7 @@ class SmallImages:
 
 
 class UniformSizes:
-    """Averages over larger and larger boxes."""
+    """Averages over boxes, by size."""
 
     params = [3, 11, 51, 201]
     param_names = ("size",)
@@ -73,7 +73,7 @@ class UniformSizes:
 
 
 class Missing:
-    """A Gaussian over an image of which a tenth is missing."""
+    """A Gaussian on an image with a tenth of its samples missing."""
 
     params = [1, 3, 6]
     param_names = ("sigma",)
@@ -101,7 +101,7 @@ class Bank:
 
 # ------------------------------------------------------------------------------------------ beside SciPy
 def seconds(calls: Sequence[Callable[[], Any]], repeat: int) -> list[float]:
-    """Return the median time of each call, which take turns; a first round is not counted."""
+    """Return the median time of each call, measured in turns; a first round is not counted."""
     times: list[list[float]] = [[] for _ in calls]
     for turn in range(repeat + 1):
         for call, mine in zip(calls, times, strict=True):
@@ -113,7 +113,7 @@ def seconds(calls: Sequence[Callable[[], Any]], repeat: int) -> list[float]:
 
 
 def cases(side: int, cube: int) -> Iterator[tuple[str, Callable[[Any], Any]]]:
-    """Yield a name and a call that takes the module to use, for every filter and type."""
+    """Yield a name and a function of the module to use, for every filter and dtype."""
     for dtype in DTYPES:
         image, volume = common.image(side, side, dtype=dtype), common.image(cube, cube, cube, dtype=dtype)
         for name, function in FILTERS.items():

@@ -1,4 +1,4 @@
-"""Flat kernels, as focal statistics, top-hats and defocus use them: disks, rings, diamonds, balls."""
+"""Flat kernels, as for focal statistics, top-hats and defocus: disks, rings, diamonds, balls."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from . import common
 
 
 def ring(inner, outer):
-    """Return the average over the disk of radius `outer` without the one of radius `inner`."""
+    """Return the average over the disk of radius `outer` without that of radius `inner`."""
     distance = np.hypot(*np.mgrid[-outer : outer + 1, -outer : outer + 1])
     mask = (distance <= outer) & (distance > inner)
     return mask / mask.sum()
 
 
 def surround(inner, outer):
-    """Return the average over a disk less that over the disk around it."""
+    """Return the average over a disk minus the average over a larger disk."""
     return np.pad(common.disk(inner), outer - inner) - common.disk(outer)
 
 
@@ -44,7 +44,7 @@ KERNELS = {
 
 
 class Flat:
-    """Images, by kernel and type."""
+    """Images, by kernel and dtype."""
 
     params = (list(KERNELS), ["uint8", "float32"])
     param_names = ("kernel", "dtype")

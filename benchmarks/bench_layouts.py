@@ -1,4 +1,4 @@
-"""The same bytes in another order: memory layouts and element types that share the kernels."""
+"""Memory layouts: arrays of the same size with other strides and dtypes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import common
 
 
 class Layouts:
-    """A 9x9 Gaussian over rows and columns of arrays of equal size in memory."""
+    """A 9x9 Gaussian along rows and columns of arrays of equal size in memory."""
 
     params = [
         "C", "Fortran", "cropped", "rows sliced", "columns sliced", "rows reversed", "columns reversed", "colour",
@@ -29,7 +29,7 @@ class Layouts:
 
     @staticmethod
     def arrays(side):
-        """Return makers of the arrays by layout."""
+        """Return functions that make the arrays, by layout."""
         return {
             "C": lambda: common.image(side, side),
             "Fortran": lambda: np.asfortranarray(common.image(side, side)),
@@ -47,7 +47,7 @@ class Layouts:
 
 
 class PowersOfTwo:
-    """Rows whose starts share a cache set must not cost more a pixel than their neighbours."""
+    """Widths whose rows map to the same cache set, and close widths, which should take the same time per pixel."""
 
     params = [4096, 4097, 4112]
     param_names = ("columns",)

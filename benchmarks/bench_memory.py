@@ -1,4 +1,4 @@
-"""Peak memory of the process, next to what the arrays alone take."""
+"""Peak memory of the process, with and without the filter."""
 
 from __future__ import annotations
 

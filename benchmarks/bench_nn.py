@@ -1,8 +1,8 @@
 """The convolutions over channels on MobileNet-v1 layers, and a comparison: ``python -m benchmarks.bench_nn``.
 
 Howard et al., "MobileNets", 2017, table 1: every depthwise separable layer, 3 x 3, float32, channels last.
-In the comparison all libraries read the same memory and take turns in blocks of calls, with a pause before
-each so that the waiting threads of one do not run against another.  Results go to
+In the comparison all libraries read the same memory and take turns in blocks of calls, with a pause before each
+block so that waiting threads of one library do not slow down another.  Results are written to
 ``benchmarks/results/nn.json`` and ``nn.md``.
 """
 
@@ -179,7 +179,7 @@ def take_block(function: Callable[[], Any], seconds: float) -> float:
 
 
 def check(calls: Calls, what: str) -> None:
-    """Call every library once, which also compiles; AssertionError if one differs."""
+    """Call every library once, which also compiles; raise an AssertionError if a result differs."""
     expected = as_array(calls["numbasep"]()).astype(np.float64)
     for name, call in calls.items():
         difference = np.abs(as_array(call()) - expected).max() / np.abs(expected).max()
@@ -188,7 +188,7 @@ def check(calls: Calls, what: str) -> None:
 
 
 def compare(batches: Sequence[int], rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """Measure every layer, one block of each library in every round: bursts of other work hit all layers alike."""
+    """Measure every layer, with a block of each library in every round, so that other work affects all layers alike."""
     records: list[dict[str, Any]] = []
     measured: list[Calls] = []
     for batch in batches:
@@ -212,7 +212,7 @@ def compare(batches: Sequence[int], rounds: int, seconds: float) -> list[dict[st
 
 
 def ratio(record: dict[str, Any]) -> float:
-    """Return the time of the fastest other library over ours."""
+    """Return the time of the fastest other library over that of numbasep."""
     others = [value for name, value in record["milliseconds"].items() if name != "numbasep"]
     return min(others) / record["milliseconds"]["numbasep"] if others else math.nan
 
@@ -239,7 +239,7 @@ def table(records: Sequence[dict[str, Any]]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what was compared."""
+    """Return the versions of the compared libraries."""
     found = {}
     for name in ("numbasep", "numba", "numpy", "torch", "tensorflow", "tensorflow-cpu"):
         try:

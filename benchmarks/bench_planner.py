@@ -1,4 +1,4 @@
-"""The planner itself: what a plan costs, how far its predictions are off, and what a wrong choice costs."""
+"""The planner: time to plan, accuracy of predicted times, and cost of wrong choices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import calm, common, regret
 
 
 class Planning:
-    """Time to plan: known kernels come from a cache, new ones are factorized."""
+    """Time to plan for known kernels, which are cached, and for new ones, which are factorized."""
 
     params = ["gaussian 9", "gaussian 31", "sobel", "disk 8", "random 15"]
     param_names = ("kernel",)
@@ -31,7 +31,7 @@ class Planning:
 
 
 class Choice:
-    """The automatic choice against every route, measured in turns."""
+    """The automatic choice and every route, measured in turns."""
 
     params = [
         "gaussian 3",
@@ -72,14 +72,14 @@ class Choice:
 
 
 class Zoo:
-    """The automatic choice over a sample of the kernels found in practice; `benchmarks.regret` measures all."""
+    """The automatic choice for a sample of the kernels found in practice; `benchmarks.regret` measures all of them."""
 
     params = [64, 256, 1024]
     param_names = ("side",)
     KERNELS = 12
 
     def setup_cache(self):
-        """Return the records of every side: measured once for all that is read off them."""
+        """Return the records by side, measured once for all tracked values."""
         probe = calm.Probe(None)
         kernels = list(common.zoo().items())
         kernels = kernels[:: len(kernels) // self.KERNELS]
@@ -113,7 +113,7 @@ class Zoo:
 
 
 class Transforms:
-    """Tiled transforms beside those of `scipy.signal`, float32, in turns."""
+    """Tiled transforms and those of `scipy.signal`, float32, in turns."""
 
     params = [31, 101]
     param_names = ("taps",)

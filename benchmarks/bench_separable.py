@@ -1,4 +1,4 @@
-"""One outer product: the filter that everything else is built from."""
+"""Separable kernels of one term."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from . import common
 
 
 class Separable:
-    """A Gaussian handed over as a dense matrix, by number of taps and type of the image."""
+    """A Gaussian given as a dense matrix, by number of taps and dtype of the image."""
 
     params = ([3, 5, 9, 17, 31, 65], ["uint8", "uint16", "int16", "float32", "float64"])
     param_names = ("taps", "dtype")
@@ -20,7 +20,7 @@ class Separable:
 
 
 class OneThread:
-    """The same on one thread: what a core can do."""
+    """The same Gaussian on one thread."""
 
     params = [3, 5, 9, 17, 31, 65]
     param_names = ("taps",)
@@ -34,7 +34,7 @@ class OneThread:
 
 
 class Boundaries:
-    """Every way to continue the image; the interior should make them equal."""
+    """Every boundary mode; the interior dominates, so that times should be equal."""
 
     params = ["reflect", "mirror", "nearest", "wrap", "constant"]
     param_names = ("mode",)

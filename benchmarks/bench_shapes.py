@@ -1,4 +1,4 @@
-"""Arrays as people have them: signals, tables, colour, stacks and many axes, in both memory orders."""
+"""Array shapes found in practice: signals, tables, colour, stacks and many axes, in both memory orders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import common
 
 
 def shapes(samples):
-    """Return shapes of about so many samples by name."""
+    """Return shapes with about this number of samples, by name."""
     side, edge = round(samples**0.5), round(samples ** (1 / 3))
     return {
         "image": (side, side),
@@ -45,7 +45,7 @@ AXES = {
 
 
 class Shapes:
-    """A Gaussian of nine taps along some axes of a quarter as many samples as the large images have."""
+    """A Gaussian of nine taps along some axes, on arrays with a quarter of the samples of the large images."""
 
     params = [list(shapes(1 << 22)), ["C", "F"], list(AXES)]
     param_names = ("shape", "order", "axes")

@@ -1,4 +1,4 @@
-"""Long kernels: signals and images that are transformed, also with gaps, and arrays of the other byte order."""
+"""Long kernels, for which transforms are used, missing samples, and arrays in the other byte order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import common
 
 
 def planned(weights, array, method="auto"):
-    """Return a call of a plan with zeros beyond the edges, into an output that exists already."""
+    """Return a call of a plan with zeros beyond the edges and a preallocated output."""
     plan = numbasep.plan(weights, array.shape, array.dtype, mode="constant", method=method, rtol=1e-3)
     output = np.empty_like(array, dtype=plan.problem.output_dtype)
     plan(array, output)
@@ -18,7 +18,7 @@ def planned(weights, array, method="auto"):
 
 
 class Signals:
-    """One signal; as many samples for each pixel of a row as make a million at full size."""
+    """One signal, of up to a million samples at full size."""
 
     params = ([1, 10, 100], [25, 101, 1000, 5001], ["float32", "float64"], ["auto", "fft"])
     param_names = ("10,000 samples", "taps", "dtype", "method")
@@ -32,7 +32,7 @@ class Signals:
 
 
 class Images:
-    """Kernels of a twentieth of the image's side up to all of it; axes of one sample, before and behind."""
+    """Kernels of a twentieth of the image's side up to its full size, also with an axis of length 1 before or after."""
 
     params = ([0.05, 0.2, 0.5, 1.0], ["plain", "first", "last"], ["float32", "float64"])
     param_names = ("share", "axis of one", "dtype")
@@ -50,7 +50,7 @@ class Images:
 
 
 class Volumes:
-    """A dense kernel of three axes."""
+    """A dense three-dimensional kernel."""
 
     params = ([15, 31], ["float32", "float64"])
     param_names = ("taps", "dtype")
@@ -65,7 +65,7 @@ class Volumes:
 
 
 class Gaps:
-    """A point spread function over an image: finite, with a dead region of 1 %, with 1 % of the pixels dead."""
+    """A point spread function on an image: finite, with a NaN region of 1 %, and with 1 % NaN pixels."""
 
     params = (["none", "region", "pixels"], ["propagate", "omit"], ["float32", "float64"])
     param_names = ("gaps", "nan_policy", "dtype")
@@ -88,7 +88,7 @@ class Gaps:
 
 
 class ByteOrder:
-    """A Gaussian of arrays as FITS files hold them: input, output or both in the other byte order."""
+    """A Gaussian on arrays as in FITS files: input, output or both in the other byte order."""
 
     params = (["neither", "input", "output", "both"], ["float32", "float64", "int16"])
     param_names = ("swapped", "dtype")

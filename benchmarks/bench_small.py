@@ -1,4 +1,4 @@
-"""Small images, where the cost of a call decides."""
+"""Small images, where the fixed cost of a call dominates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import common
 
 
 class SmallImages:
-    """`convolve` with everything that a call does, and a plan made once."""
+    """`convolve` with the full cost of a call, and a plan made once."""
 
     params = [16, 64, 256, 512]
     param_names = ("side",)

@@ -1,4 +1,4 @@
-"""What a new process pays: the import, and the first call with and without machine code on disk."""
+"""Start of a process: the import, and the first call with and without machine code on disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ numbasep.convolve(image, kernel)
 print(time.perf_counter() - start)
 """
 
-# Twenty everyday calls, each on an array that takes no time to filter: what is left is planning and compiling.
+# Twenty common calls on small arrays, so that the time is that of planning and compiling.
 FIRST_SESSION = """
 import time, numpy as np, numba, scipy.fft
 from numba.core import event
@@ -75,15 +75,15 @@ def printed_by(script, cache):
 
 
 def seconds_printed_by(script, cache):
-    """Run a script in a new process and return the one number it prints."""
+    """Run a script in a new process and return the first number it prints."""
     return printed_by(script, cache)[0]
 
 
 class Start:
-    """Seconds in a new process: to import, and to filter for the first time, without and with code on disk."""
+    """Seconds in a new process for the import and for the first call, without and with machine code on disk."""
 
     def setup_cache(self):
-        """Return all of them, measured once."""
+        """Return all times, measured once."""
         with tempfile.TemporaryDirectory() as cache:
             return {
                 "import": min(seconds_printed_by(IMPORT, cache) for _ in range(3)),
@@ -110,10 +110,10 @@ class Start:
 
 
 class FirstSession:
-    """Twenty everyday calls without any machine code on disk: what a new user waits for."""
+    """Twenty common calls without machine code on disk, as in a new user's first session."""
 
     def setup_cache(self):
-        """Return the seconds of the first call, those of all, and how many kernels were compiled."""
+        """Return the seconds of the first call, those of all calls, and the number of compiled kernels."""
         with tempfile.TemporaryDirectory() as cache:
             return printed_by(FIRST_SESSION, cache)
 

@@ -1,4 +1,4 @@
-"""Filters that compute every second or fourth result only: levels of pyramids."""
+"""Filters that compute only every second or fourth result, as for image pyramids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BINOMIAL = np.array([1, 4, 6, 4, 1])
 
 
 def strided(weights, array, stride):
-    """Return a call of a plan that computes every `stride`-th result, into an output that exists already."""
+    """Return a call of a plan that computes every `stride`-th result, with a preallocated output."""
     plan = numbasep.plan(weights, array.shape, array.dtype, mode="mirror", stride=stride)
     output = np.empty(plan.problem.out_shape, array.dtype)
     plan(array, output)
@@ -20,7 +20,7 @@ def strided(weights, array, stride):
 
 
 class Images:
-    """One level of an image pyramid beside the full filter (stride 1): a Gaussian of 9 taps, the binomial of 5."""
+    """One level of an image pyramid, and the full filter (stride 1): a Gaussian of 9 taps, a binomial of 5."""
 
     params = ([1, 2, 4], ["gaussian", "binomial"], ["uint8", "float32"])
     param_names = ("stride", "kernel", "dtype")
@@ -34,7 +34,7 @@ class Images:
 
 
 class Dense:
-    """A kernel without structure: rows and columns are left out."""
+    """A kernel without structure, with strides along rows and columns."""
 
     params = ([1, 2, 4], [5, 15])
     param_names = ("stride", "taps")
@@ -47,7 +47,7 @@ class Dense:
 
 
 class Volumes:
-    """A volume shrinks along every axis, one pass after the other."""
+    """A volume with strides along every axis."""
 
     params = ([1, 2], ["uint16", "float32"])
     param_names = ("stride", "dtype")
@@ -61,7 +61,7 @@ class Volumes:
 
 
 class Pyramids:
-    """Five levels by calls, each of the level before."""
+    """Five levels of a pyramid, each a call on the level before."""
 
     def setup(self):
         self.array = common.image(common.SIDE, common.SIDE)

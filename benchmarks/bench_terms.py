@@ -8,7 +8,7 @@ from . import common
 
 
 class SumsOfTerms:
-    """All terms in one pass over memory: time should grow with arithmetic only."""
+    """Several terms in one pass over memory, so that time should only grow with arithmetic."""
 
     params = ([1, 2, 3, 4], [9, 31])
     param_names = ("terms", "taps")
@@ -22,7 +22,7 @@ class SumsOfTerms:
 
 
 class Structured:
-    """Kernels met in practice, by the route that the planner picks."""
+    """Kernels found in practice, by the automatic route."""
 
     params = ["box 31", "disk 8", "sobel", "laplacian 5-point", "sharpen 9"]
     param_names = ("kernel",)

@@ -1,4 +1,4 @@
-"""Three axes, and one axis of three."""
+"""Volumes, filtered along all axes or one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import common
 
 
 class Volume:
-    """A Gaussian over all axes of a volume."""
+    """A Gaussian along all axes of a volume."""
 
     params = ([5, 9, 17], ["uint16", "float32"])
     param_names = ("taps", "dtype")

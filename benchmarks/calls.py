@@ -1,7 +1,7 @@
-"""What surrounds the kernels: memory layouts, single axes, small images, new outputs, the start of a process.
+"""Costs around the kernels: memory layouts, single axes, small images, new outputs, the start of a process.
 
-``python -m benchmarks.calls --write benchmarks/results/calls.md`` measures all of it, in turns in one process but
-for the start, and writes the tables.
+``python -m benchmarks.calls --write benchmarks/results/calls.md`` measures all of them, in turns in one process
+except for the start, and writes the tables.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _copy(x: Any, y: Any) -> None:
 
 
 def medians(calls: Calls, repeat: int, inner: int = 1) -> dict[str, float]:
-    """Return the median seconds of each call; they take turns, and a first round is not counted."""
+    """Return the median seconds of each call, measured in turns; a first round is not counted."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(repeat + 1):
         for name, call in calls.items():
@@ -87,14 +87,14 @@ def medians(calls: Calls, repeat: int, inner: int = 1) -> dict[str, float]:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return Markdown."""
+    """Return a table in Markdown."""
     cells = [[f"{c:.3g}" if isinstance(c, float) else str(c) for c in row] for row in rows]
     return "\n".join("| " + " | ".join(r) + " |" for r in [list(heads), ["---"] * len(heads), *cells])
 
 
 # ------------------------------------------------------------------------------------------ sections
 def layouts(side: int, repeat: int) -> str:
-    """Return layouts beside the contiguous array of as many elements."""
+    """Return times of memory layouts relative to a contiguous array with as many elements."""
     plain = common.image(side, side)
     target = np.empty_like(plain)
     rows = []
@@ -116,13 +116,13 @@ def layouts(side: int, repeat: int) -> str:
 
 
 def _touched(x: Any) -> int:
-    """Return the bytes of the cache lines that hold the elements of an array."""
+    """Return the bytes of the cache lines that contain the elements of an array."""
     step = min(abs(s) for n, s in zip(x.shape, x.strides, strict=True) if n > 1)
     return int(x.size * min(max(step, x.itemsize), 64))
 
 
 def widths(side: int, repeat: int) -> str:
-    """Return nanoseconds a pixel of widths at and beside powers of two."""
+    """Return nanoseconds per pixel for widths at powers of two and close to them."""
     rows = []
     for taps in (3, 9, 17, 31):
         kernel = common.gaussian(taps)
@@ -143,7 +143,7 @@ def widths(side: int, repeat: int) -> str:
 
 
 def single_axes(cube: int, repeat: int) -> str:
-    """Return filters of a volume along one axis beside a parallel copy."""
+    """Return times of filters of a volume along one axis, compared with a parallel copy."""
     x = common.image(cube, cube, cube)
     out = np.empty_like(x)
     flat = (x.reshape(64, -1), out.reshape(64, -1))
@@ -176,7 +176,7 @@ def single_axes(cube: int, repeat: int) -> str:
 
 
 def small(repeat: int) -> str:
-    """Return the filter family on small images beside SciPy."""
+    """Return times of the filter family on small images, compared with SciPy."""
     from scipy import ndimage
 
     rows = []
@@ -198,7 +198,7 @@ def small(repeat: int) -> str:
 
 
 def overhead(repeat: int) -> str:
-    """Return what of a call on 32x32 pixels is Python."""
+    """Return the time that a call on 32x32 pixels spends in Python."""
     x = common.image(32, 32)
     kernel = np.outer(BINOMIAL, BINOMIAL)
     plan = numbasep.plan(kernel, x.shape, x.dtype)
@@ -218,7 +218,7 @@ def overhead(repeat: int) -> str:
 
 
 def beside_opencv(repeat: int) -> str:
-    """Return 256x256 images beside OpenCV, new outputs."""
+    """Return times for 256x256 images, compared with OpenCV, with new outputs."""
     cv2 = libraries.installed("cv2")
     if cv2 is None:
         return "OpenCV is not installed."
@@ -256,7 +256,7 @@ def beside_opencv(repeat: int) -> str:
 
 
 def threads_pay(repeat: int) -> str:
-    """Return one thread and all threads around the work from which a pass is shared."""
+    """Return times of one thread and all threads, for work around the threshold from which threads share a pass."""
     from numbasep.lowering import counts
 
     usual = counts.PARALLEL_WORK
@@ -283,7 +283,7 @@ def threads_pay(repeat: int) -> str:
 
 
 def new_outputs(side: int, repeat: int) -> str:
-    """Return ``y = f(x)`` beside ``f(x, output=y)``."""
+    """Return times of ``y = f(x)`` and of ``f(x, output=y)``."""
     from scipy import ndimage
 
     x = common.image(side, side)
@@ -306,7 +306,7 @@ def new_outputs(side: int, repeat: int) -> str:
 
 
 def starts() -> str:
-    """Return the import and first calls, in new processes."""
+    """Return times of the import and of first calls, in new processes."""
     rows = []
     for name, call in FIRST_CALLS.items():
         with tempfile.TemporaryDirectory() as cache:
@@ -322,7 +322,7 @@ def starts() -> str:
 
 
 def _started(call: str, cache: str) -> tuple[float, float]:
-    """Return seconds of the import and of a call, in a new process."""
+    """Return the seconds of the import and of a call, in a new process."""
     environment = {**os.environ, "NUMBASEP_CACHE_DIR": cache}
     script = START.format(call=call)
     done = subprocess.run(
@@ -379,7 +379,7 @@ def _preface(options: argparse.Namespace) -> str:
 
 
 def _sections_of(path: Path) -> dict[str, str]:
-    """Return the sections of a file that was written before."""
+    """Return the sections of an existing file."""
     if not path.exists():
         return {}
     parts = path.read_text(encoding="utf-8").split("\n## ")[1:]

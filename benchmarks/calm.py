@@ -1,9 +1,8 @@
-"""Times on a machine that others use, too: a known call before and after says how fast it is at this moment.
+"""Timing on a shared machine: a reference call before and after each sample measures its current speed.
 
-A virtual processor loses half its speed when its neighbour on the same core works, for milliseconds or for minutes, and
-no counter of the system shows it.  So every sample stands between two probes, calls that always take the same.  Where
-these differ, something began or ended in between, and the sample is dropped; otherwise its time is divided by how much
-slower than usual the probes were.
+A virtual processor loses half its speed while the other one on the same core works, for milliseconds or for minutes,
+and no counter of the system shows it.  So every sample is between two probes, calls of constant work.  If the probes
+differ, the sample was disturbed and is dropped; else its time is divided by the slowness of the probes.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from typing import Any
 
 from . import common
 
-STEADY = 1.1  # two probes that differ by no more than this factor: nothing began or ended between them
-SLOWEST = 3.0  # probes that take more times what is usual: no sample counts
-SERIES = 100  # probes; a tenth of the least disturbed series is as fast as usual, or faster by chance
-FOREIGN = 0.08  # part of a processor that other processes may take during a long call on all threads
-LONG_SECONDS = 0.02  # calls from here on are watched by the processor's counters, too: these tick in 10 ms
+STEADY = 1.1  # largest ratio of two probes for which the sample between them counts as undisturbed
+SLOWEST = 3.0  # slowness of the probes beyond which samples are dropped
+SERIES = 100  # probes in a series; the fastest tenth of the least disturbed one defines the usual time
+FOREIGN = 0.08  # processor share that other processes may use during a long call on all threads
+LONG_SECONDS = 0.02  # for longer calls, the system's processor times are checked, too; they tick in 10 ms
 WARM_SECONDS = 0.3  # of probes before the first sample
 
 
 class Probe:
-    """A call that always takes the same, on one thread or on all."""
+    """A call of constant work, on one thread or on all threads."""
 
     def __init__(self, workers: int | None) -> None:
         side = 96 if workers == 1 else 512
@@ -41,7 +40,7 @@ class Probe:
             self.slowness()
 
     def slowness(self) -> float:
-        """How many times slower than usual the machine is at this moment."""
+        """Return how many times slower than usual the machine is now."""
         self._call()  # back into the caches
         start = self.clock()
         self._call()
@@ -53,10 +52,10 @@ class Probe:
         return seconds / self.usual
 
     def time(self, call: Callable[[], Any], *, warm: bool) -> tuple[float, float] | None:
-        """Seconds of a call, of the second of two if `warm`, and the slowness around it; None if it was disturbed."""
+        """Return the seconds of a call (the second of two if `warm`) and the slowness; None if it was disturbed."""
         before = self.slowness()
         if warm:
-            call()  # leaves the caches as it finds them in a series of equal calls
+            call()  # leaves the caches as in a series of equal calls
         foreign, began = foreign_seconds(), time.perf_counter()
         start = self.clock()
         call()
@@ -70,7 +69,7 @@ class Probe:
 
 
 def foreign_seconds() -> float:
-    """Processor seconds of all other processes so far; 0 where the system does not tell."""
+    """Return the processor seconds of all other processes so far; 0 if the system does not report them."""
     try:
         with open("/proc/stat", encoding="ascii") as file:
             ticks = [int(word) for word in file.readline().split()[1:]]
@@ -89,29 +88,29 @@ def take_turns(
     patience: float = 4.0,
     hopeless: float = 3.0,
 ) -> tuple[dict[str, float], float]:
-    """Median seconds of each call over undisturbed rounds, in turns.
+    """Return the median seconds of each call over undisturbed rounds, in turns.
 
     Parameters
     ----------
     calls : mapping of str to callable
-        What to time; compiled already.
+        Calls to time, already compiled.
     probe : Probe
-        What says whether a sample counts.
+        Probe that decides whether a sample counts.
     rounds : int
-        Undisturbed samples of each call, at least.
+        Least number of undisturbed samples of each call.
     seconds : float
-        How long to go on, at least: short calls are sampled more often.
+        Least total time, so that short calls are sampled more often.
     patience : float
         Seconds after which no more samples are taken.
     hopeless : float
-        Calls which take so many times the least are sampled twice only: they are no alternative.
+        Calls that take this many times the least time are only sampled twice.
 
     Returns
     -------
     seconds : dict of str to float
-        Without calls that were disturbed every time.
+        Medians by name, without calls that were disturbed every time.
     slowness : float
-        The median of how many times slower than usual the machine was.
+        Median of how many times slower than usual the machine was.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}
     slowness: list[float] = []

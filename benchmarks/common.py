@@ -23,7 +23,7 @@ CUBE = int(os.environ.get("NUMBASEP_BENCH_CUBE", "256"))
 
 
 def image(*shape: int, dtype: npt.DTypeLike = np.float32, seed: int = 0) -> Array:
-    """Return noise that fills the range of an integer type, or [0, 1) of a floating one."""
+    """Return noise over the range of an integer dtype, or over [0, 1) for a floating dtype."""
     rng = np.random.default_rng(seed)
     dtype = np.dtype(dtype)
     if dtype.kind in "iu":
@@ -43,7 +43,7 @@ def gaussian_taps(taps: int) -> Array:
 
 
 def gaussian(taps: int, ndim: int = 2) -> Array:
-    """Return the dense Gaussian, float32: what a user hands over who knows nothing of separability."""
+    """Return the dense Gaussian in float32, as a user passes it who does not know that it is separable."""
     kernel = np.ones(())
     for _ in range(ndim):
         kernel = np.multiply.outer(kernel, gaussian_taps(taps))
@@ -71,7 +71,7 @@ def disk(radius: int) -> Array:
 
 
 def zoo(module_name: str = "kernel_zoo") -> dict[str, Array]:
-    """Return the kernels found in practice that the tests use, or those of another of their modules, by name."""
+    """Return the kernels of a module in `tests.support`, by name; by default those found in practice."""
     root = str(Path(__file__).parents[1])
     if root not in sys.path:  # asv makes only the benchmarks importable
         sys.path.append(root)
@@ -82,9 +82,9 @@ def zoo(module_name: str = "kernel_zoo") -> dict[str, Array]:
 def prepared(
     kernel: Array, array: Array, output_dtype: npt.DTypeLike = None, **options: Any
 ) -> Callable[[], Array]:
-    """Return a call that filters `array` into an output that exists already; compiled by a first run.
+    """Return a call that filters `array` to a preallocated output; a first run compiles it.
 
-    What is timed is then the filter: neither planning, nor compiling, nor the page faults of a new output.
+    Its time is that of the filter, without planning, compiling, and the page faults of a new output.
     """
     plan = numbasep.plan(kernel, array.shape, array.dtype, **options)
     output = np.empty(array.shape, dtype=output_dtype or array.dtype)

@@ -1,16 +1,16 @@
-"""The GPU against its own memory and arithmetic, and against other libraries.
+"""Filters on a GPU, compared with its memory bandwidth and arithmetic, and with other libraries.
 
     python -m benchmarks.gpu                    # prints, and writes gpu.json and gpu.md to benchmarks/results
-    python -m benchmarks.gpu --results DIR      # writes them there
+    python -m benchmarks.gpu --results DIR      # writes them to another folder
     python -m benchmarks.gpu --quick            # images up to 2048 only
-    python -m benchmarks.gpu --minutes 8        # what would start later is left out
-    python -m benchmarks.gpu --first            # the device's tests before, all in at most nine minutes
+    python -m benchmarks.gpu --minutes 8        # starts no measurement after this time
+    python -m benchmarks.gpu --first            # runs the device's tests first, all in at most nine minutes
 
-Needs a GPU and the extra ``cuda``; CuPy, PyTorch and cuCIM take part where they are installed.  Everything is timed by
-events on the default stream, on rotating buffers that together exceed the second-level cache, with random data; results
-are first compared with a float64 sum, and the exit status is 1 if one of them is not within its bound.  Events follow
-a write of memory that takes longer than the host needs to enqueue what is timed.  The floor of a filter is the larger
-of two times: reading its input and writing its output once at the copy rate measured in the same run, and its
+Needs a GPU and the extra ``cuda``; CuPy, PyTorch and cuCIM are compared if they are installed.  Times are from events
+on the default stream, on rotating buffers that together exceed the second-level cache, with random data.  Results
+are first compared with a float64 sum, and the exit status is 1 if one of them exceeds its bound.  Events are enqueued
+after a write of memory that takes longer than the host needs to enqueue the timed work.  The floor of a filter is the
+larger of two times: reading its input and writing its output once at the copy rate measured in the same run, and its
 multiply-adds at the device's peak.
 """
 
@@ -40,23 +40,23 @@ from .gpu_report import Row, report, versions
 
 RESULTS = Path(__file__).parent / "results"
 SIDES = (16384, 4096, 1024, 8192, 2048, 512)
-"""Those that targets are set for come first."""
+"""Sides of the images; those with targets come first."""
 EDGE = 512
-"""Of volumes."""
+"""Edge of the volumes."""
 TERMS = (1, 2, 3)
 COPIED_BYTES = 1 << 30
 COMPARED = 192
-"""Rows and columns that are compared."""
+"""Number of rows and columns that are compared."""
 REPEATS = 20
 BATCH = 8
-"""Runs between two events, as long as these take less than a millisecond."""
+"""Number of runs between two events, if a run takes less than a millisecond."""
 BLOCKED_BYTES = 1 << 30
 LANES = 128
-"""float32 multiply-adds of a multiprocessor in a cycle, from compute capability 8.6 on; 64 before."""
+"""float32 multiply-adds per cycle of a multiprocessor from compute capability 8.6 on; 64 before."""
 
 
 class Gpu:
-    """The first GPU, its memory and its clock, by the driver alone."""
+    """The first GPU, its memory and its clock, by calls of the driver only."""
 
     def __init__(self) -> None:
         from numbasep.cuda import driver
@@ -80,7 +80,7 @@ class Gpu:
             self.device.fill(self._blocked, BLOCKED_BYTES)
 
     def timed(self, work: Callable[[], Any], blocks: int = 0) -> tuple[float, float]:
-        """(time on the device, time of the host to enqueue) of work that is enqueued behind blocks."""
+        """Return (time on the device, time of the host to enqueue) of work that is enqueued after `blocks` writes."""
         start, stop = self._events
         self.block(blocks)
         begin = time.perf_counter()
@@ -92,7 +92,7 @@ class Gpu:
         return float(self.check(self.driver.cuEventElapsedTime(start, stop))) * 1e-3, host
 
     def median_seconds(self, work: Callable[[int], Any], repeats: int = REPEATS) -> float:
-        """Median time of ``work(i)`` on the device, after runs to warm up, without gaps that the host makes."""
+        """Return the median time of ``work(i)`` on the device, after warm-up runs, without waits for the host."""
         numbers = itertools.count()
         device, host = min(self.timed(lambda: work(next(numbers))) for _ in range(3))
         batch = BATCH if device < 1e-3 else 1
@@ -105,7 +105,7 @@ class Gpu:
         return float(np.median([self.timed(several, blocks)[0] / batch for _ in range(repeats)]))
 
     def random(self, nbytes: int, dtype: np.dtype[Any]) -> int:
-        """Address of memory with random numbers: one block of them, again and again."""
+        """Return the address of memory filled with repeated copies of a block of random numbers."""
         block = min(nbytes, 16 << 20)
         generator, count = np.random.default_rng(5), -(-block // dtype.itemsize)
         values = generator.random(count) * (200 if dtype.kind in "iu" else 1)
@@ -116,19 +116,19 @@ class Gpu:
         return address
 
     def download(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        """Memory as a NumPy array."""
+        """Return device memory as a NumPy array."""
         values = np.empty(shape, dtype)
         self.device.download(values, address)
         return values
 
     def free(self, addresses: Sequence[int]) -> None:
-        """Give memory back."""
+        """Free memory."""
         for address in addresses:
             self.device.free(address)
 
 
 def copy_rate(gpu: Gpu, nbytes: int = COPIED_BYTES) -> float:
-    """Bytes a second, read and written, of the driver's copy."""
+    """Return the bytes per second, read and written, of the driver's copy."""
     source, target = gpu.random(nbytes, np.dtype("f4")), gpu.device.allocate(nbytes)
     seconds = gpu.median_seconds(lambda _: gpu.device.copy(target, source, nbytes))
     gpu.free([source, target])
@@ -139,7 +139,7 @@ def copy_rate(gpu: Gpu, nbytes: int = COPIED_BYTES) -> float:
 
 
 def measure_plan(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, terms: int, rate: float) -> Row:
-    """One plan on memory of the device."""
+    """Measure a plan on device memory."""
     from numbasep.cuda.launches import INPUT, OUTPUT
     from numbasep.cuda.run import prepared_program
 
@@ -183,7 +183,7 @@ def measure_plan(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, terms: int
 
 
 def measure_transforms(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, rate: float) -> Row:
-    """A plan that calls the transforms of a library, on one of its arrays; its floor is one pass over memory."""
+    """Measure a plan with the transforms of a library, on its arrays; the floor is one pass over memory."""
     library, problem = with_transforms(), plan.problem
     assert library is not None
     x = np.random.default_rng(5).random(problem.shape, np.float32)
@@ -200,7 +200,7 @@ def measure_transforms(gpu: Gpu, case: str, plan: numbasep.Plan, taps: int, rate
 
 
 def error_of(gpu: Gpu, plan: numbasep.Plan, source: int, target: int) -> tuple[float, float]:
-    """(largest difference to a float64 sum at the first corner, what is allowed), relative to the kernel's norm."""
+    """Return (largest difference to a float64 sum in a corner, allowed difference), relative to the kernel's norm."""
     from scipy import ndimage
 
     problem, weights = plan.problem, plan.kernel.weights
@@ -217,7 +217,7 @@ def error_of(gpu: Gpu, plan: numbasep.Plan, source: int, target: int) -> tuple[f
     expected = ndimage.correlate(x, weights, mode="reflect", origin=origin)[inside]
     norm = float(np.abs(weights).sum())
     if problem.output_dtype.kind in "iu":
-        rounded = 1.0  # where the sum lies close to a whole number
+        rounded = 1.0  # if the sum is close to an integer
         expected = np.trunc(expected)
     else:
         rounded = float(np.finfo(problem.output_dtype).eps * np.abs(expected).max())
@@ -226,7 +226,7 @@ def error_of(gpu: Gpu, plan: numbasep.Plan, source: int, target: int) -> tuple[f
 
 
 def plane_plan(side: int, taps: int, terms: int) -> numbasep.Plan:
-    """A float32 image and a kernel of that many taps and terms."""
+    """Return a plan for a float32 image and a kernel with this number of taps and terms."""
     rows, columns = kernel_of(taps, terms)
     dense = np.einsum("ti,tj->ij", rows, columns)
     return numbasep.plan(
@@ -235,7 +235,7 @@ def plane_plan(side: int, taps: int, terms: int) -> numbasep.Plan:
 
 
 def other_plans(largest: int) -> Iterator[tuple[str, numbasep.Plan, int]]:
-    """Other types, shapes and kernel families: (case, plan, taps)."""
+    """Yield (case, plan, taps) for other dtypes, shapes and kernel families."""
     side = min(8192, largest)
     make = numbasep.plan
     common: dict[str, Any] = {"operation": "correlate", "device": "cuda"}
@@ -262,7 +262,7 @@ def other_plans(largest: int) -> Iterator[tuple[str, numbasep.Plan, int]]:
 
 
 def measure_peers(gpu: Gpu, sides: Sequence[int], floors: dict[Any, float], deadline: float) -> Iterator[Row]:
-    """Every library on every image that there is time for, the sizes in turn, the most telling taps first."""
+    """Measure every library while there is time, the most relevant taps first, for each size in turn."""
     for name, (make, takes) in peers().items():
         order = [t for t in (9, 17, 33, 3, 5, 13, 65) if t in takes]
         for taps in order:
@@ -283,7 +283,7 @@ def measure_peers(gpu: Gpu, sides: Sequence[int], floors: dict[Any, float], dead
 
 
 def host_microseconds(gpu: Gpu, calls: int = 2000) -> dict[str, float]:
-    """Host time of a repeated call: of the launch alone, and of a plan on arrays of the libraries that are there."""
+    """Return host times of repeated calls: of a launch alone, and of filters on arrays of the installed libraries."""
     from numbasep.cuda.launches import INPUT, OUTPUT
     from numbasep.cuda.run import prepared_program
 
@@ -300,7 +300,7 @@ def host_microseconds(gpu: Gpu, calls: int = 2000) -> dict[str, float]:
                 x, y = (module.rand(64, 64, device="cuda") for _ in range(2))
             else:
                 x, y = (module.random.rand(64, 64, dtype=module.float32) for _ in range(2))
-        except Exception as error:  # whatever a library says that is not there, or not whole
+        except Exception as error:  # the library is missing or broken
             print(f"{library}: {error}", flush=True)
             continue
         found[f"plan(x, y), {library}"] = microseconds(gpu, lambda x=x, y=y: plan(x, y), calls)  # type: ignore[misc]
@@ -311,7 +311,7 @@ def host_microseconds(gpu: Gpu, calls: int = 2000) -> dict[str, float]:
 
 
 def microseconds(gpu: Gpu, work: Callable[[], Any], calls: int) -> float:
-    """Least mean host time over five series, each waited for: the queue is never full."""
+    """Return the least mean host time over series of 50 calls, with waits in between so that the queue is not full."""
     work()
     best, series = math.inf, max(1, calls // 50)
     for _ in range(series):
@@ -325,7 +325,7 @@ def microseconds(gpu: Gpu, work: Callable[[], Any], calls: int) -> float:
 
 
 def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, folder: Path) -> bool:
-    """Measure, print, and write `gpu.json` and `gpu.md` into a folder after each row; whether anything is wrong."""
+    """Measure and print, and write `gpu.json` and `gpu.md` after each row; return whether anything failed."""
     from numbasep.cuda import compiler
 
     rate = copy_rate(gpu, min(COPIED_BYTES, 16 * max(sides) ** 2))
@@ -356,7 +356,7 @@ def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, fo
         for terms in TERMS
         for side in sides
         for n in taps
-        if terms <= max(1, n // 2)  # more is as many as the kernel has rows
+        if terms <= max(1, n // 2)  # else there are nearly as many terms as rows
     )
     others = ((case, lambda plan=plan: plan, n, 1) for case, plan, n in other_plans(max(sides)))
     for case, make, n, terms in itertools.chain(planned, others):
@@ -365,7 +365,7 @@ def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, fo
             continue
         try:
             add(measure_plan(gpu, case, make(), n, terms, rate))
-        except (MemoryError, RuntimeError) as error:  # the others are still worth knowing
+        except (MemoryError, RuntimeError) as error:  # continue with the other cases
             failed.append(f"{case}, {n} taps, {terms} terms: {error}")
             print(failed[-1], flush=True)
         write()
@@ -378,7 +378,7 @@ def run(gpu: Gpu, sides: Sequence[int], taps: Sequence[int], deadline: float, fo
 
 
 def main() -> int:
-    """Measure, print, write; 1 if something fails, or a result is wrong."""
+    """Measure, print and write; return 1 if something failed or a result is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="images up to 2048 only")
     parser.add_argument("--minutes", type=float, default=8.0, help="after which no measurement is started")

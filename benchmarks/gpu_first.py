@@ -1,4 +1,4 @@
-"""The tests of the device, before anything is timed on it: in a process of their own, within a time."""
+"""Runs the device tests before any timing, in a separate process with a time limit."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ ROOT = Path(__file__).parent.parent
 TESTS = ("--gpu", "-m", "gpu", "-k", "not sanitizer", "tests/cuda/test_cuda_device.py")
 SECONDS = 240
 LAST = 40
-"""Lines that are printed of what pytest says."""
+"""Number of lines of pytest's output that are printed."""
 TOOLKIT = Path("/usr/local/cuda")
 
 
 def run_tests(folder: Path, tests: Sequence[str] = TESTS, seconds: float = SECONDS) -> int:
-    """Run pytest, write `gpu_tests.txt` and `gpu_tests.xml` into a folder, and return the exit status.
+    """Run pytest, write `gpu_tests.txt` and `gpu_tests.xml` to a folder, and return the exit status.
 
-    Warnings, such as those of other libraries at import, are no errors.  Where NVVM is not in the environment,
-    numba-cuda finds that of the toolkit, which is where CUDA_HOME says.
+    Warnings, such as those of other libraries at import, are not errors.  If NVVM is not installed in the
+    environment, numba-cuda uses that of the toolkit, for which CUDA_HOME is set.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if TOOLKIT.is_dir():
@@ -38,7 +38,7 @@ def run_tests(folder: Path, tests: Sequence[str] = TESTS, seconds: float = SECON
         try:
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # with what it started, which would disturb what is timed
+            os.killpg(process.pid, signal.SIGKILL)  # with its children, which would disturb timings
             process.wait()
             file.write(f"\nstopped after {seconds:.0f} seconds\n")
             status = 124

@@ -1,7 +1,7 @@
 """Machine instructions of the CUDA kernels for one row of a warp, without a GPU: ptxas and nvdisasm.
 
-``python -m benchmarks.gpu_instructions`` writes ``benchmarks/results/gpu_instructions.md`` and ``.json``; with
-``--label NAME`` it keeps what is stored under other names, beside which the table puts the new figures.
+``python -m benchmarks.gpu_instructions`` writes ``benchmarks/results/gpu_instructions.md`` and ``.json``.  With
+``--label NAME`` it keeps the results stored under other names, and the table shows them all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from . import sass
 
 RESULTS = Path(__file__).parent / "results"
 CAPABILITIES = ((8, 0), (9, 0))
-WORD = 4  # bytes of a copy where rows start anywhere
+WORD = 4  # bytes of a copy if rows start at any address
 HEAD = """# Machine instructions of one row of a warp
 
 Interior of an image: the shortest round of the loop over rows that copies a row, filters it and stores it
@@ -33,18 +33,18 @@ registers of a thread. Written by `python -m benchmarks.gpu_instructions`, which
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A class of kernels."""
+    """One case of the table."""
 
     name: str
-    """In the table."""
+    """Name in the table."""
     variant: PlaneVariant
-    """What is compiled."""
+    """Variant of the kernel that is compiled."""
     ragged: bool = False
-    """Whether rows start anywhere."""
+    """Whether rows start at any address."""
 
     @property
     def row(self) -> sass.Row:
-        """What the code of a row contains."""
+        """Expected contents of the code of a row."""
         v = self.variant
         axes = v.along + v.down
         nbytes, size = v.pitch * v.ring.itemsize, max(WORD, v.ring.itemsize)
@@ -59,7 +59,7 @@ class Case:
 
 
 def plane(taps: int, code: str = "f4", *, compute: str = "f4", **fields: Any) -> PlaneVariant:
-    """A variant of the plane kernel, one term over two axes unless `fields` say otherwise."""
+    """Return a variant of the plane kernel: one term along two axes, unless changed by `fields`."""
     storage, result = Storage(code), Storage(code, bounded=code[0] == "u")
     settings: dict[str, Any] = {"terms": 1, "along": True, "down": True, "step": 1, "ring": storage} | fields
     return PlaneVariant(taps=taps, storage=storage, result=result, compute=compute, **settings)
@@ -80,12 +80,12 @@ CASES = (
 
 
 def figures(case: Case, capability: tuple[int, int]) -> dict[str, Any]:
-    """What the code of a class consists of.
+    """Return the instruction counts and registers of a case.
 
     Raises
     ------
     CudaUnavailableError
-        nvdisasm is not installed.
+        If nvdisasm is not installed.
     """
     ptx = compiler.to_ptx(case.variant, capability)
     image, log = compiler.assemble(ptx, capability, compiler.REPORT)
@@ -100,7 +100,7 @@ def figures(case: Case, capability: tuple[int, int]) -> dict[str, Any]:
 
 
 def table(stored: dict[str, dict[str, Any]], capability: str) -> str:
-    """All labels beside each other."""
+    """Return a table with a column for each label."""
     labels = list(stored)
     lines = [f"\n## {capability}\n", f"| class | {' | '.join(labels)} |", "|---|" + "---|" * len(labels)]
     for case in CASES:

@@ -1,4 +1,4 @@
-"""Other libraries on the GPU, for `benchmarks.gpu`: whatever is installed."""
+"""Installed GPU libraries that `benchmarks.gpu` compares with."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 TAPS = (3, 5, 9, 13, 17, 33, 65)
 ROTATED_BYTES = 256 << 20
 SIGMAS = {9: 1.0, 17: 2.0, 33: 4.0}
-"""Gaussians of `truncate` 4 with so many taps."""
+"""Standard deviation by number of taps, for Gaussians with ``truncate=4``."""
 
 
 def kernel_of(taps: int, terms: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column taps of each term, smooth and of decreasing weight: (terms, taps) twice."""
+    """Return row and column taps, both of shape (terms, taps), for smooth terms of decreasing weight."""
     x = np.linspace(-1, 1, taps)
     base = np.exp(-3 * x**2)
     base /= base.sum()
@@ -23,7 +23,7 @@ def kernel_of(taps: int, terms: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def torch_filter(torch: Any, side: int, taps: int) -> Callable[[int], Any]:
-    """PyTorch's conv2d along each axis, the reflection made before."""
+    """Return a call of PyTorch's `conv2d` along each axis, after a reflecting pad."""
     row, column = (kernel_of(taps, 1)[k][0] for k in (0, 1))
     down = torch.tensor(row, dtype=torch.float32, device="cuda").reshape(1, 1, -1, 1)
     along = torch.tensor(column, dtype=torch.float32, device="cuda").reshape(1, 1, 1, -1)
@@ -40,18 +40,18 @@ def torch_filter(torch: Any, side: int, taps: int) -> Callable[[int], Any]:
 def cupy_filter(
     cupy: Any, gaussian: Callable[[Any, float], Any], side: int, taps: int
 ) -> Callable[[int], Any]:
-    """A Gaussian filter on CuPy arrays."""
+    """Return a call of a Gaussian filter on CuPy arrays."""
     images = [cupy.random.rand(side, side, dtype=cupy.float32) for _ in range(rotations(side))]
     return lambda i: gaussian(images[i % len(images)], SIGMAS[taps])
 
 
 def rotations(side: int) -> int:
-    """Images that exceed the second-level cache together."""
+    """Return the number of images that together exceed the second-level cache."""
     return max(2, -(-ROTATED_BYTES // (8 * side * side)))
 
 
 def peers() -> dict[str, tuple[Callable[[int, int], Callable[[int], Any]], Sequence[int]]]:
-    """(maker of ``run(i)`` for a side and taps, the taps that it takes) by library."""
+    """Return, by library, a function of (side, taps) that returns ``run(i)``, and the supported taps."""
     found: dict[str, Any] = {}
     try:
         import torch

@@ -1,4 +1,4 @@
-"""What `benchmarks.gpu` measured, beside what it should be."""
+"""Reports of the measurements of `benchmarks.gpu`, compared with their targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numbasep
 
 @dataclass(frozen=True)
 class Row:
-    """One filter of one library."""
+    """Measurement of one filter of one library."""
 
     case: str
     library: str
@@ -26,16 +26,16 @@ class Row:
     error: float | None
     """Largest difference to a float64 sum, relative to the kernel's norm; None if it was not compared."""
     allowed: float | None = None
-    """What the plan's bound, and the rounding of the result's type, leave for it."""
+    """Largest allowed error: the plan's bound plus the rounding of the result's dtype."""
 
     @property
     def wrong(self) -> bool:
-        """Whether the error is larger than it may be."""
+        """Whether the error exceeds the allowed error."""
         return self.error is not None and self.allowed is not None and not self.error <= self.allowed
 
 
 def targets(rows: Sequence[Row], host: dict[str, float]) -> list[tuple[str, str, bool]]:
-    """(target, what was measured, whether it is met), for those that were measured."""
+    """Return (target, measured value, whether it is met) for every measured target."""
     ours = {
         (r.shape[0], r.taps, r.terms): r for r in rows if r.library == "numbasep" and r.case == "separable"
     }
@@ -66,7 +66,7 @@ def targets(rows: Sequence[Row], host: dict[str, float]) -> list[tuple[str, str,
 
 
 def report(header: dict[str, Any], rows: Sequence[Row], host: dict[str, float]) -> str:
-    """The measurements as Markdown."""
+    """Return the measurements in Markdown."""
     lines = [", ".join(f"{name} {value}" for name, value in header.items()) + ".", ""]
     lines += ["| target | measured | met |", "|---|---|---|"]
     lines += [f"| {a} | {b} | {'yes' if met else 'no'} |" for a, b, met in targets(rows, host)]
@@ -92,7 +92,7 @@ def report(header: dict[str, Any], rows: Sequence[Row], host: dict[str, float]) 
 
 
 def versions() -> dict[str, str]:
-    """Of what takes part."""
+    """Return the versions of all libraries involved."""
     found = {"Python": platform.python_version(), "numbasep": numbasep.__version__}
     for name in (
         "numba",

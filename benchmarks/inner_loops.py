@@ -1,8 +1,8 @@
-"""Cycles of the innermost loops of the separable kernel on processors that are not at hand: llvm-mca's estimate.
+"""Estimated cycles of the innermost loops of the separable kernel on several processors, by llvm-mca.
 
-``python -m benchmarks.inner_loops`` compiles the kernels for each processor (those of ARM from the code for 16-byte
-vectors and 32 registers), hands the loops over taps to llvm-mca, and writes ``benchmarks/results/inner_loops.md``.
-llvm-mca assumes that every load finds its line in the first-level cache, and counts none twice that touches two.
+``python -m benchmarks.inner_loops`` compiles the kernels for each processor (those for ARM from the code for 16-byte
+vectors and 32 registers), passes the loops over taps to llvm-mca, and writes ``benchmarks/results/inner_loops.md``.
+llvm-mca assumes that every load hits the first-level cache, and that loads across two lines take no more time.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ NARROW = "+sse4.2,+popcnt,+bmi,+bmi2,+lzcnt,+avx512f,+avx512vl,+fma,+f16c"  # 16
 
 @dataclass(frozen=True)
 class Processor:
-    """A processor that loops are estimated for."""
+    """A processor for which loops are estimated."""
 
     name: str
-    """As LLVM knows it."""
+    """Name in LLVM."""
     features: str
-    """That Numba compiles for."""
+    """Features for which Numba compiles."""
     lanes: int
-    """float32 of a vector."""
+    """Number of float32 in a vector."""
     arm: bool = False
-    """Whether it is a 64-bit ARM: the code is compiled for it once more."""
+    """Whether it is a 64-bit ARM processor, for which the LLVM IR is compiled again."""
 
 
 PROCESSORS = (
@@ -54,7 +54,7 @@ PASSES = ("vertical", "horizontal")
 
 
 def llvm_of(which: str) -> str:
-    """The optimised LLVM IR of one pass of float32, as compiled by this process."""
+    """Return the optimised LLVM IR of one pass in float32, as compiled in this process."""
     from numbasep.cpu.intrinsics.memory import Storage
     from numbasep.cpu.kernels.horizontal import horizontal_pass
     from numbasep.cpu.kernels.nan_aware import AS_STORED
@@ -73,7 +73,7 @@ def llvm_of(which: str) -> str:
 
 
 def assembly(processor: Processor, which: str) -> str:
-    """The pass as assembly for a processor, compiled in a process of its own."""
+    """Return the assembly of a pass for a processor, compiled in a separate process."""
     name = "x86-64" if processor.arm else processor.name
     environment = {
         **os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": processor.features, "NUMBASEP_CACHE": "0",
@@ -93,7 +93,7 @@ def assembly(processor: Processor, which: str) -> str:
 
 
 def loops(text: str) -> list[list[str]]:
-    """Basic blocks that branch to themselves."""
+    """Return the basic blocks that branch to themselves."""
     found: list[list[str]] = []
     label, block = "", list[str]()
     for line in text.splitlines():
@@ -108,12 +108,12 @@ def loops(text: str) -> list[list[str]]:
 
 
 def multiply_adds(block: list[str]) -> int:
-    """Fused multiply-adds of vectors in a block."""
+    """Return the number of vector multiply-adds in a block."""
     return sum(bool(re.match(r"vfmadd\w+ps|fmla", line)) for line in block)
 
 
 def alone(processor: Processor, count: int) -> list[str]:
-    """As many multiply-adds, of numbers in registers, none of which waits for another."""
+    """Return `count` independent multiply-adds of registers."""
     if processor.arm:
         return [f"fmla v{i % 24}.4s, v30.4s, v31.4s" for i in range(count)]
     register = "zmm" if processor.lanes == 16 else "ymm"
@@ -121,7 +121,7 @@ def alone(processor: Processor, count: int) -> list[str]:
 
 
 def cycles(processor: Processor, block: list[str]) -> float:
-    """Cycles of one turn of a loop."""
+    """Return the cycles of one iteration of a loop."""
     triple = "aarch64-unknown-linux-gnu" if processor.arm else "x86_64-unknown-linux-gnu"
     attributes = [] if processor.arm else [f"-mattr={processor.features}"]
     command = ["llvm-mca", f"-mtriple={triple}", f"-mcpu={processor.name}", *attributes, "-iterations=200"]
@@ -130,7 +130,7 @@ def cycles(processor: Processor, block: list[str]) -> float:
 
 
 def table() -> str:
-    """Every pass on every processor."""
+    """Return the table for every pass and processor."""
     lines = [
         "| processor | pass | multiply-adds of a turn | cycles | bound | cycles / bound |",
         "|---|---|---|---|---|---|",

@@ -1,7 +1,7 @@
-"""The other libraries, each asked for the same result in its fastest way that a knowing user would write.
+"""Calls of other libraries for the same result, each in the fastest way that an experienced user would write.
 
-Every adapter returns named calls, into preallocated outputs where the library allows that; one for a library
-that is not installed returns none.
+Every adapter returns named calls, with preallocated outputs if the library supports them, and none if the library is
+not installed.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ DISTRIBUTIONS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """One convolution that every library is asked for."""
+    """One convolution that every library computes."""
 
     group: str
-    """Table that it belongs to."""
+    """Name of its table."""
     array: Array
     """The image or volume."""
     kernel: Array
-    """The dense weights, odd in size and symmetric or not."""
+    """The dense weights, of odd size."""
     taps: Array | None
-    """The 1-D weights along every axis, for those who need them, if the kernel is their outer product."""
+    """The 1-D weights along every axis, if the kernel is their outer product, for libraries that need them."""
 
     @property
     def size(self) -> int:
-        """Taps along an axis."""
+        """Number of taps along an axis."""
         return int(self.kernel.shape[0])
 
 
 def numbasep_calls(task: Task, workers: int | None) -> Calls:
-    """Return the call of numbasep: a plan made from the dense kernel, whatever the others are told."""
+    """Return the call of numbasep: a plan for the dense kernel, even if the others get 1-D weights."""
     plan = numbasep.plan(task.kernel, task.array.shape, task.array.dtype, workers=workers)
     output = np.empty_like(task.array)
     return {f"numbasep ({plan.method})": lambda: plan(task.array, output)}
 
 
 def scipy_calls(task: Task) -> Calls:
-    """Return SciPy's calls: 1-D passes where the taps are known, else the dense sum and overlap-add."""
+    """Return SciPy's calls: 1-D passes if the kernel is separable, else the dense sum and overlap-add."""
     from scipy import ndimage, signal
 
     array, output = task.array, np.empty_like(task.array)
@@ -109,7 +109,7 @@ def opencv_calls(task: Task) -> Calls:
 
 
 def skimage_calls(task: Task) -> Calls:
-    """Return scikit-image's Gaussian, for floating images and volumes: others become floating."""
+    """Return scikit-image's Gaussian, for floating images and volumes only, as it converts others."""
     skimage = installed("skimage.filters")
     if skimage is None or task.taps is None or task.array.dtype.kind != "f":
         return {}
@@ -121,8 +121,8 @@ def skimage_calls(task: Task) -> Calls:
 def diplib_calls(task: Task) -> Calls:
     """Return DIPlib's calls: `SeparableConvolution`, or `Convolution`.
 
-    Directly, since DIPlib 3.6.1 takes a Fourier transform from 11 x 11 taps on if it may choose, and then
-    returned another image for a square one.
+    With ``method="direct"``, since DIPlib 3.6.1 by default uses Fourier transforms from 11 x 11 taps on, with which
+    it returned a wrong image for square images.
     """
     dip = installed("diplib")
     if dip is None:
@@ -163,7 +163,7 @@ def simpleitk_calls(task: Task) -> Calls:
 
 
 def torch_calls(task: Task) -> Calls:
-    """Return PyTorch's calls on an image padded beforehand: one 1-D convolution an axis, or a dense one."""
+    """Return PyTorch's calls on a padded image: a 1-D convolution along each axis, or a dense one."""
     torch = installed("torch")
     if torch is None or task.array.dtype != np.float32 or task.array.ndim != 2:
         return {}
@@ -197,7 +197,7 @@ OTHERS = (
 
 
 def all_calls(task: Task, workers: int | None) -> Calls:
-    """Return the calls of all installed libraries; only numbasep is told its threads here, see `threads`."""
+    """Return the calls of all installed libraries; `workers` is for numbasep only, see `threads` for the others."""
     calls = numbasep_calls(task, workers)
     for adapter in OTHERS:
         calls |= adapter(task)
@@ -214,7 +214,7 @@ def installed(name: str) -> Any:
 
 @contextlib.contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Limit the libraries that have a global thread count; numbasep gets `workers` with each plan."""
+    """Limit the threads of libraries with a global setting; numbasep gets `workers` with each plan."""
     with contextlib.ExitStack() as restore:
         for name, get, put in (
             ("cv2", "getNumThreads", "setNumThreads"),

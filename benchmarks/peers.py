@@ -1,12 +1,12 @@
 """Compare with other libraries in one run: ``python -m benchmarks.peers``.
 
-All libraries get the same arrays, take turns call by call, and are checked against a float64 sum; a copy of the
-array takes its turn, too, since no filter can be faster.  Results go to ``benchmarks/results``: ``peers.json`` with
-the machine and the versions, ``peers.md``, and plots (`benchmarks.plots`).  ``--readme`` puts stored results into
-README.md, between the markers there.
+All libraries get the same arrays, take turns call by call, and are checked against a float64 sum.  A copy of the array
+is timed, too, since no filter can be faster.  Results are written to ``benchmarks/results``: ``peers.json`` with the
+machine and the versions, ``peers.md``, and plots (`benchmarks.plots`).  ``--readme`` writes stored results to
+README.md, between its markers.
 
-``--target haswell`` compiles numbasep as for that processor, in a process of its own; results go to
-``peers_haswell.json`` and ``peers_haswell.md``.  The other libraries use what this machine has.
+``--target haswell`` compiles numbasep for that processor, in a separate process; results are written to
+``peers_haswell.json`` and ``peers_haswell.md``.  The other libraries use all features of this machine.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ CORNER = 192  # the result is compared with a float64 sum in this many rows and 
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the comparison, or only write what an earlier run measured into the README."""
+    """Run the comparison, or only write stored results to the README."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=4096, help="rows and columns of the images")
     parser.add_argument("--cube", type=int, default=256, help="edge of the volumes")
@@ -84,24 +84,24 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def stored(folder: Path, stem: str = "peers") -> dict[str, Any]:
-    """Return what an earlier run wrote."""
+    """Return the results of an earlier run."""
     measured: dict[str, Any] = json.loads((folder / f"{stem}.json").read_text(encoding="utf-8"))
     return measured
 
 
 def stored_for_targets(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what earlier runs wrote for other processors, by their names."""
+    """Return the results of earlier runs for other processors, by name."""
     found = [name for name in TARGETS if (folder / f"peers_{name}.json").is_file()]
     return {name: stored(folder, f"peers_{name}") for name in found}
 
 
 def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return the new records, and those old ones whose group, threads and taps were not measured again.
+    """Return the new records, and the old ones whose group, threads and taps were not measured again.
 
     Raises
     ------
     ValueError
-        If machine, versions or sizes differ: such figures do not belong in one table.
+        If machine, versions or sizes differ, so that the figures cannot be compared.
     """
     for what in ("machine", "versions", "side", "cube"):
         if old[what] != new[what]:
@@ -188,9 +188,9 @@ def measure(task: Task, count: int | None, repeat: int) -> list[Record]:
 
 
 def difference(result: Array, task: Task) -> float:
-    """Largest difference to a float64 sum, relative to ``||K||_1 max|x|``.
+    """Return the largest difference to a float64 sum, relative to ``||K||_1 max|x|``.
 
-    Taken in a corner, without the border, where not all libraries continue the image in the same way.
+    It is computed in a corner, without the border, where boundary modes of the libraries may differ.
     """
     from scipy import ndimage
 
@@ -210,7 +210,7 @@ def difference(result: Array, task: Task) -> float:
 
 @contextlib.contextmanager
 def copying(source: Array, count: int) -> Iterator[Callable[[], Array]]:
-    """Give a call that copies an array on so many threads: no filter can be faster."""
+    """Yield a call that copies an array on `count` threads: no filter can be faster."""
     target = np.empty_like(source)
     rows = len(source)
     strips = [slice(rows * i // count, rows * (i + 1) // count) for i in range(count)]
@@ -225,9 +225,9 @@ def copying(source: Array, count: int) -> Iterator[Callable[[], Array]]:
 
 
 def gigaflops(size: int = 1536) -> float:
-    """Return the float32 arithmetic that NumPy's matrix product reaches on all cores, in 1e9 operations a second.
+    """Return the float32 rate of NumPy's matrix product on all cores, in 1e9 operations per second.
 
-    The ceiling of the roofline: few programs come nearer to a processor's peak.
+    This is the ceiling of the roofline, as few programs are closer to a processor's peak.
     """
     a = common.image(size, size)
     seconds = take_turns({"product": lambda: a @ a}, 5)["product"]
@@ -235,7 +235,7 @@ def gigaflops(size: int = 1536) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """Return what a reader needs to judge the figures."""
+    """Return a description of the machine."""
     target = host_target()
     return {
         "cpu": cpu_name(),
@@ -248,7 +248,7 @@ def machine() -> dict[str, Any]:
 
 
 def write(folder: Path, measured: dict[str, Any], stem: str = "peers") -> None:
-    """Write the JSON, the Markdown and, of this processor and where Matplotlib is installed, the plots."""
+    """Write the JSON, the Markdown and, for this processor and if Matplotlib is installed, the plots."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{stem}.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     (folder / f"{stem}.md").write_text(tables.full_report(measured), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Plots of what was measured: ``python -m benchmarks.plots`` draws the stored results again.
+"""Plots of stored results: ``python -m benchmarks.plots`` draws them again.
 
 peers.png: time against taps, with the copy as the floor.  speedup.png: how many times faster than each library.
-roofline.png: how near to what the machine can do.  regret.png: how often the automatic choice was not the fastest.
+roofline.png: attained arithmetic and its limits.  regret.png: how much slower the automatic choice is than the fastest.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Record = dict[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw what is stored."""
+    """Draw plots of the stored results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plots", description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to read and to write to")
     folder = parser.parse_args(argv).results
@@ -49,9 +49,9 @@ def write_peers(measured: dict[str, Any], folder: Path) -> None:
     Parameters
     ----------
     measured : dict
-        What ``benchmarks.peers.run`` returned.
+        Result of ``benchmarks.peers.run``.
     folder : path
-        Where to.
+        Folder to write to.
     """
     most = max((record["threads"] for record in measured["records"]), default=1)
     records = [record for record in measured["records"] if record["threads"] == most]
@@ -79,7 +79,7 @@ def save(path: Path, records: list[Record], draw: Callable[[Any, list[Record]], 
 
 
 def times(axes: Any, records: list[Record]) -> None:
-    """Draw one line for each library's call, and a dashed one where the array is copied."""
+    """Draw one line for each library's call, and a dashed one for the copy of the array."""
     for name, line in by_call(records).items():
         if name == COPY:
             axes.axhline(min(line.values()), label=name, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
@@ -96,7 +96,7 @@ def times(axes: Any, records: list[Record]) -> None:
 
 
 def speedups(axes: Any, records: list[Record]) -> None:
-    """Draw a bar for each other library and number of taps; the line at 1 is where it is as fast."""
+    """Draw a bar for each other library and number of taps, and a line at 1, for equal speed."""
     lines = by_call(records)
     ours = lines["numbasep"]
     others = {name: line for name, line in lines.items() if name not in ("numbasep", COPY)}
@@ -115,11 +115,11 @@ def speedups(axes: Any, records: list[Record]) -> None:
 
 
 def write_roofline(measured: dict[str, Any], records: list[Record], where: str, path: Path) -> None:
-    """Write attained arithmetic against operations for each byte that must move, under the two ceilings.
+    """Write attained arithmetic against operations per byte that must be transferred, with both limits.
 
-    A byte is one of the input read once or of the output written once; whatever else a filter moves, it loses.
-    The slope is the copy of the float32 image, the ceiling the float32 matrix product, both measured in the same run.
-    Williams, Waterman and Patterson, "Roofline", CACM 52, 2009.
+    The bytes are those of the input read once and of the output written once.  The slope is the copy of the float32
+    image, and the ceiling is the float32 matrix product, both measured in the same run (Williams, Waterman and
+    Patterson, "Roofline", CACM 52, 2009).
     """
     from matplotlib.figure import Figure
 
@@ -152,7 +152,7 @@ def write_roofline(measured: dict[str, Any], records: list[Record], where: str, 
 
 
 def copy_bandwidth(measured: dict[str, Any], records: list[Record]) -> float | None:
-    """Return the bytes read and written by the fastest copy of a float32 image, in 1e9 a second."""
+    """Return the rate of the fastest copy of a float32 image, in 1e9 bytes read and written per second."""
     sizes = {(r["group"], r["threads"]): r["bytes"] * r["elements"] for r in records if "32" in r["group"]}
     rates = [
         sizes[key] / record["milliseconds"] / 1e6
@@ -163,7 +163,7 @@ def copy_bandwidth(measured: dict[str, Any], records: list[Record]) -> float | N
 
 
 def write_regret(measured: dict[str, Any], folder: Path) -> None:
-    """Write regret.png: the share of problems whose regret is at most so large, by size of the image."""
+    """Write regret.png: the cumulative distribution of the regret, by size of the image."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
@@ -189,7 +189,7 @@ def write_regret(measured: dict[str, Any], folder: Path) -> None:
 
 
 def by_call(records: list[Record]) -> dict[str, dict[int, float]]:
-    """Return milliseconds by taps of every call, in the order of the records, the copy last."""
+    """Return milliseconds by taps for every call, in the order of the records, the copy last."""
     lines: dict[str, dict[int, float]] = {}
     for record in sorted(records, key=lambda record: (record["call"] == COPY, record["taps"])):
         lines.setdefault(column(record), {})[record["taps"]] = record["milliseconds"]
@@ -203,7 +203,7 @@ def colour(name: str) -> str:
 
 
 def plain(axes: Any, title: str) -> None:
-    """Take off what is not read."""
+    """Set the title, and remove unnecessary spines."""
     axes.set_title(title, fontsize=11, fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e3e8ed", linewidth=0.8)

@@ -1,16 +1,16 @@
-"""How well plans predict: ``python -m benchmarks.prices``.
+"""Accuracy of predicted times: ``python -m benchmarks.prices``.
 
-Kernels found in practice meet arrays as people have them, in both memory orders, on one thread and on all.  Each route
-that keeps the contract is run pass by pass (`Plan.analyze`), twice, between two runs of a probe that tells whether the
-machine was disturbed (`calm`).  Two tables come of it, in ``benchmarks/results/prices*.md``: predicted over measured
-seconds of every pass, and the regret, the time of the route that was chosen over that of the fastest one.
+Kernels and array shapes found in practice are combined, in both memory orders, on one thread and on all.  Each feasible
+route is run pass by pass (`Plan.analyze`), twice, between two runs of a probe that detects whether the machine was
+disturbed (`calm`).  This gives two tables in ``benchmarks/results/prices*.md``: predicted over measured times of all
+passes, and the regret, the time of the chosen route over that of the fastest one.
 
-Half of the kernels, on shapes of their own, are the sample that constants are fitted to (`benchmarks.reference`); the
-other half, on other shapes, the one that is judged.
+Half of the kernels, on their own shapes, are the sample to which constants are fitted (`benchmarks.reference`); the
+other half, on other shapes, is the sample that is judged.
 
     python -m benchmarks.prices --budget 120                     # seconds
-    python -m benchmarks.prices --budget 120 --resume --seed 1   # more of them
-    python -m benchmarks.prices --budget 0 --resume              # the stored times by other constants ...
+    python -m benchmarks.prices --budget 120 --resume --seed 1   # more measurements
+    python -m benchmarks.prices --budget 0 --resume              # stored times, predicted by the current constants ...
     python -m benchmarks.prices --budget 0 --resume --calibrate  # ... or by those of this machine
     python -m benchmarks.prices --sample fitted --records fitted.jsonl
     python -m benchmarks.prices --examples                       # five kernels, three layouts, pass by pass
@@ -41,14 +41,14 @@ from numbasep.plans.plan import Plan
 from . import calm, common
 
 RESULTS = Path(__file__).parent / "results"
-NEAR = 1.25  # a pass whose predicted time is off by less than this factor is priced well
-LONGEST = 0.1  # predicted seconds from which a route is not timed
-PROMISING = 6.0  # nor one that is predicted to take so many times as long as the fastest
-SMALLEST = 3e-5  # seconds of passes that are judged: below, the clock and the call count most
-STEADY = 1.15  # times the usual of the probe up to which the machine was undisturbed
-BUSY = 9.0  # what counts as slowness while other processes work
-ROUNDS = 5  # of examples: what is shown is the least of as many measurements
-TRIES = 2  # measurements of a case until it was
+NEAR = 1.25  # a prediction that is off by less than this factor counts as good
+LONGEST = 0.1  # predicted seconds beyond which a route is not timed
+PROMISING = 6.0  # largest ratio to the least predicted time for which a route is timed
+SMALLEST = 3e-5  # least seconds of judged passes; in shorter ones, the clock and the call dominate
+STEADY = 1.15  # largest slowness of the probe with which the machine counts as undisturbed
+BUSY = 9.0  # slowness that is recorded while other processes work
+ROUNDS = 5  # number of measurements of examples, of which the least is shown
+TRIES = 2  # most measurements of a case until one is undisturbed
 Shapes = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 SHAPES: dict[str, Shapes] = {
     "fitted": (
@@ -63,7 +63,7 @@ SHAPES: dict[str, Shapes] = {
         ((30, 300, 200), (1, 2)), ((100, 150, 120), (0, 1)),
     ),
 }  # fmt: skip
-"""Shapes, and the axes that images are filtered along."""
+"""Shapes, and the axes along which images are filtered."""
 VOLUMES: dict[str, tuple[tuple[int, ...], ...]] = {
     "fitted": (
         (128, 128, 128), (40, 256, 256), (256, 256, 40), (20, 60, 60, 30), (64, 200, 150), (200, 180, 24),
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def load(path: Path) -> list[Record]:
-    """Stored measurements of undisturbed moments."""
+    """Return the stored measurements that were undisturbed."""
     found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [record for record in found if record["slowness"] <= STEADY]
 
@@ -140,7 +140,7 @@ def _zoo() -> dict[str, common.Array]:
 
 
 def cases(sample: str, seed: int) -> list[Case]:
-    """Kernels, shapes, orders, types and threads, in random order."""
+    """Return all combinations of kernels, shapes, orders, dtypes and threads, in random order."""
     found = []
     for name, kernel in _zoo().items():
         if zlib.crc32(name.encode()) % 2 != (sample == "judged"):
@@ -159,7 +159,7 @@ def cases(sample: str, seed: int) -> list[Case]:
 
 
 def plan_of(case: Case, method: str = "auto") -> Plan:
-    """The plan of a case."""
+    """Return the plan of a case."""
     return numbasep.plan(
         _zoo()[case.kernel], case.shape, np.dtype(case.dtype), method=method, axes=case.axes, order=case.order,
         workers=case.workers,
@@ -167,9 +167,9 @@ def plan_of(case: Case, method: str = "auto") -> Plan:
 
 
 def measured(drawn: Sequence[Case], budget: float, repeats: int) -> Iterator[Record]:
-    """Routes of one case after the other, until the budget is spent."""
+    """Measure the routes of one case after the other, until the budget is spent."""
     probe = calm.Probe(1)
-    probe.clock = time.perf_counter  # waiting for a processor counts, too
+    probe.clock = time.perf_counter  # include the time of waiting for a processor
     stop = time.perf_counter() + budget
     for case in drawn:
         if time.perf_counter() > stop:
@@ -211,7 +211,7 @@ def measured(drawn: Sequence[Case], budget: float, repeats: int) -> Iterator[Rec
 
 
 def repriced(record: Record) -> Record | None:
-    """A measurement with what is predicted and chosen now; None if another route, not measured, would be."""
+    """Return a measurement with current predictions and choice; None if the current choice was not measured."""
     case = case_of(record)
     routes = {}
     for method, route in record["routes"].items():
@@ -228,20 +228,20 @@ def repriced(record: Record) -> Record | None:
 
 
 def case_of(record: Record) -> Case:
-    """The case of a stored record."""
+    """Return the case of a stored record."""
     case = Case(*record["case"])
     return case._replace(shape=tuple(case.shape), axes=tuple(case.axes))
 
 
 def planned(case: Case, method: str) -> PlannedFilter:
-    """The plan that runs on the arrays of a case, in their memory order."""
+    """Return the plan that runs on the arrays of a case, in their memory order."""
     plan = plan_of(case, method)
     inwards = tuple(reversed(range(len(case.shape))))
     return reordered(plan, inwards) if case.order == "F" else plan
 
 
 def _slowness(probe: calm.Probe) -> float:
-    """How many times slower than usual the machine is; the probe itself is disturbed now and then."""
+    """Return how many times slower than usual the machine is: the least of three, as probes may be disturbed."""
     return min(probe.slowness() for _ in range(3))
 
 
@@ -249,7 +249,7 @@ def _slowness(probe: calm.Probe) -> float:
 
 
 def report(found: Sequence[Record]) -> str:
-    """Both tables."""
+    """Return both tables."""
     passes = [
         (one[0], one[2] / min(one[3:]), one[3] / one[4])
         for record in found
@@ -314,7 +314,7 @@ def _regrets(found: Sequence[Record]) -> list[str]:
 
 
 def examples(repeats: int) -> str:
-    """The passes of the plans of a few kernels on a few layouts, predicted beside measured."""
+    """Return predicted and measured times of the passes of a few kernels on a few layouts."""
     lines = [
         "# Passes of a few plans, predicted beside measured", "",
         f"`python -m benchmarks.prices --examples`: float32, {machine.cpu_name()}, "

@@ -1,10 +1,10 @@
-"""Measures the constants that ship with the package: ``python -m benchmarks.reference``.
+"""Measures the constants that are shipped with the package: ``python -m benchmarks.reference``.
 
-Calibrates several times, with times of undisturbed moments, takes the median of every constant, and writes the
-entry of this target's vector width in ``numbasep/planning/reference.py``; those of other widths stay.  With
-``--show``, says how far the constants of the runs lie apart, and writes nothing.
+It calibrates several times, with undisturbed measurements only, takes the median of every constant, and writes the
+entry for this target's vector width in ``numbasep/planning/reference.py``; other entries are kept.  ``--show`` only
+prints how much the constants of the runs differ.
 
-Steps, memory and threads come from a wider sample if there is one, of passes that `benchmarks.prices` measured:
+Steps, memory and threads can be fitted to a larger sample of passes that `benchmarks.prices` measured:
 
     python -m benchmarks.prices --sample fitted --records fitted.jsonl --budget 300
     python -m benchmarks.reference --runs 0 --passes fitted.jsonl
@@ -35,12 +35,12 @@ from numbasep.planning.machine import Machine
 from . import calm, prices
 
 MODULE = Path(numbasep.__file__).parent / "planning" / "reference.py"
-SAMPLES = 7  # undisturbed ones of each call, or fewer ...
-PATIENCE = 0.5  # ... after so many seconds
+SAMPLES = 7  # undisturbed samples of each call, or fewer ...
+PATIENCE = 0.5  # ... after this many seconds
 NAME = "reference ({kind}, {threads} cores)"
 HEAD = '''"""Shipped constants of machines, written by ``python -m benchmarks.reference``.
 
-`numbasep.planning.machine` says what each of them is.
+The fields are those of `numbasep.planning.machine.Machine`.
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def write(found: Machine) -> None:
-    """Ship these constants for this target."""
+    """Write these constants to the package, for this target."""
     MODULE.write_text(source(found, host_target().vector_bytes), encoding="utf-8")
 
 
 def fit(records: Path, known: Machine) -> Machine:
-    """`known`, with steps, memory and threads fitted to undisturbed passes that `benchmarks.prices` measured."""
+    """Return `known` with steps, memory and threads fitted to undisturbed passes that `benchmarks.prices` measured."""
     alone: list[tuple[tuple[bool, tuple[Work, ...]], float]] = []
     shared: list[tuple[tuple[bool, tuple[Work, ...]], float]] = []
     for record in prices.load(records):
@@ -111,7 +111,7 @@ def fit(records: Path, known: Machine) -> Machine:
 
 
 def works(case: prices.Case, method: str, timed: Sequence[Any]) -> Iterator[tuple[Any, bool, Work]]:
-    """The measured passes of a route that are made of steps, with what each takes; none if others would run now."""
+    """Yield the measured passes of a route with their work in steps; none if other passes would run now."""
     plan = prices.planned(case, method)
     passes = plan.choice.chosen.passes
     if [(one.kernel, one.operations) for one in passes] == [(one[0], one[1]) for one in timed]:
@@ -122,8 +122,8 @@ def works(case: prices.Case, method: str, timed: Sequence[Any]) -> Iterator[tupl
 
 
 def calm_runs(count: int, patience: float) -> list[Machine]:
-    """Calibrations whose times are those of undisturbed moments, as `calm` finds them."""
-    warnings.simplefilter("ignore", RuntimeWarning)  # of a busy machine: the probe says more
+    """Return calibrations from undisturbed measurements, by `calm`."""
+    warnings.simplefilter("ignore", RuntimeWarning)  # of a busy machine: the probe is more precise
     numbasep.calibrate(store=False)  # compiles
     probe = calm.Probe(1)
     probe.clock = time.perf_counter  # calls on all threads are timed, too
@@ -141,7 +141,7 @@ def calm_runs(count: int, patience: float) -> list[Machine]:
 
 
 def undisturbed(probe: calm.Probe, call: Callable[[], Any]) -> float:
-    """Median seconds of `call` over moments at which the probe before took as long as the one behind, by its pace."""
+    """Return the median seconds of `call` over undisturbed samples, corrected for the slowness of the probe."""
     call()  # compiles
     stop = time.perf_counter() + PATIENCE
     samples: list[float] = []
@@ -153,7 +153,7 @@ def undisturbed(probe: calm.Probe, call: Callable[[], Any]) -> float:
 
 
 def middle(runs: Sequence[Machine]) -> Machine:
-    """The median of every constant."""
+    """Return the median of every constant."""
     fields = {
         field.name: median([getattr(run, field.name) for run in runs])
         for field in dataclasses.fields(Machine)
@@ -167,14 +167,14 @@ def middle(runs: Sequence[Machine]) -> Machine:
 
 
 def kind_of(target: Target) -> str:
-    """What a target is called."""
+    """Return the name of a target."""
     if not binding.get_default_triple().startswith("x86_64"):
         return f"{platform.machine()}, vectors of {target.vector_bytes} bytes"
     return f"x86-64 with {({64: 'AVX-512', 32: 'AVX2'}).get(target.vector_bytes, 'SSE')}"
 
 
 def median(values: Sequence[Any]) -> Any:
-    """Of numbers; of tuples, entry by entry."""
+    """Return the median of numbers, or of tuples entry by entry."""
     if isinstance(values[0], tuple):
         made = [median(entries) for entries in zip(*values, strict=True)]
         return machine.Steps(*made) if isinstance(values[0], machine.Steps) else tuple(made)
@@ -182,7 +182,7 @@ def median(values: Sequence[Any]) -> Any:
 
 
 def spread(values: Sequence[Any]) -> str:
-    """Largest over smallest of each number."""
+    """Return the ratio of the largest to the smallest of each number."""
     if isinstance(values[0], tuple):
         return "(" + " ".join(spread(entries) for entries in zip(*values, strict=True)) + ")"
     if isinstance(values[0], str | bool):
@@ -191,7 +191,7 @@ def spread(values: Sequence[Any]) -> str:
 
 
 def source(found: Machine, vector_bytes: int) -> str:
-    """The module that holds these constants for vectors of so many bytes, and those that it has for others."""
+    """Return the source of the module with these constants for a vector width, and the stored ones for others."""
     fields = {
         field.name: _rounded(getattr(found, field.name))
         for field in dataclasses.fields(Machine)

@@ -1,11 +1,11 @@
-"""How good the automatic choice is: ``python -m benchmarks.regret``.
+"""Quality of the automatic choice: ``python -m benchmarks.regret``.
 
-Every kernel of the zoo meets every image; each route that keeps the contract is timed, in turns and undisturbed
-(`benchmarks.calm`).  The regret is the time of the chosen route over that of the fastest one.  Results:
-``benchmarks/results/regret.*``.  The grid takes an hour; it may be measured in pieces:
+For every kernel of the zoo and every image, all feasible routes are timed, in turns and undisturbed
+(`benchmarks.calm`).  The regret is the time of the chosen route over that of the fastest one.  Results are written to
+``benchmarks/results/regret.*``.  The grid takes an hour; it can be measured in pieces:
 
-    python -m benchmarks.regret --budget 100 --resume      # as often as you like
-    python -m benchmarks.regret --budget 100 --again       # some problems a second time: what times repeat to
+    python -m benchmarks.regret --budget 100 --resume      # as often as needed
+    python -m benchmarks.regret --budget 100 --again       # some problems a second time, for repeatability
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ ZOOS = {"practice": "kernel_zoo", "unseen": "kernel_unseen"}
 SIDES = (64, 256, 1024, 4096)
 DTYPES = ("uint8", "float32", "float64")
 VOLUME = 2  # a volume has as many elements as an image: side ** (2 / 3) along each axis
-DOUBTFUL = 1.05  # a regret above this is measured again, more often: most are disturbances
-CALM = 1.1  # how many times slower than usual a machine may be whose times are compared with predictions
-NEAR = 0.25  # a prediction off by less than this part of the measured time is a good one
-WORST = 15  # rows of the table of worst choices
+DOUBTFUL = 1.05  # a larger regret is measured again with more samples, as most are disturbances
+CALM = 1.1  # largest slowness of the machine with which times are compared with predictions
+NEAR = 0.25  # largest relative error of a good prediction
+WORST = 15  # number of rows in the table of worst choices
 Record = dict[str, Any]
 Problem = tuple[str, int, str]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run and store."""
+    """Measure, and write the results."""
     arguments = _arguments(argv)
     zoo = common.zoo(ZOOS[arguments.zoo])
     stored = arguments.results / f"regret{'' if arguments.zoo == 'practice' else '_' + arguments.zoo}.json"
@@ -96,7 +96,7 @@ def _workers(word: str) -> int | None:
 
 
 def identity(record: Record) -> str:
-    """What tells a problem from others."""
+    """Return the key of a problem."""
     return f"{record['kernel']}|{record['side']}|{record['dtype']}|{record['threads']}"
 
 
@@ -140,7 +140,7 @@ def run(
 
 @contextlib.contextmanager
 def processors(count: int | None) -> Iterator[None]:
-    """Have so many processors, where the system can take some away from a process."""
+    """Restrict this process to `count` processors, if the system supports it."""
     if count is None or not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -164,12 +164,10 @@ def measure(
     probe: calm.Probe,
     limit: float = 1.0,
 ) -> Record | None:
-    """Seconds of every route for one problem, or only the choice if there is no other; None if disturbed."""
+    """Return the seconds of every route for one problem, or the choice if it is the only route; None if disturbed."""
     length = side if weights.ndim == 2 else round(side ** (VOLUME / weights.ndim))
     x = common.image(*(length,) * weights.ndim, dtype=dtype)
-    with processors(
-        workers
-    ):  # a plan takes the route that is best on all processors, whatever `workers` says
+    with processors(workers):  # as the choice is for all processors, whatever `workers` is
         plan = numbasep.plan(weights, x.shape, x.dtype, workers=workers)
     routes = {c.method: c for c in plan.candidates if c.feasible and c.seconds <= limit}
     threads = workers or machine.available_processors()
@@ -209,7 +207,7 @@ def _versions() -> dict[str, str]:
 
 
 def _json(content: Any) -> str:
-    """JSON with a record a line, times to four digits."""
+    """Return JSON with one record per line, times to four digits."""
 
     def short(value: Any) -> Any:
         if isinstance(value, float):
@@ -230,7 +228,7 @@ def _json(content: Any) -> str:
 
 
 def report(content: Mapping[str, Any], zoo: str) -> str:
-    """Markdown: what was run where, then regret, predictions and the worst choices for each number of threads."""
+    """Return a report in Markdown: the setup, then regret, predictions and worst choices by number of threads."""
     versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
     lines = [
         f"`python -m benchmarks.regret{'' if zoo == 'practice' else ' --zoo ' + zoo}`: {content['machine']}; "
@@ -268,7 +266,7 @@ def _groups(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 
 def summary(records: Sequence[Record]) -> list[str]:
-    """Table of regret by dtype and size."""
+    """Return the table of regret by dtype and size."""
     lines = ["| images | problems | regret: mean | 95 % | worst |", "|" + "---|" * 5]
     for group, members in _groups(records).items():
         regrets = np.array([record["regret"] for record in members])
@@ -278,14 +276,14 @@ def summary(records: Sequence[Record]) -> list[str]:
 
 
 def ratios(records: Sequence[Record], method: str | None = None) -> np.ndarray:
-    """Predicted over measured times, of one route or of all."""
+    """Return predicted over measured times, of one route or of all."""
     return np.array(
         [r["predicted"][m] / t for r in records for m, t in r["measured"].items() if method in (None, m)]
     )
 
 
 def predictions(records: Sequence[Record]) -> list[str]:
-    """Table of the quality of predictions: of the choices, of each route, by dtype and size."""
+    """Return the table of the quality of predictions: for the choices, each route, and by dtype and size."""
     lines = ["| predictions | times | good | 10 % | median | 90 % | repeated |", "|" + "---|" * 7]
 
     def row(name: str, values: np.ndarray, repeated: np.ndarray) -> None:
@@ -320,7 +318,7 @@ def _good(values: np.ndarray) -> float:
 
 
 def worst(records: Sequence[Record]) -> list[str]:
-    """Table of the worst choices."""
+    """Return the table of the worst choices."""
     lines = ["| worst choices | shape | dtype | regret | chosen | milliseconds |", "|" + "---|" * 6]
     for record in sorted(records, key=lambda record: -record["regret"])[:WORST]:
         shape = "x".join(map(str, record["shape"]))

@@ -1,7 +1,7 @@
-"""How many machine instructions a CUDA kernel issues for one row of a warp, counted in what nvdisasm prints.
+"""Machine instructions of a CUDA kernel for one row of a warp, counted in the output of nvdisasm.
 
-A kernel's loop over rows has branches for what is rare, such as boundaries.  The count is that of the shortest way
-around the loop on which a row is copied, filtered and stored: what a warp inside of an image does.
+A kernel's loop over rows has branches for rare cases, such as boundaries.  The count is that of the shortest path
+around the loop on which a row is copied, filtered and stored, as in the interior of an image.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ TARGET = re.compile(r"`\((\.L_x_\d+)\)")
 
 @dataclass(slots=True)
 class Block:
-    """Instructions that run one after another."""
+    """A basic block."""
 
     instructions: list[str] = field(default_factory=list)
-    """Without addresses."""
+    """Instructions, without addresses."""
     following: list[int] = field(default_factory=list)
-    """Numbers of the blocks that may come next."""
+    """Indices of the blocks that may follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is known to be in the code of one row of a warp, besides the multiply-adds."""
+    """Expected contents of the code of one row of a warp."""
 
     products: int
-    """Multiplications, fused or not."""
+    """Number of multiplications, fused or not."""
     copies: tuple[str, int]
-    """Pattern of the instructions that copy input into shared memory, and how many there are."""
+    """Pattern and number of the instructions that copy input to shared memory."""
     stores: tuple[str, int]
-    """The same of those that store results."""
+    """Pattern and number of the instructions that store results."""
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Instructions of one row of a warp."""
+    """Instruction count of one row of a warp."""
 
     instructions: float
-    """All of them."""
+    """Number of instructions per row."""
     rows: int
-    """Rows of one round of the loop."""
+    """Number of rows in one iteration of the loop."""
     listing: tuple[str, ...]
-    """The round, one instruction each."""
+    """Instructions of the iteration."""
 
 
 def disassembly(image: bytes) -> str | None:
-    """Machine code as text, or None where nvdisasm is not installed."""
+    """Return machine code as text, or None if nvdisasm is not installed."""
     program = compiler.find_tool("nvdisasm")
     if program is None:
         return None
@@ -68,7 +68,7 @@ def disassembly(image: bytes) -> str | None:
 
 
 def blocks_of(text: str) -> list[Block]:
-    """The control flow of a kernel."""
+    """Return the control flow graph of a kernel."""
     blocks, labels, jumps = [Block()], {}, {}
     for line in text.splitlines():
         if label := LABEL.match(line):
@@ -99,15 +99,15 @@ def blocks_of(text: str) -> list[Block]:
 
 
 def count(text: str, row: Row) -> Count:
-    """The shortest round of a loop over rows, by the row.
+    """Return the count for the shortest iteration of a loop over rows, per row.
 
     Raises
     ------
     ValueError
-        There is none that copies, filters and stores a row.
+        If there is no loop that copies, filters and stores a row.
     """
     blocks, best = blocks_of(text), None
-    for rows in (1, 2, 4):  # assemblers unroll
+    for rows in (1, 2, 4):  # the assembler may unroll the loop
         round_ = shortest_round(blocks, row, rows)
         if round_ is not None:
             found = sum(bool(re.search(PRODUCTS, i)) for i in round_) // row.products
@@ -119,7 +119,7 @@ def count(text: str, row: Row) -> Count:
 
 
 def shortest_round(blocks: list[Block], row: Row, rows: int) -> list[str] | None:
-    """Fewest instructions from a block that multiplies back to itself, with what `rows` rows take."""
+    """Return the shortest path from a block with products back to itself that processes `rows` rows."""
     patterns = (PRODUCTS, row.copies[0], row.stores[0])
     limits = tuple(rows * n for n in (row.products, row.copies[1], row.stores[1]))
     have = [tuple(sum(bool(re.search(p, i)) for i in b.instructions) for p in patterns) for b in blocks]
@@ -131,7 +131,7 @@ def shortest_round(blocks: list[Block], row: Row, rows: int) -> list[str] | None
 def _way(
     blocks: list[Block], have: list[tuple[int, ...]], limits: tuple[int, ...], start: int
 ) -> list[int] | None:
-    """Dijkstra's algorithm over (block, what has been seen so far, as far as it counts)."""
+    """Find a shortest path by Dijkstra's algorithm over states (block, capped counts of the patterns so far)."""
     first = (start, tuple(map(min, have[start], limits)))
     heap: list[tuple[int, Any, Any]] = [(len(blocks[start].instructions), first, None)]
     before: dict[Any, Any] = {}

@@ -1,8 +1,8 @@
-"""Arrays as people have them, beside SciPy: ``python -m benchmarks.shapes``.
+"""Array shapes found in practice, compared with SciPy: ``python -m benchmarks.shapes``.
 
-`gaussian_filter` with sigma 1 (9 taps) on float32 arrays of four million samples, along all axes, the first, the last,
-the last two and the first two; outputs are preallocated.  Nanoseconds a sample, and how many times as long SciPy takes
-in the same process.  The table goes to ``benchmarks/results/shapes.md``, or ``shapes_TARGET.md``.
+This runs `gaussian_filter` with sigma 1 (9 taps) on float32 arrays of four million samples, along all axes, the first,
+the last, the last two and the first two, with preallocated outputs.  The table shows nanoseconds per sample and the
+ratio to SciPy's time in the same process; it is written to ``benchmarks/results/shapes.md``, or ``shapes_TARGET.md``.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def wanted(ndim: int) -> list[tuple[int, ...] | None]:
-    """Axes for each of the columns."""
+    """Return the filtered axes for each of the columns."""
     every = tuple(range(ndim))
     if ndim == 1:
         return [every, None, None, None, None]
@@ -82,14 +82,14 @@ def wanted(ndim: int) -> list[tuple[int, ...] | None]:
 
 
 def compared(x: common.Array, out: common.Array, axes: tuple[int, ...], repeats: int) -> tuple[float, float]:
-    """Shortest seconds of ours and of SciPy's, in turns."""
+    """Return the shortest seconds of numbasep and of SciPy, measured in turns."""
     ours = shortest(lambda: numbasep.gaussian_filter(x, 1.0, axes=axes, output=out), repeats)
     theirs = shortest(lambda: scipy.ndimage.gaussian_filter(x, 1.0, axes=axes, output=out), 1)
     return min(ours, shortest(lambda: numbasep.gaussian_filter(x, 1.0, axes=axes, output=out), 2)), theirs
 
 
 def shortest(call: Callable[[], object], repeats: int) -> float:
-    """Shortest time of a call, after a first one."""
+    """Return the shortest time of a call, after a first one."""
     call()
     found = math.inf
     for _ in range(repeats):

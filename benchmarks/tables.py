@@ -27,7 +27,7 @@ def full_report(measured: dict[str, Any]) -> str:
 
 
 def description(measured: dict[str, Any]) -> str:
-    """Return where and how the figures came about."""
+    """Return a description of the machine, the versions and the method."""
     machine = measured["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
     side, cube = measured["side"], measured["cube"]
@@ -46,7 +46,7 @@ def groups(measured: dict[str, Any]) -> list[tuple[str, int]]:
 
 
 def group_table(measured: dict[str, Any], group: str, threads: int) -> str:
-    """Return a table: a row for each kernel size, a column for each library, and the smallest advantage."""
+    """Return a table with a row for each kernel size, a column for each library, and the smallest advantage."""
     records = [r for r in measured["records"] if (r["group"], r["threads"]) == (group, threads)]
     columns = list(dict.fromkeys(column(record) for record in records if record["call"] != COPY))
     lines = [
@@ -89,7 +89,7 @@ def advantage(row: list[Record]) -> float | None:
 
 
 def summary_table(measured: dict[str, Any]) -> str:
-    """Return how many times faster than each library: a row for each group, on all threads."""
+    """Return a table of the advantage over each library, with a row for each group, on all threads."""
     most = max(record["threads"] for record in measured["records"])
     rows: dict[str, dict[str, list[float]]] = {}
     taps: dict[str, set[int]] = {}
@@ -111,7 +111,7 @@ def summary_table(measured: dict[str, Any]) -> str:
 
 
 def library_of(record: Record) -> str:
-    """Return the name of the library as people write it."""
+    """Return the usual name of the library of a record."""
     name = re.split("[. ]", column(record))[0]
     return NAMES.get(name, name)
 
@@ -135,7 +135,7 @@ def update_readme(
 
 
 def summary_section(measured: dict[str, Any], targets: dict[str, dict[str, Any]] | None = None) -> str:
-    """Return the picture, and how many times faster than each library, on this processor and as on others."""
+    """Return the plot and the advantage over each library, for this processor and for others."""
     machine, most = measured["machine"], max(record["threads"] for record in measured["records"])
     side, cube = measured["side"], measured["cube"]
     note = (
@@ -155,7 +155,7 @@ def summary_section(measured: dict[str, Any], targets: dict[str, dict[str, Any]]
 
 
 def peers_section(measured: dict[str, Any]) -> str:
-    """Return the two tables that decide, under the machine they were measured on, and the plots that there are."""
+    """Return the two main tables, after a description of the machine, and the stored plots."""
     shown = [g for g in groups(measured) if g[0] in ("separable float32", "dense float32") and g[1] > 1]
     parts = [description(measured), *(group_table(measured, group, threads) for group, threads in shown)]
     parts.append(
@@ -182,12 +182,12 @@ def plan_section() -> str:
 
 
 def replace_section(text: str, name: str, body: str) -> str:
-    """Return the text with what stands between the markers of a section replaced.
+    """Return the text with the part between the markers of a section replaced.
 
     Raises
     ------
     ValueError
-        If the markers ``<!-- name:begin -->`` and ``<!-- name:end -->`` are not there exactly once.
+        If the markers ``<!-- name:begin -->`` and ``<!-- name:end -->`` do not occur exactly once.
     """
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)

@@ -1,1 +1,1 @@
-"""Support for dask, xarray and arrays larger than memory; each module takes calls over for one kind of array."""
+"""Support for dask, xarray and arrays larger than memory; each module handles the calls for a kind of array."""

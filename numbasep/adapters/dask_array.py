@@ -1,7 +1,7 @@
-"""Every public filter on `dask.array`: lazy in, lazy out.  `dask_blocks` makes the graphs.
+"""All public filters on lazy `dask.array` inputs and results.  `dask_blocks` makes the graphs.
 
-The result is the one of the whole array in every mode, whatever the chunks: of integers to the last bit where sums are
-exact, of floats within the rounding that `Plan.error_bound` allows, since a block may take another route.
+The result is that of the whole array in every mode, for any chunks.  Integers are equal to the last bit where sums are
+exact; floats agree within the rounding that `Plan.error_bound` allows, since blocks may take different routes.
 """
 
 from __future__ import annotations
@@ -42,27 +42,25 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
         return _COMPOSED[name](x, arguments)
     output = arguments["output"]
     if not (output is None or isinstance(output, (str, type, np.dtype))):
-        raise TypeError(
-            f"output must be a dtype or None for an array that is computed later, got a {type(output).__name__}"
-        )
+        raise TypeError(f"output must be a dtype or None for a dask array, got a {type(output).__name__}")
     request = make_call(name, arguments, x.shape, x.dtype)
     if request.parts and len({w.boundary for w in request.windows}) > 1:
         return _joined(request, x, arguments["mask"])
     return filter_array(request, x, arguments["mask"])
 
 
-# ------------------------------------------------------------------------- functions made of several filters
+# ------------------------------------------------------------------------- functions that combine several filters
 
 
 def _joined(request: FilterCall, x: Any, mask: Any) -> Any:
-    """A call that is made of several, each filtered by itself."""
+    """Compute the parts of a call as separate filters and join their results."""
     parts = [filter_array(part, x, mask) for part in request.parts]
     meta = meta_from_array(x._meta, dtype=request.dtype)
     return da.map_blocks(functools.partial(_join, request), *parts, dtype=request.dtype, meta=meta)
 
 
 def _join(request: FilterCall, *parts: Array) -> Array:
-    """One block of the result."""
+    """Join the parts of a block of the result."""
     join, copies = request.join, [part.copy() for part in parts]
     assert join is not None
     if not on_gpu(parts[0]):
@@ -74,7 +72,7 @@ def _join(request: FilterCall, *parts: Array) -> Array:
 
 
 def _derivatives(x: Any, derivative: Callable[..., Any], arguments: Mapping[str, Any]) -> list[Any]:
-    """The caller's derivative along each axis, of the result's type."""
+    """Call the derivative that the caller passed along each axis; convert to the type of the result."""
     dtype = result_dtype(arguments["output"], x.dtype, complex_result=x.dtype.kind == "c")
     named = normalize_axes(arguments["axes"], x.ndim)
     shared = {key: arguments[key] for key in generic.SHARED}
@@ -106,7 +104,7 @@ def _generic_gradient_magnitude(x: Any, arguments: Mapping[str, Any]) -> Any:
 
 
 def _root_of_squares(*parts: Array) -> Array:
-    """``sqrt(sum of squares)`` in the type of the parts, as `generic_gradient_magnitude`."""
+    """Return the root of the sum of squares in the type of the parts, as `generic_gradient_magnitude` does."""
     total = parts[0] * parts[0]
     for part in parts[1:]:
         total += part * part

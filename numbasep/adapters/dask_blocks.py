@@ -1,12 +1,12 @@
-"""Task graphs for dask: one task a block filters the samples that the block needs.
+"""Task graphs for dask, in which a task per block filters the samples that the block needs.
 
-`dask.array.map_overlap` is not used: it cannot take chunks smaller than the halo as they are, has no mirror
-boundary, and takes some ten tasks for a block and its neighbours.  Here a graph holds
+`dask.array.map_overlap` is not used: it must rechunk chunks smaller than the halo, has no mirror boundary, and
+makes about ten tasks per block and its neighbours.  Here a graph has
 
-* the call: arguments, geometry and plans, made once, shared by all tasks (and sent once to a worker);
-* for each chunk, one task that copies the strips which neighbours need, so that the chunk itself can be freed
-  and only strips travel between machines;
-* for each block, one task that puts the extended block together and filters it.
+* the call: arguments, geometry and plans, made once and shared by all tasks (sent to each worker once);
+* for each chunk, a task that copies the strips that neighbours need, so that the chunk can be freed and only
+  strips are sent between machines;
+* for each block, a task that assembles the extended block and filters it.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ from .grid import Grid, Index, Slab, make_grid
 Array = npt.NDArray[Any]
 
 MERGED_BYTES = 64 << 20
-"""Largest block that thin chunks are joined to."""
+"""Maximum bytes of a block to which thin chunks are merged."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockCall:
-    """Everything that the tasks of one call share; made once, outside the graph."""
+    """Data shared by all tasks of a call, made once."""
 
     request: FilterCall
-    """The call."""
+    """The filter and its arguments."""
     grid: Grid
-    """The blocks."""
+    """Blocks of the result and the chunks that they read."""
     workers: int | None
-    """Threads in a task."""
+    """Threads per task."""
     plans: Mapping[Any, Any] = field(default_factory=dict)
-    """Plans of dense kernels by shape and modes of an extended block."""
+    """(Shape, mode, origin) of an extended block -> plan, for dense kernels."""
 
     def part(self, block: Index, shape: tuple[int, ...]) -> tuple[dict[str, Any], Any]:
-        """Arguments of the call on one extended block of this shape, and the key of its plan."""
+        """Return the arguments of the call on an extended block of the given shape, and the key of its plan."""
         arguments = self.request.on_part(self.grid.within(block)) | {"workers": self.workers}
         return arguments, (shape, arguments["mode"], arguments.get("origin"))
 
 
 def cut_strips(strips: Sequence[Sequence[int]], chunk: Array) -> dict[tuple[int, int, int], Array]:
-    """Copies of the strips (axis, low, high) of a chunk."""
+    """Copy the strips (axis, low, high) of a chunk."""
     return {
         (axis, low, high): chunk[(slice(None),) * axis + (slice(low, high),)].copy()
         for axis, low, high in strips
@@ -66,7 +66,7 @@ def cut_strips(strips: Sequence[Sequence[int]], chunk: Array) -> dict[tuple[int,
 
 
 def filter_block(shared: BlockCall, numbers: list[int], sources: Sequence[Sequence[Any]]) -> Array:
-    """One block of the result, from the parts of the input and maybe the mask that `Grid.parts` lists."""
+    """Compute a block of the result from the parts listed by `Grid.parts`, of the input and an optional mask."""
     block, grid = tuple(numbers), shared.grid
     if 0 in grid.shape(block):
         return np.empty(grid.shape(block), shared.request.dtype)
@@ -82,14 +82,14 @@ def filter_block(shared: BlockCall, numbers: list[int], sources: Sequence[Sequen
 
 
 def _like(grid: Grid, block: Index, sources: Sequence[Any]) -> Any:
-    """An array of the kind that the block is put together from."""
+    """Return one of the arrays from which the block is assembled, for its type and dtype."""
     return sources[0] if grid.parts(block)[0].strip is None else next(iter(sources[0].values()))
 
 
 def _filter_part(
     shared: BlockCall, block: Index, sources: Sequence[Sequence[Any]], slab: Slab | None, out: Array | None
 ) -> Array:
-    """A block or a slab of it, filtered; into `out`, if that is given."""
+    """Filter a block or a slab of it, into `out` if that is given."""
     grid = shared.grid
     mask = gather(grid, block, sources[1], slab) if len(sources) > 1 else None
     whole = _single_chunk(grid, block, sources[0])
@@ -100,7 +100,7 @@ def _filter_part(
         return _filter_extended(shared, block, gather(grid, block, sources[0], slab), mask, out)
     shape = extended_shape(grid, block, slab)
     size = math.prod(shape) * like.itemsize
-    with threads.borrow(size) as scratch:  # warm memory: new pages cost as much as filling them
+    with threads.borrow(size) as scratch:  # reused memory: new pages cost as much as filling them
         extended = scratch[:size].view(like.dtype).reshape(shape)
         return _filter_extended(shared, block, gather(grid, block, sources[0], slab, extended), mask, out)
 
@@ -108,7 +108,7 @@ def _filter_part(
 def _filter_extended(
     shared: BlockCall, block: Index, x: Array, mask: Array | None, out: Array | None
 ) -> Array:
-    """The filter itself, on an extended block or slab."""
+    """Filter an extended block or slab by the plan if there is one, otherwise by the public function."""
     arguments, key = shared.part(block, x.shape)
     plan = shared.plans.get(key)
     kept = shared.grid.cut(block)
@@ -129,7 +129,7 @@ def _filter_extended(
 
 
 def _single_chunk(grid: Grid, block: Index, sources: Sequence[Any]) -> Array | None:
-    """The extended block if it is a chunk as it stands."""
+    """Return the chunk if it is the extended block, otherwise None."""
     (part, *more) = grid.parts(block)
     if more or part.strip is not None or any(piece.step < 0 for piece in part.pieces):
         return None
@@ -138,7 +138,7 @@ def _single_chunk(grid: Grid, block: Index, sources: Sequence[Any]) -> Array | N
 
 
 def extended_shape(grid: Grid, block: Index, slab: Slab | None) -> tuple[int, ...]:
-    """Shape of an extended block or slab."""
+    """Return the shape of an extended block or slab."""
     shape = list(grid.extended_shape(block))
     if slab is not None:
         shape[slab.axis] = slab.high - slab.low
@@ -148,7 +148,7 @@ def extended_shape(grid: Grid, block: Index, slab: Slab | None) -> tuple[int, ..
 def gather(
     grid: Grid, block: Index, sources: Sequence[Any], slab: Slab | None = None, extended: Array | None = None
 ) -> Array:
-    """The extended block or slab, put together from its parts."""
+    """Assemble an extended block or slab from its parts, in `extended` if that is given."""
     for part, source in zip(grid.parts(block), sources, strict=True):
         values = source if part.strip is None else source[part.strip]
         if extended is None:
@@ -170,7 +170,7 @@ def gather(
 
 
 def filter_array(request: FilterCall, x: Any, mask: Any) -> Any:
-    """The lazy result of a request."""
+    """Return the lazy result of a request."""
     if mask is not None:
         mask = like_input(mask, x)
     if 0 in x.shape:
@@ -191,7 +191,7 @@ def filter_array(request: FilterCall, x: Any, mask: Any) -> Any:
 
 
 def _graph(shared: BlockCall, function: str, token: str, arrays: Sequence[str]) -> dict[Any, Any]:
-    """The tasks of a call, on the chunks of the named arrays: the input and, maybe, the mask."""
+    """Return the tasks of a call on the chunks of the named arrays, the input and an optional mask."""
     grid = shared.grid
     name, strips_name, call_name = (f"{function}-{kind}{token}" for kind in ("", "strips-", "call-"))
     graph: dict[Any, Any] = {call_name: shared}
@@ -212,7 +212,7 @@ def _graph(shared: BlockCall, function: str, token: str, arrays: Sequence[str]) 
 
 
 def make_call(request: FilterCall, x: Any, *, masked: bool) -> BlockCall:
-    """Geometry, threads and plans of a call."""
+    """Determine the geometry, threads and plans of a call."""
     grid = make_grid(request, x.chunks)
     blocks = math.prod(len(sizes) for sizes in grid.chunks)
     workers = request.arguments["workers"] or max(1, CPU_COUNT // blocks)
@@ -228,7 +228,7 @@ def make_call(request: FilterCall, x: Any, *, masked: bool) -> BlockCall:
 
 
 def _plans(shared: BlockCall, dtype: np.dtype[Any]) -> dict[Any, Any]:
-    """Plans for all kinds of blocks: factoring a dense kernel takes milliseconds, which is no job for a task."""
+    """Make plans for all kinds of blocks; factoring a dense kernel takes milliseconds, too long to repeat per task."""
     grid, found = shared.grid, {}
     kinds = []
     for sizes, spans in zip(grid.chunks, grid.spans, strict=True):
@@ -252,10 +252,10 @@ def _plans(shared: BlockCall, dtype: np.dtype[Any]) -> dict[Any, Any]:
 def merge_thin(
     chunks: tuple[tuple[int, ...], ...], request: FilterCall, itemsize: int
 ) -> tuple[tuple[int, ...], ...]:
-    """Chunks along filtered axes that are smaller than the kernel, or than the stride, joined until they are not.
+    """Merge chunks along filtered axes that are smaller than the kernel or the stride.
 
-    A block needs ``taps - 1`` samples more than it has: with small blocks the same samples would be fetched and
-    filtered many times.  Blocks do not grow beyond `MERGED_BYTES`.
+    A block needs ``taps - 1`` more samples than it has, so with small blocks the same samples would be fetched and
+    filtered many times.  Blocks do not exceed `MERGED_BYTES`.
     """
     merged = list(chunks)
     for window in request.windows:
@@ -273,7 +273,7 @@ def merge_thin(
 
 
 def like_input(mask: Any, x: Any) -> Any:
-    """The mask as a dask array with the chunks of the input."""
+    """Convert the mask to a dask array with the chunks of the input."""
     if mask.shape != x.shape:
         raise ValueError(f"mask must have the shape of the input, {x.shape}, got {mask.shape}")
     if mask.dtype.kind not in "biu":

@@ -1,4 +1,4 @@
-"""`numbasep.nn` on dask arrays: one task for each chunk of the batch, the other axes in one chunk."""
+"""`numbasep.nn` on dask arrays, with a task per chunk of the batch and the other axes in a single chunk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILTERS = {
     "depthwise_conv2d": ("filter",),
     "conv2d": ("filters",),
 }
-"""The filters' parameters, by function."""
+"""Function -> names of its filter parameters."""
 
 
 def call(name: str, arguments: dict[str, Any]) -> Any:
@@ -32,7 +32,7 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
     Raises
     ------
     ValueError, TypeError
-        As the function itself; and for an `output`, which a lazy result cannot have.
+        As the function itself; also if `output` is given, which a lazy result cannot use.
     """
     if arguments.get("output") is not None:
         raise TypeError(f"output must be None for a dask array, got a {type(arguments['output']).__name__}")
@@ -48,7 +48,7 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
 
 
 def _problem(operation: Any, given: Mapping[str, Any], x: Any, filters: Mapping[str, Array]) -> Convolution:
-    """The request on the whole array, checked."""
+    """Validate the request on the whole array."""
     nn.convolutions.check_options(given.get("method", "auto"), given["workers"], given.get("device"))
     shapes, dtypes = [f.shape for f in filters.values()], [f.dtype for f in filters.values()]
     return describe(
@@ -67,7 +67,7 @@ def _whole_images(x: Any) -> Any:
 
 
 def _threads(given: Mapping[str, Any], x: Any) -> int:
-    """Threads in a task, so that all tasks together have no more than there are processors."""
+    """Return the threads per task, so that all tasks together do not exceed the processors."""
     return int(given["workers"] or max(1, CPU_COUNT // max(1, len(x.chunks[0]))))
 
 
@@ -88,7 +88,7 @@ def _run(x: Array, run: Any, workers: int) -> Array:
 
 
 def _gradients(run: Any, given: Mapping[str, Any], filters: Mapping[str, Array], problem: Convolution) -> Any:
-    """Gradients: to the input for each chunk of the batch; to the filters as the sum over chunks."""
+    """Return the gradients with respect to the input, per chunk of the batch, and the filters, summed over chunks."""
     x, gradient = given["input"], da.asarray(given["gradient"])
     if gradient.shape != problem.out_shape:
         raise ValueError(
@@ -113,6 +113,6 @@ def _gradients(run: Any, given: Mapping[str, Any], filters: Mapping[str, Array],
 
 
 def _sum(parts: list[Any]) -> Any:
-    """Sum in at least single precision, of the type of the parts."""
+    """Sum in at least single precision; convert to the type of the parts."""
     dtype = parts[0].dtype
     return da.stack(parts).sum(axis=0, dtype=np.promote_types(dtype, np.float32)).astype(dtype)

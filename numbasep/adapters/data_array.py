@@ -1,7 +1,7 @@
-"""`xarray.DataArray` in and out: dimensions by name, coordinates, attributes and the name kept.
+"""Filters on `xarray.DataArray`, with dimensions by name; coordinates, attributes and the name are kept.
 
-The data inside may be NumPy, dask or CUDA arrays: they go back through the public function, so that what is lazy
-stays lazy and what is on a device stays there.
+The data may be NumPy, dask or CUDA arrays.  They are passed to the public function, so lazy arrays stay lazy and
+arrays on a device stay there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..api.by_name import make_call
 from ..arguments.axes import axis_strides, is_strided
 
 NEW_DIMENSION = "kernel"
-"""Name of the first dimension of what `filter_bank` returns."""
+"""Name of the first dimension of the result of `filter_bank`."""
 
 
 def call(name: str, arguments: dict[str, Any]) -> Any:
@@ -39,12 +39,12 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
 
 
 def by_number(x: xr.DataArray, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments with dimension names replaced by axis numbers, and a labelled mask by its values.
+    """Replace dimension names in the arguments by axis numbers, and a labelled mask by its values.
 
     Raises
     ------
     ValueError
-        For a name that is not a dimension of the array; the message lists those that are.
+        A name is not a dimension of the array; the message lists the dimensions.
     """
     given = dict(arguments)
     if "axis" in given:
@@ -80,10 +80,10 @@ def _unused(name: str, taken: Sequence[Any]) -> str:
 
 
 def _resized(x: xr.DataArray, name: str, given: Mapping[str, Any]) -> xr.DataArray:
-    """`x` with the coordinates of a result of another size.
+    """Return `x` with the coordinates of a result of another size.
 
-    Along axes in mode "valid" those of the samples under the kernel's centre; none in mode "full", whose first
-    and last results lie outside.  With a stride, every `stride`-th of these.
+    Along axes in mode "valid", they are those of the samples under the kernel's centre.  Axes in mode "full" have
+    none, since the first and last results are outside.  With a stride, every `stride`-th coordinate is kept.
     """
     if name == "filter_bank":
         (first, *_), name = given["kernels"], given["operation"]
@@ -107,7 +107,7 @@ def _resized(x: xr.DataArray, name: str, given: Mapping[str, Any]) -> xr.DataArr
 
 
 def _layer(function: Any, arguments: Mapping[str, Any]) -> Any:
-    """A function of `numbasep.nn`: names and attributes kept, and the coordinates of the batch."""
+    """Call a function of `numbasep.nn`; keep names, attributes and the coordinates of the batch."""
     labelled = {key: value for key, value in arguments.items() if isinstance(value, xr.DataArray)}
     x = labelled[next(iter(labelled))]
     result = function(**{key: value.data if key in labelled else value for key, value in arguments.items()})

@@ -1,4 +1,4 @@
-"""Blocks of a chunked result, and the chunks that each block reads.  Integers only, no arrays."""
+"""Blocks of a chunked result and the chunks that each block reads, in plain integers."""
 
 from __future__ import annotations
 
@@ -13,103 +13,103 @@ from . import halo
 
 Index = tuple[int, ...]
 Strip = tuple[int, int, int]
-"""(axis, low, high): the samples [low, high) of a chunk along an axis, all along the others."""
+"""(axis, low, high): the samples [low, high) of a chunk along an axis, and all samples along the others."""
 
 THIN = 0.5
-"""A neighbour's part of a chunk is cut out of it in a task of its own if it is at most this part of it."""
+"""Largest share of a chunk that is copied in a separate task for a neighbour that needs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkPart:
-    """A part of an extended block."""
+    """A part of an extended block that comes from one chunk."""
 
     chunk: Index
-    """The chunk that it comes from."""
+    """Index of the chunk."""
     strip: Strip | None
-    """The strip of that chunk that holds it; None: the chunk itself."""
+    """Strip of the chunk that contains the part; None for the whole chunk."""
     pieces: tuple[halo.Piece, ...]
-    """Which samples, and where they go, along each axis."""
+    """Samples of the chunk and their places in the block, along each axis."""
 
 
 SLAB_BYTES = 16 << 20
-"""Size that extended blocks are put together in: small enough to stay in fast memory, and to be used again."""
+"""Size of the slabs in which large blocks are assembled: small enough to stay in cache and be reused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slab:
-    """A part of a block along one axis."""
+    """A part of a block along an axis."""
 
     axis: int
-    """The axis."""
+    """Number of the axis."""
     start: int
-    """First result."""
+    """First result of the slab."""
     stop: int
-    """One past the last."""
+    """End of the results."""
     low: int
-    """First sample of the extended block that it needs."""
+    """First sample of the extended block that the slab needs."""
     high: int
-    """One past the last."""
+    """End of the samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Blocks of the result, and what each needs, axis by axis."""
+    """Blocks of the result and the samples that they need, described separately for each axis."""
 
     bounds: tuple[tuple[int, ...], ...]
     """Chunk boundaries of the input, ``(0, ..., size)``."""
     spans: tuple[tuple[halo.Span, ...], ...]
-    """By axis and block."""
+    """Samples that each block needs, by axis and block."""
     pieces: tuple[tuple[tuple[halo.Piece, ...], ...], ...]
-    """The same by chunks."""
+    """The same, split at the chunk boundaries, by axis and block."""
     cuts: tuple[tuple[tuple[tuple[int, int], ...], ...], ...]
-    """By axis and chunk: the strips that other blocks need."""
+    """Strips of each chunk that other blocks need, by axis and chunk."""
     chunks: tuple[tuple[int, ...], ...]
-    """Sizes of the blocks."""
+    """Sizes of the blocks of the result, by axis."""
     steps: dict[int, int]
-    """Filtered axes, and the samples from one result to the next along each."""
+    """Filtered axis -> stride in samples."""
     one_mode: bool
-    """Whether a block must be filtered in one mode for all axes."""
+    """Whether the filter takes a single mode for all axes."""
 
     @property
     def blocks(self) -> itertools.product[Index]:
-        """All blocks."""
+        """Indices of all blocks."""
         return itertools.product(*(range(len(sizes)) for sizes in self.chunks))
 
     def shape(self, block: Index) -> tuple[int, ...]:
-        """Shape of a block of the result."""
+        """Return the shape of a block of the result."""
         return tuple(sizes[k] for sizes, k in zip(self.chunks, block, strict=True))
 
     def extended_shape(self, block: Index) -> tuple[int, ...]:
-        """Shape of a block with everything that it needs."""
+        """Return the shape of a block extended by all samples that it needs."""
         return tuple(spans[k].length for spans, k in zip(self.spans, block, strict=True))
 
     def within(self, block: Index) -> dict[int, bool]:
-        """By axis: whether the extended block is filtered in mode "valid"."""
+        """Return for each axis whether the extended block is filtered in mode "valid"."""
         found = {axis: spans[k].within for axis, (spans, k) in enumerate(zip(self.spans, block, strict=True))}
         if self.one_mode and not all(found[axis] for axis in self.steps):
             return dict.fromkeys(found, False)
         return found
 
     def cut(self, block: Index) -> tuple[slice, ...]:
-        """The results to keep of those of the extended block."""
+        """Return the slices of the extended block's results that belong to the block."""
         within = self.within(block)
         spans = (spans[k] for spans, k in zip(self.spans, block, strict=True))
         return tuple(slice(None) if within[axis] else span.cut for axis, span in enumerate(spans))
 
     def parts(self, block: Index) -> list[ChunkPart]:
-        """What an extended block is put together from."""
+        """Return the parts of an extended block."""
         by_axis = [pieces[k] for pieces, k in zip(self.pieces, block, strict=True)]
         found = []
         for pieces in itertools.product(*by_axis):
             chunk = tuple(piece.chunk for piece in pieces)
             found.append(ChunkPart(chunk, None if chunk == block else self._strip(pieces), pieces))
-        whole = {part.chunk for part in found if part.strip is None}  # needed anyway
+        whole = {part.chunk for part in found if part.strip is None}  # these chunks are read anyway
         return [replace(part, strip=None) if part.chunk in whole else part for part in found]
 
     def slabs(self, block: Index, itemsize: int) -> list[Slab]:
-        """A large block in slabs of about `SLAB_BYTES`; none for a block that is filtered at once.
+        """Divide a large block into slabs of about `SLAB_BYTES`; return none for a block that is filtered at once.
 
-        Neighbouring slabs share what the kernel reaches over, which is at most half of a slab.
+        Adjacent slabs overlap by the reach of the kernel, which is at most half of a slab.
         """
         shape, extended, within = self.shape(block), self.extended_shape(block), self.within(block)
         size = math.prod(extended) * itemsize
@@ -126,11 +126,11 @@ class Grid:
         return [Slab(axis, a, b, a * step, b * step + margin) for a, b in pairs]
 
     def strips(self, chunk: Index) -> list[Strip]:
-        """The strips that other blocks need of a chunk."""
+        """Return the strips of a chunk that other blocks need."""
         return [(axis, low, high) for axis, k in enumerate(chunk) for low, high in self.cuts[axis][k]]
 
     def _strip(self, pieces: tuple[halo.Piece, ...]) -> Strip | None:
-        """The thinnest strip that holds the pieces; None if there is no thin one."""
+        """Return the thinnest strip that contains the pieces, or None if there is none of at most `THIN`."""
         best, share = None, THIN
         for axis, piece in enumerate(pieces):
             size = self.bounds[axis][piece.chunk + 1] - self.bounds[axis][piece.chunk]
@@ -141,11 +141,11 @@ class Grid:
 
 
 def make_grid(request: FilterCall, chunks: Sequence[Sequence[int]]) -> Grid:
-    """The grid of a request on an array of these chunks."""
+    """Make the grid of a request on an array with the given chunks."""
     windows = {window.axis: window for window in request.windows}
     split = {axis for axis in windows if len(chunks[axis]) > 1}
     if request.one_mode and split:
-        split = set(windows)  # one mode for all axes, be it "valid"
+        split = set(windows)  # with a single mode, all axes must be extended if "valid" is used
     bounds, spans, out_chunks = [], [], []
     for axis, sizes in enumerate(chunks):
         edges = (0, *itertools.accumulate(sizes))
@@ -168,9 +168,10 @@ def make_grid(request: FilterCall, chunks: Sequence[Sequence[int]]) -> Grid:
 
 
 def _result_bounds(edges: Sequence[int], window: Window) -> tuple[int, ...]:
-    """Block boundaries: those of the input, the last moved to the size of the result.
+    """Return the boundaries of the blocks: those of the input, with the last moved to the size of the result.
 
-    With a step, a result belongs to the chunk of its place in the whole result, and chunks without any have no block.
+    With a stride, a result belongs to the chunk of its position in the result of stride 1; chunks without results
+    have no block.
 
     Examples
     --------
@@ -187,7 +188,7 @@ def _result_bounds(edges: Sequence[int], window: Window) -> tuple[int, ...]:
 def _cuts(
     along: Sequence[Sequence[halo.Piece]], edges: Sequence[int]
 ) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """By chunk: the thin intervals that other blocks need."""
+    """Return for each chunk the thin intervals that other blocks need."""
     found: list[set[tuple[int, int]]] = [set() for _ in edges[1:]]
     for block, pieces in enumerate(along):
         for piece in pieces:

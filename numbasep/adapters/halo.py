@@ -1,11 +1,10 @@
-"""Halos: the samples that a block of the result depends on, boundaries included.  Integers only, no arrays.
+"""Halos: the samples that a block of the result depends on, including the boundary, in plain integers.
 
-Results [a, b) along an axis need the samples [a + first, b + first + taps - 1) of the continued array; every step-th
-result, [a step + first, (b - 1) step + first + taps).  What lies
-beyond the edges is fetched from where `boundary.source_index` says it comes from, however far away, so that a
-block is filtered in mode "valid" whatever the caller's mode.  Only a constant boundary is left to the filter
-itself: `cval` need not be a value of the input's type.  The block is then cut at the edge, filtered in the
-caller's mode, and the results that the cut spoils are dropped; with a step, it begins at a multiple of it.
+With stride `step`, results [a, b) along an axis need the samples [a step + first, (b - 1) step + first + taps) of the
+extended array.  Samples beyond the edges are read from the position given by `boundary.source_index`, however far
+away, so that a block is filtered in mode "valid" for every mode of the call.  Constant boundaries are left to the
+filter, since `cval` may not be representable in the type of the input.  The block is then cut at the edge and filtered
+in the mode of the call, and results that are invalid because of the cut are dropped; it starts at a multiple of `step`.
 """
 
 from __future__ import annotations
@@ -20,41 +19,41 @@ from ..arguments.problem import Window
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Samples of the extended block that stand in the array one after the other."""
+    """Samples of the extended block that are adjacent in the array."""
 
     start: int
-    """Position of the first in the array."""
+    """Position of the first sample in the array."""
     step: int
-    """1, -1 for a reflection, or 0 for one sample repeated."""
+    """1, or -1 for a reflection, or 0 for a repeated sample."""
     target: int
-    """Position of the first in the extended block."""
+    """Position of the first sample in the extended block."""
     length: int
-    """How many."""
+    """Number of samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What one part of the results needs along one axis."""
+    """Samples that a range of results needs along an axis."""
 
     runs: tuple[Run, ...]
-    """Where the samples of the extended block come from; together they fill it."""
+    """Runs of which the extended block consists, in order."""
     length: int
-    """Samples of the extended block."""
+    """Number of samples of the extended block."""
     within: bool
-    """Whether it may be filtered in mode "valid"; otherwise only in the caller's mode, and cut."""
+    """Whether the block can be filtered in mode "valid"; otherwise it needs the mode of the call, and `cut`."""
     cut: slice
-    """Results to keep if it is filtered in the caller's mode."""
+    """Results to keep if the block is filtered in the mode of the call."""
 
 
 def make_span(window: Window, start: int, stop: int) -> Span:
-    """The span of the results [start, stop) along one axis.
+    """Return the span of the results [start, stop) along an axis.
 
     Parameters
     ----------
     window : Window
-        The filtered axis, of the whole array.
+        Filtered axis of the whole array.
     start, stop : int
-        Results, of those of the whole array.
+        Range of results, numbered over the whole array.
 
     Examples
     --------
@@ -83,12 +82,12 @@ def make_span(window: Window, start: int, stop: int) -> Span:
 
 
 def whole_span(start: int, stop: int, *, cut: slice = slice(None)) -> Span:
-    """Samples [start, stop) as they are: an axis that is not filtered, or filtered as a whole."""
+    """Return the span of samples [start, stop) without a halo, for axes not filtered or filtered in one block."""
     return Span((Run(start, 1, 0, stop - start),), stop - start, within=False, cut=cut)
 
 
 def _continued(window: Window, low: int, high: int) -> Iterator[tuple[int, int, int]]:
-    """(start, step, length) of the runs that the positions [low, high), all beyond one edge, consist of."""
+    """Yield (start, step, length) of the runs of positions [low, high), which are all beyond the same edge."""
     sources = [source_index(position, window.size, window.boundary) for position in range(low, high)]
     done = 0
     while done < len(sources):
@@ -106,35 +105,35 @@ def _continued(window: Window, low: int, high: int) -> Iterator[tuple[int, int, 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The part of a run that lies in one chunk."""
+    """The part of a run that is in one chunk."""
 
     chunk: int
-    """Number of the chunk along the axis."""
+    """Index of the chunk along the axis."""
     low: int
-    """First sample of it, from the start of the chunk."""
+    """First sample, counted from the start of the chunk."""
     high: int
-    """One past the last."""
+    """End of the samples, counted from the start of the chunk."""
     step: int
-    """As of the run."""
+    """Step of the run."""
     target: int
-    """Position in the extended block."""
+    """Position of the first sample in the extended block."""
     length: int
-    """Samples there."""
+    """Number of samples in the extended block."""
 
     @property
     def source(self) -> slice:
-        """Samples of the chunk in the order of the block; one, to be repeated, for step 0."""
+        """Slice of the chunk, in the order of the block; a single sample, to be repeated, for step 0."""
         return self.within(0)
 
     def within(self, offset: int) -> slice:
-        """`source`, counted from sample `offset` of the chunk."""
+        """Return `source`, counted from sample `offset` of the chunk."""
         low, high = self.low - offset, self.high - offset
         if self.step >= 0:
             return slice(low, high)
         return slice(high - 1, low - 1 if low else None, -1)
 
     def clipped(self, low: int, high: int) -> Piece | None:
-        """The part of the piece in [low, high) of the extended block, its place counted from `low`; maybe none."""
+        """Return the part of the piece in [low, high) of the extended block, or None; `target` counts from `low`."""
         start, stop = max(self.target, low), min(self.target + self.length, high)
         if start >= stop:
             return None
@@ -144,12 +143,12 @@ class Piece:
 
     @property
     def place(self) -> slice:
-        """Where they go."""
+        """Slice of the extended block."""
         return slice(self.target, self.target + self.length)
 
 
 def pieces(span: Span, bounds: Sequence[int]) -> tuple[Piece, ...]:
-    """The runs of a span, split at the chunk boundaries ``bounds = (0, ..., size)``.
+    """Split the runs of a span at the chunk boundaries ``bounds = (0, ..., size)``.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Filters arrays larger than memory, block by block.
+"""Filter arrays larger than memory, block by block.
 
-No block waits for another and none is kept, so that memory is what the blocks in work take.  dask runs the blocks,
-each on one thread; an array that fits into the limit is a single block, on all threads, and needs no dask.
+Blocks are independent and are not kept, so the memory used is that of the blocks in progress.  dask runs the blocks
+on threads; an array that fits the memory limit is a single block, which uses all threads and does not need dask.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from .grid import Grid, Index, make_grid
 Array = npt.NDArray[Any]
 
 COPIES = 4.0
-"""Memory of a block in work, in sizes of its input and result together: the reader's, the filter's and the writer's
-buffers."""
+"""Memory of a block in progress, as a multiple of the mean size of its extended input and result: buffers of reader,
+filter and writer."""
 
 CODED = 2.0
-"""Memory of what is stored together while a part of it is read or written, in its size: encoded and decoded."""
+"""Memory of a storage unit while part of it is read or written, as a multiple of its size: encoded and decoded."""
 
 
 M_MMAP_THRESHOLD = -3
-"""Of `mallopt`: from how many bytes on memory is taken from the system, and returned to it, by itself."""
+"""Option of `mallopt` for the size from which on an allocation is mapped separately and returned when freed."""
 
 LARGE = 1 << 20
-"""Bytes of a large array."""
+"""Bytes from which on an array is returned to the system when it is freed."""
 
 
 class Source(Protocol):
-    """An array that parts are read from."""
+    """An array of which parts can be read."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,41 +57,41 @@ class Source(Protocol):
 
     @property
     def unit(self) -> tuple[int, ...]:
-        """Samples that are stored together, along each axis."""
+        """Shape of the samples that are stored together, such as a chunk."""
 
     def read(self, region: tuple[slice, ...]) -> Array:
-        """Part of the array, in memory."""
+        """Read a part of the array into memory."""
 
 
 class Destination(Protocol):
-    """An array that parts are written to, from several threads at once."""
+    """An array to which parts can be written, from several threads at once."""
 
     @property
     def unit(self) -> tuple[int, ...]:
-        """Samples that are stored together, along each axis."""
+        """Shape of the samples that are stored together, such as a chunk."""
 
     def write(self, region: tuple[slice, ...], values: Array) -> None:
-        """Store a part."""
+        """Store a part of the array."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """How an array is filtered: in which blocks, and how many at once."""
+    """Division of an array into blocks, and the number of blocks in progress at once."""
 
     grid: Grid
-    """Blocks of all results of the filter."""
+    """Blocks of the filter's result."""
     strides: tuple[int, ...]
-    """Along each axis, one of so many results is kept, the first of each: strides that the filter itself has not."""
+    """Strides applied to the result along each axis, in addition to those of the filter."""
     at_once: int
-    """How many blocks are in work at once."""
+    """Number of blocks in progress at once."""
     threads: int
-    """Threads of each."""
+    """Threads per block."""
     apart: bool
-    """Whether no two blocks write to samples that are stored together."""
+    """Whether no two blocks write to the same storage unit."""
 
 
 def result_shape(request: FilterCall, shape: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
-    """Shape of what is kept of the results of a request on an array of some shape."""
+    """Return the shape of the result of a request on an array of the given shape, after the additional strides."""
     sizes = dict(enumerate(shape)) | {window.axis: window.out_size for window in request.windows}
     return tuple(-(-sizes[axis] // stride) for axis, stride in enumerate(strides))
 
@@ -104,16 +104,16 @@ def plan_blocks(
     memory: int,
     workers: int | None,
 ) -> Blocks:
-    """Blocks small enough for `memory` bytes, and how many are in work at once.
+    """Choose blocks that fit into `memory` bytes, and how many are in progress at once.
 
-    Blocks are cut at multiples of what is stored together, along the axis on which they are longest beside the
-    kernel, so that few samples are read twice, and no two blocks write to one chunk. Where such blocks are too
-    large, two may; then one after the other writes.
+    Blocks are cut at multiples of the storage units of source and target, along the axis on which they are longest
+    relative to the kernel, so that few samples are read twice and no two blocks write to the same unit. If such
+    blocks are too large, units of the target are ignored, and blocks are written one at a time.
 
     Raises
     ------
     ValueError
-        If not even the smallest blocks, of one unit and what the kernel adds, fit.
+        If not even blocks of a single unit of the source, extended by the kernel, fit.
     """
     steps = {window.axis: window.step for window in request.windows}
     written = [n * strides[axis] * steps.get(axis, 1) for axis, n in enumerate(target.unit)]
@@ -139,9 +139,9 @@ def _blocks(
     memory: int,
     workers: int | None,
 ) -> tuple[Grid, int] | None:
-    """The grid of blocks of whole units, and how many at once; None if not even one fits.
+    """Return the grid of blocks of whole units, and how many are in progress at once; None if not even one fits.
 
-    Each takes `stored` bytes for what lies together in the files.
+    Each block takes `stored` bytes in addition for the storage units of the files.
     """
     at_once = threads.thread_count(workers)
     block = _smaller(request, source, unit, memory - stored)
@@ -159,7 +159,7 @@ def _blocks(
 def _smaller(
     request: FilterCall, source: Source, units: tuple[int, ...], memory: float
 ) -> tuple[int, ...] | None:
-    """The array, halved until a block takes no more than `memory` bytes; None if that cannot be."""
+    """Halve the shape of the array until a block takes at most `memory` bytes; return None if that is impossible."""
     taps = {window.axis: window.taps for window in request.windows}
     block = list(source.shape)
     while _bytes(request, block, taps, source.dtype) > memory:
@@ -200,11 +200,11 @@ def filter_blocks(
     request : FilterCall
         The filter.
     source, target : Source, Destination
-        Where samples come from, and results go.
+        The arrays that are read and written.
     blocks : Blocks
-        From `plan_blocks`.
+        The result of `plan_blocks`.
     progress : bool
-        Show a bar on standard error.
+        Show a progress bar on standard error.
 
     Raises
     ------
@@ -237,7 +237,7 @@ def filter_blocks(
 
 
 def kept_results(start: int, stop: int, stride: int) -> tuple[slice, slice]:
-    """Of the results [start, stop): where those that are kept go, and which of them these are.
+    """Return where the kept results of [start, stop) are stored, and which of them are kept, as slices.
 
     Examples
     --------
@@ -248,7 +248,7 @@ def kept_results(start: int, stop: int, stride: int) -> tuple[slice, slice]:
 
 
 def filter_block(request: FilterCall, grid: Grid, block: Index, source: Source, workers: int | None) -> Array:
-    """All results of one block."""
+    """Compute all results of a block."""
     spans = [spans[k] for spans, k in zip(grid.spans, block, strict=True)]
     arguments = request.on_part(grid.within(block)) | {"workers": workers}
     result = getattr(numbasep, request.name)(read_extended(source, spans), **arguments)
@@ -257,7 +257,7 @@ def filter_block(request: FilterCall, grid: Grid, block: Index, source: Source, 
 
 
 def read_extended(source: Source, spans: Sequence[halo.Span]) -> Array:
-    """A block with what it needs: its longest runs in one read, and in further ones only what lies far away."""
+    """Read an extended block: the longest runs and all near them in one read, distant runs in further reads."""
     main = [_reach(max(span.runs, key=lambda run: run.length)) for span in spans]
     near = [
         [r for r in map(_reach, span.runs) if r[0] <= m[1] and m[0] <= r[1]]
@@ -280,14 +280,14 @@ def read_extended(source: Source, spans: Sequence[halo.Span]) -> Array:
 
 
 def _reach(run: halo.Run) -> tuple[int, int]:
-    """The samples of a run, in ascending order: [low, high)."""
+    """Return the interval [low, high) of the samples of a run."""
     last = run.start + run.step * (run.length - 1)
     return min(run.start, last), max(run.start, last) + 1
 
 
 @contextmanager
 def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that have stopped when the block ends, also after an interrupt: nothing writes any more."""
+    """Open a pool of threads that have all ended when the context exits, even after an interrupt."""
     pool = ThreadPoolExecutor(size)
     try:
         yield pool
@@ -296,9 +296,9 @@ def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def _give_back_at_once() -> None:
-    """Make the GNU C library return each large array to the system when it is freed.
+    """Make the GNU C library return large arrays to the system when they are freed.
 
-    It would keep them for the next, in each thread by itself, and in the end hold several times what is in use.
+    Otherwise it keeps them for reuse, separately in each thread, and in the end holds several times the memory in use.
     """
     with suppress(AttributeError, OSError, TypeError):  # another library
         ctypes.CDLL(None).mallopt(ctypes.c_int(M_MMAP_THRESHOLD), ctypes.c_int(LARGE))

@@ -19,18 +19,18 @@ from .missing_data import check_missing, refuse_nan
 Array = npt.NDArray[Any]
 
 Term = dict[int, Taps]
-"""One separable term: taps for each axis that it filters."""
+"""One separable term: the taps for each filtered axis."""
 
 
 def first_in_window(taps: int, mode: object) -> int:
-    """Where tap 0 of an odd, centred window stands; "valid" and "full" move it."""
+    """Return the position of tap 0 of a centred window of odd length, relative to the output, for a boundary mode."""
     if mode == "valid":
         return 0
     return 1 - taps if mode == "full" else -(taps // 2)
 
 
 def place_first(taps: int, origin: object, mode: object, *, flip: bool = False) -> int:
-    """Where tap 0 stands, relative to the output, of a window whose centre is shifted by `origin`."""
+    """Return the position of tap 0, relative to the output, of a window whose centre is shifted by `origin`."""
     shift = integer("origin", origin)
     if mode not in ("valid", "full"):
         return first_tap(taps, shift, flip=flip)
@@ -40,7 +40,7 @@ def place_first(taps: int, origin: object, mode: object, *, flip: bool = False) 
 
 
 def as_taps(weights: npt.ArrayLike, name: str, origin: object, mode: object, *, flip: bool) -> Taps:
-    """One-dimensional weights in canonical orientation."""
+    """Return one-dimensional weights as a correlation."""
     taps = as_weights(weights, conjugate=not flip, name=name)
     if taps.ndim != 1:
         raise KernelShapeError(f"{name} must be one-dimensional, got shape {taps.shape}")
@@ -50,13 +50,13 @@ def as_taps(weights: npt.ArrayLike, name: str, origin: object, mode: object, *, 
 
 
 def centred(weights: Array, mode: object, window: int | None = None) -> Taps:
-    """Correlation weights, an odd number of them, in the middle of a window of `window` taps."""
+    """Return an odd number of correlation weights, centred in a window of `window` taps."""
     window = weights.size if window is None else window
     return Taps(weights, first_in_window(window, mode) + (window - weights.size) // 2)
 
 
 def axis_sum(taps: Mapping[int, Array], modes: Mapping[int, object]) -> list[Term]:
-    """The sum over axes of a filter along one axis, the others left alone: how a Laplacian is built."""
+    """Return the terms of a sum of filters along one axis each, such as a Laplacian."""
     delta = np.ones(1)
     return [{a: centred(taps[b] if a == b else delta, modes[a], taps[a].size) for a in taps} for b in taps]
 
@@ -64,7 +64,7 @@ def axis_sum(taps: Mapping[int, Array], modes: Mapping[int, object]) -> list[Ter
 def copy_input(
     x: Array, output: Any, cast: str = "truncate", nan_policy: str = "propagate", mask: Any = None
 ) -> Array:
-    """What a filter without any axis does: a copy in the type of the output."""
+    """Return a copy in the dtype of the output, which is the result of a filter without axes."""
     check_missing(nan_policy, mask, x.shape)
     refuse_nan(x, nan_policy)
     dtype = result_dtype(output, x.dtype, complex_result=x.dtype.kind == "c")
@@ -85,7 +85,7 @@ def copy_input(
 
 
 def every_sample(x: Array, mask: Any, nan_policy: str, strides: Mapping[int, int]) -> tuple[Array, Any]:
-    """Every stride-th sample along some axes, and the mask of these: all that a filter of other axes has to see."""
+    """Return every `strides`-th sample along axes that are not filtered, and the mask of these samples."""
     mask = check_missing(nan_policy, mask, x.shape)
     refuse_nan(x, nan_policy)
     kept = tuple(slice(None, None, strides.get(axis, 1)) for axis in range(x.ndim))
@@ -93,10 +93,10 @@ def every_sample(x: Array, mask: Any, nan_policy: str, strides: Mapping[int, int
 
 
 def changed(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `options` that are not the default."""
+    """Return the `options` that differ from the defaults."""
     return {name: value for name, value in options.items() if value is not defaults.get(name)}
 
 
 def by_axis(axes: Iterable[int], values: Iterable[Any]) -> dict[int, Any]:
-    """`values`, one for each axis, as a mapping."""
+    """Return a mapping from axes to `values`."""
     return dict(zip(axes, values, strict=True))

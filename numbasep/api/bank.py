@@ -45,24 +45,24 @@ def filter_bank(
 ) -> Array:
     """Filter an array with several kernels and stack the results along a new first axis.
 
-    Each kernel takes the route that is cheapest for it, and writes straight into its part of the result.
+    Each kernel has its own route, and writes directly to its part of the result.
 
     Parameters
     ----------
     input : array_like
         Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
     kernels : sequence of array_like, or ndarray
-        Kernels, one axis for each filtered axis; they may differ in shape.  An array holds one kernel for
-        each position along its first axis.
+        Kernels, each with one axis for each filtered axis; their shapes may differ.  An array contains one kernel
+        for each position along its first axis.
     output : ndarray or dtype, optional
-        Array of shape ``(len(kernels), *result shape)`` to write to, or the type of a new one.
-        Default: the type of `input`, complex if the input or a kernel is.
+        Array of shape ``(len(kernels), *result shape)`` to write to, or the dtype of a new one.
+        Default: the dtype of `input`, complex if the input or a kernel is.
     {modes}  With "valid" and "full" all kernels must have the same shape.
     {cval}
     origin : int or sequence of int, optional
         Shift of the kernels' centres, in `scipy.ndimage`'s sense, once or for each filtered axis.
     operation : {"convolve", "correlate"}, optional
-        What to compute.
+        Operation to compute.
     {dense_axes}
     {keywords}
     {stride}
@@ -98,7 +98,7 @@ def _filter(calls: Sequence[FilterCall], x: Array, output: Any, mask: Any) -> Ar
 
 
 def bank_calls(given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> list[FilterCall]:
-    """The call of each kernel of `filter_bank`; their results have one shape and one type."""
+    """Return a `FilterCall` for each kernel of `filter_bank`; their results have the same shape and dtype."""
     if given["operation"] not in OPERATIONS:
         raise ValueError(f"operation must be 'convolve' or 'correlate', got {given['operation']!r}")
     bank = [np.asarray(kernel) for kernel in given["kernels"]]

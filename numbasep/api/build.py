@@ -1,6 +1,6 @@
-"""Builds plans from checked arguments: kernels, problems, facts and machine constants meet here.
+"""Plans from checked arguments: kernels, problems, facts and machine constants are combined here.
 
-Plans are kept by everything they depend on, so a second call with an equal kernel costs a look-up.
+Plans are cached by everything they depend on, so that a second call with an equal kernel only takes a look-up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.axes import KernelShapeError
+from ..arguments.boundary import Boundary
 from ..arguments.problem import Options, Problem, UnsupportedDtypeError, Window, make_problem, make_window
 from ..factor import forms as find_forms
 from ..factor import recursion, runs
@@ -37,7 +38,7 @@ KEPT_KERNELS = 128
 
 
 class _Cache(Generic[T]):
-    """The most recently used things; safe to use from several threads."""
+    """A thread-safe cache of the most recently used values."""
 
     def __init__(self, limit: int) -> None:
         self._kept: OrderedDict[Any, T] = OrderedDict()
@@ -45,7 +46,7 @@ class _Cache(Generic[T]):
         self._lock = lasting_lock()
 
     def get(self, key: Any, make: Callable[[], T]) -> T:
-        """What is kept under `key`, made if there is nothing."""
+        """Return the value of `key`; call `make` for it if there is none."""
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:
@@ -59,7 +60,7 @@ class _Cache(Generic[T]):
         return made
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all values."""
         with self._lock:
             self._kept.clear()
 
@@ -74,16 +75,16 @@ class Taps:
     """One-dimensional weights of a term along one axis, as a correlation."""
 
     weights: Array
-    """Tap k multiplies ``x[i + first + k]``."""
+    """Taps; tap k is multiplied by ``x[i + first + k]``."""
     first: int
-    """Where tap 0 is, relative to the output."""
+    """Position of tap 0, relative to the output."""
 
 
 # --------------------------------------------------------------------------- dense kernels
 
 
 def as_weights(weights: npt.ArrayLike, *, conjugate: bool, name: str = "weights") -> Array:
-    """Kernel as float64 or complex128, finite and not empty."""
+    """Return a checked kernel as float64 or complex128, finite and not empty."""
     array = np.asarray(weights)
     if array.dtype.kind not in "biufc" or array.dtype.char in "gG":
         raise UnsupportedDtypeError(
@@ -112,11 +113,13 @@ def dense_plan(
     options: Options,
     operation: str,
     single: bool,
+    missing: bool = False,
 ) -> Plan:
-    """Plan for a dense kernel, given as a correlation with one axis for each window.
+    """Return a plan for a dense kernel, given as a correlation with one axis for each window.
 
-    `single`: the weights were given in single precision.
+    `single` says that the weights were given in single precision, `missing` that samples may be left out.
     """
+    windows, kernel = _without_single_samples(windows, kernel, SingleSample(input_dtype, cval, missing))
     windows, kernel = _without_single_taps(windows, kernel)
     kernel = np.ascontiguousarray(kernel)
     kernel.flags.writeable = False
@@ -134,7 +137,7 @@ def dense_plan(
         found = find_forms(typed, options.rtol, compute_eps=eps, thorough=wanted) if kernel.ndim else ()
         if (
             wanted and kernel.ndim > 1
-        ):  # a term for each line of the kernel is direct summation by another name
+        ):  # one term for each line of the kernel is no better than direct summation
             most, nonzeros = min(kernel.shape), np.count_nonzero(kernel)
             found = tuple(f for f in found if len(f.terms) < max(most, 2) or f.operations < nonzeros)
         product = any(len(form.terms) == 1 for form in found)
@@ -146,8 +149,49 @@ def dense_plan(
     return finish(problem, Operator(found, None, kernel, flat=flat), facts)
 
 
+@dataclass(frozen=True, slots=True)
+class SingleSample:
+    """The rule for an axis of one sample, along which a filter is a product."""
+
+    input_dtype: np.dtype[Any]
+    """Dtype of the data."""
+    cval: complex
+    """Value beyond a constant boundary."""
+    missing: bool
+    """Whether samples may be left out; those beyond a constant boundary are not, so that their weights count."""
+
+    def weight(self, window: Window, lines: Array, first: int) -> Any:
+        """Return the weight of the sample for each line of taps, or None if a product is not equivalent.
+
+        A boundary other than "constant" repeats the sample under every tap.  The sum of the taps is not equivalent if
+        their signs differ: the products with an infinity would add up to NaN.
+        """
+        if not window.size == window.out_size == 1 < window.taps:
+            return None
+        if window.boundary is Boundary.CONSTANT:
+            zero = not (self.cval or self.missing)
+            return lines[:, -first] if zero and 0 <= -first < lines.shape[1] else None
+        finite = self.input_dtype.kind in "biu"
+        if lines.dtype.kind == "c" or not (finite or ((lines >= 0).all(1) | (lines <= 0).all(1)).all()):
+            return None
+        return [math.fsum(line) for line in lines]
+
+
+def _without_single_samples(
+    windows: tuple[Window, ...], kernel: Array, rule: SingleSample
+) -> tuple[tuple[Window, ...], Array]:
+    """Replace the weights along axes of one sample by the weight of the sample."""
+    kept = list(windows)
+    for axis, window in enumerate(windows):
+        lines = np.moveaxis(kernel, axis, -1).reshape(-1, window.taps)
+        if (found := rule.weight(window, lines, window.first)) is not None:
+            kernel = np.reshape(found, [1 if a == axis else n for a, n in enumerate(kernel.shape)])
+            kept[axis] = replace(window, taps=1, first=0, step=1)
+    return tuple(kept), kernel
+
+
 def _without_single_taps(windows: tuple[Window, ...], kernel: Array) -> tuple[tuple[Window, ...], Array]:
-    """The filter without axes that it leaves alone: a single tap at the position of the output weighs only."""
+    """Drop axes with a single tap at the position of the output, which only scales, from windows and kernel."""
 
     def plain(window: Window) -> bool:
         return (window.taps, window.first, window.step, window.out_size) == (1, 0, 1, window.size)
@@ -157,7 +201,7 @@ def _without_single_taps(windows: tuple[Window, ...], kernel: Array) -> tuple[tu
 
 
 def finish(problem: Problem, operator: Operator, facts: KernelFacts) -> Plan:
-    """Choose the route and put the plan together."""
+    """Choose the route and return the plan."""
     constants = accelerator.current() if problem.device == "cuda" else machine.current()
     terms = operator.forms[0].terms if operator.forms else ()
     recursive = None
@@ -186,11 +230,13 @@ def term_plan(
     options: Options,
     operation: str,
     divisor: float = 1.0,
+    missing: bool = False,
 ) -> Plan:
-    """Plan for a sum of separable terms, each a mapping from axes to taps, in the windows that enclose them.
+    """Return a plan for a sum of separable terms, each a mapping from axes to taps; `windows` enclose all taps.
 
-    The result is divided by `divisor` once, at the end.
+    The result is divided by `divisor` at the end.  `missing` says that samples may be left out.
     """
+    terms, windows = _without_axes_of_one_sample(terms, windows, SingleSample(input_dtype, cval, missing))
     factors = [tuple(_place(term.get(w.axis), w) for w in windows) for term in terms]
     single = len(factors) == 1
     is_complex = any(f.taps.dtype.kind == "c" for term in factors for f in term)
@@ -205,13 +251,38 @@ def term_plan(
     return finish(problem, operator, facts)
 
 
+def _without_axes_of_one_sample(
+    terms: Sequence[Mapping[int, Taps]], windows: tuple[Window, ...], rule: SingleSample
+) -> tuple[Sequence[Mapping[int, Taps]], tuple[Window, ...]]:
+    """Drop axes of one sample; its weight in each term scales the taps along another axis."""
+    one = Taps(np.ones(1), 0)
+    for window in windows:
+        others = [w.axis for w in windows if w is not window]
+        # A zero times an infinity is NaN.
+        found: list[Any] = [
+            rule.weight(window, taps.weights[None], taps.first)
+            if taps.weights.all() or rule.input_dtype.kind in "biu"
+            else None
+            for taps in (term.get(window.axis, one) for term in terms)
+        ]
+        if not others or any(weights is None for weights in found):
+            continue
+        scaled = [term.get(others[0], one) for term in terms]
+        terms = [
+            {**term, others[0]: replace(taps, weights=taps.weights * weights[0])}
+            for term, taps, weights in zip(terms, scaled, found, strict=True)
+        ]
+        windows = tuple(w for w in windows if w is not window)
+    return terms, windows
+
+
 def enclosing_windows(
     terms: Sequence[Mapping[int, Taps]],
     shape: Sequence[int],
     modes: Mapping[int, object],
     strides: Mapping[int, int] | None = None,
 ) -> tuple[Window, ...]:
-    """Along each axis that a term filters, the smallest window that holds the taps of all terms."""
+    """Return, for each axis that a term filters, the smallest window that contains the taps of all terms."""
     strides = strides or {}
     windows = []
     for axis in sorted({axis for term in terms for axis in term}):
@@ -230,7 +301,7 @@ def enclosing_windows(
 
 
 def _place(taps: Taps | None, window: Window) -> Factor:
-    """Taps in their place in the window, multiplying there and nowhere else."""
+    """Return taps as a factor of a window, where only their own positions are multiplied."""
     if taps is None:
         return identity_factor(window.taps, window.first)
     if taps.weights.size == window.taps:
@@ -248,7 +319,7 @@ def _l1(terms: Sequence[Sequence[Array]]) -> float:
 
 
 def _given_form(factors: Sequence[Term], divisor: float) -> Form:
-    """The terms as the factorizer would report them."""
+    """Return the given terms as a `Form`."""
     taps = tuple(tuple(f.taps for f in term) for term in factors)
     sizes = sum(float(np.prod([np.abs(t).sum() for t in term])) for term in taps)
     whole = all(t.dtype.kind != "c" and bool((t == np.rint(t)).all()) for term in taps for t in term)

@@ -1,4 +1,4 @@
-"""Calls of filters by name, for adapters that filter an array part by part."""
+"""Filter calls by the name of the filter, for adapters that filter an array part by part."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ MAKERS: dict[str, Maker] = {
 
 
 def make_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
-    """The call of a public filter on an array of this shape and type.
+    """Return the `FilterCall` of a public filter, for an array of this shape and dtype.
 
     Raises
     ------
     ValueError, TypeError
-        As the filter itself.
+        As for the filter itself.
     """
     return MAKERS[name](name, given, shape, dtype)

@@ -1,7 +1,7 @@
 """`FilterCall`: one checked call of a filter, for NumPy, dask, xarray and files.
 
-Every public filter has a function that makes a `FilterCall` from its arguments, a shape and a type (`described` lists
-them).  All checks are made there, before any sample is looked at.
+Every public filter has a function that makes a `FilterCall` from its arguments, a shape and a dtype (listed in
+`by_name.MAKERS`).  All arguments are checked there, before any sample is read.
 """
 
 from __future__ import annotations
@@ -27,56 +27,56 @@ from .repeated_calls import Runner, shortcuts
 
 Array = npt.NDArray[Any]
 Given = Mapping[str, Any]
-"""All arguments of a function by name, defaults included; further keywords under "kwargs"."""
+"""All arguments of a function by name, including defaults; further keywords are in "kwargs"."""
 Maker = Callable[[str, Given, tuple[int, ...], np.dtype[Any]], "FilterCall"]
-"""(name, arguments, shape, type of the array) -> call"""
+"""Function of (name, arguments, shape, dtype) that returns the `FilterCall`."""
 
 ONE_AXIS = ("convolve1d", "correlate1d", "uniform_filter1d", "gaussian_filter1d")
-"""Functions with a parameter `axis`, and one `mode`, for the axis that they filter."""
+"""Functions that filter one axis, with parameters `axis` and a single `mode`."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilterCall:
-    """A call of a filter without its arrays: its arguments, checked, and what they mean."""
+    """A checked call of a filter, without its arrays: its arguments, and the kernel and windows that they define."""
 
     name: str
     """Public name of the function."""
     arguments: Given
-    """All its arguments but the array and the mask; axes are numbers from 0, `output` is the type of the result."""
+    """All arguments except the array and the mask; axes are non-negative, and `output` is the dtype of the result."""
     named: tuple[int, ...]
-    """Axes in the order of the arguments that are given for each axis."""
+    """Axes, in the order of arguments with one value per axis."""
     shape: tuple[int, ...]
     """Shape of the array."""
     input_dtype: np.dtype[Any]
-    """Type of the array."""
+    """Dtype of the array."""
     dtype: np.dtype[Any]
-    """Type of the result."""
+    """Dtype of the result."""
     cval: complex
-    """Value beyond a constant boundary."""
+    """Value beyond the edges, for the mode "constant"."""
     options: Options
-    """The keywords that all filters share."""
+    """Keyword arguments that all filters share."""
     operation: str
-    """What plans say that they compute."""
+    """Name of the operation, shown in plans."""
     windows: tuple[Window, ...] = ()
-    """Axes that are filtered, or thinned, in ascending order."""
+    """Windows of filtered and of thinned axes, in ascending order."""
     kernel: Array | None = None
-    """A dense kernel, as a correlation."""
+    """Dense kernel, as a correlation; None for kernels given as terms."""
     terms: tuple[Term, ...] = ()
-    """Or separable terms, whose sum is the kernel; with neither, the result is a copy."""
+    """Separable terms whose sum is the kernel; without a kernel, terms and parts, the result is a copy."""
     divisor: float = 1.0
-    """What sums are divided by."""
+    """Divisor of the sums."""
     derivative: bool = False
-    """Whether the weights count as zero in sum: of a truncated Gaussian's derivative they are not quite."""
+    """Whether the sum of the weights counts as 0, which is not exact for truncated derivatives of a Gaussian."""
     thinned: Mapping[int, int] = field(default_factory=dict)
-    """Strides above 1 along axes that are not filtered."""
+    """Strides above 1, by axis, along axes that are not filtered."""
     parts: tuple[FilterCall, ...] = ()
-    """Calls whose results `join` makes one of, for filters that are no single kernel."""
+    """Calls whose results `join` combines, for filters that are not a single kernel."""
     join: Callable[[FilterCall, Iterable[Array], Array, Any], Array] | None = None
-    """(call, results of the parts, input, output) -> result"""
+    """Function of (call, results of the parts, input, output) that returns the result."""
 
     @property
     def one_mode(self) -> bool:
-        """Whether the function means something else by modes that differ between axes."""
+        """Whether modes that differ between axes change the definition of the filter."""
         return self.name in ("gaussian_laplace", "gaussian_gradient_magnitude")
 
     @property
@@ -93,7 +93,7 @@ class FilterCall:
     def with_terms(
         self, terms: Sequence[Term], *, divisor: float = 1.0, derivative: bool = False
     ) -> FilterCall:
-        """The call with a sum of separable terms; every axis keeps its mode and its stride."""
+        """Return the call with a sum of separable terms; every axis keeps its mode and its stride."""
         modes = self.modes
         strides = by_axis(self.named, axis_strides(self.arguments.get("stride", 1), len(self.named)))
         filtered = {axis for term in terms for axis in term}
@@ -109,12 +109,12 @@ class FilterCall:
         )  # fmt: skip
 
     def on_part(self, within: Mapping[int, bool]) -> dict[str, Any]:
-        """Arguments for a part of the array.
+        """Return the arguments for a call on a part of the array.
 
         Parameters
         ----------
         within : mapping of int to bool
-            By filtered axis: whether the part holds all samples that its results need, so that the mode is "valid".
+            For filtered axes, whether the part contains all samples that its results need, so that the mode is "valid".
         """
         arguments = dict(self.arguments)
         modes = self.modes
@@ -130,8 +130,11 @@ class FilterCall:
 
     # ------------------------------------------------------------------------- plans
 
-    def planner(self) -> PlanMaker:
-        """What plans the call, for the given types and boundary value; equal calls have one plan."""
+    def planner(self, *, missing: bool = False) -> PlanMaker:
+        """Return a function of (input dtype, output dtype, cval) that plans the call; equal calls share a plan.
+
+        `missing` says that `nan_policy` or a mask may leave out samples.
+        """
         shape = tuple(-(-n // self.thinned.get(axis, 1)) for axis, n in enumerate(self.shape))
         windows = tuple(window for window in self.windows if window.axis not in self.thinned)
         make: Callable[..., Plan]
@@ -146,20 +149,27 @@ class FilterCall:
             )
             make = functools.partial(term_plan, self.terms, windows, shape, divisor=self.divisor)
         options, operation = self.options, self.operation
-        key = content, windows, shape, operation, self.divisor, options
+        key = content, windows, shape, operation, self.divisor, options, missing
 
         def planned(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], cval: complex) -> Plan:
             return plans.get(
                 (input_dtype, output_dtype, cval, key),
-                lambda: make(input_dtype, output_dtype, cval=cval, options=options, operation=operation),
+                lambda: make(
+                    input_dtype,
+                    output_dtype,
+                    cval=cval,
+                    options=options,
+                    operation=operation,
+                    missing=missing,
+                ),
             )
 
         return planned
 
     def runner(self, *, complete: bool) -> Plan | Runner:
-        """What runs the call: a plan, or a function of the arrays.
+        """Return what runs the call: a plan, or a function of (input, output, mask).
 
-        `complete`: neither the policy nor a mask leaves samples out.
+        `complete` says that neither `nan_policy` nor a mask leaves out samples.
         """
         if not complete or self.thinned or self.is_copy:
             return self.filter
@@ -180,7 +190,7 @@ class FilterCall:
         return self.kernel is None and not self.terms and not self.parts
 
     def filter(self, x: Array, output: Any, mask: Any) -> Array:
-        """Filter an array of the call's shape and type."""
+        """Filter an array of the call's shape and dtype."""
         nan_policy = self.arguments["nan_policy"]
         mask = check_missing(nan_policy, mask, self.shape)
         if self.thinned:
@@ -189,7 +199,7 @@ class FilterCall:
             return copy_input(x, output, self.options.cast, nan_policy, mask)
         if self.join is not None:
             return self.join(self, (part.filter(x, None, mask) for part in self.parts), x, output)
-        make_plan = self.planner()
+        make_plan = self.planner(missing=nan_policy == "omit" or mask is not None)
         if nan_policy == "propagate" and mask is None:
             return execute.filter_array(make_plan(x.dtype, self.dtype, self.cval), x, output)
         weight, l1 = self._sums()
@@ -199,7 +209,7 @@ class FilterCall:
         )  # fmt: skip
 
     def _sums(self) -> tuple[complex, float]:
-        """Sum of the kernel, and of its magnitudes."""
+        """Return the sum of the weights, and of their magnitudes."""
         if self.kernel is not None:
             return complex(self.kernel.sum()), float(np.abs(self.kernel).sum())
         sums = [math.prod((t.weights.sum() for t in term.values()), start=1 + 0j) for term in self.terms]
@@ -208,7 +218,7 @@ class FilterCall:
 
 
 def run(make: Maker, name: str, given: Given) -> Array:
-    """Run a public filter: the whole body of each."""
+    """Run a public filter; this is the whole body of each."""
     x, output, mask = as_input(given["input"]), given["output"], given["mask"]
     call = make(name, given, x.shape, x.dtype)
     runner = call.runner(complete=given["nan_policy"] == "propagate" and mask is None)
@@ -217,7 +227,7 @@ def run(make: Maker, name: str, given: Given) -> Array:
 
 
 def keep(runner: Plan | Runner, output: Any, dtype: np.dtype[Any]) -> None:
-    """Remember what the call that is being made runs, unless each is to warn that its type was changed."""
+    """Remember the runner of the current call, unless `output` was promoted to complex: each such call must warn."""
     if output is None or isinstance(output, np.ndarray) or np.dtype(output).kind == dtype.kind:
         shortcuts.keep(runner)
 
@@ -229,7 +239,7 @@ def begin(
     name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any], named: tuple[int, ...],
     *, complex_kernel: bool = False,
 ) -> FilterCall:  # fmt: skip
-    """A call of which everything is checked but what the function alone has."""
+    """Return a `FilterCall` with all shared arguments checked, still without a kernel."""
     complex_data = check_dtype(dtype, "input").kind == "c"
     options = make_options(*(given[key] for key in ("method", "rtol", "workers", "device", "cast")))
     cval = check_cval(given["cval"], complex_data=complex_data)
@@ -250,14 +260,14 @@ def begin(
 def make_options(
     method: str, rtol: float | None, workers: int | None, device: str | None, cast: str
 ) -> Options:
-    """The shared keywords, checked; the defaults without a new object."""
+    """Return the checked shared keywords; defaults return a shared object."""
     if method == "auto" and rtol is None and workers is None and device is None and cast == "truncate":
         return DEFAULT_OPTIONS
     return Options(method, rtol, workers, device, cast)
 
 
 def check_cval(cval: Any, *, complex_data: bool) -> complex:
-    """`cval` as a number that the data can hold."""
+    """Return `cval` as a number; raise if it is complex and the data are real."""
     if isinstance(cval, (int, float)):
         return cval
     if np.iscomplexobj(cval) and not complex_data:

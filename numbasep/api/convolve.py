@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 
 def dense_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
-    """The call of `convolve` or `correlate`."""
+    """Return the `FilterCall` of `convolve` or `correlate`."""
     flip = name == "convolve"
     axes, mode, origin, stride = dense_axes(
         given["axes"], len(shape), given["mode"], given["origin"], given.get("stride", 1)
@@ -36,13 +36,13 @@ def dense_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[
     kernel = np.ascontiguousarray(kernel[(slice(None, None, -1),) * kernel.ndim] if flip else kernel)
     kernel.flags.writeable = False
     ascending = {**given, "axes": axes, "mode": mode, "origin": origin, "stride": stride}
-    ascending["weights"] = np.array(given["weights"])  # the caller may change them before the call runs
+    ascending["weights"] = np.array(given["weights"])  # a copy, as the caller may change the array
     call = begin(name, ascending, shape, dtype, axes, complex_kernel=kernel.dtype.kind == "c")
     return replace(call, windows=windows, kernel=kernel)
 
 
 def axiswise_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
-    """The call of `separable_convolve` or `separable_correlate`."""
+    """Return the `FilterCall` of `separable_convolve` or `separable_correlate`."""
     axes, kernels = given["axes"], given["kernels"]
     if isinstance(kernels, Mapping):
         if axes is not None:
@@ -89,7 +89,7 @@ def convolve(
     cast: str = "truncate",
     stride: Any = 1,
 ) -> Array:
-    """Convolve an array with a kernel, by the cheapest route that gives the same answer.
+    """Convolve an array with a kernel, by the fastest route that gives the same result.
 
     ``out[i] = sum_j weights[j] * input[i - j + shape // 2 + origin]``, as `scipy.ndimage.convolve`.
 
@@ -112,22 +112,22 @@ def convolve(
     Raises
     ------
     ValueError
-        An argument outside its range, a kernel that is empty, not finite or of the wrong number of
-        dimensions (also a RuntimeError, which SciPy raises), an unknown mode (likewise), a forced method that
-        cannot compute this.
+        If an argument is out of range, the kernel is empty, not finite or has a wrong number of dimensions (also
+        a RuntimeError, as in SciPy), the mode is unknown (likewise), or `method` cannot compute the filter.
     TypeError
-        An unsupported type (also a RuntimeError).
+        If a dtype is not supported (also a RuntimeError).
 
     See Also
     --------
-    plan : The same, decided once and run many times; it explains the choice.
+    plan : Choose the route once, print it, and filter many arrays.
     separable_convolve : Kernels given axis by axis.
 
     Notes
     -----
-    Sums are taken in float32 for types that float32 holds, otherwise in float64.  The result differs from
-    direct summation by no more than `Plan.error_bound` times ``||K||_1 max|x|``; integer data with integer
-    kernels are exact.  NaN and infinities spread over the non-zero weights, as in direct summation.
+    Sums are computed in float32 for dtypes whose values are exact in float32, else in float64.  The result differs
+    from direct summation by at most `Plan.error_bound` times ``||K||_1 max|x|``; integer data with integer
+    kernels are exact.  NaN and infinities affect the results whose non-zero weights reach them, as in direct
+    summation.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def correlate(
     cast: str = "truncate",
     stride: Any = 1,
 ) -> Array:
-    """Correlate an array with a kernel, by the cheapest route that gives the same answer.
+    """Correlate an array with a kernel, by the fastest route that gives the same result.
 
     ``out[i] = sum_j conj(weights[j]) * input[i + j - shape // 2 - origin]``, as `scipy.ndimage.correlate`.
 
@@ -186,7 +186,7 @@ def correlate(
 
     See Also
     --------
-    convolve : With the kernel reversed; its notes hold here, too.
+    convolve : With the kernel reversed; its notes apply here, too.
 
     Examples
     --------
@@ -219,8 +219,8 @@ def separable_convolve(
 ) -> Array:
     """Convolve an array along several axes with one 1-D kernel each, in one pass over memory.
 
-    Equals `convolve` with the outer product of the kernels; sums between the axes are kept in floating point and
-    converted to the output type once.
+    Equals `convolve` with the outer product of the kernels.  Sums between the axes stay in floating point and are
+    converted to the output dtype once.
 
     Parameters
     ----------
@@ -242,11 +242,11 @@ def separable_convolve(
     Raises
     ------
     ValueError, TypeError
-        As `convolve`; and if the numbers of kernels and axes differ.
+        As `convolve`, and if the numbers of kernels and axes differ.
 
     Notes
     -----
-    NaN and infinities spread over the whole window, zero weights included, as in SciPy's 1-D filters.
+    NaN and infinities affect all results whose window contains them, even under zero weights, as in SciPy.
 
     Examples
     --------

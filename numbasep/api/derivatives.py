@@ -16,11 +16,11 @@ from .repeated_calls import remembered
 Array = npt.NDArray[Any]
 
 SMOOTHING = {"sobel": [1.0, 2.0, 1.0], "prewitt": [1.0, 1.0, 1.0]}
-"""Weights along the axes without the derivative."""
+"""Weights along all axes except that of the derivative."""
 
 
 def difference_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
-    """The call of `sobel` or `prewitt`: a central difference along one axis, `SMOOTHING` along all others."""
+    """Return the `FilterCall` of `sobel` or `prewitt`: a difference along one axis, `SMOOTHING` along others."""
     (axis,) = normalize_axes(integer("axis", given["axis"]), len(shape))
     call = begin(name, given, shape, dtype, tuple(range(len(shape))))
     modes = call.modes.items()
@@ -35,7 +35,7 @@ def difference_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.d
 
 
 def laplace_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
-    """The call of `laplace`."""
+    """Return the `FilterCall` of `laplace`."""
     named = normalize_axes(given["axes"], len(shape))
     call = begin(name, given, shape, dtype, named)
     return call.with_terms(axis_sum(dict.fromkeys(named, np.array([1.0, -2.0, 1.0])), call.modes))

@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 OUTPUT = """output : ndarray or dtype, optional
-        Array of the result's shape to write to (it may be `input` itself), or the type of a new one.
-        Default: the type of `input`.  Where arrays are large, one that exists already saves the time in which
-        the system hands out new memory: two thirds of a call, for 64 MB and a 3x3 kernel."""
+        Array of the result's shape to write to (it may be `input` itself), or the dtype of a new one.
+        Default: the dtype of `input`.  For large arrays, an existing array avoids the allocation of new memory,
+        which takes two thirds of a call for 64 MB and a 3x3 kernel."""
 MODE = """mode : str, optional
-        How the input continues beyond its edges:
+        How the input is extended beyond its edges:
         "reflect" ``(d c b a | a b c d | d c b a)``, "mirror" ``(d c b | a b c d | c b a)``,
         "nearest" ``(a a a a | a b c d | d d d d)``, "wrap" ``(a b c d | a b c d | a b c d)``,
-        "constant" ``(k k k k | a b c d | k k k k)`` with k = `cval`; or "valid", the smaller output where the
-        kernel lies inside the input, and "full", the larger one wherever it touches the input, continued with
+        "constant" ``(k k k k | a b c d | k k k k)`` with k = `cval`.  "valid" returns only results whose window
+        is inside the input; "full" returns all results whose window overlaps the input, which is extended with
         `cval`."""
 MODES = MODE.replace("str, optional", "str or sequence of str, optional").replace(
     "beyond its edges:", "beyond its edges, once or for each filtered axis:"
@@ -24,54 +24,53 @@ MODES = MODE.replace("str, optional", "str or sequence of str, optional").replac
 CVAL = """cval : scalar, optional
         Value beyond the edges in modes "constant" and "full"."""
 AXES = """axes : int or tuple of int, optional
-        Filtered axes, in the order of all arguments that are given for each axis.  Default: all."""
+        Filtered axes, in the order of arguments with one value per axis.  Default: all."""
 DENSE_AXES = """axes : int or tuple of int, optional
-        Filtered axes.  As in SciPy, the axes of the kernel belong to them in ascending order, whatever the order of
-        `axes`, and the entries of `mode` and `origin` in the order given; but where all axes are filtered, entry
-        j of `origin` is that of axis j.  Default: all."""
+        Filtered axes.  As in SciPy, the axes of the kernel are the filtered axes in ascending order, whatever the
+        order of `axes`.  Entry j of `mode` and `origin` is for ``axes[j]``, but if all axes are filtered, entry j of
+        `origin` is for axis j.  Default: all."""
 SPACING = """spacing : float or sequence of float, optional
-        Distance of samples, once or for each filtered axis; `sigma` is then in the same unit (it is divided
-        by `spacing`), and derivatives are taken with respect to that unit."""
+        Distance between samples, once or for each filtered axis; `sigma` is then in the same unit (it is divided
+        by `spacing`), and derivatives are with respect to that unit."""
 RAISES = """Raises
     ------
     ValueError, TypeError
-        For an argument out of range, an axis outside the array, an unknown mode or an unsupported type, and
-        for a `method` that cannot compute this filter; the message names the argument and what is allowed."""
+        For an argument out of range, an axis outside the array, an unknown mode, an unsupported dtype, or a `method`
+        that cannot compute this filter; the message names the argument and the allowed values."""
 KEYWORDS = """method : {"auto", "direct", "separable", "structured", "fft"}, optional
-        Route; "auto" takes the one predicted to be fastest among those that keep the promise below.
+        Route; "auto" takes the one predicted to be fastest among those that are accurate enough (see `rtol`).
     rtol : float, optional
-        Error allowed relative to ``||K||_1 max|x|``.  Default: rounding only.
+        Allowed error relative to ``||K||_1 max|x|``.  Default: only rounding errors.
     workers : int, optional
-        Threads.  Default: all, see `numbasep.num_threads`.
+        Number of threads.  Default: all, see `numbasep.num_threads`.
     device : {"cpu", "cuda"}, optional
-        Where to run.  Default: where the array is.
+        Device to run on.  Default: the one where the array is.
     nan_policy : {"propagate", "omit", "raise"}, optional
-        "omit" leaves NaN out and rescales the weights of the valid samples; a result is NaN where less than
-        1e-5 (1e-12 in double precision) of the kernel's sum falls on valid samples.  Weights that sum to zero, those
+        "omit" leaves out NaN samples and rescales the weights of the valid samples; a result is NaN where less than
+        1e-5 (1e-12 in double precision) of the kernel's sum is on valid samples.  Weights that sum to zero, as those
         of a derivative, cannot be rescaled: first fill the gaps by a normalised Gaussian,
         ``gaussian_filter(x, s, nan_policy="omit")``, then differentiate.
     mask : array_like of bool, optional
         True where a sample is left out in the same way.  The mask of a masked array is ignored, as in SciPy, with
         a warning: pass it as ``mask=x.mask``.
     cast : {"truncate", "saturate"}, optional
-        How results become integers: C's cast, as SciPy, or round half to even and clip, as OpenCV."""
+        Conversion to an integer output: C's cast, as in SciPy, or round half to even and clip, as in OpenCV."""
 STRIDE = """stride : int or sequence of int, optional
-        Distance of the results along the filtered axes, once or for each of them in the order of `axes`: what is
-        returned is every `stride`-th result, ``[::stride]``, and only that is computed."""
+        Distance between results along the filtered axes, once or for each of them in the order of `axes`.  Only every
+        `stride`-th result, ``[::stride]``, is computed and returned."""
 STRIDE_1D = """stride : int, optional
-        Distance of the results along the axis: what is returned is every `stride`-th result, ``[::stride]``, and only
-        that is computed."""
+        Distance between results along the axis.  Only every `stride`-th result, ``[::stride]``, is computed and
+        returned."""
 SHARED = """output : ndarray or dtype, optional
-        Array of the result's shape to write to (it may be `input` itself), or the type of a new one.
-        Default: the type of `input`, complex if the input or the kernel is.  Where arrays are large, one that
-        exists already saves the time in which the system hands out new memory: two thirds of a call, for 64 MB
-        and a 3x3 kernel.
+        Array of the result's shape to write to (it may be `input` itself), or the dtype of a new one.
+        Default: the dtype of `input`, complex if the input or the kernel is.  For large arrays, an existing array
+        avoids the allocation of new memory, which takes two thirds of a call for 64 MB and a 3x3 kernel.
     mode : str or sequence of str, optional
-        How the input continues beyond its edges, once or for each filtered axis:
+        How the input is extended beyond its edges, once or for each filtered axis:
         "reflect" ``(d c b a | a b c d | d c b a)``, "mirror" ``(d c b | a b c d | c b a)``,
         "nearest" ``(a a a a | a b c d | d d d d)``, "wrap" ``(a b c d | a b c d | a b c d)``,
-        "constant" ``(k k k k | a b c d | k k k k)`` with k = `cval`; or "valid", the smaller output where the
-        kernel lies inside the input, and "full", the larger one wherever it touches the input, continued with
+        "constant" ``(k k k k | a b c d | k k k k)`` with k = `cval`.  "valid" returns only results whose window
+        is inside the input; "full" returns all results whose window overlaps the input, which is extended with
         `cval`.
     cval : scalar, optional
         Value beyond the edges in modes "constant" and "full".
@@ -85,7 +84,7 @@ PARAGRAPHS = {
 
 
 def documented(function: Function) -> Function:
-    """Fill the paragraphs named in braces into a docstring."""
+    """Replace names in braces in a docstring by `PARAGRAPHS`."""
     text = function.__doc__ or ""
     for name, paragraph in PARAGRAPHS.items():
         text = text.replace("{" + name + "}", paragraph)

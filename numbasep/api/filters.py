@@ -1,8 +1,7 @@
 """One-dimensional and uniform filters of `scipy.ndimage`.
 
-Every call is one plan: all axes and all terms in one pass over memory, sums between the axes in floating
-point, one conversion at the end.  SciPy converts to the output type after every axis; where that rounds,
-results here are nearer to the exact ones.
+Every call is one plan.  Sums between the axes stay in floating point, and results are converted to the output
+dtype once, at the end.  SciPy converts after every axis; where that rounds, results here are more accurate.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Array = npt.NDArray[Any]
 
 
 def line_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
-    """The call of `convolve1d` or `correlate1d`."""
+    """Return the `FilterCall` of `convolve1d` or `correlate1d`."""
     (axis,) = normalize_axes(integer("axis", given["axis"]), len(shape))
     taps = as_taps(given["weights"], "weights", given["origin"], given["mode"], flip=name == "convolve1d")
     is_complex = taps.weights.dtype.kind == "c"
@@ -32,7 +31,7 @@ def line_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[A
 
 
 def average_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
-    """The call of `uniform_filter` or `uniform_filter1d`."""
+    """Return the `FilterCall` of `uniform_filter` or `uniform_filter1d`."""
     size = given["size"]
     if name == "uniform_filter1d":
         named = normalize_axes(integer("axis", given["axis"]), len(shape))
@@ -54,7 +53,7 @@ def average_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtyp
 
 
 def _box(size: int, origin: Any, mode: Any) -> Taps:
-    """`size` ones: the sum is divided once, at the end, so that sums of integers are exact."""
+    """Return `size` ones; the division comes last, so that sums of integers are exact."""
     return Taps(np.ones(size), place_first(size, origin, mode))
 
 
@@ -213,9 +212,9 @@ def uniform_filter1d(
 
     Notes
     -----
-    Sums of integers are exact and divided once.  No running sum is carried along the axis: rounding errors do
-    not pile up, averages of non-negative samples are non-negative, and a NaN spoils only the windows that
-    hold it.
+    Sums of integers are exact and divided once.  There is no running sum along the axis: rounding errors do not
+    accumulate, averages of non-negative samples are non-negative, and a NaN only affects the windows that contain
+    it.
 
     Examples
     --------
@@ -253,8 +252,8 @@ def uniform_filter(
     input : array_like
         Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
     size : int or sequence of int, optional
-        Samples of the box along each filtered axis; fractions are dropped, and axes with less than 2 samples
-        are left alone, as in SciPy.
+        Samples of the box along each filtered axis.  As in SciPy, fractions are dropped, and axes with less than 2
+        samples are not filtered.
     {output}
     {modes}
     {cval}
@@ -274,8 +273,8 @@ def uniform_filter(
     Notes
     -----
     The sum over the box is divided once, at the end.  With integers it is exact, and the average is truncated
-    (or rounded, see `cast`) once; SciPy truncates after every axis and so is up to one grey level an axis too
-    low.  As `uniform_filter1d`, there is no running sum that drifts or that a NaN spoils.
+    (or rounded, see `cast`) once.  SciPy truncates after every axis, so that its results are up to one grey level
+    per axis too low.  As in `uniform_filter1d`, there is no running sum.
 
     Examples
     --------

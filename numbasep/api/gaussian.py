@@ -22,16 +22,16 @@ Array = npt.NDArray[Any]
 
 
 NEGLIGIBLE_SIGMA = 1e-15
-"""Axes with a smaller standard deviation are left alone, as in SciPy."""
+"""Standard deviation at or below which an axis is not filtered, as in SciPy."""
 
 
 @functools.lru_cache(maxsize=256)
 def gaussian_taps(sigma: float, order: int, radius: int) -> Array:
-    """Correlation weights of a sampled Gaussian, or of its derivative, at -radius ... radius.
+    """Return correlation weights of a sampled Gaussian, or of its derivative, at -radius ... radius.
 
-    The Gaussian ``exp(-x**2 / (2 sigma**2))`` is divided by the sum of its samples; the n-th derivative is
-    that times the polynomial ``He_n(x / sigma) / sigma**n`` (probabilists' Hermite polynomials, Abramowitz
-    and Stegun 22.11.8; signs cancel, since a correlation reverses the taps), not normalised again.
+    The Gaussian ``exp(-x**2 / (2 sigma**2))`` is divided by the sum of its samples.  The n-th derivative is
+    the result times the polynomial ``He_n(x / sigma) / sigma**n`` (probabilists' Hermite polynomials, Abramowitz
+    and Stegun 22.11.8; signs cancel, since a correlation reverses the taps), without further normalisation.
 
     Examples
     --------
@@ -49,10 +49,10 @@ def gaussian_taps(sigma: float, order: int, radius: int) -> Array:
 
 @functools.lru_cache(maxsize=256)
 def balanced_taps(sigma: float, radius: int) -> Array:
-    """`gaussian_taps` rounded to float32 so that the rounded weights still sum to 1: means are kept.
+    """Return `gaussian_taps` rounded to float32 such that the weights still sum to 1, which preserves means.
 
-    The error of the sum goes to the centre, what remains of it to the next pair of taps, and so on: each
-    weight moves by about its own rounding.
+    The error of the sum is added to the central tap, its remainder to the next pair of taps, and so on.  Each
+    weight changes by about its own rounding error.
 
     Examples
     --------
@@ -69,11 +69,11 @@ def balanced_taps(sigma: float, radius: int) -> Array:
 
 
 def whole_margin(taps: int, *, single: bool) -> float:
-    """Factor for averages that are cast to integers, so that flat regions keep their value.
+    """Return a factor for averages that are truncated to integers, so that flat regions keep their values.
 
-    Their sums may fall short of an integer by roundings, of which `taps` grow like ``sqrt(taps) u`` (N. J.
-    Higham, "Accuracy and Stability of Numerical Algorithms", section 2.8); truncation would make that a whole
-    grey level.
+    Rounding errors may make sums slightly smaller than an integer, which truncation would decrease by 1.  The
+    errors of `taps` roundings grow like ``sqrt(taps) u`` (N. J. Higham, "Accuracy and Stability of Numerical
+    Algorithms", section 2.8).
     """
     return 1 + math.sqrt(taps) * (2.0**-24 if single else 2.0**-53)
 
@@ -83,18 +83,18 @@ class GaussianAxis:
     """One axis of a Gaussian filter."""
 
     axis: int
-    """Position of the axis in the array."""
+    """Index of the axis in the array."""
     sigma: float
     """Standard deviation in samples."""
     radius: int
-    """Taps on either side of the centre."""
+    """Number of taps on either side of the centre."""
     spacing: float
-    """Distance of samples in the unit of derivatives."""
+    """Distance between samples, in the unit of derivatives."""
     mode: Any
     """Boundary mode."""
 
     def taps(self, order: int, *, single: bool = False) -> Array:
-        """Correlation weights of the derivative of the given order; `single` for sums in float32."""
+        """Return correlation weights of the derivative of the given order; `single` is for sums in float32."""
         if single and order == 0:
             return balanced_taps(self.sigma, self.radius)
         weights = gaussian_taps(self.sigma, order, self.radius)
@@ -102,7 +102,7 @@ class GaussianAxis:
 
 
 def derivative_orders(order: Any, count: int) -> tuple[int, ...]:
-    """One order for each axis, checked."""
+    """Return the checked order of the derivative for each axis."""
     orders = tuple(integer("order", o) for o in per_axis("order", order, count))
     if any(o < 0 for o in orders):
         raise ValueError(f"order must be non-negative, got {order!r}")
@@ -110,7 +110,7 @@ def derivative_orders(order: Any, count: int) -> tuple[int, ...]:
 
 
 def _radius(radius: Any, truncate: Any, sigma: float) -> int:
-    """SciPy's rule: half of ``truncate * sigma`` rounded, unless given."""
+    """Return `radius`, or ``truncate * sigma`` rounded if it is None, as in SciPy."""
     reach = int(truncate * sigma + 0.5) if radius is None else radius
     if isinstance(reach, bool | np.bool_) or not isinstance(reach, int | np.integer) or reach < 0:
         raise ValueError(
@@ -122,7 +122,7 @@ def _radius(radius: Any, truncate: Any, sigma: float) -> int:
 def gaussian_axes(
     named: Sequence[int], sigma: Any, mode: Any, truncate: Any, radius: Any, spacing: Any
 ) -> list[GaussianAxis]:
-    """The axes to filter; those with a negligible sigma are dropped."""
+    """Return the axes to filter, without those of negligible sigma."""
     count = len(named)
     for name, value in {"sigma": sigma, "truncate": truncate, "spacing": spacing}.items():
         if value is not None and np.asarray(value).dtype.kind not in "biuf":
@@ -156,7 +156,7 @@ def gaussian_term(
     output_dtype: np.dtype[Any],
     cast: str,
 ) -> Term:
-    """The product of one derivative, or none, along each axis."""
+    """Return the term with a Gaussian, or its derivative of the order in `orders`, along each axis."""
     single = compute_type(input_dtype, output_dtype, complex_kernel=False, integer_l1=None).char in "fF"
     term = {a.axis: centred(a.taps(orders.get(a.axis, 0), single=single), a.mode) for a in axes}
     if output_dtype.kind in "iu" and cast == "truncate" and not any(orders.values()):
@@ -167,7 +167,7 @@ def gaussian_term(
 
 
 def gaussian_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
-    """The call of `gaussian_filter` or `gaussian_filter1d`."""
+    """Return the `FilterCall` of `gaussian_filter` or `gaussian_filter1d`."""
     one_axis = name == "gaussian_filter1d"
     named = normalize_axes(integer("axis", given["axis"]) if one_axis else given["axes"], len(shape))
     orders = by_axis(named, derivative_orders(given["order"], len(named)))
@@ -212,7 +212,7 @@ def gaussian_filter1d(
     input : array_like
         Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
     sigma : float
-        Standard deviation in samples; 0 smooths nothing.
+        Standard deviation in samples; 0 means no smoothing.
     axis : int, optional
         Axis to filter.
     order : int, optional
@@ -274,7 +274,7 @@ def gaussian_filter(
     input : array_like
         Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
     sigma : float or sequence of float
-        Standard deviation in samples, once or for each filtered axis; an axis with 0 is left alone.
+        Standard deviation in samples, once or for each filtered axis; an axis with 0 is not filtered.
     order : int or sequence of int, optional
         Order of the derivative along each filtered axis.
     {output}
@@ -294,13 +294,12 @@ def gaussian_filter(
     ndarray
         The result; `output` if that is an array.
 
-    {raises}  For a negative `sigma`, too, which SciPy takes for 0.
+    {raises}  Also for a negative `sigma`, which SciPy replaces by 0.
 
     Notes
     -----
-    All axes are filtered in one pass, and sums are kept in floating point until the end.  SciPy converts to
-    the output type after every axis, so that its smoothed uint8 images are one grey level too dark on
-    average; here the result of the whole filter is converted once.
+    Sums stay in floating point until the end, and results are converted to the output dtype once.  SciPy converts
+    after every axis, so that its smoothed uint8 images are one grey level too dark on average.
 
     Examples
     --------

@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 
 def taps_keywords(kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """`truncate` and `radius`, the only further keywords of the filters that are built from derivatives."""
+    """Return `truncate` and `radius`; raise a TypeError for any other further keyword."""
     truncate, radius = kwargs.pop("truncate", 4.0), kwargs.pop("radius", None)
     if kwargs:
         raise TypeError(f"unexpected keywords {', '.join(kwargs)}; allowed are truncate and radius")
@@ -28,7 +28,7 @@ def taps_keywords(kwargs: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def derivatives_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
-    """The call of `gaussian_laplace` or `gaussian_gradient_magnitude`."""
+    """Return the `FilterCall` of `gaussian_laplace` or `gaussian_gradient_magnitude`."""
     truncate, radius = taps_keywords(dict(given["kwargs"]))
     named, sigma = normalize_axes(given["axes"], len(shape)), given["sigma"]
     axes = gaussian_axes(named, sigma, given["mode"], truncate, radius, given["spacing"])
@@ -41,7 +41,7 @@ def derivatives_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.
     whole = call.with_terms(terms, derivative=True)
     if not axes or (laplace and (len(axes) == 1 or (len({a.mode for a in axes}) == 1 and not truncated))):
         return whole
-    # SciPy's definition, which these cases can tell apart: parts are computed with the mode of one axis each
+    # In these cases SciPy's definition matters: each derivative uses the mode of its own axis for all axes.
     same = call.dtype if laplace and (truncated or call.dtype.kind not in "biu") else None
     part_type = magnitude_type(dtype, call.dtype) if same is None else same
     shared = {**call.arguments, "truncate": truncate, "radius": radius, "output": part_type}
@@ -54,7 +54,7 @@ def derivatives_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.
 
 
 def _sum(call: FilterCall, parts: Iterable[Array], x: Array, output: Any) -> Array:
-    """Laplacian with these second derivatives, stored as `output` wants it."""
+    """Add up second derivatives to a Laplacian, and store it as `output` requires."""
     from ..execution import elementwise
 
     total = functools.reduce(elementwise.add, parts)
@@ -62,7 +62,7 @@ def _sum(call: FilterCall, parts: Iterable[Array], x: Array, output: Any) -> Arr
 
 
 def _length(call: FilterCall, parts: Iterable[Array], x: Array, output: Any) -> Array:
-    """Length of the gradient with these parts, stored as `output` wants it."""
+    """Compute the magnitude of the gradient with these parts, and store it as `output` requires."""
     whole = call.dtype.kind in "biu" and call.options.cast == "truncate"
     total = magnitude(parts, whole=whole, workers=call.options.workers)
     if output is None and total.dtype == call.dtype:
@@ -118,10 +118,9 @@ def gaussian_laplace(
 
     Notes
     -----
-    One plan with a term for each axis.  For an integer result and ``cast="truncate"`` each second derivative
-    is truncated before they are added, which is how SciPy defines it; ``cast="saturate"`` rounds the exact
-    sum once. Where the modes of the axes differ, the second derivative along an axis takes the mode of that
-    axis for all axes, as in SciPy.
+    For an integer result and ``cast="truncate"``, each second derivative is truncated before the sum, as in SciPy;
+    ``cast="saturate"`` rounds the sum once. If the modes of the axes differ, the second derivative along an axis
+    uses the mode of that axis for all axes, as in SciPy.
 
     Examples
     --------
@@ -179,10 +178,10 @@ def gaussian_gradient_magnitude(
     Notes
     -----
     Only `axes` are smoothed and differentiated; SciPy, given fewer axes than the array has, smooths along
-    all. Squares and their sum are taken in floating point, so that they do not wrap for narrow integers as in
-    SciPy. For an integer result and ``cast="truncate"`` each derivative is truncated first, which is how
-    SciPy defines it; ``cast="saturate"`` rounds the exact magnitude once.  Where the modes of the axes
-    differ, the derivative along an axis takes the mode of that axis for all axes, as in SciPy.
+    all. Squares and their sum are computed in floating point, so that they do not wrap for narrow integers as in
+    SciPy. For an integer result and ``cast="truncate"``, each derivative is truncated first, as in SciPy;
+    ``cast="saturate"`` rounds the magnitude once. If the modes of the axes differ, the derivative along an axis
+    uses the mode of that axis for all axes, as in SciPy.
 
     Examples
     --------
@@ -195,7 +194,7 @@ def gaussian_gradient_magnitude(
 
 
 def magnitude_type(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Type of the derivatives whose squares are summed: single precision where that holds both types."""
+    """Return the dtype of the derivatives before they are squared: single precision if it is exact for both dtypes."""
     narrow = {input_dtype.char, output_dtype.char} <= set("?bBhHefF")
     if input_dtype.kind == "c":
         return np.dtype("F" if narrow else "D")
@@ -203,10 +202,10 @@ def magnitude_type(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any]) -> n
 
 
 def magnitude(parts: Any, *, whole: bool, workers: int | None) -> Array:
-    """``sqrt(sum of squares)`` of arrays that may be overwritten, two of which exist at a time.
+    """Return ``sqrt(sum of squares)`` of arrays, which are overwritten; only two of them exist at a time.
 
-    `whole` truncates the parts to integers first.  Complex parts are squared, not multiplied by their
-    conjugates, as in SciPy.
+    `whole` truncates the parts to integers first.  Complex parts are squared, not multiplied by their conjugates,
+    as in SciPy.
     """
     from ..execution import elementwise
 

@@ -20,17 +20,17 @@ Array = npt.NDArray[Any]
 
 DEFAULTS = {"method": "auto", "nan_policy": "propagate", "cast": "truncate"}
 SHARED = ("method", "rtol", "workers", "device", "nan_policy", "mask", "cast")
-"""Keywords of every filter, handed on to a caller's derivative."""
+"""Keywords of every filter, which are passed to the caller's derivative."""
 
 Derivative = Callable[..., Any]
-"""``derivative(input, axis, output, mode, cval, *extra_arguments, **extra_keywords)``."""
+"""Function ``derivative(input, axis, output, mode, cval, *extra_arguments, **extra_keywords)``."""
 
 
 def _derivatives(
     input: npt.ArrayLike, derivative: Derivative, output: Any, mode: Any, cval: Any, extra_arguments: Any,
     extra_keywords: Mapping[str, Any] | None, axes: Any, shared: Mapping[str, Any],
 ) -> tuple[Array, Array, list[Callable[[Any], Any]]]:  # fmt: skip
-    """Input, output, and for each axis a call that writes to an array or makes one of a type."""
+    """Return the input, the output, and for each axis a function of an output array or dtype that filters the axis."""
     if not callable(derivative):
         raise TypeError(f"derivative, or derivative2, must be callable, got {derivative!r}")
     x = as_input(input)
@@ -94,7 +94,7 @@ def generic_laplace(
         Keywords for `derivative2`.
     {axes}
     method, rtol, workers, device, nan_policy, mask, cast : optional
-        Handed on to `derivative2` as keywords where they are not the defaults (see `correlate1d`).
+        Passed to `derivative2` as keywords if they are not the defaults (see `correlate1d`).
 
     Returns
     -------
@@ -165,7 +165,7 @@ def generic_gradient_magnitude(
         Keywords for `derivative`.
     {axes}
     method, rtol, workers, device, nan_policy, mask, cast : optional
-        Handed on to `derivative` as keywords where they are not the defaults (see `correlate1d`).
+        Passed to `derivative` as keywords if they are not the defaults (see `correlate1d`).
 
     Returns
     -------
@@ -176,7 +176,7 @@ def generic_gradient_magnitude(
 
     Notes
     -----
-    Squares are taken in the output type, as in SciPy: those of narrow integers wrap.
+    Squares are computed in the output dtype, as in SciPy: those of narrow integers wrap.
 
     Examples
     --------

@@ -2,8 +2,8 @@
 
 ``out = sum(K) * (K * (m x)) / (K * m)``, with m = 1 on valid samples and 0 on missing ones, as
 `astropy.convolution.convolve` defines it for ``nan_treatment="interpolate"`` (H. Knutsson, C.-F. Westin,
-"Normalized and differential convolution", CVPR 1993).  Real data take one pass of the CPU kernels for both sums
-(`cpu.kernels.nan_aware`); what these do not cover (complex data, FFT plans) takes two filters.
+"Normalized and differential convolution", CVPR 1993).  For real data, one pass of the CPU kernels computes both sums
+(`cpu.kernels.nan_aware`).  Complex data and FFT plans take two filters.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ..plans.plan import Plan
 Array = npt.NDArray[Any]
 
 PlanMaker = Callable[[np.dtype[Any], np.dtype[Any], complex], Plan]
-"""(input dtype, output dtype, cval) -> plan"""
+"""Function of (input dtype, output dtype, cval) that returns a plan."""
 
 
 def check_missing(nan_policy: str, mask: Any, shape: tuple[int, ...]) -> Array | None:
-    """The mask as a boolean array, or None; raises on an unknown policy or another shape."""
+    """Return the mask as a boolean array, or None; raise for an unknown policy or another shape."""
     if nan_policy not in NAN_POLICIES:
         allowed = ", ".join(map(repr, NAN_POLICIES))
         raise ValueError(f"nan_policy must be one of {allowed}, got {nan_policy!r}")
@@ -41,7 +41,7 @@ def check_missing(nan_policy: str, mask: Any, shape: tuple[int, ...]) -> Array |
 
 
 def refuse_nan(x: Array, nan_policy: str) -> None:
-    """ValueError for a NaN, masked or not, with ``nan_policy="raise"``."""
+    """Raise a ValueError if ``nan_policy="raise"`` and there is a NaN, masked or not."""
     if nan_policy == "raise" and x.dtype.kind in "fc":
         from ..execution import elementwise
 
@@ -52,7 +52,7 @@ def refuse_nan(x: Array, nan_policy: str) -> None:
 def _missing_as_nan(
     x: Array, mask: Array | None, number: np.dtype[Any], *, omit: bool, workers: int | None
 ) -> AbstractContextManager[Array | None]:
-    """`x` with NaN for all missing samples, or None where NaN means something else, too."""
+    """Return a context with `x` where all missing samples are NaN; None if other samples are NaN, too."""
     from ..execution import elementwise
 
     if mask is None:
@@ -61,7 +61,7 @@ def _missing_as_nan(
 
 
 def _cannot_normalise(x: Array, mask: Array | None, *, omit: bool) -> str:
-    """What to do instead of taking a derivative of an array with gaps."""
+    """Return the error message for derivatives of arrays with missing samples, with a workaround."""
     given = ["output=float"] * (x.dtype.kind in "biu")
     given += ["nan_policy='omit'"] * omit + ["mask=mask"] * (mask is not None)
     return (
@@ -76,31 +76,31 @@ def filter_missing(
     x: Array, output: Any, dtype: np.dtype[Any], *, cval: complex, nan_policy: str, mask: Array | None,
     weight: complex, l1: float, make_plan: PlanMaker, cast: str,
 ) -> Array:  # fmt: skip
-    """Filter `x` without its missing samples, or after checking that there are none.
+    """Filter `x` with its missing samples left out, or raise for a NaN if ``nan_policy="raise"``.
 
     Parameters
     ----------
     x : ndarray
         Input.
     output : ndarray, dtype or None
-        As everywhere.
+        Array for the result, its dtype, or None.
     dtype : numpy.dtype
-        Type of the result.
+        Dtype of the result.
     cval : complex
-        Value beyond a constant boundary; it counts as valid.
+        Value beyond a constant boundary, which counts as valid.
     nan_policy, mask
-        Which samples are missing: NaN with "omit", and wherever `mask` is True.
+        Missing samples: NaN with "omit", and all where `mask` is True.
     weight, l1
-        Sum of the kernel, and of its magnitudes.
+        Sum of the weights, and of their magnitudes.
     make_plan : callable
-        Plans the same filter for other types.
+        Function that plans the same filter for other dtypes.
     cast : {"truncate", "saturate"}
-        How results become integers.
+        Conversion of results to integers.
 
     Raises
     ------
     ValueError
-        For a NaN with ``nan_policy="raise"``, and for weights that sum to zero: they cannot be normalised.
+        For a NaN with ``nan_policy="raise"``, and for weights that sum to zero, which cannot be normalised.
     """
     refuse_nan(x, nan_policy)
     omit = nan_policy == "omit" and x.dtype.kind in "fc"

@@ -18,7 +18,7 @@ from ..plans.plan import ORDERS, Plan
 from .convolve import dense_call
 
 EFFORTS = ("estimate", "measure")
-SETTINGS = ("NUMBASEP_", "NUMBA_", "OMP_", "MKL_", "CUDA_")  # environment variables that change what is done
+SETTINGS = ("NUMBASEP_", "NUMBA_", "OMP_", "MKL_", "CUDA_")  # environment variables that have an effect
 
 
 def plan(
@@ -41,39 +41,38 @@ def plan(
     stride: Any = 1,
     order: str = "C",
 ) -> Plan:
-    """Decide how to filter arrays of one shape and type with a kernel; explain it, run it.
+    """Plan how to filter arrays of one shape and dtype with a kernel.
 
     Parameters
     ----------
     weights : array_like
-        Kernel, one axis for each filtered axis.
+        Kernel, with one axis for each filtered axis.
     shape : tuple of int
         Shape of the arrays.
     dtype : dtype, optional
-        Type of the arrays.
+        Dtype of the arrays.
     operation : {"convolve", "correlate"}, optional
-        What to compute.
+        Operation to compute.
     mode, cval, origin, axes : optional
         Boundary, shift and filtered axes, as in `convolve`.
     output : dtype, optional
-        Type of the results.  Default: `dtype`.
+        Dtype of the results.  Default: `dtype`.
     method, rtol, workers, device, cast : optional
-        Route, allowed error, threads, place and rounding, as in `convolve`.
+        Route, allowed error, threads, device and conversion to integers, as in `convolve`.
     effort : {"estimate", "measure"}, optional
-        "estimate" chooses by predicted time, the same for every call; "measure" times the most promising
+        "estimate" chooses by predicted time, always with the same result; "measure" times the most promising
         routes on random data of this shape and takes the fastest.
     stride : int or sequence of int, optional
-        Distance of the results that are computed, as in `convolve`; times, operations and bytes are those of what is
-        left to do.
+        Distance between the computed results, as in `convolve`.
     order : {"C", "F"}, optional
-        Memory order of input and output that is planned for.  A plan that is called with an array in another order
-        works, too: it is planned again for that order, once.
+        Memory order of the input and output for which the filter is planned.  A plan can also be called with arrays
+        in another order, for which it is planned once more.
 
     Returns
     -------
     Plan
-        Callable on arrays; ``print(plan)`` shows every route with its predicted time, operations and bytes a
-        pixel and error bound, and why the others were not taken.
+        Plan that can be called with arrays.  ``print(plan)`` shows every route with its predicted time, operations
+        and bytes per output element and error bound, or the reason why it is infeasible.
 
     Raises
     ------
@@ -116,7 +115,7 @@ def plan(
             return fastest(made)
         own = replace(
             made, kernel=replace(made.kernel)
-        )  # what is measured is not for plans made by prediction
+        )  # a copy, as plans by predicted time must not use the measured plan
         axes = tuple(reversed(range(len(sizes))))
         own.kernel.reordered[axes] = fastest(reordered(own, axes))
         return replace(own, order=order)
@@ -124,7 +123,7 @@ def plan(
 
 
 def configuration() -> dict[str, Any]:
-    """What a bug report needs, as a dictionary.
+    """Return the entries of `show_config` as a dictionary.
 
     Examples
     --------
@@ -174,7 +173,7 @@ def configuration() -> dict[str, Any]:
 
 
 def _threading_layer() -> str:
-    """Numba's layer, or before it has started its threads the setting that it will go by."""
+    """Return Numba's threading layer, or the setting for it if its threads have not started yet."""
     import numba
 
     try:
@@ -184,7 +183,7 @@ def _threading_layer() -> str:
 
 
 def show_config() -> None:
-    """Print versions, processor, GPU, threads, calibration and caches: what a bug report needs.
+    """Print versions, processor, GPU, threads, calibration and caches, for bug reports.
 
     Examples
     --------

@@ -21,20 +21,20 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PLAIN = frozenset(
     {str, type(None), bool, int, float, complex, *(np.dtype(code).type for code in "?bhilqBHILQefdFD")}
 )
-"""Types of arguments that calls are known by, together with the type: True equals 1, but is not allowed for it."""
+"""Types of arguments that are keys by value and type; the type matters as True equals 1 but is not always allowed."""
 
 WEIGHTS = ("weights", "kernels")
-"""Parameters that are known by what the arrays hold."""
+"""Parameters whose array contents are a part of the key."""
 
 OUTPUTS = frozenset({type(None), np.ndarray, type, str})
-"""Types of `output` that calls are known by; and those of NumPy, of which each is a class."""
+"""Types of `output` in calls that are remembered; instances of `numpy.dtype` are allowed, too."""
 
 Runner = Callable[[Any, Any, Any], Any]
-"""(input, output, mask) -> result"""
+"""Function of (input, output, mask) that returns the result."""
 
 
 class Shortcuts:
-    """What calls run, by their arguments: a repeated call skips everything else."""
+    """Plans and runners by the arguments of calls, so that a repeated call skips validation and planning."""
 
     LIMIT = 512
     LONGEST = 4096
@@ -46,7 +46,7 @@ class Shortcuts:
     def make(
         self, key: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Call a function whose call is not known; what it then `keep`s is found under `key`."""
+        """Call a function whose call is not remembered yet; `keep` then stores its runner under `key`."""
         self._making.key = key
         try:
             return function(*args, **kwargs)
@@ -54,7 +54,7 @@ class Shortcuts:
             self._making.key = None
 
     def keep(self, plan: Plan | Runner) -> None:
-        """Remember what the call that this thread makes runs: a plan, or a function of the arrays."""
+        """Store the plan or runner of the call that `make` runs in this thread."""
         key = getattr(self._making, "key", None)
         if key is None:
             return
@@ -63,7 +63,7 @@ class Shortcuts:
         self._plans[key] = plan
 
     def clear(self) -> None:
-        """Forget all plans."""
+        """Remove all plans and runners."""
         self._plans.clear()
 
 
@@ -72,10 +72,10 @@ machine.when_changed(shortcuts.clear)
 
 
 def remembered(function: Function) -> Function:
-    """`dispatched`, and a call that was made before runs its plan at once.
+    """Return a `dispatched` wrapper in which a repeated call runs its plan directly.
 
-    Arguments are compared as they are written, and with their types: a call that is written in another way is made
-    once more.  Of the input and the output, shapes and types count, of the mask only whether there is one.
+    Arguments are compared by value and type, and by whether they are positional: an equivalent call in another form is
+    planned once more.  Of the input, shape and dtype are compared, of the output its dtype, of the mask its presence.
     """
     first, *others = inspect.signature(function).parameters
     place = others.index("output") + 1
@@ -87,7 +87,7 @@ def remembered(function: Function) -> Function:
         elif first in kwargs:
             x = kwargs.pop(first)
         else:
-            return function(*args, **kwargs)  # which says what is missing
+            return function(*args, **kwargs)  # raises, as the input is missing
         if type(x) is not ndarray:
             x = as_input(x)
         count, values, output, mask = len(args), args[1:], None, None
@@ -126,16 +126,16 @@ def remembered(function: Function) -> Function:
 
 
 def _known(values: Sequence[Any], kinds: Sequence[type], count: int, names: Sequence[str]) -> Any:
-    """What arguments are known by that are not all plain; None for a call that is not remembered.
+    """Return the key of arguments that are not all of `PLAIN` types; None for a call that is not remembered.
 
     Parameters
     ----------
     values, kinds : sequence
-        All behind the input but the output, by position and then by name; and their types.
+        Arguments after the input, without the output, first by position and then by name; and their types.
     count : int
-        How many are given by position.
+        Number of positional arguments.
     names : sequence of str
-        Names of the others.
+        Names of the other arguments.
     """
     known = list(values)
     at = -1
@@ -143,7 +143,7 @@ def _known(values: Sequence[Any], kinds: Sequence[type], count: int, names: Sequ
         at += 1
         if kind in PLAIN:
             continue
-        if kind is tuple:  # most often numbers, one for each axis
+        if kind is tuple:  # usually one number per axis
             value = values[at]
             inside = tuple(map(type, value))
             if PLAIN.issuperset(inside) and len(inside) <= Shortcuts.LONGEST:
@@ -159,7 +159,7 @@ def _known(values: Sequence[Any], kinds: Sequence[type], count: int, names: Sequ
 
 
 def _content(value: Any, *, is_weights: bool = True) -> Any:
-    """What weights, or a sequence of plain values, are known by; None if they are not remembered."""
+    """Return the key of weights or of a sequence of plain values; None if they are not remembered."""
     kind = type(value)
     if kind is np.ndarray:
         if value.size > Shortcuts.LONGEST or value.dtype.kind not in "biufc":

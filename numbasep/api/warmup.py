@@ -21,8 +21,8 @@ from . import convolve, filters, gaussian, gaussian_derivatives
 
 Array = npt.NDArray[Any]
 
-SMALL, LARGE = (64, 64), (1024, 1024)  # filtered by one thread; by several, from `counts.PARALLEL_WORK` on
-FEW = (256, 256)  # `lowering.kernels.WRITTEN_OUT` elements: loops over few taps are written out
+SMALL, LARGE = (64, 64), (1024, 1024)  # below and above `counts.PARALLEL_WORK`: for one and several threads
+FEW = (256, 256)  # `lowering.kernels.WRITTEN_OUT` elements, from which loops over few taps are unrolled
 _BINOMIAL = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
 _DENSE = np.arange(49.0).reshape(7, 7) % 5
 
@@ -68,38 +68,37 @@ CASES: dict[str, tuple[str, Callable[[np.dtype[Any]], Any]]] = {
     "magnitudes": ("biuf", lambda t: gaussian_derivatives.gaussian_gradient_magnitude(_zeros(t), 2)),
     "nn.separable_conv2d": ("f", _separable),
 }
-"""What is compiled for a type: kinds of types it applies to, and a call that needs it."""
+"""Kernels to compile: the kinds of dtypes that use them, and a function that calls a filter with them."""
 
 
 def warmup(
     dtypes: Any = ("uint8", "uint16", "float32", "float64"), *, processes: int | None = None,
     progress: bool = False,
 ) -> None:  # fmt: skip
-    """Compile, or load from the cache, the kernels that arrays of these types need.
+    """Compile, or load from the cache, the kernels for arrays of these dtypes.
 
-    For the default types these are some hundred kernels, which take minutes to compile, and a second to load from then
-    on.
+    For the default dtypes these are some hundred kernels, which take minutes to compile the first time, and then a
+    second to load.
 
     Parameters
     ----------
     dtypes : sequence of dtype, optional
-        Types of the arrays that will be filtered.
+        Dtypes of the arrays that will be filtered.
     processes : int, optional
-        Processes that compile at the same time; they hand machine code over through the cache on disk.
-        Default: one for each core, but one in all if there is no cache or little to compile.
+        Number of processes that compile in parallel; they share machine code through the cache on disk.
+        Default: one for each core, but a single one if there is no cache.
     progress : bool, optional
-        Whether to show a bar on standard error.
+        Whether to show a progress bar on standard error.
 
     Raises
     ------
     ValueError, TypeError
-        For an unsupported type or a number of processes below 1.
+        For an unsupported dtype or a number of processes below 1.
 
     Notes
     -----
-    What is compiled is listed in ``numbasep.api.warmup.CASES``: separable and dense kernels, boxes, strided arrays,
-    floating and saturated results, gaps, on one thread and on several.  Whatever else is needed later is
-    compiled then.
+    ``numbasep.api.warmup.CASES`` lists the kernels: separable and dense kernels, boxes, strided arrays, floating and
+    saturated results, missing samples, on one thread and on several.  Other kernels are compiled on first use.
 
     Examples
     --------
@@ -113,7 +112,7 @@ def compile_ahead(
     dtypes: Any = ("uint8", "uint16", "float32", "float64"), *, processes: int | None = None,
     progress: bool = False,
 ) -> tuple[int, int]:  # fmt: skip
-    """As `warmup`; returns how many kernels were compiled, here or in other processes, and how many were found."""
+    """Do the work of `warmup`; return the number of kernels compiled, in all processes, and of kernels loaded."""
     types = [check_dtype(np.dtype(dtype), "dtypes") for dtype in dtypes]
     count = os.cpu_count() or 1 if processes is None else integer("processes", processes)
     if count < 1:
@@ -126,7 +125,9 @@ def compile_ahead(
     with notice.Bar(len(jobs) * (1 + several), "compiling", shown=progress) as bar:
         tally = _Tally(bar, len(jobs))
         if several:
-            first = [job for job in jobs if job[1] == "separable kernels"]  # with what others need, too
+            first = [
+                job for job in jobs if job[1] == "separable kernels"
+            ]  # first, as others use their kernels, too
             _run_processes(first, count, tally)
             _run_processes([job for job in jobs if job not in first], count, tally)
         elsewhere = tally.compiled
@@ -139,7 +140,7 @@ def compile_ahead(
 
 
 class _Tally:
-    """What has been compiled, and by how many of the calls, for the bar."""
+    """Numbers of compiled kernels and of completed calls, for the progress bar."""
 
     def __init__(self, bar: notice.Bar, calls: int) -> None:
         self._bar, self._calls, self._done = bar, calls, 0
@@ -147,7 +148,7 @@ class _Tally:
         self.compiled = 0
 
     def add(self, compiled: int) -> None:
-        """Another process has made a call, for which it compiled so many kernels."""
+        """Count a call of another process, for which it compiled `compiled` kernels."""
         with self._lock:
             self._done += 1
             self.compiled += compiled
@@ -155,18 +156,18 @@ class _Tally:
             self._bar.advance(text)
 
     def show(self, compiled: int, *, loading: bool) -> None:
-        """Show that this process has made a call."""
+        """Show that this process has completed a call."""
         self._bar.advance(f"{'loading' if loading else 'compiling'}, {compiled} kernels compiled")
 
 
 def run_jobs(jobs: Sequence[tuple[str, str]]) -> None:
-    """Make the calls of pairs (type, name in CASES) in this process."""
+    """Run the calls for pairs (dtype, name in `CASES`) in this process."""
     for dtype, name in jobs:
         CASES[name][1](np.dtype(dtype))
 
 
 def run_and_count(jobs: Sequence[tuple[str, str]]) -> None:
-    """The same, and a line on standard output after each: how many kernels were compiled for it."""
+    """Run the calls like `run_jobs`, and write the number of kernels compiled for each to standard output."""
     for job in jobs:
         before = notice.counts.compiled
         run_jobs([job])
@@ -175,7 +176,7 @@ def run_and_count(jobs: Sequence[tuple[str, str]]) -> None:
 
 
 def _run_processes(jobs: Sequence[tuple[str, str]], count: int, tally: _Tally | None = None) -> None:
-    """The same in new processes, in turns; whatever they fail to do is left to this one."""
+    """Distribute the calls to new processes; this process repeats them later, so failures are ignored."""
     program = (
         "import sys; from numbasep.api import warmup;"
         "warmup.run_and_count([a.split('|') for a in sys.argv[1:]])"

@@ -15,17 +15,19 @@ from .problem import check_dtype
 
 Array = npt.NDArray[Any]
 
+GATHERED_ROW = 64  # shorter rows of elements that are not adjacent are copied with the whole array
+
 
 class OutputError(ValueError, RuntimeError):
-    """An unusable `output`: a ValueError, and the RuntimeError that SciPy raises."""
+    """An unusable `output`: a ValueError, and a RuntimeError as SciPy raises."""
 
 
 DLPACK_GPU = {2, 13}
-"""Device types of DLPack that CUDA kernels can read: memory of a device, and managed memory."""
+"""DLPack device types that CUDA kernels can read: CUDA device memory and CUDA managed memory."""
 
 
 def on_gpu(array: Any) -> bool:
-    """Whether an array lies on a GPU, by its CUDA array interface or by what DLPack says of it.
+    """Return whether an array is on a GPU, by its CUDA array interface or its DLPack device type.
 
     Examples
     --------
@@ -36,7 +38,7 @@ def on_gpu(array: Any) -> bool:
         return False
     if (
         getattr(array, "is_cuda", False) is True
-    ):  # PyTorch, whose interface raises where gradients are required
+    ):  # a PyTorch tensor that requires gradients raises at the next attribute
         return True
     if hasattr(array, "__cuda_array_interface__"):
         return True
@@ -45,20 +47,20 @@ def on_gpu(array: Any) -> bool:
 
 
 def warn_of_mask(array: Any, *, remedy: str = "mask=x.mask", stacklevel: int = 3) -> None:
-    """Warn, once in a process, that the mask of a masked array is not looked at.
+    """Warn, once per process, that the mask of a masked array is ignored.
 
     Parameters
     ----------
     array : object
-        What a function was given; anything but a masked array with masked samples is fine.
+        The input of a function; only a masked array with masked samples causes the warning.
     remedy : str, optional
-        What to write instead, for an array `x`.
+        What the message tells the user to write instead, for an array `x`.
     stacklevel : int, optional
-        As of `warnings.warn`, called here.
+        As for `warnings.warn`, counted from this function.
     """
     lazy = isinstance(
         getattr(array, "_meta", None), np.ma.MaskedArray
-    )  # whether any is masked is not known yet
+    )  # a dask array: whether any sample is masked is not known yet
     if _warned or not (lazy or (isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array))):
         return
     warnings.warn(
@@ -74,7 +76,7 @@ _warned: list[str] = []
 
 
 def as_input(input: npt.ArrayLike) -> Array:
-    """`input` as an ndarray of a supported type; masks and subclasses are dropped."""
+    """Return `input` as an ndarray of a supported dtype; masks and subclasses are dropped."""
     if not isinstance(input, np.ndarray) and hasattr(input, "__dlpack__") and not hasattr(input, "__array__"):
         input = np.from_dlpack(cast(Any, input))
     array = np.asarray(input)
@@ -88,12 +90,12 @@ def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def result_dtype(output: Any, input_dtype: np.dtype[Any], *, complex_result: bool) -> np.dtype[Any]:
-    """Type of the result for an `output` argument: None, a type, its name, or an array.
+    """Return the dtype of the result for an `output` argument: None, a dtype, its name, or an array.
 
     Raises
     ------
     OutputError
-        A real output for complex results, or a type that is not a number.
+        If `output` is real and results are complex, or its dtype is not numeric.
     """
     if output is None:
         native = _native(input_dtype)
@@ -118,7 +120,7 @@ def result_dtype(output: Any, input_dtype: np.dtype[Any], *, complex_result: boo
 
 
 def _callers_level() -> int:
-    """`stacklevel` of `warnings.warn` for the first caller outside of this package, whatever lies between."""
+    """Return the `stacklevel` for `warnings.warn` that names the first caller outside of this package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("numbasep."):
         frame, level = frame.f_back, level + 1
@@ -126,7 +128,7 @@ def _callers_level() -> int:
 
 
 def make_output(output: Any, dtype: np.dtype[Any], shape: Sequence[int], like: Array) -> Array:
-    """The array that results are written to: `output` itself, or a new one in the memory order of `like`."""
+    """Return the array for the results: `output` itself, or a new one in the memory order of `like`."""
     if isinstance(output, np.ndarray):
         if output.shape != tuple(shape):
             raise OutputError(f"output shape not correct: expected {tuple(shape)}, got {output.shape}")
@@ -135,18 +137,30 @@ def make_output(output: Any, dtype: np.dtype[Any], shape: Sequence[int], like: A
         return output
     if output is not None:
         requested = np.dtype(output)
-        dtype = requested if _native(requested) == dtype else dtype  # the byte order that was asked for
+        dtype = requested if _native(requested) == dtype else dtype  # in the requested byte order
     return np.empty_like(like, dtype=dtype, order="K", subok=False, shape=tuple(shape))
 
 
 def is_direct_target(output: Array, input: Array) -> bool:
-    """Whether kernels may write straight into `output`: aligned, whole strides, apart from `input`."""
+    """Return whether kernels may write directly to `output`: aligned, in whole strides, no overlap with `input`."""
     return has_whole_strides(output) and not np.may_share_memory(output, input)
 
 
 def has_whole_strides(array: Array) -> bool:
-    """Whether every position is an aligned whole number of elements away from the first."""
+    """Return whether data are aligned and every stride is a whole number of (real) elements."""
     if array.flags.c_contiguous:
         return array.flags.aligned
     item = array.itemsize // (2 if array.dtype.kind == "c" else 1)
     return array.flags.aligned and all(stride % item == 0 for stride in array.strides)
+
+
+def has_strided_rows(x: Array, filtered: int) -> bool:
+    """Return whether the elements of rows are not adjacent and kernels would read or write them one by one.
+
+    Filters along up to two axes, of which there are `filtered`, gather long rows slab by slab (`cpu.staging`).
+    """
+    rows = next((axis for axis in reversed(range(x.ndim)) if x.shape[axis] > 1), None)
+    if rows is None or x.strides[rows] == x.itemsize:
+        return False
+    alone = sum(size > 1 for size in x.shape) == 1
+    return alone or x.shape[rows] < GATHERED_ROW or filtered > 2

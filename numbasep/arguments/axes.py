@@ -9,11 +9,11 @@ import numpy as np
 
 
 class KernelShapeError(ValueError, RuntimeError):
-    """A kernel that does not fit the array: a ValueError, and the RuntimeError that SciPy raises."""
+    """A kernel that does not fit the array: a ValueError, and a RuntimeError as SciPy raises."""
 
 
 def integer(name: str, value: object) -> int:
-    """`value` as an int, or a TypeError that names the argument."""
+    """Return `value` as an int; raise a TypeError that names the argument if it is none."""
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError as error:
@@ -23,7 +23,7 @@ def integer(name: str, value: object) -> int:
 
 
 def per_axis(name: str, value: object, count: int) -> tuple[Any, ...]:
-    """`value` once for each of `count` axes: a scalar or string repeats, a sequence must fit."""
+    """Return `value` for each of `count` axes: a scalar or string is repeated, a sequence must have this length."""
     if isinstance(value, str) or not np.iterable(value):
         return (value,) * count
     values = tuple(value)
@@ -36,14 +36,14 @@ def per_axis(name: str, value: object, count: int) -> tuple[Any, ...]:
 
 
 def normalize_axes(axes: object, ndim: int) -> tuple[int, ...]:
-    """Axes as distinct numbers in [0, ndim), in the order given; None means all.
+    """Return axes as distinct integers in [0, ndim), in the order given; None means all axes.
 
     Raises
     ------
     numpy.exceptions.AxisError
-        An axis outside the array (a ValueError and an IndexError).
+        If an axis is out of range (a ValueError and an IndexError).
     ValueError
-        A repeated axis, or more axes than the array has.
+        If an axis is repeated, or there are more axes than the array has.
     """
     if axes is None:
         return tuple(range(ndim))
@@ -62,14 +62,14 @@ def normalize_axes(axes: object, ndim: int) -> tuple[int, ...]:
 
 
 def axis_strides(stride: object, count: int) -> tuple[int, ...]:
-    """The stride of each of `count` filtered axes, checked.
+    """Return the checked stride of each of `count` filtered axes.
 
     Raises
     ------
     TypeError
-        A stride that is no integer.
+        If a stride is not an integer.
     ValueError
-        A stride below 1, or another number of them than of axes.
+        If a stride is below 1, or their number is not `count`.
     """
     if type(stride) is int and stride == 1:
         return (1,) * count
@@ -86,18 +86,18 @@ def axis_strides(stride: object, count: int) -> tuple[int, ...]:
 
 
 def is_strided(stride: object) -> bool:
-    """Whether an argument asks for anything but every result."""
+    """Return whether a `stride` argument has an entry other than 1."""
     return any(one != 1 for one in (stride if np.iterable(stride) else (stride,)))
 
 
 def dense_axes(
     axes: object, ndim: int, mode: object, origin: object, stride: object = 1
 ) -> tuple[tuple[int, ...], tuple[Any, ...], tuple[Any, ...], tuple[int, ...]]:
-    """Filtered axes of a dense kernel in ascending order, and the mode, the origin and the stride of each.
+    """Return the filtered axes of a dense kernel in ascending order, and the mode, origin and stride of each.
 
-    The rule is SciPy's: the axes of the kernel are the filtered axes in ascending order, whatever the order of
-    `axes`.  Modes belong to `axes` entry by entry, and strides likewise.  So do origins, unless all axes are filtered:
-    then SciPy takes entry j for axis j.
+    As in SciPy, the axes of the kernel are the filtered axes in ascending order, whatever the order of `axes`.
+    Entry j of `mode` and of `stride` belongs to ``axes[j]``.  So does entry j of `origin`, unless all axes are
+    filtered: then it belongs to axis j.
     """
     named = normalize_axes(axes, ndim)
     modes, origins = per_axis("mode", mode, len(named)), per_axis("origin", origin, len(named))

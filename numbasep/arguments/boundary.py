@@ -1,19 +1,19 @@
-"""Boundary modes: how an array continues beyond its edges.
+"""Boundary modes: how an array is extended beyond its edges.
 
-A boundary is a rule that turns any integer position into a position inside the array, or into "outside".
-The scalar map below is what the CPU packs with, what the host builds index tables from for every other backend, and
-what the tests compare with SciPy.
+A boundary mode maps any integer position to a position inside the array, or to "outside".  The scalar map
+`source_index` is compiled into the CPU's packing kernels and builds the index tables of all other backends; tests
+compare it with SciPy.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-OUTSIDE = -1  # returned by `source_index` where the array is continued with `cval`
+OUTSIDE = -1  # returned by `source_index` where the value is `cval`
 
 
 class Boundary(IntEnum):
-    """How an array is continued beyond its edges; the names are those of `scipy.ndimage`."""
+    """Boundary mode, with the name that it has in `scipy.ndimage`."""
 
     REFLECT = 0
     MIRROR = 1
@@ -58,23 +58,23 @@ _FOREIGN = {
 
 
 class BoundaryModeError(ValueError, RuntimeError):
-    """An unknown boundary mode: a ValueError, and the RuntimeError that SciPy raises."""
+    """An unknown boundary mode: a ValueError, and a RuntimeError as SciPy raises."""
 
 
 def parse(mode: object, argument: str = "mode") -> Boundary:
-    """The boundary that a SciPy mode name stands for.
+    """Return the boundary mode for a SciPy mode name.
 
     Parameters
     ----------
     mode : str
         One of `NAMES`.
     argument : str
-        How the caller calls it, for the message.
+        Name of the caller's argument, for the message.
 
     Raises
     ------
     BoundaryModeError
-        For any other value; it lists the names with their pictures.
+        For any other value; the message lists the names with their pictures.
 
     Examples
     --------
@@ -97,9 +97,9 @@ def parse(mode: object, argument: str = "mode") -> Boundary:
 
 
 def source_index(i: int, n: int, boundary: int) -> int:
-    """Position in [0, n) that position `i` of the continued array shows, or `OUTSIDE`.
+    """Return the position in [0, n) whose value the extended array has at `i`, or `OUTSIDE`.
 
-    Plain integers only: compiled as it stands for the CPU and the GPU.  `n` must be at least 1.
+    Only integers are used, so that the function compiles for the CPU and the GPU.  `n` must be at least 1.
 
     Examples
     --------
@@ -124,5 +124,5 @@ def source_index(i: int, n: int, boundary: int) -> int:
 
 
 def index_map(first: int, count: int, size: int, boundary: Boundary) -> list[int]:
-    """`source_index` for the `count` positions from `first` on."""
+    """Return `source_index` of the `count` positions from `first` on."""
     return [source_index(i, size, boundary) for i in range(first, first + count)]

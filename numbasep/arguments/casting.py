@@ -11,17 +11,18 @@ _THROUGH_INT32 = 4  # SciPy's C cast of a double to an integer narrower than thi
 
 
 def store(values: NDArray[Any], out: NDArray[Any], cast: str = "truncate") -> None:
-    """Write `values` into `out`, converted to its type.
+    """Write `values` to `out`, converted to its dtype.
 
     Parameters
     ----------
     values : ndarray
         Results in float32, float64, complex64 or complex128.
     out : ndarray
-        Same shape, of any supported type and layout.
+        Array of the same shape, of any supported dtype and layout.
     cast : {"truncate", "saturate"}
-        For an integer `out`: C's cast, which truncates towards zero and wraps, as `scipy.ndimage` does; or
-        round half to even and clip, with 0 for NaN. Floating types are rounded to nearest in either case.
+        Conversion to an integer `out`. "truncate" is C's cast, which truncates towards zero and wraps, as in
+        `scipy.ndimage`. "saturate" rounds half to even and clips, with 0 for NaN. Values for a floating `out`
+        are rounded to nearest with both.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def store(values: NDArray[Any], out: NDArray[Any], cast: str = "truncate") -> No
 
 
 def _truncate(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """C's cast as compilers for 64-bit machines translate it, spelt out: NumPy's varies with the version."""
+    """Convert as C's cast does on 64-bit machines, in explicit steps, as NumPy's cast depends on its version."""
     with np.errstate(invalid="ignore"):
         if dtype == np.uint64:
             magnitude: NDArray[Any] = np.abs(values).astype(np.uint64)
@@ -64,7 +65,7 @@ def _truncate(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 def _saturate(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     limits = np.iinfo(dtype)
     rounded = np.rint(np.nan_to_num(values, nan=0.0, posinf=np.inf, neginf=-np.inf))
-    # The largest 64-bit integers are not floating-point numbers: compare first, convert what is inside.
+    # The largest 64-bit integers are not floating-point numbers: compare first, then convert only values in range.
     low, high = rounded <= float(limits.min), rounded >= float(limits.max)
     inside: NDArray[Any] = np.where(low | high, 0, rounded).astype(dtype)
     inside[low], inside[high] = limits.min, limits.max

@@ -1,7 +1,7 @@
 """Dispatch by the type of the first argument: NumPy, dask, xarray, or an array on a GPU.
 
-Every public filter is decorated with `dispatched`.  A NumPy array, and anything that becomes one, goes on to the
-function itself; what else there is goes, with all arguments by name, to
+Every public filter is decorated with `dispatched`.  NumPy arrays, and objects that are converted to NumPy arrays,
+are passed to the function itself.  Other arrays are passed, with all arguments by name, to a handler:
 
 ==========================================  ==================================================================
 first argument                              handler
@@ -12,9 +12,9 @@ on a GPU (`arrays.on_gpu`)                  ``numbasep.cuda.run.call(name, argum
 NumPy array and ``device="cuda"``           the same; the result is a NumPy array
 ==========================================  ==================================================================
 
-`name` is the public one below `numbasep` ("gaussian_filter", "nn.conv2d"); `arguments` maps every parameter of the
-function to its value, defaults included (further keywords under "kwargs").  A handler is imported when it is first
-needed.  The type of the result is that of the first argument.
+`name` is the public name within `numbasep` ("gaussian_filter", "nn.conv2d"); `arguments` maps every parameter of the
+function to its value, defaults included (further keywords under "kwargs").  A handler is imported on first use.
+The result has the type of the first argument.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ HANDLERS = {
     "xarray": "numbasep.adapters.data_array",
     "cuda": "numbasep.cuda.run",
 }
-"""The module whose ``call(name, arguments)`` takes over, by kind of array."""
+"""Module whose ``call(name, arguments)`` handles a kind of array."""
 
 
 def dispatched(function: Function, call: Caller | None = None) -> Function:
-    """Let a public function take arrays of other types, by `HANDLERS`.
+    """Return a wrapper of a public function that passes arrays of other types to their `HANDLERS`.
 
-    What `inspect.signature` and `help` show is the function itself.  `call`, if given, calls it with a NumPy array.
+    `inspect.signature` and `help` show the function itself.  `call`, if given, replaces it for NumPy arrays.
     """
-    ndarray, to_handler = np.ndarray, elsewhere  # in the closure: the globals will be another module's
+    ndarray, to_handler = np.ndarray, elsewhere  # in the closure, as the wrapper has other globals
     to_function = call or functools.partial(_call, function)
 
     def dispatch(*args: Any, **kwargs: Any) -> Any:
@@ -55,7 +55,7 @@ def dispatched(function: Function, call: Caller | None = None) -> Function:
             return to_function(args, kwargs)
         return to_handler(function, args, kwargs)
 
-    # The module of the wrapper is the function's: doctest looks only at functions whose globals are the module's.
+    # The wrapper has the globals of the function's module: doctest ignores functions with other globals.
     own = inspect.unwrap(function).__globals__
     wrapper = types.FunctionType(dispatch.__code__, own, function.__name__, None, dispatch.__closure__)
     return cast(Function, functools.wraps(function)(wrapper))
@@ -66,7 +66,7 @@ def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 
 
 def elsewhere(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """Call `function`, or the handler of its first argument."""
+    """Call `function`, or the handler for the type of its first argument."""
     first = args[0] if args else kwargs.get(next(iter(inspect.signature(function).parameters)))
     kind = kind_of(first)
     if kwargs.get("mask") is None:
@@ -93,18 +93,18 @@ _MASKED = {
         True,
     ): "dask.array.ma.filled(x, 0), or another number in their place: these functions take no mask",
 }
-"""What to write instead of a masked array, by whether it is lazy and whether the function is one of `numbasep.nn`."""
+"""Replacement of a masked array in the warning; keys: whether it is lazy, and whether the function is in `nn`."""
 
 _signature = functools.lru_cache(maxsize=256)(inspect.signature)
 
 
 def public_name(function: Callable[..., Any]) -> str:
-    """Name below `numbasep`, as a caller writes it."""
+    """Return the name of a function within `numbasep`, as a caller writes it."""
     return "nn." * (".nn." in function.__module__) + function.__name__
 
 
 def kind_of(array: Any) -> str:
-    """Kind of an array: "numpy" or a key of `HANDLERS`; imports nothing, as an object's package is loaded already.
+    """Return the kind of an array: "numpy" or a key of `HANDLERS`; only packages already imported are considered.
 
     Examples
     --------
@@ -126,12 +126,12 @@ def kind_of(array: Any) -> str:
 
 
 def handler(kind: str, array: Any) -> Callable[[str, dict[str, Any]], Any]:
-    """The function that takes over for a kind of array.
+    """Return the function that handles a kind of array.
 
     Raises
     ------
     ModuleNotFoundError
-        There is no backend for CUDA arrays; the message says how to install it.
+        If the CUDA backend is not installed; the message says how to install it.
     """
     try:
         module = importlib.import_module(HANDLERS[kind])

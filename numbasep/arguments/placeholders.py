@@ -1,7 +1,7 @@
 """Placeholders: NumPy arrays without memory that stand for arrays on a GPU while arguments are checked.
 
-They have the shape and the type, so that arguments are checked and plans are made by the same code as ever; what would
-read or write them looks here first whether something is held for them.  Nothing is while no array on a GPU is filtered.
+A placeholder has the shape and dtype of the GPU array, so that the same code checks arguments and makes plans.  Code
+that reads or writes arrays calls `held` first to get the GPU array.  Placeholders exist only within a `session`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a stand-in stands for."""
+    """The GPU array that a placeholder represents."""
 
     array: Any
     """The array on the GPU."""
     library: Any
-    """How its library makes arrays: a `cuda_arrays.Library`."""
+    """The library that owns the array, which can create others: a `cuda.arrays.Library`."""
 
     def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
-        """A stand-in for a new array of the same library and device."""
+        """Return a placeholder for a new array of the same library and device."""
         made = self.library.empty(tuple(shape), dtype, self.array)
         return hold(made, tuple(shape), dtype, self.library)
 
@@ -40,7 +40,7 @@ _session: contextvars.ContextVar[_Session | None] = contextvars.ContextVar("numb
 
 @contextlib.contextmanager
 def session() -> Iterator[None]:
-    """Stand-ins made inside are known until its end, or until nobody refers to them."""
+    """Keep track of the placeholders made within this context, until it ends or they are deleted."""
     token = _session.set({})
     try:
         yield
@@ -49,7 +49,7 @@ def session() -> Iterator[None]:
 
 
 def hold(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], library: Any) -> Array:
-    """A new stand-in for an array."""
+    """Return a new placeholder for an array on the GPU."""
     known = _session.get()
     assert known is not None, "no session"
     stand_in = np.lib.stride_tricks.as_strided(np.zeros((), dtype), shape, (0,) * len(shape))
@@ -59,7 +59,7 @@ def hold(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], library: Any)
 
 
 def held(array: Any) -> Held | None:
-    """What an array stands for, or None for one that is nothing but itself."""
+    """Return the `Held` GPU array of a placeholder; None if the array is no placeholder."""
     known = _session.get()
     if known is None:
         return None
@@ -68,7 +68,7 @@ def held(array: Any) -> Held | None:
 
 
 def part(stack: Array, number: int) -> Array:
-    """``stack[number]``, as an array that can be written to."""
+    """Return ``stack[number]`` as a writable view, or as a placeholder of the view of a GPU array."""
     behind = held(stack)
     view: Array = stack[number, ...]
     return view if behind is None else hold(behind.array[number], view.shape, view.dtype, behind.library)

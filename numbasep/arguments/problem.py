@@ -1,12 +1,12 @@
-"""What a filter is asked to compute, as plain facts; every rule about arguments is here.
+"""Canonical description of a filter call, without its arrays.
 
 Every filter becomes the same canonical operation.  Along each filtered axis
 
     ``out[i] = sum_{k=0}^{taps-1} w[k] * x[i * step + first + k]``,  ``0 <= i < out_size``,
 
-a correlation, with `x` continued beyond ``[0, size)`` by a boundary.  Convolution, origins, even sizes and the
-``"valid"`` and ``"full"`` modes only choose `first` and `out_size`, and `stride` is the step; nothing below this module
-knows those words.
+a correlation, with `x` extended beyond ``[0, size)`` by a boundary mode.  Convolution, origins, even sizes and the
+modes ``"valid"`` and ``"full"`` only determine `first` and `out_size`, and `stride` is the step.  Lower layers know
+only this form.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ NAN_POLICIES = ("propagate", "omit", "raise")
 DEVICES = (None, "cpu", "cuda")
 
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
-_SMALL = frozenset("?bBhHe")  # types whose every value is a float32
+_SMALL = frozenset("?bBhHe")  # dtypes whose values are all exact in float32
 _CODES = frozenset("?bBhHiIlLqQefdFD")
 
 
 class UnsupportedDtypeError(TypeError, RuntimeError):
-    """A number type that cannot be filtered: a TypeError, and the RuntimeError that SciPy raises."""
+    """An unsupported dtype: a TypeError, and a RuntimeError as SciPy raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,43 +40,43 @@ class Window:
     """One filtered axis of the canonical operation."""
 
     axis: int
-    """Position of the axis in the array."""
+    """Index of the axis in the array."""
     size: int
-    """Input samples along it."""
+    """Number of input samples along the axis."""
     out_size: int
-    """Output samples along it."""
+    """Number of output samples along the axis."""
     taps: int
-    """Length of the kernel along it."""
+    """Number of kernel taps along the axis."""
     first: int
-    """Input position under tap 0 for output 0; negative for a centred kernel."""
+    """Input position of tap 0 for output 0; negative for a centred kernel."""
     boundary: Boundary
-    """How the input continues."""
+    """Boundary mode that extends the input."""
     step: int = 1
-    """Input samples from one output to the next."""
+    """Distance in input samples from one output sample to the next."""
 
     @property
     def reach(self) -> int:
-        """Samples from the first under the window of the first output to the last under that of the last."""
+        """Number of (extended) input samples that all outputs along the axis read, from the first to the last."""
         return (self.out_size - 1) * self.step + self.taps
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The keyword-only choices that all filters share, validated."""
+    """Validated keyword-only arguments that all filters share."""
 
     method: str = "auto"
-    """Route to take, or "auto"."""
+    """Name of the route, or "auto"."""
     rtol: float | None = None
-    """Error allowed relative to ``||K||_1 max|x|``; None: rounding only."""
+    """Allowed error relative to ``||K||_1 max|x|``; None allows only rounding errors."""
     workers: int | None = None
-    """Threads; None: all that Numba may use."""
+    """Number of threads; None means all that Numba may use."""
     device: str | None = None
-    """Where to run; None: where the array is."""
+    """Device to run on; None means the one where the array is."""
     cast: str = "truncate"
-    """How results become integers."""
+    """Conversion of results to an integer output, see `casting.store`."""
 
     def __post_init__(self) -> None:
-        """Check every field; messages name the argument."""
+        """Check every field."""
         _one_of("method", self.method, METHODS)
         _one_of("cast", self.cast, CASTS)
         _one_of("device", self.device, DEVICES)
@@ -92,62 +92,62 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One filter call without its arrays: shapes, types and rules, canonical."""
+    """One filter call in canonical form, without its arrays."""
 
     shape: tuple[int, ...]
     """Input shape."""
     out_shape: tuple[int, ...]
-    """Output shape; differs from `shape` only for the modes "valid" and "full"."""
+    """Output shape; differs from `shape` for the modes "valid" and "full", and for strides."""
     windows: tuple[Window, ...]
     """Filtered axes in ascending order; axis j of the canonical kernel acts on `windows[j]`."""
     input_dtype: np.dtype[Any]
-    """Input type, in any byte order."""
+    """Input dtype, in any byte order."""
     output_dtype: np.dtype[Any]
-    """Output type."""
+    """Output dtype."""
     compute_dtype: np.dtype[Any]
-    """float32, float64, complex64 or complex128: what sums are taken in."""
+    """Dtype of the sums: float32, float64, complex64 or complex128."""
     cval: complex
-    """Value beyond the edges for the constant boundary."""
+    """Value beyond the edges, for the mode "constant"."""
     footprint: str
-    """"support": zero weights touch nothing (dense kernels); "window": every tap multiplies (1-D taps)."""
+    """"support" (dense kernels): samples under zero weights are not read; "window" (1-D taps): all are multiplied."""
     options: Options
-    """The keyword-only choices."""
+    """Keyword-only arguments."""
     operation: str = "correlate"
-    """What the caller asked for, for display."""
+    """Name of the requested operation, for display."""
 
     @property
     def method(self) -> str:
-        """Route that the caller asked for."""
+        """Requested route."""
         return self.options.method
 
     @property
     def rtol(self) -> float | None:
-        """Relative error that the caller allows."""
+        """Allowed relative error."""
         return self.options.rtol
 
     @property
     def workers(self) -> int | None:
-        """Threads that the caller allows."""
+        """Allowed number of threads."""
         return self.options.workers
 
     @property
     def device(self) -> str | None:
-        """Where the caller wants to run."""
+        """Requested device."""
         return self.options.device
 
     @property
     def cast(self) -> str:
-        """How results become integers."""
+        """Conversion of results to an integer output."""
         return self.options.cast
 
     @property
     def integer_data(self) -> bool:
-        """Whether the input can hold neither NaN nor fractions."""
+        """Whether the input dtype is an integer or boolean."""
         return self.input_dtype.kind in "biu"
 
     @property
     def max_abs(self) -> float | None:
-        """Largest magnitude that the input type allows; None for floating types."""
+        """Largest magnitude in the range of the input dtype; None for floating dtypes."""
         return max_magnitude(self.input_dtype)
 
     @property
@@ -162,17 +162,17 @@ class Problem:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Input samples from one output to the next, along each filtered axis."""
+        """Step of each window."""
         return tuple(window.step for window in self.windows)
 
     @property
     def is_strided(self) -> bool:
-        """Whether some of the positions are left out."""
+        """Whether any window has a step above 1."""
         return any(window.step > 1 for window in self.windows)
 
     @property
     def real_dtype(self) -> np.dtype[Any]:
-        """float32 or float64: the type of the real and imaginary sums."""
+        """Dtype of the real and imaginary parts of the sums: float32 or float64."""
         return _SINGLE if self.compute_dtype.char in "fF" else _DOUBLE
 
 
@@ -192,7 +192,7 @@ def _real(name: str, value: object) -> float:
 
 
 def check_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
-    """`dtype` if its arrays can be filtered: bool, integers, float16 to float64, complex64 and complex128."""
+    """Return `dtype` if it is supported: bool, integers, float16 to float64, complex64 or complex128."""
     if dtype.char not in _CODES:
         raise UnsupportedDtypeError(
             f"array type not supported: {name} has dtype {dtype}; allowed are bool, (u)int8 to (u)int64, "
@@ -202,7 +202,7 @@ def check_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
 
 
 def max_magnitude(dtype: np.dtype[Any]) -> float | None:
-    """Largest |x| that an integer type holds; None for floating types."""
+    """Return the largest magnitude in the range of an integer dtype; None for floating dtypes."""
     if dtype.kind == "b":
         return 1.0
     if dtype.kind in "iu":
@@ -218,7 +218,7 @@ DEFAULT_OPTIONS = Options()
 
 
 def first_tap(taps: int, origin: int, *, flip: bool) -> int:
-    """Input position under tap 0 of the canonical correlation for output 0.
+    """Return the input position of tap 0 of the canonical correlation, for output 0.
 
     SciPy's rule: ``correlate`` puts tap ``taps // 2 + origin`` on the output; ``convolve`` is ``correlate`` with
     reversed taps, the origin negated and, for an even number of taps, moved by one.
@@ -242,7 +242,7 @@ def first_tap(taps: int, origin: int, *, flip: bool) -> int:
 def make_window(
     axis: int, size: int, taps: int, origin: int, mode: object, *, flip: bool, stride: int = 1
 ) -> Window:
-    """The canonical form of one filtered axis."""
+    """Return the canonical form of one filtered axis."""
     if isinstance(mode, str) and mode in SIZES:
         if origin:
             raise ValueError(f"origin must be 0 along an axis with mode={mode!r}, got {origin}")
@@ -256,7 +256,7 @@ def make_window(
 
 
 def every(window: Window, stride: int) -> Window:
-    """The window of every `stride`-th output; that of a single one has no step."""
+    """Return the window of every `stride`-th output; the step is 1 if only one output remains."""
     count = -(-window.out_size // stride)
     return replace(window, out_size=count, step=stride if count > 1 else 1)
 
@@ -271,7 +271,7 @@ def make_windows(
     flip: bool,
     stride: object = 1,
 ) -> tuple[Window, ...]:
-    """Windows in ascending axis order; `taps` and sequences of `mode`, `origin` and `stride` are in that of `axes`."""
+    """Return windows in ascending order of axes; `taps`, `mode`, `origin` and `stride` are in the order of `axes`."""
     modes = per_axis("mode", mode, len(axes))
     origins = per_axis("origin", origin, len(axes))
     windows = [
@@ -284,10 +284,10 @@ def make_windows(
 def compute_type(
     input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], *, complex_kernel: bool, integer_l1: float | None
 ) -> np.dtype[Any]:
-    """Type that sums are taken in.
+    """Return the dtype of the sums.
 
-    float32 where the input and output hold no more than float32 can tell apart, float64 otherwise.  An integer
-    kernel on integer data takes float64 as soon as float32 could round: when ``||K||_1 max|x| > 2**24``.
+    It is float32 if every value of the input and output dtypes is exact in float32, else float64.  With an integer
+    kernel and integer data it is also float64 if float32 could round, that is if ``||K||_1 max|x| > 2**24``.
 
     Parameters
     ----------
@@ -316,7 +316,7 @@ def make_problem(
     complex_kernel: bool,
     integer_l1: float | None,
 ) -> Problem:
-    """Put the checked parts together."""
+    """Return the `Problem` with the given, checked parts."""
     out_shape = list(shape)
     for window in windows:
         out_shape[window.axis] = window.out_size

@@ -33,12 +33,12 @@ from ..planning.routes import CHECK
 from ..system import notice, storage
 from . import fitting, trials
 
-BUSY = 0.6  # load a processor above which measurements mislead
-# of images: square, with long rows, with short ones, with channels, with the shortest, beyond the caches
+BUSY = 0.6  # load per processor above which measurements are unreliable
+# Images: square, with long rows, short rows, channels, very short rows, and larger than the caches.
 SHAPES = ((64, 64), (256, 256), (512, 512), (96, 4096), (2048, 64), (160, 128, 16), (3000, 40), (1600, 1400))
-WIDE = 1024  # rows from here on are filtered ...
-SMALL_KERNEL = 49  # ... with kernels up to this size, for the sake of time
-LARGE_SIDES = (512, 1024, 2048)  # of images that threads share
+WIDE = 1024  # axes longer than this are only filtered ...
+SMALL_KERNEL = 49  # ... with 2-D kernels of at most this size, to save time
+LARGE_SIDES = (512, 1024, 2048)  # sides of images that threads share
 TILES = (64, 128, 256, 384, 512, 1024)  # sides of transforms
 READ_BYTES = 64 << 20  # of an array that caches do not hold
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -47,21 +47,20 @@ PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 def calibrate(
     *, store: bool = True, device: str | None = None, progress: bool = False
 ) -> Machine | Accelerator:
-    """Measure this machine, and let plans made from now on use the result.
+    """Measure this machine, so that later plans use its constants for predicted times.
 
-    This takes a few seconds; the first time up to two minutes, for the kernels that are measured must be compiled.
-    Those that are in the cache already, from earlier calls or from `warmup`, are not compiled again.
+    This takes a few seconds, but up to two minutes the first time, as the measured kernels must be compiled.
+    Kernels in the cache, from earlier calls or from `warmup`, are not compiled again.
 
     Parameters
     ----------
     store : bool, optional
-        Whether to write the constants to the cache directory (``NUMBASEP_CACHE_DIR`` overrides where), so
-        that later processes find them.  They hold for this processor, these versions and this number of
-        threads.
+        Whether to write the constants to the cache directory (set by ``NUMBASEP_CACHE_DIR``), so that later
+        processes use them.  They are valid for this processor, these versions and this number of threads.
     device : {"cpu", "cuda"}, optional
-        What to measure.  Default: the CPU.
+        Device to measure.  Default: the CPU.
     progress : bool, optional
-        Whether to show a bar on standard error, for the CPU.
+        Whether to show a progress bar on standard error; only for the CPU.
 
     Returns
     -------
@@ -71,14 +70,14 @@ def calibrate(
     Raises
     ------
     CudaUnavailableError
-        For ``device="cuda"`` where there is no GPU, or a library is missing.
+        For ``device="cuda"`` if there is no GPU, or a library is missing.
     OSError
         If the file cannot be written.
 
     Notes
     -----
-    Calibrate on an idle machine: a RuntimeWarning says if it seems busy.  Without a calibration, plans use
-    the constants that ship with the package.
+    Calibrate on an idle machine; a RuntimeWarning is issued if it is busy.  Without a calibration, plans use
+    constants that are part of the package.
 
     Examples
     --------
@@ -88,7 +87,7 @@ def calibrate(
     if device not in DEVICES:
         raise ValueError(f"device must be one of {', '.join(map(repr, DEVICES))}, got {device!r}")
     if store:
-        storage.folder()  # what is wrong with it is said now, not after the measurements
+        storage.folder()  # raise now, rather than after the measurements, if it cannot be written
     if device == "cuda":
         return _calibrate_gpu(store=store)
     threads = machines.available_processors()
@@ -110,13 +109,13 @@ def _advance(bar: notice.Bar) -> None:
 
 
 def _doing() -> str:
-    """What takes the time, for the bar."""
+    """Return the text of the progress bar."""
     compiled = notice.counts.compiled
     return "measuring" if not compiled else f"measuring; {compiled} kernels compiled, which happens once"
 
 
 def _measurements(threads: int) -> int:
-    """How many calls are timed in all."""
+    """Return the number of calls that are timed."""
     steps = sum(1 for dtype in PRECISIONS for _ in _timed_calls(dtype))
     shared = sum(1 for _ in _shared_calls(dataclasses.replace(REFERENCE, threads=threads)))
     return steps + 2 * len(TILES) + 12 + (shared + 1) * (threads > 1)
@@ -132,7 +131,7 @@ def _calibrate_gpu(*, store: bool) -> Accelerator:
 
 
 def _gpu_plan(taps: tuple[int, ...], shape: tuple[int, ...], code: str, method: str) -> PlannedFilter:
-    """A plan for the GPU with a separable kernel of so many taps."""
+    """Return a GPU plan for a separable kernel with these numbers of taps."""
     weights = np.outer(*(np.linspace(0.5, 1.0, n) for n in taps))
     dtype = np.dtype(code)
     problem = make_problem(
@@ -189,13 +188,13 @@ def _measure(threads: int) -> Machine:
     return dataclasses.replace(machine, fft_thread_seconds=_transform_threads(threads, machine))
 
 
-# ----------------------------------------------------------------------- passes that are made of steps
+# -------------------------------------------------------------------------------------- seconds per step
 
 
 def _timed_calls(
     dtype: np.dtype[Any],
 ) -> Iterator[tuple[tuple[int, ...], np.dtype[Any], str, NDArray[np.float64], float]]:
-    """Shape, type of the samples, route, kernel and what lies beyond the edges, of each call that tells the steps."""
+    """Yield (shape, dtype, route, kernel, value beyond the edges) of each call to which steps are fitted."""
     types = (dtype, np.dtype(np.uint8)) if dtype == np.float32 else (dtype,)
     shape: tuple[int, ...]
     for shape, stored, (method, weights, cval) in itertools.product(SHAPES, types, trials.samples()):
@@ -207,7 +206,7 @@ def _timed_calls(
 
 
 def _with_steps(machine: Machine) -> Machine:
-    """Seconds of each step, and of bytes that caches do not hold, from the times of calls on one thread."""
+    """Return `machine` with fitted seconds per step and per uncached byte, from calls on one thread."""
     passes, times = [], []
     for dtype in PRECISIONS:
         for shape, stored, method, weights, cval in _timed_calls(dtype):
@@ -218,7 +217,7 @@ def _with_steps(machine: Machine) -> Machine:
 
 
 def _shared_calls(machine: Machine) -> Iterator[tuple[PlannedFilter, tuple[cost.Work, ...]]]:
-    """Plans of which threads share every pass, and these passes."""
+    """Yield plans whose passes are all shared by threads, with the work of these passes."""
     if machine.threads > 1:
         for side, (method, weights) in itertools.product(LARGE_SIDES, trials.shared_samples()):
             planned = trials.plan_call((side, side), weights, PRECISIONS[0], machine.threads, method)
@@ -228,7 +227,7 @@ def _shared_calls(machine: Machine) -> Iterator[tuple[PlannedFilter, tuple[cost.
 
 
 def _with_threads(machine: Machine) -> Machine:
-    """What several threads take: the start, their share of the work, and memory."""
+    """Return `machine` with fitted constants of threads: start, share of the work, and memory."""
     passes, times = [], []
     for planned, works in _shared_calls(machine):
         passes.append((False, works))
@@ -237,7 +236,7 @@ def _with_threads(machine: Machine) -> Machine:
 
 
 def _beyond_call(planned: PlannedFilter, machine: Machine) -> float:
-    """Seconds of a plan beyond those of any call."""
+    """Return the seconds of a plan without the fixed time of a call and the check of the data."""
     problem = planned.problem
     x, out = np.ones(problem.shape, problem.input_dtype), np.ones(problem.out_shape, problem.output_dtype)
     check = sum(one.seconds for one in planned.choice.chosen.passes if one.kernel == CHECK)
@@ -246,20 +245,20 @@ def _beyond_call(planned: PlannedFilter, machine: Machine) -> float:
 
 
 def _check(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Fixed seconds, and seconds a number, of looking for the largest magnitude."""
+    """Return the fixed seconds and the seconds per number of finding the largest magnitude."""
     small, large = (np.ones(side**2, dtype) for side in (8, 512))
     least, most = (trials.seconds(functools.partial(largest_magnitude, x)) for x in (small, large))
     return least, max((most - least) / large.size, fitting.LEAST)
 
 
 def _reading(threads: int) -> float:
-    """Seconds a byte of looking at numbers that caches do not hold."""
+    """Return the seconds per byte of finding the largest magnitude of an array that caches do not hold."""
     x = np.ones(READ_BYTES // 8)
     return trials.seconds(functools.partial(largest_magnitude, x, threads)) / READ_BYTES
 
 
 def _recursion(dtype: np.dtype[Any]) -> float:
-    """Seconds a sample and axis of a recursive filter."""
+    """Return the seconds per sample and axis of a recursive filter."""
     side, sigma = 512, 10.0
     taps = np.exp(-0.5 * (np.arange(-40, 41) / sigma) ** 2)
     found = recursion.fit(taps, dtype)
@@ -274,7 +273,7 @@ def _recursion(dtype: np.dtype[Any]) -> float:
 
 
 def _transforms(dtype: np.dtype[Any]) -> Table:
-    """Seconds a point there and back, the product included, for square tiles."""
+    """Return a table of the seconds per point of both transforms and the product, for square tiles."""
     import scipy.fft
 
     table = []
@@ -286,7 +285,7 @@ def _transforms(dtype: np.dtype[Any]) -> Table:
 
 
 def _round_trip(tile: NDArray[Any], spectrum: NDArray[Any]) -> Callable[[], Any]:
-    """The calls that `cpu.fft.overlap_save` makes for a tile."""
+    """Return a function with the calls that `cpu.fft.overlap_save` makes for a tile."""
     import scipy.fft
 
     def there_and_back() -> None:
@@ -299,7 +298,7 @@ def _round_trip(tile: NDArray[Any], spectrum: NDArray[Any]) -> Callable[[], Any]
 
 
 def _tile_handling(machine: Machine) -> float:
-    """Seconds a point of gathering and storing: what a filter takes beyond its transforms."""
+    """Return the seconds per point of copying to and from tiles: those of a filter without its transforms."""
     side, weights = 1024, trials.dense(31, 31)
     problem = trials.plan_call((side, side), weights, PRECISIONS[0], 1, "fft").problem
     tiles = tiling(problem)
@@ -312,7 +311,7 @@ def _tile_handling(machine: Machine) -> float:
 
 
 def _tile_conversion(machine: Machine) -> float:
-    """Seconds of making an integer of a result."""
+    """Return the seconds to convert one result to an integer."""
     side, weights = 256, np.ones((9, 9))
     problem = trials.plan_call((side, side), weights, np.dtype(np.uint8), 1, "fft").problem
     known = cost_fft.fft_seconds(
@@ -323,7 +322,7 @@ def _tile_conversion(machine: Machine) -> float:
 
 
 def _transform_threads(threads: int, machine: Machine) -> float:
-    """Fixed seconds of several threads."""
+    """Return the fixed seconds of transforms on several threads."""
     if threads == 1:
         return REFERENCE.fft_thread_seconds
     side, weights = 1024, trials.dense(31, 31)

@@ -1,4 +1,4 @@
-"""Measures what a GPU can do, for the predictions of `accelerator`."""
+"""Measures the constants of a GPU for predicted times, see `planning.accelerator`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ TRANSFERRED_BYTES = 1 << 28
 REPEATS = 10
 
 MakePlan = Callable[[tuple[int, ...], tuple[int, ...], str, str], PlannedFilter]
-"""(kernel shape, array shape, dtype, method) -> a plan for the GPU with such a kernel of ones."""
+"""Function of (kernel shape, array shape, dtype, method) that returns a GPU plan with a separable kernel."""
 
 
 def measure(make_plan: MakePlan, ordinal: int = 0) -> Accelerator:
-    """Constants of a GPU, in about a second once its kernels are compiled.
+    """Measure the constants of a GPU, in about a second after its kernels are compiled.
 
     Raises
     ------
     CudaUnavailableError
-        There is no GPU, or a library is missing.
+        If there is no GPU, or a library is missing.
     """
     device = driver.device(ordinal)
     sides = {"f4": 8192, "f8": 4096}
@@ -54,7 +54,7 @@ def measure(make_plan: MakePlan, ordinal: int = 0) -> Accelerator:
 
 
 def run_seconds(device: Any, plan: PlannedFilter, repeats: int = REPEATS) -> float:
-    """Time of a plan on memory of the device, by events."""
+    """Return the time of a plan on arrays in device memory, by CUDA events."""
     problem = plan.problem
     program = prepared_program(plan, device)
     sizes = {INPUT: int(np.prod(problem.shape)) * problem.input_dtype.itemsize}
@@ -71,7 +71,7 @@ def run_seconds(device: Any, plan: PlannedFilter, repeats: int = REPEATS) -> flo
 
 
 def copy_rate(device: Any) -> float:
-    """Bytes a second, read and written, of the driver's own copy."""
+    """Return the bytes per second, read and written, of the driver's copy function."""
     with device.current():
         source, target = (device.allocate(COPIED_BYTES) for _ in range(2))
         try:
@@ -84,7 +84,7 @@ def copy_rate(device: Any) -> float:
 
 
 def transfer_rate(device: Any) -> float:
-    """Bytes a second to the device and back, for ordinary host memory."""
+    """Return the bytes per second to the device and back, for pageable host memory."""
     values = np.zeros(TRANSFERRED_BYTES, np.uint8)
     with device.current():
         memory = device.allocate(values.nbytes)

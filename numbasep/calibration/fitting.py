@@ -1,4 +1,4 @@
-"""Constants of a machine from what passes take in numbers, and how long they took."""
+"""Fit of the constants of a machine to measured times of passes with known steps."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ..lowering.steps import Steps
 from ..planning.cost import Work
 from ..planning.machine import REFERENCE, Machine
 
-LEAST = 1e-14  # seconds of a step that proved to cost nothing
-MOST_START = 2e-4  # seconds beyond which the start of threads was disturbed
-FASTEST = 0.3  # of its share on the reference that a step takes at least: less was noise
+LEAST = 1e-14  # seconds of a step whose fitted time is zero
+MOST_START = 2e-4  # seconds; a longer start of threads was disturbed
+FASTEST = 0.3  # least time of a step relative to the reference; less is noise
 REFITS = 12
-PRIOR = 2.0  # weight of the reference beside that of a sample which is 3 % off: 6
+PRIOR = 2.0  # weight of the reference; that of a sample with an error of 3 % is 6
 
 
 def fit_alone(
     passes: Sequence[tuple[bool, Sequence[Work]]], seconds: Sequence[float], call: float, machine: Machine
 ) -> Machine:
-    """`machine` with the seconds of each step, and of bytes that caches do not hold, on one thread.
+    """Return `machine` with fitted seconds per step and per uncached byte, on one thread.
 
     Parameters
     ----------
     passes : sequence of (bool, sequence of Work)
-        For each sample: whether sums were taken in float64, and what was timed together.
+        For each timed call, whether sums were in float64, and the work of its passes.
     seconds : sequence of float
-        How long it took, beyond the fixed time of a call.
+        Time of each call without the fixed time.
     call : float
-        Fixed seconds that each sample came with: they tell how exact it is.
+        Fixed seconds of a call, which limit the accuracy of the times.
     machine : Machine
-        The constants that are replaced.
+        Constants, some of which are replaced.
     """
     first, second = (np.array(units) for units in REFERENCE.steps)
     empty = np.zeros(first.size)
@@ -55,9 +55,9 @@ def fit_alone(
 def fit_shared(
     passes: Sequence[tuple[bool, Sequence[Work]]], seconds: Sequence[float], call: float, machine: Machine
 ) -> Machine:
-    """`machine` with what its threads take together: the start, their shares of the work, memory.
+    """Return `machine` with fitted constants of threads: start, share of the work, and memory.
 
-    Parameters are those of `fit_alone`; the steps of `machine` are known already.
+    Parameters are those of `fit_alone`; the steps of `machine` must be fitted already.
     """
     rows, times = [], []
     for (double, works), taken in zip(passes, seconds, strict=True):
@@ -71,7 +71,7 @@ def fit_shared(
     )  # fmt: skip
     start, share, memory, stream = fitted(np.array(rows), np.array(times), call, np.array(usual)).tolist()
     alone, streamed = machine.memory_seconds[0], machine.stream_seconds[0]
-    return replace(  # all threads take no longer than one would: more was another process
+    return replace(  # all threads take no longer than one; a longer time was due to another process
         machine,
         thread_seconds=min(start, MOST_START),
         thread_share=min(max(share, 1.0), float(machine.threads)),
@@ -81,17 +81,17 @@ def fit_shared(
 
 
 def _uncached(works: Sequence[Work]) -> tuple[float, float]:
-    """Bytes that caches do not hold, of passes that pack and of others."""
+    """Return the uncached bytes of passes with packed rows, and of passes that read the array directly."""
     packed, fused = (sum(work.uncached for work in works if work.fused == kind) for kind in (False, True))
     return packed, fused
 
 
 def fitted(counts: NDArray[Any], seconds: NDArray[Any], call: float, usual: NDArray[Any]) -> NDArray[Any]:
-    """Positive seconds of each step; what the samples hardly tell stays in proportion to what is `usual`.
+    """Return positive seconds per step; those that the samples do not determine stay in proportion to `usual`.
 
-    Least squares of the logarithms of predicted over measured times, by a series of linear problems under positivity
-    (C. L. Lawson, R. J. Hanson, "Solving Least Squares Problems", chapter 23), in which samples that were disturbed
-    count less.
+    This minimises squares of the logarithms of predicted over measured times, by a series of non-negative linear
+    least-squares problems (C. L. Lawson, R. J. Hanson, "Solving Least Squares Problems", chapter 23) in which
+    outliers have lower weights.
     """
     from scipy.optimize import nnls
 

@@ -1,4 +1,4 @@
-"""The filters that a calibration times: all kinds of kernels, on arrays of several sizes."""
+"""The filters that a calibration times: kernels of all kinds."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from ..planning.operators import Operator
 from ..planning.planner import PlannedFilter, choose
 from ..planning.routes import ROUTES
 
-REPEATS = 7  # each measurement is the shortest of so many ...
+REPEATS = 7  # each measurement is the shortest of this many ...
 AGREE = 1.03  # ... or fewer, as soon as the two shortest differ by less than this factor
 
 
-FILLED = 1.0  # beyond the edges: such rows are packed
+FILLED = 1.0  # a constant beyond the edges, with which rows are packed
 
 
 listeners: list[Callable[[], Any]] = []
-"""Called after each measurement: how far a calibration is."""
+"""Functions that are called after each measurement, to show progress."""
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """Shortest time of `call`, after a first one that compiles and fills caches."""
+    """Return the shortest time of `call`, after a first call that compiles and fills caches."""
     call()
     best = second = math.inf
     for _ in range(REPEATS):
@@ -50,12 +50,12 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def dense(rows: int, columns: int) -> NDArray[np.float64]:
-    """A kernel without structure."""
+    """Return a kernel without structure."""
     return np.random.default_rng(0).uniform(0.5, 1.0, (rows, columns))
 
 
 def product(*sizes: int) -> NDArray[np.float64]:
-    """A separable kernel whose taps differ."""
+    """Return a separable kernel whose taps all differ."""
     kernel = np.ones(())
     for n in sizes:
         kernel = np.multiply.outer(kernel, np.linspace(1.0, 1.5, n))
@@ -63,18 +63,18 @@ def product(*sizes: int) -> NDArray[np.float64]:
 
 
 def two_terms(rows: int, columns: int) -> NDArray[np.float64]:
-    """A kernel of rank two."""
+    """Return a kernel of rank two."""
     return product(rows, columns) + np.outer(np.linspace(1, 2, rows) ** 2, np.linspace(2, 1, columns) ** 2)
 
 
 def disk(radius: int) -> NDArray[np.float64]:
-    """A flat kernel that is round."""
+    """Return a disk of equal weights."""
     x = np.arange(-radius, radius + 1)
     return (np.hypot(x[:, None], x) <= radius + 0.5).astype(np.float64)
 
 
 def samples() -> Iterator[tuple[str, NDArray[np.float64], float]]:
-    """Kernels, each with the route to take and what lies beyond the edges, that tell all steps apart."""
+    """Yield (route, kernel, value beyond the edges) of filters that together determine the time of every step."""
     for rows, columns in ((1, 1), (3, 3), (7, 7), (15, 15), (5, 41)):
         yield "direct", dense(rows, columns), 0.0
     yield "direct", np.diag(np.linspace(1, 2, 24)), 0.0
@@ -95,13 +95,13 @@ def samples() -> Iterator[tuple[str, NDArray[np.float64], float]]:
     for radius in (3, 7, 12):
         yield "structured", disk(radius), 0.0
     yield "direct", product(3, 3, 3), 0.0
-    yield "direct", product(9, 1, 1), 0.0  # packs nine planes for nine products
+    yield "direct", product(9, 1, 1), 0.0  # packs nine planes for nine multiply-adds
     yield "separable", product(3, 3, 3), 0.0
     yield "separable", product(5, 5, 5) + np.pad([[[9.0]]], 2), 0.0
 
 
 def shared_samples() -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Routes and kernels that tell what threads take."""
+    """Yield (route, kernel) of filters that determine the constants of threads."""
     yield "direct", dense(3, 3)
     yield "direct", dense(9, 9)
     for taps in (3, 9, 25):
@@ -111,7 +111,7 @@ def shared_samples() -> Iterator[tuple[str, NDArray[np.float64]]]:
 def prepared(
     shape: tuple[int, ...], weights: NDArray[Any], dtype: np.dtype[Any], workers: int, method: str = "direct"
 ) -> Callable[[], Any]:
-    """A call of `plan_call` on arrays of ones."""
+    """Return a function that runs `plan_call` on arrays of ones."""
     planned = plan_call(shape, weights, dtype, workers, method)
     x, out = np.ones(shape, dtype), np.ones(shape, dtype)
     return lambda: run_plan(planned, x, out)
@@ -121,7 +121,7 @@ def plan_call(
     shape: tuple[int, ...], weights: NDArray[Any], dtype: np.dtype[Any], workers: int, method: str,
     cval: float = 0.0,
 ) -> PlannedFilter:  # fmt: skip
-    """A plan for one route, its form chosen by the constants that ship; beyond the edges is `cval` if not zero."""
+    """Return a plan for one route, with a form chosen by the shipped constants; `cval` is beyond the edges if not 0."""
     axes = tuple(range(weights.ndim))
     problem = make_problem(
         shape,
@@ -141,14 +141,14 @@ def plan_call(
 
 @functools.lru_cache(maxsize=64)
 def _taken_apart(content: bytes, shape: tuple[int, ...]) -> tuple[Operator, KernelFacts]:
-    """A kernel with its forms and the facts about it: once for all images that it is timed on."""
+    """Return a kernel with its forms and facts, cached as it is timed on several images."""
     weights = np.frombuffer(content).reshape(shape)
     found, flat = forms(weights, thorough=True), runs.find(as_kernel(weights))
     return Operator(found, None, weights, flat=flat), kernel_facts(weights, found, flat)
 
 
 def works_of(planned: PlannedFilter, machine: Machine) -> tuple[Work, ...]:
-    """What the passes of a plan of `plan_call` take."""
+    """Return the work of the passes of a plan from `plan_call`."""
     chosen, weights = planned.choice.chosen, planned.kernel.weights
     _, facts = _taken_apart(weights.tobytes(), weights.shape)
     same = (chosen.form, chosen.runner)

@@ -1,9 +1,9 @@
 """The command line, ``python -m numbasep COMMAND``.
 
-`arguments` reads single arguments, `commands` and `filter_file` do what is asked, `files` opens and writes files.
+`arguments` parses the values of options, `commands` and `filter_file` run the commands, `files` opens and writes
+files.
 
-Exit status: 0 done; 1 the request failed, and one line on standard error says why; 2 wrong usage; 130
-interrupted.
+Exit status: 0 success; 1 failure, with a line on standard error that says why; 2 wrong usage; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ from . import arguments, commands, filter_file
 
 __all__ = ["main"]
 
-# The commands convert the errors of bad input and of files into one line; anything else is a bug and shows
-# its traceback.
+# Errors of input and of files are printed as one line; any other error is a bug and shows its traceback.
 EXPECTED_ERRORS = (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError)
 
 FILTER_DESCRIPTION = """\
-Filter a file into another. Files larger than memory are filtered block by block, with the result of the whole; the
-output appears under its name only when it is complete. Until then it is OUTPUT.partial, which is removed on errors and
-interrupts; one that is left over by a killed run is never continued: remove it. What a file says of itself is kept as
-far as the other format can: axes, distances of samples (times the stride), colours, attributes. A zarr array by itself
-has no place for distances; --pyramid 0 makes it an image that has. Of images, channels and times are not filtered
-unless --axes names them."""
+Filter a file and write the result to another. Files larger than memory are filtered block by block, with the same
+result. The output is written to OUTPUT.partial, which is renamed when it is complete and removed on errors and
+interrupts. If a killed run leaves it behind, remove it; it is never continued. Metadata are kept if the output format
+can store them: axes, spacing (times the stride), colours, attributes. A plain zarr array cannot store the spacing;
+--pyramid 0 writes an OME-Zarr image, which can. Channels and times of images are not filtered unless --axes names
+them."""
 FILTER_EXAMPLES = """\
 examples:
   python -m numbasep filter photo.png smooth.png --gaussian 2.5
@@ -57,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 done, 1 failed, 130 interrupted. Wrong usage leaves by ``SystemExit(2)``.
+        The exit status: 0 success, 1 failure, 130 interrupted. Wrong usage raises ``SystemExit(2)``.
     """
     parsed = build_parser().parse_args(argv)
     try:
@@ -85,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="python -m numbasep",
-        description="Convolve any kernel with any array by the cheapest exact way, and say why.",
+        description="Convolve any array with any kernel by the fastest exact method, and explain the choice.",
     )
     parser.add_argument("--version", action="version", version=f"numbasep {_version()}")
     parsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -100,22 +99,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_demo(parsers: Any) -> None:
     command = parsers.add_parser(
-        "demo", help="filter a photograph with six kernels; print plans, write a figure"
+        "demo", help="filter a photograph with six kernels; print the plans and write a figure"
     )
     command.add_argument(
-        "image", nargs="?", type=Path, help="a photograph (default: one that ships with scikit-image)"
+        "image", nargs="?", type=Path, help="a photograph (default: a sample image of scikit-image)"
     )
     command.add_argument(
-        "--output", type=Path, default=Path("numbasep-demo.png"), metavar="PNG", help="the figure"
+        "--output", type=Path, default=Path("numbasep-demo.png"), metavar="PNG", help="output figure"
     )
     command.add_argument(
         "--size",
         type=arguments.positive_int,
         default=2048,
-        help="least rows and columns: smaller photographs are mirrored",
+        help="minimum number of rows and columns; smaller photographs are extended by mirroring",
     )
     command.add_argument(
-        "--repeat", type=arguments.positive_int, default=5, help="timed calls, of which the median counts"
+        "--repeat",
+        type=arguments.positive_int,
+        default=5,
+        help="number of timed calls; the median is reported",
     )
     command.add_argument(
         "--no-peers", action="store_true", help="skip the slow comparison with SciPy and OpenCV"
@@ -125,22 +127,25 @@ def _add_demo(parsers: Any) -> None:
 
 def _add_explain(parsers: Any) -> None:
     command = parsers.add_parser("explain", help="print the factors of a kernel and the plan for a shape")
-    command.add_argument("kernel", type=Path, help="the kernel: .npy, or numbers as text (.csv, .txt)")
+    command.add_argument("kernel", type=Path, help="kernel as .npy, .csv or .txt")
     command.add_argument(
         "--shape", type=arguments.shape, required=True, metavar="ROWSxCOLUMNS", help="such as 4096x4096"
     )
     command.add_argument(
-        "--dtype", type=arguments.dtype, default=np.dtype(np.float32), help="of the array (default float32)"
+        "--dtype",
+        type=arguments.dtype,
+        default=np.dtype(np.float32),
+        help="dtype of the array (default float32)",
     )
     command.add_argument("--operation", choices=("convolve", "correlate"), default="convolve")
     command.add_argument("--axes", type=arguments.integers, help="axes to filter, such as 0,1 (default: all)")
     command.add_argument(
-        "--origin", type=arguments.integers, default=(0,), help="shift of the window, one or one an axis"
+        "--origin", type=arguments.integers, default=(0,), help="shift of the window; one, or one per axis"
     )
     command.add_argument("--effort", choices=("estimate", "measure"), default="estimate")
     command.add_argument("--order", choices=("C", "F"), default="C", help="memory order (default C)")
     command.add_argument(
-        "--analyze", action="store_true", help="run it on random numbers: each pass, predicted and measured"
+        "--analyze", action="store_true", help="run the plan on random data and measure each pass"
     )
     _add_common(command)
     command.set_defaults(run=commands.explain)
@@ -149,7 +154,7 @@ def _add_explain(parsers: Any) -> None:
 def _add_filter(parsers: Any) -> None:
     command = parsers.add_parser(
         "filter",
-        help="filter a file, of any size",
+        help="filter a file of any size",
         description=FILTER_DESCRIPTION,
         epilog=FILTER_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -157,50 +162,52 @@ def _add_filter(parsers: Any) -> None:
     command.add_argument(
         "input", type=Path, help=f"one of {' '.join(formats.SUFFIXES)}; in.zarr/name for one of a group"
     )
-    command.add_argument("output", type=Path, help="the same kinds; appears whole or not at all")
-    which = command.add_argument_group("filters, one of which is required").add_mutually_exclusive_group(
+    command.add_argument("output", type=Path, help="same formats; created only if complete")
+    which = command.add_argument_group("filters (exactly one is required)").add_mutually_exclusive_group(
         required=True
     )
     which.add_argument(
         "--kernel", type=Path, metavar="FILE", help="convolve with this kernel (.npy, .csv, .txt)"
     )
     which.add_argument(
-        "--gaussian", type=arguments.floats, metavar="SIGMA", help="one, or one an axis: 2.5 or 1,2,2"
+        "--gaussian", type=arguments.floats, metavar="SIGMA", help="one, or one per axis: 2.5 or 1,2,2"
     )
     which.add_argument(
-        "--uniform", type=arguments.integers, metavar="SIZE", help="moving average, one size or one an axis"
+        "--uniform", type=arguments.integers, metavar="SIZE", help="moving average; one size, or one per axis"
     )
     which.add_argument("--sobel", type=int, metavar="AXIS", help="derivative along an axis")
     which.add_argument("--log", type=arguments.floats, metavar="SIGMA", help="Laplacian of Gaussian")
     command.add_argument(
         "--spacing", type=arguments.spacing, metavar="STEP",
-        help="distance of samples, one or one an axis, such as 3,1,1, or the word file for what the input says of "
-        "itself; SIGMA is then in that unit, that of the last axis. Numbers are written only where the input says none",
+        help="distance between samples; one, or one per axis, such as 3,1,1, or the word file for that of the input. "
+        "SIGMA is then in its unit. Numbers are stored only if the input has no spacing",
     )  # fmt: skip
     command.add_argument(
         "--stride", type=arguments.strides, metavar="N",
-        help="keep every Nth result, from the first on: one, or one a filtered axis, such as 1,2,2",
+        help="keep every Nth result, beginning with the first; one, or one per filtered axis, such as 1,2,2",
     )  # fmt: skip
     command.add_argument(
         "--pyramid", type=arguments.levels, metavar="N",
-        help="write an OME-Zarr image of this and N further levels, each the one before, smoothed by "
+        help="write an OME-Zarr image with N further levels, each the previous one smoothed by "
         "[1 4 6 4 1]/16 and strided by 2 along the filtered axes in space",
     )  # fmt: skip
     command.add_argument(
-        "--axes", type=arguments.integers, help="axes to filter (default: all; of an image, those in space)"
+        "--axes", type=arguments.integers, help="axes to filter (default: all; for images, those in space)"
     )
-    command.add_argument("--dtype", type=arguments.dtype, help="of the output (default: of the input)")
+    command.add_argument(
+        "--dtype", type=arguments.dtype, help="dtype of the output (default: that of the input)"
+    )
     command.add_argument(
         "--cast",
         choices=("truncate", "saturate"),
-        help="integer results as SciPy's C cast, or rounded and clipped (default: saturate for images)",
+        help="conversion to integers: C cast as in SciPy, or round and clip (default: saturate for images)",
     )
     command.add_argument(
         "--memory", type=arguments.memory, metavar="SIZE",
-        help="for blocks in work, such as 500MB or 2GiB (default: a quarter of this machine's); "
-        "the program itself takes some 300 MB more",
+        help="memory for blocks, such as 500MB or 2GiB (default: a quarter of this machine's); "
+        "the program itself needs about 300 MB more",
     )  # fmt: skip
-    command.add_argument("--overwrite", action="store_true", help="replace a .zarr that exists")
+    command.add_argument("--overwrite", action="store_true", help="replace an existing .zarr")
     command.add_argument("--quiet", action="store_true", help="no progress bar")
     _add_common(command)
     command.set_defaults(run=filter_file.run)
@@ -208,9 +215,9 @@ def _add_filter(parsers: Any) -> None:
 
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--mode", default="reflect", help="boundary: reflect mirror nearest wrap constant (...)"
+        "--mode", default="reflect", help="boundary mode: reflect, mirror, nearest, wrap or constant"
     )
-    command.add_argument("--cval", type=float, default=0.0, help="value outside, for --mode constant")
+    command.add_argument("--cval", type=float, default=0.0, help="value beyond the edges for --mode constant")
     command.add_argument("--method", default="auto", help=" ".join(METHODS))
     command.add_argument("--rtol", type=float, help="allow this relative error (default: rounding only)")
     command.add_argument("--workers", type=arguments.positive_int, help="threads (default: all)")
@@ -218,7 +225,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 def _add_info(parsers: Any) -> None:
     command = parsers.add_parser(
-        "info", help="print what a bug report needs: versions, machine, threads, caches"
+        "info", help="print details for a bug report: versions, machine, threads, caches"
     )
     command.set_defaults(run=commands.info)
 
@@ -226,9 +233,9 @@ def _add_info(parsers: Any) -> None:
 def _add_calibrate(parsers: Any) -> None:
     command = parsers.add_parser(
         "calibrate",
-        help="measure this machine and store the constants: some seconds, the first time up to two minutes",
-        description="Measure this machine and store the constants that plans are priced with. A few seconds; the first "
-        "time up to two minutes, to compile the kernels that are measured. Those in the cache are not compiled again.",
+        help="measure this machine and store the constants; takes up to two minutes the first time",
+        description="Measure this machine and store the constants that predict times. This takes a few seconds; "
+        "up to two minutes the first time, when kernels are compiled. Cached kernels are not compiled again.",
     )
     command.add_argument("--quiet", action="store_true", help="no progress bar")
     command.set_defaults(run=commands.calibrate)
@@ -237,9 +244,9 @@ def _add_calibrate(parsers: Any) -> None:
 def _add_warmup(parsers: Any) -> None:
     command = parsers.add_parser(
         "warmup",
-        help="compile and cache the kernels, for images and first calls: some minutes, once",
-        description="Compile the kernels that images of usual types need and keep their machine code, some minutes on "
-        "all cores; what is kept already is not compiled again.",
+        help="compile and cache the kernels for images; takes some minutes, once",
+        description="Compile the kernels for images of common dtypes and cache their machine code. This takes some "
+        "minutes on all cores. Cached kernels are not compiled again.",
     )
     command.add_argument("--quiet", action="store_true", help="no progress bar")
     command.set_defaults(run=commands.warmup)

@@ -1,4 +1,4 @@
-"""Parsers of command-line values: each turns one text into a value, or says what is wrong."""
+"""Parsers of command-line values: each converts a string, or raises an error that says what is wrong."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 FROM_FILE = "file"
-"""What is given for numbers that the input file says."""
+"""Value of `--spacing` for the numbers in the input file."""
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 def list_of(kind: Callable[[str], Any], what: str) -> Callable[[str], tuple[Any, ...]]:
-    """A parser of comma-separated lists."""
+    """Return a parser of comma-separated lists."""
 
     def parse(text: str) -> tuple[Any, ...]:
         try:
@@ -31,7 +31,7 @@ floats = list_of(float, "a number or a comma-separated list of numbers")
 
 
 def spacing(text: str) -> tuple[float, ...] | str:
-    """Distances of samples, or `FROM_FILE`."""
+    """Parse distances of samples, or `FROM_FILE`."""
     if text == FROM_FILE:
         return FROM_FILE
     try:
@@ -41,19 +41,19 @@ def spacing(text: str) -> tuple[float, ...] | str:
 
 
 def strides(text: str) -> tuple[int, ...]:
-    """One stride, or a comma-separated list, each at least 1."""
+    """Parse a stride or a comma-separated list of strides, each at least 1."""
     return tuple(map(positive_int, text.split(",")))
 
 
 def levels(text: str) -> int:
-    """How many further levels a pyramid has, which may be none."""
+    """Parse the number of additional levels of a pyramid, at least 0."""
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of levels, 0 or more")
     return int(text)
 
 
 def positive_int(text: str) -> int:
-    """A count, at least 1."""
+    """Parse an integer of at least 1."""
     try:
         value = int(text)
     except ValueError:
@@ -64,7 +64,7 @@ def positive_int(text: str) -> int:
 
 
 def shape(text: str) -> tuple[int, ...]:
-    """Sizes such as 4096x4096."""
+    """Parse a shape such as 4096x4096."""
     try:
         sizes = tuple(int(part) for part in text.lower().replace(",", "x").split("x"))
     except ValueError:
@@ -75,7 +75,7 @@ def shape(text: str) -> tuple[int, ...]:
 
 
 def dtype(text: str) -> np.dtype[Any]:
-    """A NumPy type by name."""
+    """Parse the name of a NumPy dtype."""
     try:
         return np.dtype(text)
     except TypeError:
@@ -83,7 +83,7 @@ def dtype(text: str) -> np.dtype[Any]:
 
 
 def memory(text: str) -> int:
-    """An amount of memory such as 500MB or 2GiB, in bytes.
+    """Parse an amount of memory such as 500MB or 2GiB; return bytes.
 
     Examples
     --------
@@ -103,5 +103,5 @@ def memory(text: str) -> int:
 
 
 def scalar_or_tuple(values: tuple[Any, ...]) -> Any:
-    """One value stands for all axes, as in the functions themselves."""
+    """Return a single value as a scalar, which the functions apply to all axes."""
     return values[0] if len(values) == 1 else values

@@ -1,4 +1,4 @@
-"""Every command except `filter`; each calls the function of its name."""
+"""All commands except `filter`, each in a function of its name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def demo(arguments: argparse.Namespace) -> None:
 
 
 def explain(arguments: argparse.Namespace) -> None:
-    """Print the factors of a kernel, and the plan."""
+    """Print the factors of a kernel and its plan."""
     import numbasep
 
     kernel = read_kernel(arguments.kernel)
@@ -45,7 +45,7 @@ def explain(arguments: argparse.Namespace) -> None:
 
 
 def shared_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options that all filters share, as keywords of the functions."""
+    """Return the options shared by all filters as keyword arguments."""
     return {
         "mode": arguments.mode,
         "cval": arguments.cval,
@@ -56,21 +56,21 @@ def shared_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def info(_: argparse.Namespace) -> None:
-    """Print what a bug report needs."""
+    """Print the information that a bug report needs."""
     import numbasep
 
     numbasep.show_config()
 
 
 def calibrate(arguments: argparse.Namespace) -> None:
-    """Measure this machine."""
+    """Measure the constants of this machine."""
     import numbasep
 
     print(numbasep.calibrate(progress=_show_bar(arguments)))
 
 
 def warmup(arguments: argparse.Namespace) -> None:
-    """Compile the kernels."""
+    """Compile the kernels of common calls ahead of time."""
     import time
 
     from ..api import warmup
@@ -82,5 +82,5 @@ def warmup(arguments: argparse.Namespace) -> None:
 
 
 def _show_bar(arguments: argparse.Namespace) -> bool:
-    """As the bar of `filter`: on a terminal, unless --quiet."""
+    """Return whether to show a progress bar: on a terminal, unless --quiet is given."""
     return sys.stderr.isatty() and not arguments.quiet

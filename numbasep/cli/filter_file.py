@@ -1,4 +1,4 @@
-"""The command `filter`: applies a filter to a file."""
+"""The command `filter`, which applies a filter to a file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .arguments import FROM_FILE, scalar_or_tuple
 from .commands import shared_options
 
 DEFAULT_SHARE = 0.25
-"""Part of the machine's memory that blocks may take."""
+"""Share of the machine's memory that blocks may take."""
 
 MADE_UP = ("valid", "full", "constant", "grid-constant")
-"""Modes that levels of a pyramid do not follow, because these would grow dark edges or lose them."""
+"""Modes not used between the levels of a pyramid, which would get dark edges or lose samples there."""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -76,7 +76,7 @@ def _write_pyramid(
 def _filter_into(
     arguments: argparse.Namespace, request: Any, source: Any, target: Any, left: tuple[int, ...]
 ) -> None:
-    """Filter one array into another; of what the request computes, every ``left``-th is kept along each axis."""
+    """Filter one array into another; keep every ``left[axis]``-th result along each axis."""
     from ..adapters import out_of_core
 
     memory = arguments.memory or default_memory()
@@ -88,18 +88,18 @@ def _filter_into(
 
 
 def filtered_axes(arguments: argparse.Namespace, source: Stored) -> tuple[int, ...]:
-    """Numbers of the filtered axes, in the order of options that are given for each."""
+    """Return the numbers of the filtered axes, in the order of the values of other options."""
     return normalize_axes(arguments.axes or source.metadata.image_axes, len(source.shape))
 
 
 def strides_of(given: tuple[int, ...] | None, axes: Sequence[int], ndim: int) -> tuple[int, ...]:
-    """The stride along each axis of the array, 1 where none is given."""
+    """Return the stride along each axis of the array, 1 by default."""
     named = dict(zip(axes, one_for_each("--stride", given or (1,), axes), strict=True))
     return tuple(named.get(axis, 1) for axis in range(ndim))
 
 
 def one_for_each(option: str, given: tuple[Any, ...], axes: Sequence[int]) -> tuple[Any, ...]:
-    """What is given for each filtered axis, or once for all."""
+    """Return the value of an option for each filtered axis; a single value applies to all."""
     each = given * len(axes) if len(given) == 1 else given
     if len(each) != len(axes):
         raise ValueError(
@@ -111,20 +111,20 @@ def one_for_each(option: str, given: tuple[Any, ...], axes: Sequence[int]) -> tu
 def _metadata_of_result(
     arguments: argparse.Namespace, source: Stored, axes: Sequence[int], request: Any, strides: Sequence[int]
 ) -> Metadata:
-    """What the source says, of every `strides`-th sample of the result; distances that only the user gives, too."""
+    """Return the metadata of the strided result, from the source and --spacing."""
     metadata = source.metadata
     if arguments.spacing not in (None, FROM_FILE):
         spacing = one_for_each("--spacing", arguments.spacing, axes)
         metadata = metadata.with_spacing(axes, spacing)
     shifts = [0] * len(source.shape)
-    if arguments.mode in ("valid", "full"):  # the first result is centred elsewhere
+    if arguments.mode in ("valid", "full"):  # the first result is not centred on the first sample
         for window in request.windows:
             shifts[window.axis] = window.first + window.taps // 2
     return metadata.of_result(strides, shifts)
 
 
 def which_filter(arguments: argparse.Namespace, source: Stored) -> tuple[str, dict[str, Any]]:
-    """Name and arguments of the function."""
+    """Return the name of the chosen function and its keyword arguments."""
     axes, ndim = arguments.axes or source.metadata.image_axes, len(source.shape)
     chosen: dict[str, Any] = {"axes": axes}
     spacing = {} if arguments.spacing is None else {"spacing": _spacing(arguments, source)}
@@ -147,10 +147,10 @@ def which_filter(arguments: argparse.Namespace, source: Stored) -> tuple[str, di
 
 
 def _spacing(arguments: argparse.Namespace, source: Stored) -> Any:
-    """The distance of samples as the functions take it: as given, or as the file says."""
+    """Return the argument `spacing` of the functions, from the command line or the file."""
     if arguments.gaussian is None and arguments.log is None and arguments.pyramid is None:
         raise ValueError(
-            "--spacing applies to --gaussian and --log, whose SIGMA it gives the unit of, and --pyramid"
+            "--spacing applies to --gaussian and --log, whose SIGMA is then in its unit, and to --pyramid"
         )
     if arguments.spacing == FROM_FILE:
         return source.metadata.spacing(filtered_axes(arguments, source))
@@ -160,7 +160,7 @@ def _spacing(arguments: argparse.Namespace, source: Stored) -> Any:
 def _strided_request(
     name: str, keywords: dict[str, Any], source: Any, axes: Sequence[int], strides: tuple[int, ...]
 ) -> tuple[Any, tuple[int, ...]]:
-    """The request, and the strides that are left to slicing: those of functions that have none."""
+    """Return the request, and the strides left to be applied by slicing if the function has no `stride`."""
     import numbasep
 
     if "stride" not in inspect.signature(getattr(numbasep, name)).parameters:
@@ -176,7 +176,7 @@ def _request(name: str, keywords: dict[str, Any], source: Any) -> Any:
 
 
 def _bound(name: str, keywords: dict[str, Any]) -> dict[str, Any]:
-    """All arguments of a function by name, defaults included."""
+    """Return all arguments of a function by name, including defaults."""
     import numbasep
 
     bound = inspect.signature(getattr(numbasep, name)).bind(None, **keywords)
@@ -185,7 +185,7 @@ def _bound(name: str, keywords: dict[str, Any]) -> dict[str, Any]:
 
 
 def default_memory() -> int:
-    """A quarter of this machine's memory, in bytes; 1 GiB where that is not known."""
+    """Return a quarter of this machine's memory in bytes, or 1 GiB if it is unknown."""
     try:
         return int(DEFAULT_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):

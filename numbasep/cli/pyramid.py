@@ -1,8 +1,8 @@
-"""Multiscale OME-Zarr images: each level is the one before, smoothed and downsampled, block by block.
+"""Multiscale OME-Zarr images: each level is the previous one, smoothed and downsampled block by block.
 
-Levels are smoothed as those of Burt and Adelson (1983) and of `cv2.pyrDown`: by the binomial [1, 4, 6, 4, 1] / 16 along
-each axis that is strided. Every second sample is kept, from the first on, so that sample 0 of all levels is at the
-same place. Integers are rounded.
+As in Burt and Adelson (1983) and `cv2.pyrDown`, levels are smoothed by the binomial [1, 4, 6, 4, 1] / 16 along each
+strided axis. Every second sample is kept, from the first on, so that sample 0 of all levels is at the same position.
+Integers are rounded.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from ..files.metadata import CHANNEL, SPACE, Metadata, NamedAxis
 from ..files.stored import Chunked, Permuted
 
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-"""Weights along one axis."""
+"""Weights along an axis."""
 
 STRIDE = 2
-"""Samples of a level between two of the next."""
+"""Distance of the samples of a level, in samples of the previous level."""
 
 SHORTEST = 2
-"""Samples that are left along an axis: one that would become shorter stays as it is."""
+"""Minimum samples along an axis; an axis that would become shorter is not strided."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One level of a pyramid."""
+    """A level of a pyramid."""
 
     shape: tuple[int, ...]
-    """Its shape."""
+    """Shape of the level."""
     strides: tuple[int, ...]
-    """Samples of the level before between two of its own, along each axis."""
+    """Strides relative to the previous level, along each axis."""
     factors: tuple[int, ...]
-    """The same of the largest level."""
+    """Strides relative to the largest level, along each axis."""
 
     def next(self, axes: Sequence[int]) -> Level:
-        """The next level, strided along those of some axes that are long enough."""
+        """Return the next level, strided along those of `axes` that are long enough."""
         strides = tuple(
             STRIDE if axis in axes and -(-n // STRIDE) >= SHORTEST else 1 for axis, n in enumerate(self.shape)
         )
@@ -51,12 +51,12 @@ class Level:
 
 
 def plan_levels(shape: Sequence[int], axes: Sequence[int], further: int) -> tuple[Level, ...]:
-    """The largest level, of this shape, and so many further ones.
+    """Return the largest level, of the given shape, and `further` more levels.
 
     Raises
     ------
     ValueError
-        There are not so many, because no axis is long enough.
+        There are fewer levels, because no axis is long enough.
 
     Examples
     --------
@@ -78,31 +78,31 @@ def plan_levels(shape: Sequence[int], axes: Sequence[int], further: int) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class Pyramid:
-    """An image of several levels, before it is written."""
+    """Description of a multiscale image that is to be written."""
 
     name: str
-    """What the image is called."""
+    """Name of the image."""
     axes: tuple[NamedAxis, ...]
-    """Axes of the result of the filter, with names."""
+    """Named axes of the result of the filter."""
     levels: tuple[Level, ...]
-    """Its levels, whose axes are in the order of that result."""
+    """Levels, with axes in the order of the result."""
     metadata: Metadata
-    """What the filtered file says of itself."""
+    """Metadata of the filtered file."""
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Axes of the result in the order in which they are stored."""
+        """Axes of the result in storage order."""
         return ome_zarr.stored_order(self.axes)
 
     def stored(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        """What is given for each axis of the result, in the order in which axes are stored."""
+        """Return values given for each axis of the result in storage order."""
         return tuple(values[axis] for axis in self.order)
 
 
 def plan_pyramid(
     path: Path, shape: Sequence[int], metadata: Metadata, filtered: Sequence[int], further: int
 ) -> Pyramid:
-    """The pyramid of a result of this shape, strided along the filtered axes in space."""
+    """Plan the pyramid of a result of the given shape, strided along the filtered spatial axes."""
     axes = ome_zarr.image_axes(metadata, filtered)
     halved = [k for k in sorted(filtered) if axes[k].kind == SPACE]
     name = path.name.removesuffix(path.suffix).removesuffix(".ome")
@@ -110,7 +110,7 @@ def plan_pyramid(
 
 
 def create_levels(folder: Path, pyramid: Pyramid, dtype: np.dtype[Any]) -> list[Chunked]:
-    """The group of an image and the empty arrays of its levels."""
+    """Create the group of an image and the empty arrays of its levels; return the arrays."""
     zarr = library("zarr", "zarr")
     stored_axes = pyramid.stored(pyramid.axes)
     factors = [pyramid.stored(level.factors) for level in pyramid.levels]
@@ -151,12 +151,12 @@ def _method() -> dict[str, Any]:
 
 
 def first_target(pyramid: Pyramid, largest: Chunked) -> Permuted:
-    """The largest level, written with axes in the order of the filter's result."""
+    """Return the largest level as an array to be written in the axis order of the filter's result."""
     return Permuted(largest, pyramid.order)
 
 
 def fill_levels(pyramid: Pyramid, arrays: Sequence[Chunked], mode: str, run: Callable[..., None]) -> None:
-    """Fill all levels but the largest, which is there: ``run(name, keywords, source, target)`` filters."""
+    """Compute all levels from the largest; ``run(name, keywords, source, target)`` applies a filter."""
     for level, source, target in zip(pyramid.levels[1:], arrays, arrays[1:], strict=False):
         strides = pyramid.stored(level.strides)
         kernels = {axis: BINOMIAL for axis, stride in enumerate(strides) if stride > 1}

@@ -1,1 +1,1 @@
-"""The CPU backend: binds passes to memory, and runs them on threads."""
+"""The CPU backend, which binds passes to memory and runs them on threads."""

@@ -1,4 +1,4 @@
-"""Binds the passes of a plan to the memory layout of two arrays."""
+"""Bind the passes of a plan to the memory layout of two arrays."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from ..lowering.task import plane_count
 from ..lowering.terms import count_terms
 from ..planning.facts import kernel_facts
 from ..planning.operators import Factor, touched_taps, window_factor, without_subnormals
-from . import short_rows, staging
+from . import short_rows, staging, volumes
 from .buffers import INPUT, OUTPUT, Buffer, parts_of, resized
 from .intrinsics.vectors import TARGET
 from .kernels.nan_aware import AS_STORED, BOTH, PRESENCE, VALUES
 from .launch import BoundCall, Step
 from .long_rows import cut_parts
 from .outer_axes import OuterAxis
+from .plane_pass import PlanePass
 from .prepare import prepare_pass
 from .tap_tables import PlaneTerm, PlaneWeights, build_program
 
 Array = npt.NDArray[Any]
 
-Normal = tuple[float, float, float]  # sum of the weights, least share that counts, rounding of the share
+Normal = tuple[float, float, float]  # sum of the weights, least valid share of it, rounding of the share
 
 
 def bind(
@@ -45,7 +46,10 @@ def bind(
     wished: int,
     normal: Normal | None,
 ) -> BoundCall:
-    """The passes of dense weights (an array) or separable terms (a sequence), bound to one memory layout."""
+    """Bind the passes of dense weights (an array) or separable terms (a sequence) to a memory layout.
+
+    `wished` is the number of threads; `normal` is given for NaN-aware convolutions.
+    """
     if isinstance(kernel, np.ndarray):
         kernel = without_subnormals(kernel, problem.real_dtype)
         counts: Any = kernel_facts(kernel).weights(problem.footprint)
@@ -64,12 +68,12 @@ def bind(
 
 Chain = tuple[PassSpec, ...]
 Filtered = tuple[int, dict[int, Factor]]
-"""An intermediate, and the taps that filter it by axis."""
+"""(Number of a stacked intermediate, axis -> taps that filter it)."""
 
 
 @dataclass(slots=True, eq=False)
 class _Binding:
-    """Binds the passes of one kernel to memory."""
+    """Binds the passes of a kernel to memory."""
 
     problem: Problem
     kernel: Any
@@ -79,7 +83,7 @@ class _Binding:
     launch: BoundCall = field(default_factory=BoundCall)
 
     def slabs(self, chain: Chain, source: Buffer, target: Buffer) -> None:
-        """All passes; slab by slab if columns are brought together first."""
+        """Bind all passes, slab by slab if strided columns are gathered into or scattered from a workspace."""
         names = [spec.kernel for spec in chain]
         sides = "gather" in names, "scatter" in names
         if not any(sides):
@@ -102,20 +106,22 @@ class _Binding:
         return self.problem.real_dtype
 
     def _reserve(self, number: int, nbytes: int) -> None:
-        """Scratch memory for a buffer that slabs use in turn."""
+        """Reserve scratch memory for a buffer, which all slabs reuse."""
         self.launch.scratch[number] = max(self.launch.scratch.get(number, 0), nbytes + 64)
 
     def _position(self, window: Window) -> int:
-        """Which axis of the kernel acts along that of a window."""
+        """Return the axis of the kernel that belongs to a window."""
         return [w.axis for w in self.problem.windows].index(window.axis)
 
     def chain(
         self, chain: Chain, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
-        """Passes of which the first in order is the `number`-th, on a slab of the array."""
+        """Bind a chain of passes on a slab of the array; `number` is the index of its first pass in the plan."""
         spec = chain[0]
         if spec.behind:
             self._behind(spec, number, source, target, windows)
+        elif spec.front is not None:
+            self._volume(spec, number, source, target, windows)
         elif spec.members:
             self._intermediates(chain, number, source, target, windows)
         elif isinstance(self.kernel, np.ndarray):
@@ -127,7 +133,7 @@ class _Binding:
         self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
         sparse = self.problem.footprint == "support"
-        if spec.cut is not None or spec.kernel == SHORT_ROWS:  # one axis: as a term
+        if spec.cut is not None or spec.kernel == SHORT_ROWS:  # a kernel of one axis is a single term
             factor = Factor(self.kernel, 0, self.kernel.size, sparse)
             terms: list[tuple[int, Factor]] = [(seen, factor) for seen in range(len(source.gains))]
             self._one_axis(spec, number, terms, source, target, windows[0])
@@ -159,7 +165,7 @@ class _Binding:
     def _intermediates(
         self, chain: Chain, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
-        """An outer axis, a slab at a time; the passes behind it follow on the slab."""
+        """Bind a pass along an outer axis, slab by slab; the next passes read the slab while it is in cache."""
         spec, buffer = chain[0], 2 + number
         window = next(w for w in windows if w.axis == spec.axes[0])
         rest = [w for w in windows if w is not window]
@@ -180,10 +186,30 @@ class _Binding:
                 self._intermediate(spec, number, source, stacked, factor, part, made)
             self.chain(chain[1:], number + 1, slab, _part(target, window.axis, start, stop), rest)
 
+    def _volume(
+        self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
+    ) -> None:
+        """An outer axis, rows and columns in one pass: what stands in between never exists as a whole."""
+        front = spec.front
+        assert front is not None
+        window = next(w for w in windows if w.axis == front.axes[0])
+        ((stacked, t),) = front.members
+        factor = self.kernel[t][self._position(window)]
+        shape = resized(source.shape, window.axis, window.out_size)
+        between = self._slab(-1, shape, source, [(stacked, factor)])
+        made = replace(between, gains=(1.0,), stack=0)
+        self._intermediate(front, number, source, stacked, factor, window, made)
+        self._last(spec, number, between, target, [w for w in windows if w is not window])
+        steps = self.launch.steps
+        first, second = steps[-2].run, steps[-1].run
+        assert isinstance(first, PlanePass)
+        assert isinstance(second, PlanePass)
+        steps[-2:] = [Step(volumes.join(first, second, spec.strip), source.index, target.index, number)]
+
     def _behind(
         self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
-        """A short last axis behind the others, a slab at a time."""
+        """Bind a pass along a short last axis that follows the other axes, slab by slab."""
         window = next(w for w in windows if w.axis == spec.axes[0])
         rest = [w for w in windows if w is not window]
         at, axis, own = self._position(window), spec.slab_axis, number + len(spec.in_order) - 1
@@ -210,14 +236,14 @@ class _Binding:
             self._one_axis(spec, own, terms, slab, piece, window)
 
     def _gain(self, t: int, windows: Sequence[Window]) -> float:
-        """What a term multiplies a constant by along some axes."""
+        """Return the gain of a term for constant input along the axes of `windows`."""
         return math.prod(float(self.kernel[t][self._position(window)].taps.sum()) for window in windows)
 
     def _one_axis(
         self, spec: PassSpec, number: int, terms: Sequence[tuple[int, Factor]], source: Buffer, target: Buffer,
         window: Window,
     ) -> None:  # fmt: skip
-        """Rows that are short, or few and long."""
+        """Bind a pass along a single axis, whose rows are short, or few and long."""
         if spec.kernel == SHORT_ROWS:
             constants = self._constants(source, len(source.gains), spec.final)
             factors = [(stacked, (factor,)) for stacked, factor in terms]
@@ -233,7 +259,7 @@ class _Binding:
             )
             self.launch.steps.append(Step(step, source.index, target.index, number))
             return
-        # a slab may be cut otherwise than the whole, or not at all
+        # rows of a slab may be cut differently than those of the whole array, or not at all
         found = cut(_axes(source, target, [window]), window)
         parts = cut_parts(source, target, window, found) if found else [(source, target, window)]
         for read, written, along in parts:
@@ -270,7 +296,7 @@ class _Binding:
     def _last(
         self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
-        """The pass that adds up all terms."""
+        """Bind the last pass, which adds all terms."""
         positions = {window.axis: self._position(window) for window in windows}
         if spec.cut is not None or spec.kernel == SHORT_ROWS:
             (at,) = positions.values()
@@ -291,7 +317,7 @@ class _Binding:
         self, spec: PassSpec, number: int, terms: Sequence[Filtered], source: Buffer, target: Buffer,
         windows: Sequence[Window],
     ) -> None:  # fmt: skip
-        """A pass that adds up terms along one axis, none of which share their taps."""
+        """Bind a pass that adds terms along an axis, none of which have equal taps."""
         parts = [[term] for term in terms if not source.presence[term[0]]]
         share = [[term] for term in terms if source.presence[term[0]]]
         self._sum_groups(spec, number, parts, share, source, target, windows)
@@ -300,7 +326,7 @@ class _Binding:
         self, spec: PassSpec, number: int, parts: Sequence[Sequence[Filtered]],
         share: Sequence[Sequence[Filtered]], source: Buffer, target: Buffer, windows: Sequence[Window],
     ) -> None:  # fmt: skip
-        """A pass of terms by groups, each with its taps by axis."""
+        """Bind a pass of groups of terms, each with its taps by axis."""
         planes, one = arrange(_axes(source, target, windows)), window_factor(np.ones(1))
 
         def term(stacked: int, factors: dict[int, Factor]) -> PlaneTerm:
@@ -350,7 +376,7 @@ class _Binding:
         outside = (
             pattern,
             pattern,
-        )  # of values, of their presence; those of a seen array are turned like its samples
+        )  # of values, of validity; kernels convert those of an array that is both, like its samples
         if self.normal is not None and not source.seen:
             missing = np.isnan(cval)
             outside = ([0.0], [0.0]) if missing else (pattern, [1.0])
@@ -369,6 +395,6 @@ def _axes(source: Buffer, target: Buffer, windows: Sequence[Window]) -> list[Axi
 
 
 def _part(slot: Buffer, axis: int, start: int, stop: int) -> Buffer:
-    """Positions [start, stop) of an axis."""
+    """Return the part of a buffer at positions [start, stop) of an axis."""
     step = slot.strides[axis] * parts_of(slot.dtype)
     return replace(slot, shape=resized(slot.shape, axis, stop - start), origin=slot.origin + start * step)

@@ -1,4 +1,4 @@
-"""Input, output and scratch arrays of a pass, before they have memory."""
+"""Descriptions of the input, output and scratch arrays of a pass, without their memory."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ INPUT, OUTPUT = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """An array that passes read or write, without its memory."""
+    """Description of an array that passes read or write."""
 
     index: int
     """INPUT, OUTPUT, or the number of a scratch buffer."""
     shape: tuple[int, ...]
-    """Shape, in numbers (complex ones count once)."""
+    """Shape; complex numbers count once."""
     strides: tuple[int, ...]
-    """Distances in numbers."""
+    """Strides in numbers."""
     dtype: np.dtype[Any]
-    """Type of the numbers as stored."""
+    """Type in memory."""
     origin: int = 0
-    """Where position 0 stands, in real elements."""
+    """Offset of position 0 in real elements."""
     gains: tuple[float, ...] = (1.0,)
-    """For each stacked intermediate: what the boundary value has been multiplied by so far."""
+    """Factor of the boundary value after the previous passes, for each stacked intermediate."""
     stack: int = 0
     """Real elements from one stacked intermediate to the next."""
     presence: tuple[bool, ...] = (False,)
-    """For each of them: whether it is of the presence of samples, in a normalised convolution, not of their values."""
+    """Whether each of them is of the validity of samples in a NaN-aware convolution, not of their values."""
     seen: bool = False
-    """Whether values and presence are two views of this one array."""
+    """Whether values and validity are two views of this same array."""
 
 
 def parts_of(dtype: np.dtype[Any]) -> int:
-    """Real elements of a number."""
+    """Return the number of real elements per number."""
     return 2 if dtype.kind == "c" else 1
 
 
 def resized(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
-    """`shape` with another size along one axis."""
+    """Return `shape` with another size along an axis."""
     return (*shape[:axis], size, *shape[axis + 1 :])

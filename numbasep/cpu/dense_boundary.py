@@ -1,4 +1,4 @@
-"""Columns beyond the edges of an array, as copied by dense passes."""
+"""Tables of the columns beyond the edges of an array, which dense passes copy."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .intrinsics.vectors import VECTOR_BYTES
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ends:
-    """Elements beyond the edges of a row by their sources in the row, for dense kernels."""
+    """Table of the elements beyond the edges of a row for dense kernels."""
 
     table: npt.NDArray[np.int64]
-    """From the first element read to the start of the row, then from its end on; OUTSIDE for the boundary's value."""
+    """Element of the row that each copies, or OUTSIDE: elements before the row, then those after it."""
     last: int
-    """Where the part behind the row begins."""
+    """Index of the first element after the row."""
     width: int
-    """Elements that kernels copy of each row, of both ends together."""
+    """Elements of both ends of each row that kernels copy."""
 
 
 def dense_ends(task: Task) -> Ends:
-    """The columns beyond the edges of rows that the kernel of a dense pass reads from the array."""
+    """Return the columns beyond the edges for a dense pass that reads rows from the array directly."""
     columns, inner, window = task.planes.columns, task.inner, task.along
     lanes, size = VECTOR_BYTES // task.item, columns.size_in * inner
     first, span = window.first * inner, task.span
@@ -40,7 +40,7 @@ def dense_ends(task: Task) -> Ends:
 def _sources(
     positions: npt.NDArray[np.int64], elements: int, inner: int, boundary: int
 ) -> npt.NDArray[np.int64]:
-    """The element that each position of the continued row shows, or OUTSIDE."""
+    """Return the element that each position of the extended row copies, or OUTSIDE."""
     columns, at = np.unique(positions // inner, return_inverse=True)
     found = np.array([source_index(int(c), elements // inner, boundary) for c in columns], np.int64)[at]
     return np.where(found == OUTSIDE, OUTSIDE, found * inner + positions % inner)

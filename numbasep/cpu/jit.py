@@ -32,8 +32,10 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import rtsys
 
 from ..system import forks, notice, storage
+from .compiler import DriverCompiler, KernelCompiler, uncollected
 
 SOURCES = (
+    "cpu/compiler.py",
     "cpu/jit.py",
     "cpu/intrinsics/*.py",
     "cpu/kernels/*.py",
@@ -289,7 +291,7 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any
     compile_now = dispatcher.compile
 
     def compile(signature: Any) -> Any:
-        with notice.compiling(dispatcher), _interrupts_wait():
+        with notice.compiling(dispatcher), _interrupts_wait(), uncollected():
             return compile_now(signature)
 
     dispatcher.compile = compile
@@ -304,16 +306,21 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that is called by address (see `address`): no Python, no GIL, no threads."""
-    return _compiled(function, **_LEAN)
+    return _compiled(function, **_LEAN, pipeline_class=KernelCompiler)
+
+
+def driver(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel that calls others and has no long loops of its own: it compiles in less time."""
+    return _compiled(function, **_LEAN, pipeline_class=DriverCompiler)
 
 
 def serial(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A driver that runs on the calling thread."""
-    return _compiled(function, no_cfunc_wrapper=True, _nrt=False)
+    """A function that Python calls and that runs on the calling thread."""
+    return _compiled(function, no_cfunc_wrapper=True, _nrt=False, pipeline_class=KernelCompiler)
 
 
 def parallel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A driver whose `prange` runs on Numba's threads."""
+    """A function that Python calls and whose `prange` runs on Numba's threads."""
     return _compiled(function, parallel=True, no_cfunc_wrapper=True)
 
 

@@ -1,4 +1,4 @@
-"""The largest magnitude in an array, which tells whether all samples are finite."""
+"""The largest magnitude in an array, which shows whether all samples are finite."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 from . import threads
 from .kernels import magnitude
 
-CHUNK_BYTES = 1 << 18  # read twice, so the second time from the second-level cache
+CHUNK_BYTES = 1 << 18  # chunks are read twice, the second time from the second-level cache
 PARALLEL_BYTES = 1 << 21
 
 
 def largest_magnitude(x: NDArray[Any], workers: int = 1, *, ignore_nan: bool = False) -> float:
-    """Largest |x| of an array; NaN if it holds a NaN (unless they are ignored), 0 if it is empty.
+    """Return the largest |x| of an array; NaN if it has a NaN that is not ignored, 0 if it is empty.
 
     Parameters
     ----------
     x : ndarray
-        Real or complex, of any layout; of complex numbers, the larger of the two parts counts.
+        Real or complex array of any layout; for complex numbers, the larger of the two parts counts.
     workers : int
-        Threads.
+        Maximum number of threads.
     ignore_nan : bool
-        Look at the other samples only.
+        Whether to ignore NaN.
 
     Returns
     -------
@@ -58,13 +58,13 @@ def largest_magnitude(x: NDArray[Any], workers: int = 1, *, ignore_nan: bool = F
             threads.check_memory(0, workers)
             with ThreadPoolExecutor(workers) as pool:
                 found = list(pool.map(share, shares))
-        except (RuntimeError, MemoryError):  # no threads are to be had
+        except (RuntimeError, MemoryError):  # no threads can be started
             found = list(map(share, shares))
     return math.nan if any(map(math.isnan, found)) else max(found)
 
 
 def _largest_of_dense(x: NDArray[Any], workers: int) -> float:
-    """Of native floating or complex numbers without gaps: the largest bit pattern without its sign."""
+    """Return the largest magnitude of contiguous native floats or complex numbers by comparing bit patterns."""
     single = x.dtype.char in "fF"
     number, integer = (np.float32, np.uint32) if single else (np.float64, np.uint64)
     bits = x.ravel(order="K").view(integer)
@@ -76,11 +76,11 @@ def _largest_of_dense(x: NDArray[Any], workers: int) -> float:
         with threads.parallel_region(workers):
             magnitude.largest_parallel(bits, mask, parts)
         found = parts.max()
-    return float(np.asarray(found, integer).view(number))  # NaN has the largest bits of all
+    return float(np.asarray(found, integer).view(number))  # the bit patterns of NaN are the largest
 
 
 def _chunks(x: NDArray[Any]) -> list[NDArray[Any]]:
-    """Pieces of about CHUNK_BYTES along the axis of the largest stride."""
+    """Split an array along the axis of the largest stride into pieces of about CHUNK_BYTES."""
     if x.nbytes <= CHUNK_BYTES:
         return [x]
     slowest = max(range(x.ndim), key=lambda axis: abs(x.strides[axis]) if x.shape[axis] > 1 else -1)
@@ -95,8 +95,8 @@ def _chunks(x: NDArray[Any]) -> list[NDArray[Any]]:
 def _largest(chunks: list[NDArray[Any]], *, ignore_nan: bool) -> float:
     largest = 0.0
     for piece in chunks:
-        chunk = piece.astype(piece.dtype.newbyteorder("="), copy=False)  # NumPy is slow on others
-        if ignore_nan:  # fmax and fmin pass over NaN
+        chunk = piece.astype(piece.dtype.newbyteorder("="), copy=False)  # NumPy is slow for other byte orders
+        if ignore_nan:  # fmax and fmin ignore NaN
             found = max(float(np.fmax.reduce(chunk, axis=None)), -float(np.fmin.reduce(chunk, axis=None)))
             largest = largest if math.isnan(found) else max(largest, found)
             continue

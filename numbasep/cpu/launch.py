@@ -1,4 +1,4 @@
-"""The passes of one call, bound to a memory layout, and their execution."""
+"""The passes of a call bound to a memory layout, and their execution."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ class Step:
     """A pass on one slab."""
 
     run: PlanePass | ShortRows | staging.Move
-    """What is called."""
+    """Prepared pass, called with the flat memory of its arrays."""
     source: int
-    """Buffer that it reads."""
+    """Number of the buffer that it reads."""
     target: int
-    """Buffer that it writes."""
+    """Number of the buffer that it writes."""
     number: int
-    """Which of the passes of the plan it is a part of."""
+    """Index of the pass in the plan."""
 
 
 @dataclass(slots=True, eq=False)
 class BoundCall:
-    """Prepared passes for one memory layout."""
+    """Prepared passes for a memory layout."""
 
     steps: list[Step] = field(default_factory=list)
-    """In the order in which they run."""
+    """Steps in the order of execution."""
     scratch: dict[int, int] = field(default_factory=dict)
-    """Bytes of each scratch buffer."""
+    """Number of each scratch buffer -> its bytes."""
     dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
-    """Type of the scratch buffers."""
+    """Type of the sums, which scratch buffers store."""
     specs: tuple[PassSpec, ...] = ()
-    """The passes, as they were decided."""
+    """Passes of the plan."""
     clock: list[float] | None = None
-    """Seconds of each of these in all calls since they were set to zero; None: not measured."""
+    """Accumulated seconds of each of these passes, or None if they are not measured."""
 
     @property
     def workspace(self) -> int:
@@ -59,7 +59,7 @@ class BoundCall:
             self._run({INPUT: x, OUTPUT: y})
             return
         with threads.borrow(max(step.run.workspace for step in self.steps)):
-            pass  # there is memory for every step, before the first one writes
+            pass  # check that there is memory for every step before the first one writes
         with threads.borrow(total) as buffer:
             flat, at = {INPUT: x, OUTPUT: y}, 0
             for slot, nbytes in self.scratch.items():

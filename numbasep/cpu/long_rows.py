@@ -1,7 +1,7 @@
-"""Cuts few long rows into many shorter ones that overlap by the window.
+"""Cut few long rows into many shorter ones that overlap by the window.
 
-A signal of N samples is also R rows of N / R samples, each with the samples beyond its ends that windows reach.  Only
-the first and the last samples of the signal know a boundary; they are filtered on their own.
+A signal of N samples is viewed as R rows of N / R samples, extended by the samples beyond their ends that windows
+read.  Only the first and last outputs of the signal depend on the boundary; they are filtered separately.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .buffers import Buffer, parts_of, resized
 def cut_parts(
     source: Buffer, target: Buffer, window: Window, cut: Cut
 ) -> Iterator[tuple[Buffer, Buffer, Window]]:
-    """Parts of a filter along one axis: its middle as many rows, and its ends."""
+    """Yield the parts of a filter along an axis: its middle as `cut.count` rows, and its two ends."""
     axis, parts = window.axis, parts_of(source.dtype)
     first, count, length = cut.first, cut.count, cut.length
     wide = length + window.taps - 1
@@ -40,7 +40,7 @@ def cut_parts(
 
 
 def _as_rows(slot: Buffer, axis: int, count: int, wide: int, length: int, start: int) -> Buffer:
-    """An axis as `count` rows of `wide` samples that begin `length` apart, the first at position `start`."""
+    """View an axis as `count` rows of `wide` samples that start `length` apart, the first at position `start`."""
     stride = slot.strides[axis]
     return replace(
         slot,

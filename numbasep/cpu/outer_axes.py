@@ -1,4 +1,4 @@
-"""Axes outside of a plane, as tables of offsets."""
+"""Tables of offsets for the axes outside a plane."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class OuterAxis:
-    """An axis that is neither rows nor columns, as tables of element offsets."""
+    """Tables of element offsets for an axis that is neither the row nor the column axis of planes."""
 
     offsets_in: npt.NDArray[np.int64]
-    """(positions, taps): where the input planes of an output position start."""
+    """(positions, taps): offsets of the input planes of each output position."""
     offsets_out: npt.NDArray[np.int64]
-    """(positions,): where the output planes start."""
+    """(positions,): offsets of the output planes."""
 
 
 def outer_table(axis: Axis) -> OuterAxis:
-    """Offsets of an outer axis, its boundary resolved."""
+    """Return the offsets of an outer axis, with its boundary resolved."""
     out = np.arange(axis.size_out, dtype=np.int64) * axis.stride_out
     window = axis.window
     if window is None:
@@ -42,7 +42,7 @@ def outer_table(axis: Axis) -> OuterAxis:
 
 
 def pack_outer(tables: Sequence[OuterAxis]) -> Integers:
-    """Headers and offset tables of the outer axes in one array."""
+    """Pack the headers and offset tables of the outer axes into an array."""
     header = np.zeros((len(tables), g.OUTER_ENTRIES), np.int64)
     parts: list[Integers] = [header.reshape(-1)]
     at = header.size

@@ -1,4 +1,4 @@
-"""What every kind of pass needs: its tasks, its tables, and the prepared call."""
+"""Preparation common to all kinds of passes: division into tasks, tables, and the prepared call."""
 
 from __future__ import annotations
 
@@ -23,95 +23,96 @@ from .tiles import round_up, strip_rows, tile_columns
 
 Array = npt.NDArray[Any]
 
-STREAM_BYTES = 8 << 20  # outputs from here on are written past the caches
-FETCH_BYTES = 1 << 20  # inputs from here on are fetched ahead
-BATCH_WORK = 1 << 31  # element operations of a thread, under a second, between two looks for signals (Ctrl-C)
+STREAM_BYTES = 8 << 20  # outputs of at least this size use non-temporal stores
+FETCH_BYTES = 1 << 20  # inputs of at least this size are prefetched
+BATCH_WORK = 1 << 31  # element operations per thread, less than a second, between checks for signals (Ctrl-C)
 
 
 @dataclass(frozen=True, eq=False)
 class PassRequest:
-    """A pass as it was decided, with the tables of one layout."""
+    """A pass of a plan with the tables for a memory layout."""
 
     task: Task
-    """What is computed, on which planes."""
+    """Planes and windows of the pass."""
     blocking: Blocking
-    """How the kernel goes about it."""
+    """Blocking of the kernel."""
     program: TapTables
-    """The taps."""
+    """Tables of the taps."""
     storage_in: Storage
-    """How the input lies in memory."""
+    """Storage type of the input."""
     storage_out: Storage
-    """And the output."""
+    """Storage type of the output."""
     compute: np.dtype[Any]
-    """float32 or float64."""
+    """Type of the sums, float32 or float64."""
     views: int
-    """How the input is seen (`cpu.kernels.nan_aware`)."""
+    """Input mode: values, validity or both (`cpu.kernels.nan_aware`)."""
     tables: Sequence[OuterAxis]
-    """Outer axes, those of stacked intermediates last."""
+    """Outer axes, followed by those of stacked intermediates."""
     outer_taps: Array
-    """(sources, outer axes): which tap of each outer axis a source is."""
+    """(sources, outer axes): tap of each source along each outer axis."""
     constants: Array
-    """(sources, 1 + period): divisor and boundary value."""
+    """(sources, 1 + period): divisor and boundary value of each source."""
     normal: Sequence[float]
-    """What a normalised convolution divides by."""
+    """Constants of the normalisation of NaN-aware convolutions; empty otherwise."""
     workers: int | None
-    """Threads wished for."""
+    """Requested number of threads, or None."""
     read_next: bool
     """Whether the output is an intermediate that the next pass reads."""
 
     @property
     def converted(self) -> bool:
-        """Whether results are stored as other numbers than they are computed in."""
+        """Whether results are converted when they are stored."""
         return self.storage_out != storage_of(self.compute)
 
     @property
     def stored(self) -> bool:
-        """Whether finished rows are no vectors of the output yet: converted, or scattered."""
+        """Whether finished rows need a separate store, since they are converted or scattered."""
         return self.task.planes.columns.stride_out != self.task.inner or self.converted
 
     def window_rows(self, step: int) -> int:
-        """Rows that `step` output rows read, of all sources."""
+        """Return the number of rows of all sources that `step` output rows read."""
         return (self.task.down.taps + step - 1) * self.task.sources
 
     @property
     def streamed(self) -> bool:
-        """Whether rows of the output are written past the caches: large, adjacent, as computed, not read again."""
+        """Whether output rows use non-temporal stores: large, contiguous, not converted, not read by the next pass."""
         large = self.task.numbers * self.task.item >= STREAM_BYTES
         return large and not self.stored and not self.read_next
 
     @cached_property
     def work(self) -> int:
-        """Element operations of a column: separable terms sum rows at all columns, also those that are left out."""
+        """Element operations per column; with a stride, separable terms sum rows at the skipped columns, too."""
         program, left_out = self.program, self.task.along.step - 1
         further = program.weights.size * left_out if left_out and self.task.separable else 0
         return self.task.inner * (program.operations + further + 4)
 
     @cached_property
     def missing(self) -> bool:
-        """Whether planes of the input lie beyond a constant boundary."""
+        """Whether some input planes are beyond a constant boundary."""
         return any((table.offsets_in == g.OUTSIDE_PLANE).any() for table in self.tables)
 
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """How the output is divided."""
+    """Division of the output into tasks."""
 
     tile: int
-    """Columns of a task."""
+    """Columns per task."""
     tiles: int
-    """Tasks along the columns."""
+    """Number of tasks along the columns."""
     strip: int
-    """Rows of a task."""
+    """Rows per task."""
     strips: int
-    """Tasks along the rows."""
+    """Number of tasks along the rows."""
     threads: int
-    """Threads that share them, if there are as many."""
+    """Number of threads that share the tasks."""
 
 
 def divide(p: PassRequest, kept: int, step: int) -> Tasks:
-    """Tiles whose rows stay in cache, and strips of them for all threads; no task takes long.
+    """Divide the output into tiles whose rows fit the cache, and these into strips for all threads.
 
-    `kept` bytes are needed for each column of a tile; rows are computed `step` at a time.
+    `kept` is the bytes in cache per column of a tile; rows are computed `step` at a time.  Long tasks are divided so
+    that signals are handled in time.
     """
     task, period = p.task, p.constants.shape[1] - 1
     down, along, inner, count = task.planes.rows, task.planes.columns, task.inner, task.count
@@ -137,9 +138,9 @@ def finish(
     outside: Array | None = None,
     block: int = 0,
 ) -> PlanePass:
-    """The prepared pass, from what a way to run it has decided: entries of the geometry, tables, workspace.
+    """Make the prepared pass from the kernel's entries of the geometry, tables and workspace.
 
-    `block` is the most elements that are stored at a time before they are scattered.
+    `block` is the maximum of elements that are stored at a time before they are scattered.
     """
     inner = p.task.inner
     gather = max(1, 512 // inner)
@@ -176,7 +177,7 @@ def finish(
 
 
 def sizes(task: Task) -> dict[int, int]:
-    """The entries of the geometry that say what the arrays and the windows are."""
+    """Return the entries of the geometry that describe the arrays and windows."""
     rows, columns, row_window, column_window = task.planes.rows, task.planes.columns, task.down, task.along
     return {
         g.ROWS_IN: rows.size_in, g.ROWS_OUT: rows.size_out, g.ROW_FIRST: row_window.first,

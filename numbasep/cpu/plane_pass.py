@@ -1,4 +1,4 @@
-"""One pass over planes: its tables, and the call of its driver."""
+"""A pass over planes: its tables and the call of its driver."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .tap_tables import TapTables
 
 Array = npt.NDArray[Any]
 
-SPARE_BYTES = 512 << 10  # a pass keeps workspaces of together up to so many bytes
+SPARE_BYTES = 512 << 10  # maximum total size of the workspaces that a pass keeps
 
 
 class _Memory:
-    """Presents raw memory to NumPy; keeps its owner alive."""
+    """View of raw memory for NumPy that keeps the owner alive."""
 
     def __init__(self, owner: Array, address: int, count: int) -> None:
         self._owner = owner
@@ -33,7 +33,7 @@ class _Memory:
 
 
 def storage_of(dtype: np.dtype[Any], cast: str = "truncate") -> Storage:
-    """How kernels see arrays of `dtype`: bool as uint8, complex as its parts."""
+    """Return the storage type of arrays of `dtype`: uint8 for bool, the type of the parts for complex."""
     if dtype.kind == "b":
         return Storage("u1", saturate=cast == "saturate")
     if dtype.kind == "c":
@@ -43,7 +43,7 @@ def storage_of(dtype: np.dtype[Any], cast: str = "truncate") -> Storage:
 
 
 def flat_memory(array: Array) -> tuple[Array, int]:
-    """All memory an array spans as flat, writeable bytes, and which real element stands at position 0."""
+    """Return the memory that an array spans as flat, writeable bytes, and the real element at position 0."""
     if array.flags.c_contiguous and array.flags.writeable:
         return array.reshape(-1).view(np.uint8), 0
     item = array.itemsize // (2 if array.dtype.kind == "c" else 1)
@@ -56,65 +56,77 @@ def flat_memory(array: Array) -> tuple[Array, int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanePass:
-    """A prepared pass: everything but the arrays."""
+    """A prepared pass: everything except the arrays."""
 
     kernels: tuple[Any, Any]
-    """Addresses that the drivers call: of the tile filter, and of what it calls in turn."""
+    """Addresses of the tile filter that drivers call, and of the kernel that it calls."""
     program: TapTables
-    """What is computed in a plane."""
+    """Tables of the taps in a plane."""
     geometry: Array
-    """Sizes and strides, by the names in `cpu.kernels.table_entries`."""
+    """Sizes and strides, indexed by the names in `cpu.kernels.table_entries`."""
     outer: Array
     """Offset tables of the outer axes."""
     outer_taps: Array
-    """(sources, outer axes): which tap of each outer axis a source is."""
+    """(sources, outer axes): tap of each source along each outer axis."""
     edges: Array
-    """Where columns beyond the edges are found, for rows that are filtered directly."""
+    """Sources of columns beyond the edges, for rows that are read directly."""
     constants: Array
-    """(sources, 1 + period): divisor and boundary value."""
+    """(sources, 1 + period): divisor and boundary value of each source."""
     normal: Array
-    """What a normalised convolution divides by: see `cpu.kernels.nan_aware`."""
+    """Constants of the normalisation of NaN-aware convolutions: see `cpu.kernels.nan_aware`."""
     outside: Array
-    """(terms, period): what the vertical pass of a separable kernel sums up beyond a constant boundary."""
+    """(terms, period): vertical sums of each separable term beyond a constant boundary."""
     tasks: int
-    """Tiles by strips by planes."""
+    """Number of tasks: tiles x strips x planes."""
     batch: int
-    """Tasks that are run without a return to Python."""
+    """Tasks that run without returning to Python."""
     threads: int
-    """Threads that share the tasks."""
+    """Number of threads that share the tasks."""
     small: bool
-    """Whether it runs at once and on the calling thread, however many there are."""
+    """Whether the pass always runs in a single batch on the calling thread."""
     raw_in: int
-    """Bytes for a gathered piece of an input row."""
+    """Bytes of a gathered piece of an input row."""
     raw_out: int
-    """Bytes for a piece of an output row before it is scattered."""
+    """Bytes of a piece of an output row before it is scattered."""
 
     work_bytes: int
-    """Of one thread's rows."""
+    """Bytes of a thread's rows."""
     table_bytes: int
-    """Of one thread's row table."""
+    """Bytes of a thread's row table."""
     spare: list[tuple[Any, ...]]
-    """Small workspaces of earlier calls, ready to be used again; large ones go back to the common pool."""
+    """Small workspaces of earlier calls for reuse; large ones are returned to the common pool."""
+    front: PlanePass | None = None
+    """The pass along an outer axis whose sums this pass reads, piece by piece (`cpu.kernels.volumes`)."""
 
     @property
     def workspace(self) -> int:
         """Bytes of scratch memory that a call uses."""
         return self.threads * (self.work_bytes + 2 * self.table_bytes)
 
-    def _divide(self, buffer: Array) -> tuple[Any, ...]:
-        """The block of all tables, those of every thread in `buffer`; and what it points to."""
-        count, dtype, program = self.threads, self.constants.dtype, self.program
-        rows = count * self.work_bytes
-        work = buffer[:rows].view(dtype).reshape(count, -1)
-        work.fill(0)  # whole vectors are computed: left-over bits behind a row could be slow denormals
-        tables = buffer[rows : self.workspace].view(np.int64).reshape(2 * count, -1)
-        raw = [np.empty((count, size), np.uint8) for size in (self.raw_in, self.raw_out)]
-        block = make_block([
+    @property
+    def _tables(self) -> list[Array]:
+        """What all threads read."""
+        program = self.program
+        return [
             self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
             program.shifts, program.lines, program.line_weights, self.edges, self.normal, self.outside,
-            work, tables[:count], tables[count:], *raw,
-        ])  # fmt: skip
-        return block, buffer, raw
+        ]  # fmt: skip
+
+    def _divide(self, buffer: Array) -> tuple[Any, ...]:
+        """Return the block of all tables, with those of the threads in `buffer`, and the memory that it points to."""
+        count, dtype = self.threads, self.constants.dtype
+        rows = count * self.work_bytes
+        work = buffer[:rows].view(dtype).reshape(count, -1)
+        work.fill(0)  # whole vectors are computed, and garbage after a row could be slow subnormals
+        tables = buffer[rows : self.workspace].view(np.int64).reshape(2 * count, -1)
+        raw = [np.empty((count, size), np.uint8) for size in (self.raw_in, self.raw_out)]
+        arrays: list[Array] = [*self._tables, work, tables[:count], tables[count:], *raw]
+        if self.front is not None:
+            lists = np.empty((2 * count, self.front.table_bytes // 8), np.int64)
+            own = [np.empty((count, size), np.uint8) for size in (self.front.raw_in, self.front.raw_out)]
+            arrays += [*self.front._tables, work, lists[:count], lists[count:], *own]
+            return make_block(arrays), buffer, (raw, lists, own)
+        return make_block(arrays), buffer, raw
 
     def __call__(self, x: Array, y: Array) -> None:
         """Run on the flat memory of both arrays (`flat_memory`)."""
@@ -130,7 +142,7 @@ class PlanePass:
         self._keep(scratch)
 
     def run_small(self, x: Array, y: Array) -> None:
-        """As a call, for a `small` pass on contiguous arrays: nothing is left to decide."""
+        """Run a `small` pass on contiguous arrays, with less overhead than a call."""
         try:
             scratch = self.spare.pop()
         except IndexError:
@@ -151,6 +163,6 @@ class PlanePass:
                 self._run_batches(drivers.run_parallel, x, y, scratch)
 
     def _run_batches(self, run: Any, x: Array, y: Array, scratch: tuple[Any, ...]) -> None:
-        """All tasks; Python handles signals between two batches, so that Ctrl-C ends a long call."""
+        """Run all tasks in batches; between these, Python handles signals, so that Ctrl-C ends a long call."""
         for first in range(0, self.tasks, self.batch):
             run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), scratch[0], self.constants)

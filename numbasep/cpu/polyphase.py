@@ -1,10 +1,10 @@
-"""Polyphase decomposition of strided filters: a stride s splits a filter into s shorter ones.
+"""Polyphase decomposition of strided filters: a filter of stride s is the sum of s shorter filters of stride 1.
 
     y[i] = sum over k of w[k] * x[si + k] = sum over p < s and m of w[sm + p] * x_p[i + m],    x_p[j] = x[sj + p]
 
-(P. P. Vaidyanathan, "Multirate Systems and Filter Banks", 1993, section 4.3.)  Along the rows a phase is a part of the
-table of rows; along the columns it is a part of a row buffer, to which its numbers are brought side by side
-(`cpu.kernels.polyphase`).  What then weighs them are the kernels of filters without a stride.
+(P. P. Vaidyanathan, "Multirate Systems and Filter Banks", 1993, section 4.3.)  Vertically, a phase is a part of the
+table of rows.  Horizontally, it is a part of a row buffer, into which its elements are packed
+(`cpu.kernels.polyphase`).  The kernels of filters without a stride then compute the sums.
 """
 
 from __future__ import annotations
@@ -25,52 +25,52 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Phases:
-    """The taps of a window by phase."""
+    """Division of the taps of a window into phases."""
 
     step: int
-    """Input positions from one output to the next."""
+    """Stride in input positions."""
     taps: int
-    """Taps of the window."""
+    """Number of taps of the window."""
 
     @property
     def count(self) -> int:
-        """Phases that have taps."""
+        """Number of phases that have taps."""
         return min(self.step, self.taps)
 
     @property
     def longest(self) -> int:
-        """The most taps of a phase."""
+        """Maximum number of taps of a phase."""
         return -(-self.taps // self.step)
 
     def reach(self, outputs: int) -> int:
-        """Input positions from the first under the window of the first output to the last under that of the last."""
+        """Return the number of input positions under the windows of adjacent outputs."""
         return (outputs - 1) * self.step + self.taps
 
     def entries(self, outputs: int) -> int:
-        """Positions of one phase that so many outputs read."""
+        """Return the number of positions of a phase that adjacent outputs read."""
         return outputs + self.longest - 1
 
 
 def phases_of(window: Window) -> Phases:
-    """The phases of a filtered axis."""
+    """Return the phases of a filtered axis."""
     return Phases(window.step, window.taps)
 
 
 def by_phase(
     program: TapTables, rows: Phases, columns: Phases, height: int, inner: int, pitch: int
 ) -> TapTables:
-    """The program of blocks of `height` rows with its runs and lines cut into those of each phase.
+    """Split the runs and lines of a program into those of each phase, for blocks of `height` rows.
 
     Parameters
     ----------
     program : TapTables
-        Runs of a source begin at a multiple of the rows under the windows of a block.
+        Program whose runs of a source start at a multiple of the rows under the windows of a block.
     rows, columns : Phases
-        Of the windows.
+        Phases of the windows.
     height : int
-        Rows of a block.
+        Rows per block.
     inner : int
-        Elements of a column.
+        Elements per column.
     pitch : int
         Elements from one phase of a row to the next.
     """
@@ -97,7 +97,7 @@ def by_phase(
 
 @dataclass(frozen=True, slots=True)
 class _PhaseTables:
-    """The tables of a program, as they grow."""
+    """Growing tables of a program."""
 
     runs: list[list[int]]
     weights: list[float]
@@ -107,7 +107,7 @@ class _PhaseTables:
     def add_run(
         self, run: Array, weights: Array, rows: Phases, columns: Phases, height: int, inner: int, pitch: int
     ) -> None:
-        """A run of adjacent taps down one column."""
+        """Append the phases of a run of adjacent taps down a column."""
         source, row = divmod(int(run[g.RUN_ROW]), height + rows.taps - 1)
         column, each = int(run[g.RUN_SHIFT]) // inner, rows.entries(height)
         shift = column % columns.step * pitch + column // columns.step * inner
@@ -117,14 +117,14 @@ class _PhaseTables:
             self.weights.extend(float(weights[run[g.RUN_WEIGHTS] + k]) for k in taken)
 
     def add_line(self, line: Array, weights: Array, columns: Phases, inner: int, pitch: int) -> None:
-        """A line of adjacent taps along the columns."""
+        """Append the phases of a line of adjacent taps along a row."""
         for phase, at, taken in _cut(int(line[g.RUN_SHIFT]) // inner, int(line[g.RUN_LENGTH]), columns.step):
             self.lines.append([0, phase * pitch + at * inner, len(taken), len(self.line_weights), 0])
             self.line_weights.extend(float(weights[line[g.RUN_WEIGHTS] + k]) for k in taken)
 
 
 def _cut(first: int, taps: int, step: int) -> Iterator[tuple[int, int, range]]:
-    """For each phase of the positions from `first` on: its number, where in it its taps begin, and which these are.
+    """Yield each phase of the positions from `first` on: its number, the position of its first tap, and its taps.
 
     Examples
     --------

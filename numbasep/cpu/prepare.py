@@ -1,4 +1,4 @@
-"""Prepares a pass: chooses tiles, tables and kernel addresses.  Nothing runs here."""
+"""Prepare a pass: choose tiles, tables and kernel addresses, without running anything."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from .tiles import dense_workspace, workspace
 
 Array = npt.NDArray[Any]
 
-LARGEST_SHIFT = 32  # exponent of a divisor up to which no weight leaves the range of its type
-RING_STEPS = 3  # further steps of packed rows of a dense pass, before rows are moved to the start
+LARGEST_SHIFT = 32  # largest exponent of a divisor by which weights are divided without leaving their range
+RING_STEPS = 3  # additional steps of packed rows of a dense pass before rows are moved to the start
 
 
 def prepare_pass(
@@ -51,20 +51,20 @@ def prepare_pass(
     normal: Sequence[float] = (),
     read_next: bool = False,
 ) -> PlanePass:
-    """The tables of a pass on one layout: tiles, strips and threads.
+    """Prepare a pass for a memory layout: tables, tiles, strips and threads.
 
     Parameters
     ----------
     kernel : str
-        Which kernel runs: a name of `lowering.kernels.KERNELS`.
+        Name of the kernel, a key of `lowering.kernels.KERNELS`.
     task, blocking : Task, Blocking
-        What it computes, and how it goes about it.
+        Planes and windows of the pass, and the blocking of the kernel.
     sources : sequence of tuple of int
-        For each input plane of an output plane, its tap along every outer axis.
+        For each input plane of an output plane, its tap along each outer axis.
     source_tables : sequence of OuterAxis
         Outer axes that exist only in the input (stacked intermediates); their taps come last in `sources`.
     program : TapTables
-        What to compute in a plane.
+        Tables of the taps in a plane.
     origins : tuple of int
         Element offsets of position 0 in the flat input and output.
     dtype_in, dtype_out, compute : numpy.dtype
@@ -74,11 +74,11 @@ def prepare_pass(
     cast : str
         "truncate" or "saturate".
     workers : int or None
-        Threads wished for.
+        Requested number of threads.
     views : int, optional
-        How the input is seen (`cpu.kernels.nan_aware`).
+        Input mode: values, validity or both (`cpu.kernels.nan_aware`).
     normal : sequence of float, optional
-        What a normalised convolution divides by: sum of the weights, least share that counts, rounding of the share.
+        For NaN-aware convolutions: sum of the weights, least valid share of it, rounding of the share.
     read_next : bool, optional
         Whether the output is an intermediate that the next pass reads.
     """
@@ -95,7 +95,7 @@ def prepare_pass(
 
 
 def _with_divided_weights(p: PassRequest) -> PassRequest:
-    """The request with a divisor that is a moderate power of two in the weights, where weights are multiplied by."""
+    """Divide the weights instead of the sums if the divisor is a moderate power of two."""
     divisor = float(p.constants[0, 0])
     mantissa, exponent = math.frexp(divisor)
     if divisor == 1 or mantissa != 0.5 or abs(exponent) > LARGEST_SHIFT:
@@ -106,7 +106,7 @@ def _with_divided_weights(p: PassRequest) -> PassRequest:
 
 
 def _prepare_boxes(p: PassRequest) -> PlanePass:
-    """A pass of `cpu.kernels.plane_driver`: long boxes as sums of blocks of packed rows."""
+    """Prepare a pass of `cpu.kernels.plane_driver`, for long boxes as sums of blocks of packed rows."""
     window, item = p.window_rows(STEP_ROWS), p.task.item
     parts = divide(p, item * (window + 2 * STEP_ROWS), STEP_ROWS)
     entries, elements = workspace(p.task, p.program, parts.tile, window, VECTOR_BYTES // item)
@@ -119,7 +119,7 @@ def _prepare_boxes(p: PassRequest) -> PlanePass:
 
 
 def _prepare_dense(p: PassRequest) -> PlanePass:
-    """A pass of `cpu.kernels.dense`: weights without structure."""
+    """Prepare a pass of `cpu.kernels.dense`, for weights without structure."""
     task, height = p.task, p.blocking.height
     item, item_in, along = task.item, p.storage_in.dtype.itemsize, task.planes.columns
     ends = None if p.blocking.packed else dense_ends(task)
@@ -151,4 +151,4 @@ BINDERS: dict[str, Callable[[PassRequest], PlanePass]] = {
     "box": _prepare_boxes,
     "separable": prepare_separable,
 }
-"""What binds a pass, by the name of its kernel."""
+"""Name of a kernel -> function that prepares its passes."""

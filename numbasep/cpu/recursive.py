@@ -1,6 +1,6 @@
-"""Recursive filters: one pass over a contiguous array for each filtered axis.
+"""Recursive filters, with a pass over a contiguous array for each filtered axis.
 
-A recursion takes all positions; of a strided axis, those that are not asked for are dropped before the next pass.
+A recursion computes all positions; along a strided axis, those in between are dropped before the next pass.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .kernels import recursive as kernels
 Array = npt.NDArray[Any]
 
 PARALLEL_ELEMENTS = 1 << 16
-SIDE = 4  # vectors of adjacent lines that share a task: as many cache lines of each row
-BATCH_ELEMENTS = 1 << 25  # filtered without a return to Python, so that Ctrl-C ends a long call
+SIDE = 4  # vectors of adjacent lines per task
+BATCH_ELEMENTS = 1 << 25  # per thread, between checks for signals (Ctrl-C)
 
 
 def correlate(
@@ -43,13 +43,13 @@ def correlate(
     Parameters
     ----------
     recursions : sequence of Recursion
-        One for each window of the problem.
+        The recursion for each window of the problem.
     problem : Problem
-        Real data; no empty axis.
+        A problem with real data and no empty axis.
     x, out : ndarray
-        Of the problem's shapes, of any layout and byte order.
+        Arrays of the problem's shapes, of any layout and byte order.
     clock : list of float, optional
-        The seconds of each axis are added to it.
+        List to which the seconds of each axis are added.
     """
     compute = problem.real_dtype
     shapes, shape = [x.shape], x.shape
@@ -84,14 +84,14 @@ def correlate(
 
 
 def _positions(window: Window) -> int:
-    """Positions that a line is filtered at: from the first output to the last."""
+    """Return the number of positions of a line from the first output to the last."""
     return (window.out_size - 1) * window.step + 1
 
 
 def _filter_axis(
     recursion: Recursion, window: Window, outside: float, x: Array, y: Array, workers: int | None
 ) -> None:
-    """One axis of a contiguous array."""
+    """Filter a contiguous array along an axis."""
     lines = _prepare(window, recursion.margin)
     inner = math.prod(x.shape[window.axis + 1 :])
     outer = math.prod(x.shape[: window.axis])
@@ -125,14 +125,14 @@ def _filter_axis(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lines:
-    """Where the samples of a line come from."""
+    """Input positions of the samples of an extended line."""
 
     positions: Array
-    """Input position of each sample, -1 for the constant outside."""
+    """Input position of each sample, -1 for the value of a constant boundary."""
     low: int
-    """From this sample on the positions rise by one ..."""
+    """First sample from which positions increase by one."""
     high: int
-    """... up to this one, exclusive."""
+    """End of these samples."""
 
 
 @functools.lru_cache(maxsize=64)

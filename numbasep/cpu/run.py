@@ -1,4 +1,4 @@
-"""Runs the passes of a plan on two arrays."""
+"""Run the passes of a plan on two arrays."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Array = npt.NDArray[Any]
 def correlate(
     operator: Operator, problem: Problem, form: int | None, x: Array, y: Array, normal: Normal | None = None
 ) -> None:
-    """Filter `x` into `y`, which must not overlap: with `operator.forms[form]`, or with the dense weights.
+    """Filter `x` into `y`, which must not overlap, with `operator.forms[form]` or, for None, the dense weights.
 
     `y` is real or complex like the result; shapes and types are those of the problem.  With `normal`, for real
-    data and weights, NaN samples weigh nothing (`cpu.kernels.nan_aware`).
+    data and weights, NaN samples have weight zero (`cpu.kernels.nan_aware`).
     """
     if normal is not None:
         kernel, divisor = operator.undivided if form is None else operator.form_terms(form)
@@ -54,7 +54,7 @@ def _correlate_halves(
     x: Array,
     y: Array,
 ) -> None:
-    """The real kernel, and the imaginary one if there is one."""
+    """Filter with the real part of a kernel and, if there is one, the imaginary part."""
     real, imaginary = halves
     if x.dtype.kind != "c" and y.dtype.kind == "c":
         _launch(operator, problem, (form, "real"), real, divisor, x, y.real)
@@ -75,7 +75,7 @@ def _correlate_halves(
         ):
             operator.small[form] = first.run_small
         return
-    # four sums, each in the type that they are computed in, before any are subtracted
+    # the four real sums are taken in the compute type before two of them are subtracted
     turned = np.empty_like(y, dtype=problem.compute_dtype)
     total = y if y.dtype == turned.dtype else np.empty_like(turned)
     _launch(operator, problem, (form, "real"), real, divisor, x, total)

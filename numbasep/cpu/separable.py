@@ -1,4 +1,4 @@
-"""Prepares a separable pass: packed rows, tiles, tables, layout of the workspace."""
+"""Prepare a separable pass: packed rows, tiles, tables, layout of the workspace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from numba.core import config
 
 from ..arguments.boundary import source_index
-from ..lowering.access import RowAccess, buffer_columns, row_access
+from ..lowering.access import BUFFER_BYTES, RowAccess, buffer_columns, row_access
 from ..lowering.target import LINE_VECTORS, STEP_ROWS, VECTORS
 from ..lowering.task import Task
 from .intrinsics.vectors import FUSES, TARGET, VECTOR_BYTES
@@ -29,11 +29,13 @@ from .tiles import round_up, skew
 
 Array = npt.NDArray[Any]
 
+LEAST_GATHERED, MOST_GATHERED = 2048, 64 << 10  # bytes of finished rows that are written together
+MOST_BLOCKS = 4  # of ROWS rows each, of a stripe
 PLAIN = bool(config.DISABLE_JIT)  # then kernels are NumPy, which rounds products, too
 
 
 def prepare_separable(p: PassRequest) -> PlanePass:
-    """A pass of `cpu.kernels.separable`."""
+    """Prepare a pass of `cpu.kernels.separable`."""
     task, sources = p.task, p.task.sources
     down, along, inner, window, item = (
         task.planes.rows,
@@ -43,27 +45,30 @@ def prepare_separable(p: PassRequest) -> PlanePass:
         task.item,
     )
     by_rows, by_columns = phases_of(task.down), phases_of(window)
-    # weights beyond the range of float32 are infinite there: beyond the edges they must not meet the zeros of a buffer
+    # weights beyond the range of float32 become infinite and must not be multiplied by the zeros of a buffer
     rows = row_access(task, TARGET, packed=not np.isfinite(p.program.weights).all())
-    program = _buffered(p.program, task.down.taps, separable=task.separable)
+    height = _height(task, rows, len(p.program.terms))
+    program = _buffered(p.program, task.down.taps, height, separable=task.separable)
     lanes, n_terms, split = VECTOR_BYTES // item, len(program.terms), window.step > 1
     constants = (p.constants if rows.packed else _seen(p.constants, p.views)).astype(p.compute)
-    window_rows, table_rows = by_rows.reach(ROWS) * sources, by_rows.count * by_rows.entries(ROWS)
+    window_rows, table_rows = by_rows.reach(height) * sources, by_rows.count * by_rows.entries(height)
     kept = window_rows * (item if rows.packed else p.storage_in.dtype.itemsize)
-    parts = divide(p, kept * window.step, ROWS)
+    parts = divide(p, kept * window.step, height)
     buffer_taps = window.taps if task.separable else 1
     segment = _segment(parts.tile, buffer_taps, inner, n_terms, item, window.step)
+    finished = p.streamed and parts.tiles == 1 and _adjoin(task, height)
     block = max(LINE_VECTORS, VECTORS) * lanes
     pitches = _pitches(rows, by_columns, parts.tile, segment, buffer_taps, inner, lanes)
     if task.strided:
-        program = by_phase(program, by_rows, by_columns, ROWS, inner, pitches.phase)
+        program = by_phase(program, by_rows, by_columns, height, inner, pitches.phase)
     places, at = {}, block
     for name, size in {
-        g.SUMS: n_terms * ROWS * pitches.sums * rows.buffered,
-        g.ENDS: ROWS * pitches.sums * (rows.buffered and not rows.packed),
+        g.SUMS: n_terms * height * pitches.sums * rows.buffered,
+        g.ENDS: height * pitches.sums * (rows.buffered and not rows.packed),
         g.CONSTANT_ROWS: sources * pitches.ring * rows.beyond,
         g.RING: window_rows * pitches.ring * (rows.packed or rows.ends),
-        g.UNSPLIT: (pitches.ring if rows.dense else ROWS * pitches.sums) * split,
+        g.UNSPLIT: (pitches.ring if rows.dense else height * pitches.sums) * split,
+        g.FINISHED: height * task.width * finished,
     }.items():
         places[name] = at if size else 0
         at += round_up(size, lanes)
@@ -73,19 +78,20 @@ def prepare_separable(p: PassRequest) -> PlanePass:
         task.count * down.size_in * width * p.storage_in.dtype.itemsize >= FETCH_BYTES and not rows.packed
     )
     entries = {
-        g.SEGMENT: segment, g.SUMS_STRIDE: pitches.sums, g.TERM_STRIDE: ROWS * pitches.sums,
-        g.RING_STRIDE: pitches.ring, g.RING_WINDOW: by_rows.reach(ROWS), g.WINDOW: table_rows,
-        g.PHASE_ROWS: by_rows.entries(ROWS), g.PHASE_STRIDE: pitches.phase, g.SPLIT_TAPS: window.taps,
-        g.COLUMN_TAPS: buffer_taps, g.PACKED: window.taps if rows.packed else 0, g.LAST_BLOCK: last,
-        g.TABLES: 2 * table_rows * sources, g.LEFT_ENDS: rows.left, g.RIGHT_ENDS: rows.right,
+        g.SEGMENT: segment, g.SUMS_STRIDE: pitches.sums, g.TERM_STRIDE: height * pitches.sums,
+        g.RING_STRIDE: pitches.ring, g.RING_WINDOW: by_rows.reach(height), g.WINDOW: table_rows,
+        g.PHASE_ROWS: by_rows.entries(height), g.PHASE_STRIDE: pitches.phase, g.SPLIT_TAPS: window.taps,
+        g.STRIPE_ROWS: height, g.COLUMN_TAPS: buffer_taps, g.PACKED: window.taps if rows.packed else 0,
+        g.LAST_BLOCK: last, g.FINISHED_BYTES: item, g.TABLES: 2 * table_rows * sources,
+        g.LEFT_ENDS: rows.left, g.RIGHT_ENDS: rows.right,
         g.INSIDE_FIRST: rows.inside_first, g.INSIDE_LAST: rows.inside_last, g.EDGE_LAST: max(0, -window.first),
         g.FETCHED: p.storage_in.dtype.itemsize if fetched and not (task.strided and rows.dense) else 0,
-        g.STREAM: item * (p.streamed and down.stride_out * item % VECTOR_BYTES == 0), **places,
+        g.STREAM: item * (p.streamed and not finished and down.stride_out * item % VECTOR_BYTES == 0), **places,
     }  # fmt: skip
     addresses = kernels.kernel_addresses(
         p.compute, p.storage_in, p.storage_out, packed=rows.packed, single_rows=rows.single, view=p.views,
         share=program.share_term > 0, dense=rows.dense, ends=rows.ends, split=split,
-        fetching=fetched and task.strided,
+        fetching=fetched and task.strided, finished=finished,
     )  # fmt: skip
     return finish(
         p, addresses, program, parts, entries, at + 2 * block, edges=_edge_table(task), constants=constants,
@@ -96,20 +102,20 @@ def prepare_separable(p: PassRequest) -> PlanePass:
 
 @dataclass(frozen=True, slots=True)
 class _Pitches:
-    """Elements from one row of the workspace to the next."""
+    """Row strides in the workspace, in elements."""
 
     sums: int
-    """Of row buffers."""
+    """Row stride of row buffers."""
     ring: int
-    """Of packed rows."""
+    """Row stride of packed rows."""
     phase: int
-    """From one phase of a row to the next; 0 where phases are not taken apart."""
+    """Stride of the phases of a row; 0 without polyphase decomposition."""
 
 
 def _pitches(
     rows: RowAccess, columns: Phases, tile: int, segment: int, taps: int, inner: int, lanes: int
 ) -> _Pitches:
-    """The pitches for row buffers of `segment` columns under `taps` taps and packed rows of `tile` columns."""
+    """Return the pitches for row buffers of `segment` columns and `taps` taps, and packed rows of `tile` columns."""
     block = max(LINE_VECTORS, VECTORS) * lanes
 
     def pitch(numbers: int, blocks: int) -> int:
@@ -125,8 +131,26 @@ def _pitches(
     return _Pitches(sums, max(ring, whole), phase) if rows.dense else _Pitches(max(sums, whole), ring, phase)
 
 
-def _buffered(program: TapTables, taps: int, *, separable: bool) -> TapTables:
-    """The program with row windows that fit ROWS, and each column offset in one place.
+def _height(task: Task, access: RowAccess, n_terms: int) -> int:
+    """Rows of a stripe: short ones share what is done for each stripe."""
+    if access.packed or access.dense or access.single or task.strided:
+        return ROWS
+    block = ROWS * (task.width + task.span) * n_terms * task.item
+    return ROWS * max(1, min(MOST_BLOCKS, BUFFER_BYTES // block, -(-task.rows // ROWS)))
+
+
+def _adjoin(task: Task, height: int) -> bool:
+    """Whether the rows of a stripe of output lie one behind the other, and are worth being gathered."""
+    row, most = (
+        task.width * task.item,
+        MOST_GATHERED if task.width * task.item % VECTOR_BYTES else BUFFER_BYTES,
+    )
+    together = LEAST_GATHERED <= min(height, task.rows) * row <= most
+    return together and task.planes.rows.stride_out == task.width
+
+
+def _buffered(program: TapTables, taps: int, height: int, *, separable: bool) -> TapTables:
+    """The program with row windows that fit `height` rows, and each column offset in one place.
 
     A term's taps along the columns are applied to the row buffers; only weights without structure, in several columns,
     keep theirs among the runs.
@@ -137,12 +161,12 @@ def _buffered(program: TapTables, taps: int, *, separable: bool) -> TapTables:
     else:
         lines[:, g.RUN_SHIFT] = 0
     source, row = np.divmod(runs[:, g.RUN_ROW], taps + STEP_ROWS - 1)
-    runs[:, g.RUN_ROW] = source * (taps + ROWS - 1) + row
+    runs[:, g.RUN_ROW] = source * (taps + height - 1) + row
     return replace(program, runs=runs, lines=lines)
 
 
 def _seen(constants: Array, views: int) -> Array:
-    """Boundary values as a pass sees them."""
+    """Return the boundary values in the input mode `views`."""
     seen = constants.copy()
     half = len(seen) // 2 if views == BOTH else len(seen)
     if views in (VALUES, BOTH):
@@ -155,7 +179,7 @@ def _seen(constants: Array, views: int) -> Array:
 
 
 def _outside_sums(program: TapTables, constants: Array, window: int) -> Array:
-    """What each term's vertical pass sums up where all rows are the boundary value."""
+    """Return the vertical sums of each term where all rows have the boundary value."""
     period = constants.shape[1] - 1
     sums = np.zeros((len(program.terms), period), constants.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -168,7 +192,7 @@ def _outside_sums(program: TapTables, constants: Array, window: int) -> Array:
 
 
 def _fused(weight: Any, value: Any, total: Any) -> Any:
-    """``weight * value + total`` as the kernels round it: once, where the processor can."""
+    """Return ``weight * value + total`` as rounded by the kernels, once if the processor has FMA instructions."""
     plain = weight * value + total
     if PLAIN or not FUSES or not value or not np.isfinite(plain):
         return plain
@@ -177,7 +201,7 @@ def _fused(weight: Any, value: Any, total: Any) -> Any:
     rounded = Fraction(near)
     if (
         plain.itemsize == 4 and rounded != exact
-    ):  # towards the odd one of both neighbours: rounding again does no harm
+    ):  # round to odd, so that the second rounding gives the correctly rounded result
         bits = np.array(near).view(np.int64)
         bits -= abs(rounded) > abs(exact)
         bits |= 1
@@ -186,7 +210,7 @@ def _fused(weight: Any, value: Any, total: Any) -> Any:
 
 
 def _edge_table(task: Task) -> Array:
-    """The column that each column beyond the edges repeats, those on the left first; OUTSIDE for the boundary value."""
+    """Return the column that each column beyond the edges copies, or OUTSIDE, for the left edge first."""
     window, size = task.along, task.planes.columns.size_in
     stop = window.first + window.reach
     beyond = [*range(min(window.first, 0), 0), *range(size, max(stop, size))]
@@ -194,6 +218,6 @@ def _edge_table(task: Task) -> Array:
 
 
 def _segment(tile: int, taps: int, inner: int, n_terms: int, item: int, step: int) -> int:
-    """Columns computed at a time: row buffers of half a first-level cache, far more than the halo between passes."""
+    """Return the columns computed at a time: row buffers fill half the first-level cache and far exceed the halo."""
     wanted = -(-buffer_columns(ROWS, n_terms, item, inner, taps) // step)
     return tile if tile <= wanted + wanted // 2 else round_up(wanted, 64)

@@ -1,4 +1,4 @@
-"""Prepares a pass along an axis of few samples."""
+"""Prepare a pass along an axis of few samples."""
 
 from __future__ import annotations
 
@@ -26,33 +26,32 @@ from .tiles import round_up, skew
 
 Array = npt.NDArray[Any]
 
-TASK_NUMBERS = 1 << 15  # of a task, about
-ALIGNED_BYTES = (
-    12 << 10
-)  # of weights up to which they repeat after whole vectors, which saves unaligned loads
-BATCH_NUMBERS = 1 << 28  # of a thread, between two looks for signals (Ctrl-C), times slots
+TASK_NUMBERS = 1 << 15  # approximate elements per task
+# Maximum size of weights whose period is extended to whole vectors to avoid unaligned loads.
+ALIGNED_BYTES = 12 << 10
+BATCH_NUMBERS = 1 << 28  # elements x slots per thread between checks for signals (Ctrl-C)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShortRows:
-    """A prepared pass; a step of a launch."""
+    """A prepared pass along short rows."""
 
     kernels: tuple[Any, Any]
-    """Addresses that the drivers call."""
+    """Addresses of the kernels that drivers call."""
     block: Any
-    """The tables."""
+    """Pointers to the tables."""
     tables: tuple[Array, ...]
-    """What the block points to."""
+    """Tables that the block points to."""
     constants: Array
-    """((divisor,),)."""
+    """The divisor, as an array (1, 1)."""
     tasks: int
-    """Pieces of runs."""
+    """Number of tasks, which are pieces of runs."""
     batch: int
-    """Tasks that are run without a return to Python."""
+    """Tasks that run without returning to Python."""
     threads: int
-    """Threads that share the tasks."""
+    """Number of threads that share the tasks."""
     small: bool
-    """Whether it runs at once and on the calling thread, however many there are."""
+    """Whether the pass always runs in a single batch on the calling thread."""
     workspace: int = 0
     """Bytes of scratch memory that a call uses."""
 
@@ -65,12 +64,12 @@ class ShortRows:
             self._run(drivers.run_parallel, x, y)
 
     def run_small(self, x: Array, y: Array) -> None:
-        """As a call, for a `small` pass on contiguous arrays: nothing is left to decide."""
+        """Run a `small` pass on contiguous arrays, with less overhead than a call."""
         flat_x, flat_y = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
         drivers.run_serial(*self.kernels, flat_x, flat_y, 0, self.tasks, self.block, self.constants)
 
     def _run(self, run: Any, x: Array, y: Array) -> None:
-        """All tasks; Python handles signals between two batches, so that Ctrl-C ends a long call."""
+        """Run all tasks in batches; between these, Python handles signals, so that Ctrl-C ends a long call."""
         for first in range(0, self.tasks, self.batch):
             run(*self.kernels, x, y, first, min(first + self.batch, self.tasks), self.block, self.constants)
 
@@ -86,24 +85,24 @@ def prepare(
     *,
     shared: bool,
 ) -> ShortRows:
-    """The pass that filters along one axis of short rows.
+    """Prepare the pass that filters along an axis of short rows.
 
     Parameters
     ----------
     problem : Problem
-        Types.
+        The problem, for its types.
     source, target : Buffer
-        What is read and written.
+        Arrays that are read and written.
     window : Window
-        The axis.
+        Window of the filtered axis.
     terms : sequence of (int, Term)
-        What is added up: each the number of an intermediate, and the taps that filter it.
+        Terms that are added, each the number of an intermediate and the taps that filter it.
     constants : (intermediates, 1 + period) array
-        Divisor and boundary value of each.
+        Divisor and boundary value of each intermediate.
     workers : int or None
-        Threads wished for.
+        Requested number of threads.
     shared : bool
-        Whether there is enough to do for several.
+        Whether there is enough work for several threads.
     """
     compute = problem.real_dtype
     rows = find_rows(
@@ -116,7 +115,7 @@ def prepare(
     width, row = kernels.VECTORS * lanes, rows.row
     divisor = float(constants[0, 0])
     mantissa, exponent = math.frexp(divisor)
-    exact = mantissa == 0.5 and abs(exponent) <= 32  # then it is part of the weights
+    exact = mantissa == 0.5 and abs(exponent) <= 32  # the weights can be divided instead of the sums
     slots, beyond = _slots(rows, [(stacked, factor) for stacked, (factor,) in terms], constants, compute)
     shifts = np.array([0, *(stacked * source.stack + k * rows.inner for stacked, k, _ in slots)], np.int64)
     reach = [0, *(k * rows.inner for _, k, _ in slots)]
@@ -153,14 +152,14 @@ def prepare(
 
 
 def _aligned(table: Array, dtype: np.dtype[Any]) -> Array:
-    """The numbers of a table as a line that starts with a cache line."""
+    """Copy a table to a flat array aligned to a cache line."""
     memory = threads.aligned(table.size * dtype.itemsize).view(dtype)
     memory[:] = table.reshape(-1)
     return memory
 
 
 def _starts(rows: Rows, origins: tuple[int, int]) -> tuple[Array, Array]:
-    """Where runs begin in the input and in the output."""
+    """Return the offsets of runs in the input and in the output."""
     starts = []
     for origin, strides in zip(
         origins, ([a.stride_in for a in rows.outer], [a.stride_out for a in rows.outer]), strict=True
@@ -173,15 +172,16 @@ def _starts(rows: Rows, origins: tuple[int, int]) -> tuple[Array, Array]:
 
 
 Slots = dict[tuple[int, int, int], tuple[Array, Array]]
-"""By intermediate, distance in samples and layer: weights of the numbers of a row, and 1 where they multiply."""
+"""(Intermediate, distance in samples, layer) -> (weights of the elements of a row, 1 where they are used)."""
 
 
 def _slots(
     rows: Rows, terms: Sequence[tuple[int, Factor]], constants: Array, compute: np.dtype[Any]
 ) -> tuple[Slots, Array]:
-    """The diagonals of the matrices that taps and boundary make, and what lies beyond a constant boundary.
+    """Return the diagonals of the matrices of taps and boundary, and the sums over a constant boundary.
 
-    Taps that meet in one sample are added up, but only those of one sign: infinity less infinity stays NaN.
+    Taps that multiply the same sample are added if they have the same sign, so that infinity minus infinity stays
+    NaN.
     """
     slots: Slots = {}
     window, parts = rows.window, constants.shape[1] - 1

@@ -28,9 +28,8 @@ from .plane_pass import storage_of
 Array = npt.NDArray[Any]
 
 STAGED_IN, STAGED_OUT = 100, 101  # scratch buffers; volumes use the numbers below
-STAGE_BYTES = (
-    9 << 20
-)  # of a slab: in the shared cache between the copy and the filter, and large enough to be streamed
+# Of a slab: in the shared cache between the copy and the filter, and large enough to be streamed.
+STAGE_BYTES = 9 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Terms and dense weights, as the integer tables that drivers read."""
+"""Tables of integers and weights for separable terms and dense kernels, which drivers read."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from .kernels import table_entries as g
 
 Array = npt.NDArray[Any]
 _ONE = window_factor(np.ones(1))
-BOX_OPERATIONS = 6  # what a box of any length costs, about
-BOX_TAPS = 16  # equal adjacent taps from which `cpu.kernels.boxes` sums them: a step of rows at least
+BOX_OPERATIONS = 6  # approximate operations of a box of any length
+BOX_TAPS = 16  # minimum of equal adjacent taps for `cpu.kernels.boxes`: at least a step of rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneTerm:
-    """One separable term over rows and columns of one input plane."""
+    """A separable term over rows and columns of an input plane."""
 
     source: int
-    """Which input plane it reads."""
+    """Number of the input plane."""
     row: Factor = _ONE
-    """Taps down the rows."""
+    """Vertical taps."""
     column: Factor = _ONE
-    """Taps along the columns."""
+    """Horizontal taps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneWeights:
-    """Dense weights over rows and columns of one input plane; zeros are skipped if `sparse`."""
+    """Dense weights over rows and columns of an input plane."""
 
     source: int
-    """Which input plane they read."""
+    """Number of the input plane."""
     weights: Array
-    """(row taps, column taps)."""
+    """Weights (vertical taps, horizontal taps)."""
     sparse: bool
-    """Whether zero weights touch nothing."""
+    """Whether zero weights are skipped."""
 
 
 Parts = Sequence[Sequence[PlaneTerm]] | Sequence[PlaneWeights]
@@ -50,28 +50,28 @@ Parts = Sequence[Sequence[PlaneTerm]] | Sequence[PlaneWeights]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TapTables:
-    """The tables of `cpu.kernels.plane_driver`; see `cpu.kernels.table_entries` for their columns."""
+    """Tables of a program for `cpu.kernels.plane_driver`; see `cpu.kernels.table_entries` for their columns."""
 
     terms: Array
-    """(terms, TERM): which runs and which line taps belong to a term."""
+    """(terms, TERM): runs and horizontal taps of each term."""
     runs: Array
-    """(runs, RUN): columns of adjacent taps."""
+    """(runs, RUN): runs of vertically adjacent taps."""
     weights: Array
     """Weights of the runs."""
     shifts: Array
-    """Element offsets of the taps along a row; -1 behind the last of a term."""
+    """Element offsets of the horizontal taps; -1 after the last tap of a term."""
     lines: Array
-    """(lines, RUN): adjacent taps along a row, for each term at least one."""
+    """(lines, RUN): lines of horizontally adjacent taps, at least one per term."""
     line_weights: Array
-    """Weights of the taps along a row."""
+    """Weights of the horizontal taps."""
     share_term: int = 0
-    """First term of the share of weights that finished sums are divided by; 0: there is none."""
+    """First term of the sum of valid weights, by which results are divided; 0 if there is none."""
     fold: int = 0
-    """1 or -1: runs of a dense program also weigh their mirror images along the columns, or the negatives of these."""
+    """1 or -1 if runs of a dense program also multiply their mirror images along the row, with this sign; else 0."""
 
     @property
     def dense(self) -> bool:
-        """Whether it is one term of runs in several columns, which `cpu.kernels.dense` sums in one pass."""
+        """Whether the program is a single term with runs in several columns, for `cpu.kernels.dense`."""
         if len(self.terms) > 1 or self.share_term:
             return False
         (term,) = self.terms
@@ -80,7 +80,7 @@ class TapTables:
 
     @property
     def operations(self) -> int:
-        """Multiplications and additions fused, for each output element."""
+        """Fused multiply-adds per output element."""
         long_runs = self.runs[self.terms[self.terms[:, g.ROW_BOX] > 0, g.RUN_START], g.RUN_LENGTH].sum()
         line_taps = self.terms[:, g.TAP_STOP] - self.terms[:, g.TAP_START]
         long_lines = line_taps[self.terms[:, g.COLUMN_BOX] > 0].sum()
@@ -89,9 +89,9 @@ class TapTables:
 
 
 def divided(program: TapTables, divisor: float) -> TapTables:
-    """The program with a power of two as divisor in the weights of its runs: a product for a quotient.
+    """Divide the weights of a program's runs by a power of two, instead of its results.
 
-    Results are the same bit for bit, but where a product leaves the range of normal numbers.
+    Results are the same to the bit unless a product leaves the range of normal numbers.
     """
     weights = program.weights.copy()
     for term in program.terms[: program.share_term or None]:
@@ -102,17 +102,17 @@ def divided(program: TapTables, divisor: float) -> TapTables:
 
 
 def fold_columns(program: TapTables, span: int) -> TapTables:
-    """The program in half as many runs if it is dense, and even or odd along the columns; else itself.
+    """Halve the runs of a dense program that is even or odd along the rows; return other programs unchanged.
 
-    An even kernel weighs ``x[c + i] + x[c - i]``, an odd one ``x[c + i] - x[c - i]``: sums that serve all rows of a
-    block.  Taps on the axis of symmetry are halved, which is exact, and weigh twice what stands there.
+    An even kernel multiplies ``x[c + i] + x[c - i]``, an odd one ``x[c + i] - x[c - i]``.  These sums are shared by all
+    rows of a block.  Taps on the axis of symmetry are halved, which is exact, since they multiply their sample twice.
 
     Parameters
     ----------
     program : TapTables
-        The tables of any program.
+        Tables of any program.
     span : int
-        Elements from the first column of its window to the last.
+        Elements from the first column of the window to the last.
     """
     runs, weights = program.runs, program.weights
     columns = np.unique(runs[:, g.RUN_SHIFT])
@@ -139,7 +139,7 @@ def fold_columns(program: TapTables, span: int) -> TapTables:
 
 
 def _weights_of(runs: Array, weights: Array) -> Array:
-    """The taps of runs, one after the other."""
+    """Return the concatenated taps of runs."""
     return np.concatenate([weights[run[g.RUN_WEIGHTS] :][: run[g.RUN_LENGTH]] for run in runs])
 
 
@@ -148,7 +148,7 @@ def _is_box(weights: Sequence[float] | Array) -> bool:
 
 
 class _Builder:
-    """Collects the tables of one program."""
+    """Builder of the tables of a program."""
 
     def __init__(self, window: int, inner: int) -> None:
         self.window, self.inner = window, inner
@@ -160,30 +160,33 @@ class _Builder:
         self.line_weights: list[float] = []
 
     def column_of_taps(self, source: int, positions: Array, taps: Array, column: int) -> None:
-        """Taps at rising row positions, cut into runs of adjacent ones."""
+        """Append vertical taps at ascending positions, split into runs of adjacent taps."""
         for run in np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1):
             row = source * self.window + int(run[0])
             self.runs.append([row, column * self.inner, run.size, len(self.weights), 0])
             self.weights += taps[run].tolist()
 
     def lines_of_taps(self, taps: int) -> None:
-        """The taps along a row from `taps` on, cut into lines of those `inner` elements apart."""
+        """Append the horizontal taps from `taps` on, split into lines of taps `inner` elements apart."""
         shifts = np.array(self.shifts[taps:], np.int64)
         starts = np.flatnonzero(np.diff(shifts, prepend=-1 - self.inner) != self.inner)
         for start, stop in pairwise([*starts, shifts.size]):
             self.lines.append([0, int(shifts[start]), int(stop - start), taps + int(start), 0])
 
     def term(self, runs: int, taps: int, source_row: int = 0, *, rows: bool = True) -> None:
-        """Close a term that began with `runs` runs, of use to all kernels if `rows`, and `taps` line taps."""
+        """Append a term of the runs from `runs` on and the horizontal taps from `taps` on.
+
+        If not `rows`, the runs are a single tap of weight 1, which only some kernels use.
+        """
         first_run, first_line, last_tap = runs, len(self.lines), len(self.shifts)
         runs = runs if rows else len(self.runs)
         one_run = len(self.runs) - runs == 1
         row_box = one_run and _is_box(self.weights[self.runs[runs][3] :])
         shifts, line = self.shifts[taps:], self.line_weights[taps:]
         adjacent = bool(shifts) and shifts[-1] - shifts[0] == (len(shifts) - 1) * self.inner
-        stands = len(self.runs) > runs or self.window == STEP_ROWS  # rows one behind the other, not in a ring
+        stands = len(self.runs) > runs or self.window == STEP_ROWS  # rows are contiguous, not in a ring
         column_box = adjacent and _is_box(line) and stands
-        if not shifts and len(self.runs) > first_run:  # a single tap along rows is part of the runs
+        if not shifts and len(self.runs) > first_run:  # a single horizontal tap is part of the runs
             self.shifts.append(self.runs[first_run][1])
             self.line_weights.append(1.0)
         self.lines_of_taps(taps)
@@ -195,7 +198,7 @@ class _Builder:
         ])  # fmt: skip
 
     def add_term(self, term: PlaneTerm) -> None:
-        """A separable term; one with a single tap along an axis becomes one pass."""
+        """Append a separable term; if it has a single tap along an axis, it becomes a one-dimensional pass."""
         rows, columns = term.row.positions, term.column.positions
         runs, taps = len(self.runs), len(self.shifts)
         if not rows.size or not columns.size:
@@ -216,7 +219,7 @@ class _Builder:
         return self.term(runs, taps, source_row, rows=scale is None)
 
     def add_terms(self, terms: Sequence[PlaneTerm]) -> None:
-        """Terms that share their taps along the columns: what they sum down the rows is added up before that pass."""
+        """Append terms with equal horizontal taps; their vertical sums are added before the horizontal pass."""
         runs, taps = len(self.runs), len(self.shifts)
         for term in terms:
             self.column_of_taps(term.source, term.row.positions, term.row.taps, 0)
@@ -226,7 +229,7 @@ class _Builder:
         self.term(runs, taps)
 
     def add_dense(self, parts: Sequence[PlaneWeights]) -> None:
-        """Dense weights of all sources: one term made of runs."""
+        """Append the dense weights of all sources as a term of runs."""
         runs, taps = len(self.runs), len(self.shifts)
         for part in parts:
             for column in range(part.weights.shape[1]):
@@ -237,7 +240,7 @@ class _Builder:
         self.term(runs, taps)
 
     def add(self, parts: Parts) -> None:
-        """Separable terms by groups that share their taps along the columns, or dense weights."""
+        """Append groups of separable terms with equal horizontal taps, or dense weights."""
         dense = [part for part in parts if isinstance(part, PlaneWeights)]
         if dense:
             self.add_dense(dense)
@@ -250,9 +253,9 @@ class _Builder:
                 self.add_terms(group)
 
     def build(self, dtype: np.dtype[Any], share_term: int) -> TapTables:
-        """The tables as arrays; `dtype` is the compute type."""
+        """Return the tables as arrays; `dtype` is the compute type."""
         if not self.terms:
-            self.term(0, 0)  # nothing multiplies: zero everywhere
+            self.term(0, 0)  # no nonzero tap: the result is zero everywhere
 
         def integers(values: list[Any], width: int) -> Array:
             return np.array(values, np.int64).reshape(-1, width)
@@ -275,20 +278,20 @@ def build_program(
     dtype: np.dtype[Any],
     share: Parts = (),
 ) -> TapTables:
-    """Tables for separable terms, or for dense weights.
+    """Build the tables for separable terms or dense weights.
 
     Parameters
     ----------
     parts : sequence
-        Terms by groups that share their taps along the columns, or the weights of every source.
+        Groups of terms with equal horizontal taps, or the weights of each source.
     window : int
-        Packed rows that each source keeps at hand: row taps + STEP_ROWS - 1.
+        Packed rows per source: vertical taps + STEP_ROWS - 1.
     inner : int
         Elements from one column to the next.
     dtype : numpy.dtype
         Compute type, float32 or float64.
     share : sequence, optional
-        The same for the share of the weights that finished sums are divided by.
+        The same for the sum of valid weights, by which results are divided.
     """
     builder = _Builder(window, inner)
     builder.add(parts)

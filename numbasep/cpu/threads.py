@@ -1,10 +1,12 @@
 """Threads and scratch memory of the CPU backend.
 
-Four facts decide (all reproduced in the tests): Numba's `workqueue` layer aborts the process when two Python
-threads enter parallel kernels at once; GNU OpenMP kills a forked child at its first parallel launch; calls from
-the threads of a pool would each start as many threads as there are cores; and Numba's own functions that get
-and set the number of threads take a lock that is shared with forked children, so that a child that is killed at
-a bad moment would stop its parent for ever.
+This module works around four problems, all reproduced in the tests:
+
+* Numba's `workqueue` layer aborts the process if two Python threads enter parallel kernels at once;
+* GNU OpenMP kills a forked child at its first parallel launch;
+* calls from the threads of a pool would each start as many threads as there are cores;
+* Numba's functions that get and set the number of threads take a lock that is shared with forked children, so that
+  a child that is killed while it holds the lock would block its parent forever.
 """
 
 from __future__ import annotations
@@ -24,14 +26,14 @@ from ..arguments.axes import integer
 from ..system import forks
 from .intrinsics.vectors import LINE_BYTES
 
-THREAD_BYTES = 16 << 20  # address space of a thread: its stack, and what it allocates to begin with
+THREAD_BYTES = 16 << 20  # address space of a thread: its stack and initial allocations
 
-_lock = forks.lasting_lock()  # held round parallel kernels on a layer that cannot be entered twice
+_lock = forks.lasting_lock()  # held during parallel kernels on a layer that is not thread-safe
 _starting = forks.delay_forks(threading.RLock())  # held while Numba starts its threads
 _local = threading.local()
-_busy: set[int] = set()  # Python threads that are filtering a large array
-_starter: int | None = None  # the Python thread that had Numba start its threads
-_serial = False  # a forked child that must not launch threads
+_busy: set[int] = set()  # Python threads that are currently filtering a large array
+_starter: int | None = None  # the Python thread that made Numba start its threads
+_serial = False  # whether this is a forked child that must not launch threads
 
 
 def _after_fork() -> None:
@@ -42,15 +44,15 @@ def _after_fork() -> None:
 
 
 def _survives_fork() -> bool:
-    """Whether a child may use the threading layer: TBB wants the thread that started it to fork, the others at rest."""
+    """Return whether a child can use the threading layer; TBB's starter must fork while no other thread filters."""
     layer = numba.threading_layer()
     return layer == "workqueue" or (layer == "tbb" and _starter == threading.get_ident() and not _busy)
 
 
 def thread_count(workers: int | None) -> int:
-    """Threads for a call: the caller's wish, `num_threads`, or a fair share; 1 where threads are unsafe.
+    """Return the threads of a call: `workers`, `num_threads`, or a fair share; 1 if threads are unsafe.
 
-    The share is Numba's setting divided by the number of Python threads that are filtering at the moment.
+    The share is Numba's setting divided by the number of Python threads that are currently filtering.
     """
     if config.DISABLE_JIT or _serial:
         return 1
@@ -64,23 +66,23 @@ def thread_count(workers: int | None) -> int:
 
 
 def most() -> int:
-    """Threads at most: what decisions count with that must not depend on who else is filtering."""
+    """Return the maximum number of threads, for decisions that must not depend on other threads' filters."""
     return int(config.NUMBA_NUM_THREADS)
 
 
 def _launched() -> bool:
-    """Whether Numba has started its threads; nothing else could have changed their number."""
+    """Return whether Numba has started its threads; before that, their number cannot have been changed."""
     return bool(getattr(_numba, "_is_initialized", True))
 
 
 def _get() -> int:
-    """Numba's setting for this Python thread; starts no threads."""
+    """Return Numba's setting for this Python thread without starting threads."""
     return _functions()[0]() if _launched() else int(config.NUMBA_NUM_THREADS)
 
 
 @functools.cache
 def _functions() -> tuple[Callable[[], int], Callable[[int], Any]]:
-    """What gets and sets the number of threads: the threading layer's own functions, which take no lock."""
+    """Return the threading layer's functions that get and set the number of threads without a lock."""
     global _starter
     with _starting:
         if not _launched():
@@ -94,7 +96,7 @@ def _functions() -> tuple[Callable[[], int], Callable[[int], Any]]:
 
 @contextlib.contextmanager
 def occupied() -> Iterator[None]:
-    """Tell other Python threads that this one is filtering, so that they take fewer threads; before counting any."""
+    """Mark this Python thread as filtering, so that others use fewer threads; enter before `thread_count`."""
     caller = threading.get_ident()
     if caller in _busy:
         yield
@@ -108,7 +110,7 @@ def occupied() -> Iterator[None]:
 
 @contextlib.contextmanager
 def parallel_region(threads: int) -> Iterator[None]:
-    """Run parallel kernels on `threads` threads; restores the caller's setting."""
+    """Run parallel kernels on `threads` threads within the context; restore the caller's setting afterwards."""
     get, set_ = _functions()
     guard: Any = contextlib.nullcontext() if numba.threading_layer() in ("omp", "tbb") else _lock
     with occupied(), guard:
@@ -129,7 +131,7 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        Threads, from 1 to the number Numba started with.
+        Number of threads, from 1 to the number that Numba started with.
 
     Examples
     --------
@@ -149,7 +151,7 @@ class num_threads:  # noqa: N801 - reads as a function: with num_threads(2): ...
     Parameters
     ----------
     n : int
-        Threads, from 1 to the number Numba started with.
+        Number of threads, from 1 to the number that Numba started with.
 
     Examples
     --------
@@ -173,19 +175,19 @@ class num_threads:  # noqa: N801 - reads as a function: with num_threads(2): ...
 
 
 def check_memory(nbytes: int, new_threads: int) -> None:
-    """Raise MemoryError now, not half-way; a Python thread that finds no memory for its start hangs its starter."""
+    """Raise MemoryError in advance; a Python thread without memory for its start would hang the calling thread."""
     np.empty(nbytes + THREAD_BYTES * new_threads, np.uint8)
 
 
 def aligned(nbytes: int) -> np.ndarray:
-    """New bytes that start with a cache line."""
+    """Allocate bytes aligned to a cache line."""
     raw = np.empty(nbytes + LINE_BYTES, np.uint8)
     shift = -raw.ctypes.data % LINE_BYTES
     return raw[shift : shift + nbytes]
 
 
 class _Pool:
-    """Scratch buffers that stay warm between calls; never shared by two calls at once."""
+    """Pool of scratch buffers that are reused by later calls, never by two calls at once."""
 
     _KEEP_BYTES = 64 << 20
 
@@ -195,7 +197,7 @@ class _Pool:
 
     @contextlib.contextmanager
     def borrow(self, nbytes: int) -> Iterator[np.ndarray]:
-        """At least `nbytes` bytes, from the start of a cache line on."""
+        """Borrow a buffer of at least `nbytes` bytes, aligned to a cache line."""
         buffer = self._take(nbytes)
         try:
             yield buffer

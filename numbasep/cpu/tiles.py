@@ -1,4 +1,4 @@
-"""Cuts a pass into tasks, and lays out the workspace of a thread.  Plain integers only."""
+"""Division of a pass into tasks, and layout of a thread's workspace, in plain integers."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from .kernels import table_entries as g
 from .kernels.packed_sums import LINE_COLUMNS
 from .tap_tables import TapTables
 
-SEGMENT_ELEMENTS = 2048  # sums of a block of rows: half of a first-level cache
+SEGMENT_ELEMENTS = 2048  # sums per row, so that a block of rows fills half the first-level cache
 TASKS_PER_THREAD = 4
 
 
 def round_up(n: int, step: int) -> int:
-    """The next multiple of `step`."""
+    """Round `n` up to a multiple of `step`."""
     return -(-n // step) * step
 
 
 def workspace(
     task: Task, program: TapTables, tile: int, ring_rows: int, line: int
 ) -> tuple[dict[int, int], int]:
-    """Layout of a thread's workspace, named as in `cpu.kernels.table_entries`, and its elements.
+    """Return the layout of a thread's workspace, by the names in `cpu.kernels.table_entries`, and its elements.
 
-    `line` is a vector's lanes.
+    `line` is the number of lanes of a vector.
     """
     taps, inner, sources = task.along.taps, task.inner, task.sources
     window = task.down.taps + STEP_ROWS - 1
@@ -59,7 +59,7 @@ def workspace(
 def dense_workspace(
     task: Task, tile: int, ring_rows: int, line: int, ends: Ends | None, *, stored: bool
 ) -> tuple[dict[int, int], int]:
-    """As `workspace`, for a pass of a dense kernel whose sources have `ring_rows` packed rows each."""
+    """Return the same as `workspace` for a dense pass whose sources have `ring_rows` packed rows each."""
     taps, inner, sources = task.along.taps, task.inner, task.sources
     window = task.down.taps + STEP_ROWS - 1
     ring_stride = skew(round_up((tile + taps - 1) * inner + 2 * line, line), line)
@@ -84,12 +84,12 @@ def dense_workspace(
 
 
 def skew(stride: int, line: int) -> int:
-    """An odd number of vectors: rows then never share their cache sets."""
+    """Make a row stride an odd number of vectors, so that rows do not share cache sets."""
     return stride if stride // line % 2 else stride + line
 
 
 def tile_columns(columns: int, taps: int, inner: int, kept: int, period: int) -> int:
-    """Columns of a task: as many as the cache holds at `kept` bytes each, but far more than the halo."""
+    """Return the columns per task: as many as fit the cache at `kept` bytes each, but far more than the halo."""
     fitting = CACHE_BYTES // (inner * kept) - taps + 1
     tile = max(fitting, 4 * taps, 512 // inner)
     if columns <= tile + tile // 4:
@@ -99,16 +99,16 @@ def tile_columns(columns: int, taps: int, inner: int, kept: int, period: int) ->
 
 
 def _segment_columns(tile: int, taps: int, inner: int) -> int:
-    """Columns computed at a time: few enough for the first-level cache, far more than the halo between passes."""
+    """Return the columns computed at a time: few enough for the first-level cache, far more than the halo."""
     wanted = max(SEGMENT_ELEMENTS // inner, 12 * taps)
     return tile if tile <= wanted + wanted // 2 else round_up(wanted, 64)
 
 
 def strip_rows(rows: int, taps: int, count: int, other_tasks: int, step: int) -> int:
-    """Rows of a task: enough tasks for the threads, few enough that the rows above a strip are not packed often.
+    """Return the rows per task: few enough to give all threads tasks, many enough to pack few rows twice.
 
-    Whole steps of the driver, `step` rows each.  Threads take as many tasks each, one behind the other: so many strips
-    that none is left over.
+    The number is a multiple of the driver's `step` rows.  Since each thread gets the same number of tasks in sequence,
+    the number of tasks should be a multiple of the number of threads.
     """
     if count == 1:
         return max(rows, 1)

@@ -1,7 +1,7 @@
-"""Arrays of other libraries on the GPU: where they are, on which stream they are written, how to make another.
+"""GPU arrays of other libraries: their addresses, layouts and streams, and the allocation of new ones.
 
-Each library allocates its own results and workspace, from its own pool and in the order of its own current stream, so
-that nothing waits and nothing leaves the device.
+Each library allocates its results and workspace from its own pool, in the order of its current stream, so that no call
+waits and no data leave the device.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ Array = npt.NDArray[Any]
 
 
 class DeviceArray(NamedTuple):
-    """Where an array is, and how it lies there."""
+    """Address, shape, type and layout of an array on the GPU."""
 
     address: int
-    """Of the first element."""
+    """Address of the first element."""
     shape: tuple[int, ...]
     """Shape."""
     dtype: np.dtype[Any]
     """Type of the elements."""
     contiguous: bool
-    """Whether kernels can read the elements as they lie: in C order, without gaps, and with nothing left to apply."""
+    """Whether kernels can read the memory as it is: C-contiguous, with no pending conjugation or negation."""
     writeable: bool
-    """Whether it may be written to."""
+    """Whether the array can be written to."""
     stream: int
-    """On which its contents are ready, as far as it says."""
+    """Stream in whose order the contents are ready; the legacy stream if the array names none."""
     nbytes: int
-    """Bytes of the elements."""
+    """Size of the elements in bytes."""
     keeper: Any = None
-    """What keeps the memory, where that is not the array itself."""
+    """Object that keeps the memory alive, if that is not the array itself."""
 
 
 def located(view: DeviceArray, name: str) -> DeviceArray:
-    """`view`, or an error where no element can be read at its address."""
+    """Return `view`; raise ValueError if its address is not a multiple of the item size."""
     if view.address % view.dtype.itemsize:
         raise ValueError(
             f"{name} must start at a multiple of its {view.dtype.itemsize} bytes, got address {view.address:#x}"
@@ -56,7 +56,7 @@ def located(view: DeviceArray, name: str) -> DeviceArray:
 def layout(
     shape: tuple[int, ...], typestr: str, strides: tuple[int, ...] | None, name: str
 ) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
-    """(shape, type, whether in C order without gaps, bytes); remembered, as calls repeat."""
+    """Return (shape, dtype, whether C-contiguous, bytes); cached, since calls repeat."""
     dtype = check_dtype(np.dtype(typestr), name)
     if not dtype.isnative:
         raise TypeError(f"{name} must be in native byte order, got {dtype}")
@@ -74,17 +74,20 @@ def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: i
 
 
 class Library:
-    """How a library makes arrays and orders work; this one knows only the interface, and Numba's arrays."""
+    """Allocation, copies and streams of an array library.
+
+    The base class uses only the CUDA array interface, and makes arrays of Numba.
+    """
 
     has_product = False
-    """Whether two arrays have a matrix product, the operator @."""
+    """Whether the arrays have a matrix product, the operator @."""
 
     def as_type(self, array: Any, dtype: np.dtype[Any]) -> Any:
-        """`array` with elements of another type; for libraries with products."""
+        """Return `array` converted to `dtype`; for libraries with a matrix product."""
         return array.astype(dtype, copy=False)
 
     def describe(self, array: Any, name: str) -> DeviceArray:
-        """What the array's ``__cuda_array_interface__`` says."""
+        """Describe an array by its ``__cuda_array_interface__``; errors call it `name`."""
         interface = array.__cuda_array_interface__
         shape, dtype, contiguous, nbytes = layout(
             interface["shape"], interface["typestr"], interface.get("strides"), name
@@ -96,19 +99,19 @@ class Library:
         )
 
     def transforms(self) -> Any:
-        """Its module of Fourier transforms, or None if it has none."""
+        """Return the library's module of Fourier transforms, or None if it has none."""
         return None
 
     def largest(self, array: Any) -> float:
-        """The largest magnitude of a real number in an array, NaN if there is one; for libraries with transforms."""
+        """Return the largest magnitude of the real numbers in an array, or NaN; for libraries with transforms."""
         raise NotImplementedError
 
     def stream(self, array: Any, view: DeviceArray) -> int:
-        """The stream that `array` is ready on; `view` describes it."""
+        """Return the stream in whose order `array` is ready; `view` describes the array."""
         return view.stream
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
-        """A new array on the device of `like`."""
+        """Allocate an uninitialized array on the device of `like`."""
         from numba import cuda
 
         stream = getattr(like, "stream", 0)
@@ -116,29 +119,29 @@ class Library:
             return cuda.device_array(shape, dtype, stream=stream)
 
     def from_host(self, values: Array, like: Any) -> Any:
-        """A copy of a host array on the device of `like`."""
+        """Copy a host array to the device of `like`."""
         made = self.empty(values.shape, values.dtype, like)
         made.copy_to_device(np.ascontiguousarray(values))
         return made
 
     def put(self, values: Array) -> Any:
-        """A copy of a host array on the current device; for libraries with transforms."""
+        """Copy a host array to the current device; for libraries with transforms."""
         raise NotImplementedError
 
     def contiguous(self, array: Any) -> Any:
-        """`array` as kernels can read it."""
+        """Return a C-contiguous copy of `array`; raise ValueError if the library cannot make one."""
         raise ValueError(f"a {type(array).__name__} on the GPU must be contiguous in C order")
 
     def copy(self, source: Any, target: Any) -> None:
-        """Write `source` over `target`."""
+        """Copy `source` into `target`."""
         target.copy_to_device(source)
 
     def to_host(self, array: Any) -> Any:
-        """A NumPy array of the same values."""
+        """Copy `array` to a NumPy array."""
         return array.copy_to_host()
 
     def finished(self, result: Any, like: Any) -> Any:
-        """What a caller who gave `like` gets for `result`."""
+        """Convert `result` to the array type of `like`, which the caller passed."""
         return result
 
 
@@ -148,53 +151,53 @@ class CuPy(Library):
     has_product = True
 
     def transforms(self) -> Any:
-        """cuFFT, through CuPy."""
+        """Return `cupy.fft`, which calls cuFFT."""
         return importlib.import_module("cupy").fft
 
     def largest(self, array: Any) -> float:
-        """By CuPy's reductions."""
+        """Use CuPy's reductions; for complex arrays, return the sum of the maxima of both parts, an upper bound."""
         parts = (array.real, array.imag) if array.dtype.kind == "c" else (array,)
         return float(sum(abs(part).max() for part in parts))
 
     def stream(self, array: Any, view: DeviceArray) -> int:
-        """CuPy's current stream of the array's device."""
+        """Return CuPy's current stream of the array's device."""
         return int(sys.modules["cupy"].cuda.get_current_stream(array.device.id).ptr) or LEGACY_STREAM
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
-        """From CuPy's memory pool."""
+        """Allocate from CuPy's memory pool."""
         cupy = sys.modules["cupy"]
         with like.device:
             return cupy.empty(shape, dtype)
 
     def from_host(self, values: Array, like: Any) -> Any:
-        """By CuPy's copy."""
+        """Copy with `cupy.asarray`."""
         with like.device:
             return sys.modules["cupy"].asarray(values)
 
     def put(self, values: Array) -> Any:
-        """By CuPy's copy."""
+        """Copy with `cupy.asarray`."""
         return importlib.import_module("cupy").asarray(values)
 
     def contiguous(self, array: Any) -> Any:
-        """By CuPy's copy."""
+        """Copy with `cupy.ascontiguousarray`."""
         return sys.modules["cupy"].ascontiguousarray(array)
 
     def copy(self, source: Any, target: Any) -> None:
-        """By CuPy's assignment."""
+        """Copy by assignment to all elements."""
         target[...] = source
 
     def to_host(self, array: Any) -> Any:
-        """By CuPy's copy."""
+        """Copy with `cupy.ndarray.get`."""
         return array.get()
 
 
 class Torch(Library):
-    """Tensors of PyTorch, and of its subclasses; results are plain tensors."""
+    """Tensors of PyTorch and of subclasses of them; results are plain tensors."""
 
     has_product = True
 
     def describe(self, array: Any, name: str) -> DeviceArray:
-        """What the tensor says; one whose conjugate or negative is still to be taken is not contiguous."""
+        """Describe a tensor by its attributes; one with its conjugate or negative bit set is not contiguous."""
         if str(array.layout) != "torch.strided":
             raise TypeError(f"{name} must be a dense tensor, got layout {array.layout}")
         dtype = _dtype_of(str(array.dtype), name)
@@ -206,52 +209,52 @@ class Torch(Library):
         )
 
     def transforms(self) -> Any:
-        """cuFFT, through PyTorch."""
+        """Return `torch.fft`, which calls cuFFT."""
         return importlib.import_module("torch").fft
 
     def largest(self, array: Any) -> float:
-        """By PyTorch's reduction."""
+        """Use `torch.aminmax`, on the real and imaginary parts of complex tensors."""
         torch = sys.modules["torch"]
         numbers = torch.view_as_real(array.resolve_conj()) if array.is_complex() else array
         return float(abs(torch.stack(torch.aminmax(numbers))).max())
 
     def as_type(self, array: Any, dtype: np.dtype[Any]) -> Any:
-        """By PyTorch's conversion."""
+        """Convert with `torch.Tensor.to`."""
         return array.to(getattr(sys.modules["torch"], dtype.name))
 
     def stream(self, array: Any, view: DeviceArray) -> int:
-        """PyTorch's current stream of the tensor's device."""
+        """Return PyTorch's current stream of the tensor's device."""
         return int(sys.modules["torch"].cuda.current_stream(array.device).cuda_stream) or LEGACY_STREAM
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
-        """From PyTorch's caching allocator."""
+        """Allocate from PyTorch's caching allocator."""
         torch = sys.modules["torch"]
         return torch.empty(shape, dtype=getattr(torch, dtype.name), device=like.device)
 
     def from_host(self, values: Array, like: Any) -> Any:
-        """By PyTorch's copy."""
+        """Copy with `torch.tensor`."""
         return sys.modules["torch"].tensor(values, device=like.device)
 
     def put(self, values: Array) -> Any:
-        """By PyTorch's copy."""
+        """Copy with `torch.as_tensor`."""
         return importlib.import_module("torch").as_tensor(values, device="cuda")
 
     def contiguous(self, array: Any) -> Any:
-        """By PyTorch's copy, with conjugates and negatives taken."""
+        """Resolve a pending conjugation or negation, then copy with `torch.Tensor.contiguous`."""
         return array.resolve_conj().resolve_neg().contiguous()
 
     def copy(self, source: Any, target: Any) -> None:
-        """By PyTorch's copy."""
+        """Copy with `torch.Tensor.copy_`."""
         target.copy_(source)
 
     def to_host(self, array: Any) -> Any:
-        """By PyTorch's copy."""
+        """Resolve a pending conjugation or negation, then copy to the host."""
         return array.detach().resolve_conj().resolve_neg().cpu().numpy()
 
 
 @functools.cache
 def _dtype_of(spelled: str, name: str) -> np.dtype[Any]:
-    """NumPy's type for PyTorch's, such as "torch.float32"."""
+    """Return the NumPy dtype for the name of a PyTorch dtype, such as "torch.float32"."""
     try:
         return check_dtype(np.dtype(spelled.removeprefix("torch.")), name)
     except TypeError:

@@ -1,7 +1,7 @@
-"""CUDA kernels from Python to machine code, without a device: Numba to PTX, nvJitLink or ptxas to a cubin.
+"""Compilation of CUDA kernels without a device: from Python to PTX by Numba, to a cubin by ptxas or nvJitLink.
 
-Numba's own cache cannot keep kernels made in factories and does not notice a new numba-cuda, so machine code is
-kept here: in the cache directory, under a name that holds everything it depends on.
+Numba's own cache cannot store kernels made in factories and does not notice a new version of numba-cuda.  Machine code
+is therefore cached here, in the cache directory, under a hash of everything that it depends on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FAMILIES: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     depthwise.DepthwiseVariant: (depthwise.depthwise_kernel, depthwise.depthwise_signature),
     depthwise.ProductVariant: (depthwise.product_kernel, depthwise.product_signature),
 }  # fmt: skip
-"""Variant type -> (the kernel of a variant, made by `cuda.jit`; the types of its arguments)."""
+"""Variant type -> (function that makes the `cuda.jit` kernel of a variant, function that returns its signature)."""
 
 PACKAGES = (
     "numba-cuda",
@@ -48,42 +48,42 @@ PACKAGES = (
     "nvidia-cuda-nvcc",
 )
 REPORT = ("-v", "-warn-spills", "-warn-lmem-usage")
-"""Options of ptxas that make it tell what a kernel needs."""
+"""Options that make ptxas print the resources of a kernel."""
 LEAST_PTX = (((9, 0), "8.0"), ((10, 0), "8.6"), ((12, 0), "8.7"))
-"""Up to which compute capability which version of PTX is enough, none of them before CUDA 12."""
+"""(compute capability, PTX version that suffices up to it); all of these versions came with CUDA 12."""
 ELF, PTX_END = b"\x7fELF", b"\n\0"
-"""How machine code begins, and how PTX ends: with the zero that the driver looks for."""
-TOO_OLD = "Unsupported .version"  # says a ptxas that is older than the NVVM that wrote the PTX
+"""First bytes of machine code; last bytes of PTX, whose terminating zero the driver requires."""
+TOO_OLD = "Unsupported .version"  # message of a ptxas that is older than the NVVM that wrote the PTX
 
 
 class CudaUnavailableError(RuntimeError):
-    """The GPU was asked for and something that it needs is missing; the message says what, and what to install."""
+    """Raised if the GPU is requested but something it needs is missing; the message says what to install."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """One kernel as the driver loads it."""
+    """Code of a kernel, ready for the driver to load."""
 
     name: str
-    """Of the entry point."""
+    """Name of the entry point."""
     image: bytes
     """A cubin, or PTX that the driver compiles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What ptxas says about a kernel."""
+    """Resources of a kernel as reported by ptxas."""
 
     registers: int
-    """Of a thread."""
+    """Registers per thread."""
     stack: int
-    """Bytes of local memory of a thread."""
+    """Stack frame per thread, in bytes of local memory."""
     spills: int
-    """Bytes of registers that are stored to local memory and loaded again."""
+    """Bytes of spill stores and spill loads."""
 
 
 def missing() -> str | None:
-    """What compilation lacks, as a sentence with the remedy, or None.
+    """Return a sentence that says what is missing for compilation and how to install it, or None.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def missing() -> str | None:
         return f"cuda-bindings is not installed: {install}"
     try:
         _nvvm_version()
-    except Exception as error:  # whatever the loaders of NVIDIA's libraries raise
+    except Exception as error:  # the loaders of NVIDIA's libraries raise errors of many types
         return f"NVIDIA's compiler libraries (NVVM, NVRTC) cannot be loaded ({error}): {install}"
     return None
 
@@ -111,7 +111,7 @@ def _nvvm_version() -> tuple[int, ...]:
 
 
 def to_ptx(variant: Any, capability: Capability) -> str:
-    """PTX of a kernel for a compute capability such as (9, 0)."""
+    """Compile a kernel to PTX for a compute capability such as (9, 0)."""
     from numba import cuda
 
     make, signature = FAMILIES[type(variant)]
@@ -125,7 +125,7 @@ def to_ptx(variant: Any, capability: Capability) -> str:
 
 @functools.cache
 def architectures() -> tuple[Capability, ...]:
-    """Compute capabilities that the compiler knows, rising."""
+    """Return the compute capabilities that the compiler supports, in ascending order."""
     from cuda.bindings import nvrtc
 
     numbers = nvrtc.nvrtcGetSupportedArchs()[-1]
@@ -133,7 +133,7 @@ def architectures() -> tuple[Capability, ...]:
 
 
 def release() -> str:
-    """Release of the compiler libraries, such as "13.0"."""
+    """Return the release of the compiler libraries, such as "13.0"."""
     from cuda.bindings import nvrtc
 
     _, major, minor = nvrtc.nvrtcVersion()
@@ -141,39 +141,39 @@ def release() -> str:
 
 
 def target_of(capability: Capability) -> Capability:
-    """What to compile for: the device's capability, or the latest before it that the compiler knows."""
+    """Return the capability to compile for: the device's, or the latest earlier one that the compiler supports."""
     return max((known for known in architectures() if known <= capability), default=capability)
 
 
 def portable_ptx(ptx: str, capability: Capability) -> str:
-    """PTX for the oldest drivers that know the device.
+    """Lower the version of PTX so that the oldest drivers for the device accept it.
 
-    NVVM stamps its own release on what it writes, and drivers refuse a later one than theirs.  The kernels use nothing
-    that is newer than `LEAST_PTX`, which ``tests/cuda/test_cuda_compile.py`` lets ptxas confirm.
+    NVVM marks PTX with the version of its own release, and drivers reject versions later than theirs.  The kernels
+    need no version later than `LEAST_PTX`, which ``tests/cuda/test_cuda_compile.py`` checks with ptxas.
     """
     least = next((version for known, version in LEAST_PTX if capability <= known), None)
     return re.sub(r"(?m)^\.version .*$", f".version {least}", ptx) if least else ptx
 
 
 def entry_name(ptx: str) -> str:
-    """Name of the kernel in its PTX."""
+    """Return the name of the kernel in its PTX."""
     found = re.search(r"\.entry\s+([\w$]+)", ptx)
     assert found is not None, "PTX without an entry"
     return found[1]
 
 
 def assemble(ptx: str, capability: Capability, options: Sequence[str] = ()) -> tuple[bytes, str]:
-    """Machine code of PTX and what the assembler says.
+    """Assemble PTX; return the machine code and the log of the assembler.
 
-    By ptxas, where there is one that is not older than NVVM: it is of the same release, and register budgets are kept
-    for that.  Otherwise by nvJitLink, which numba-cuda always brings, in this process.
+    Use ptxas if one is found that is not older than NVVM, since the register budgets are tuned for it.  Otherwise use
+    nvJitLink, which is installed with numba-cuda, in this process.
 
     Raises
     ------
     CudaUnavailableError
-        There is neither.
+        Neither ptxas nor nvJitLink is installed.
     RuntimeError
-        The assembler refuses.
+        The assembler rejects the PTX.
     """
     arch = "sm_{}{}".format(*capability)
     program = find_tool("ptxas")
@@ -202,7 +202,7 @@ def _by_nvjitlink(ptx: str, arch: str, options: Sequence[str]) -> tuple[bytes, s
 
 
 def find_tool(name: str) -> str | None:
-    """A program of the CUDA toolkit: in the wheels of this environment, or on the path."""
+    """Find a program of the CUDA toolkit in the wheels of this environment or on the path."""
     for folder in sys.path:
         for package in ("cu13", "cuda_nvcc"):  # wheels for CUDA 13, and for CUDA 12
             program = Path(folder, "nvidia", package, "bin", name)
@@ -223,7 +223,7 @@ def _by_ptxas(program: str, ptx: str, arch: str, options: Sequence[str]) -> tupl
 
 
 def resources(log: str) -> Resources:
-    """The figures in what the assembler says, for a single kernel assembled with `REPORT`.
+    """Parse the log of the assembler, for a single kernel assembled with the options `REPORT`.
 
     Examples
     --------
@@ -244,7 +244,7 @@ def resources(log: str) -> Resources:
 
 @functools.cache
 def _depends_on() -> str:
-    """Sources of the kernels and versions of the compilers."""
+    """Return a hash of the kernels' source and of the versions of the compilers."""
     digest = hashlib.sha256()
     for folder in ("kernels", "intrinsics"):
         for path in sorted((Path(__file__).parent / folder).glob("*.py")):
@@ -259,7 +259,7 @@ def _depends_on() -> str:
 
 
 def cached_path(variant: Any, capability: Capability, *, portable: bool = False) -> Path | None:
-    """File of a kernel's machine code, or of its PTX; None where nothing can be kept."""
+    """Return the cache file of a kernel's machine code or portable PTX, or None if nothing can be cached."""
     if os.environ.get("NUMBASEP_CACHE", "1") == "0":
         return None
     key = f"{_depends_on()} {variant!r} {capability} {portable}"
@@ -271,7 +271,7 @@ def cached_path(variant: Any, capability: Capability, *, portable: bool = False)
 
 
 def compiled(variant: Any, capability: Capability, *, portable: bool = False) -> Binary:
-    """A kernel from the cache, or compiled and kept there: machine code, or PTX for the driver to compile."""
+    """Load a kernel from the cache, or compile and cache it: machine code, or PTX if `portable`."""
     path = cached_path(variant, capability, portable=portable)
     if path is not None:
         try:
@@ -290,6 +290,6 @@ def compiled(variant: Any, capability: Capability, *, portable: bool = False) ->
     if path is not None:
         try:
             storage.write(path, binary.name.encode() + b"\0" + binary.image)
-        except OSError as error:  # costs time, never results
+        except OSError as error:  # a failed write costs time only
             storage.warn_once(error)
     return binary

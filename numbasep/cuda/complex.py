@@ -1,4 +1,4 @@
-"""Complex weights on a GPU: a call for their real parts, one for their imaginary ones, and the sum of both."""
+"""Filters with complex weights on a GPU, as the sum of a call for the real and one for the imaginary parts."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .libraries import describe, library_of
 Array = npt.NDArray[Any]
 
 SINGLE = {"convolve": 1j, "correlate": -1j, "convolve1d": 1j, "correlate1d": -1j}
-"""Functions whose `weights` are one kernel, and what results for the imaginary parts count: correlation conjugates."""
+"""Function -> factor of the result for the imaginary weights; correlation conjugates the weights."""
 
 
 def is_split(name: str, arguments: Mapping[str, Any]) -> bool:
-    """Whether a call has one kernel with complex weights."""
+    """Return whether a call has complex weights and must be split into two calls."""
     return name in SINGLE and np.iscomplexobj(arguments["weights"])
 
 
 def call(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """The call of a public function with complex weights, by two calls of `function` with real ones.
+    """Call a public function with complex weights as two calls of `function` with real weights.
 
     Raises
     ------
     ValueError
-        What is asked besides cannot be computed in halves, or the array's library has no arithmetic.
+        `nan_policy` or `mask` is given, or the array's library has no arithmetic.
     """
     x, output, weights = arguments["input"], arguments["output"], np.asarray(arguments["weights"])
     if arguments["mask"] is not None or arguments["nan_policy"] != "propagate":
@@ -41,7 +41,7 @@ def call(name: str, function: Callable[..., Any], arguments: Mapping[str, Any]) 
     half = dtype if kind.kind == "c" else np.dtype(f"f{dtype.itemsize // 2}")
     if library is not None and not library.has_product:
         raise ValueError(
-            f"complex weights on the GPU take arrays of CuPy or PyTorch, or of the host, got a {type(x).__name__}"
+            f"complex weights on the GPU take arrays of CuPy or PyTorch, or host arrays, got a {type(x).__name__}"
         )
     parts = [
         function(**{**arguments, "weights": part, "output": half}) for part in (weights.real, weights.imag)

@@ -1,7 +1,7 @@
 """DLPack, https://dmlc.github.io/dlpack: arrays on a GPU whose library has no CUDA array interface (JAX, MXNet, ...).
 
-cuda.core reads capsules.  Making one for memory of ours, so that the array's own library can wrap the result, takes a
-few structures by ctypes.
+cuda.core reads capsules.  This module adds the export: a capsule for our own memory, built from ctypes structures, so
+that the library of the input can wrap the result.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .driver import LEGACY_STREAM
 
 CUDA = 2
 CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
-"""DLPack's codes of types."""
+"""Kind of a NumPy dtype -> type code of DLPack."""
 STREAM = LEGACY_STREAM
-"""The stream on which producers are asked to have their data ready."""
+"""Stream in whose order producers must have their data ready."""
 
 
 class _Device(ctypes.Structure):
@@ -40,16 +40,16 @@ class _Managed(ctypes.Structure):
     _fields_ = [("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", ctypes.c_void_p)]
 
 
-_NAME = b"dltensor"  # of a capsule that nobody has taken yet
+_NAME = b"dltensor"  # name of a capsule that has not been consumed
 _api = ctypes.pythonapi
 _new = _api.PyCapsule_New
 _new.restype, _new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-# While a capsule is being destroyed, it must not be turned into a Python object again.
+# A capsule that is being destroyed must not become a Python object again: these functions take its address.
 _is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(("PyCapsule_IsValid", _api))
 _pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
     ("PyCapsule_GetPointer", _api)
 )
-# Structures and shapes lie in memory that is freed without the interpreter, which a consumer may outlive.
+# Structures and shapes are in raw memory: a consumer may free them after the interpreter has ended.
 _allocate, _free = _api.PyMem_RawMalloc, _api.PyMem_RawFree
 _allocate.restype, _allocate.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 _free.restype, _free.argtypes = None, [ctypes.c_void_p]
@@ -57,7 +57,7 @@ _FREE = ctypes.cast(_free, ctypes.c_void_p).value
 
 
 def read(array: Any, name: str) -> Any:
-    """A `StridedMemoryView` of an array on a GPU, whose data are then ready on `STREAM`.
+    """Return a `StridedMemoryView` of an array on a GPU, with its data ready on `STREAM`.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def _delete(managed: int) -> None:
 
 
 def _destroy(capsule: int) -> None:
-    if _is_valid(capsule, _NAME):  # otherwise whoever took it deletes it
+    if _is_valid(capsule, _NAME):  # otherwise the consumer deletes it
         _delete(_pointer(capsule, _NAME))
 
 
@@ -92,13 +92,13 @@ _DELETER = ctypes.cast(_deleter, ctypes.c_void_p).value
 
 @atexit.register
 def _without_interpreter() -> None:
-    """Whoever deletes an array after the interpreter's end calls no Python: what is left of it is the structure."""
+    """Let consumers that outlive the interpreter free the structures without calling Python."""
     for place in _exported:
         _Managed.from_address(place).deleter = _FREE
 
 
 def capsule(address: int, shape: tuple[int, ...], dtype: np.dtype[Any], ordinal: int, owner: Any) -> Any:
-    """A capsule for C-ordered memory of GPU `ordinal`, which keeps `owner` until it is deleted."""
+    """Return a capsule for C-contiguous memory of GPU `ordinal`; it keeps `owner` alive until it is deleted."""
     sizes = ctypes.sizeof(_Managed)
     place = _allocate(sizes + 8 * len(shape))
     if not place:

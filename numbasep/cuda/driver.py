@@ -1,7 +1,7 @@
 """The CUDA driver: devices, memory, and launches whose parameters are packed once and patched at every call.
 
-Numba marshals about a microsecond an argument at every launch, and a kernel with 18 taps has fifty; here a launch
-rewrites two pointers in a prepared buffer and calls the driver.
+Numba needs about a microsecond per argument at every launch, and a kernel with 18 taps has fifty arguments.  Here a
+launch rewrites two pointers in a prepared buffer and calls the driver.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from .launches import Launch, Program, Slot
 Array = npt.NDArray[Any]
 
 LEGACY_STREAM = 1
-"""The default stream of all threads; 0 is that or a thread's own, as NVIDIA's bindings are set."""
+"""Default stream of all threads.  0 means this or a thread's own stream, depending on NVIDIA's bindings."""
 LEAST_CAPABILITY = (8, 0)  # asynchronous copies into shared memory
 TABLE_ALIGNMENT = 256
 REFUSALS = {
     "CUDA_ERROR_INVALID_IMAGE", "CUDA_ERROR_INVALID_SOURCE", "CUDA_ERROR_NO_BINARY_FOR_GPU", "CUDA_ERROR_INVALID_PTX",
     "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "CUDA_ERROR_JIT_COMPILER_NOT_FOUND", "CUDA_ERROR_NOT_SUPPORTED",
 }  # fmt: skip
-"""What a driver says of code that was made for another device, or by a toolkit that is newer than it."""
+"""Errors of a driver for code of another device or of a toolkit newer than the driver."""
 
 
 NOT_INITIALIZED = "CUDA_ERROR_NOT_INITIALIZED"
@@ -49,14 +49,14 @@ CAPTURED = (
 
 
 def check(status: tuple[Any, ...]) -> Any:
-    """Results of a driver call, or an error that says what the driver says."""
+    """Return the results of a driver call; raise an error if it failed."""
     code = status[0]
-    if not code:  # CUDA_SUCCESS; at every launch, so without more ado
+    if not code:  # CUDA_SUCCESS, tested first as this runs at every launch
         return status[1] if len(status) == 2 else status[1:]
     from cuda.bindings import driver
 
     if code == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
-        raise MemoryError("the GPU has not enough free memory for this call")
+        raise MemoryError("the GPU does not have enough free memory for this call")
     if code.name == NOT_INITIALIZED:
         raise CudaUnavailableError(FORKED)
     raise RuntimeError(f"CUDA driver: {code.name}")
@@ -64,7 +64,7 @@ def check(status: tuple[Any, ...]) -> Any:
 
 @functools.cache
 def missing() -> str | None:
-    """What running on a GPU lacks, as a sentence with the remedy, or None."""
+    """Return a sentence that says what is missing for running on a GPU and how to get it, or None."""
     lacking = compiler.missing()
     if lacking is not None:
         return lacking
@@ -86,7 +86,7 @@ def missing() -> str | None:
 
 
 def state() -> str:
-    """The GPUs, or why there are none to use: a line for `numbasep.show_config`."""
+    """Return the names of the GPUs, or why none can be used: a line for `numbasep.show_config`."""
     if SIMULATED:
         return "Numba's simulator (NUMBA_ENABLE_CUDASIM=1)"
     lacking = missing()
@@ -107,7 +107,7 @@ def state() -> str:
 
 
 def require() -> None:
-    """Raise a `CudaUnavailableError` that names what is missing, if anything is."""
+    """Raise a `CudaUnavailableError` if something is missing for running on a GPU."""
     lacking = missing()
     if lacking is not None:
         raise CudaUnavailableError(f"filtering on a GPU is not possible here: {lacking}")
@@ -115,13 +115,13 @@ def require() -> None:
 
 @functools.cache
 def device(ordinal: int) -> Device:
-    """One of the GPUs."""
+    """Return the GPU of a number."""
     require()
     return Device(ordinal)
 
 
 def device_of(address: int) -> Device:
-    """The GPU whose memory an address belongs to; the first one for the address 0 of arrays without elements."""
+    """Return the GPU that owns the memory at an address; the first GPU for address 0, of arrays without elements."""
     if device_count() == 1 or not address:
         return device(0)
     from cuda.bindings import driver
@@ -132,7 +132,7 @@ def device_of(address: int) -> Device:
 
 @functools.cache
 def device_count() -> int:
-    """How many GPUs there are."""
+    """Return the number of GPUs."""
     require()
     from cuda.bindings import driver
 
@@ -140,7 +140,7 @@ def device_count() -> int:
 
 
 class Device:
-    """A GPU in its primary context, which CuPy, PyTorch and Numba use, too."""
+    """A GPU in its primary context, which it shares with CuPy, PyTorch and Numba."""
 
     warps: int | None = None
 
@@ -176,12 +176,12 @@ class Device:
         return int(check(self._driver.cuDeviceGetAttribute(attribute, self._handle)))
 
     def is_current(self) -> bool:
-        """Whether the calling thread is in the device's context."""
+        """Return whether the device's context is current in the calling thread."""
         return int(check(self._driver.cuCtxGetCurrent())) == self._context_number
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
-        """The device's context on the calling thread, put back afterwards."""
+        """Make the device's context current in the calling thread; restore the previous one at the end."""
         driver = self._driver
         if self.is_current():
             yield
@@ -193,16 +193,16 @@ class Device:
             check(driver.cuCtxPopCurrent())
 
     def kernel(self, variant: Any) -> Any:
-        """The loaded kernel of a variant."""
+        """Return the loaded kernel of a variant."""
         with self._lock:
             if variant not in self._kernels:
                 self._kernels[variant] = self._load(variant)
             return self._kernels[variant][0]
 
     def _load(self, variant: Any) -> tuple[Any, Any]:
-        """(kernel, module): machine code, or PTX if the driver does not take what our assembler makes.
+        """Return (kernel, module), from machine code, or from PTX if the driver rejects our machine code.
 
-        A driver takes machine code of its own major release and earlier ones, and PTX of any that it knows.
+        A driver accepts machine code of its own major release and earlier ones, and PTX of every version that it knows.
         """
         driver, said = self._driver, []
         for portable in (False, True) if self._takes_machine_code else (True,):
@@ -215,55 +215,55 @@ class Device:
                 check((code,))
             said.append(code.name)
         raise CudaUnavailableError(
-            f"the driver knows CUDA {self.driver_release} and refuses what the compilers of CUDA "
-            f"{compiler.release()} make for {self.name} ({', '.join(said)}): update the driver, or "
+            f"the driver knows CUDA {self.driver_release} and rejects code from the compilers of CUDA "
+            f"{compiler.release()} for {self.name} ({', '.join(said)}): update the driver, or "
             'python -m pip install "numbasep[cuda12]"'
         )
 
     def prepare(self, program: Program, code: str) -> DeviceProgram:
-        """A program for this device, loaded at its first call; `code`: the type of sums."""
+        """Prepare a program for this device, to be loaded at its first call; `code` is the type of the sums."""
         return DeviceProgram(self, program, code)
 
     # ---------------------------------------------------------------------- memory
 
     def allocate(self, nbytes: int, stream: int = LEGACY_STREAM) -> int:
-        """Memory that is ready in the order of a stream."""
+        """Allocate memory in the order of a stream; return its address."""
         if not self._pools:
             return int(check(self._driver.cuMemAlloc(max(nbytes, 1))))
         return int(check(self._driver.cuMemAllocAsync(max(nbytes, 1), stream)))
 
     def free(self, address: int, stream: int = LEGACY_STREAM) -> None:
-        """Give memory back when the stream has come here."""
+        """Free memory in the order of a stream."""
         if self._pools:
             check(self._driver.cuMemFreeAsync(address, stream))
         else:
             check(self._driver.cuMemFree(address))
 
     def retire(self, address: int) -> None:
-        """Free memory of `cuMemAlloc` later, when nothing is captured."""
+        """Schedule memory of `cuMemAlloc` for `free_retired`: freeing it now could break the capture of a graph."""
         self._retired.append(address)
 
     def free_retired(self) -> None:
-        """Free what was retired; the driver waits for launches that use it."""
+        """Free the memory passed to `retire`; the driver waits for launches that use it."""
         while self._retired:
             self._driver.cuMemFree(self._retired.popleft())
 
     def is_captured(self, stream: int) -> bool:
-        """Whether calls on a stream go into a CUDA graph instead of to the GPU."""
+        """Return whether a stream is being captured into a CUDA graph."""
         code, status = self._driver.cuStreamIsCapturing(stream)
         return bool(code or status != self._driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
 
     def upload(self, address: int, values: Array, stream: int = LEGACY_STREAM) -> None:
-        """Copy a contiguous array to the device."""
+        """Copy a contiguous host array to the device."""
         check(self._driver.cuMemcpyHtoDAsync(address, values.ctypes.data, values.nbytes, stream))
 
     def download(self, values: Array, address: int, stream: int = LEGACY_STREAM) -> None:
-        """Copy to a contiguous array, and wait for it."""
+        """Copy from the device to a contiguous host array, and wait until the copy is complete."""
         check(self._driver.cuMemcpyDtoHAsync(values.ctypes.data, address, values.nbytes, stream))
         self.wait(stream)
 
     def wait(self, stream: int = LEGACY_STREAM) -> None:
-        """Until a stream has nothing left to do."""
+        """Wait until a stream has finished all its work."""
         check(self._driver.cuStreamSynchronize(stream))
 
     def copy(self, target: int, source: int, nbytes: int, stream: int = LEGACY_STREAM) -> None:
@@ -275,7 +275,7 @@ class Device:
         check(self._driver.cuMemsetD8Async(address, 0, nbytes, stream))
 
     def seconds(self, work: Callable[[], Any], repeats: int) -> float:
-        """Time of work that is enqueued on the legacy stream, by events, after one run to warm up."""
+        """Return the mean seconds of work enqueued on the legacy stream, measured by events after one warm-up run."""
         driver = self._driver
         start, stop = (check(driver.cuEventCreate(0)) for _ in range(2))
         try:
@@ -292,7 +292,7 @@ class Device:
 
 
 class DeviceProgram:
-    """A program whose tables are on a device and whose launches are packed, from its first call on."""
+    """A program on a device; the first call copies its tables to the device and packs its launches."""
 
     def __init__(self, device: Device, program: Program, code: str) -> None:
         self.scratch = program.scratch
@@ -301,7 +301,7 @@ class DeviceProgram:
         self._lock = threading.Lock()
 
     def __call__(self, addresses: dict[int, tuple[int, int]], stream: int = LEGACY_STREAM) -> None:
-        """Enqueue on a stream; memory is given by slot as (address, bytes)."""
+        """Enqueue all launches on a stream; `addresses` maps each slot to (address, bytes)."""
         with self._lock:
             if self._device.is_current():
                 self._enqueue(addresses, stream)
@@ -325,7 +325,7 @@ class DeviceProgram:
 
 
 class _Tables:
-    """All tables of a program in one piece of device memory."""
+    """All tables of a program in one allocation of device memory."""
 
     def __init__(self, device: Device, arguments: list[Any]) -> None:
         tables = {id(a): a for a in arguments if isinstance(a, np.ndarray)}
@@ -341,15 +341,15 @@ class _Tables:
         self._address = int(check(driver.cuMemAlloc(packed.nbytes)))
         weakref.finalize(self, device.retire, self._address).atexit = False
         check(driver.cuMemcpyHtoD(self._address, packed.ctypes.data, packed.nbytes))
-        check(driver.cuCtxSynchronize())  # launches may be on a stream that waits for nothing
+        check(driver.cuCtxSynchronize())  # launches may be on a non-blocking stream
 
     def address(self, table: Array) -> int:
-        """Where a table is."""
+        """Return the address of a table."""
         return self._address + self._offsets[id(table)]
 
 
 class PackedLaunch:
-    """One launch: a buffer of parameters, eight bytes each, and the addresses of all of them."""
+    """A launch with its parameters packed into a buffer, eight bytes each, and the addresses of the parameters."""
 
     def __init__(self, device: Any, launch: Launch, code: str, tables: Any) -> None:
         self._function = device.kernel(launch.variant)
@@ -373,7 +373,7 @@ class PackedLaunch:
         self._parameters = ctypes.addressof(self._pointers)
 
     def __call__(self, addresses: dict[int, tuple[int, int]], stream: int) -> None:
-        """Patch the two arrays, and what depends on where they start; enqueue."""
+        """Patch the addresses of arrays and the parameters that depend on their alignment, then launch."""
         values = self._values
         values[0] = source = addresses[self._source[1]][0]
         values[1] = target = addresses[self._target[1]][0]
@@ -388,7 +388,7 @@ class PackedLaunch:
 
 
 def _packed(argument: Any, code: str, tables: Any) -> list[bytes]:
-    """An argument as parameters of eight bytes; tuples have one for each element."""
+    """Pack an argument into parameters of eight bytes; a tuple gives one for each element."""
     if isinstance(argument, tuple):
         return [word for item in argument for word in _packed(item, code, tables)]
     if isinstance(argument, Slot):

@@ -1,4 +1,4 @@
-"""Element by element arithmetic on a GPU, from stand-ins to stand-ins: the counterpart of `elementwise`."""
+"""Elementwise arithmetic on the GPU arrays of placeholders: the counterpart of `execution.elementwise`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .tables import storage_of
 Array = npt.NDArray[Any]
 
 OTHER, SECOND = 2, 3
-"""Slots beside input and output."""
+"""Slots of the other operand and of the second result, after those of input and output."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -36,7 +36,7 @@ def _prepared(device: Any, variant: ElementwiseVariant, count: int, a: float, b:
 
 
 def device_of(address: int) -> Any:
-    """The device whose memory an address belongs to, or the simulator."""
+    """Return the device that owns the memory at an address, or the simulator."""
     return simulated if SIMULATED else driver.device_of(address)
 
 
@@ -44,7 +44,7 @@ def launch(
     operation: str, options: tuple[str, ...], number: np.dtype[Any], library: Any, x: Any, y: Any, *,
     other: Any = None, second: Any = None, a: float = 0.0, b: float = 0.0, saturate: bool = False,
 ) -> None:  # fmt: skip
-    """Run one operation of `cuda.kernels.elementwise` on arrays of a library, computing in `number`."""
+    """Run an operation of `cuda.kernels.elementwise` on arrays of a library, with arithmetic in `number`."""
     arrays = {
         INPUT: x,
         OUTPUT: y,
@@ -54,7 +54,7 @@ def launch(
     views = {}
     for slot, array in arrays.items():
         view = describe(array, "input")
-        if not view.contiguous:  # only what a caller gave
+        if not view.contiguous:  # only arrays of the caller: new ones are contiguous
             arrays[slot] = library.contiguous(array)
             view = describe(arrays[slot], "input")
         views[slot] = view
@@ -80,11 +80,11 @@ def _real(*dtypes: np.dtype[Any]) -> None:
         )
 
 
-# --------------------------------------------------------------------------- what `elementwise` has, too
+# --------------------------------------------------------------------------- counterparts of `elementwise`
 
 
 def add(behind: Held, total: Array, piece: Array) -> Array:
-    """See `elementwise.add`; integers as far as double precision holds them."""
+    """See `elementwise.add`; integers are added in double precision."""
     _real(total.dtype)
     if total.dtype.kind in "iu" and total.dtype.itemsize == 8:
         raise ValueError(f"sums of several filters of {total.dtype} samples are taken on the CPU only")
@@ -111,7 +111,7 @@ def add_square(total: Array | None, piece: Array, behind: Held, *, whole: bool, 
 def split_missing(
     behind: Held, x: Array, mask: Array | None, number: np.dtype[Any], *, omit: bool
 ) -> tuple[Array, Array, int]:
-    """See `elementwise.split_missing`; how many samples are missing is not counted: -1."""
+    """See `elementwise.split_missing`; missing samples are not counted, so the count is -1."""
     _real(x.dtype)
     filled, present = (behind.empty(x.shape, number) for _ in range(2))
     gone = None if mask is None else held(mask)
@@ -134,7 +134,7 @@ def normalise(behind: Held, total: Array, share: Array, weight: float, least: fl
 
 
 def has_nan(behind: Held, x: Array) -> bool:
-    """Whether there is a NaN among the samples; waits for the answer."""
+    """Return whether any sample is NaN; waits for the device."""
     _real(x.dtype)
     number = np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32)
     flag = behind.library.from_host(np.zeros(1, np.uint8), behind.array)
@@ -143,7 +143,7 @@ def has_nan(behind: Held, x: Array) -> bool:
 
 
 def stored(behind: Held, values: Array, output: Any, dtype: np.dtype[Any], cast: str) -> Array:
-    """Values in the type of the result: in `output` if that is an array, or in a new one."""
+    """Convert values to the type of the result; write to `output` if that is an array, otherwise to a new one."""
     target = output if held(output) is not None else behind.empty(values.shape, dtype)
     _check_shape(target, values.shape)
     whole = values.dtype.kind in "biu"
@@ -174,16 +174,16 @@ def _held(stand_in: Array) -> Held:
     return found
 
 
-# --------------------------------------------------------------------------- derivatives that a caller gives
+# --------------------------------------------------------------------------- derivatives passed by the caller
 
 
 def generic(name: str, x: Array, arguments: dict[str, Any], keywords: dict[str, Any]) -> Array:
-    """`generic_gradient_magnitude` and `generic_laplace`; `keywords`: what is handed on to the derivative.
+    """Compute `generic_gradient_magnitude` or `generic_laplace`; `keywords` are passed on to the derivative.
 
     Raises
     ------
     ValueError
-        The result is not real and floating, which is what sums are taken in.
+        The result is not of a real floating type, in which the sums are taken.
     """
     behind = _held(x)
     derivative = arguments.get("derivative", arguments.get("derivative2"))
@@ -221,6 +221,6 @@ def generic(name: str, x: Array, arguments: dict[str, Any], keywords: dict[str, 
 
 
 def on_gpu_like(values: Array, behind: Held) -> Array:
-    """A stand-in for a copy of a host array on the device of another."""
+    """Copy a host array to the device of the held array; return a placeholder of the copy."""
     array = behind.library.from_host(values, behind.array)
     return hold(array, values.shape, values.dtype, behind.library)

@@ -1,8 +1,8 @@
 """Gradients through filters of PyTorch's tensors: the adjoint of a plan is the plan of the flipped kernel.
 
-A filter extends its input beyond the edges and sums over windows.  Backwards, the gradient is filtered by the flipped
-kernel with zeros beyond its edges, which gives one for every sample of the extended input; those beyond the edges are
-then added to the samples that they continue.  Both ways are linear, so that gradients of gradients follow.
+A filter extends its input beyond the edges and sums over windows.  For the backward pass, the gradient is filtered by
+the flipped kernel with zeros beyond its edges, which gives the gradient of the extended input.  Gradients of extended
+samples are then added to the samples that they copy.  Both passes are linear, so gradients of gradients follow.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .tables import continued
 
 Array = npt.NDArray[Any]
 Run = Callable[[PlannedFilter, Any], Any]
-"""(plan, tensor) -> the filtered tensor."""
+"""Function (plan, tensor) -> filtered tensor."""
 
 Ran = list[tuple[PlannedFilter | None, Any, Any]]
 _ran: contextvars.ContextVar[Ran | None] = contextvars.ContextVar("numbasep_gradients", default=None)
@@ -36,7 +36,7 @@ _ran: contextvars.ContextVar[Ran | None] = contextvars.ContextVar("numbasep_grad
 
 @contextlib.contextmanager
 def recording() -> Iterator[Ran]:
-    """(plan, input, result) of the plans that run inside; None for other arithmetic than a plan's."""
+    """Record (plan, input, result) of the plans that run in this context; the plan is None for other arithmetic."""
     ran: Ran = []
     token = _ran.set(ran)
     try:
@@ -46,26 +46,26 @@ def recording() -> Iterator[Ran]:
 
 
 def record(plan: PlannedFilter | None, array: Any, result: Any) -> None:
-    """Write down what ran, if somebody asked."""
+    """Append a plan with its input and result to the record, if one is being made."""
     ran = _ran.get()
     if ran is not None:
         ran.append((plan, array, result))
 
 
 def detached(array: Any) -> tuple[Any, bool]:
-    """(an array as filters take it, whether gradients are wanted with respect to it)."""
+    """Return (array without gradient, whether gradients with respect to it are needed)."""
     if not getattr(array, "requires_grad", False) or not hasattr(array, "detach"):
         return array, False
     return array.detach(), importlib.import_module("torch").is_grad_enabled()
 
 
 def attach(array: Any, ran: Ran, result: Any, run: Run, name: str) -> Any:
-    """`result`, whose gradient flows to `array`.
+    """Return `result` with a gradient that flows to `array`.
 
     Raises
     ------
     TypeError
-        The result is not that of a single linear filter, written to a new tensor.
+        The result does not come from a single linear filter that wrote to a new tensor.
     """
     if len(ran) != 1 or ran[0][0] is None or ran[0][2] is not result:
         raise TypeError(
@@ -75,13 +75,13 @@ def attach(array: Any, ran: Ran, result: Any, run: Run, name: str) -> Any:
 
 
 def filtered(plan: PlannedFilter, array: Any, run: Run) -> Any:
-    """The result of a plan, whose gradient flows to `array`."""
+    """Run a plan; return a result with a gradient that flows to `array`."""
     return _functions()[0].apply(array, plan, run, [])
 
 
 @functools.cache
 def _functions() -> tuple[Any, Any]:
-    """The filter and its adjoint, as functions that PyTorch differentiates."""
+    """Return the filter and its adjoint as `torch.autograd.Function` classes."""
     function = importlib.import_module("torch").autograd.Function
 
     class Filter(function):  # type: ignore[misc,valid-type]
@@ -111,7 +111,7 @@ def _functions() -> tuple[Any, Any]:
 
 
 def adjoint(plan: PlannedFilter) -> PlannedFilter:
-    """The plan from gradients of results to gradients of the extended input; made once."""
+    """Return the plan that maps gradients of the result to gradients of the extended input; cached."""
     kept = plan.kernel.launches
     if "adjoint" not in kept:
         kept["adjoint"] = replace(plan, problem=_adjoint_problem(plan.problem), kernel=_flipped(plan.kernel))
@@ -134,7 +134,7 @@ def _adjoint_problem(problem: Problem) -> Problem:
 
 
 def _linear(plan: PlannedFilter) -> PlannedFilter:
-    """The plan without the constant that values beyond the edges add."""
+    """Return the plan with `cval` zero, which makes the filter linear instead of affine."""
     return replace(plan, problem=replace(plan.problem, cval=0j), kernel=replace(plan.kernel))
 
 
@@ -154,7 +154,7 @@ def _flipped(operator: Operator) -> Operator:
 
 
 def _folded(extended: Any, problem: Problem) -> Any:
-    """Gradients of an extended input, added to the samples that they continue; in the type of the input."""
+    """Add gradients of extended samples to those of the samples that they copy; convert to the input type."""
     torch = importlib.import_module("torch")
     for window in problem.windows:
         axis, first, count = window.axis, window.first, window.reach

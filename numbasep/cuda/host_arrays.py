@@ -1,4 +1,4 @@
-"""Launches on arrays of the host: there, and back."""
+"""Launches on host arrays, which are copied to the device and back."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from .simulator import simulated
 
 Array = npt.NDArray[Any]
 Addresses = dict[int, tuple[int, int]]
-"""Where each argument stands on the device, and its bytes."""
+"""Slot -> (address on the device, bytes)."""
 
 
 def require() -> None:
-    """An error that says what is missing, unless there is a device."""
+    """Raise a `CudaUnavailableError` if there is no device, unless kernels are simulated."""
     if not SIMULATED:
         driver.require()
 
 
 def run_program(program: Program, code: str, given: dict[int, Array], slot: int, result: Array) -> None:
-    """Run launches on host arrays; `code`: the type of sums, `slot`: the argument that is `result` afterwards."""
+    """Run a program on host arrays; `code` is the type of the sums, `slot` the argument that is read into `result`."""
     require()
     device = simulated if SIMULATED else driver.device(0)
     transfer_and_run(device, device.prepare(program, code), given, slot, result)
 
 
 def transfer_and_run(device: Any, program: Any, given: dict[int, Array], slot: int, result: Array) -> None:
-    """Run prepared launches on host arrays."""
+    """Copy host arrays to the device, run a prepared program, and copy the result back."""
     sizes = {**{s: a.nbytes for s, a in given.items()}, slot: result.nbytes, **program.scratch}
     if SIMULATED:
         scratch = {s: np.empty(n, np.uint8) for s, n in program.scratch.items()}

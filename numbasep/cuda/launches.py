@@ -1,4 +1,4 @@
-"""Launches of the CUDA kernels: which variant, how many blocks, which tables and numbers; decides on no passes."""
+"""Launches of the CUDA kernels: variant, number of blocks, tables and scalars; `passes` decides on the passes."""
 
 from __future__ import annotations
 
@@ -41,62 +41,61 @@ Array = npt.NDArray[Any]
 
 INPUT, OUTPUT = 0, 1
 LONGEST_STRIP, SHORTEST_STRIP = 256, 16
-WARPS_IN_FLIGHT = 16  # of a multiprocessor: from there on a strip need not be shorter
-FEW_TASKS = (
-    4  # of a multiprocessor: below that, warps have blocks of their own, which spread over all of them
-)
+WARPS_IN_FLIGHT = 16  # per multiprocessor: with so many, strips need not be shorter
+# Per multiprocessor: with fewer, each warp is a block, which spreads them over all multiprocessors.
+FEW_TASKS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """An argument that is an array of the call: INPUT, OUTPUT, or the number of a scratch buffer."""
+    """Placeholder for an array of the call: INPUT, OUTPUT, or the number of a scratch buffer."""
 
     index: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Launch:
-    """One kernel launch."""
+    """A kernel launch."""
 
     variant: Any
-    """What is compiled: a variant of one of the kernel families."""
+    """Variant of a kernel family, for which the kernel is compiled."""
     blocks: int
-    """Thread blocks."""
+    """Number of thread blocks."""
     warps: int
-    """Warps of a block."""
+    """Warps per block."""
     arguments: tuple[Any, ...]
-    """Slots, tables (ndarrays), tuples of numbers, numbers."""
+    """Slots, tables (ndarrays), tuples of scalars, scalars."""
     aligned_in: int | None = None
-    """Position of the argument that must be 0 unless the input starts at a multiple of sixteen bytes."""
+    """Position of the argument that is set to 0 unless the input starts at a multiple of sixteen bytes."""
     pitch_out: int | None = None
-    """Position of the argument that must be negative unless the output starts at a multiple of its vectors."""
+    """Position of the argument that is made negative unless the output starts at a multiple of sixteen bytes."""
 
 
 @dataclass(slots=True, eq=False)
 class Program:
-    """All launches of a filter."""
+    """The launches of a filter, in order."""
 
     launches: list[Launch] = field(default_factory=list)
     scratch: dict[int, int] = field(default_factory=dict)
-    """Bytes of each scratch buffer."""
+    """Slot of each scratch buffer -> its bytes."""
 
 
 @dataclass(slots=True, eq=False)
 class Launcher:
-    """Writes down launches of each kernel family."""
+    """Builder of programs: a method per kernel family appends its launch."""
 
     code: str
     """Type of the sums."""
     divisor: float
-    """Of all sums, at the end."""
+    """Divisor of the final sums."""
     repair: Array | None
-    """Dense weights that results which are not finite are summed with again."""
+    """Dense weights with which results that are not finite are recomputed, or None."""
     multiprocessors: int
-    """Of the device."""
+    """Multiprocessors of the device."""
     warps: int | None
-    """Warps of a block, or None for what the kernel is compiled for."""
+    """Warps per block, or None for the number that the kernel is compiled for."""
     program: Program = field(default_factory=Program)
-    """What has been written down."""
+    """The launches so far."""
 
     def plane(
         self,
@@ -106,7 +105,7 @@ class Launcher:
         windows: Sequence[Window],
         divisor: float,
     ) -> None:
-        """Taps along one axis, or two, by `cuda.kernels.plane`."""
+        """Append a pass along one or two axes by `cuda.kernels.plane`, for all terms at once."""
         inner = source.stride(windows[-1].axis)
         along: Window | None = None
         down: Window | None = windows[-1]
@@ -164,14 +163,14 @@ class Launcher:
         self.program.launches.append(Launch(variant, -(-tasks // warps), warps, arguments, 16, 17))
 
     def _strip(self, rows: int, others: int, taps: int) -> int:
-        """Rows of a task: long, to filter few rows twice, but enough tasks for the device."""
+        """Return the rows per task: many, since tasks overlap by the kernel, but few enough to occupy the device."""
         strip, wanted = LONGEST_STRIP, self.multiprocessors * WARPS_IN_FLIGHT
         while strip > max(SHORTEST_STRIP, 2 * taps) and -(-rows // strip) * others < wanted:
             strip //= 2
         return strip
 
     def lines(self, factor: Factor, source: Operand, target: Operand, window: Window, divisor: float) -> None:
-        """Many taps along contiguous lines, by `cuda.kernels.rows`."""
+        """Append a pass of many taps along contiguous rows by `cuda.kernels.rows`."""
         step, size = source.stride(window.axis), cuda_lines.SEGMENT
         elements = factor.positions * step
         values = factor.taps[factor.positions]
@@ -205,7 +204,7 @@ class Launcher:
     def columns(
         self, parts: Sequence[tuple[Operand, Factor]], target: Operand, window: Window | None, divisor: float
     ) -> None:
-        """Taps along one axis, or none, summed over stacked operands, by `cuda.kernels.columns`."""
+        """Append a pass along at most one axis by `cuda.kernels.columns`, which sums over stacked operands."""
         source = parts[0][0]
         inner = source.stride(window.axis) if window else math.prod(source.shape)
         outer = math.prod(source.shape[: window.axis]) if window else 1
@@ -228,7 +227,7 @@ class Launcher:
     def dense_planes(
         self, weights: Array, source: Operand, target: Operand, windows: Sequence[Window], *, sparse: bool
     ) -> None:
-        """Weights over two axes or more: runs down the columns, by `cuda.kernels.columns`."""
+        """Append a pass of dense weights over two axes or more by `cuda.kernels.columns`."""
         *outer, down, along = windows
         inner = source.stride(along.axis)
         pieces: list[Any] = []

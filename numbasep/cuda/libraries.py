@@ -1,4 +1,4 @@
-"""The library that an array on a GPU comes from."""
+"""Find the library of a GPU array."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .other_libraries import Foreign
 
 NUMBA = Library()
 LIBRARIES: dict[str, Library] = {"cupy": CuPy(), "torch": Torch(), "numba": NUMBA, "numba_cuda": NUMBA}
-"""By the package that a type comes from, or one that it inherits from."""
+"""Package that defines the array type, or one of its base classes -> library."""
 FOREIGN = Foreign()
-"""All that are not known by name."""
+"""Library for all other packages."""
 
 
 def library_of(array: Any) -> Library:
-    """The library of an array."""
+    """Return the library of an array."""
     for base in type(array).__mro__:
         known = LIBRARIES.get(base.__module__.partition(".")[0])
         if known is not None:
@@ -27,7 +27,7 @@ def library_of(array: Any) -> Library:
 
 @functools.cache
 def with_transforms() -> Library | None:
-    """A library that is installed, knows the GPU and has Fourier transforms, for arrays of the host."""
+    """Return an installed library with Fourier transforms that sees the GPU, or None; for arrays of the host."""
     for name in ("cupy", "torch"):
         try:
             available = importlib.import_module(name).cuda.is_available()
@@ -39,12 +39,12 @@ def with_transforms() -> Library | None:
 
 
 def describe(array: Any, name: str) -> DeviceArray:
-    """Where an array is and how it lies there; `name` is what errors call it.
+    """Describe an array on the GPU; errors call it `name`.
 
     Raises
     ------
     TypeError
-        An array that takes part in automatic differentiation, or of a type that cannot be filtered.
+        The array requires a gradient, or its type cannot be filtered.
     """
     if getattr(array, "requires_grad", False):
         raise TypeError(f"{name} requires a gradient, which filters do not propagate: pass {name}.detach()")

@@ -1,7 +1,7 @@
-"""Arrays on a GPU of libraries that are not known by name: JAX, and whatever else speaks DLPack or the CUDA interface.
+"""GPU arrays of libraries that are not known by name: JAX, and others with DLPack or the CUDA array interface.
 
-Results and workspace are made in memory of our own, in the order of the stream that the array is ready on, and results
-are given back as the library's own arrays by its ``from_dlpack``.  DLPack does not say on which stream an array will be
+Results and workspace are allocated by this package, in the order of the stream on which the array is ready.  Results
+are converted to arrays of the library by its ``from_dlpack``.  DLPack does not say on which stream an array will be
 used next, so a call waits for its results.
 """
 
@@ -19,15 +19,15 @@ from . import dlpack, driver
 from .arrays import DeviceArray, Library, layout, located
 
 HOMES = {"jaxlib": "jax"}
-"""The public package of types that say they come from another."""
+"""Package that defines the array type -> public package."""
 MODULES = ("", ".dlpack", ".numpy")
-"""Where libraries keep `from_dlpack`."""
+"""Submodules in which libraries define `from_dlpack`."""
 ORDERED = 3
-"""The first version of the CUDA array interface that names the stream on which an array is ready."""
+"""First version of the CUDA array interface that names the stream on which an array is ready."""
 
 
 class DeviceMemory:
-    """C-ordered memory of a GPU behind the CUDA array interface and DLPack, made and freed in the order of a stream."""
+    """C-contiguous array on a GPU with the CUDA array interface and DLPack, allocated and freed in stream order."""
 
     def __init__(
         self, device: driver.Device, shape: tuple[int, ...], dtype: np.dtype[Any], stream: int,
@@ -43,17 +43,17 @@ class DeviceMemory:
 
     @property
     def stream(self) -> int:
-        """The stream that it is written, read and freed in the order of."""
+        """Stream in whose order the memory is written, read and freed."""
         return self._stream[0]
 
     def wait(self) -> None:
-        """Until it is written; the stream, which is the caller's and may go before the memory, is not used again."""
+        """Wait until the memory is written, then forget the stream, which the caller may destroy before the memory."""
         with self._device.current():
             self._device.wait(self.stream)
         self._stream[0] = driver.LEGACY_STREAM
 
     def __getitem__(self, number: int) -> DeviceMemory:
-        """One position of the first axis, in the same memory."""
+        """Return a view of one position along the first axis."""
         rest = self.shape[1:]
         start = self._address + number * int(np.prod(rest)) * self.dtype.itemsize
         return DeviceMemory(self._device, rest, self.dtype, self.stream, start, self)
@@ -73,15 +73,15 @@ class DeviceMemory:
 
 
 def _free(device: driver.Device, address: int, stream: list[int]) -> None:
-    with contextlib.suppress(RuntimeError), device.current():  # after an error of a kernel, all calls fail
+    with contextlib.suppress(RuntimeError), device.current():  # every call fails after an error in a kernel
         device.free(address, stream[0])
 
 
 class Foreign(Library):
-    """Arrays of any other library."""
+    """Arrays of libraries that are not known by name."""
 
     def describe(self, array: Any, name: str) -> DeviceArray:
-        """By the CUDA array interface if that names a stream, otherwise by DLPack, whose producer waits."""
+        """Use the CUDA array interface if it names a stream, otherwise DLPack, which synchronizes the producer."""
         interface = getattr(array, "__cuda_array_interface__", None)
         ordered = interface is not None and int(interface.get("version", 0)) >= ORDERED
         if interface is not None and (ordered or not hasattr(array, "__dlpack__")):
@@ -96,12 +96,12 @@ class Foreign(Library):
         )
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
-        """Memory of the device of `like`, in the order of its stream."""
+        """Allocate memory on the device of `like`, in the order of its stream."""
         view = self.describe(like, "input")
         return DeviceMemory(self._device(view), shape, dtype, view.stream)
 
     def from_host(self, values: Any, like: Any) -> Any:
-        """By the driver's copy."""
+        """Copy with the driver, on the stream of `like`."""
         made = self.empty(values.shape, values.dtype, like)
         view = self.describe(made, "mask")
         device = self._device(view)
@@ -110,7 +110,7 @@ class Foreign(Library):
         return made
 
     def copy(self, source: Any, target: Any) -> None:
-        """By the driver's copy, where both are contiguous; on the stream of the source, which was written last."""
+        """Copy contiguous arrays with the driver, on the stream of the source, which was written last."""
         read, written = self.describe(source, "input"), self.describe(target, "output")
         if not (read.contiguous and written.contiguous and read.dtype == written.dtype):
             raise ValueError(f"output of type {type(target).__name__} must be contiguous in C order")
@@ -119,7 +119,7 @@ class Foreign(Library):
             device.copy(written.address, read.address, read.nbytes, read.stream)
 
     def to_host(self, array: Any) -> Any:
-        """By the driver's copy."""
+        """Copy with the driver if `array` is contiguous."""
         view = self.describe(array, "weights")
         if not view.contiguous:
             return np.asarray(self.contiguous(array))
@@ -130,7 +130,7 @@ class Foreign(Library):
         return values
 
     def finished(self, result: Any, like: Any) -> Any:
-        """`result` as an array of the library of `like`, when it is there."""
+        """Wait for `result`, then convert it to an array of the library of `like`, if that has ``from_dlpack``."""
         if not isinstance(result, DeviceMemory):
             return result
         result.wait()
@@ -143,7 +143,7 @@ class Foreign(Library):
 
 
 def from_dlpack_of(array: Any) -> Callable[[Any], Any] | None:
-    """The ``from_dlpack`` of the library that an array comes from, if it has one."""
+    """Return the ``from_dlpack`` of an array's library, or None if it has none."""
     root = type(array).__module__.partition(".")[0]
     for suffix in MODULES:
         module = sys.modules.get(HOMES.get(root, root) + suffix)

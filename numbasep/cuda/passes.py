@@ -1,8 +1,8 @@
-"""A kernel on arrays of one shape, as launches of the CUDA kernels: which passes, and what lies between them.
+"""Lower a kernel on arrays of one shape to launches of the CUDA kernels: the passes and their intermediates.
 
-Arrays lie in C order here, complex numbers as a last axis of two.  Two filtered axes are one pass; with more, or with
-more taps than a pass has registers for, intermediate results in the type of the sums go through scratch memory, and the
-last launch adds all terms.  Every boundary becomes tables of offsets (`arguments.boundary`); kernels know no modes.
+Arrays are C-contiguous here, with complex numbers as a last axis of two.  Two filtered axes take one pass.  With more
+axes, or more taps than fit the registers of a pass, intermediates in the type of the sums go through scratch memory,
+and the last launch adds all terms.  Boundaries become tables of offsets (`arguments.boundary`): kernels have no modes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .tables import Operand, border_after, gain_of, grouped, merged, storage_of
 
 Array = npt.NDArray[Any]
 
-ALIGNMENT = 64  # elements: every intermediate starts at a cache line
+ALIGNMENT = 64  # elements, so that every intermediate starts at a cache line
 
 
 def build_program(
@@ -37,22 +37,22 @@ def build_program(
     multiprocessors: int,
     warps: int | None = None,
 ) -> Program:
-    """Launches for dense weights or separable terms.
+    """Build the launches for dense weights or separable terms.
 
     Parameters
     ----------
     problem : Problem
-        What is asked; real kernels only.
+        The filter's shapes, types, windows and boundaries; kernels are real.
     kernel : ndarray or sequence of Term
-        Dense weights, one axis for each window, or terms.
+        Dense weights, with one axis for each window, or separable terms.
     divisor : float
-        Of all sums, at the end.
+        Divisor of the final sums.
     repair : ndarray or None
-        Dense weights that results which are not finite are summed with again.
+        Dense weights with which results that are not finite are recomputed.
     multiprocessors : int
-        Of the device: how many tasks it takes to keep it busy.
+        Multiprocessors of the device, which determine how many tasks occupy it.
     warps : int, optional
-        Warps of a block; the simulator takes 1.
+        Warps per block; 1 in the simulator.
     """
     parts = (2,) if problem.input_dtype.kind == "c" else ()
     code = problem.real_dtype.str[1:]
@@ -73,14 +73,14 @@ def build_program(
 
 @dataclass(slots=True, eq=False)
 class _Builder(Launcher):
-    """Decides on the passes of one program."""
+    """Builder that decides on the passes of a program."""
 
     # ---------------------------------------------------------------------- which passes
 
     def terms(self, terms: list[Term], source: Operand, target: Operand, windows: Sequence[Window]) -> None:
-        """Sum of separable terms."""
+        """Append the passes of a sum of separable terms."""
         terms = [term for term in terms if all(f.positions.size for f in term)]
-        if not terms:  # nothing multiplies: zero everywhere
+        if not terms:  # no nonzero tap: the result is zero everywhere
             terms = [tuple(support_factor(np.zeros(w.taps)) for w in windows)]
         if len(windows) == 1:
             self._single(merged([term[0] for term in terms]), source, target, windows[0], self.divisor)
@@ -92,7 +92,7 @@ class _Builder(Launcher):
     def dense(
         self, weights: Array, source: Operand, target: Operand, windows: Sequence[Window], *, sparse: bool
     ) -> None:
-        """Sum over weights."""
+        """Append the passes of a direct sum over dense weights."""
         factor = support_factor if sparse else window_factor
         if not windows:
             self.columns([(source, factor(weights.reshape(1)))], target, None, self.divisor)
@@ -104,7 +104,10 @@ class _Builder(Launcher):
     def _in_stages(
         self, terms: list[Term], source: Operand, target: Operand, windows: Sequence[Window]
     ) -> None:
-        """The innermost axes first, one intermediate for each group of terms; the last launch adds them."""
+        """Filter the innermost axes first, with an intermediate for each group of equal outer factors.
+
+        If the innermost axes do not fit one pass, the groups share their innermost factor.  The last launch adds them.
+        """
         size = 2 if len(windows) > 2 else 1
         groups = grouped(terms, lambda term: term[:-size] if size == 2 else term[-size:])
         inner = source.stride(windows[-1].axis)
@@ -125,7 +128,7 @@ class _Builder(Launcher):
     def _outer(
         self, stages: list[tuple[Operand, list[Term]]], target: Operand, windows: Sequence[Window]
     ) -> None:
-        """The remaining axes, innermost first; the last launch sums over all intermediates."""
+        """Filter the remaining axes, innermost first; the last launch sums over all intermediates."""
         while len(windows) > 1:
             work = [(stage, g) for stage, terms in stages for g in grouped(terms, lambda term: term[-1:])]
             gains = [gain_of(g[0][-1:]) for _, g in work]
@@ -145,7 +148,7 @@ class _Builder(Launcher):
     def _single(
         self, factor: Factor, source: Operand, target: Operand, window: Window, divisor: float
     ) -> None:
-        """One axis."""
+        """Append a pass along one axis, by the kernel that suits its taps and stride."""
         if is_one_pass([window], 1, source.stride(window.axis)):
             self.plane([(factor,)], source, target, [window], divisor)
         elif source.stride(window.axis) <= MOST_STEP:
@@ -156,7 +159,7 @@ class _Builder(Launcher):
     def _scratch(
         self, sources: Sequence[Operand], windows: Sequence[Window], gains: Sequence[float]
     ) -> list[Operand]:
-        """Intermediates stacked in one scratch buffer; `gains`: what becomes of their boundary value."""
+        """Allocate intermediates, stacked in one scratch buffer; `gains` multiply their boundary values."""
         shape = list(sources[0].shape)
         for window in windows:
             shape[window.axis] = window.out_size

@@ -1,8 +1,8 @@
-"""The CUDA backend: plans run on the GPU, on arrays that are there already or are taken there and back.
+"""The CUDA backend: run plans on the GPU, on arrays on the device or on host arrays copied there and back.
 
-Arrays of CuPy, PyTorch, Numba and other libraries stay on their device and on their stream and give results of their
-own type.  Their public function runs on a placeholder, so that arguments are checked and plans are made by the same
-code as ever; where a plan would run on the placeholder, it runs on the array.
+Arrays of CuPy, PyTorch, Numba and other libraries stay on their device and stream, and results have their type.  The
+public function runs on a placeholder, so that the code for NumPy arrays checks the arguments and makes the plan; where
+the plan would run on the placeholder, it runs on the array.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from .transforms import prepared_transforms
 Array = npt.NDArray[Any]
 
 CHANNELS = {"nn.depthwise_conv2d", "nn.separable_conv2d"}
-"""Functions of `numbasep.nn` that run on the GPU, too."""
+"""Functions of `numbasep.nn` that run on the GPU."""
 GENERIC = {"generic_gradient_magnitude", "generic_laplace"}
-"""Functions that call one of the caller's with the array itself."""
+"""Functions that pass the array itself to a function of the caller."""
 HANDED_ON = {"method": "auto", "rtol": None, "workers": None, "cast": "truncate"}
-"""Their keywords that the caller's function gets where they are not these."""
+"""Keywords that are passed on to the caller's function unless they have these defaults."""
 
 
-# --------------------------------------------------------------------------- the two ways in
+# --------------------------------------------------------------------------- entry points
 
 
 def call(name: str, arguments: dict[str, Any]) -> Any:
@@ -51,9 +51,9 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
     Raises
     ------
     CudaUnavailableError
-        There is no GPU, or a library is missing; the message says which, and what to install.
+        There is no GPU, or a library is missing; the message says what to install.
     ValueError
-        The function, or one of its arguments, works on the CPU only.
+        The function or one of its arguments works on the CPU only.
     """
     if "." in name and name not in CHANNELS:
         raise ValueError(f"{name} runs on the CPU only: pass it a NumPy array, without device='cuda'")
@@ -72,7 +72,7 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
 
 
 def _whole(name: str, **keywords: Any) -> Any:
-    """The call of a function with real weights."""
+    """Call a function with real weights."""
     function, first = _undispatched(name), next(iter(keywords))
     array = keywords[first]
     if not on_gpu(array):
@@ -88,14 +88,14 @@ def _whole(name: str, **keywords: Any) -> Any:
 
 @functools.cache
 def _undispatched(name: str) -> Any:
-    """A public function as it is for NumPy arrays."""
+    """Return a public function without the dispatch on array types."""
     module, _, short = f"numbasep.{name}".rpartition(".")
     function = getattr(importlib.import_module(module), short)
     return getattr(function, "__wrapped__", function)
 
 
 def _with_stand_ins(name: str, function: Any, keywords: dict[str, Any], first: str, library: Library) -> Any:
-    """The result of a function that sees stand-ins for what is on the GPU, as an array of the library."""
+    """Call a function with placeholders for the arrays on the GPU; return the result as an array of the library."""
     array, output = keywords[first], keywords.get("output")
     view = describe(array, first)
     if on_gpu(output):
@@ -125,11 +125,11 @@ def _generic(name: str, keywords: dict[str, Any], first: str) -> Any:
 
 
 def _mask(mask: Any, view: DeviceArray, array: Any, library: Library) -> Any:
-    """A stand-in for a mask, which is taken to the GPU if it is not there."""
+    """Copy a mask to the GPU unless it is there; return a placeholder of it."""
     if not on_gpu(mask):
         mask = np.asarray(mask)
         if mask.dtype.kind not in "biu" or mask.shape != view.shape:
-            return mask  # what is wrong with it, `api.missing_data.check_missing` says
+            return mask  # `api.missing_data.check_missing` raises the error
         mask = library.from_host(np.ascontiguousarray(mask != 0), array)
     described = describe(mask, "mask")
     if described.dtype.kind not in "biu":
@@ -138,7 +138,7 @@ def _mask(mask: Any, view: DeviceArray, array: Any, library: Library) -> Any:
 
 
 def _on_host(value: Any) -> Any:
-    """Weights and the like that are on the GPU, as NumPy arrays."""
+    """Copy arrays on the GPU to NumPy arrays, in lists and dictionaries, too; return other values unchanged."""
     if on_gpu(value):
         if gradients.detached(value)[1]:
             raise TypeError("weights require a gradient, which flows to input only: pass weights.detach()")
@@ -151,7 +151,7 @@ def _on_host(value: Any) -> Any:
 
 
 def on_stand_ins(function: Callable[[list[Array]], Array], arrays: Sequence[Any]) -> Any:
-    """What a function of stand-ins makes of arrays on the GPU."""
+    """Call a function with placeholders for arrays on the GPU; return the result as an array of their library."""
     library = library_of(arrays[0])
     with placeholders.session():
         views = [describe(array, "input") for array in arrays]
@@ -165,7 +165,7 @@ def on_stand_ins(function: Callable[[list[Array]], Array], arrays: Sequence[Any]
 
 
 def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
-    """Run a plan on an array of the device.
+    """Run a plan on an array on the device.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
     problem, view = plan.problem, describe(array, "input")
     if problem.device != "cuda":
         raise ValueError(
-            f"the plan is one for the CPU, and input a {type(array).__name__}: plan with device='cuda'"
+            f"the plan is for the CPU, but input is a {type(array).__name__}: plan with device='cuda'"
         )
     if view.shape != problem.shape or view.dtype != problem.input_dtype:
         raise ValueError(
@@ -194,13 +194,13 @@ def run_plan(plan: PlannedFilter, array: Any, output: Any) -> Any:
 
 
 def _run_on_device(plan: PlannedFilter, array: Any) -> Any:
-    """A new array with the result of a plan."""
+    """Run a plan and return the result as a new array."""
     library = library_of(array)
     return _on_device(plan, array, library.describe(array, "gradient"), None, library)
 
 
 def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
-    """Run a plan on the GPU: on the array that `x` stands for, or on `x` itself, there and back."""
+    """Run a plan on the GPU, on the array that `x` is a placeholder of, or on a copy of the host array `x`."""
     require()
     behind = placeholders.held(x)
     if behind is None:
@@ -214,7 +214,7 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
     return placeholders.hold(made, plan.problem.out_shape, plan.problem.output_dtype, behind.library)
 
 
-# --------------------------------------------------------------------------- arrays of the host
+# --------------------------------------------------------------------------- arrays on the host
 
 
 def _there_and_back(plan: PlannedFilter, x: Array, output: Any) -> Array:
@@ -240,7 +240,7 @@ def _there_and_back(plan: PlannedFilter, x: Array, output: Any) -> Array:
     return out
 
 
-# --------------------------------------------------------------------------- arrays of the device
+# --------------------------------------------------------------------------- arrays on the device
 
 
 def _on_device(plan: PlannedFilter, array: Any, view: DeviceArray, output: Any, library: Library) -> Any:
@@ -274,7 +274,7 @@ def _launch(
 ) -> None:
     addresses = {INPUT: (read.address, read.nbytes), OUTPUT: (written.address, written.nbytes)}
     program = prepared_program(plan, device_of(read.address), candidate)
-    scratch = []  # held until all is enqueued
+    scratch = []  # kept alive until all launches are enqueued
     for slot, nbytes in program.scratch.items():
         scratch.append(library.empty((nbytes,), np.dtype(np.uint8), array))
         place = describe(scratch[-1], "workspace")
@@ -283,7 +283,7 @@ def _launch(
 
 
 def _applicable(plan: PlannedFilter, array: Any, library: Library) -> Candidate:
-    """Transforms if the library has them and the data are finite, otherwise the plan's fallback."""
+    """Return the plan's choice if the library has transforms and the data are small enough, otherwise its fallback."""
     choice = plan.choice
     if library.transforms() is None:
         return _without_transforms(plan, f"a {type(array).__name__}")
@@ -296,15 +296,15 @@ def _applicable(plan: PlannedFilter, array: Any, library: Library) -> Candidate:
 def _without_transforms(plan: PlannedFilter, given: str) -> Candidate:
     if plan.problem.method == "fft":
         raise ValueError(
-            f"method='fft' on the GPU takes the transforms of CuPy or PyTorch: pass an array of one of these, or, "
-            f"for arrays of the host, install one of them with its CUDA; got {given}"
+            f"method='fft' on the GPU needs the transforms of CuPy or PyTorch: pass an array of one of them or, "
+            f"for host arrays, install one of them with CUDA support; got {given}"
         )
     assert plan.choice.fallback is not None
     return plan.choice.fallback
 
 
 def _transform(plan: PlannedFilter, array: Any, view: DeviceArray, target: Any, library: Library) -> None:
-    """Kernels' spectra are kept by stream, in whose order the library frees and reuses memory."""
+    """Filter by Fourier transforms; spectra are cached per stream, in whose order the library reuses memory."""
     stream, problem, launches = library.stream(array, view), plan.problem, plan.kernel.launches
     key = ("cuda transforms", library, str(array.device), stream)
     if key not in launches:
@@ -315,7 +315,7 @@ def _transform(plan: PlannedFilter, array: Any, view: DeviceArray, target: Any, 
 def _target(
     plan: PlannedFilter, array: Any, read: DeviceArray, output: Any, library: Library
 ) -> tuple[Any, DeviceArray]:
-    """Where kernels write: `output` if they can, otherwise a new array."""
+    """Return the array that kernels write, with its description: `output` if it is suitable, otherwise a new one."""
     problem = plan.problem
     if output is not None:
         view = describe(output, "output")
@@ -333,7 +333,7 @@ def _target(
 
 def _overlap(a: DeviceArray, b: DeviceArray) -> bool:
     if not a.contiguous or not b.contiguous:
-        return True  # their extents are not known: better a copy than a race
+        return True  # their extents are unknown: a copy is safe
     return a.address < b.address + b.nbytes and b.address < a.address + a.nbytes
 
 
@@ -341,7 +341,7 @@ def _overlap(a: DeviceArray, b: DeviceArray) -> bool:
 
 
 def prepared_program(plan: PlannedFilter, device: Any, candidate: Candidate | None = None) -> Any:
-    """The launches of a plan, or of another of its candidates, prepared for a device; kept with the kernel."""
+    """Return the program of a plan, or of another of its candidates, for a device; cached with the kernel."""
     launches = plan.kernel.launches
     chosen = candidate or plan.choice.chosen
     key = ("cuda", device.ordinal, chosen.form, chosen.needs_finite)

@@ -1,6 +1,6 @@
-"""The separable convolutions over channels on the GPU: depthwise filters, then a matrix product.
+"""Separable convolutions over channels on the GPU: a depthwise filter, then a matrix product.
 
-The product is that of the caller's library (PyTorch, CuPy); for arrays of the host and of Numba it is ours.
+PyTorch and CuPy compute the product of their own arrays.  Other arrays and host arrays use the kernel of this package.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .tables import storage_of
 Array = npt.NDArray[Any]
 
 FILTERS, POINTWISE, BETWEEN = 2, 3, 4
-"""Slots of the weights and of what lies between the two launches."""
+"""Slots of the filters and of the intermediate between the two launches."""
 
 
 FILTER_NAMES = ("depthwise_filter", "pointwise_filter", "filter")
-"""Parameters that are arrays beside the input."""
+"""Parameters other than the input that are arrays."""
 
 _stand_ins: contextvars.ContextVar[dict[int, Any] | None] = contextvars.ContextVar(
     "numbasep_nn", default=None
@@ -37,7 +37,7 @@ _stand_ins: contextvars.ContextVar[dict[int, Any] | None] = contextvars.ContextV
 
 
 def depthwise_launch(problem: Any, target: int, result: Storage) -> Launch:
-    """The depthwise half of a `nn.problem.Convolution`."""
+    """Return the launch of the depthwise half of a `nn.problem.Convolution`; it writes `result` to slot `target`."""
     rows, columns = problem.rows, problem.columns
     if not (0 <= rows.before < 1 << 20 and 0 <= columns.before < 1 << 20):
         raise ValueError(
@@ -59,7 +59,7 @@ def depthwise_launch(problem: Any, target: int, result: Storage) -> Launch:
 
 
 def product_launch(problem: Any) -> Launch:
-    """The pointwise half: over channels, for every pixel."""
+    """Return the launch of the pointwise half, a product with the pointwise filter at every pixel."""
     between = Storage(problem.compute.str[1:])
     depth, columns = problem.channels * problem.multiplier, problem.out_channels
     pixels = problem.rows.out_size * problem.columns.out_size
@@ -77,7 +77,7 @@ def product_launch(problem: Any) -> Launch:
 
 
 def program_of(problem: Any, *, pointwise: bool) -> Program:
-    """Launches of a convolution; with `pointwise`, both halves and what lies between them."""
+    """Return the program of the depthwise half or, if `pointwise`, of both halves."""
     program = Program()
     if not pointwise:
         program.launches.append(depthwise_launch(problem, OUTPUT, storage_of(problem.dtype)))
@@ -93,12 +93,12 @@ def program_of(problem: Any, *, pointwise: bool) -> Program:
 
 
 def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """Run one of the two functions: with host arrays there and back, with arrays of the device where they are.
+    """Run one of the two functions on arrays on the device, or on host arrays that are copied there and back.
 
     Raises
     ------
     ValueError
-        Input on the device and filters on the host, or a forced method.
+        The input is on the device but the filters are on the host, `output` is given, or `method` is not "auto".
     """
     keywords = {**arguments, "device": "cuda"}
     if arguments.get("method", "auto") != "auto":
@@ -126,7 +126,7 @@ def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
 
 
 def run(problem: Any, x: Array, depthwise: Array, pointwise: Array | None, output: Array | None) -> Any:
-    """Compute a `nn.problem.Convolution` on the GPU, from arrays of the host or stand-ins for others."""
+    """Compute a `nn.problem.Convolution` on the GPU, from host arrays or placeholders of arrays on the device."""
     known = _stand_ins.get() or {}
     if id(x) in known:
         right = None if pointwise is None else known[id(pointwise)]

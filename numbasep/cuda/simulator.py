@@ -1,7 +1,7 @@
 """Numba's CUDA simulator as a device: kernels run as Python, arrays are NumPy arrays.
 
-With NUMBA_ENABLE_CUDASIM=1 everything above the driver runs unchanged, one warp a block, since the simulator has no
-barrier of a warp.  It takes microseconds an instruction: for tests.
+With NUMBA_ENABLE_CUDASIM=1 everything above the driver runs unchanged.  Blocks have one warp, since the simulator has
+no barrier of a warp.  An instruction takes microseconds: the simulator is for tests.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _kernel(variant: Any) -> Any:
 
 
 class SimulatedDevice:
-    """What `cuda_driver.Device` is to a GPU."""
+    """Counterpart of `driver.Device` for the simulator."""
 
     name = "Numba's CUDA simulator"
     ordinal = None
@@ -34,7 +34,7 @@ class SimulatedDevice:
     warps = 1
 
     def prepare(self, program: Program, code: str) -> SimulatedProgram:
-        """Bind a program; `code`: the type of sums."""
+        """Prepare a program; `code` is the type of the sums."""
         return SimulatedProgram(program, code)
 
 
@@ -49,7 +49,7 @@ class SimulatedProgram:
         self._program, self._number = program, np.dtype(code).type
 
     def __call__(self, addresses: dict[int, tuple[int, int]], stream: int = 0) -> None:  # noqa: ARG002 - none here
-        """Run on memory given by slot as (address, bytes)."""
+        """Run all launches; `addresses` maps each slot to (address, bytes)."""
         for launch in self._program.launches:
             arguments = list(launch.arguments)
             source, target = launch.arguments[0].index, launch.arguments[1].index
@@ -67,7 +67,7 @@ class SimulatedProgram:
 
             assert raw is not None
             address, nbytes = addresses[value.index]
-            # The simulator copies NumPy arrays there and back, each argument for itself: not memory that two share.
+            # The simulator copies each NumPy array there and back, which is wrong for memory that two arguments share.
             return FakeCUDAArray(memory_at(address, nbytes).view(raw))
         if isinstance(value, tuple):
             return tuple(self._bound(item, addresses, None) for item in value)
@@ -75,7 +75,7 @@ class SimulatedProgram:
 
 
 def memory_at(address: int, nbytes: int) -> Array:
-    """The bytes of host memory at an address."""
+    """Return a view of the host memory at an address, as bytes."""
     if not nbytes:
         return np.zeros(0, np.uint8)
     memory: Array = np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))

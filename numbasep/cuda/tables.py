@@ -1,4 +1,4 @@
-"""Taps and boundaries as the tables that the CUDA kernels read; see `cuda.passes`."""
+"""Tables of taps and boundaries that the CUDA kernels read; see `cuda.passes`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .intrinsics.vocabulary import OUTSIDE, Storage
 Array = npt.NDArray[Any]
 
 SMALL_INTEGERS = ("u1", "i1", "u2", "i2")
-FAR_OUTSIDE = -(1 << 60)  # stays negative whatever is added for other axes
+FAR_OUTSIDE = -(1 << 60)  # stays negative when the offsets of other axes are added
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,35 +27,35 @@ class Operand:
     """An array that launches read or write."""
 
     slot: int
-    """Which."""
+    """Slot of the buffer."""
     shape: tuple[int, ...]
-    """In real numbers."""
+    """Shape, with complex numbers as a last axis of two."""
     storage: Storage
-    """How its numbers lie in memory."""
+    """Storage type of the elements."""
     cval: float = 0.0
-    """What continues it beyond a constant boundary."""
+    """Value beyond a constant boundary."""
     base: int = 0
-    """Element of the buffer that it starts at."""
+    """Element of the buffer at which the array starts."""
 
     def stride(self, axis: int) -> int:
-        """Elements from one position of an axis to the next."""
+        """Return the stride of an axis in elements."""
         return math.prod(self.shape[axis + 1 :])
 
 
 @dataclass(frozen=True, slots=True)
 class RowAxis:
-    """The rows of a plane; all distances in elements."""
+    """Number and strides of the rows of a plane."""
 
     rows: int
-    """Rows of the output."""
+    """Number of output rows."""
     stride_in: int
-    """From one input row to the next."""
+    """Stride of the input rows in elements."""
     stride_out: int
-    """From one output row to the next."""
+    """Stride of the output rows in elements."""
 
 
 def storage_of(dtype: np.dtype[Any], *, saturate: bool = False) -> Storage:
-    """How the real numbers of a type lie in memory."""
+    """Return the storage type of a dtype, for complex dtypes that of their parts."""
     real = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
     return Storage(real.str[1:], saturate and real.kind in "biu")
 
@@ -64,7 +64,7 @@ def storage_of(dtype: np.dtype[Any], *, saturate: bool = False) -> Storage:
 
 
 def grouped(terms: Sequence[Term], part: Callable[[Term], Term]) -> list[list[Term]]:
-    """Terms by equal factors in `part` of them."""
+    """Group terms whose factors in `part(term)` are equal."""
     groups: dict[Any, list[Term]] = {}
     for term in terms:
         key = tuple((f.taps.tobytes(), f.start, f.stop, f.sparse) for f in part(term))
@@ -73,7 +73,7 @@ def grouped(terms: Sequence[Term], part: Callable[[Term], Term]) -> list[list[Te
 
 
 def merged(factors: Sequence[Factor]) -> Factor:
-    """The sum of factors of one axis."""
+    """Return the sum of factors along the same axis."""
     if len(factors) == 1:
         return factors[0]
     total = np.zeros(factors[0].taps.size)
@@ -83,23 +83,26 @@ def merged(factors: Sequence[Factor]) -> Factor:
 
 
 def gain_of(term: Term) -> float:
-    """What a constant is multiplied by."""
+    """Return the gain of a term for constant input: the product of the sums of its taps."""
     return math.prod(float(f.taps[f.positions].sum()) for f in term)
 
 
 def border_after(cval: float, gain: float) -> float:
-    """The boundary value of an intermediate; none stays none, whatever the gain."""
+    """Return the boundary value of an intermediate; zero stays zero even if the gain is not finite."""
     return cval * gain if cval else 0.0
 
 
 def front_of(window: Window, klass: int) -> int:
-    """Masked taps before the window's own: those that centre the class, whose rows are then copied in chunks."""
+    """Return the number of masked taps before the window's own.
+
+    They centre the window in its tap class if that is possible, since rows of centred kernels are copied in chunks.
+    """
     centred = window.first + klass // 2
     return centred if 0 <= centred <= klass - window.taps else 0
 
 
 def in_class(factor: Factor, front: int, klass: int, *, used: bool) -> tuple[Array, int | None]:
-    """Taps of a class and the bits of those that multiply; None if the axis is not filtered."""
+    """Return the taps padded to a tap class, and a bit mask of the taps used; None if the axis is not filtered."""
     taps = np.zeros(klass)
     if not used:
         return taps, None
@@ -111,7 +114,7 @@ def in_class(factor: Factor, front: int, klass: int, *, used: bool) -> tuple[Arr
 def dense_list(
     weights: Array | None, fronts: Sequence[int], along: Window | None, down: Window | None
 ) -> tuple[Array, Array]:
-    """Weights to repair with, as (row, column) taps of the class and values."""
+    """Return the nonzero dense weights for the repair as flattened (row, column) taps of the class, and values."""
     if weights is None:
         return np.zeros(2, np.int32), np.zeros(0)
     planar = weights.reshape(down.taps if down else 1, along.taps if along else 1)
@@ -121,7 +124,7 @@ def dense_list(
 
 
 def pieces_of(positions: Array, lengths: Sequence[int], align: int = 1) -> list[tuple[int, int]]:
-    """Rising positions as (start, length) of adjacent ones; pieces longer than 1 start at a multiple of `align`.
+    """Split ascending positions into pieces (start, length); pieces longer than 1 start at a multiple of `align`.
 
     Examples
     --------
@@ -142,7 +145,7 @@ def pieces_of(positions: Array, lengths: Sequence[int], align: int = 1) -> list[
 
 
 def continued(first: int, count: int, size: int, boundary: Boundary) -> Array:
-    """`source_index` for `count` positions from `first` on, evaluated only where it is not the identity."""
+    """Return `source_index` for `count` positions from `first` on, evaluated only where it is not the identity."""
     table = np.arange(first, first + count, dtype=np.int64)
     before, after = min(count, max(0, -first)), min(count, max(0, size - first))
     for i in itertools.chain(range(before), range(max(before, after), count)):
@@ -151,13 +154,16 @@ def continued(first: int, count: int, size: int, boundary: Boundary) -> Array:
 
 
 def row_table(window: Window, first: int, count: int, stride: int) -> Array:
-    """Where each of `count` rows from `first` on starts, `stride` elements a row, or OUTSIDE."""
+    """Return the offset of each of `count` extended rows from `first` on, `stride` elements per row, or OUTSIDE."""
     rows = continued(first, count, window.size, window.boundary)
     return np.where(rows == OUTSIDE, OUTSIDE, rows * stride)
 
 
 def column_table(window: Window, first: int, count: int, step: int) -> Array:
-    """The input column that each of `count` elements from `first` on shows, `step` elements a position."""
+    """Return the input element that each of `count` extended elements from `first` on copies, or OUTSIDE.
+
+    A position of the axis has `step` elements.
+    """
     start = first // step
     positions = continued(start, (first + count) // step - start + 1, window.size, window.boundary)
     spread = np.where(positions == OUTSIDE, OUTSIDE, positions * step)[:, None] + np.arange(step)
@@ -167,9 +173,9 @@ def column_table(window: Window, first: int, count: int, step: int) -> Array:
 
 
 def beyond_table(window: Window, first: int, stop: int, step: int) -> Array:
-    """What `column_table` says of the elements from `first` to `stop` that lie before the axis, and after it.
+    """Return `column_table` of the elements from `first` to `stop` that are before the axis, then of those after it.
 
-    Never empty; its size is that of the kernel and of a tile, whatever the size of the axis.
+    The table is never empty.  Its size depends on the kernel and the tile, not on the size of the axis.
     """
     size = window.size * step
     before = column_table(window, first, max(0, -first), step)
@@ -178,16 +184,16 @@ def beyond_table(window: Window, first: int, stop: int, step: int) -> Array:
 
 
 def row_axis(source: Operand, target: Operand, along: Window | None, down: Window | None) -> RowAxis:
-    """The rows of a plane pass."""
+    """Return the rows of a pass over planes."""
     if down is not None:
         return RowAxis(down.out_size, source.stride(down.axis), target.stride(down.axis))
-    assert along is not None  # all lines are rows, whatever axes precede the filtered one
+    assert along is not None  # without vertical taps, all axes before the filtered one are merged into rows
     step = source.stride(along.axis)
     return RowAxis(math.prod(source.shape[: along.axis]), along.size * step, along.out_size * step)
 
 
 def plane_table(source: Operand, target: Operand, along: Window | None, down: Window | None) -> Array:
-    """(planes, 2): where each plane starts in the source and in the target."""
+    """Return an array (planes, 2) of the offsets at which each plane starts in the source and in the target."""
     starts = np.array([[source.base, target.base]], np.int64)
     if down is None:
         return starts
@@ -201,7 +207,10 @@ def plane_table(source: Operand, target: Operand, along: Window | None, down: Wi
 
 
 def outer_tables(source: Operand, target: Operand, windows: Sequence[Window]) -> tuple[Array, Array]:
-    """Where the source planes, (planes, taps), and the target planes start; planes lie on the last two windows."""
+    """Return the offsets of the source planes, (planes, taps), and of the target planes, (planes,).
+
+    A plane spans the axes of the last two windows.  Source planes beyond a constant boundary are OUTSIDE.
+    """
     sources, targets = np.array([[source.base]], np.int64), np.array([target.base], np.int64)
     by_axis = {window.axis: window for window in windows[:-2]}
     plane = {window.axis for window in windows[-2:]}
@@ -223,12 +232,12 @@ def outer_tables(source: Operand, target: Operand, windows: Sequence[Window]) ->
 
 
 def flat_table(rows: Sequence[Sequence[int]]) -> Array:
-    """Rows of integers as the kernels read them."""
+    """Return rows of integers as a flat table, never empty."""
     return np.array(rows, np.int64).ravel() if rows else np.zeros(1, np.int64)
 
 
 def holds_border(source: Operand, windows: Sequence[Window], code: str) -> bool:
-    """Whether the input's own type holds the boundary value as the sums see it."""
+    """Return whether the input type represents the boundary value exactly, as converted to the type of the sums."""
     if source.storage.code == code or all(w.boundary != Boundary.CONSTANT for w in windows):
         return True
     value = np.array(source.cval).astype(code)
@@ -241,7 +250,7 @@ def holds_border(source: Operand, windows: Sequence[Window], code: str) -> bool:
 
 
 def fits_int32(terms: Sequence[Term], source: Operand, target: Operand, divisor: float) -> bool:
-    """Whether small integers give small integers through sums that surely fit 32 bits: their cast is shorter then."""
+    """Return whether sums of small integers are certain to fit 32 bits, which allows a shorter cast."""
     if target.storage.saturate or not all(o.storage.code in SMALL_INTEGERS for o in (source, target)):
         return False
     norm = sum(math.prod(float(np.abs(f.taps[f.positions]).sum()) for f in term) for term in terms)

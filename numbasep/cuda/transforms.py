@@ -1,7 +1,7 @@
-"""Correlation on a GPU by the Fourier transforms of the array's own library: blocks that overlap by the kernel.
+"""Overlap-save correlation on a GPU by the Fourier transforms of the array's library.
 
-Overlap-save, as in `fft`, with the blocks of `overlap_cuda`.  Everything is enqueued by that library, on its current
-stream; what is written here is true of NumPy's, CuPy's and PyTorch's arrays alike.
+The algorithm is that of `cpu.fft`, with the blocks of `overlap_cuda`.  The library enqueues all work on its current
+stream.  The code uses only operations that NumPy, CuPy and PyTorch have in common.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from .tables import continued
 Array = npt.NDArray[Any]
 
 Place = tuple[slice | Any, int, int]
-"""Of the samples under a block, along an axis: a slice, or positions on the device; how many lie before and after."""
+"""Samples under a block along an axis: (slice, or positions on the device; samples before the array; after it)."""
 
 
 @dataclass(slots=True, eq=False)
 class Transforms:
-    """What the blocks of a plan share, on one stream of one device."""
+    """Blocks and spectrum of a plan, on one stream of one device."""
 
     library: Library
-    """Whose arrays are filtered."""
+    """Library of the arrays."""
     problem: Problem
-    """What is asked."""
+    """The filter's shapes, types, windows and boundaries."""
     cut: Blocks
-    """The blocks."""
+    """Lengths and positions of the blocks."""
     spectrum: Any
-    """What transforms of samples are multiplied by, with an axis for each of the array."""
+    """Conjugate spectrum of the kernel, of length 1 along the axes that are not filtered."""
     places: dict[tuple[int, int], Place]
-    """By axis and first output."""
+    """Cache: (axis, first output element of the block) -> samples under the block."""
 
     def __call__(self, x: Any, target: Any, *, integers: bool) -> None:
-        """Filter `x` into `target`; `integers`: the exact results are whole numbers, to which is rounded."""
+        """Filter `x` into `target`; if `integers`, results are rounded, since the exact ones are integers."""
         problem, cut = self.problem, self.cut
         axes = tuple(window.axis for window in cut.windows)
         transforms = self.library.transforms()
@@ -60,7 +60,7 @@ class Transforms:
             target[tuple(map(slice, starts, stops))] = values.round() if integers else values
 
     def _samples(self, x: Any, starts: tuple[int, ...]) -> Any:
-        """The samples under a block, in the type of the sums."""
+        """Return the extended samples under a block, in the type of the sums."""
         places = [self._place(x, axis, start) for axis, start in enumerate(starts)]
         everything = slice(None)
         samples = x[tuple(p if isinstance(p, slice) else everything for p, _, _ in places)]
@@ -87,7 +87,7 @@ class Transforms:
         return self.places[axis, start]
 
     def _under(self, x: Any, window: Window, first: int, count: int) -> Place:
-        """`count` samples from the position `first` on, which may lie before the array or after it."""
+        """Return the place of `count` samples from position `first` on, which may extend beyond the array."""
         if first >= 0 and first + count <= window.size:
             return slice(first, first + count), 0, 0
         positions = continued(first, count, window.size, window.boundary)
@@ -99,7 +99,7 @@ class Transforms:
 
 
 def prepared_transforms(library: Library, x: Any, weights: Array, problem: Problem) -> Transforms:
-    """Transforms for a plan's weights, which are transformed in double precision on the device of `x`."""
+    """Prepare the transforms of a plan; the weights are transformed in double precision on the device of `x`."""
     cut = blocks(problem)
     transforms = library.transforms()
     kernel = reduced(weights, problem.windows, cut.windows)

@@ -1,4 +1,4 @@
-"""``python -m numbasep demo``: six kernels on one photograph, in print and in one figure."""
+"""``python -m numbasep demo``: filter a photograph with six kernels; print a report and draw a figure."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ def run(
     repeat: int = 5,
     peers: bool = True,
 ) -> None:
-    """Filter a photograph with six kernels, print what happened, write a figure.
+    """Filter a photograph with six kernels, print plans and times, and write a figure.
 
     Parameters
     ----------
     image : path, optional
-        An image file; by default a photograph that ships inside scikit-image.
+        An image file; by default a photograph that ships with scikit-image.
     output : path, default "numbasep-demo.png"
-        The figure, PNG.
+        The PNG file of the figure.
     size : int, default 2048
-        Least rows and columns to filter; a smaller photograph is continued by mirroring.
+        Minimum rows and columns to filter; a smaller photograph is extended by mirroring.
     repeat : int, default 5
-        Rounds of timing; every contestant takes part in each, and its median counts.
+        Rounds of timing, in each of which every contestant runs once; medians are reported.
     peers : bool, default True
-        Also run SciPy (the slow one, and the source of the differences) and OpenCV where it is installed.
+        Also run SciPy, which is slow and serves to compute the differences, and OpenCV if it is installed.
 
     Raises
     ------
     ModuleNotFoundError
-        If Matplotlib, or the package that holds the photograph, is not installed.
+        If Matplotlib, or the package that contains the photograph, is not installed.
     OSError
         If `image` cannot be read or `output` cannot be written.
     """

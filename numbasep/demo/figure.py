@@ -1,4 +1,4 @@
-"""The figure of the demo: for each kernel its picture, result, singular values and times."""
+"""The figure of the demo: each kernel with its result, singular values and times."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ GRID = "#e3e8ed"
 CHOSEN = "#d1495b"
 ROUTE = "#9fb4c7"
 PEER = "#3d5a73"
-SHOWN = 512  # rows and columns of the result that are shown: the photograph itself, not its mirror images
+SHOWN = 512  # maximum rows and columns of the result to show
 EPSILON = float(np.finfo(np.float32).eps)
 
 
 def require_matplotlib() -> None:
-    """Raise at once, not after minutes of measuring, if the figure cannot be drawn."""
+    """Raise an error if Matplotlib is missing, before minutes of measuring."""
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
@@ -43,11 +43,11 @@ def write(path: Path, name: str, photograph: Array, results: list[Result]) -> No
     path : path
         The file to write.
     name : str
-        What the photograph is.
+        Name of the photograph.
     photograph : ndarray, shape (rows, columns)
-        Before.
+        The photograph before filtering.
     results : list of Result
-        After, one a column.
+        Results of the kernels, one per column.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -209,7 +209,7 @@ def _times_as_long(ratio: float) -> str:
 
 
 def _row(axes: Any) -> Any:
-    """Return coordinates: across in fractions of the axes, down in rows."""
+    """Return the transform of coordinates that are fractions of the axes horizontally and rows vertically."""
     return axes.get_yaxis_transform()
 
 

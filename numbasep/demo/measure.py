@@ -1,4 +1,4 @@
-"""Timing for the demo: all contestants take turns, so that a busy machine slows all of them alike."""
+"""Timing for the demo; contestants take turns, so that a busy machine slows all of them equally."""
 
 from __future__ import annotations
 
@@ -18,53 +18,53 @@ from .subjects import Subject
 
 Array = npt.NDArray[Any]
 
-# A contestant that has run for so many seconds sits out the remaining rounds.
+# A contestant that has run for this many seconds is left out of the remaining rounds.
 PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class RouteTime:
-    """One way to compute the convolution."""
+    """Predicted and measured time of a route."""
 
     method: str
     """Name of the route."""
     predicted: float | None
-    """Seconds by the planner's cost model; None if the route cannot take this kernel."""
+    """Seconds predicted by the planner's cost model; None if the route is not feasible."""
     measured: float | None
-    """Seconds measured; None if the route cannot take this kernel."""
+    """Measured seconds; None if the route is not feasible."""
     reason: str
-    """Why it cannot, else empty."""
+    """Why the route is not feasible; otherwise empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one kernel did to the photograph."""
+    """Result and times of a kernel on the photograph."""
 
     subject: Subject
     """The kernel."""
     plan: numbasep.Plan
-    """The automatic choice."""
+    """The plan with the automatic choice of the route."""
     factors: numbasep.SeparableKernel
-    """The sum of separable terms that the kernel was recognised as."""
+    """The kernel as a sum of separable terms."""
     filtered: Array
     """The filtered array."""
     routes: tuple[RouteTime, ...]
-    """Every route, predicted and measured."""
+    """Predicted and measured times of all routes."""
     seconds: float
-    """Measured time of the automatic choice."""
+    """Measured seconds of the automatic choice."""
     peers: tuple[tuple[str, float], ...]
-    """Name and measured time of the other libraries, each in its fastest way."""
+    """(Function, measured seconds) of each other library, for its fastest function."""
     difference: float | None
-    """Largest difference to a float64 sum, relative to ||K||_1 max|x|; None without SciPy's run."""
+    """Largest difference from SciPy's float64 result, relative to ||K||_1 max|x|; None if SciPy did not run."""
 
     @property
     def regret(self) -> float:
-        """Time of the choice over the time of the fastest route, by measurement."""
+        """Measured time of the choice over that of the fastest route."""
         return self.seconds / min(route.measured for route in self.routes if route.measured is not None)
 
 
 def measure(subject: Subject, array: Array, *, repeat: int, peers: bool) -> Result:
-    """Filter the array in every way there is and return times and differences.
+    """Filter the array by every route and other library; return times and differences.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def measure(subject: Subject, array: Array, *, repeat: int, peers: bool) -> Resu
     repeat : int
         Rounds of timing.
     peers : bool
-        Whether SciPy and OpenCV take part.
+        Whether to run SciPy and OpenCV, too.
     """
     plan = numbasep.plan(subject.kernel, array.shape, array.dtype)
     factors = numbasep.factorize(subject.kernel)
@@ -108,10 +108,10 @@ def measure(subject: Subject, array: Array, *, repeat: int, peers: bool) -> Resu
 def take_turns(
     contestants: dict[str, Callable[[], object]], repeat: int, pause: float = 0.0
 ) -> dict[str, float]:
-    """Return the median seconds of each contestant over rounds in which each runs once.
+    """Return the median seconds of each contestant over rounds in which each contestant runs once.
 
-    The first round is not timed (calls may compile then), but for what takes too long by nature.  A pause of `pause`
-    seconds before each call lets the threads of the one before fall asleep: some wait busily for more work.
+    The first round is not timed, since calls may compile, except for slow SciPy calls.  A pause of `pause` seconds
+    before each call lets the threads of the previous contestant go to sleep, some of which wait actively for work.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     spent = dict.fromkeys(contestants, 0.0)
@@ -127,13 +127,13 @@ def take_turns(
                 spent[name] += elapsed
                 times[name].append(elapsed)
             elif name.startswith("scipy") and elapsed > PATIENCE:
-                spent[name] = np.inf  # compiled long ago: its first call is as good as any, and slow
+                spent[name] = np.inf  # nothing compiles in the first call, and another would take too long
                 times[name].append(elapsed)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
 def _cheapest_by_method(plan: numbasep.Plan) -> list[Any]:
-    """One candidate a method: its cheapest feasible one, or the first with its reason."""
+    """Return a candidate per method: the cheapest feasible one, or the first if none is feasible."""
     best: dict[str, Any] = {}
     for candidate in plan.candidates:
         seen = best.get(candidate.method)
@@ -144,7 +144,7 @@ def _cheapest_by_method(plan: numbasep.Plan) -> list[Any]:
 
 
 def _routes(kernel: Array, array: Array, plan: numbasep.Plan) -> dict[str, Callable[[], object]]:
-    """Every feasible route, forced."""
+    """Return a call for each feasible route, with `method` set."""
     output = np.empty_like(array)
     contestants: dict[str, Callable[[], object]] = {}
     for candidate in _cheapest_by_method(plan):
@@ -157,7 +157,7 @@ def _routes(kernel: Array, array: Array, plan: numbasep.Plan) -> dict[str, Calla
 def opencv_ways(
     kernel: Array, array: Array, factors: numbasep.SeparableKernel
 ) -> dict[str, Callable[[], object]]:
-    """OpenCV's ways to the same result, if installed: `filter2D`, and `sepFilter2D` with our factors."""
+    """Return OpenCV's calls for the same result, if installed: `filter2D`, and `sepFilter2D` with our factors."""
     try:
         import cv2
     except ModuleNotFoundError:
@@ -177,7 +177,7 @@ def opencv_ways(
 
 
 def _peer_times(seconds: dict[str, float]) -> tuple[tuple[str, float], ...]:
-    """The fastest way of each other library."""
+    """Return the fastest function of each other library and its seconds."""
     peers = []
     for library in ("scipy", "cv2"):
         ways = [(name, time) for name, time in seconds.items() if name.startswith(library)]

@@ -14,7 +14,7 @@ RULE = "-" * 100
 
 
 def heading(name: str, photograph: Array, array: Array) -> str:
-    """Return the first lines: what is filtered."""
+    """Return the first lines, which describe the photograph."""
     lines = [f"photograph: {name}, {_shape(photograph)}"]
     if array.shape != photograph.shape:
         lines.append(f"continued by mirroring to {_shape(array)} {array.dtype}")
@@ -52,7 +52,7 @@ def section(result: Result) -> str:
 
 
 def summary(results: list[Result]) -> str:
-    """Return the closing table: one line a kernel."""
+    """Return the final table, with a line per kernel."""
     rows = [
         ("kernel", "size", "chosen", "predicted", "measured", "/ fastest", "SciPy", "OpenCV", "difference")
     ]

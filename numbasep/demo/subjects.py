@@ -17,16 +17,16 @@ LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A kernel with the words that go beside it."""
+    """A kernel of the demo, with its title and a remark."""
 
     name: str
-    """Title."""
+    """Title of the kernel."""
     remark: str
-    """What is special about it, in a few words."""
+    """Short description of its special property."""
     kernel: Array
-    """The dense weights: all that numbasep is told."""
+    """Dense weights, which are all that numbasep gets."""
     signed: bool
-    """Whether the response is shown around zero (edges, bands) instead of as an image."""
+    """Whether the result is shown relative to zero (edges, bands) instead of as an image."""
 
 
 def kernels() -> tuple[Subject, ...]:
@@ -66,7 +66,7 @@ def laplacian_of_gaussian(sigma: float, radius: int) -> Array:
     r2 = (x[:, None] ** 2 + x[None, :] ** 2) / sigma**2
     envelope = np.exp(-0.5 * r2)
     kernel = (r2 - 2) * envelope
-    kernel -= envelope * (kernel.sum() / envelope.sum())  # the sampled kernel, too, ignores a constant image
+    kernel -= envelope * (kernel.sum() / envelope.sum())  # the response to a constant image is zero
     return float32(kernel / np.abs(kernel).sum())
 
 
@@ -80,7 +80,7 @@ def disk(radius: int) -> Array:
 def gabor(radius: int, degrees: float, *, sigma: float = 5.0, wavelength: float = 9.0) -> Array:
     """Return the even Gabor function: Daugman, J. Opt. Soc. Am. A 2 (1985) 1160.
 
-    Its envelope is round, so cos(a + b) = cos a cos b - sin a sin b makes it a sum of two outer products
+    Its envelope is isotropic, so cos(a + b) = cos a cos b - sin a sin b makes it a sum of two outer products
     at every angle.
     """
     x = np.arange(-radius, radius + 1)
@@ -92,25 +92,25 @@ def gabor(radius: int, degrees: float, *, sigma: float = 5.0, wavelength: float 
 
 
 def float32(kernel: Array) -> Array:
-    """Return the kernel rounded to float32, the type in which most kernels are handed over."""
+    """Return the kernel rounded to float32, the type of most kernels in practice."""
     return np.asarray(kernel, dtype=np.float32)
 
 
 def load_photograph(path: Path | None = None) -> tuple[Array, str]:
-    """Return a photograph as a grey float32 image in [0, 1], and what it is.
+    """Return a photograph as a grey float32 image in [0, 1], and its name.
 
     Parameters
     ----------
     path : path, optional
-        An image file that Pillow reads; None takes the portrait of Eileen Collins (NASA, public domain) that
-        ships inside scikit-image.
+        An image file; None takes the portrait of Eileen Collins (NASA, public domain) that ships with
+        scikit-image.
 
     Raises
     ------
     ModuleNotFoundError
-        If the package that reads or holds it is not installed.
+        If the package that reads or contains the photograph is not installed.
     OSError
-        If the file is missing or no image.
+        If the file is missing or is not an image.
     """
     pixels: Array
     if path is None:
@@ -143,7 +143,7 @@ def grey(pixels: Array) -> Array:
 
 
 def mirror_tile(image: Array, size: int) -> Array:
-    """Return the image continued by mirroring until it has at least `size` rows and columns.
+    """Return the image extended by mirroring to at least `size` rows and columns.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Element by element arithmetic on whole arrays, in place and on all threads."""
+"""Elementwise arithmetic on whole arrays, in place and on several threads."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..cpu.kernels import magnitude, missing_samples
 
 Array = npt.NDArray[Any]
 
-PARALLEL_ELEMENTS = 1 << 17  # below this a thread costs more than it brings
+PARALLEL_ELEMENTS = 1 << 17  # with fewer elements, threads cost more time than they save
 
 
 def add(total: Array, part: Array) -> Array:
-    """``total + part`` in the memory of `total`, both of one shape and type."""
+    """Return ``total + part`` in the memory of `total`; both have the same shape and dtype."""
     if (behind := held(total)) is not None:
         from ..cuda import elementwise
 
@@ -31,18 +31,18 @@ def add(total: Array, part: Array) -> Array:
 
 
 def add_square(total: Array | None, part: Array, *, whole: bool, root: bool, workers: int | None) -> Array:
-    """``total + part ** 2``, or its root, in the memory of `total`, or of `part` if that is None.
+    """Return ``total + part ** 2`` or its root, in the memory of `total`, or of `part` if `total` is None.
 
     Parameters
     ----------
     total : ndarray or None
-        Sum so far; None for zero.  Same shape, type and memory order as `part`.
+        Sum so far, with the shape and dtype of `part`; None for zero.
     part : ndarray
-        float32, float64, complex64 or complex128; overwritten if `total` is None.
+        Array of float32, float64, complex64 or complex128; overwritten if `total` is None.
     whole : bool
-        Truncate the part to integers first.
+        Whether to truncate `part` to integers first.
     root : bool
-        Take the square root of the sum.
+        Whether to take the square root of the sum.
     workers : int or None
         Threads.
     """
@@ -52,7 +52,7 @@ def add_square(total: Array | None, part: Array, *, whole: bool, root: bool, wor
         return elementwise.add_square(total, part, behind, whole=whole, root=root)
     target = part if total is None else total
     if part.dtype.kind == "c" or not _same_order(target, part):
-        return _add_square_numpy(total, part, target, root=root)
+        return _add_square_numpy(total, np.trunc(part) if whole else part, target, root=root)
     flat_target, flat_part = target.ravel(order="K"), part.ravel(order="K")
     count = threads.thread_count(workers) if part.size >= PARALLEL_ELEMENTS else 1
     if count == 1:
@@ -64,7 +64,7 @@ def add_square(total: Array | None, part: Array, *, whole: bool, root: bool, wor
 
 
 def _same_order(a: Array, b: Array) -> bool:
-    """Whether both are dense and laid out alike, so that their memory can be walked in parallel."""
+    """Return whether both arrays have the same strides and no gaps, so that flat loops match their elements."""
     return a.strides == b.strides and np.shares_memory(a, a.ravel(order="K"))
 
 
@@ -77,18 +77,18 @@ def _add_square_numpy(total: Array | None, part: Array, target: Array, *, root: 
 def split_missing(
     x: Array, mask: Array | None, number: np.dtype[Any], *, omit: bool, workers: int | None
 ) -> tuple[Array, Array, int]:
-    """Valid samples, 1 on the valid ones, both with 0 for the missing ones, and how many these are (-1: not counted).
+    """Return the valid samples, ones on these, both with 0 for missing samples, and the number of missing samples.
 
     Parameters
     ----------
     x : ndarray
         Real or complex input.
     mask : ndarray of bool or None
-        True on missing samples.
+        Mask with True on missing samples.
     number : numpy.dtype
-        float32, float64, complex64 or complex128: type of the valid samples; the ones are of its real type.
+        Dtype of the valid samples: float32, float64, complex64 or complex128.  The ones have its real dtype.
     omit : bool
-        NaN counts as missing, too.
+        Whether NaN samples are missing, too.
     workers : int or None
         Threads.
     """
@@ -122,9 +122,9 @@ def split_missing(
 def missing_marked(
     x: Array, mask: Array, number: np.dtype[Any], *, omit: bool, workers: int | None
 ) -> Iterator[Array | None]:
-    """Samples as `number` (float32 or float64), NaN where `mask` is True, in scratch memory.
+    """Yield the samples as `number` (float32 or float64) in scratch memory, with NaN where `mask` is True.
 
-    None if another sample is NaN and `omit` is False: then NaN does not tell what to leave out.
+    Yield None if another sample is NaN and `omit` is False, as NaN then does not identify the masked samples.
     """
     turned = x.flags.f_contiguous and not x.flags.c_contiguous
     source = np.ascontiguousarray(x.T if turned else x, number)
@@ -145,7 +145,7 @@ def missing_marked(
 
 
 def normalise(total: Array, share: Array, weight: complex, least: float, *, workers: int | None) -> Array:
-    """``total / (share / weight)`` in the memory of `total`; NaN where the quotient is at most `least`."""
+    """Return ``total / (share / weight)`` in the memory of `total`; NaN where ``share / weight`` is at most `least`."""
     if (behind := held(total)) is not None:
         from ..cuda import elementwise
 
@@ -167,7 +167,7 @@ def normalise(total: Array, share: Array, weight: complex, least: float, *, work
 
 
 def stored(values: Array, output: Any, dtype: np.dtype[Any], like: Array, cast: str) -> Array:
-    """Values as `dtype`: in `output` if that is an array, or in a new one in the memory order of `like`."""
+    """Return values as `dtype`, in `output` if it is an array, else in a new array in the memory order of `like`."""
     if (behind := held(values)) is not None:
         from ..cuda import elementwise
 
@@ -181,7 +181,7 @@ def stored(values: Array, output: Any, dtype: np.dtype[Any], like: Array, cast: 
 
 
 def nan_count(x: Array) -> int:
-    """How many samples are NaN; 1 for any number of them on a GPU."""
+    """Return the number of NaN samples; on a GPU, 1 if there are any."""
     if (behind := held(x)) is not None:
         from ..cuda import elementwise
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..arguments.arrays import (
     as_input,
+    has_strided_rows,
     has_whole_strides,
     is_direct_target,
     make_output,
@@ -20,28 +21,27 @@ from ..arguments.arrays import (
 )
 from ..arguments.casting import store
 from ..arguments.problem import Problem
-from ..planning.memory_order import memory_order, reordered
+from ..planning.memory_order import copied_order, memory_order, reordered
 from ..planning.planner import PlannedFilter
 from ..planning.routes import Candidate
 
 Array = npt.NDArray[Any]
 Normal = tuple[float, float, float] | None
 Clock = list[float] | None
-"""Where the seconds of each pass are added to, if they are measured."""
+"""List to which the seconds of each pass are added, if they are measured."""
 Runner = Callable[..., None]
 
-OCCUPYING = (
-    1 << 14
-)  # elements from which a call counts when calls of other Python threads choose their threads
+# With at least this many elements, a call counts when calls of other Python threads choose their threads.
+OCCUPYING = 1 << 14
 
 
 def run_plan(plan: PlannedFilter, input: npt.ArrayLike, output: Any = None) -> Array:
-    """Check that the arrays are those the plan was made for, and run it.
+    """Check the arrays against the plan and run it.
 
     Raises
     ------
     ValueError
-        If the shape or dtype differ from the plan's, or `output` cannot hold the result.
+        If `input` has another shape or dtype than planned, or `output` cannot hold the result.
     """
     if on_gpu(input):
         filtered: Array = _gpu_backend().run_plan(plan, input, output)
@@ -67,9 +67,9 @@ def run_plan(plan: PlannedFilter, input: npt.ArrayLike, output: Any = None) -> A
 
 
 def filter_array(plan: PlannedFilter, x: Array, output: Any, normal: Normal = None) -> Array:
-    """Filter `x`, an array that the plan was made for, into `output`, a new array unless it is one.
+    """Filter `x`, which the plan was made for; return `output` if it is an array, else a new array.
 
-    With `normal`, NaN samples weigh nothing (`cpu.run.correlate`); only for plans that `can_leave_out`.
+    With `normal`, NaN samples have weight zero (`cpu.run.correlate`); `can_leave_out` says for which plans.
     """
     problem, chosen = plan.problem, plan.choice.chosen
     small = plan.kernel.small.get(chosen.form) if chosen.runner == "planes" and normal is None else None
@@ -97,7 +97,16 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any, normal: Normal = No
     if order is not None:
         filter_array(reordered(plan, order), x.transpose(order), out.transpose(order), normal)
         return out
-    target = out if is_direct_target(out, x) else np.empty_like(out, dtype=problem.output_dtype, order="K")
+    if (order := copied_order(plan)) is not None:
+        result = np.empty([problem.out_shape[axis] for axis in order], problem.output_dtype)
+        filter_array(reordered(plan, order), np.ascontiguousarray(x.transpose(order)), result, normal)
+        out.transpose(order)[...] = result
+        return out
+    count = len(problem.windows)
+    if has_strided_rows(x, count):
+        x = np.ascontiguousarray(x)
+    direct = is_direct_target(out, x) and not has_strided_rows(out, count)
+    target = out if direct else np.empty_like(out, dtype=problem.output_dtype, order="K")
     if x.size < OCCUPYING:
         _run(plan, x, target, normal)
     else:
@@ -112,14 +121,14 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any, normal: Normal = No
 
 @functools.cache
 def _gpu_backend() -> Any:
-    """Imported when it is needed, and asked for once: an import statement takes a microsecond of every call."""
+    """Import the GPU backend on first use; cached because an import statement costs 1 us per call."""
     from ..cuda import run
 
     return run
 
 
 def _is_plain_target(output: Any, problem: Problem, x: Array) -> bool:
-    """Whether `output` is an array as `filter_array` would make it, apart from `x`."""
+    """Return whether `output` is like a new array: C-contiguous, of the right dtype and shape, no overlap with `x`."""
     return (
         type(output) is np.ndarray
         and output.flags.carray
@@ -132,7 +141,7 @@ def _is_plain_target(output: Any, problem: Problem, x: Array) -> bool:
 def _run(plan: PlannedFilter, x: Array, out: Array, normal: Normal) -> None:
     problem, operator = plan.problem, plan.kernel
     if not problem.windows or 0 in problem.shape:
-        # no filtered axis: the kernel is one number; no input at all: only the boundary value is left
+        # Without filtered axes, the kernel is one number.  Without input, all samples are `cval`.
         store(_scaled(x, operator.weights, problem), out, problem.cast)
         return
     run_candidate(plan, applicable(plan, x, ignore_nan=normal is not None), x, out, normal)
@@ -146,7 +155,7 @@ def run_candidate(
     normal: Normal = None,
     clock: Clock = None,
 ) -> None:
-    """Run the candidate that is applicable to `x`; the seconds of its passes are added to `clock`, if there is one."""
+    """Run `candidate`, the one applicable to `x`; add the seconds of its passes to `clock` unless it is None."""
     problem, operator, chosen = plan.problem, plan.kernel, plan.choice.chosen
     if candidate is not chosen and chosen.marks_gaps:
         from ..cpu import threads
@@ -201,11 +210,11 @@ def _transforms(
 RUNNERS: dict[str, Runner] = {
     "planes": _planes, "recursive": _recursive, "flat": _flat, "transforms": _transforms,
 }  # fmt: skip
-"""What computes a candidate: `Candidate.runner` names one. Each imports its backend when it is first used."""
+"""Functions that compute a candidate, by `Candidate.runner`. They import their backends on first use."""
 
 
 def can_leave_out(plan: PlannedFilter) -> bool:
-    """Whether the plan can leave NaN samples out in its one pass: real data on the CPU's plane kernels."""
+    """Return whether the passes of a plan can leave out NaN samples: real data, and only plane kernels of the CPU."""
     problem, choice = plan.problem, plan.choice
     real = problem.compute_dtype.kind == "f" and problem.input_dtype.kind == "f"
     plain = all(c is None or c.runner == "planes" for c in (choice.chosen, choice.fallback))
@@ -220,13 +229,13 @@ def _scaled(x: Array, weight: Array, problem: Any) -> Array:
 
 
 def applicable(plan: PlannedFilter, x: Array, *, ignore_nan: bool) -> Candidate:
-    """The chosen candidate, or the one the plan names for data with NaN, infinities or values near overflow."""
+    """Return the chosen candidate, or the fallback if data contain NaN, infinities or values near overflow."""
     choice = plan.choice
     if not choice.chosen.needs_finite or plan.problem.integer_data:
         return choice.chosen
     from ..cpu import largest_magnitude, threads
 
-    # Numba's threads wait for more to do by spinning, and would hold up the Python threads of transforms.
+    # Numba's threads spin while they wait, which would slow down the Python threads of transforms.
     workers = 1 if choice.chosen.runner == "transforms" else threads.thread_count(plan.problem.workers)
     largest = largest_magnitude.largest_magnitude(x, workers, ignore_nan=ignore_nan)
     if largest <= choice.chosen.largest_sample:

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-#: A lossless factorization may be off by this many units of rounding of the coarsest type involved ...
+#: Relative L1 error allowed in a lossless factorization, in units of the machine epsilon of the coarsest type ...
 TOLERANCE_ULPS = 16
-#: ... but never by more than this: half-precision kernels may be taken for what they round to, not for more.
+#: ... and its upper limit, which applies to half-precision kernels.
 TOLERANCE_CAP = 2.0**-10
 
 _EPS64 = float(np.finfo(np.float64).eps)
@@ -25,9 +25,9 @@ class ScaledKernel:
     values: Array
     """Float64 or complex128, C-contiguous, largest magnitude in [0.5, 1) (or all zero)."""
     exponent: int
-    """Power of two taken out; scaling by it is exact."""
+    """Exponent of the power of two by which `values` were divided; the scaling is exact."""
     eps: float
-    """Unit of relative rounding (machine epsilon) of the type the kernel was given in; 0 for integers."""
+    """Machine epsilon of the dtype in which the kernel was given; 0 for integers."""
 
     @property
     def l1(self) -> float:
@@ -79,19 +79,19 @@ def as_kernel(kernel: npt.ArrayLike) -> ScaledKernel:
 
 
 def scale(values: Array, exponent: int) -> Array:
-    """``values * 2**exponent``, exact unless the result is subnormal or overflows."""
+    """Return ``values * 2**exponent``, exact unless the result is subnormal or overflows."""
     if values.dtype.kind == "c":
         return np.ldexp(values.view(np.float64), exponent).view(np.complex128)
     return np.ldexp(values, exponent)
 
 
 def _largest_part(values: Array) -> Any:
-    """Largest magnitude of any real or imaginary part; NaN if there is one."""
+    """Return the largest magnitude of all real and imaginary parts; NaN if any of them is NaN."""
     return np.abs(values.view(np.float64)).max()
 
 
 def check_rtol(rtol: float | None) -> float | None:
-    """Return `rtol` as a float, or None; raise unless it is a number that is not negative."""
+    """Return `rtol` as a float, or None; raise unless it is a non-negative number."""
     if rtol is None:
         return None
     if isinstance(rtol, (bool, complex, str, bytes)) or not np.isscalar(rtol):
@@ -103,7 +103,7 @@ def check_rtol(rtol: float | None) -> float | None:
 
 
 def check_max_rank(max_rank: int | None) -> int | None:
-    """Return `max_rank` as an int, or None; raise unless it is an integer of at least 1."""
+    """Return `max_rank` as an int, or None; raise unless it is a positive integer."""
     if max_rank is None:
         return None
     if isinstance(max_rank, bool) or not isinstance(max_rank, (int, np.integer)):
@@ -114,6 +114,6 @@ def check_max_rank(max_rank: int | None) -> int | None:
 
 
 def lossless_tolerance(kernel: ScaledKernel, compute_eps: float | None = None) -> float:
-    """Largest ``||K - K_r||_1 / ||K||_1`` that counts as rounding: 16 eps of the coarsest type involved."""
+    """Return the largest ``||K - K_r||_1 / ||K||_1`` that counts as rounding: 16 eps of the coarsest type."""
     eps = max(kernel.eps, _EPS64, compute_eps or 0.0)
     return min(TOLERANCE_ULPS * eps, TOLERANCE_CAP)

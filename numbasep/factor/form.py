@@ -16,35 +16,35 @@ Factors = tuple[Array, ...]
 
 #: Integers up to here are exact in double precision.
 LARGEST_EXACT = 2.0**53
-_LARGEST_EXPONENT = 1020  # of a divisor which neither overflows nor loses bits
+_LARGEST_EXPONENT = 1020  # a divisor with a larger exponent could overflow or lose bits
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One way to write a kernel as a sum of separable terms: ``K = sum(terms) / divisor``, up to `error`."""
+    """A kernel written as a sum of separable terms: ``K = sum(terms) / divisor``, up to `error`."""
 
     name: str
-    """How it was found: "rank1", "integer", "cross", "svd", "terms", "train", "rows", "columns", "slices", "runs",
+    """Method that found it: "rank1", "integer", "cross", "svd", "terms", "train", "rows", "columns", "slices", "runs",
     "delta+...", "box+...", "corner+..."."""
     terms: tuple[tuple[Array, ...], ...]
-    """The terms, each one float64 or complex128 tap vector per kernel axis, whole window, zeros allowed.  A
-    factor that all terms share is the same array object in all of them."""
+    """The terms.  Each has one float64 or complex128 vector of taps per kernel axis, as long as the axis.
+    A factor that all terms share is the same array object in all of them."""
     divisor: float
-    """The sum of the terms is divided by this once, at the end."""
+    """Divisor of the sum of the terms; the division comes last."""
     error: float
     """``||K - sum(terms) / divisor||_1 / ||K||_1``: the largest possible error of the output relative to
     ``||K||_1 max|x|``, in exact arithmetic."""
     amplification: float
-    """Cancellation, ``kappa = sum_t prod_a ||f_ta||_1 / (divisor ||K||_1)`` >= 1 - error: how much larger
-    the partial sums can be than the result."""
+    """Cancellation, ``kappa = sum_t prod_a ||f_ta||_1 / (divisor ||K||_1)`` >= 1 - error: the factor by which
+    partial sums can exceed the result."""
     operations: int
-    """Multiply-adds or additions a pixel, see `numbasep.factor.operations`."""
+    """Multiply-adds or additions per output element, see `numbasep.factor.operations`."""
     exact: bool
-    """All taps are integers and the kernel is their sum over `divisor`, rounded to the kernel's own type.
+    """Whether all taps are integers and the kernel is their sum over `divisor`, rounded to the kernel's dtype.
     Integer data then give the exact sum, as long as the partial sums fit the compute type."""
     same_support: bool
-    """The terms together touch no sample which the kernel itself weighs with zero, so a NaN spreads as in
-    direct summation."""
+    """Whether the terms read exactly the samples whose weight in the kernel is not zero, so that a NaN spreads
+    as in direct summation."""
 
     @property
     def rank(self) -> int:
@@ -53,7 +53,7 @@ class Form:
 
     @property
     def common_axes(self) -> tuple[int, ...]:
-        """Axes along which all terms have the same factor, so that one pass serves all of them."""
+        """Axes along which all terms have the same factor, so that one pass is enough for all terms."""
         if self.rank < 2:
             return ()
         first = self.terms[0]
@@ -61,7 +61,7 @@ class Form:
 
     @property
     def shared_operations(self) -> int:
-        """Operations a pixel when the pass along each of `common_axes` is made once for all terms."""
+        """Operations per output element if the pass along each of `common_axes` is done once for all terms."""
         shared = self.common_axes
         if not shared:
             return self.operations
@@ -71,16 +71,16 @@ class Form:
 
 
 NOTHING = Form("zero", (), 1.0, error=0.0, amplification=1.0, operations=0, exact=True, same_support=True)
-"""The kernel of zeros: a sum without terms."""
+"""Form of a kernel of zeros: a sum without terms."""
 
 
 def stack(terms: Sequence[Sequence[Array]], axis: int) -> Array:
-    """The factors of all terms along one axis, as a (terms, taps) matrix."""
+    """Return the factors of all terms along one axis as a (terms, taps) matrix."""
     return np.stack([term[axis] for term in terms])
 
 
 def compose(factors: Sequence[Array]) -> Array:
-    """The dense sum of separable terms, from one (terms, taps) matrix per axis."""
+    """Return the dense kernel of a sum of separable terms, given one (terms, taps) matrix per axis."""
     head, *tail = factors
     if not tail:
         return np.asarray(head.sum(axis=0))
@@ -91,23 +91,22 @@ def compose(factors: Sequence[Array]) -> Array:
 
 
 def magnitude(factors: Sequence[Array]) -> float:
-    """Sum of the L1 norms of the terms; nearly parallel terms that cancel make it large."""
+    """Return the sum of the L1 norms of the terms, which is large if nearly parallel terms cancel."""
     return float(np.prod([np.abs(f).sum(axis=1) for f in factors], axis=0).sum())
 
 
 def relative_error(kernel: ScaledKernel, approximation: Array) -> float:
-    """``||K - A||_1 / ||K||_1`` on the scaled values; 0 for the zero kernel met exactly."""
+    """Return ``||K - A||_1 / ||K||_1`` of the scaled values; 0 if both are zero."""
     difference = float(np.abs(kernel.values - approximation).sum())
     return difference / kernel.l1 if difference else 0.0
 
 
 def build(name: str, kernel: ScaledKernel, factors: Sequence[Array], divisor: float, operations: int) -> Form:
-    """Express a sum of terms of ``kernel.values`` in the kernel's own scale, and measure it.
+    """Return a `Form` in the kernel's own scale, with its measured error.
 
-    The error is that of the taps as they are stored: they are multiplied out and compared with every weight, so that
-    no slip of the search can go unseen.
-    `factors` reproduce the *scaled* values after division by `divisor`.  The power of two goes to the divisor
-    of integer factors; with others it is spread over the axes so that no pass overflows.
+    The stored taps are multiplied out and compared with every weight, so that an error in the search cannot go
+    unnoticed.  `factors` reproduce the *scaled* values after division by `divisor`.  The power of two is merged
+    into the divisor if the factors are integers; else it is distributed over the axes so that no pass overflows.
     """
     factors = [f.astype(kernel.values.dtype, copy=False) for f in factors]
     kappa = magnitude(factors) / divisor
@@ -138,14 +137,14 @@ def build(name: str, kernel: ScaledKernel, factors: Sequence[Array], divisor: fl
 
 
 def rounds_to(kernel: ScaledKernel, values: Array) -> bool:
-    """Whether every weight is the value given, rounded to the type the kernel came in."""
+    """Return whether `values`, rounded to the dtype in which the kernel was given, equal its weights."""
     if kernel.eps <= 2.0**-52:
         return bool(np.array_equal(kernel.values, values))
     return bool(np.all(np.abs(kernel.values - values) <= kernel.eps / 2 * np.abs(kernel.values)))
 
 
 def _terms(factors: Sequence[Array]) -> tuple[tuple[Array, ...], ...]:
-    """The terms as read-only vectors; a factor common to all terms becomes one object."""
+    """Return the terms as read-only vectors; a factor common to all terms becomes one object."""
     columns: list[list[Array]] = []
     for f in factors:
         rows = f + 0.0  # no negative zeros

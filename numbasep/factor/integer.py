@@ -24,13 +24,13 @@ _MAX_SCALED = 2**_MAX_BITS
 
 
 def as_integers(kernel: ScaledKernel) -> tuple[Array, float] | None:
-    """Write the scaled values as integers over a divisor, if they are that.
+    """Write the scaled values as integers over a divisor, if possible.
 
     Returns
     -------
     (integers, divisor) or None
         Float64 array of integers with ``kernel.values == integers / divisor`` up to the rounding of the
-        kernel's own type; to the last bit whenever some double-precision divisor allows that.
+        kernel's dtype, and exactly if some double-precision divisor allows it.
     """
     values = kernel.values
     if values.dtype.kind == "c" or kernel.l1 == 0:
@@ -38,7 +38,7 @@ def as_integers(kernel: ScaledKernel) -> tuple[Array, float] | None:
     if 0 < kernel.exponent <= 53:
         integers = np.ldexp(values, kernel.exponent)
         if np.array_equal(integers, np.rint(integers)):
-            # A large power of two common to all would leave no room for exact sums.
+            # A large common power of two would leave too few bits for exact sums.
             common = _common_power_of_two(integers) if kernel.exponent > _MAX_BITS else 0
             return np.ldexp(integers, -common), 2.0 ** (kernel.exponent - common)
     return _as_scaled_integers(kernel)
@@ -50,7 +50,7 @@ def _common_power_of_two(integers: Array) -> int:
 
 
 def _as_scaled_integers(kernel: ScaledKernel) -> tuple[Array, float] | None:
-    """Ratios to the smallest magnitude that become integers with a small common denominator."""
+    """Try to make integers of the ratios to the smallest magnitude, with a small common denominator."""
     magnitude = np.abs(kernel.values[kernel.values != 0])
     smallest, largest = magnitude.min(), magnitude.max()
     eps = max(kernel.eps, 2.0**-52)
@@ -69,7 +69,7 @@ def _as_scaled_integers(kernel: ScaledKernel) -> tuple[Array, float] | None:
 
 
 def _best_divisor(kernel: ScaledKernel, integers: Array, guess: float) -> float:
-    """The divisor that reproduces every weight to the last bit, or else the best one in least squares."""
+    """Return a divisor that reproduces every weight exactly, or else the best one in the least-squares sense."""
     original = math.ldexp(guess, -kernel.exponent) if abs(kernel.exponent) < 900 else 0.5
     whole = [math.ldexp(round(original), kernel.exponent)] if 0.75 < original < LARGEST_EXACT else []
     pivot = np.unravel_index(np.abs(integers).argmax(), integers.shape)
@@ -83,7 +83,7 @@ def _best_divisor(kernel: ScaledKernel, integers: Array, guess: float) -> float:
 
 
 def rank_one(integers: Array) -> Factors | None:
-    """Integer factors of a non-zero array, primitive but for the first axis; None if not of rank one."""
+    """Return integer factors of a non-zero array, primitive except on the first axis; None if the rank is not one."""
     pivot = np.unravel_index(np.abs(integers).argmax(), integers.shape)
     fibres = []
     corner = 1
@@ -95,8 +95,7 @@ def rank_one(integers: Array) -> Factors | None:
         corner *= int(fibre[pivot[axis]])
         fibres.append(fibre)
     multiplier, remainder = divmod(int(integers[pivot]), corner)
-    # The outer product attains the product of its factors' largest entries, so a larger one is not equal to
-    # it.
+    # The outer product contains the product of its factors' largest entries; `integers` has no entry that large.
     if remainder or abs(multiplier) * math.prod(int(np.abs(f).max()) for f in fibres) > LARGEST_EXACT:
         return None
     product = np.array(multiplier, dtype=np.int64)
@@ -104,7 +103,7 @@ def rank_one(integers: Array) -> Factors | None:
         product = np.multiply.outer(product, fibre)
     if not np.array_equal(product, integers):
         return None
-    if multiplier < 0:  # the sign belongs to a difference, not to a smoothing factor
+    if multiplier < 0:  # the sign goes to the factor with the smallest sum: a difference, not a smoothing
         multiplier = -multiplier
         odd = int(np.argmin([f.sum() for f in fibres]))
         fibres[odd] = -fibres[odd]
@@ -113,7 +112,7 @@ def rank_one(integers: Array) -> Factors | None:
 
 
 def row_basis(integers: Array, max_rank: int) -> Factors | None:
-    """Integer matrices with ``integers == left.T @ right``, `right` in row-echelon form.
+    """Return integer matrices with ``integers == left.T @ right``, `right` in row-echelon form.
 
     None if the rank is above `max_rank` or the entries grow beyond double precision.
     """
@@ -143,7 +142,7 @@ def row_basis(integers: Array, max_rank: int) -> Factors | None:
 
 
 def _clear_column(rows: list[list[int]], column: int) -> list[int] | None:
-    """Euclid's algorithm on one column: take the one row left with a non-zero there out of `rows`."""
+    """Clear a column by Euclid's algorithm; remove the one row that keeps a non-zero entry and return it."""
     while True:
         alive = [i for i, row in enumerate(rows) if row[column]]
         if not alive:

@@ -19,17 +19,17 @@ from .form import Factors, compose
 _EPS64 = 2.0**-52
 _SNAP = 2.0**-50
 
-#: Terms that cancel by more than this lose more to rounding than they save.
+#: Largest amplification of a useful form: with more cancellation, rounding errors outweigh the saved work.
 MAX_AMPLIFICATION = 32.0
 
 
 def l1(values: Array) -> float:
-    """Sum of magnitudes."""
+    """Return the sum of the magnitudes."""
     return float(np.abs(values).sum())
 
 
 def fibres(values: Array, pivot: tuple[int, ...]) -> Factors:
-    """The rank-one tensor that agrees with `values` on all lines through a non-zero pivot, as one term."""
+    """Return the rank-one term that agrees with `values` on all lines through a non-zero pivot."""
     factors = []
     for axis in range(values.ndim):
         index: list[int | slice] = list(pivot)
@@ -40,16 +40,16 @@ def fibres(values: Array, pivot: tuple[int, ...]) -> Factors:
 
 
 def largest(values: Array) -> tuple[int, ...]:
-    """Index of the (first) largest magnitude."""
+    """Return the index of the (first) largest magnitude."""
     return tuple(int(i) for i in np.unravel_index(np.abs(values).argmax(), values.shape))
 
 
 def rank_one(values: Array, budget: float, eps: float) -> Factors | None:
-    """One separable term within `budget` (absolute, L1) of an N-D array; None if there is none.
+    """Return one separable term within `budget` (absolute, L1) of an N-D array; None if there is none.
 
-    Lines through the pivot carry the rounding of the type the kernel was stored in (`eps`) into every
-    entry, so when that type is coarse, or the budget is, the leading singular vectors (a few sweeps of
-    alternating least squares with more axes) average it out.
+    A product of lines through the pivot has the rounding errors of the kernel's dtype (`eps`) in every entry.  If
+    these or the budget are large, the leading singular vectors are tried too: they average the errors.  With more
+    than two axes, a few sweeps of alternating least squares take their place.
     """
     term = fibres(values, largest(values))
     error = l1(values - compose(term))
@@ -67,7 +67,7 @@ def rank_one(values: Array, budget: float, eps: float) -> Factors | None:
 
 
 def alternate(values: Array, factors: Factors) -> Factors:
-    """One sweep of alternating least squares over the axes (any number of terms)."""
+    """Do one sweep of alternating least squares over the axes, for any number of terms."""
     updated = list(factors)
     for axis in range(values.ndim):
         others = [f for a, f in enumerate(updated) if a != axis]
@@ -80,7 +80,7 @@ def alternate(values: Array, factors: Factors) -> Factors:
 
 
 def snap(factors: Factors, values: Array, budget: float) -> Factors:
-    """Give back exact symmetry and exact zeros along each axis, as far as `budget` allows."""
+    """Restore exact symmetry and exact zeros along each axis, unless the error would exceed `budget`."""
     snapped = []
     for axis, f in enumerate(factors):
         parity = symmetry(values, axis)
@@ -97,7 +97,7 @@ def snap(factors: Factors, values: Array, budget: float) -> Factors:
 
 
 def trimmed(factors: Factors) -> Factors | None:
-    """The same terms without taps that are lost in rounding beside the largest; None if there are none."""
+    """Return the terms with negligible taps set to zero; None if there are no such taps."""
     small = [np.abs(f) <= _SNAP * np.abs(f).max(axis=1, keepdims=True) for f in factors]
     if not any(bool(np.any(s & (f != 0))) for s, f in zip(small, factors, strict=True)):
         return None
@@ -105,7 +105,7 @@ def trimmed(factors: Factors) -> Factors | None:
 
 
 def symmetry(values: Array, axis: int) -> int:
-    """+1 if even about the centre of an axis, -1 if odd, 0 if neither, up to rounding."""
+    """Return +1 if `values` are even about the centre of an axis, -1 if odd, else 0, up to rounding."""
     flipped = np.flip(values, axis)
     scale = 8 * _EPS64 * l1(values)
     if l1(values - flipped) <= scale:
@@ -116,10 +116,10 @@ def symmetry(values: Array, axis: int) -> int:
 def cross(
     values: Array, steps: int, budget: float, eps: float, pivot: tuple[int, int] | None = None
 ) -> Factors:
-    """At most `steps` terms by Gaussian elimination with complete pivoting, fewer if `budget` is met before.
+    """Return at most `steps` terms by Gaussian elimination with complete pivoting, fewer if they meet `budget`.
 
-    Differences below the rounding of what was subtracted are exact zeros, so elimination stops at the true
-    rank and the factors keep the zeros of the kernel.
+    Differences below the rounding error of the subtractions are set to zero, so that elimination stops at the
+    true rank and the factors keep the zeros of the kernel.
     """
     rest, size = values.copy(), np.abs(values)
     left, right = [], []
@@ -142,7 +142,7 @@ def cross(
 
 @functools.lru_cache(maxsize=64)
 def generic_directions(length: int) -> Array:
-    """Two fixed vectors without structure: the fractional parts of k**2 times an irrational number."""
+    """Return two fixed vectors without structure: fractional parts of ``k**2`` times an irrational number."""
     squares = np.arange(1.0, length + 1)[:, None] ** 2
     return np.modf(squares * [2**0.5, 3**0.5])[0] - 0.5
 
@@ -160,12 +160,12 @@ class Spectrum(NamedTuple):
         return cls(*np.linalg.svd(matrix, full_matrices=False))
 
     def least_rank(self, budget: float) -> int:
-        """A lower bound of the number of terms any form within `budget` (L1) has."""
+        """Return a lower bound on the number of terms of any form within `budget` (L1)."""
         tails = np.append(np.sqrt(np.cumsum(self.s[::-1] ** 2))[::-1], 0.0)
         return max(1, int(np.argmax(tails <= budget)))
 
     def truncated(self, rank: int) -> Factors:
-        """The leading terms, singular values shared evenly, largest left entry of each positive."""
+        """Return the leading terms; both factors take the root of the singular value, and signs are normalized."""
         root = np.sqrt(self.s[:rank])[:, None]
         left, right = root * self.u[:, :rank].T, root * self.vh[:rank]
         at = np.abs(left).argmax(axis=1)
@@ -173,7 +173,7 @@ class Spectrum(NamedTuple):
         return left * sign, right * sign
 
     def inverse_form(self, rank: int, row: Array, column: Array) -> float:
-        """``row @ pinv(matrix) @ column`` of the leading `rank` terms, 0 where it is lost in rounding."""
+        """Return ``row @ pinv(matrix) @ column`` of the leading `rank` terms, 0 if it is below rounding errors."""
         terms = (self.vh[:rank].conj() @ row) * (self.u[:, :rank].conj().T @ column) / self.s[:rank]
         total = terms.sum()
         return float(total.real) if abs(total) > 1e-8 * np.abs(terms).max(initial=0.0) else 0.0
@@ -182,12 +182,12 @@ class Spectrum(NamedTuple):
 def low_rank(
     values: Array, budget: float, eps: float, max_rank: int | None = None, spectrum: Spectrum | None = None
 ) -> tuple[str, Factors]:
-    """Fewest terms of a matrix within `budget`; with `max_rank`, the best that many terms can do.
+    """Return the fewest terms of a matrix within `budget`, or the best approximation by `max_rank` terms.
 
     Returns
     -------
     (name, factors)
-        "cross", "svd", or "rows" where nothing shorter than one term a row, or column, is within the budget.
+        "cross", "svd", or "rows" if no form with fewer terms than rows, or columns, is within the budget.
     """
     spectrum = spectrum or Spectrum.of(values)
     full = len(spectrum.s)
@@ -208,7 +208,7 @@ def low_rank(
 
 
 def every_line(values: Array) -> Factors:
-    """One term for each non-zero line along the longest axis: exact for any array."""
+    """Return one term for each non-zero line along the longest axis: exact for any array."""
     axis = int(np.argmax(values.shape))
     moved = np.moveaxis(values, axis, -1)
     places = np.argwhere(moved.any(axis=-1)).T

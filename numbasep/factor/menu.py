@@ -11,8 +11,8 @@ from .arguments import ScaledKernel, as_kernel, check_rtol, lossless_tolerance
 from .form import NOTHING, Factors, Form, build
 from .search import Search
 
-_HOPELESS = 1.5  # times the operations of another form: no machine makes up for that
-_HARMLESS = 4.0  # amplification that costs two bits
+_HOPELESS = 1.5  # a form with this many times the operations of another is slower on every machine
+_HARMLESS = 4.0  # amplification that loses at most two bits
 
 
 def forms(
@@ -22,7 +22,7 @@ def forms(
     compute_eps: float | None = None,
     thorough: bool = False,
 ) -> tuple[Form, ...]:
-    """All worthwhile sums of separable terms for a kernel, the plain factorization first.
+    """Return the useful sums of separable terms of a kernel, the plain factorization first.
 
     Parameters
     ----------
@@ -34,15 +34,14 @@ def forms(
     compute_eps : float, optional
         Machine epsilon of the type the filter computes in, if that is coarser than the kernel's.
     thorough : bool, optional
-        Also forms that take more operations than direct summation.
+        Also return forms that take more operations than direct summation.
 
     Returns
     -------
     tuple of Form
-        Empty if the rank is above one and every separable form takes at least as many operations as there
-        are non-zero weights, or these are a dozen at most, unless the search is `thorough`.  The first has
-        the fewest terms, or exact ones if they take as few terms or operations; the others follow by
-        operations.
+        The first form has the fewest terms; an exact form is preferred if it has as few terms or operations.
+        The others follow in order of operations.  Unless `thorough`, the tuple is empty if the rank is above
+        one and the kernel has at most a dozen non-zero weights, or no form takes fewer operations than weights.
 
     Raises
     ------
@@ -64,7 +63,7 @@ def forms(
 def forms_within(
     kernel: ScaledKernel, rtol: float | None, compute_eps: float | None = None, *, thorough: bool = False
 ) -> tuple[Form, ...]:
-    """`forms` of a checked kernel; a `thorough` search also returns forms that direct summation beats."""
+    """Do the work of `forms`, for a checked kernel and tolerance."""
     if kernel.l1 == 0:
         return (NOTHING,)
     lossless = lossless_tolerance(kernel, compute_eps)
@@ -85,7 +84,7 @@ def forms_within(
 
 
 def plainest(found: Sequence[Form]) -> Form:
-    """The form with the fewest terms; with three and more axes an exact one of no more operations."""
+    """Return the form with the fewest terms; with three or more axes, an exact one with no more operations."""
     shortest = min(found, key=lambda f: (f.rank, not f.exact, f.operations, f.error))
     axes = sum(taps.size > 1 for taps in shortest.terms[0])
     exact = min((f for f in found if f.exact), key=lambda f: (f.rank, f.operations), default=shortest)
@@ -93,13 +92,13 @@ def plainest(found: Sequence[Form]) -> Form:
 
 
 def squeezed(kernel: ScaledKernel) -> ScaledKernel:
-    """The kernel without its axes of length one; a single weight keeps one axis."""
+    """Return the kernel without its axes of length one; a single weight keeps one axis."""
     values = kernel.values.squeeze()
     return ScaledKernel(np.atleast_1d(values), kernel.exponent, kernel.eps)
 
 
 def unsqueezed(factors: Factors, shape: tuple[int, ...]) -> Factors:
-    """Put the axes of length one back, as single taps of weight one."""
+    """Restore the axes of length one, as single taps of weight one."""
     terms = len(factors[0])
     if all(n == 1 for n in shape):
         return (factors[0], *[np.ones((terms, 1))] * (len(shape) - 1))
@@ -108,9 +107,9 @@ def unsqueezed(factors: Factors, shape: tuple[int, ...]) -> Factors:
 
 
 def _is_hopeless(operations: int, rank: int, beside: Form) -> bool:
-    """Whether a form need not be measured: more terms and far more work than one that is sound.
+    """Return whether a form has more terms and many more operations than `beside`, which cancels little.
 
-    Where that one has another support than the kernel, it may have to look at the data first.
+    The factor is larger if `beside` does not have the kernel's support, as its use may need a check of the data.
     """
     factor = _HOPELESS if beside.same_support else 2 * _HOPELESS
     return (
@@ -119,7 +118,7 @@ def _is_hopeless(operations: int, rank: int, beside: Form) -> bool:
 
 
 def _dominates(one: Form, other: Form) -> bool:
-    """At least as good in everything that matters, and better in something."""
+    """Return whether `one` is at least as good as `other` in every cost, and better in one."""
 
     def costs(f: Form) -> tuple[float, ...]:
         return f.operations, f.rank, f.error, f.amplification, not f.exact, not f.same_support

@@ -1,13 +1,13 @@
-"""Operations per sample of separable forms: a multiply-add or an addition counts one.
+"""Operations of separable forms per output element: a multiply-add or an addition counts as one.
 
-A pass along one axis with n non-zero taps is n multiply-adds.  If all taps have one magnitude, that
-magnitude moves to another factor (or to the end) and n - 1 additions remain; if they also form one run, the
-sum of a box of any width needs at most three additions a pixel (van Herk's block prefix and suffix sums),
-or floor(log2 n) + popcount(n) - 1 by doubling.  A single tap is a shift: it costs nothing, its weight moves
-elsewhere.
+A pass along one axis with n non-zero taps takes n multiply-adds.  If all taps have the same magnitude, the
+magnitude moves to another factor (or to the end) and n - 1 additions remain.  If these taps also have the same
+sign and are adjacent, the sum of a box of any width takes at most three additions (van Herk's block prefix and
+suffix sums), or floor(log2 n) + popcount(n) - 1 by doubling.  A single tap is a shift: it costs nothing, and its
+weight moves to another factor.
 
-A pass of multiply-adds accumulates into the sum of terms for free.  A term made of additions only has to be
-added to the sum, one operation, save one such term of weight one that the sum can start with.
+A pass of multiply-adds accumulates into the sum of terms for free.  A term of additions only must be added to
+the sum, which is one operation, except for one such term of weight one with which the sum can start.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import numpy as np
 
 from .arguments import Array
 
-_FEW = 6  # terms, up to which plain lists are faster than arrays
+_FEW = 6  # number of terms up to which plain lists are faster than arrays
 
 
 def box_operations(width: int) -> int:
-    """Additions a pixel of a running box of `width` equal taps, without a drifting running sum."""
+    """Return the additions per output element of a box of `width` equal taps, without a running sum that drifts."""
     return min(width - 1, 3, width.bit_length() + width.bit_count() - 2)
 
 
 def tap_operations(taps: list[complex]) -> tuple[int, bool]:
-    """Operations of one pass, and whether they are multiply-adds (which accumulate for free) or additions."""
+    """Return the operations of one pass, and whether they are multiply-adds (which accumulate for free)."""
     weights = [w for w in taps if w]
     count = len(weights)
     if count <= 1:
@@ -42,7 +42,7 @@ def tap_operations(taps: list[complex]) -> tuple[int, bool]:
 
 
 def _add_passes(matrix: Array, passes: list[int], additive: list[bool]) -> None:
-    """As `tap_operations`, for all terms at once."""
+    """Add the results of `tap_operations` for all terms to `passes` and `additive`, by array operations."""
     nonzero = matrix != 0
     first = nonzero.argmax(axis=1)
     level = matrix[np.arange(len(matrix)), first][:, None]
@@ -59,7 +59,7 @@ def _add_passes(matrix: Array, passes: list[int], additive: list[bool]) -> None:
 
 
 def form_operations(factors: Sequence[Array]) -> int:
-    """Operations a pixel of a sum of separable terms, given one (terms, taps) matrix per axis."""
+    """Return the operations per output element of a sum of terms, given one (terms, taps) matrix per axis."""
     terms = len(factors[0])
     if terms == 0:
         return 0
@@ -74,7 +74,7 @@ def form_operations(factors: Sequence[Array]) -> int:
             passes[t] += operations
             additive[t] &= not multiplies
     if terms == 1:
-        # The weight of a lone additive term is the divisor of the whole; a lone shift still has to be scaled.
+        # The weight of a single additive term goes into the final division; a single shift must still be scaled.
         return passes[0] or 1
     sums = [t for t in range(terms) if additive[t] and passes[t]]
     first = any(np.prod([np.abs(f[t]).max() for f in factors]) == 1 for t in sums)

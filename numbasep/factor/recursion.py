@@ -2,12 +2,11 @@
 
 A Gaussian is, on each side of its centre, nearly a sum of three damped oscillations (R. Deriche, "Recursively
 implementing the Gaussian and its derivatives", INRIA RR-1893, 1993, with two).  The poles below minimise the L1
-distance to ``exp(-t**2 / 2)``; they scale with the width.  The residues are fitted to the taps that were given,
-and the error is the L1 distance of the impulse response that results, all of it, from these taps: the worst
-case over all data.
+distance to ``exp(-t**2 / 2)``; they scale with the width.  The residues are fitted to the given taps.  The error
+is the L1 distance between the whole impulse response and these taps, which bounds the error over all data.
 
-Edges: each line is continued by `margin` samples on both sides, from which the filters start at rest.
-What they would have remembered from further away is part of the error.
+Boundaries: each line is extended by `margin` samples on both sides, where the filters start from a state of zero.
+The error includes the response to samples beyond the margin.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ import numpy as np
 from .arguments import Array
 
 POLES = np.array([2.21590391 + 0.52882552j, 2.1875151 + 1.62219156j, 2.1204907 + 2.86446305j])
-"""``exp(-z t)`` decays like this, t in standard deviations."""
-LEAST_TAPS = 33  # shorter filters are faster by summation
-_REACH = 7.0  # standard deviations to which the response is fitted and lines are continued
-_TAIL = 30.0  # and to which it is summed up: what follows is below the smallest number
+"""Exponents z of the oscillations ``exp(-z t)``, with t in standard deviations."""
+LEAST_TAPS = 33  # shorter filters are faster as sums over taps
+_REACH = 7.0  # standard deviations over which the response is fitted and lines are extended
+_TAIL = 30.0  # standard deviations over which the response is summed; the rest is negligible
 _REFITS = 6
 OPERATIONS = 37
-"""Multiply-adds a sample: a pole takes 4, its residue 2, each way; the centre 1."""
+"""Multiply-adds per sample: each of 3 poles takes 4 and its residue 2, in both directions; the centre takes 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,17 +38,17 @@ class Recursion:
     residues: Array
     """(3,) complex."""
     centre: float
-    """Weight of the sample itself."""
+    """Weight of the central sample."""
     margin: int
-    """Samples by which lines are continued beyond both ends of the output."""
+    """Number of samples by which lines are extended beyond both ends of the output."""
     gain: float
     """Sum of the taps."""
     error: float
-    """``||h - taps||_1 / ||taps||_1``, with all roundings of the compute type."""
+    """``||h - taps||_1 / ||taps||_1``, plus a bound on all rounding errors of the compute type."""
 
     @property
     def coefficients(self) -> Array:
-        """Poles, residues and centre as real numbers, in the order of `cpu.kernels.recursive`."""
+        """Poles, residues and centre as real numbers, in the order that `cpu.kernels.recursive` expects."""
         pairs = np.concatenate([self.poles, self.residues]).view(np.float64)
         return np.append(pairs, self.centre)
 
@@ -57,7 +56,7 @@ class Recursion:
 def fit_all(
     terms: Sequence[Sequence[Array]], dtype: np.dtype[np.floating]
 ) -> tuple[tuple[Recursion, ...], float] | None:
-    """Recursive filters for all axes of a product of taps and their error together; None if an axis has none."""
+    """Fit a filter to each axis of a single term; return them and their total error, or None if one has no fit."""
     if len(terms) != 1:
         return None
     found = []
@@ -70,7 +69,7 @@ def fit_all(
 
 
 def fit(taps: Array, dtype: np.dtype[np.floating]) -> Recursion | None:
-    """A recursive filter close to `taps`, if these are long, odd in number, symmetric and positive.
+    """Fit a recursive filter to taps that are many, odd in number, symmetric and non-negative; else return None.
 
     Parameters
     ----------
@@ -111,19 +110,19 @@ def fit(taps: Array, dtype: np.dtype[np.floating]) -> Recursion | None:
     distance = (
         np.abs(response[: wanted.size - 1] - wanted[1:]).sum() + np.abs(response[wanted.size - 1 :]).sum()
     )
-    unseen = np.abs(response[margin:]).sum()  # of samples beyond the margin, at worst
+    unseen = np.abs(response[margin:]).sum()  # the largest share of samples beyond the margin
     centre = float(dtype.type(wanted[0]))
     error = 2 * float(distance + unseen) + _rounding(poles, residues, centre, dtype)
     return Recursion(poles, _rounded(residues * total, dtype), centre * total, margin, total, error)
 
 
 def _rounded(values: Array, dtype: np.dtype[np.floating]) -> Array:
-    """Complex numbers whose parts are numbers of `dtype`."""
+    """Round the real and imaginary parts to `dtype`."""
     return values.astype(np.complex64 if dtype.itemsize == 4 else np.complex128).astype(np.complex128)
 
 
 def _residues(poles: Array, wanted: Array) -> Array:
-    """Least absolute deviations, by least squares of shifting weights."""
+    """Fit residues by least absolute deviations, with iteratively reweighted least squares."""
     powers = poles[None, :] ** np.arange(wanted.size)[:, None]
     design = np.concatenate([powers.real, -powers.imag], axis=1)
     weights = np.ones(wanted.size)
@@ -139,15 +138,15 @@ def _residues(poles: Array, wanted: Array) -> Array:
 
 
 def _response(poles: Array, residues: Array, count: int) -> Array:
-    """``h(1), h(2), ...``."""
+    """Return ``h(1), h(2), ..., h(count)``."""
     return np.asarray((poles[None, :] ** np.arange(count)[:, None] @ residues).real)
 
 
 def _rounding(poles: Array, residues: Array, centre: float, dtype: np.dtype[np.floating]) -> float:
-    """Bound on the rounding errors, relative to a filter of unit L1 norm.
+    """Return a bound on the rounding errors, relative to a filter of unit L1 norm.
 
-    A state is at most ``max|x| / (1 - |p|)`` and takes at most 3 u of that a step, which it forgets at the rate
-    1 - |p|; a result is 14 fused operations on such numbers, and its coefficients are rounded, too.
+    A state is at most ``max|x| / (1 - |p|)``.  Each step adds a rounding error of at most 3 u of that, which decays
+    at the rate 1 - |p|.  A result is 14 fused operations on such states, and its coefficients are rounded, too.
     """
     u = float(np.finfo(dtype).eps) / 2
     growth = 1 / (1 - np.abs(poles))

@@ -1,17 +1,17 @@
 """Flat kernels (disks, rings, diamonds, balls) as sums of runs of equal weights.
 
-A column of a flat kernel weighs the rows that it touches alike.  So it takes the sum of these rows, and the result is
-the sum over the columns of such sums, each shifted to its column::
+The weights in a column of a flat kernel are equal.  So the column takes the sum of the rows under it, and the result
+is the sum over the columns of these sums, each shifted to its column::
 
     S_c[j] = sum over rows i of column c of x[i, j]        out[j] = sum over columns c of S_c[j + c]
 
-Columns that touch the same rows share one sum, and sums share what they have in common: those of a disk are nested,
-each is the next narrower one and two further rows.  Rows are only added, never subtracted, so that an infinity or a
-NaN stays where direct summation puts it, and rounding errors stay those of sums.  A disk of radius r takes 2 (2 r + 1)
-additions a sample instead of pi r**2.  Several weights are as many such sums.  Rows of several planes, as a ball has
-them, are rows like others.
+Columns with the same rows share one sum, and sums share common rows: those of a disk are nested, so that each is the
+next narrower one plus two rows.  Rows are only added, never subtracted, so that infinities and NaN spread as in direct
+summation, and rounding errors are those of sums.  A disk of radius r takes 2 (2 r + 1) additions per sample instead of
+pi r**2.  With several weights, there are several sums.  The rows of all planes of a volume, as of a ball, are treated
+alike.
 
-Pure NumPy and integers; `cpu.kernels.flat` runs what is found here.
+Pure NumPy and integers; `cpu.kernels.flat` runs the sums that are found here.
 """
 
 from __future__ import annotations
@@ -41,32 +41,32 @@ _STORE, _SHIFTED = (
 
 
 class RowSum(NamedTuple):
-    """A sum of rows: those of another sum, and further ones."""
+    """A sum of rows: another sum plus further rows."""
 
     base: int
-    """The sum that it continues, an earlier one; -1: none."""
+    """Index of the earlier sum that it continues; -1 if there is none."""
     rows: tuple[int, ...]
-    """Further rows, counted over all planes of the window."""
+    """Further rows, numbered over all planes of the window."""
 
 
 class Double(NamedTuple):
     """A sum and its neighbour: ``D[j] = S[j] + S[j + shift]``."""
 
     base: int
-    """Number of a sum, or of an earlier double, which are counted behind the sums."""
+    """Index of a sum or of an earlier double; doubles are numbered after the sums."""
     shift: int
-    """Columns."""
+    """Distance of the two sums in columns."""
 
 
 class Shifted(NamedTuple):
-    """A sum, or a double, under its weight in the result."""
+    """A shifted sum, or double, with its weight in the result."""
 
     sum: int
-    """Which."""
+    """Index of the sum or double."""
     shift: int
-    """Columns from the first of the window."""
+    """Shift in columns, from the first column of the window."""
     weight: float
-    """What it is multiplied by."""
+    """Weight of the sum."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,38 +74,38 @@ class Flat:
     """A kernel as sums of rows: ``K = sum of shifted sums / divisor``."""
 
     sums: tuple[RowSum, ...]
-    """Sums of rows; each comes directly after the one that it continues, or reads it."""
+    """Sums of rows; each comes directly after the sum that it continues, or loads it."""
     doubles: tuple[Double, ...]
-    """Sums of neighbours in these."""
+    """Sums of neighbouring elements of these."""
     shifted: tuple[Shifted, ...]
-    """What is added up to the result."""
+    """Shifted sums, whose total is the result."""
     intervals: tuple[tuple[int, int, bool], ...] | None
-    """(first row, last row, whether it is wider than the one before) of each sum, if all are adjacent rows of a
-    plane and are best taken like that."""
+    """(first row, last row, whether it contains the previous interval) of each sum, if all sums are of adjacent rows
+    of one plane and this takes the fewest rows."""
     divisor: float
-    """What the result is divided by; the weights are integers then."""
+    """Divisor of the result; if it is not 1, the weights are integers."""
     exact: bool
-    """Whether the weights are integers that give the kernel over the divisor, rounded to its own type."""
+    """Whether the weights are integers that, over the divisor, give the kernel rounded to its own dtype."""
     error: float
     """``||K - sum / divisor||_1 / ||K||_1``."""
     roundings: int
-    """Most roundings that a sample goes through."""
+    """Largest number of roundings on the way from a sample to the result."""
     shape: tuple[int, ...]
-    """Of the window."""
+    """Shape of the window."""
 
     @property
     def weighted(self) -> bool:
-        """Whether there are several weights."""
+        """Whether there are several different weights."""
         return len({part.weight for part in self.shifted}) > 1
 
     @property
     def continued(self) -> tuple[int, ...]:
-        """Sums that others than the next one continue."""
+        """Indices of sums that a sum other than the next one continues."""
         return continued_sums(self.sums)
 
     @property
     def counts(self) -> list[int]:
-        """Rows of each sum."""
+        """Number of rows in each sum."""
         found: list[int] = []
         for base, rows in self.sums:
             found.append(len(rows) + (found[base] if base >= 0 else 0))
@@ -113,18 +113,18 @@ class Flat:
 
     @property
     def row_additions(self) -> int:
-        """Rows added for a row of output."""
+        """Number of additions of rows per row of output."""
         return sum(len(s.rows) + (s.base >= 0) for s in self.sums) - len(self.sums)
 
     @property
     def operations(self) -> int:
-        """Additions and multiplications for an output element."""
+        """Additions and multiplications per output element."""
         scaled = self.weighted * len(self.shifted) or 1
         return self.row_additions + len(self.doubles) + len(self.shifted) - 1 + scaled
 
     @property
     def columns(self) -> list[list[tuple[int, float]]]:
-        """The columns of each sum and their weights, without doubles."""
+        """(column, weight) pairs of each sum, with doubles written as sums."""
         reach = [[(i, 0)] for i in range(len(self.sums))]
         for base, shift in self.doubles:
             reach.append([*reach[base], *((which, at + shift) for which, at in reach[base])])
@@ -136,24 +136,24 @@ class Flat:
 
     @property
     def row_loads(self) -> float:
-        """Vectors of rows that are loaded for one of output."""
+        """Number of vectors of rows loaded per vector of output."""
         if self.intervals is None:
             return sum(len(s.rows) + (s.base >= 0) for s in self.sums)
         return _interval_loads(self.intervals)
 
 
 def continued_sums(sums: Sequence[RowSum]) -> tuple[int, ...]:
-    """Sums that others than the next one continue."""
+    """Return the indices of sums that a sum other than the next one continues."""
     return tuple(sorted({s.base for i, s in enumerate(sums) if s.base >= 0 and s.base != i - 1}))
 
 
 def find(kernel: ScaledKernel) -> Flat | None:
-    """Write a kernel as sums of rows, if it has few different weights.
+    """Write a kernel as sums of rows, if it has few different weights; else return None.
 
     Parameters
     ----------
     kernel : ScaledKernel
-        Real, of two axes or more.
+        Real kernel with two or more axes.
 
     Returns
     -------
@@ -225,9 +225,9 @@ def _take_apart(table: Array, divisor: float, error: float, *, exact: bool) -> F
 
 
 def _share(supports: Array) -> tuple[list[RowSum], list[int], list[int]]:
-    """Sums of sets of rows that share what they have in common, greedily: the two that share most come first.
+    """Find sums for sets of rows that share common rows, greedily: the two sets with the most common rows come first.
 
-    Returns the sums in order, the number of each support's, and how many additions each takes from the start.
+    Return the sums in order, the index of the sum of each support, and the number of additions of each sum.
     """
     given = len(supports)
     size = 2 * given
@@ -275,7 +275,7 @@ def _share(supports: Array) -> tuple[list[RowSum], list[int], list[int]]:
 
 
 def _in_order(sets: list[Array], base: list[int], wanted: int) -> tuple[list[RowSum], list[int], list[int]]:
-    """The sums so that as many as can directly follow the one that they continue."""
+    """Order the sums so that as many as possible directly follow the sum that they continue."""
     children: dict[int, list[int]] = {}
     for i, parent in enumerate(base):
         children.setdefault(parent, []).append(i)
@@ -300,7 +300,7 @@ def _in_order(sets: list[Array], base: list[int], wanted: int) -> tuple[list[Row
 
 
 def _intervals(supports: Array) -> tuple[list[tuple[int, int, bool]] | None, list[int]]:
-    """Supports as chains of ever wider intervals of adjacent rows, if they are intervals; the place of each."""
+    """Order supports that are intervals of rows into chains of nested intervals; return these and the index of each."""
     ends = []
     for support in supports:
         rows = np.flatnonzero(support)
@@ -321,7 +321,7 @@ def _intervals(supports: Array) -> tuple[list[tuple[int, int, bool]] | None, lis
 
 
 def _interval_loads(intervals: Any) -> float:
-    """Vectors loaded for one of output: two rows of output share the rows of an interval (`cpu.kernels.flat`)."""
+    """Return the vectors loaded per vector of output, as two output rows share the rows of an interval."""
     total, before = 0, (0, 0)
     for a, b, wider in intervals:
         total += before[0] - a + b - before[1] if wider else b - a + 2
@@ -341,7 +341,7 @@ def _interval_sums(intervals: list[tuple[int, int, bool]]) -> list[RowSum]:
 
 
 def _along(wanted: dict[tuple[int, float], list[int]], first: int) -> tuple[list[Double], list[Shifted]]:
-    """Sums under each other column by column; many neighbours of one sum by doubling: pairs, fours, eights."""
+    """Shift each sum to its columns; adjacent columns use doubling: sums of 2, 4, 8, ... neighbours."""
     doubles: list[Double] = []
     shifted: list[Shifted] = []
     made: dict[tuple[int, int], int] = {}
@@ -361,7 +361,7 @@ def _along(wanted: dict[tuple[int, float], list[int]], first: int) -> tuple[list
 def _doubled(
     which: int, level: int, first: int, doubles: list[Double], made: dict[tuple[int, int], int]
 ) -> int:
-    """The number of the sum of ``2 ** level`` neighbours of a sum, made if there is none."""
+    """Return the index of the sum of ``2 ** level`` neighbours of a sum, and add it to `doubles` if needed."""
     if level == 0:
         return which
     if (which, level) not in made:
@@ -372,7 +372,7 @@ def _doubled(
 
 
 def _runs(columns: list[int]) -> list[tuple[int, int]]:
-    """(first, length) of runs of adjacent columns."""
+    """Return (first, length) of each run of adjacent columns."""
     breaks = [0, *(i for i in range(1, len(columns)) if columns[i] != columns[i - 1] + 1), len(columns)]
     return [(columns[a], b - a) for a, b in itertools.pairwise(breaks)]
 

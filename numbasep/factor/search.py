@@ -22,18 +22,18 @@ from .lowrank import (
 )
 from .operations import form_operations
 
-_MAX_SVD = 256  # with more rows and columns than this, a bounded elimination decides whether the rank is low
+_MAX_SVD = 256  # larger matrices are not decomposed: an elimination of few steps decides if the rank is low
 _MAX_PROBED_RANK = 32
 _MAX_ECHELON = 1024  # entries of the matrix of distinct rows and columns
 _MAX_DEFLATED_RANK = 6
-_MIN_WEIGHTS = 12  # non-zero weights up to which terms save no time: packing rows takes longer than they do
-_MIN_LEVELS = 20  # fewer operations than this are not improved on by runs beside a remainder
-_SHORTER = 0.9  # times the operations of other terms from which a tensor train, of more terms, is worthwhile
-_MAX_REPLACEABLE = 4.0  # amplification of a form which a cross of as many terms can replace
+_MIN_WEIGHTS = 12  # with at most this many non-zero weights, terms save less time than packing rows takes
+_MIN_LEVELS = 20  # with at most this many operations, runs plus a remainder are no improvement
+_SHORTER = 0.9  # a tensor train, which has more terms, must take less than this share of the operations
+_MAX_REPLACEABLE = 4.0  # largest useful amplification of a form that a cross of as many terms can replace
 
 
 class FormCandidate(NamedTuple):
-    """A sum of terms of the scaled kernel values, not yet measured."""
+    """A sum of terms of the scaled kernel values, whose error has not been measured yet."""
 
     name: str
     factors: Factors
@@ -42,9 +42,9 @@ class FormCandidate(NamedTuple):
 
 
 class Search:
-    """The candidates for one kernel without axes of length one; what several tests need is computed once.
+    """Search for the forms of one kernel without axes of length one.
 
-    A `thorough` search also keeps forms that take more operations than direct summation.
+    A `thorough` search also returns forms that take more operations than direct summation.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class Search:
         self.candidates: list[FormCandidate] = []
         self.bars: list[
             tuple[int, int]
-        ] = []  # operations and terms of lossless forms with the kernel's support
+        ] = []  # (operations, terms) of forms within the budget that have the kernel's support
 
     def run(self) -> list[FormCandidate]:
-        """Every form worth measuring; one of rank one is the only one."""
+        """Return all candidates; if one term is enough, there are no others."""
         if self._rank_one() or self._split():
             return self.candidates
         if self.values.ndim == 2:
@@ -77,9 +77,9 @@ class Search:
         return self.candidates
 
     def _offer(self, name: str, factors: Factors, divisor: float = 1.0, *, tight: bool = False) -> None:
-        """Keep a form unless direct summation, or a form already kept, is as good in every respect.
+        """Add a form to the candidates unless direct summation or a `tight` candidate dominates it.
 
-        `tight` forms have the support of the kernel; what they beat is not worth measuring.
+        A `tight` form has the support of the kernel, so fewer operations and terms are enough to dominate.
         """
         operations, rank = form_operations(factors), len(factors[0])
         if operations >= self.nonzeros and not self.thorough:
@@ -91,7 +91,7 @@ class Search:
             self.bars.append((operations, rank))
 
     def _offer_exact(self, name: str, factors: Factors, *, tight: bool = False) -> None:
-        """Offer a form of the integers, or of the float values where there are none."""
+        """Offer a form of `work`: of the integers, or of the float values if there are no integers."""
         self._offer(name, factors, self.divisor, tight=tight)
 
     # ------------------------------------------------------------------ products
@@ -102,7 +102,7 @@ class Search:
                 self._offer_rank_one(factors, self.divisor)
                 return True
             if 2 * self.allowed * l1(self.work) * np.abs(self.work).max() < 1:
-                return False  # some 2x2 minor is at least one: no real matrix of rank one is that close
+                return False  # some 2x2 minor is at least one, so no rank-one matrix is within the tolerance
         factors = rank_one(self.values, self.budget, self.eps)
         if factors is None:
             return False
@@ -115,14 +115,14 @@ class Search:
             self.candidates.append(FormCandidate("rank1", small, divisor, form_operations(small)))
 
     def _split(self) -> bool:
-        """A product over complementary axes: all products of the parts' forms."""
+        """Split the axes into two groups if the kernel is a product over them; offer all products of their forms."""
         parted = tensor.split(self.values, self.budget, self.eps) if self.values.ndim > 2 else None
         if parted is None:
             return False
         axes, *arrays = parted
         parts = []
         for array in arrays:
-            # A part of a coarsely stored kernel is known no better than the kernel.
+            # The parts have the same relative rounding error as the kernel.
             search = Search(
                 ScaledKernel(array, 0, self.eps), self.allowed, lossless=self.lossless, thorough=True
             )
@@ -163,7 +163,7 @@ class Search:
             self._low_rank(spectrum or Spectrum.of(self.values))
 
     def _spectrum(self) -> Spectrum | None:
-        """Singular values, if they are affordable and there are no integers to do without them."""
+        """Return the singular value decomposition, unless the matrix is too large or integers make it unnecessary."""
         if self.integral or min(self.values.shape) > _MAX_SVD:
             return None
         return Spectrum.of(self.values)
@@ -173,11 +173,11 @@ class Search:
         return self.nonzeros <= _MIN_WEIGHTS and not self.thorough
 
     def _best(self) -> int:
-        """Fewest operations so far; direct summation takes one for each non-zero weight."""
+        """Return the fewest operations so far; direct summation takes one for each non-zero weight."""
         return min((c.operations for c in self.candidates), default=self.nonzeros)
 
     def _levels(self) -> None:
-        """The most frequent weight as runs, or over the whole window, and what differs from it."""
+        """Offer the most frequent weight, as runs or as a box over the whole window, plus the remainder."""
         found = structure.level(self.work)
         if found is None:
             return
@@ -191,22 +191,22 @@ class Search:
             self._offer_exact("box+rows", structure.concatenate(structure.box(mask.shape, weight), rest))
 
     def _delta_beside_rank_one(self) -> bool:
-        """Whether nothing else need be looked for."""
+        """Offer a rank-one kernel plus a delta; return whether there is one, with the kernel's support."""
         for at, weight, rest in structure.without_delta(self.work, integral=self.integral):
             single = integer.rank_one(rest) if self.integral else rank_one(rest, self.budget, self.eps)
             if single is not None:
                 spike = structure.delta(self.work.shape, at, weight)
-                touched = bool(self.work[at] != 0)  # else direct summation skips a tap that both terms touch
+                touched = bool(self.work[at] != 0)  # else the terms read one more sample
                 self._offer_exact("delta+rank1", structure.concatenate(single, spike), tight=touched)
                 return touched
         return False
 
     def _echelon(self, left: Array, rows: Array, symmetric: bool) -> int:
-        """Integer factors of any rank, from the lattice of the distinct rows, or columns; the rank."""
+        """Offer integer factors of any rank, from the lattice of the distinct rows or columns; return the rank."""
         right, columns = structure.proportional_slices(rows, 1, integral=True)
         core = np.ascontiguousarray(columns.T)
         rank = Spectrum.of(core).least_rank(1e-10 * l1(core))
-        # One term for each distinct row, or column, is as short if the rank is full.
+        # If the rank is full, there are as few distinct rows or columns, each of which is a term.
         if rank == min(core.shape) > 4 or core.size > _MAX_ECHELON:
             return rank
         for transpose in (False,) if symmetric else (False, True):
@@ -219,7 +219,7 @@ class Search:
         return rank
 
     def _corner(self) -> None:
-        """Kernels of different sizes laid over one another: only the largest reaches the corners."""
+        """Offer a sum of two products of different sizes: only the larger one reaches the corners."""
         corner = (0,) * self.values.ndim
         if self.values[corner] == 0 or corner == largest(self.values):
             return
@@ -233,7 +233,7 @@ class Search:
 
     def _low_rank(self, spectrum: Spectrum) -> None:
         rank = spectrum.least_rank(self.budget)
-        # Every cross term loses two taps to each pivot before it, four in a symmetric kernel.
+        # In a cross, each term has two taps fewer for each earlier pivot, four fewer in a symmetric kernel.
         taps, lost = sum(self.values.shape), rank - 1
         hopeless = rank * (taps - lost) >= self.values.size or rank * (taps - 2 * lost) >= 1.25 * self._best()
         if hopeless and not self.thorough:
@@ -246,9 +246,9 @@ class Search:
             self._deflated(spectrum, rank)
 
     def _deflated(self, spectrum: Spectrum, rank: int) -> None:
-        """A box, or a delta, whose removal lowers the rank."""
+        """Offer a box or a delta plus the remainder, if the remainder has a lower rank."""
         atoms = {"box": structure.box(self.values.shape, 1.0)}
-        if rank > 2:  # a delta beside rank one has been looked for already
+        if rank > 2:  # `_delta_beside_rank_one` has tried rank two
             atoms["delta"] = structure.delta(self.values.shape, largest(self.values), 1.0)
         for name, (column, row) in atoms.items():
             weight = structure.reducing_weight(spectrum, rank, column[0], row[0], self.eps)

@@ -17,7 +17,7 @@ from .lowrank import Spectrum, every_line, l1, low_rank, rank_one
 from .menu import forms_within, plainest, squeezed, unsqueezed
 from .operations import form_operations
 
-_HINT_ERROR = 1e-3  # what a caller might accept knowingly
+_HINT_ERROR = 1e-3  # largest error for which a hint is shown
 _SHOWN_TERMS = 6
 
 
@@ -41,13 +41,13 @@ class SeparableKernel:
     terms: tuple[tuple[Array, ...], ...]
     """The terms, each one 1-D float64 or complex128 array per kernel axis; empty for an all-zero kernel."""
     form: Form
-    """The same terms as integers over one common divisor where they are that, with their operation count."""
+    """The same terms, as integers over one common divisor if possible, with their operation count."""
     shape: tuple[int, ...]
     """Shape of the kernel."""
     singular_values: Array
-    """Of the matrix; of the most balanced unfolding of leading against trailing axes for other dimensions."""
+    """Singular values of the matrix, or of the most balanced unfolding of leading against trailing axes."""
     tolerance: float
-    """Largest `error` that was to be accepted."""
+    """Largest acceptable `error`; `max_rank` can force a larger one."""
 
     @property
     def rank(self) -> int:
@@ -56,7 +56,7 @@ class SeparableKernel:
 
     @property
     def exact(self) -> bool:
-        """The kernel is a sum of integer terms over one divisor, rounded to its own type."""
+        """Whether the kernel is a sum of integer terms over one divisor, rounded to its own type."""
         return self.form.exact
 
     @property
@@ -71,7 +71,7 @@ class SeparableKernel:
 
     @property
     def hint(self) -> str:
-        """What a looser `rtol` would buy, as a sentence; empty if nothing under an error of 1e-3."""
+        """Suggestion of a larger `rtol` that would need fewer terms; empty if its error would exceed 1e-3."""
         return _hint(self.todense(), self.rank)
 
     def todense(self) -> Array:
@@ -80,7 +80,7 @@ class SeparableKernel:
         Returns
         -------
         ndarray of float64 or complex128
-            The kernel that the terms stand for.
+            The kernel, up to `error`.
         """
         if not self.terms:
             return np.zeros(self.shape)
@@ -171,7 +171,7 @@ def factorize(
     rtol, max_rank = check_rtol(rtol), check_max_rank(max_rank)
     allowed = lossless_tolerance(checked) if rtol is None else rtol
     form = _best_form(checked, rtol, max_rank)
-    with np.errstate(over="ignore"):  # beyond the range of doubles they are infinite
+    with np.errstate(over="ignore"):  # singular values beyond the range of doubles become infinite
         singular_values = scale(_singular_values(checked.values), checked.exponent)
     return SeparableKernel(
         terms=_folded(form),
@@ -183,7 +183,7 @@ def factorize(
 
 
 def is_separable(kernel: npt.ArrayLike, rtol: float | None = None) -> bool:
-    """Whether one separable term stands for a kernel.
+    """Return whether a kernel is a single separable term.
 
     Parameters
     ----------
@@ -221,11 +221,11 @@ def is_separable(kernel: npt.ArrayLike, rtol: float | None = None) -> bool:
 
 
 def _best_form(kernel: ScaledKernel, rtol: float | None, max_rank: int | None) -> Form:
-    """Fewest terms by default, fewest operations within an `rtol`, the best approximation at `max_rank`."""
+    """Return the form with the fewest terms, or operations if `rtol` is given; approximate at `max_rank`."""
     if kernel.l1 == 0:
         return NOTHING
     found = forms_within(kernel, rtol, thorough=True)
-    if not found:  # a tolerance below rounding
+    if not found:  # the tolerance is below rounding errors
         return build("terms", kernel, every_line(kernel.values), 1.0, kernel.nonzeros)
     best = plainest(found) if rtol is None else min(found, key=lambda f: (f.operations, f.rank, f.error))
     if max_rank is None or best.rank <= max_rank:
@@ -243,7 +243,7 @@ def _best_form(kernel: ScaledKernel, rtol: float | None, max_rank: int | None) -
 
 
 def _folded(form: Form) -> tuple[tuple[Array, ...], ...]:
-    """The terms with the divisor in the widest factor of each, so that they multiply out to the kernel."""
+    """Return the terms with the divisor merged into the factor of largest L1 norm of each."""
     if form.divisor == 1.0:
         return form.terms
     terms = []
@@ -256,7 +256,7 @@ def _folded(form: Form) -> tuple[tuple[Array, ...], ...]:
 
 
 def _singular_values(values: Array) -> Array:
-    """Singular values of the leading against the trailing axes, cut where the two sides are most alike."""
+    """Return singular values of leading against trailing axes, where the two sizes are most alike."""
     sizes = values.shape
     cut = min(
         range(1, len(sizes)),
@@ -267,7 +267,7 @@ def _singular_values(values: Array) -> Array:
 
 
 def _hint(dense: Array, rank: int) -> str:
-    """Fewer terms that come close: "rank 1 at 3e-05: pass rtol=..."."""
+    """Suggest a larger `rtol` that would need fewer terms, such as "rank 1 at 3e-05: pass rtol=..."."""
     values = np.asarray(dense).squeeze()
     if rank < 2 or values.ndim < 2:
         return ""
@@ -284,7 +284,7 @@ def _hint(dense: Array, rank: int) -> str:
 
 
 def _show(taps: Array) -> str:
-    """Taps as short text; whole numbers as integers."""
+    """Format taps as short text; whole numbers as integers."""
     whole = taps.dtype.kind != "c" and bool(np.all(taps == np.rint(taps)) and np.abs(taps).max() < 1e6)
     shown = taps.astype(np.int64) if whole else taps
     return np.array2string(shown, precision=4, threshold=9, edgeitems=3, max_line_width=1000).replace(

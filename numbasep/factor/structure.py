@@ -21,9 +21,8 @@ def proportional_slices(values: Array, axis: int, *, integral: bool, eps: float 
     -------
     coefficients : (groups, length of axis) array
     patterns : (groups, *other axes) array
-        ``values == sum_g coefficients[g] (along axis) x patterns[g]``, exactly if `integral`, where
-        coefficients and patterns stay integers; coefficients of equal and opposite slices are exactly 1 and
-        -1.
+        ``values == sum_g coefficients[g] (along axis) x patterns[g]``.  If `integral`, this is exact, with
+        integer coefficients and patterns.  Coefficients of equal and opposite slices are exactly 1 and -1.
     """
     moved = np.moveaxis(values, axis, 0) if axis else values
     rows = moved.reshape(len(moved), -1)
@@ -54,7 +53,7 @@ def proportional_slices(values: Array, axis: int, *, integral: bool, eps: float 
 
 
 def _first_proportional(rows: Array, sums: Array, eps: float) -> Array:
-    """For each row the first row which, by its projections on generic directions, is a multiple of it.
+    """Return, for each row, the index of the first row whose projections on generic directions are proportional.
 
     `sums` are the sums of the magnitudes of the rows.
     """
@@ -78,7 +77,7 @@ def _first_proportional(rows: Array, sums: Array, eps: float) -> Array:
 
 
 def lines(values: Array, axis: int, *, integral: bool, eps: float = 0.0) -> Factors:
-    """Terms of distinct slices across `axis`, each slice taken apart by its own distinct lines."""
+    """Return terms of the distinct slices across `axis`, each written by its own distinct lines."""
     coefficients, patterns = proportional_slices(values, axis, integral=integral, eps=eps)
     return _from_slices(axis, coefficients, patterns, integral=integral, eps=eps)
 
@@ -93,9 +92,9 @@ def _from_slices(axis: int, coefficients: Array, patterns: Array, *, integral: b
 
 
 def cheapest_lines(values: Array, *, integral: bool, eps: float = 0.0) -> Factors:
-    """Distinct lines of a matrix across the axis where that takes the fewest operations.
+    """Return terms of the distinct lines of a matrix, across the axis where that takes the fewest operations.
 
-    With more axes, distinct slices across the axis that has the fewest of them.
+    With more axes, return terms of the distinct slices across the axis that has the fewest of them.
     """
     if values.ndim == 1:
         return (values[None],)
@@ -110,7 +109,7 @@ def cheapest_lines(values: Array, *, integral: bool, eps: float = 0.0) -> Factor
 
 
 def level(values: Array) -> tuple[complex, Array] | None:
-    """The most frequent non-zero weight and where it stands, if it is frequent but not the only one."""
+    """Return the most frequent non-zero weight and its mask, if it is frequent but not the only weight."""
     weights, counts = np.unique(values[values != 0], return_counts=True)
     most = int(counts.argmax())
     if len(weights) < 2 or counts[most] < 6 or 5 * counts[most] < counts.sum():
@@ -119,12 +118,12 @@ def level(values: Array) -> tuple[complex, Array] | None:
 
 
 def concatenate(*forms: Factors) -> Factors:
-    """The sum of several forms."""
+    """Return the sum of several forms."""
     return tuple(np.concatenate(parts) for parts in zip(*forms, strict=True))
 
 
 def delta(shape: tuple[int, ...], at: tuple[int, ...], weight: complex) -> Factors:
-    """A single tap as one separable term, its weight in the first axis."""
+    """Return a single tap as one separable term, with its weight on the first axis."""
     dtype = np.result_type(type(weight), np.float64)
     factors = []
     for axis, (size, index) in enumerate(zip(shape, at, strict=True)):
@@ -135,7 +134,7 @@ def delta(shape: tuple[int, ...], at: tuple[int, ...], weight: complex) -> Facto
 
 
 def box(shape: tuple[int, ...], weight: complex) -> Factors:
-    """A constant over the whole window as one separable term, its value in the first axis."""
+    """Return a constant over the whole window as one separable term, with its value on the first axis."""
     dtype = np.result_type(type(weight), np.float64)
     return tuple(
         np.full((1, size), weight if axis == 0 else 1, dtype=dtype) for axis, size in enumerate(shape)
@@ -143,10 +142,10 @@ def box(shape: tuple[int, ...], weight: complex) -> Factors:
 
 
 def without_delta(values: Array, *, integral: bool) -> Iterator[tuple[tuple[int, ...], complex, Array]]:
-    """Kernels of rank one with one tap changed: yield (where, how much, the rest of rank one if it is that).
+    """Try to explain a kernel as rank one plus a delta; yield (index, weight, remainder) to be tested for rank one.
 
-    The changed tap is the largest or the central one.  Lines through another pivot, which differs from it
-    in every axis, do not contain it and say what its value should have been.
+    The delta is tried at the largest and at the central tap.  The value there is predicted from the lines through
+    another pivot, which differs from it in every axis.
     """
     middle = tuple(n // 2 for n in values.shape)
     for at in dict.fromkeys((largest(values), middle)):
@@ -168,10 +167,9 @@ def without_delta(values: Array, *, integral: bool) -> Iterator[tuple[tuple[int,
 
 
 def reducing_weight(spectrum: Spectrum, rank: int, column: Array, row: Array, eps: float) -> float | None:
-    """The one weight c for which ``K - c column x row`` has a smaller rank than K, if there is one.
+    """Return the weight c for which ``K - c column x row`` has a smaller rank than K; None if there is none.
 
-    Wedderburn: column and row have to lie in the column and row space of K, and then ``c = 1 / (row K^+
-    column)``.
+    Wedderburn: column and row must lie in the column and row space of K; then ``c = 1 / (row K^+ column)``.
     """
     u, vh = spectrum.u[:, :rank], spectrum.vh[:rank]
     doubt = max(1e-9, 8 * eps * spectrum.s[0] / spectrum.s[rank - 1])

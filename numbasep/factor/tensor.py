@@ -1,8 +1,8 @@
 """Sums of separable terms in three and more dimensions.
 
-Axes that separate from the others are split off first (a cut of rank one of the tensor train).  What
-remains is written ``K = sum_i a_i x C_i`` along one axis, and each cofactor C_i, one dimension less, is
-taken apart in turn.  Any basis a_i of the fibres will do; a good one makes the cofactors simple:
+Axes that separate from the others are split off first (a cut of rank one of the tensor train).  The
+remainder is written ``K = sum_i a_i x C_i`` along one axis, and each cofactor C_i, with one dimension less, is
+decomposed in turn.  Any basis a_i of the fibres is correct; a good one makes the cofactors simple:
 
 * an eigenbasis of a pencil of two mixtures of slices gives cofactors of rank one wherever the kernel is a
   sum of as many separable terms (differences of Gaussians), by Jennrich's simultaneous diagonalisation;
@@ -40,7 +40,7 @@ _NOISE = 1e4
 
 
 def decompose(values: Array, budget: float, eps: float) -> Factors:
-    """Few separable terms within `budget` (absolute, L1), for any number of axes."""
+    """Return few separable terms within `budget` (absolute, L1), for any number of axes."""
     if values.ndim == 1:
         return (values[None].copy(),)
     if not values.any():
@@ -63,11 +63,11 @@ def decompose(values: Array, budget: float, eps: float) -> Factors:
 
 
 def train(values: Array, budget: float, eps: float) -> Factors | None:
-    """A tensor train of three axes as terms, ``sum_ij a_i x B_ij x v_j``; None if it is not within `budget`.
+    """Return a tensor train of three axes as terms, ``sum_ij a_i x B_ij x v_j``; None if it exceeds `budget`.
 
-    Its terms are more than those of `decompose`, but they share the taps of the first and of the last axis, so that
-    ``r n_1 + r s n_2 + s n_3`` operations do: fewer wherever the slices across the first axis share their rows, as in
-    waves that are oblique in all three axes (I. V. Oseledets, "Tensor-train decomposition", 2011).
+    It has more terms than `decompose` returns, but they share the taps of the first and of the last axis, so that
+    they take ``r n_1 + r s n_2 + s n_3`` operations.  That is fewer if the slices across the first axis share their
+    rows, as in waves that are oblique in all three axes (I. V. Oseledets, "Tensor-train decomposition", 2011).
     """
     if values.ndim != 3:
         return None
@@ -89,7 +89,7 @@ def train(values: Array, budget: float, eps: float) -> Factors | None:
 
 
 def shared_operations(factors: Factors) -> int:
-    """Non-zero taps of all passes, where terms share those of equal taps along the outer axes and along the last."""
+    """Return the non-zero taps of all passes, if terms share passes of equal taps along the outer axes and the last."""
     terms = range(len(factors[0]))
     taps = [np.count_nonzero(f, axis=1).tolist() for f in factors]
     keys = [[row.tobytes() for row in f] for f in factors]
@@ -114,7 +114,7 @@ def split(values: Array, budget: float, eps: float) -> tuple[tuple[int, ...], Ar
             shape = moved.shape[:count]
             matrix = moved.reshape(int(np.prod(shape)), -1)
             row = np.ravel_multi_index([pivot[a] for a in axes], shape)
-            # A quick look at one column of the residual saves most full comparisons.
+            # A look at one column of the residual first avoids most of the full comparisons.
             at = (int(row), int(np.abs(matrix[row]).argmax()))
             outer = matrix[:, at[1]] / matrix[at]
             if l1(matrix[:, 0] - outer * matrix[at[0], 0]) > max(budget, 64 * eps * l1(values)):
@@ -126,19 +126,19 @@ def split(values: Array, budget: float, eps: float) -> tuple[tuple[int, ...], Ar
 
 
 def join(axes: tuple[int, ...], one: Factors, other: Factors) -> Factors:
-    """All products of the terms of two kernels on complementary axes."""
+    """Return all products of the terms of two kernels on complementary axes."""
     first = iter([np.repeat(f, len(other[0]), axis=0) for f in one])
     second = iter([np.tile(f, (len(one[0]), 1)) for f in other])
     return tuple(next(first) if a in axes else next(second) for a in range(len(one) + len(other)))
 
 
 def unfold(values: Array, axis: int) -> Array:
-    """Slices across an axis as the rows of a matrix."""
+    """Return the slices across an axis as the rows of a matrix."""
     return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
 
 
 def _expansions(values: Array, budget: float, eps: float) -> Iterator[Factors]:
-    """Candidate decompositions along each axis of least unfolding rank."""
+    """Yield candidate decompositions along each axis of least unfolding rank."""
     spectra = [Spectrum.of(unfold(values, axis)) for axis in range(values.ndim)]
     ranks = [spectrum.least_rank(budget) for spectrum in spectra]
     least = min(ranks)
@@ -147,14 +147,14 @@ def _expansions(values: Array, budget: float, eps: float) -> Iterator[Factors]:
         if partner is not None and 1 < least <= _MAX_PENCIL:
             pair = spectra[axis].u[:, :least], spectra[partner].u[:, :least]
             for basis in _pencil_bases(values, axis, partner, *pair, eps):
-                # The basis is noisy and so are the cofactors; polishing the whole removes that.
+                # The basis and the cofactors are noisy; least squares on the whole sum removes the noise.
                 yield _refined(values, _along(values, axis, basis, _NOISE * budget, eps), budget)
         if least < values.shape[axis]:
             yield _along(values, axis, low_rank(unfold(values, axis), budget, eps)[1][0].T, budget, eps)
 
 
 def _pencil_bases(values: Array, axis: int, partner: int, u: Array, v: Array, eps: float) -> Iterator[Array]:
-    """Bases along `axis` from a pencil of two mixtures of the slices that hold `axis` and `partner`."""
+    """Yield bases along `axis` from a pencil of two mixtures of the slices that contain `axis` and `partner`."""
     moved = np.moveaxis(values, (axis, partner), (0, 1)).reshape(len(u), len(v), -1)
     mixing = generic_directions(moved.shape[2])
     core = np.einsum("ia,ijk,jb->kab", u.conj(), moved @ mixing, v.conj(), optimize=True)
@@ -164,7 +164,7 @@ def _pencil_bases(values: Array, axis: int, partner: int, u: Array, v: Array, ep
     roots, vectors = np.linalg.eig(pencil)
     size = np.abs(roots).max()
     spread = np.abs(roots[:, None] - roots + size * np.eye(len(roots))).min()
-    doubt = 100 * np.sqrt(max(eps, 2.0**-52)) * size  # a double root splits by the square root of rounding
+    doubt = 100 * np.sqrt(max(eps, 2.0**-52)) * size  # rounding splits a double root by its square root
     real = values.dtype.kind != "c"
     if spread > 1e-8 * size and (not real or np.abs(roots.imag).max() <= 1e-8 * size):
         yield np.asarray(u @ (vectors.real if real else vectors))
@@ -172,7 +172,7 @@ def _pencil_bases(values: Array, axis: int, partner: int, u: Array, v: Array, ep
         defect = pencil - np.trace(pencil) / 2 * np.eye(2)
         shared = u @ np.linalg.svd(defect)[2][1].conj()
         at = int(np.abs(shared).argmax())
-        # The other direction may be any; this one vanishes where the shared one is largest.
+        # Any other direction is correct; this one is zero where the shared one is largest.
         yield np.stack([shared, u[:, 0] * u[at, 1] - u[:, 1] * u[at, 0]], axis=1)
 
 
@@ -183,13 +183,13 @@ def _along(values: Array, axis: int, basis: Array, budget: float, eps: float) ->
 
 
 def _slices(values: Array, budget: float, eps: float) -> Factors:
-    """Every slice across the shortest axis on its own: exact at any rank."""
+    """Decompose each slice across the shortest axis separately: exact at any rank."""
     axis = int(np.argmin(values.shape))
     return _assemble(axis, np.eye(values.shape[axis]), np.moveaxis(values, axis, 0), budget, eps)
 
 
 def _assemble(axis: int, basis: Array, cofactors: Array, budget: float, eps: float) -> Factors:
-    """Join each basis vector with the terms of its cofactor, each held to its share of the budget."""
+    """Join each basis vector with the terms of its cofactor, which has a share of the budget."""
     parts = []
     for taps, cofactor in zip(basis, cofactors, strict=True):
         share = budget / (len(basis) * l1(taps)) if taps.any() else np.inf
@@ -198,7 +198,7 @@ def _assemble(axis: int, basis: Array, cofactors: Array, budget: float, eps: flo
 
 
 def truncated(values: Array, terms: int, budget: float, eps: float) -> Factors:
-    """At most `terms` terms: the largest of a full decomposition, polished by least squares."""
+    """Return at most `terms` terms: the largest of a full decomposition, improved by alternating least squares."""
     factors = fibres(values, largest(values)) if terms == 1 else decompose(values, budget, eps)
     weight = np.prod([np.linalg.norm(f, axis=1) for f in factors], axis=0)
     keep = np.sort(np.argsort(-weight, kind="stable")[:terms])
@@ -211,7 +211,7 @@ def truncated(values: Array, terms: int, budget: float, eps: float) -> Factors:
 
 
 def _refined(values: Array, factors: Factors, budget: float) -> Factors:
-    """Polish terms of an ill-conditioned basis by least squares, then restore symmetry and zeros."""
+    """Improve terms of an ill-conditioned basis by least squares, then restore symmetry and zeros."""
     if not len(factors[0]):
         return factors
     for _ in range(3):

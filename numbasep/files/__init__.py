@@ -1,1 +1,1 @@
-"""Files as arrays that parts are read from and written to, with what they say of their axes."""
+"""Files as arrays, which can be read and written in parts, with metadata of their axes."""

@@ -1,6 +1,6 @@
-"""Opens and creates files as arrays, by their suffix.
+"""Open and create files as arrays, in the format given by their suffix.
 
-A result is written to ``OUTPUT.partial``, which takes the place of OUTPUT when it is complete.
+A result is written to ``OUTPUT.partial``, which replaces OUTPUT when it is complete.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def read_array(path: Path) -> Array:
 
 @contextmanager
 def open_source(path: Path) -> Iterator[Stored]:
-    """The array in a file, read within the block and in parts where the format allows."""
+    """Open the array in a file; parts can be read within the context, without the rest if the format allows."""
     with ExitStack() as opened:
         yield _open(path, opened)
 
@@ -83,7 +83,7 @@ def _open_npy(path: Path) -> InMemory | Mapped:
 
 
 def kind(path: Path) -> str:
-    """The suffix that tells the format; ``.zarr`` also of an array inside a group."""
+    """Return the suffix that determines the format; ``.zarr`` also for an array inside a group."""
     if any(parent.suffix.lower() == ZARR for parent in (path, *path.parents)):
         return ZARR
     suffix = path.suffix.lower()
@@ -93,23 +93,23 @@ def kind(path: Path) -> str:
 
 
 def is_image(path: Path) -> bool:
-    """Whether results are for looking at."""
+    """Return whether the file is an image."""
     return kind(path) in (*IMAGES, *TIFF)
 
 
 def check_type(path: Path, dtype: np.dtype[Any]) -> None:
-    """ValueError if a file of this kind does not hold this type."""
+    """Raise ValueError if the format of the file does not support the dtype."""
     if kind(path) in IMAGES and dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
-        raise ValueError(f"{path}: an image holds uint8 or uint16, not {dtype}: give --dtype, or a .npy file")
+        raise ValueError(f"{path}: images store uint8 or uint16, not {dtype}: give --dtype, or a .npy file")
 
 
 def partial_name(path: Path) -> Path:
-    """Where a result is while it is written."""
+    """Return the path of a result while it is written."""
     return path.with_name(path.name + ".partial")
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Errors that can be told before anything is read."""
+    """Raise errors for a path that cannot be written, before anything is read."""
     kind(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(2, "no such folder", str(path.parent))
@@ -126,16 +126,16 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 def create_target(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata
 ) -> Iterator[Stored]:
-    """An array to write to; it becomes the file `path` when the block has succeeded, and vanishes when not.
+    """Create an array to write to; it becomes the file `path` if the context succeeds, and is removed if not.
 
-    `metadata` says what the file will say of it, as far as its format can.
+    The file stores `metadata` as far as its format can.
     """
     suffix = kind(path)
     with appearing(path, folder=suffix == ZARR) as partial:
         if suffix == ZARR:
             yield create_zarr(partial, shape, dtype, metadata)
         elif suffix == ".npy" and 0 not in shape:
-            # not held: Windows renames no file that is mapped
+            # the mapping is not kept: Windows cannot rename a mapped file
             yield Mapped(partial, dtype, shape, np.lib.format.open_memmap(partial, "w+", dtype, shape).offset)
         elif suffix in TIFF:
             yield create_tiff(partial, path.name, shape, dtype, metadata)
@@ -147,10 +147,10 @@ def create_target(
 
 @contextmanager
 def appearing(path: Path, *, folder: bool) -> Iterator[Path]:
-    """A new file or folder, which takes the place of `path` when the block has succeeded, and vanishes when not."""
+    """Create a file or folder that replaces `path` if the context succeeds, and is removed if not."""
     partial = partial_name(path)
     if folder:
-        partial.mkdir()  # fails where another run has just made it
+        partial.mkdir()  # fails if another run has just made it
     else:
         partial.touch(exist_ok=False)
     try:
@@ -171,11 +171,11 @@ def _save(path: Path, suffix: str, array: Array) -> None:
 
 
 def _replace(partial: Path, path: Path) -> None:
-    """Put the result in its place; an old folder is moved away first, and removed last."""
+    """Move the result to `path`; an existing folder is first renamed, and removed at the end."""
     if not path.is_dir():
         try:
             partial.replace(path)
-        except PermissionError as error:  # Windows replaces no file that is open
+        except PermissionError as error:  # Windows cannot replace an open file
             message = f"the result is complete, but cannot take the place of {path.name}: is that open?"
             raise PermissionError(error.errno, message, str(partial)) from error
         return

@@ -1,4 +1,4 @@
-"""Optional libraries for file formats, imported when they are needed."""
+"""Optional libraries for file formats, imported on first use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def library(module: str, package: str) -> Any:
-    """The module; an error that says what to install if there is none."""
+    """Import a module; raise an error that says what to install if it is missing."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:

@@ -1,6 +1,6 @@
-"""Metadata of an array in a file: names and kinds of axes, spacing, and what only its format knows.
+"""Metadata of an array in a file: names and kinds of axes, spacing, and details specific to the format.
 
-Names are in lower case, and units those of OME-Zarr ("micrometer"), whatever the format; each format translates them.
+Names are in lower case and units are those of OME-Zarr ("micrometer"); each format translates them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 SPACE, TIME, CHANNEL = "space", "time", "channel"
 
 KINDS = {"t": TIME, "time": TIME, "c": CHANNEL, "channel": CHANNEL, "s": CHANNEL}
-"""Kinds of axes by their names; all others are axes in space.  "s" are the colours of one sample in TIFF."""
+"""Name of an axis -> its kind; other axes are spatial.  "s" is the axis of colour components in TIFF."""
 
 IMAGES = ("image", "tiff", "imagej", "ome", "ome-zarr")
-"""Formats of images: channels and times are not filtered unless the axes are named."""
+"""Formats of images, in which axes of channels and time are filtered only if the user names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class Unit:
     """A unit of length or time."""
 
     factor: float
-    """Its size in meters or seconds."""
+    """Size of the unit in meters or seconds."""
     symbol: str
-    """What OME-XML calls it."""
+    """Symbol in OME-XML."""
     plain: str
-    """What ImageJ calls it, in ASCII."""
+    """Name in ImageJ, in ASCII."""
     kind: str = SPACE
-    """What it is a unit of."""
+    """Quantity that it measures, "space" or "time"."""
 
 
 UNITS = {
@@ -50,7 +50,7 @@ UNITS = {
     "hour": Unit(3600.0, "h", "hour", TIME),
     "day": Unit(86400.0, "d", "day", TIME),
 }
-"""By their names in OME-Zarr."""
+"""Name in OME-Zarr -> unit."""
 
 _ALIASES = {"micron": "micrometer", "us": "microsecond", "in": "inch", '"': "inch"}
 _ALIASES |= {text.lower(): name for name, unit in UNITS.items() for text in (unit.symbol, unit.plain)}
@@ -58,7 +58,7 @@ _NO_UNIT = ("", "pixel", "pixels", "px", "frame", "reference frame")
 
 
 def unit_name(text: str | None) -> str | None:
-    """The name of a unit as files spell it; None if that says nothing, the text itself if it is not known.
+    """Normalize the name of a unit; return None for "pixel" and the like, and unknown names unchanged.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def unit_name(text: str | None) -> str | None:
 
 
 def convert(value: float, unit: str | None, wanted: str | None) -> float | None:
-    """A length or time in another unit; None if that cannot be."""
+    """Convert a length or time to another unit; return None if that is impossible."""
     if unit == wanted:
         return value
     here, there = UNITS.get(unit or ""), UNITS.get(wanted or "")
@@ -88,61 +88,61 @@ def convert(value: float, unit: str | None, wanted: str | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class NamedAxis:
-    """One axis of an array."""
+    """Metadata of an axis of an array."""
 
     name: str | None = None
-    """Its name; None if the file gives none."""
+    """Name, or None if the file has none."""
     kind: str = SPACE
     """"space", "time" or "channel"."""
     step: float | None = None
-    """Distance of samples; None if the file does not say."""
+    """Distance of adjacent samples, or None if the file does not have it."""
     unit: str | None = None
-    """Unit of `step`: one of `UNITS`, or what the file calls it."""
+    """Unit of `step`: a key of `UNITS`, or the name in the file."""
     start: float = 0.0
     """Position of the first sample, in the same unit."""
 
     def of_result(self, stride: int, shift: int) -> NamedAxis:
-        """The axis of samples `shift`, `shift` + `stride`, and so on."""
+        """Return the axis of the samples `shift`, `shift` + `stride`, and so on."""
         if self.step is None:
             return self
         return replace(self, step=self.step * stride, start=self.start + shift * self.step)
 
 
 def named_axis(name: str | None) -> NamedAxis:
-    """An axis of which the file gives no more than the name."""
+    """Return an axis of which only the name is known."""
     return NamedAxis(name, KINDS.get((name or "").lower(), SPACE))
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a file says of its array."""
+    """Metadata of the array in a file."""
 
     axes: tuple[NamedAxis, ...]
-    """One for each axis of the array."""
+    """Metadata of each axis of the array."""
     format: str = ""
-    """Where it comes from: "imagej", "ome", "tiff", "ome-zarr", "zarr", "image", or "" of files that say nothing."""
+    """Format: "imagej", "ome", "tiff", "ome-zarr", "zarr", "image", or "" for files without metadata."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """What only files of the same format hold."""
+    """Details that only files of the same format can store."""
 
     @property
     def image_axes(self) -> tuple[int, ...] | None:
-        """The axes in space of an image; None if it has no others, or the file is no image."""
+        """Spatial axes of an image; None if all axes are spatial or the file is not an image."""
         kept = tuple(k for k, axis in enumerate(self.axes) if axis.kind == SPACE)
         return kept if self.format in IMAGES and len(kept) < len(self.axes) else None
 
     @property
     def names(self) -> tuple[str | None, ...] | None:
-        """Names of all axes, or None if none has one."""
+        """Names of all axes, or None if no axis has a name."""
         names = tuple(axis.name for axis in self.axes)
         return names if any(names) else None
 
     def spacing(self, axes: Sequence[int]) -> tuple[float, ...]:
-        """The distances of samples along some axes, all in the unit of the last of them.
+        """Return the distances of samples along the given axes, in the unit of the last axis.
 
         Raises
         ------
         ValueError
-            The file does not say one of them, or they have no unit in common.
+            The file does not have one of them, or they have no common unit.
         """
         found = []
         for number in axes:
@@ -150,7 +150,7 @@ class Metadata:
             called = f"axis {number}" + (f" ({axis.name})" if axis.name else "")
             if axis.step is None:
                 raise ValueError(
-                    f"--spacing file: the file says no distance of samples along {called}: "
+                    f"--spacing file: the file has no distance of samples along {called}: "
                     "give numbers, or other --axes"
                 )
             step = convert(axis.step, axis.unit, unit)
@@ -163,7 +163,7 @@ class Metadata:
         return tuple(found)
 
     def of_result(self, strides: Sequence[int], shifts: Sequence[int]) -> Metadata:
-        """The same of an array that starts at sample `shifts` and holds every `strides`-th sample from there."""
+        """Return the metadata of a result that has every `strides`-th sample from sample `shifts` on."""
         axes = tuple(
             axis.of_result(stride, shift)
             for axis, stride, shift in zip(self.axes, strides, shifts, strict=True)
@@ -174,7 +174,7 @@ class Metadata:
         return replace(self, axes=axes, details=kept)
 
     def with_spacing(self, axes: Sequence[int], spacing: Sequence[float]) -> Metadata:
-        """With these distances where the file says none."""
+        """Return the metadata with the given distances of samples for axes that have none."""
         given = dict(zip(axes, spacing, strict=True))
         told = tuple(
             replace(axis, step=given[k]) if k in given and axis.step is None else axis
@@ -184,5 +184,5 @@ class Metadata:
 
 
 def no_metadata(ndim: int) -> Metadata:
-    """Of files that hold samples only."""
+    """Return the metadata of a file that has samples only."""
     return Metadata((NamedAxis(),) * ndim)

@@ -1,6 +1,6 @@
-"""Reads and writes the attributes of OME-Zarr groups.
+"""Read and write the attributes of OME-Zarr groups.
 
-Versions 0.4 and 0.5 are read, https://ngff.openmicroscopy.org/0.5/ is written.
+Versions 0.4 and 0.5 are read, version 0.5 (https://ngff.openmicroscopy.org/0.5/) is written.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from .metadata import CHANNEL, SPACE, TIME, Metadata, NamedAxis
 
 VERSION = "0.5"
 ORDER = (TIME, CHANNEL, SPACE)
-"""Kinds of axes in the order that the specification asks for."""
+"""Kinds of axes in the order required by the specification."""
 
 SPATIAL_NAMES = ("z", "y", "x")
-"""Names of axes in space that have none, last come first."""
+"""Names given to unnamed spatial axes, from the last axis on."""
 
 
 def _multiscales(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,18 +27,18 @@ def _multiscales(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def levels_of(attributes: Mapping[str, Any]) -> list[str]:
-    """Paths of the levels of an image, largest first; none if this is no image."""
+    """Return the paths of the levels of an image, largest first; empty if the group is not an image."""
     datasets = _multiscales(attributes).get("datasets") or ()
     return [str(level["path"]) for level in datasets if isinstance(level, Mapping) and "path" in level]
 
 
 def first_level(attributes: Mapping[str, Any]) -> str | None:
-    """Path of the largest level; None if this is no image."""
+    """Return the path of the largest level, or None if the group is not an image."""
     return next(iter(levels_of(attributes)), None)
 
 
 def read_axes(attributes: Mapping[str, Any], level: str) -> tuple[NamedAxis, ...] | None:
-    """The axes of a level; None if they are not described as in version 0.4 and later."""
+    """Return the axes of a level, or None if they are not described as in version 0.4 or later."""
     image = _multiscales(attributes)
     described = image.get("axes") or ()
     if not described or not all(isinstance(axis, Mapping) for axis in described):
@@ -57,7 +57,7 @@ def read_axes(attributes: Mapping[str, Any], level: str) -> tuple[NamedAxis, ...
 
 
 def _read_axis(axis: Mapping[str, Any], step: float, start: float) -> NamedAxis:
-    """An axis without a unit is scaled by 1 where its step is not known."""
+    """Read an axis; a scale of 1 without a unit means that the step is unknown."""
     unit, kind = axis.get("unit"), axis.get("type") or CHANNEL
     known = kind in (SPACE, TIME) and (unit is not None or step != 1.0)
     return NamedAxis(
@@ -66,19 +66,20 @@ def _read_axis(axis: Mapping[str, Any], step: float, start: float) -> NamedAxis:
 
 
 def image_axes(metadata: Metadata, filtered: Sequence[int]) -> tuple[NamedAxis, ...]:
-    """The axes as OME-Zarr needs them, each with a name and a kind.
+    """Return the axes with a name and a kind each, as OME-Zarr requires.
 
     Parameters
     ----------
     metadata : Metadata
-        What the file says.
+        Metadata of the file.
     filtered : sequence of int
-        Filtered axes: of axes without a name, these are in space, and the others channels, the first of two a time.
+        Filtered axes.  Unnamed axes that are filtered are spatial; other unnamed axes are channels or, for the
+        first of two, time.
 
     Raises
     ------
     ValueError
-        An image of OME-Zarr has no such axes.
+        OME-Zarr does not support the axes.
     """
     axes = list(metadata.axes)
     others = [k for k, axis in enumerate(axes) if axis.name is None and k not in filtered]
@@ -107,25 +108,25 @@ def image_axes(metadata: Metadata, filtered: Sequence[int]) -> tuple[NamedAxis, 
 
 
 def stored_order(axes: Sequence[NamedAxis]) -> tuple[int, ...]:
-    """The order in which the specification wants the axes: time, channels, space."""
+    """Return the order of the axes required by the specification: time, channels, space."""
     return tuple(sorted(range(len(axes)), key=lambda k: ORDER.index(axes[k].kind)))
 
 
 def describe(
     name: str, axes: Sequence[NamedAxis], factors: Sequence[Sequence[int]], method: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The attribute "ome" of an image.
+    """Return the attribute "ome" of an image.
 
     Parameters
     ----------
     name : str
         Name of the image.
     axes : sequence of NamedAxis
-        Axes of its largest level.
+        Axes of the largest level.
     factors : sequence of sequences of int
-        For each level, how many samples of the largest one lie between two of its own along each axis.
+        For each level and axis, the distance of its samples in samples of the largest level.
     method : mapping
-        How the levels were made, in the reader's words.
+        Description of how the levels were made.
     """
     datasets = []
     for level, steps in enumerate(factors):
@@ -152,7 +153,7 @@ def _describe_axis(axis: NamedAxis) -> dict[str, str]:
 
 
 def omero_of(attributes: Mapping[str, Any], channels: int) -> dict[str, Any]:
-    """How an image is shown, if its channels are as many as there were: the transitional attribute "omero"."""
+    """Return the transitional attribute "omero", with rendering settings, if the number of channels is unchanged."""
     ome = attributes.get("ome", attributes)
     omero = ome.get("omero") if isinstance(ome, Mapping) else None
     if not isinstance(omero, dict) or len(omero.get("channels", ())) != channels:
@@ -161,6 +162,6 @@ def omero_of(attributes: Mapping[str, Any], channels: int) -> dict[str, Any]:
 
 
 def others(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """What the attributes of an array or an image say beside its axes and levels."""
+    """Return the attributes of an array or image other than those of axes and levels."""
     own = ("ome", "multiscales", "omero", "_ARRAY_DIMENSIONS")
     return {key: value for key, value in attributes.items() if key not in own}

@@ -17,7 +17,7 @@ Region = tuple[slice, ...]
 
 
 SLAB_BYTES = 1 << 20
-"""Samples that are read or written while a file is mapped: pages around them count as memory until it is unmapped."""
+"""Bytes that are read or written per mapping of a file, whose pages count as memory until it is unmapped."""
 
 
 def _nothing() -> Metadata:
@@ -26,12 +26,12 @@ def _nothing() -> Metadata:
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """An array that was read as a whole, and is written as a whole at the end."""
+    """An array in memory: read as a whole, or written to a file as a whole at the end."""
 
     array: Array
     """The samples."""
     metadata: Metadata = field(default_factory=_nothing)
-    """What the file says of it; only of arrays that are read."""
+    """Metadata of the file, for arrays that are read."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -46,21 +46,21 @@ class InMemory:
 
     @property
     def unit(self) -> tuple[int, ...]:
-        """Samples that are stored together."""
+        """Shape of the samples that are stored together."""
         return (1,) * self.array.ndim
 
     def read(self, region: Region) -> Array:
-        """Part of the array."""
+        """Read a part of the array."""
         return self.array[region]
 
     def write(self, region: Region, values: Array) -> None:
-        """Store a part."""
+        """Write a part of the array."""
         self.array[region] = values
 
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """Samples in a file as they are in memory; mapped anew for each slab of a part, so that few pages are held."""
+    """An uncompressed array in a file, mapped separately for each slab that is read or written to hold few pages."""
 
     path: Path
     """The file."""
@@ -71,20 +71,20 @@ class Mapped:
     offset: int
     """Bytes before the first sample."""
     order: Any = "C"
-    """Memory order."""
+    """Memory order, "C" or "F"."""
     metadata: Metadata = field(default_factory=_nothing)
-    """What the file says of it; only of arrays that are read."""
+    """Metadata of the file, for arrays that are read."""
 
     def _map(self, mode: Any) -> Any:
         return np.memmap(self.path, self.dtype, mode, self.offset, self.shape, self.order)
 
     @property
     def unit(self) -> tuple[int, ...]:
-        """Samples that are stored together."""
+        """Shape of the samples that are stored together."""
         return (1,) * len(self.shape)
 
     def read(self, region: Region) -> Array:
-        """Part of the array."""
+        """Read a part of the array."""
         values = np.empty(
             [len(range(n)[part]) for n, part in zip(self.shape, region, strict=True)], self.dtype
         )
@@ -93,12 +93,12 @@ class Mapped:
         return values
 
     def write(self, region: Region, values: Array) -> None:
-        """Store a part."""
+        """Write a part of the array."""
         for slab, place in self._slabs(region, values):
             self._map("r+")[slab] = values[place]
 
     def _slabs(self, region: Region, values: Array) -> Iterator[tuple[Region, Region]]:
-        """Parts of the region that lie one after the other in the file, and their places in `values`."""
+        """Yield slabs of the region, in the order of the file, and their places in `values`."""
         if not values.ndim:
             yield region, ()
             return
@@ -114,12 +114,12 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Chunked:
-    """A zarr array, or a file that is read as one."""
+    """A zarr array, or a file that is read as a zarr array."""
 
     array: Any
     """The `zarr.Array`."""
     metadata: Metadata = field(default_factory=_nothing)
-    """What the file says of it; only of arrays that are read."""
+    """Metadata of the file, for arrays that are read."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -134,21 +134,21 @@ class Chunked:
 
     @property
     def unit(self) -> tuple[int, ...]:
-        """Chunks, or shards of them."""
+        """Shape of a shard or, without shards, of a chunk."""
         return tuple(getattr(self.array, "shards", None) or self.array.chunks)
 
     def read(self, region: Region) -> Array:
-        """Part of the array."""
+        """Read a part of the array."""
         return np.asarray(self.array[region])
 
     def write(self, region: Region, values: Array) -> None:
-        """Store a part."""
+        """Write a part of the array."""
         self.array[region] = values
 
 
 @dataclass(frozen=True, slots=True)
 class Permuted:
-    """An array that is stored with its axes in another order; it is only written."""
+    """An array that is written with its axes in another order."""
 
     stored: InMemory | Mapped | Chunked
     """The array in the file."""
@@ -157,13 +157,13 @@ class Permuted:
 
     @property
     def unit(self) -> tuple[int, ...]:
-        """Samples that are stored together."""
+        """Shape of the samples that are stored together."""
         return tuple(self.stored.unit[self.order.index(axis)] for axis in range(len(self.order)))
 
     def write(self, region: Region, values: Array) -> None:
-        """Store a part."""
+        """Write a part of the array."""
         self.stored.write(tuple(region[axis] for axis in self.order), values.transpose(self.order))
 
 
 Stored = InMemory | Mapped | Chunked
-"""An array in a file."""
+"""An array in a file, for reading or writing."""

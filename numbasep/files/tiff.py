@@ -1,7 +1,7 @@
-"""Opens and creates TIFF files.
+"""Open and create TIFF files.
 
-A result is in ImageJ's format if its source is and that holds it, in OME's if its source or its name says so, and
-else a plain TIFF. All three keep names of axes, and distances of samples.
+A result is in ImageJ's format if its source is and the format supports it, in OME's if the source or the name of the
+file asks for it, otherwise a plain TIFF. All three keep names of axes and distances of samples.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ SUFFIXES = (".tif", ".tiff")
 
 
 def open_tiff(path: Path, opened: ExitStack) -> InMemory | Mapped | Chunked:
-    """The first series of a file; `opened` closes what stays open."""
+    """Open the first series of a file; `opened` closes the file at the end."""
     tifffile = library("tifffile", "tifffile")
     with tifffile.TiffFile(path) as tiff:
         series = tiff.series[0]
         metadata = tiff_metadata.read_metadata(tiff, series)
-        if series.dataoffset is not None:  # one piece, not compressed
+        if series.dataoffset is not None:  # contiguous and uncompressed
             dtype = np.dtype(tiff.byteorder + series.dtype.char)
             return Mapped(path, dtype, tuple(series.shape), series.dataoffset, metadata=metadata)
         try:
@@ -43,9 +43,9 @@ def open_tiff(path: Path, opened: ExitStack) -> InMemory | Mapped | Chunked:
 def create_tiff(
     path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata
 ) -> Mapped:
-    """A file for an array of this shape and type, which will be called `name`."""
+    """Create a file for an array of the given shape and type; its name will be `name` when it is complete."""
     tifffile = library("tifffile", "tifffile")
-    native = dtype.newbyteorder("=")  # in which files are made
+    native = dtype.newbyteorder("=")  # byte order of new files
     keywords = _keywords(name, shape, native, metadata)
     large = np.prod(shape, dtype=float) * native.itemsize > 2**31
     bigtiff = large and not keywords.get("imagej", False)
@@ -66,7 +66,7 @@ def _keywords(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], metadata:
             return colour | tiff_metadata.ome_keywords(str(letters), shape, metadata)
         if named:
             raise ValueError(
-                f"{name}: OME-TIFF holds no {dtype} with axes {letters or 'without names'} and shape {shape}: "
+                f"{name}: OME-TIFF does not support {dtype} with axes {letters or 'without names'} and shape {shape}: "
                 "give another --dtype, or a name that does not end in .ome.tif"
             )
     return colour | tiff_metadata.plain_keywords(letters, metadata)

@@ -1,6 +1,6 @@
-"""Reads and writes metadata of TIFF files: ImageJ, OME, or plain tags.
+"""Read and write metadata of TIFF files: ImageJ, OME, or plain tags.
 
-The library is `tifffile`. What it is given here goes into the first page: keywords of `tifffile.imwrite`.
+The library is `tifffile`. Metadata to be written are keywords of `tifffile.imwrite`, stored in the first page.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ INCH, CENTIMETER = 2, 3
 """Values of the tag ResolutionUnit."""
 
 IMAGEJ_TYPES = "BHhf"
-"""Characters of the types that ImageJ's format holds."""
+"""Type characters that ImageJ's format supports."""
 
 OME_TYPES = (
     "int8",
@@ -42,13 +42,13 @@ _PER_CHANNEL = (
 )  # fmt: skip
 
 Said = tuple[Any, str | None, Any]
-"""The step, unit and start of an axis, as a file says them: not always as numbers."""
+"""(Step, unit, start) of an axis as in the file, where they are not always numbers."""
 
 # -------------------------------------------------------------------------------------------- reading
 
 
 def read_metadata(tiff: Any, series: Any) -> Metadata:
-    """What an opened `tifffile.TiffFile` says of one of its series."""
+    """Read the metadata of a series of an open `tifffile.TiffFile`."""
     letters = str(series.axes)
     axes = tuple(named_axis(None if letter in "QI" else letter.lower()) for letter in letters)
     if tiff.is_imagej and tiff.imagej_metadata:
@@ -62,7 +62,7 @@ def read_metadata(tiff: Any, series: Any) -> Metadata:
 
 
 def _resolution(tiff: Any) -> tuple[float | None, float | None, int]:
-    """Distance of columns, of rows, and the tag ResolutionUnit; None where the tags hold nothing."""
+    """Return the distances of columns and rows, or None without valid tags, and the tag ResolutionUnit."""
     tags = tiff.pages.first.tags
     steps = []
     for name in ("XResolution", "YResolution"):
@@ -74,7 +74,7 @@ def _resolution(tiff: Any) -> tuple[float | None, float | None, int]:
 
 
 def _with_steps(axes: Sequence[NamedAxis], said: Mapping[Any, Said]) -> tuple[NamedAxis, ...]:
-    """The axes with the distances, units and offsets that are given by name, where these are numbers."""
+    """Set steps, units and starts of axes, given by name, where the step is a positive number."""
     found = []
     for axis in axes:
         step, unit, start = said.get(axis.name, (None, None, 0))
@@ -95,7 +95,7 @@ def _number(value: Any) -> float | None:
 
 
 def _imagej_axes(axes: Sequence[NamedAxis], tiff: Any) -> tuple[NamedAxis, ...]:
-    """Of an ImageJ file: columns and rows in tags, slices and frames in the description, origins in pixels."""
+    """Read steps of an ImageJ file: columns and rows from tags, slices, frames and origins from the description."""
     said = tiff.imagej_metadata
     x, y, tag = _resolution(tiff)
     unit = (
@@ -112,7 +112,7 @@ def _imagej_axes(axes: Sequence[NamedAxis], tiff: Any) -> tuple[NamedAxis, ...]:
 
 
 def _tagged_axes(axes: Sequence[NamedAxis], tiff: Any) -> tuple[NamedAxis, ...]:
-    """Of any other file: columns and rows in tags; the rest where `plain_keywords` puts it."""
+    """Read steps of a plain file: columns and rows from tags, the rest from where `plain_keywords` writes it."""
     x, y, tag = _resolution(tiff)
     said: dict[str, Any] = (tiff.shaped_metadata or ({},))[0] if tiff.is_shaped else {}
     unit = unit_name(str(said["unit"])) if "unit" in said else None
@@ -127,7 +127,7 @@ def _tagged_axes(axes: Sequence[NamedAxis], tiff: Any) -> tuple[NamedAxis, ...]:
 
 
 def _parse_ome(text: str) -> tuple[Any, dict[str, Any]]:
-    """The element Pixels of the first image, or None; and what else is kept, as `tifffile.OmeXml` takes it."""
+    """Return the element Pixels of the first image, or None, and other details as keywords of `tifffile.OmeXml`."""
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
@@ -150,14 +150,14 @@ def _parse_ome(text: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _in_order(pixels: Any) -> list[Any]:
-    """The elements Plane in the order of the planes in the array."""
+    """Return the elements Plane in the order of the planes in the array."""
     order = [f"The{letter}" for letter in pixels.get("DimensionOrder", "XYCZT")[:1:-1]]
     planes = pixels.findall("Plane")
     return sorted(planes, key=lambda plane: tuple(int(plane.get(name, 0)) for name in order))
 
 
 def _columns(elements: Sequence[Any], names: Sequence[str]) -> dict[str, list[str]]:
-    """Attributes that all elements have, one list each."""
+    """Return the attributes that all elements have, as a list of values each."""
     found = {name: [element.get(name) for element in elements] for name in names}
     return {name: values for name, values in found.items() if values and None not in values}
 
@@ -179,7 +179,7 @@ def _ome_axes(axes: Sequence[NamedAxis], pixels: Any) -> tuple[NamedAxis, ...]:
 
 
 def letters_of(metadata: Metadata) -> str | None:
-    """One letter for each axis, "Q" for those that have none; None if no axis has one."""
+    """Return a letter for each axis, "Q" for axes without a suitable name; None if no axis has one."""
     words = {"time": "T", "channel": "C"}
     letters = "".join(
         words.get(name, name.upper() if len(name) == 1 and name.isascii() and name.isalpha() else "Q")
@@ -189,7 +189,7 @@ def letters_of(metadata: Metadata) -> str | None:
 
 
 def fits_imagej(letters: str | None, shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
-    """Whether ImageJ's format holds such an array."""
+    """Return whether ImageJ's format supports an array of these axes, shape and type."""
     if (
         letters is None
         or dtype.char not in IMAGEJ_TYPES
@@ -208,7 +208,7 @@ def fits_imagej(letters: str | None, shape: Sequence[int], dtype: np.dtype[Any])
 
 
 def fits_ome(letters: str | None, shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
-    """Whether OME-TIFF holds such an array, as `tifffile` writes it."""
+    """Return whether OME-TIFF, as written by `tifffile`, supports an array of these axes, shape and type."""
     if letters is None or dtype.name not in OME_TYPES or 0 in shape:
         return False
     parts = re.fullmatch("([TZC]*)(YX|YXS|SYX)", letters)
@@ -216,7 +216,7 @@ def fits_ome(letters: str | None, shape: Sequence[int], dtype: np.dtype[Any]) ->
 
 
 def imagej_keywords(letters: str, shape: Sequence[int], metadata: Metadata) -> dict[str, Any]:
-    """Keywords of an ImageJ file."""
+    """Return the keywords of an ImageJ file."""
     skipped = ("images", "channels", "slices", "frames", "order", "axes")
     said = {key: value for key, value in metadata.details.items() if key not in skipped}
     axes = {axis.name: axis for axis in metadata.axes}
@@ -225,9 +225,9 @@ def imagej_keywords(letters: str, shape: Sequence[int], metadata: Metadata) -> d
     for key, count in (("Labels", planes), ("Ranges", 2 * channels), ("LUTs", channels)):
         values = said.get(key)
         if values is not None and count != (len(values) if isinstance(values, (list, tuple)) else 1):
-            del said[key]  # they were one for each of what is no longer there
+            del said[key]  # the number of planes or channels has changed
     if "Ranges" in said:
-        said["Ranges"] = np.array(said["Ranges"])  # one value to all releases of tifffile
+        said["Ranges"] = np.array(said["Ranges"])  # an array is a single value to all releases of tifffile
     unit = next((axes[name].unit for name in "xyz" if name in axes and axes[name].unit), None)
     if unit and unit != unit_name(str(said.get("unit", ""))):
         said["unit"] = UNITS[unit].plain if unit in UNITS else unit
@@ -246,12 +246,12 @@ def imagej_keywords(letters: str, shape: Sequence[int], metadata: Metadata) -> d
 
 
 def _ascii(text: str) -> str:
-    """What descriptions may hold."""
+    """Escape characters that descriptions cannot store."""
     return text.encode("ascii", "backslashreplace").decode()
 
 
 def ome_keywords(letters: str, shape: Sequence[int], metadata: Metadata) -> dict[str, Any]:
-    """Keywords of an OME-TIFF."""
+    """Return the keywords of an OME-TIFF."""
     axes = {axis.name: axis for axis in metadata.axes}
     said = dict(metadata.details) if metadata.format == "ome" else {}
     said.pop("photometric", None)
@@ -274,7 +274,7 @@ def ome_keywords(letters: str, shape: Sequence[int], metadata: Metadata) -> dict
 
 
 def plain_keywords(letters: str | None, metadata: Metadata) -> dict[str, Any]:
-    """Keywords of a TIFF of no dialect: tags, and in the description what these have no place for."""
+    """Return the keywords of a plain TIFF: tags, and a description for metadata without a tag."""
     axes = {axis.name: axis for axis in metadata.axes}
     unit = next((axes[name].unit for name in "xyz" if name in axes and axes[name].unit), None)
     said: dict[str, Any] = {"axes": letters} if letters else {}
@@ -288,7 +288,7 @@ def plain_keywords(letters: str | None, metadata: Metadata) -> dict[str, Any]:
 
 
 def _tags(axes: Mapping[str | None, NamedAxis], unit: str | None, *, plain: bool) -> dict[str, Any]:
-    """Samples per unit along columns and rows; a length in centimeters if `plain`, in ImageJ's own unit if not."""
+    """Return the keywords of the resolution tags, per inch or centimeter if `plain`, otherwise per ImageJ's unit."""
     steps = [axes.get(name, NamedAxis()).step for name in "xy"]
     if None in steps:
         return {}
@@ -304,7 +304,7 @@ def _tags(axes: Mapping[str | None, NamedAxis], unit: str | None, *, plain: bool
 
 
 def colour_keywords(letters: str | None, shape: Sequence[int], metadata: Metadata) -> dict[str, Any]:
-    """Keywords that say what samples look like, and whether those of colours lie together or in planes."""
+    """Return the keywords for the colour interpretation of samples and for interleaved or planar colours."""
     told = metadata.details.get("photometric")
     if letters is None or "S" not in letters:
         return {"photometric": "miniswhite" if told == "miniswhite" else "minisblack"}

@@ -1,4 +1,4 @@
-"""Opens and creates zarr arrays, with the OME-Zarr metadata around them."""
+"""Open and create zarr arrays, with the OME-Zarr metadata of the groups that contain them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SUFFIX = ".zarr"
 
 @contextmanager
 def chunks_at_once(count: int) -> Iterator[None]:
-    """Within the block, at most so many chunks of one part are encoded or decoded at once: each takes memory."""
+    """Limit how many chunks are encoded or decoded at once within the context, since each takes memory."""
     zarr = sys.modules.get("zarr")
-    if zarr is None:  # no file of this kind is open
+    if zarr is None:  # no zarr array is open
         yield
         return
     with zarr.config.set({"async.concurrency": count}):
@@ -31,7 +31,7 @@ def chunks_at_once(count: int) -> Iterator[None]:
 
 
 def open_zarr(path: Path) -> Chunked:
-    """The array at a path; of an OME-Zarr image, its largest level."""
+    """Open the array at a path; for an OME-Zarr image, its largest level."""
     zarr = library("zarr", "zarr")
     opened = zarr.open(str(path), mode="r")
     if not hasattr(opened, "chunks"):
@@ -64,7 +64,7 @@ def _metadata(path: Path, array: Any) -> Metadata:
 
 
 def _image_around(path: Path) -> tuple[dict[str, Any], str] | None:
-    """Attributes of the OME-Zarr image that an array is a level of, and the level's path within it."""
+    """Return the attributes of the OME-Zarr image that has the array as a level, and the level's path, or None."""
     zarr = library("zarr", "zarr")
     for parent in path.parents:
         if not any(parent.joinpath(name).is_file() for name in ("zarr.json", ".zgroup")):
@@ -77,7 +77,7 @@ def _image_around(path: Path) -> tuple[dict[str, Any], str] | None:
 
 
 def create_zarr(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], metadata: Metadata) -> Chunked:
-    """An array after its source: as that if it was a zarr array, too, else in the third format."""
+    """Create an array with the format and chunks of its source if that is a zarr array, otherwise in format 3."""
     zarr = library("zarr", "zarr")
     format = metadata.details.get("zarr_format", 3)
     array = zarr.create_array(
@@ -89,13 +89,13 @@ def create_zarr(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], metada
 
 
 def chunks_of(shape: tuple[int, ...], metadata: Metadata) -> tuple[int, ...]:
-    """Those of the source if it was a zarr array, else `new_chunks`."""
+    """Return the chunks of the source if that is a zarr array, otherwise `new_chunks`."""
     chunks: tuple[int, ...] = metadata.details.get("chunks") or new_chunks(shape)
     return chunks
 
 
 def new_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Chunks of a zarr array that is not made after another: some hundred thousand samples."""
+    """Return chunks of about a quarter of a million samples for a zarr array without a zarr source."""
     last = {1: (2**18,), 2: (512, 512)}.get(len(shape), (64, 64, 64))
     wanted = (*(1,) * (len(shape) - len(last)), *last) if shape else ()
     return tuple(max(1, min(n, c)) for n, c in zip(shape, wanted, strict=True))

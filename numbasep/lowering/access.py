@@ -9,33 +9,34 @@ from dataclasses import dataclass
 from .target import VECTORS, Target
 from .task import Task
 
-BUFFER_BYTES = 24 << 10  # of the row buffers of separable passes: half of a first-level cache
-LEAST_ROW_BYTES = 4096  # of rows whose ends alone are packed
+BUFFER_BYTES = 24 << 10  # of the row buffers of a separable pass: half of a first-level cache
+LEAST_ROW_BYTES = 4096  # shorter rows are packed as a whole, not only their ends
 CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
-MOST_WAYS = 8  # rows that may meet in one set of it: more, and dense kernels pack them
-MOST_SPAN = 512  # numbers that taps along rows span of dense kernels that read the array
+MOST_WAYS = 8  # lines in a set of this cache: dense kernels pack rows if more lines map to one set
+FEW_CROWDED = 3  # most taps per column for which dense kernels of few rows read such rows nevertheless
+MOST_SPAN = 512  # widest window, in numbers, with which dense kernels read the array directly
 
 
 @dataclass(frozen=True, slots=True)
 class RowAccess:
-    """Where the kernels of `cpu.kernels.separable` find their rows."""
+    """How the kernels of `cpu.kernels.separable` read their rows."""
 
     packed: bool
-    """Whether rows are packed first, extended beyond the edges."""
+    """Whether all rows are packed first, extended beyond the edges."""
     dense: bool
-    """Whether vertical sums go straight to the output: weights without structure, or taps down the rows only."""
+    """Whether vertical sums go directly to the output: dense weights, or taps along the row axis only."""
     beyond: bool
-    """Whether rows beyond a constant boundary are read in place."""
+    """Whether the pass reads rows beyond a constant boundary without packing them."""
     single: bool
-    """Whether rows are summed one by one, near such a boundary or because there are few."""
+    """Whether some rows are summed one at a time, near a constant boundary or because there are few."""
     inside_first: int
-    """First output column whose window lies in the array, for dense sums."""
+    """First output column whose window is inside the array, for dense sums."""
     inside_last: int
-    """First one behind those."""
+    """One past the last such column."""
     left: int
-    """Packed columns that the output columns before them read."""
+    """Number of packed columns that output columns before `inside_first` read."""
     right: int
-    """And those behind."""
+    """Number of packed columns that output columns from `inside_last` on read."""
 
     @property
     def ends(self) -> bool:
@@ -44,12 +45,12 @@ class RowAccess:
 
     @property
     def buffered(self) -> bool:
-        """Whether some vertical sums go to row buffers."""
+        """Whether some vertical sums are stored in row buffers."""
         return not self.dense or self.single
 
 
 def row_access(task: Task, target: Target, *, packed: bool = False) -> RowAccess:
-    """Which rows a pass of `cpu.kernels.separable` reads from the array, and which are packed: all if `packed`."""
+    """Return how a pass of `cpu.kernels.separable` reads its rows; all rows are packed if `packed`."""
     down, along, window, inner = task.planes.rows, task.planes.columns, task.along, task.inner
     width, least = along.size_in * inner, VECTORS * target.lanes(task.item)
     split = window.step > 1
@@ -72,22 +73,21 @@ def row_access(task: Task, target: Target, *, packed: bool = False) -> RowAccess
 
 
 def dense_reads_array(task: Task, target: Target, height: int) -> bool:
-    """Whether `cpu.kernels.dense`, `height` rows at a time, reads rows from the array; otherwise they are packed."""
+    """Return whether `cpu.kernels.dense`, which computes `height` rows at a time, reads the array without packing."""
     span, item = task.span, task.item
     if not task.plain_in or task.planes.columns.stride_in != task.inner or span > MOST_SPAN:
         return False
     if task.planes.columns.size_in * task.inner < target.lanes(item):
         return False
     pitch = abs(task.planes.rows.stride_in) * item
-    crowded = height == target.dense_rows and rows_in_a_set(
-        height + task.down.taps - 1, pitch, span * item
-    ) > MOST_WAYS  # fmt: skip
-    return not crowded
+    if height < target.dense_rows and task.down.taps <= FEW_CROWDED:
+        return True
+    return rows_in_a_set(height + task.down.taps - 1, pitch, span * item) <= MOST_WAYS
 
 
 @functools.lru_cache(maxsize=256)
 def rows_in_a_set(rows: int, pitch: int, span: int) -> int:
-    """The most of `rows`, `pitch` bytes apart, whose next `span` bytes meet in one set of a first-level cache."""
+    """Return the most lines in one set of a first-level cache, for `span` bytes of rows `pitch` bytes apart."""
     lines = 2 + span // CACHE_LINE
     return max(
         Counter(
@@ -97,5 +97,5 @@ def rows_in_a_set(rows: int, pitch: int, span: int) -> int:
 
 
 def buffer_columns(rows: int, terms: int, item: int, inner: int, taps: int) -> int:
-    """Columns of a segment: its row buffers fill half a first-level cache, yet it is far longer than the halo."""
+    """Return the columns of a segment: row buffers fit half a first-level cache, but are far wider than the window."""
     return max(BUFFER_BYTES // (rows * max(terms, 1) * item * inner), 4 * taps, 256 // inner)

@@ -1,8 +1,8 @@
 """The passes of a filter: which axes are filtered together, in which order, and by which kernel.
 
-Up to two filtered axes are one pass.  With more, the outermost one is filtered first, slab by slab into scratch memory
-that stays in cache, and the rest follows on the slab; terms that share taps along an axis share that pass.  A short
-last axis is filtered on its own, behind the others, and few long rows are cut into many.
+Up to two filtered axes take one pass.  With more, the outermost axis is filtered first, slab by slab to scratch memory
+that stays in cache, and the other axes follow on the slab.  Terms with the same taps along an axis share its pass.  A
+short last axis takes a separate pass after the others, and few long rows are cut into many.
 """
 
 from __future__ import annotations
@@ -16,38 +16,47 @@ import numpy as np
 
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem, Window
-from . import kernels
+from . import kernels, volumes
 from .counts import Blocking, is_shared, operations
 from .layout import Axis, Layout, Planes, arrange, array_axes, nested_strides
-from .shapes import LONGEST_APART, LONGEST_ROW, are_in_turn, are_short, cut, cut_axes, find_rows, slot_count
-from .spec import PassSpec, Reads, in_slabs
-from .steps import Steps, total
+from .shapes import (
+    LONGEST_APART,
+    LONGEST_BEHIND,
+    are_in_turn,
+    are_short,
+    cut,
+    cut_axes,
+    find_rows,
+    slot_count,
+)
+from .spec import PassSpec, Reads, in_slabs, together
+from .steps import Steps
 from .target import STEP_ROWS, Target
 from .task import Part, Task, Terms, Weights, part_of, plane_count
 
 SHORT_ROWS = "short rows"
 ANY = Target(64, 32, fma=True, float16=True)  # where no kernel is chosen
-# Of an intermediate of a volume: thick, as the planes around it are read again, yet in cache.
+# Intermediates of a slab: thick, as planes at its ends are filtered again, but small enough for the cache.
 SLAB_BYTES = 16 << 20
-PEELED_SLAB_BYTES = 4 << 20  # of intermediates before a short axis is filtered
-COPIED = 1 << 16  # elements from which threads share a copy
-STAGED = 1 << 15  # elements of output from which columns that lie apart are brought together first
+PEELED_SLAB_BYTES = 4 << 20  # intermediates of a slab before the pass along a short axis
+COPIED = 1 << 16  # least number of elements for which threads share a copy
+STAGED = 1 << 15  # least output for which columns that are not adjacent are copied first
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What passes read: the input, or intermediates."""
+    """Description of the arrays that a pass reads: the input, or intermediates."""
 
     shape: tuple[int, ...]
-    piece: tuple[int, ...]  # of a slab
+    piece: tuple[int, ...]  # shape of a slab
     strides: tuple[int, ...]
-    count: int  # of intermediates
+    count: int  # number of intermediates
     first: bool  # whether it is the input
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What passes write: the output, or an intermediate."""
+    """Description of the array that a pass writes: the output, or an intermediate."""
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -56,7 +65,7 @@ class _Written:
 
 @dataclass(frozen=True)
 class Lowering:
-    """Lowers one problem."""
+    """Lowering of one problem to passes."""
 
     problem: Problem
     target: Target
@@ -64,16 +73,16 @@ class Lowering:
 
     @property
     def parts(self) -> int:
-        """Real numbers of an element of the input."""
+        """Number of reals per input element."""
         return 2 if self.problem.input_dtype.kind == "c" else 1
 
     @property
     def item(self) -> int:
-        """Bytes of a number that sums are taken in."""
+        """Itemsize of the (real) compute dtype."""
         return self.problem.real_dtype.itemsize
 
     def apart(self, layout: Layout) -> tuple[bool, bool]:
-        """Whether columns of input and output lie apart, and are worth being brought together."""
+        """Return whether the columns of the input and of the output are not adjacent and should be copied."""
         problem = self.problem
         read = _Read(problem.shape, problem.shape, layout.input, 1, first=True)
         if len(problem.windows) > self.together(problem.windows, read) or problem.pixels < STAGED:
@@ -86,7 +95,7 @@ class Lowering:
         )
 
     def copies(self, name: str, wanted: bool) -> list[PassSpec]:
-        """The pass that gathers columns of the input, or scatters those of the output."""
+        """Return the pass that gathers columns of the input or scatters those of the output, if `wanted`."""
         if not wanted:
             return []
         problem = self.problem
@@ -109,11 +118,11 @@ class Lowering:
         strides_in: Sequence[int],
         strides_out: Sequence[int],
     ) -> Planes:
-        """Roles of the axes of arrays of these shapes and strides."""
+        """Return the roles of the axes for arrays with these shapes and strides."""
         return arrange(array_axes(before, after, strides_in, strides_out, windows, self.parts))
 
     def task(self, planes: Planes, sources: int, *, first: bool, last: bool) -> Task:
-        """A pass on planes, from the input if it is the first, into the output if it is the last."""
+        """Return a task on planes, which reads the input if it is `first`, and writes the output if it is `last`."""
         problem = self.problem
         item_in = problem.input_dtype.itemsize // self.parts if first else self.item
         return Task(
@@ -124,7 +133,7 @@ class Lowering:
         )  # fmt: skip
 
     def dense(self, weights: Weights, layout: Layout) -> list[PassSpec]:
-        """Summation over the weights, in one pass."""
+        """Return the pass for direct summation over dense weights."""
         problem = self.problem
         windows, read = (
             problem.windows,
@@ -145,7 +154,7 @@ class Lowering:
         return [self.spec(task, [w.axis for w in windows], first=True, last=True)]
 
     def terms(self, terms: Terms, layout: Layout) -> list[PassSpec]:
-        """Sums of separable terms."""
+        """Return the passes for a sum of separable terms."""
         if not terms.factors:  # zero everywhere
             return self.dense(Weights(0, 0, 1, 0), layout)
         problem, made = self.problem, 1 + self.masked
@@ -163,16 +172,17 @@ class Lowering:
         written: _Written,
         slabs: int,
     ) -> list[PassSpec]:
-        """The passes along some axes, of an array that is cut into so many slabs already.
+        """Return the passes along the axes in `windows`, for an array that is already divided into `slabs`.
 
-        A short last axis is filtered on its own, behind the others.  Otherwise, the outermost axes are filtered first,
-        each in a pass of its own, up to the last two; or to the last, where much lies inside.
+        A short last axis takes a separate pass after the others.  Else the outermost axes come first, each in its own
+        pass, until two axes are left, or one if there are many adjacent numbers per sample.
         """
         behind = self.behind_others(terms, reads, windows, read, written, slabs)
         if behind is not None:
             return [behind]
         problem, passes = self.problem, list[PassSpec]()
-        present = [source for source, _ in reads]  # 1: of the presence of samples
+        present = [source for source, _ in reads]  # 0 for values, 1 for the validity of samples
+        front, outside = None, slabs
         while len(windows) > self.together(windows, read):
             at = max(range(len(windows)), key=lambda j: abs(read.strides[windows[j].axis]))
             window, windows = windows[at], windows[:at] + windows[at + 1 :]
@@ -182,7 +192,7 @@ class Lowering:
             reads = [(number[s, terms.groups[t][axis]], t) for s, t in reads]
             after = _resized(read.shape, window, window.out_size)
             thick = self.thickness(_resized(read.piece, window, window.out_size), window, len(members))
-            slabs *= -(-window.out_size // thick)
+            outside, slabs = slabs, slabs * -(-window.out_size // thick)
             inside = nested_strides(after, read.strides)
             planes = self.planes([window], read.shape, after, read.strides, inside)
             for_one = self.task(planes, 1, first=read.first, last=False)
@@ -194,14 +204,18 @@ class Lowering:
                 )
                 for _, t in members
             ]  # fmt: skip
-            passes.append(_together(specs, slabs, thick, tuple(members)))
+            passes.append(together(specs, slabs, thick, tuple(members)))
+            front = replace(specs[0], members=tuple(members))
             read = _Read(after, _resized(read.piece, window, thick), inside, len(members), first=False)
         last = self.last(terms, reads, present, windows, read, written)
+        joined = volumes.join(front, last, self.target) if front is not None else None
+        if joined is not None:
+            passes, last, slabs = passes[:-1], joined, outside
         passes.append(replace(in_slabs(last, slabs), starts=slabs, final=written.final))
         return passes
 
     def together(self, windows: Sequence[Window], read: _Read) -> int:
-        """Axes of the last pass: two, but where so much lies inside that they are filtered in turn."""
+        """Return the number of axes of the last pass: two, or one if there are many adjacent numbers per sample."""
         inner, filtered = self.parts, {window.axis for window in windows}
         for axis in sorted(range(len(read.shape)), key=lambda axis: abs(read.strides[axis])):
             if axis not in filtered and read.shape[axis] == 1:
@@ -215,7 +229,7 @@ class Lowering:
         self, terms: Terms, reads: Sequence[Reads], present: Sequence[int], windows: Sequence[Window], read: _Read,
         written: _Written,
     ) -> PassSpec:  # fmt: skip
-        """The pass that adds up all terms."""
+        """Return the pass that adds up all terms."""
         if len(windows) == 1:
             at = self.problem.windows.index(windows[0])
             lines = tuple((part_of(terms, t, None, at),) for _, t in reads if terms.factors[t][at])
@@ -241,7 +255,7 @@ class Lowering:
         self, groups: tuple[tuple[Part, ...], ...], window: Window, read: _Read, after: tuple[int, ...],
         strides_out: tuple[int, ...], *, final: bool,
     ) -> PassSpec | None:  # fmt: skip
-        """The pass along a single axis whose rows are short, or long and few; None if it is like any other."""
+        """Return the pass along an axis whose rows are short, or few and long; None for any other axis."""
         axes = array_axes(read.shape, after, read.strides, strides_out, [window], self.parts)
         slots = 0 if self.masked else self.slots(axes, window, read.count)
         found = None if slots else cut(axes, window)
@@ -257,7 +271,7 @@ class Lowering:
         return replace(self.spec(task, [window.axis], first=read.first, last=final), cut=found)
 
     def slots(self, axes: Sequence[Axis], window: Window, sources: int) -> int:
-        """Diagonals of the matrix that filters short rows of so many intermediates; 0 if rows are not short."""
+        """Return the diagonals of the matrix that filters short rows of `sources` intermediates; 0 for other rows."""
         rows = find_rows(axes)
         if rows is None:
             return 0
@@ -268,13 +282,13 @@ class Lowering:
         self, terms: Terms, reads: Sequence[Reads], windows: Sequence[Window], read: _Read, written: _Written,
         slabs: int,
     ) -> PassSpec | None:  # fmt: skip
-        """The passes of a filter whose last axis is short: the others, slab by slab, then this one; or None."""
+        """Return the pass along a short last axis, with those of the other axes before; None if it is not short."""
         if len(windows) < 2 or self.masked:
             return None
         window = min(windows, key=lambda window: abs(read.strides[window.axis]))
         rest = [other for other in windows if other is not window]
         row = window.size * abs(read.strides[window.axis]) * self.parts
-        longest = LONGEST_ROW if len(self.problem.windows) > 2 else LONGEST_APART
+        longest = LONGEST_BEHIND if len(self.problem.windows) > 2 else LONGEST_APART
         if window.step != 1 or window.size != window.out_size or not 0 < row <= longest:
             return None
         at = self.problem.windows.index(window)
@@ -301,7 +315,7 @@ class Lowering:
         behind = (
             behind[0],
             *((replace(first, memory=0), *others) for first, *others in behind[1:]),
-        )  # read once
+        )  # the caller's array is read once
         planes = arrange(
             array_axes(written.shape, written.shape, inside, written.strides, [window], self.parts)
         )
@@ -317,7 +331,7 @@ class Lowering:
         )  # fmt: skip
 
     def thickness(self, shape: tuple[int, ...], window: Window, count: int) -> int:
-        """Positions of an axis that are filtered at a time, into `count` intermediates of this shape."""
+        """Return the number of positions of an axis in a slab, for `count` intermediates of this shape."""
         numbers = math.prod(shape) // max(window.out_size, 1) * self.parts * count
         thick = max(1, min(window.out_size, SLAB_BYTES // max(numbers * self.item, 1)))
         return max(thick, min(window.out_size, window.taps))
@@ -325,9 +339,9 @@ class Lowering:
     def grouped(
         self, terms: Terms, planes: Planes, reads: Iterable[Reads]
     ) -> tuple[tuple[tuple[Reads, ...], ...], tuple[tuple[Part, ...], ...]]:
-        """Terms that share their taps along the columns: their sums down the rows are added up before that pass.
+        """Group terms with the same taps along the columns, whose vertical sums are added before the horizontal pass.
 
-        A single tap takes no pass, and equal taps down many rows are summed as a box, on their own.
+        Terms with a single tap along the columns, which need no horizontal pass, and long vertical boxes stay alone.
         """
         rows, columns = (self._position(axis) for axis in (planes.rows, planes.columns))
         groups: dict[object, list[Reads]] = {}
@@ -345,7 +359,7 @@ class Lowering:
         return None if axis.window is None else [w.axis for w in self.problem.windows].index(axis.window.axis)
 
     def spec(self, task: Task, axes: Sequence[int], *, first: bool, last: bool) -> PassSpec:
-        """A pass, with the kernel that computes it."""
+        """Return the pass of a task, with the kernel that computes it."""
         problem = self.problem
         kernel, blocking = kernels.choose(task, self.target)
         read = math.prod(problem.shape) * problem.input_dtype.itemsize if first else 0
@@ -361,13 +375,13 @@ class Lowering:
 
 
 def _holds(problem: Problem, dtype: np.dtype[Any]) -> bool:
-    """Whether arrays of a type hold numbers, or their two parts, as sums are taken: nothing is converted."""
+    """Return whether the (parts of) numbers of a dtype have the compute dtype, so that they are not converted."""
     parts = 2 if dtype.kind == "c" else 1
     return dtype.kind in "fc" and dtype.itemsize // parts == problem.real_dtype.itemsize and dtype.isnative
 
 
 def _is_left(axis: Axis) -> bool:
-    """Whether windows along an axis leave the array, for a constant."""
+    """Return whether windows along an axis extend beyond a constant boundary."""
     window = axis.window
     if window is None or window.boundary != Boundary.CONSTANT:
         return False
@@ -379,16 +393,6 @@ def _resized(shape: tuple[int, ...], window: Window, size: int) -> tuple[int, ..
 
 
 def _split(reads: Sequence[Reads], present: Sequence[int]) -> list[list[Reads]]:
-    """Terms of values and, if there are such, those of the presence of samples."""
+    """Split `reads` into those of values and, if there are any, those of the validity of samples."""
     kinds = sorted(set(present))
     return [[read for read, kind in zip(reads, present, strict=True) if kind == wanted] for wanted in kinds]
-
-
-def _together(specs: Sequence[PassSpec], slabs: int, thick: int, members: tuple[Reads, ...]) -> PassSpec:
-    """The passes that make intermediates of one axis, as one; the array of the caller is read once."""
-    count = len(specs)
-    made = replace(
-        specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thick=thick, members=members,
-        bytes=sum(spec.bytes for spec in specs), operations=sum(spec.operations for spec in specs),
-    )  # fmt: skip
-    return in_slabs(made, slabs)

@@ -1,4 +1,4 @@
-"""Counts the steps of a pass.  The counts follow the kernels that compute it."""
+"""Counts of the steps of a pass, which follow the code of the kernels."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ PARALLEL_WORK = 4_000_000  # element operations from which a pass is spread over
 
 
 def is_shared(numbers: float, operations: float) -> bool:
-    """Whether threads share a pass of so many numbers of output, each of so many operations."""
+    """Return whether threads share a pass with these numbers of output and operations for each."""
     return numbers * (operations + 4) >= PARALLEL_WORK
 
 
 @dataclass(frozen=True, slots=True)
 class Blocking:
-    """How a kernel goes about a pass."""
+    """The blocking of a kernel for one pass."""
 
     height: int
-    """Rows of output that are computed at a time."""
+    """Number of output rows that are computed at a time."""
     packed: bool = False
-    """Whether rows are packed first, extended beyond the edges; otherwise they are read from the array."""
+    """Whether rows are packed first, extended beyond the edges; else they are read from the array."""
     written_out: int = 0
-    """Taps of a column whose loop is written out; 0 if it runs over any number."""
+    """Number of taps per column in an unrolled loop; 0 if the loop is not unrolled."""
     folded: bool = False
-    """Whether columns are added to their mirror images before taps weigh them."""
+    """Whether mirrored columns are added before the multiplication by taps."""
     shared: bool = False
-    """Whether there is enough to do for several threads."""
+    """Whether several threads share the pass."""
 
 
 def _packed(task: Task, *, stored: bool = True) -> Steps:
-    """What every pass takes that packs its rows first; without `stored`, where sums are written as they are made."""
+    """Return the steps to pack rows; `stored` says that results are stored in a separate step, too."""
     rows = task.count * task.sources * task.rows_read
     read, columns = rows * task.reach, task.planes.columns
     apart_in, apart_out = columns.stride_in != task.inner, columns.stride_out != task.inner
@@ -60,14 +60,14 @@ def _packed(task: Task, *, stored: bool = True) -> Steps:
 
 
 def far_bytes(moved: float, held: float) -> float:
-    """Of bytes of intermediates, those that come from beyond the second-level cache if so many are held at a time."""
+    """Return the bytes out of `moved` that do not stay in the second-level cache if `held` bytes are used at a time."""
     least, most = FAR_BYTES
     share = math.log(max(held, 1) / least) / math.log(most / least)
     return moved * min(max(share, 0.0), 1.0)
 
 
 def _read_again(task: Task, height: int, served: float) -> float:
-    """Bytes of rows that leave the second-level cache before the next block reads them: too many meet in a set."""
+    """Return the bytes of rows that are evicted from the second-level cache before the next block reads them."""
     pitch, rows = abs(task.planes.rows.stride_in) * task.item_in, task.window_rows(height)
     apart = WAY_BYTES // math.gcd(WAY_BYTES, max(pitch, 1))  # rows that meet in no set
     if rows <= WAYS * apart or task.width * task.item_in * rows < FAR_BYTES[0]:
@@ -80,7 +80,7 @@ def _up(size: int, block: int) -> int:
 
 
 def dense_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
-    """`cpu.kernels.dense`."""
+    """Return the steps of `cpu.kernels.dense`."""
     weights, height = task.weights, blocking.height
     assert weights is not None
     blocks = task.count * -(-task.rows // height)
@@ -110,7 +110,7 @@ def dense_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
 
 
 def dense_sum_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
-    """Weights without structure by the vertical sums of each of their columns."""
+    """Return the steps of dense weights by vertical sums for each column of weights."""
     assert task.weights is not None
     lanes, height, taps = target.lanes(task.item), blocking.height, task.weights.taps
     rows = task.count * _up(task.rows, height)
@@ -131,7 +131,7 @@ def dense_sum_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
 
 
 def separable_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
-    """`cpu.kernels.separable`: vertical sums into row buffers, horizontal sums along them."""
+    """Return the steps of `cpu.kernels.separable`: vertical sums to row buffers, then horizontal sums."""
     lanes, height, groups = target.lanes(task.item), blocking.height, groups_of(task)
     parts = [part for group in groups for part in group]
     rows = task.count * _up(task.rows, height)
@@ -164,7 +164,7 @@ def separable_steps(task: Task, blocking: Blocking, target: Target) -> Steps:
 
 
 def short_row_steps(task: Task, _blocking: Blocking, _target: Target) -> Steps:
-    """`cpu.kernels.short_rows`: each of its slots loads as many weights as numbers."""
+    """Return the steps of `cpu.kernels.short_rows`, where each slot loads a weight for each number."""
     return Steps(
         short=task.numbers, slots=task.slots * task.numbers,
         widened=0 if task.plain_in else task.slots * task.numbers,
@@ -173,7 +173,7 @@ def short_row_steps(task: Task, _blocking: Blocking, _target: Target) -> Steps:
 
 
 def groups_of(task: Task) -> tuple[tuple[Part, ...], ...]:
-    """The terms of a separable pass; dense weights in one column are one."""
+    """Return the groups of terms of a separable pass; dense weights in one column are a single term."""
     if task.weights is None:
         return task.groups
     columns = 1 if task.along.taps == 1 else task.along.taps
@@ -181,7 +181,7 @@ def groups_of(task: Task) -> tuple[tuple[Part, ...], ...]:
 
 
 def box_steps(task: Task, _blocking: Blocking, target: Target) -> Steps:
-    """Terms some of which are boxes, on rows that are packed first (`cpu.kernels.boxes`)."""
+    """Return the steps of `cpu.kernels.boxes`: terms with boxes, on packed rows."""
     numbers, block = task.numbers, target.box_vectors * target.lanes(task.item)
     rows, steps = task.count * _up(task.rows, BOX_ROWS), task.count * -(-task.rows // STEP_ROWS)
     calls = column_taps = runs = line_taps = squares = square_taps = row_boxes = column_boxes = 0
@@ -213,7 +213,7 @@ def box_steps(task: Task, _blocking: Blocking, target: Target) -> Steps:
 
 
 def operations(task: Task, kernel: str, blocking: Blocking) -> float:
-    """Multiply-adds or additions for one number of output, as they are executed."""
+    """Return the executed multiply-adds or additions per number of output."""
     if task.slots:
         return task.slots
     if task.weights is not None:

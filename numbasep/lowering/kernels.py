@@ -1,6 +1,6 @@
-"""The registry of kernels: which passes each suits, and how many rows it computes at a time.
+"""The registry of CPU kernels: which passes each can compute, and in which blocks.
 
-The first entry that suits a pass computes it.  Planner and backend both ask here.
+The first entry of `KERNELS` that suits a pass computes it, for the planner and for the backend.
 """
 
 from __future__ import annotations
@@ -15,32 +15,30 @@ from .steps import Steps
 from .target import STEP_ROWS, Target
 from .task import Part, Task
 
-FEW_WEIGHTS = 25  # of a dense kernel whose rows narrow vectors sum one by one
-WRITTEN_OUT = (
-    1 << 16
-)  # numbers from which on loops are written out: that takes kernels of their own to be compiled
-MOST_BOX_ROWS = 40  # row taps up to which boxes are summed tap by tap, straight from the array
-LEAST_BOXED = 1 << 19  # numbers of a plane from which more are summed as boxes: packing rows then costs less
+FEW_WEIGHTS = 25  # most weights for which `cpu.kernels.dense` is used with vectors below 64 bytes
+WRITTEN_OUT = 1 << 16  # least output for which loops are unrolled, as each unrolled kernel must be compiled
+MOST_BOX_ROWS = 40  # with at most this many taps, boxes are summed tap by tap, without packing
+LEAST_BOXED = 1 << 19  # least numbers of a plane for boxes: in smaller planes, packing rows costs too much
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A way to compute a pass."""
+    """A kernel that can compute passes over planes."""
 
     name: str
-    """What plans call it."""
+    """Name, shown in plans."""
     title: str
-    """One line for people."""
+    """Short description for reports."""
     suits: Callable[[Task, Target], bool]
-    """Whether it computes a pass, if no earlier one does."""
+    """Function that returns whether the kernel can compute a task."""
     blocking: Callable[[Task, Target], Blocking]
-    """How it goes about a pass."""
+    """Function that returns the blocking for a task."""
     steps: Callable[[Task, Blocking, Target], Steps]
-    """What that takes."""
+    """Function that counts the steps of a task."""
 
 
 def _suits_dense(task: Task, target: Target) -> bool:
-    """Weights without structure on whole columns: always with the widest vectors, else where rows are few or short."""
+    """Return whether `cpu.kernels.dense` computes a pass: with 64-byte vectors, few weights or short rows."""
     if task.weights is None or task.weights.columns < 2 or task.masked or task.strided:
         return False
     row_bytes = task.width * task.item
@@ -50,7 +48,7 @@ def _suits_dense(task: Task, target: Target) -> bool:
 
 
 def _few_weights(task: Task, target: Target) -> bool:
-    """Whether `cpu.kernels.dense` reads rows where they are and keeps the weights of a column in registers."""
+    """Return whether `cpu.kernels.dense` can read the array directly and keep the weights of a column in registers."""
     assert task.weights is not None
     if task.weights.taps > FEW_WEIGHTS or task.item != 4 or task.converted:
         return False
@@ -63,7 +61,7 @@ def _dense_blocking(task: Task, target: Target) -> Blocking:
     assert weights is not None
     whole = weights.taps == task.down.taps * task.along.taps and task.sources == 1
     regular = whole and task.numbers >= WRITTEN_OUT and 1 < task.down.taps <= target.most_written_out
-    few = regular and task.down.taps <= target.few_taps  # faster than folded
+    few = regular and task.down.taps <= target.few_taps  # faster than folding
     folded = weights.folded is not None and not few
     height = target.few_rows if few else target.dense_rows
     return Blocking(
@@ -75,14 +73,14 @@ def _dense_blocking(task: Task, target: Target) -> Blocking:
 
 
 def _suits_boxes(task: Task, _target: Target) -> bool:
-    """Long boxes of large planes."""
+    """Return whether a pass contains long boxes, on large planes."""
     if task.strided or task.down.taps <= MOST_BOX_ROWS or task.rows * task.width < LEAST_BOXED:
         return False
     return any(is_long_box(part) for group in task.groups for part in group)
 
 
 def is_long_box(part: Part) -> bool:
-    """Whether a term's taps along an axis are as many equal ones as `cpu.kernels.boxes` sums at once."""
+    """Return whether a term is a box along an axis, long enough for `cpu.kernels.boxes`."""
     return (part.row_box and part.rows >= STEP_ROWS) or (part.column_box and part.columns >= STEP_ROWS)
 
 
@@ -116,10 +114,10 @@ KERNELS: dict[str, Kernel] = {
         ),
     )
 }  # fmt: skip
-"""Every kernel of a pass over planes, in order of preference."""
+"""All kernels for passes over planes, in order of preference."""
 
 
 def choose(task: Task, target: Target) -> tuple[Kernel, Blocking]:
-    """The kernel that computes a pass, and how."""
+    """Return the kernel that computes a pass, and its blocking."""
     kernel = next(kernel for kernel in KERNELS.values() if kernel.suits(task, target))
     return kernel, kernel.blocking(task, target)

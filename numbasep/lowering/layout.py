@@ -1,7 +1,7 @@
 """Memory layouts: ordered axes, split into rows, columns and outer axes.
 
-Axes are ordered by stride, so a Fortran array is only a permuted one; trailing unfiltered axes (channels, the
-two parts of a complex number) become `inner`, a step between columns.  Every layout then runs on one kernel.
+Axes are ordered by stride, so that a Fortran array is only a permuted one.  Trailing unfiltered axes (channels, the
+two parts of a complex number) become `inner`, the distance between columns.  So one kernel runs on every layout.
 """
 
 from __future__ import annotations
@@ -12,39 +12,38 @@ from dataclasses import dataclass, replace
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Window
 
-LONG_INNER = (
-    64  # adjacent unfiltered numbers that go along with the samples of a row; more are rows themselves
-)
+# Largest number of adjacent unfiltered numbers per column; longer ones become rows themselves.
+LONG_INNER = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis of an array and of the array it is filtered into, in elements."""
+    """One axis of an input array and of its output; strides are in numbers."""
 
     size_in: int
-    """Input positions."""
+    """Length of the input axis."""
     size_out: int
-    """Output positions."""
+    """Length of the output axis."""
     stride_in: int
-    """Elements from one input position to the next."""
+    """Stride of the input axis."""
     stride_out: int
-    """Elements from one output position to the next."""
+    """Stride of the output axis."""
     window: Window | None = None
-    """How it is filtered; None: copied."""
+    """Window of a filtered axis; None if the axis is not filtered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """An array as planes of rows and columns of `inner` elements."""
+    """Roles of the axes: planes of rows and columns, with `inner` adjacent numbers per column."""
 
     outer: tuple[Axis, ...]
-    """Filtered and unfiltered axes outside the plane."""
+    """Other axes, filtered or not, along which there are several planes."""
     rows: Axis
-    """The row axis."""
+    """Axis along which rows follow one another."""
     columns: Axis
-    """The column axis."""
+    """Axis along a row, from column to column."""
     inner: int
-    """Adjacent elements of one column."""
+    """Number of adjacent numbers per column."""
 
 
 ONE = Axis(1, 1, 0, 0)
@@ -52,16 +51,16 @@ ONE = Axis(1, 1, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How an array and the one it is filtered into lie in memory: numbers from one position to the next."""
+    """Strides of an input array and of its output, in elements."""
 
     input: tuple[int, ...]
-    """Along each axis of the input."""
+    """Strides of the input."""
     output: tuple[int, ...]
-    """Along each axis of the output."""
+    """Strides of the output."""
 
 
 def nested_strides(shape: Sequence[int], like: Sequence[int] | None = None) -> tuple[int, ...]:
-    """Strides of an array without gaps, whose axes are nested as those of one with the strides `like`, or in C order.
+    """Return the strides of an array without gaps, in the memory order of the strides `like`, or in C order.
 
     Examples
     --------
@@ -84,7 +83,7 @@ def array_axes(
     windows: Sequence[Window],
     parts: int,
 ) -> list[Axis]:
-    """The axes of a pair of arrays; `parts` = 2 adds the two halves of complex numbers as a last axis."""
+    """Return the axes of an input and its output; with `parts` = 2, the parts of complex numbers are a last axis."""
     by_axis = {window.axis: window for window in windows}
     axes = [
         Axis(n_in, n_out, s_in * parts, s_out * parts, by_axis.get(i))
@@ -98,7 +97,7 @@ def array_axes(
 
 
 def arrange(axes: Sequence[Axis]) -> Planes:
-    """Choose rows, columns and inner."""
+    """Choose which axes become rows, columns, inner and outer."""
     kept = [axis for axis in axes if axis.window or axis.size_in != 1]
     order = sorted(kept, key=lambda axis: -abs(axis.stride_in) if axis.stride_in else -(1 << 62))
     inner = 1
@@ -119,7 +118,7 @@ def arrange(axes: Sequence[Axis]) -> Planes:
 
 
 def _merged(order: Sequence[Axis]) -> list[Axis]:
-    """Axes that are not filtered, as one with their neighbours where these lie behind each other in both arrays."""
+    """Merge adjacent unfiltered axes that are contiguous with one another in both arrays."""
     merged: list[Axis] = []
     for axis in order:
         before = merged[-1] if merged else ONE
@@ -141,7 +140,7 @@ def _others(axes: Sequence[Axis], *taken: Axis) -> tuple[Axis, ...]:
 
 
 def _cut_inner(outer: tuple[Axis, ...], rows: Axis, columns: Axis, inner: int) -> Planes:
-    """The longest even divisor up to LONG_INNER becomes inner; the rest an outer axis."""
+    """Return planes whose `inner` is the largest even divisor up to LONG_INNER; the quotient is an outer axis."""
     divisors = [n for n in range(1, LONG_INNER + 1) if inner % n == 0]
     chunk = max((n for n in divisors if n % 2 == 0), default=max(divisors))
     pieces = inner // chunk
@@ -149,10 +148,10 @@ def _cut_inner(outer: tuple[Axis, ...], rows: Axis, columns: Axis, inner: int) -
 
 
 def restrict(window: Window, start: int, stop: int) -> Window:
-    """The same window for output positions [start, stop) only."""
+    """Return the window for output positions [start, stop) only."""
     return replace(window, first=window.first + start * window.step, out_size=stop - start)
 
 
 def plain_window(axis: Axis) -> Window:
-    """A window of one tap: the axis is copied."""
+    """Return the window of an axis; for an unfiltered axis, a window of one tap."""
     return axis.window or Window(-1, axis.size_in, axis.size_out, 1, 0, Boundary.NEAREST)

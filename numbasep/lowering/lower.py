@@ -1,6 +1,6 @@
-"""`lower`: decides which kernel runs on which axes, and in which order.
+"""Lowering of a filter to passes: which kernel runs on which axes, and in which order.
 
-`chains` decides; columns that lie apart are brought together first, slab by slab.
+`chains` decides; columns that are not adjacent in memory are gathered first, slab by slab.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .task import Task, Terms, Weights
 
 
 def contiguous(problem: Problem) -> Layout:
-    """The layout of C-contiguous arrays."""
+    """Return the layout of C-contiguous arrays."""
     return Layout(nested_strides(problem.shape), nested_strides(problem.out_shape))
 
 
@@ -28,26 +28,26 @@ def lower(
     *,
     masked: bool = False,
 ) -> tuple[PassSpec, ...]:
-    """The passes that compute a real kernel on a pair of arrays.
+    """Return the passes that compute a real kernel on a pair of arrays.
 
     Parameters
     ----------
     kernel : Weights or Terms
-        Dense weights or separable terms, in numbers.
+        Counts of dense weights or of separable terms.
     problem : Problem
-        Windows and types.
+        Windows and dtypes.
     target : Target
         The processor.
     layout : Layout, optional
-        How the arrays lie in memory.  Default: C-contiguous.
+        Strides of the arrays.  Default: C-contiguous.
     masked : bool, optional
-        Whether samples that are NaN weigh nothing.
+        Whether NaN samples have weight zero.
 
     Returns
     -------
     tuple of PassSpec
-        A chain: in the order in which a slab goes through them (`spec.in_order` lists those behind which others run,
-        too); none if there is nothing to filter.
+        The passes in the order in which a slab takes them, empty if there is nothing to filter.  Use `spec.in_order`
+        to also list the passes in `PassSpec.behind`.
     """
     if not problem.windows or not problem.pixels or 0 in problem.shape:
         return ()
@@ -63,7 +63,7 @@ def lower(
 
 
 def one_pass(problem: Problem, sources: int) -> Task:
-    """The filter as one pass over C-contiguous arrays that reads so many input planes for one of output."""
+    """Return a filter of C-contiguous arrays as one pass that reads `sources` input planes per output plane."""
     layout = contiguous(problem)
     found = Lowering(problem, ANY, masked=False)
     planes = found.planes(problem.windows, problem.shape, problem.out_shape, layout.input, layout.output)

@@ -1,8 +1,8 @@
-"""Axes of unusual length: short rows, long rows, axes that are filtered in turn.
+"""Axes of unusual length: short rows, few long rows, and long inner axes.
 
-An axis of few samples, with few adjacent numbers inside, is worse than no axis to kernels that fill vectors along rows.
-A run of such rows is filtered as one long vector whose weights repeat (`cpu.kernels.short_rows`).  Few long rows are
-cut into many (`cpu.long_rows`).  Plain integers only.
+Kernels use vectors along rows, which is slow if rows are short.  Adjacent short rows are filtered as one long vector
+with repeated weights (`cpu.kernels.short_rows`).  Few long rows are cut into many (`cpu.long_rows`).  Plain integers
+only.
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ from ..arguments.boundary import Boundary
 from ..arguments.problem import Window
 from .layout import LONG_INNER, Axis
 
-TABLE_BYTES = 20 << 10  # of the weights: they stay in a first-level cache
-LONGEST_ROW = 160  # numbers of a short row; longer ones fill vectors as they are
-LONGEST_APART = 63  # where there is but one other axis: with longer rows, both in one pass are faster
-LEAST_NUMBERS = 2048  # of a run of rows; in fewer, ends are most of it
-BLOCK_BYTES = 256  # of a block of vectors, at most
-FULL_ROWS = 8  # rows that blocks of vertical sums are made of
-LEAST_CUT = 1 << 17  # products along a row from which it is cut
-CUT_NUMBERS = 4096  # of the rows that it is cut into
-CUT_ROWS = 16  # as many of these at least
-LINE_NUMBERS = 16  # of a cache line
+TABLE_BYTES = 20 << 10  # largest table of weights, which stays in a first-level cache
+LONGEST_ROW = 160  # most numbers of a short row; longer rows fill vectors
+LONGEST_BEHIND = (
+    80  # the same with three or more filtered axes: with longer rows, one pass for the last two is faster
+)
+LONGEST_APART = 63  # the same with two filtered axes: with longer rows, one pass for both is faster
+LEAST_NUMBERS = 2048  # of a run of short rows; in shorter runs, the ends dominate
+BLOCK_BYTES = 256  # largest block of vectors
+FULL_ROWS = 8  # with this many rows, blocks of vertical sums are full, and rows are not cut
+LEAST_CUT = 1 << 21  # rows with fewer products are not cut
+CUT_NUMBERS = 4096  # most numbers of the rows into which a long row is cut
+CUT_ROWS = 16  # number of these rows, at least about
+LINE_NUMBERS = 16  # float32 numbers in a cache line
 
 
 def slot_count(size: int, taps: int, *, wraps: bool) -> int:
-    """Diagonals of the matrix that `taps` taps and a boundary make of an axis of `size` samples, about.
+    """Return about the number of diagonals of the matrix that filters an axis of `size` samples with `taps` taps.
 
     Examples
     --------
@@ -39,20 +42,20 @@ def slot_count(size: int, taps: int, *, wraps: bool) -> int:
 
 
 def are_short(size: int, inner: int, slots: int, item: int, run: int) -> bool:
-    """Whether an axis is filtered as short rows.
+    """Return whether an axis is filtered as short rows.
 
     Parameters
     ----------
     size : int
-        Samples of the axis; as many of output.
+        Length of the axis, in the input and the output.
     inner : int
-        Adjacent numbers of each.
+        Adjacent numbers per sample.
     slots : int
-        `slot_count`, times the intermediates that are read.
+        `slot_count` times the number of intermediates that are read.
     item : int
-        Bytes of a number as sums are taken.
+        Itemsize of the compute dtype.
     run : int
-        Numbers of rows that lie one behind the other.
+        Numbers in a run of rows that are contiguous in memory.
 
     Examples
     --------
@@ -64,20 +67,20 @@ def are_short(size: int, inner: int, slots: int, item: int, run: int) -> bool:
 
 
 def cut_rows(samples: int, inner: int, taps: int, others: int) -> tuple[int, int]:
-    """How many rows long ones are cut into, and how many samples each of these has; (0, 0) if they are not.
+    """Return the number and the length of rows into which a long row is cut; (0, 0) if it is not cut.
 
-    Rows that lie an odd number of cache lines apart do not meet in one set of a cache.
+    The length is an odd number of cache lines, so that the rows do not map to the same set of a cache.
 
     Parameters
     ----------
     samples : int
-        Samples of a row whose windows lie in it.
+        Number of outputs of a row whose windows are inside it.
     inner : int
-        Adjacent numbers of each.
+        Adjacent numbers per sample.
     taps : int
-        Samples of a window.
+        Number of taps.
     others : int
-        Rows that there are.
+        Number of long rows.
 
     Examples
     --------
@@ -95,31 +98,31 @@ def cut_rows(samples: int, inner: int, taps: int, others: int) -> tuple[int, int
 
 
 def are_in_turn(inner: int) -> bool:
-    """Whether the last two filtered axes are filtered one after the other, as so many adjacent numbers lie inside."""
+    """Return whether the last two filtered axes take separate passes, because of many adjacent numbers per sample."""
     return inner > LONG_INNER
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Short rows in memory."""
+    """The memory layout of short rows."""
 
     window: Window
-    """How they are filtered."""
+    """Window along the rows."""
     inner: int
-    """Adjacent numbers of a sample."""
+    """Adjacent numbers per sample."""
     run: int
-    """Numbers of rows that lie one behind the other."""
+    """Numbers in a run of rows that are contiguous in memory."""
     outer: tuple[Axis, ...]
-    """Axes along which such runs begin."""
+    """Axes along which there are several runs."""
 
     @property
     def row(self) -> int:
-        """Numbers of a row."""
+        """Numbers in a row."""
         return self.window.size * self.inner
 
 
 def find_rows(axes: Sequence[Axis]) -> Rows | None:
-    """The rows of arrays that are filtered along one axis, if these lie one behind the other in both."""
+    """Return the rows of a pair of arrays filtered along one axis, if they are contiguous in both, else None."""
     kept = [axis for axis in axes if axis.window or axis.size_in != 1]
     order = sorted(kept, key=lambda axis: -abs(axis.stride_in))
     inner = 1
@@ -139,7 +142,7 @@ def find_rows(axes: Sequence[Axis]) -> Rows | None:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How long rows are cut: `count` of `length` outputs each, from output `first` on."""
+    """Division of a long row: `count` rows of `length` outputs each, from output `first` on."""
 
     first: int
     count: int
@@ -147,12 +150,12 @@ class Cut:
 
     @property
     def stop(self) -> int:
-        """First output behind them."""
+        """One past the last of these outputs."""
         return self.first + self.count * self.length
 
 
 def cut(axes: Sequence[Axis], window: Window) -> Cut | None:
-    """How arrays with these axes are cut, if they are filtered along one of few long rows."""
+    """Return the division of the rows along `window`, if they are few and long, else None."""
     axis = next(axis for axis in axes if axis.window is window)
     inner = math.prod(other.size_in for other in axes if abs(other.stride_in) < axis.stride_in)
     others = math.prod(
@@ -167,7 +170,7 @@ def cut(axes: Sequence[Axis], window: Window) -> Cut | None:
 
 
 def cut_axes(axes: Sequence[Axis], window: Window, cut: Cut) -> list[Axis]:
-    """The axes of the middle of arrays that are cut: rows, and what they are made of."""
+    """Return the axes for the middle of divided rows: the long axis becomes an axis of rows and one along them."""
     made: list[Axis] = []
     wide = cut.length + window.taps - 1
     for axis in axes:

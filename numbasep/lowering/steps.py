@@ -1,4 +1,4 @@
-"""Steps that passes are made of, as counts or as seconds."""
+"""Steps of the passes, the units of predicted times: as counts or as seconds per step."""
 
 from __future__ import annotations
 
@@ -6,100 +6,100 @@ from typing import NamedTuple
 
 
 class Steps(NamedTuple):
-    """The steps that filters are made of: how many a filter takes, or how many seconds each takes on one thread."""
+    """Numbers of steps of each kind in a filter, or the seconds that each kind takes on one thread."""
 
     passes: float = 0.0
-    """Passes beyond the first."""
+    """Passes after the first."""
     packed: float = 0.0
-    """Numbers read into rows that extend beyond the edges."""
+    """Numbers copied to packed rows, which extend beyond the edges."""
     converted: float = 0.0
-    """Numbers packed that are not of the type that sums are taken in."""
+    """Packed numbers that are converted to the compute dtype."""
     widened: float = 0.0
-    """Such numbers that sums are taken of as they are read."""
+    """Numbers converted to the compute dtype each time that sums read them, without packing."""
     stored: float = 0.0
-    """Numbers of output, of passes that pack."""
+    """Numbers of output stored by passes with packed rows."""
     rounded: float = 0.0
-    """Numbers of output that are not of that type."""
+    """Numbers of output converted from the compute dtype."""
     apart: float = 0.0
-    """Numbers packed or stored whose columns lie apart."""
+    """Numbers packed or stored whose columns are not adjacent."""
     rows: float = 0.0
     """Rows packed or stored."""
     edges: float = 0.0
-    """Columns beyond the edges of these."""
+    """Packed columns beyond the edges."""
     far: float = 0.0
-    """Bytes of intermediates, and of rows that are read again, on their way from beyond the second-level cache."""
+    """Bytes of intermediates, and of rows read again, that do not stay in the second-level cache."""
     calls: float = 0.0
-    """Kernels called for a term on a step of rows."""
+    """Calls for one term on one block of packed rows."""
     column_taps: float = 0.0
-    """Multiply-adds down columns of packed rows."""
+    """Multiply-adds along columns of packed rows."""
     runs: float = 0.0
-    """Runs of such taps that begin."""
+    """Runs of such taps."""
     line_taps: float = 0.0
-    """Multiply-adds along rows, of few taps."""
+    """Multiply-adds along packed rows, for few taps."""
     squares: float = 0.0
-    """Numbers that are transposed there and back for more taps along rows."""
+    """Numbers transposed and transposed back, for more taps along packed rows."""
     square_taps: float = 0.0
-    """Multiply-adds of these."""
+    """Multiply-adds on transposed numbers."""
     terms: float = 0.0
-    """Numbers of a term that are added to the sum of those before."""
+    """Numbers of a term added to the sum of the earlier terms, in packed rows."""
     row_boxes: float = 0.0
-    """Sums of any number of equal taps down columns."""
+    """Sums of any number of equal taps along columns."""
     column_boxes: float = 0.0
     """Sums of any number of equal taps along rows."""
     dense_blocks: float = 0.0
-    """Blocks of rows of kernels without structure."""
+    """Blocks of rows of dense kernels."""
     dense_rows: float = 0.0
-    """Rows that these read where they are."""
+    """Rows that dense kernels read without packing."""
     dense_ends: float = 0.0
-    """Columns beyond the ends of such rows."""
+    """Columns beyond the ends of these rows."""
     dense: float = 0.0
-    """Numbers of output of kernels without structure."""
+    """Numbers of output of dense kernels."""
     dense_taps: float = 0.0
-    """Their multiply-adds."""
+    """Multiply-adds of dense kernels."""
     dense_runs: float = 0.0
-    """Runs of their taps down columns that begin."""
+    """Runs of their taps along columns."""
     written_runs: float = 0.0
-    """Such runs whose loop is written out."""
+    """Runs of taps whose loop is unrolled."""
     folded_taps: float = 0.0
-    """Multiply-adds of sums of two columns."""
+    """Multiply-adds of sums of mirrored columns."""
     folded_runs: float = 0.0
-    """Runs of these that begin."""
+    """Runs of taps of sums of mirrored columns."""
     crowded: float = 0.0
-    """Numbers of rows that are read from the second-level cache, as more of these meet in a set of the first."""
+    """Numbers read from the second-level cache because too many rows map to one set of the first."""
     blocks: float = 0.0
-    """Blocks of rows that a segment of columns is summed for, straight from the array."""
+    """Blocks of rows and segments of columns that are summed without packing."""
     block_rows: float = 0.0
-    """Rows under these."""
+    """Rows read by these blocks."""
     sourced: float = 0.0
-    """Numbers of rows of several intermediates under these."""
+    """Numbers read by these blocks from several intermediates."""
     ends: float = 0.0
-    """Columns beyond the ends of blocks."""
+    """Columns beyond the ends of these rows, for each row buffer."""
     vertical: float = 0.0
-    """Numbers of the vertical sums of these."""
+    """Numbers of vertical sums."""
     vertical_taps: float = 0.0
-    """Multiply-adds of these sums."""
+    """Multiply-adds of vertical sums."""
     vertical_runs: float = 0.0
-    """Runs of their taps beyond the first."""
+    """Runs of their taps after the first."""
     horizontal: float = 0.0
-    """Numbers of output that are summed along rows of vertical sums."""
+    """Numbers of output of horizontal sums, along rows of vertical sums."""
     horizontal_taps: float = 0.0
-    """Multiply-adds of these."""
+    """Multiply-adds of horizontal sums."""
     horizontal_terms: float = 0.0
-    """Numbers of a term that are added to the sum of those before."""
+    """Numbers of a term added to the sum of the earlier terms, in horizontal sums."""
     short: float = 0.0
     """Numbers of output of short rows."""
     slots: float = 0.0
-    """Multiply-adds of these."""
+    """Multiply-adds of short rows."""
     flat_rows: float = 0.0
     """Rows added to sums of flat kernels in registers."""
     flat_columns: float = 0.0
-    """Shifted sums in registers that are added to others."""
+    """Shifted sums in registers added to others."""
     flat_loads: float = 0.0
     """Rows added to sums of flat kernels in row buffers, and sums stored."""
     flat_shifted: float = 0.0
-    """Shifted sums from row buffers that are added to others."""
+    """Shifted sums from row buffers added to others."""
 
 
 def total(*parts: Steps) -> Steps:
-    """Steps of several passes together."""
+    """Return the total steps of several passes."""
     return Steps._make(map(sum, zip(*parts, strict=True)))

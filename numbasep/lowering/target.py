@@ -1,7 +1,7 @@
 """`Target`: the processor that kernels are compiled for, and its blocking.
 
-Numba compiles for the host unless ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` name another processor.  What is read
-here is what Numba reads, so that planning needs no compiler.
+Numba compiles for the host unless ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` name another processor.  This module
+reads the same variables, so that planning needs no compiler.
 """
 
 from __future__ import annotations
@@ -12,73 +12,72 @@ from dataclasses import dataclass
 
 from ..system.caching import cached_property
 
-STEP_ROWS = (
-    16  # rows that kernels of packed rows compute together: whole blocks, and whole vectors when transposed
-)
-VECTORS = 2  # of a block of vertical sums
-LINE_VECTORS = 4  # of a block of horizontal sums
-SQUARE_TAPS = 6  # taps along packed rows from which these are transposed
+# Packed rows that are computed together: a multiple of block heights and, for transposes, of vectors.
+STEP_ROWS = 16
+VECTORS = 2  # width of a block of vertical sums, in vectors
+LINE_VECTORS = 4  # width of a block of horizontal sums, in vectors
+SQUARE_TAPS = 6  # with at least this many taps along packed rows, the rows are transposed
 
 
 @dataclass(frozen=True)
 class Target:
-    """A processor as the kernels see it."""
+    """The properties of a processor that kernels depend on."""
 
     vector_bytes: int
     """Width of a vector register: 64 for AVX-512, 32 for AVX2, 16 for SSE and NEON."""
     registers: int
-    """Vector registers."""
+    """Number of vector registers."""
     fma: bool
-    """Whether a product and a sum are one instruction."""
+    """Whether there are fused multiply-add instructions."""
     float16: bool
-    """Whether there are instructions that convert float16."""
+    """Whether there are conversion instructions for float16."""
     x86: bool = True
     """Whether it is an x86-64 processor."""
 
     def lanes(self, item: int) -> int:
-        """Numbers of `item` bytes in a vector."""
+        """Return the number of elements of `item` bytes in a vector."""
         return self.vector_bytes // item
 
     @cached_property
     def block_rows(self) -> int:
-        """Output rows whose vertical sums stay in registers together, each for two vectors of columns.
+        """Output rows of a block of vertical sums, which is two vectors wide.
 
-        The sums, both vectors of a row, and a weight fit the registers.
+        The sums, two vectors of a row, and a weight fit the registers.
         """
         return 8 if self.registers >= 32 else 6
 
     @cached_property
     def box_vectors(self) -> int:
-        """Vectors of a block of four rows of packed boxes, which share every weight."""
+        """Width in vectors of a block of four rows in box kernels, whose rows share every weight."""
         return 3 if self.registers >= 32 else 1
 
     @cached_property
     def dense_rows(self) -> int:
-        """Rows that `cpu.kernels.dense` computes at a time: they share every row that they load.
+        """Output rows that `cpu.kernels.dense` computes at a time, which share every loaded row.
 
-        Sums, a window of as many rows and a weight fit the registers.  All but one in 16 loads touch two lines of the
-        cache, so the fewer there are, the better; and as many chains of sums hide latencies.
+        The sums, a window of as many rows and a weight fit the registers.  Most loads are unaligned and touch two
+        cache lines, so that fewer loads are faster; and many independent sums hide latencies.
         """
         return 14 if self.registers >= 32 else 7
 
     @property
     def few_rows(self) -> int:
-        """As many where columns have few taps: fewer rows share a set of the cache."""
+        """`dense_rows` for columns with few taps: fewer rows map to the same set of the cache."""
         return min(8, self.dense_rows)
 
     @property
     def few_taps(self) -> int:
-        """The most taps of such columns."""
+        """Largest number of taps per column for `few_rows`."""
         return 7 if self.registers >= 32 else 0
 
     @property
     def most_written_out(self) -> int:
-        """The most taps of a column whose loops are written out: their weights stay in registers beside the sums."""
+        """Largest number of taps per column for unrolled loops, which keep weights and sums in registers."""
         return self.registers - self.dense_rows - 3
 
 
 def target_of(features: frozenset[str], *, x86: bool) -> Target:
-    """The target with these features, by the names that LLVM gives them.
+    """Return the target with the given features, by their names in LLVM.
 
     Examples
     --------
@@ -92,7 +91,7 @@ def target_of(features: frozenset[str], *, x86: bool) -> Target:
 
 
 def _option(name: str) -> str | None:
-    """An option of Numba: from Numba if it is loaded, otherwise from the environment."""
+    """Return an option of Numba: from Numba if it is loaded, else from the environment."""
     if "numba" in sys.modules:
         from numba.core import config
 
@@ -102,7 +101,7 @@ def _option(name: str) -> str | None:
 
 
 def host_features() -> frozenset[str]:
-    """Features of the processor that Numba compiles for, by the rules of `numba.core.codegen`."""
+    """Return the features of the processor that Numba compiles for, by the rules of `numba.core.codegen`."""
     from llvmlite import binding
 
     named = _option("CPU_FEATURES")
@@ -119,7 +118,7 @@ def host_features() -> frozenset[str]:
 
 
 def host_target() -> Target:
-    """The target of this process; without a compiler, which can only plan, one with AVX-512."""
+    """Return the target of this process; without a compiler, when only plans are made, one with AVX-512."""
     try:
         from llvmlite import binding
     except ImportError:

@@ -1,4 +1,4 @@
-"""`Task`: the taps and the planes of one pass, in numbers."""
+"""`Task`: counts of the taps and the planes of one pass."""
 
 from __future__ import annotations
 
@@ -13,166 +13,166 @@ from .layout import Planes, plain_window
 
 
 class Weights(NamedTuple):
-    """Dense weights, in numbers."""
+    """Counts of dense weights."""
 
     taps: int
-    """Weights that multiply."""
+    """Number of weights that are multiplied."""
     runs: int
-    """Maximal runs of adjacent ones down the rows."""
+    """Number of runs of adjacent weights along the row axis."""
     planes: int
-    """Planes of rows and columns that hold some."""
+    """Number of planes with weights."""
     columns: int
-    """Columns that hold some."""
+    """Number of columns with weights."""
     folded: tuple[int, int] | None = None
-    """Weights and runs in the first half of the columns, if the others mirror these or their negatives."""
+    """Number of weights and runs in the first half of the columns, if the kernel is even or odd along them."""
 
 
 class Terms(Protocol):
-    """Separable terms, in numbers: an entry for each term along each axis."""
+    """Counts of separable terms: an entry for each term and each axis."""
 
     @property
     def factors(self) -> tuple[tuple[int, ...], ...]:
-        """Taps that multiply."""
+        """Number of taps that are multiplied."""
 
     @property
     def runs(self) -> tuple[tuple[int, ...], ...]:
-        """Maximal runs of adjacent ones."""
+        """Number of runs of adjacent taps."""
 
     @property
     def boxes(self) -> tuple[tuple[bool, ...], ...]:
-        """Whether these are adjacent and equal."""
+        """Whether the taps are adjacent and equal."""
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
-        """The first term that has the same taps along the axis."""
+        """Index of the first term with the same taps along the axis."""
 
 
 class Part(NamedTuple):
-    """A separable term in one pass."""
+    """Counts of one separable term in one pass."""
 
     rows: int
-    """Taps down the rows."""
+    """Number of taps along the row axis."""
     row_runs: int
-    """Runs of adjacent ones."""
+    """Number of runs of adjacent taps among them."""
     row_box: bool
     """Whether they are equal and adjacent."""
     columns: int
-    """Taps along the columns."""
+    """Number of taps along the column axis."""
     column_box: bool
-    """Whether these are equal and adjacent."""
+    """Whether they are equal and adjacent."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One pass as it is asked for: what is summed, on which planes, from and to which numbers."""
+    """One pass, before a kernel is chosen: its taps, its planes and its types."""
 
     planes: Planes
     """Roles of the axes."""
     count: int
-    """Planes of output."""
+    """Number of output planes."""
     sources: int
-    """Input planes of each."""
+    """Number of input planes per output plane."""
     item: int
-    """Bytes of a number that sums are taken in: 4 or 8."""
+    """Itemsize of the (real) compute dtype: 4 or 8."""
     item_in: int
-    """Bytes of a number of the input."""
+    """Itemsize of the (real) input numbers."""
     plain_in: bool
-    """Whether the input holds such numbers as sums are taken in; otherwise it is converted."""
+    """Whether the input has the compute dtype; else it is converted."""
     plain_out: bool
-    """Whether the output does."""
+    """Whether the output has the compute dtype."""
     weights: Weights | None = None
     """Dense weights; None for separable terms."""
     groups: tuple[tuple[Part, ...], ...] = ()
-    """Separable terms; those of a group share their taps along the columns."""
+    """Separable terms; the terms of a group have the same taps along the columns."""
     slots: int = 0
-    """Diagonals of the matrix that filters short rows, of all intermediates together (`shapes`); 0: rows are long."""
+    """Diagonals of the matrix that filters short rows, for all intermediates together (`shapes`); 0 for other rows."""
     masked: bool = False
-    """Whether samples are left out that are not there (`cpu.kernels.nan_aware`)."""
+    """Whether missing samples are left out (`cpu.kernels.nan_aware`)."""
     beyond: bool = False
-    """Whether planes of the input lie beyond a constant boundary."""
+    """Whether some input planes are beyond a constant boundary."""
 
     @cached_property
     def down(self) -> Window:
-        """How rows are filtered."""
+        """Window along the row axis."""
         return plain_window(self.planes.rows)
 
     @cached_property
     def along(self) -> Window:
-        """How columns are."""
+        """Window along the column axis."""
         return plain_window(self.planes.columns)
 
     @property
     def inner(self) -> int:
-        """Numbers of a column."""
+        """Adjacent numbers per column."""
         return self.planes.inner
 
     @property
     def rows(self) -> int:
-        """Rows of a plane of output."""
+        """Number of rows of an output plane."""
         return self.planes.rows.size_out
 
     @cached_property
     def width(self) -> int:
-        """Numbers of a row of output."""
+        """Numbers in an output row."""
         return self.planes.columns.size_out * self.inner
 
     @cached_property
     def span(self) -> int:
-        """Numbers from the first column of a window to its last."""
+        """Distance in numbers from the first to the last column of a window."""
         return (self.along.taps - 1) * self.inner
 
     @cached_property
     def numbers(self) -> int:
-        """Numbers of output."""
+        """Numbers in the output."""
         return self.count * self.rows * self.width
 
     @property
     def strided(self) -> bool:
-        """Whether rows or columns are left out."""
+        """Whether the window has a step above 1 along rows or columns."""
         return self.down.step > 1 or self.along.step > 1
 
     @property
     def separable(self) -> bool:
-        """Whether every term is taps down the rows by taps along the columns."""
+        """Whether every term is a product of taps along the row axis and taps along the column axis."""
         return self.weights is None or self.weights.columns == 1
 
     @property
     def constant_rows(self) -> bool:
-        """Whether rows beyond the edges are a constant."""
+        """Whether rows beyond the edges have a constant value."""
         return self.beyond or self.down.boundary == Boundary.CONSTANT
 
     @property
     def converted(self) -> bool:
-        """Whether numbers are converted on their way."""
+        """Whether the input or the output is converted."""
         return not (self.plain_in and self.plain_out)
 
     @property
     def rows_read(self) -> int:
-        """Rows of an input plane that are read."""
+        """Number of rows of an input plane that are read."""
         return min((self.rows - 1) * self.down.step + self.down.taps, self.rows * self.down.taps)
 
     @cached_property
     def reach(self) -> int:
-        """Numbers of a row of input under the windows of a row of output."""
+        """Numbers of an input row that an output row reads."""
         return (self.width - self.inner) * self.along.step + self.along.taps * self.inner
 
     @property
     def row_phases(self) -> int:
-        """Runs that adjacent taps down the rows are cut into."""
+        """Number of runs into which the step divides adjacent taps along the row axis."""
         return min(self.down.step, self.down.taps)
 
     def window_rows(self, height: int) -> int:
-        """Rows under the windows of `height` rows of output."""
+        """Return the number of input rows that `height` output rows read."""
         return (height - 1) * self.down.step + self.down.taps
 
 
 def plane_count(planes: Planes) -> int:
-    """Planes of output."""
+    """Return the number of output planes."""
     return math.prod(axis.size_out for axis in planes.outer)
 
 
 def part_of(terms: Terms, t: int, rows: int | None, columns: int | None) -> Part:
-    """A term down the rows and along the columns; axes are positions among the windows."""
+    """Return the counts of term `t` for the row and the column axis, given as indices of windows or None."""
     down = (
         (1, 1, False) if rows is None else (terms.factors[t][rows], terms.runs[t][rows], terms.boxes[t][rows])
     )

@@ -1,4 +1,4 @@
-"""Separable terms in numbers: taps, runs of equal taps, repeated factors."""
+"""Counts of separable terms: taps, runs of taps, boxes, repeated factors."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class TermCounts:
-    """Separable terms, in numbers: an entry for each term along each axis."""
+    """Counts of separable terms: an entry for each term and each axis."""
 
     factors: tuple[tuple[int, ...], ...]
-    """Taps that multiply."""
+    """Number of taps that are multiplied."""
     runs: tuple[tuple[int, ...], ...]
-    """Maximal runs of adjacent ones."""
+    """Number of runs of adjacent taps."""
     boxes: tuple[tuple[bool, ...], ...]
-    """Whether these are adjacent and equal."""
+    """Whether the taps are adjacent and equal."""
     groups: tuple[tuple[int, ...], ...]
-    """The first term that has the same taps along the axis."""
+    """Index of the first term with the same taps along the axis."""
 
 
 def count_terms(
     terms: Sequence[Sequence[NDArray[Any]]], touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None
 ) -> TermCounts:
-    """Terms in numbers; the taps that multiply are those that are `touched`, by default those that are not zero."""
+    """Return the counts of terms; `touched` are masks of the taps that are multiplied, by default the non-zero ones."""
     found = factor_counts(terms, touched) if terms else ((), (), (), ())
     return TermCounts(*(tuple(zip(*numbers, strict=True)) for numbers in found))
 
@@ -35,9 +35,9 @@ def count_terms(
 def factor_counts(
     terms: Sequence[Sequence[NDArray[Any]]], touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None
 ) -> tuple[list[list[Any]], ...]:
-    """For each axis and each term's factor: taps, their runs, whether it is a box, the first that is equal.
+    """Return the lists `factors`, `runs`, `boxes` and `groups` of `TermCounts`, each by axis and term.
 
-    The taps are those that are `touched`; by default those that are not zero.
+    `touched` are masks of the taps that are multiplied; by default, the non-zero taps.
     """
     stacked = [np.array(factors) for factors in zip(*terms, strict=True)]
     if touched is None:
@@ -64,7 +64,7 @@ def factor_counts(
 
 
 def _factor_counts(taps: NDArray[Any], touched: NDArray[np.bool_]) -> tuple[list[int], list[int], list[bool]]:
-    """Of factors, the rows of `taps`: taps that multiply, runs of these, which are boxes."""
+    """Return the number of taps and runs of each row of `taps`, and whether it is a box."""
     counts = touched.sum(axis=1)
     runs = touched[:, 0] + (touched[:, 1:] & ~touched[:, :-1]).sum(axis=1)
     level = taps[np.arange(len(taps)), touched.argmax(axis=1)]

@@ -1,10 +1,10 @@
 """Convolutions over channels on NumPy arrays, as defined by `tf.nn`.
 
 Depthwise, depthwise separable and ordinary convolutions, with TensorFlow's names, positional order, data
-formats and padding.  Two kinds of separability meet here: a depthwise filter may be a column of taps times a
-row of taps, and an ordinary convolution may be depthwise separable (`factorize_conv2d`).
-`plan_separable_conv2d`, `plan_depthwise_conv2d` and `plan_conv2d` tell what will be done and why; the
-functions that end in ``_vjp`` give gradients.
+formats and padding.  Two kinds of separability are used: a depthwise filter may be the product of a column and
+a row of taps, and an ordinary convolution may be depthwise separable (`factorize_conv2d`).
+`plan_separable_conv2d`, `plan_depthwise_conv2d` and `plan_conv2d` explain how a convolution will be computed
+and why; the functions that end in ``_vjp`` return gradients.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Computes float16 arrays in float32, a band of rows at a time."""
+"""Compute convolutions of float16 arrays in float32, a band of rows at a time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .weights import aligned_empty
 
 Array = npt.NDArray[Any]
 
-BAND_BYTES = 2 << 20  # of a band and its result in the compute type: in cache, and long enough to hide a call
+BAND_BYTES = 2 << 20  # band and result in the compute type: they fit the cache and amortize a call
 
 
 def run_in_bands(route: ChannelRoute, x: Array, out: Array, workers: int | None) -> None:
-    """Compute the result of `route` into `out`, of the dtype of `x`, which it does not overlap."""
+    """Run `route` on `x` and write the result to `out`, which has the dtype of `x` and must not overlap it."""
     compute = route.problem.compute
     taps, matrix = (
         None if item is None else item.astype(compute, copy=False) for item in (route.taps, route.matrix)
@@ -35,7 +35,7 @@ def run_in_bands(route: ChannelRoute, x: Array, out: Array, workers: int | None)
 
 
 def bands(problem: Convolution) -> Iterator[tuple[Convolution, tuple[slice, ...], tuple[slice, ...]]]:
-    """Problems on some images and some of their rows, with what they read and write; together the whole."""
+    """Split a problem into bands of images and output rows; yield (problem, input slices, output slices)."""
     rows, size = problem.rows, problem.compute.itemsize
     image = size * (math.prod(problem.in_shape[1:]) + math.prod(problem.out_shape[1:]))
     images = max(min(BAND_BYTES // max(image, 1), problem.batch), 1)

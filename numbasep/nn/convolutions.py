@@ -37,11 +37,11 @@ def separable_conv2d(
     workers: int | None = None,
     device: str | None = None,
 ) -> Array:
-    """Depthwise convolution followed by a pointwise one, as `tf.nn.separable_conv2d`.
+    """Depthwise convolution followed by a pointwise convolution, as `tf.nn.separable_conv2d`.
 
     ``out[b, i, j, k] = sum_{di, dj, q, r} input[b, s1 * i + d1 * di - top, s2 * j + d2 * dj - left, q]
-    * depthwise_filter[di, dj, q, r] * pointwise_filter[0, 0, q * M + r, k]``, input zero outside the image.
-    The depthwise result is formed tile by tile in cache and never written out in full.
+    * depthwise_filter[di, dj, q, r] * pointwise_filter[0, 0, q * M + r, k]``, with zeros outside the image.
+    The depthwise result is computed tile by tile in cache and never written to memory in full.
 
     Parameters
     ----------
@@ -64,14 +64,14 @@ def separable_conv2d(
     dilations : sequence of 2 int, optional
         TensorFlow 2's name for `rate`.
     output : ndarray, optional
-        Where to write the result: of its shape and dtype.
+        Array for the result, of its shape and dtype.
     method : "auto", "direct" or "separable"
-        "direct": all taps of the depthwise filters at once; "separable": a column and a row of taps each,
-        which the filters must be; "auto": the quicker one that gives the same result within rounding.
+        "direct": sum over all taps of the depthwise filters; "separable": a vertical and a horizontal pass,
+        which needs filters of rank 1; "auto": the faster of the two, if results agree within rounding.
     workers : int, optional
-        Threads at most; None: `numbasep.num_threads`, or Numba's setting.
+        Maximum number of threads; None: `numbasep.num_threads`, or Numba's setting.
     device : {"cpu", "cuda"}, optional
-        These functions run on the CPU.
+        "cuda" computes on the GPU, which `separable_conv2d` and `depthwise_conv2d` support.
 
     Returns
     -------
@@ -82,8 +82,8 @@ def separable_conv2d(
     Raises
     ------
     ValueError
-        For arguments against the rules above: wrong ranks, sizes, dtypes, strides with rates, a filter larger
-        than the padded image, unknown names.  The message names the argument, the value and the rule.
+        If arguments break the rules above: wrong ranks, sizes or dtypes, strides with rates, a filter larger than
+        the padded image, unknown names.  The message names the argument, the value and the rule.
 
     Notes
     -----
@@ -92,8 +92,8 @@ def separable_conv2d(
 
     Examples
     --------
-    A 12 x 12 image of 3 channels to 8 x 8 of 256: 53,952 multiplications instead of the 1,228,800 of an
-    ordinary 5 x 5 convolution.
+    From a 12 x 12 image of 3 channels to 8 x 8 of 256 channels: 53,952 multiplications instead of the 1,228,800
+    of an ordinary 5 x 5 convolution.
 
     >>> import numpy as np
     >>> from numbasep import nn
@@ -140,10 +140,10 @@ def depthwise_conv2d(
     workers: int | None = None,
     device: str | None = None,
 ) -> Array:
-    """Every channel convolved with filters of its own, as `tf.nn.depthwise_conv2d`.
+    """Convolve each channel with its own filters, as `tf.nn.depthwise_conv2d`.
 
     ``out[b, i, j, q * M + r] = sum_{di, dj} input[b, s1 * i + d1 * di - top, s2 * j + d2 * dj - left, q]
-    * filter[di, dj, q, r]``, input zero outside the image.
+    * filter[di, dj, q, r]``, with zeros outside the image.
 
     Parameters
     ----------
@@ -213,17 +213,17 @@ def conv2d(
     workers: int | None = None,
     device: str | None = None,
 ) -> Array:
-    """Ordinary convolution over channels, as `tf.nn.conv2d`; depthwise separable where the filters are.
+    """Ordinary convolution over channels, as `tf.nn.conv2d`; computed as depthwise separable if the filters are.
 
     ``out[b, i, j, k] = sum_{di, dj, q} input[b, s1 * i + d1 * di - top, s2 * j + d2 * dj - left, q]
-    * filters[di, dj, q, k]``, input zero outside the image.
+    * filters[di, dj, q, k]``, with zeros outside the image.
 
     Parameters
     ----------
     input : array_like of float16, float32 or float64
         Shape (batch, height, width, C) or (batch, C, height, width), in the order of `data_format`.
     filters : array_like of the same dtype, shape (kh, kw, C, K)
-        In both data formats.
+        The same shape in both data formats.
     strides : int or sequence of 1, 2 or 4 int
         For height and width, or in the order of `data_format` with 1 for batch and channels.
     padding : "SAME", "VALID" or sequence of 4 pairs of int
@@ -238,10 +238,10 @@ def conv2d(
         Allow a depthwise separable form whose certified relative error (`factorize_conv2d`) is at most this.
         None: only one that is equal within rounding.
     output : ndarray, optional
-        Where to write, as in `separable_conv2d`.
+        Array for the result, as in `separable_conv2d`.
     method : "auto", "direct" or "separable"
-        "direct": windows unfolded into a matrix product, tile by tile; "separable": the depthwise separable
-        form within `rtol`; "auto": that form if there is one and it is quicker.
+        "direct": matrix product of unfolded windows, tile by tile; "separable": the depthwise separable form
+        within `rtol`; "auto": that form if it exists and is faster.
     workers, device : see `separable_conv2d`
         As in `separable_conv2d`.
 
@@ -253,7 +253,7 @@ def conv2d(
     Raises
     ------
     ValueError
-        As `separable_conv2d`; and for method="separable" where the filters have no such form.
+        As `separable_conv2d`; also if method="separable" and the filters have no such form.
 
     Notes
     -----
@@ -287,7 +287,7 @@ def conv2d(
 def on_gpu(
     problem: Convolution, x: Array, depthwise: Array, pointwise: Array | None, output: Array | None
 ) -> Array:
-    """The result of a convolution from the GPU; a `CudaUnavailableError` says what that lacks."""
+    """Compute a convolution on the GPU; raise `CudaUnavailableError` if something is missing for that."""
     from ..cuda import separable_channels
 
     result: Array = separable_channels.run(problem, x, depthwise, pointwise, output)
@@ -295,7 +295,7 @@ def on_gpu(
 
 
 def check_options(method: object, workers: object, device: object) -> None:
-    """ValueError for a method, a number of threads or a device that there is not."""
+    """Raise ValueError for an unknown method or device or an invalid number of threads."""
     check_method(method)
     if workers is not None and (
         isinstance(workers, bool) or not isinstance(workers, (int, np.integer)) or workers < 1
@@ -306,7 +306,7 @@ def check_options(method: object, workers: object, device: object) -> None:
 
 
 def apply(route: ChannelRoute, x: Array, output: Array | None, workers: int | None) -> Array:
-    """Run a route on an array; the result in `output` if that is given."""
+    """Run a route on an array; return the result, which is `output` if that is given."""
     problem = route.problem
     if output is not None:
         check_output(problem, output)
@@ -322,7 +322,7 @@ def apply(route: ChannelRoute, x: Array, output: Array | None, workers: int | No
 
 
 def _copied(result: Array, output: Array | None) -> Array:
-    """The result, in `output` if that is given."""
+    """Copy the result to `output` if that is given and another array; return the array that holds it."""
     if output is None or output is result:
         return result
     output[...] = result
@@ -330,7 +330,7 @@ def _copied(result: Array, output: Array | None) -> Array:
 
 
 def check_output(problem: Convolution, output: object) -> None:
-    """ValueError unless `output` can be written the result to."""
+    """Raise ValueError unless `output` is a writable array of the shape and dtype of the result."""
     if not isinstance(output, np.ndarray):
         raise ValueError(f"output must be None or an array, got {type(output).__name__}")
     if output.shape != problem.out_shape:
@@ -342,11 +342,11 @@ def check_output(problem: Convolution, output: object) -> None:
 
 
 def _overlaps(output: Array, x: Array, route: ChannelRoute) -> bool:
-    """Whether `output` shares memory with an operand: the kernels read them while they write."""
+    """Return whether `output` may share memory with an operand, which kernels read while they write."""
     operands = (x, route.taps, route.matrix)
     return any(operand is not None and np.may_share_memory(output, operand) for operand in operands)
 
 
 def _can_hold(problem: Convolution, output: Array) -> bool:
-    """Whether the kernels can write straight into `output`."""
+    """Return whether the kernels can write to `output` directly."""
     return output.dtype == problem.compute and output.flags.c_contiguous and output.flags.aligned

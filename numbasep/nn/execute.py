@@ -1,4 +1,4 @@
-"""Runs a planned convolution over channels."""
+"""Run a planned convolution over channels."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ from .weights import padded_channels, write_tap_major
 Array = npt.NDArray[Any]
 Producer = Literal["dense", "spatial", "unfold"]
 
-GRADIENT_PARTS = (
-    32  # of the rows, each summed by itself: not as many as threads, so that bits do not depend on these
-)
+# Parts of the rows with separate sums; fixed, so that results do not depend on the number of threads.
+GRADIENT_PARTS = 32
 
 _NOTHING = {np.dtype(kind): np.empty(0, kind) for kind in (np.float32, np.float64)}
 
@@ -39,10 +38,10 @@ def run(
     out: Array,
     workers: int | None,
 ) -> None:
-    """Compute the result of `problem` into `out`, C-contiguous and of the compute dtype.
+    """Compute `problem` into `out`, which must be C-contiguous and of the compute dtype.
 
-    `taps` (taps, C, M) are the depthwise filters, column taps before row taps for "spatial"; `matrix`
-    (products, K) is the right factor, None for a depthwise convolution alone.
+    `taps` (taps, C, M) are the depthwise filters; for "spatial", vertical taps precede horizontal ones.  `matrix`
+    (products, K) is the right factor of the matrix product, None for a depthwise convolution.
     """
     if out.size == 0:
         return
@@ -79,7 +78,7 @@ def _run(
         tables = (*kernels, _line(x, compute), weights, right, layout.table)
         y = out.reshape(-1)
         if layout.workers == 1:
-            for batch in range(layout.batches):  # Python handles signals between two: Ctrl-C ends a long call
+            for batch in range(layout.batches):  # between batches, Python handles signals such as Ctrl-C
                 channels_last.run_serial(*tables, batch, scratch, y)
         else:
             with threads.parallel_region(layout.workers):
@@ -88,7 +87,10 @@ def _run(
 
 
 def filter_gradient(problem: Convolution, x: Array, gradient: Array, workers: int | None) -> Array:
-    """The gradient (kh, kw, C) to filters with multiplier 1, channels last, from that to the result."""
+    """Return the gradient (kh, kw, C) with respect to depthwise filters of multiplier 1, channels last.
+
+    `gradient` is the gradient with respect to the result.
+    """
     rows = problem.batch * problem.rows.out_size
     shape = problem.rows.taps, problem.columns.taps, problem.channels
     parts = max(1, min(rows, GRADIENT_PARTS))
@@ -111,7 +113,7 @@ def filter_gradient(problem: Convolution, x: Array, gradient: Array, workers: in
 
 @contextlib.contextmanager
 def _borrow(count: int, dtype: np.dtype[Any]) -> Iterator[Array]:
-    """Scratch for `count` numbers."""
+    """Borrow scratch memory for `count` numbers."""
     if count == 0:
         yield _NOTHING[dtype]
         return
@@ -120,7 +122,7 @@ def _borrow(count: int, dtype: np.dtype[Any]) -> Iterator[Array]:
 
 
 class _Writable:
-    """The memory of a read-only array as one that may be written, so that the drivers have one signature."""
+    """A writable view of a read-only array, so that the drivers are compiled for one signature."""
 
     def __init__(self, array: Array) -> None:
         self._array = array  # keeps the memory alive
@@ -129,7 +131,7 @@ class _Writable:
 
 
 def _line(array: Array, compute: np.dtype[Any]) -> Array:
-    """The elements in C order, flat and of the compute dtype: the array's own memory if possible."""
+    """Return the elements in C order as a flat array of the compute dtype, without a copy if possible."""
     if not array.flags.aligned:
         array = array.copy()
     line = np.ascontiguousarray(array, compute).reshape(-1)
@@ -138,7 +140,7 @@ def _line(array: Array, compute: np.dtype[Any]) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Layout:
-    """The kernels' table and the sizes, in elements, of what they work in."""
+    """Table of integers for the kernels, and sizes of weights and scratch memory in elements."""
 
     table: Array
     workers: int
@@ -163,12 +165,12 @@ def _layout(
     row = min(PRODUCED, padded_channels(products, width)) + width
     panels = (DEPTH + BLOCK_ROWS) * BLOCK_COLUMNS * width
     if not problem.channels_last:
-        panels += tiling.tile_pixels * BLOCK_COLUMNS * width  # sums, before they are transposed
+        panels += tiling.tile_pixels * BLOCK_COLUMNS * width  # sums that are to be transposed
         row = row if product else padded_channels(step, width)
     factor = (tiling.tile_pixels + BLOCK_ROWS) * row
     if not product and problem.multiplier == 1 and problem.channels_last:
         factor = 0
-    once = problem.multiplier == 1 and (not product or products <= DEPTH)  # else sums are read again
+    once = problem.multiplier == 1 and (not product or products <= DEPTH)  # otherwise sums are read again
     streams = (
         tiling.large and aligned and once and problem.channels_last and problem.out_channels % width == 0
     )
@@ -193,9 +195,8 @@ def _layout(
     )
     if producer == "spatial":
         _describe_passes(table, problem, step, width)
-    stored = (
-        0 if producer == "unfold" else filters * problem.multiplier + 2 * width
-    )  # a block reads two vectors
+    # A block reads two vectors.
+    stored = 0 if producer == "unfold" else filters * problem.multiplier + 2 * width
     return _Layout(
         table.reshape(-1),
         tiling.workers,
@@ -209,14 +210,14 @@ def _layout(
 
 
 def _pixel_step(problem: Convolution, producer: Producer, width: int) -> int:
-    """Elements from one pixel of the image, or of the transposed band of it, to the next."""
+    """Return the elements from one pixel of the image, or of the transposed band, to the next."""
     if problem.channels_last or producer == "unfold":
         return problem.channels
     return min(padded_channels(problem.channels, width), channels_first_bands.GROUP)
 
 
 def _spare(problem: Convolution, producer: Producer, tiling: TileSizes, step: int, width: int) -> int:
-    """Elements that the producer needs behind its result."""
+    """Return the elements of scratch memory that the producer needs after its result."""
     rows, columns = problem.rows, problem.columns
     between = columns.size * _pass_step(step, width) if producer == "spatial" else 0
     if problem.channels_last:
@@ -226,12 +227,12 @@ def _spare(problem: Convolution, producer: Producer, tiling: TileSizes, step: in
 
 
 def _taps(problem: Convolution, producer: Producer) -> int:
-    """Taps stored for one depthwise filter."""
+    """Return the number of taps stored per depthwise filter."""
     return problem.rows.taps + problem.columns.taps if producer == "spatial" else problem.taps
 
 
 def _pass_step(step: int, width: int) -> int:
-    """Distance of the pixels of the row between the two passes of a separable filter."""
+    """Return the elements from one pixel to the next in the row between the passes of a separable filter."""
     return padded_channels(step, width) + width
 
 
@@ -262,14 +263,14 @@ def _fields(problem: Convolution, **extra: int) -> Array:
 
 
 def _describe_passes(table: Array, problem: Convolution, step: int, width: int) -> None:
-    """Tables of the column pass (image to a row of it) and of the row pass (that row to output pixels)."""
+    """Fill the tables of the vertical pass (image to one row) and the horizontal pass (that row to output pixels)."""
     g = table_entries
     down, along = table[1], table[2]
     for name in ("TAPS_COLUMNS", "STRIDE_COLUMNS", "DILATION_COLUMNS"):
         down[getattr(g, name)] = 1
     down[g.BEFORE_COLUMNS] = 0
     down[g.OUT_WIDTH] = problem.columns.size
-    down[g.STREAM_DEPTHWISE] = 0  # to the row between, which is read at once
+    down[g.STREAM_DEPTHWISE] = 0  # the row between the passes is read immediately
     for name in ("TAPS_ROWS", "STRIDE_ROWS", "DILATION_ROWS", "HEIGHT", "OUT_HEIGHT"):
         along[getattr(g, name)] = 1
     along[g.BEFORE_ROWS] = along[g.PREFETCH] = 0

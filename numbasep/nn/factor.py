@@ -1,4 +1,4 @@
-"""`factorize_conv2d`: an ordinary convolution as a depthwise separable one.
+"""`factorize_conv2d`: express an ordinary convolution as a depthwise separable one.
 
 Filters ``W[i, j, c, k]`` equal ``sum_r D[i, j, c, r] P[c * M + r, k]`` exactly if, for every input channel c,
 the matrix ``W[:, :, c, :]`` of shape (kh * kw, K) has rank at most M; truncated singular value decompositions
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthwiseSeparable:
-    """Depthwise and pointwise filters that stand for the filters of an ordinary convolution.
+    """Depthwise and pointwise filters that replace the filters of an ordinary convolution.
 
     Made by `factorize_conv2d`.
 
@@ -34,21 +34,21 @@ class DepthwiseSeparable:
     """
 
     depthwise: Array
-    """(kh, kw, C, M), for `depthwise_conv2d` and `separable_conv2d`."""
+    """Depthwise filters (kh, kw, C, M), for `depthwise_conv2d` and `separable_conv2d`."""
     pointwise: Array
-    """(1, 1, C * M, K), for `separable_conv2d`."""
+    """Pointwise filters (1, 1, C * M, K), for `separable_conv2d`."""
     error: float
-    """max_k ||W_k - W'_k||_1 / max_k ||W_k||_1: bounds any output, relative to max_k ||W_k||_1 max |x|."""
+    """max_k ||W_k - W'_k||_1 / max_k ||W_k||_1: bound on the error of the output over max_k ||W_k||_1 max |x|."""
     amplification: float
-    """max_k || |D| |P|_k ||_1 / max_k ||W_k||_1: growth of the rounding error against direct summation."""
+    """max_k || |D| |P|_k ||_1 / max_k ||W_k||_1: growth of the rounding error relative to direct summation."""
     singular_values: Array
-    """(C, min(kh * kw, K)), of each input channel's matrix, largest first."""
+    """Singular values (C, min(kh * kw, K)) of each input channel's matrix, in descending order."""
     multiplications: tuple[int, int]
-    """For one output pixel: of the ordinary convolution, and of this one."""
+    """Multiplications per output pixel of the ordinary convolution and of the depthwise separable one."""
 
     @property
     def channel_multiplier(self) -> int:
-        """Depthwise filters for each input channel, M."""
+        """Number of depthwise filters per input channel, M."""
         return int(self.depthwise.shape[3])
 
     @property
@@ -57,7 +57,7 @@ class DepthwiseSeparable:
         return self.error <= _lossless(self.depthwise.dtype)
 
     def todense(self) -> Array:
-        """Multiply the stages out.
+        """Return the filters of the equivalent ordinary convolution.
 
         Returns
         -------
@@ -82,16 +82,16 @@ class DepthwiseSeparable:
 def factorize_conv2d(
     filters: npt.ArrayLike, *, rtol: Any = None, channel_multiplier: Any = None
 ) -> DepthwiseSeparable:
-    """Depthwise and pointwise filters of an ordinary convolution.
+    """Factor an ordinary convolution into depthwise and pointwise filters.
 
     Parameters
     ----------
     filters : array_like of float16, float32 or float64
         Shape (height, width, input channels, output channels), as taken by `conv2d`.
     rtol : float, optional
-        Largest allowed `error`; None: 16 epsilons of the dtype, which changes nothing but rounding.
+        Largest allowed `error`; None: 16 epsilons of the dtype, which is within rounding.
     channel_multiplier : int, optional
-        Depthwise filters for each input channel.  None: as few as `rtol` allows.
+        Depthwise filters per input channel.  None: as few as `rtol` allows.
 
     Returns
     -------
@@ -101,9 +101,9 @@ def factorize_conv2d(
     Raises
     ------
     ValueError
-        For filters of another shape or dtype or that are not finite, an `rtol` outside [0, 1), or a
-        `channel_multiplier` that is not between 1 and height * width; and if `channel_multiplier` is given
-        together with an `rtol` that it cannot meet.
+        If `filters` have another shape or dtype or are not finite, `rtol` is outside [0, 1),
+        `channel_multiplier` is not between 1 and height * width, or it is given together with an `rtol` that it
+        cannot meet.
 
     Notes
     -----
@@ -146,7 +146,7 @@ def factorize_conv2d(
 
 
 def check_filters(filters: Array) -> Array:
-    """The filters in native byte order; ValueError if they are none."""
+    """Return the filters in native byte order; raise ValueError if dtype, shape or values are invalid."""
     if filters.dtype.newbyteorder("=").name not in ("float16", "float32", "float64"):
         raise ValueError(f"filters must be float16, float32 or float64, got dtype {filters.dtype}")
     if filters.ndim != 4 or filters.size == 0:
@@ -160,7 +160,7 @@ def check_filters(filters: Array) -> Array:
 
 
 def check_rtol(rtol: Any, dtype: np.dtype[Any]) -> float:
-    """The allowed relative error; ValueError for anything but None or a number in [0, 1)."""
+    """Return the allowed relative error; raise ValueError unless `rtol` is None or a number in [0, 1)."""
     if rtol is None:
         return _lossless(dtype)
     if (
@@ -177,18 +177,18 @@ def _lossless(dtype: np.dtype[Any]) -> float:
 
 
 def singular_bases(filters: Array) -> tuple[Array, Array, Array]:
-    """Batched decomposition of the (kh * kw, K) matrix of every input channel, in float64."""
+    """Compute the singular value decomposition of each input channel's (kh * kw, K) matrix in float64."""
     kh, kw, channels, outputs = filters.shape
     matrices = filters.astype(np.float64).transpose(2, 0, 1, 3).reshape(channels, kh * kw, outputs)
     _, s, vt = np.linalg.svd(matrices, full_matrices=False)
-    # LAPACK's vectors may be some twenty epsilons off: projected on what the matrix itself spans, products are not.
+    # LAPACK's vectors can have errors of twenty epsilons; projecting the matrix on them gives accurate products.
     u, _ = np.linalg.qr(matrices @ vt.transpose(0, 2, 1))
     vt = u.transpose(0, 2, 1) @ matrices / np.where(s > 0, s, 1.0)[:, :, None]
     return u, s, vt
 
 
 def truncate(filters: Array, bases: tuple[Array, Array, Array], multiplier: int) -> DepthwiseSeparable:
-    """The best factors with `multiplier` depthwise filters for each channel, zero beyond the rank."""
+    """Return the best factors with `multiplier` depthwise filters per channel, zero beyond the rank."""
     u, s, vt = bases
     kh, kw, channels, outputs = filters.shape
     kept = min(multiplier, s.shape[1])
@@ -204,7 +204,7 @@ def truncate(filters: Array, bases: tuple[Array, Array, Array], multiplier: int)
 
 
 def _unfactored(filters: Array, singular_values: Array) -> DepthwiseSeparable:
-    """The filters themselves, exactly: a depthwise filter for each tap, or for each output if these are fewer."""
+    """Return exact factors, with a depthwise filter per tap, or per output channel if these are fewer."""
     kh, kw, channels, outputs = filters.shape
     taps = kh * kw
     if taps <= outputs:
@@ -225,7 +225,7 @@ def _unfactored(filters: Array, singular_values: Array) -> DepthwiseSeparable:
 
 
 def _measured(filters: Array, depthwise: Array, pointwise: Array, s: Array) -> DepthwiseSeparable:
-    """Factors with the error that they really make."""
+    """Return factors with their error, measured after rounding."""
     kh, kw, channels, outputs = filters.shape
     exact = filters.astype(np.float64)
     norm = float(np.abs(exact).sum(axis=(0, 1, 2)).max()) or 1.0
@@ -244,9 +244,9 @@ def _measured(filters: Array, depthwise: Array, pointwise: Array, s: Array) -> D
 def smallest(
     filters: Array, bases: tuple[Array, Array, Array], tolerance: float, limit: int
 ) -> DepthwiseSeparable | None:
-    """The truncation with the fewest filters, at most `limit`, whose error is within `tolerance`."""
+    """Return the truncation with the fewest filters, at most `limit`, whose error is within `tolerance`, or None."""
     s = bases[1]
-    # the 2-norm of what is dropped from channel c bounds its largest column sum from below by 1 / sqrt(K)
+    # the 2-norm of the dropped part of a channel, over sqrt(K), is a lower bound of its largest column sum
     norm = float(np.abs(filters.astype(np.float64)).sum(axis=(0, 1, 2)).max()) or 1.0
     for multiplier in range(1, limit + 1):
         dropped = float(s[:, multiplier:].max(initial=0.0))

@@ -1,12 +1,12 @@
 """Vector-Jacobian products of the convolutions over channels.
 
 With ``y = f(input, filters)`` and a gradient ``g = dL/dy`` they return ``dL/dinput`` and ``dL/dfilters``.
-The gradient to the input of a correlation is a correlation again: ``y[i] = sum_k w[k] x[s i + d k - before]``
-gives
+The gradient with respect to the input of a correlation is a correlation, too:
+``y[i] = sum_k w[k] x[s i + d k - before]`` gives
 
     ``dx[u] = sum_k w[taps - 1 - k] z[u + before - d (taps - 1) + d k]``,  ``z[s i] = g[i]``, zero elsewhere,
 
-so it runs on the same kernels.  The gradient to tap k is the sum of ``g[i] x[s i + d k - before]``.
+so the same kernels compute it.  The gradient with respect to tap k is the sum of ``g[i] x[s i + d k - before]``.
 """
 
 from __future__ import annotations
@@ -42,30 +42,30 @@ def separable_conv2d_vjp(
     dilations: Any = None,
     workers: int | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Gradients of `separable_conv2d` to its input and both filters.
+    """Gradients of `separable_conv2d` with respect to its input and both filters.
 
     Parameters
     ----------
     gradient : array_like
-        Of the loss to the result of `separable_conv2d`: of its shape and dtype.
+        Gradient of the loss with respect to the result of `separable_conv2d`, of its shape and dtype.
     input, depthwise_filter, pointwise_filter : array_like
-        What `separable_conv2d` was given.
+        The arrays passed to `separable_conv2d`.
     strides, padding, rate, name, data_format, dilations, workers : see `separable_conv2d`
         The arguments of `separable_conv2d`.
 
     Returns
     -------
     tuple of ndarray
-        Gradients to `input`, `depthwise_filter` and `pointwise_filter`, of their shapes and dtype.
+        Gradients with respect to `input`, `depthwise_filter` and `pointwise_filter`, of their shapes and dtype.
 
     Raises
     ------
     ValueError
-        As `separable_conv2d`; and for a gradient of another shape or dtype.
+        As `separable_conv2d`; also if `gradient` has another shape or dtype.
 
     Notes
     -----
-    The depthwise result is formed once, for the gradient to `pointwise_filter`.
+    The depthwise result is computed once, for the gradient with respect to `pointwise_filter`.
 
     Examples
     --------
@@ -105,26 +105,26 @@ def depthwise_conv2d_vjp(
     dilations: Any = None,
     workers: int | None = None,
 ) -> tuple[Array, Array]:
-    """Gradients of `depthwise_conv2d` to its input and its filters.
+    """Gradients of `depthwise_conv2d` with respect to its input and its filters.
 
     Parameters
     ----------
     gradient : array_like
-        Of the loss to the result of `depthwise_conv2d`: of its shape and dtype.
+        Gradient of the loss with respect to the result of `depthwise_conv2d`, of its shape and dtype.
     input, filter : array_like
-        What `depthwise_conv2d` was given.
+        The arrays passed to `depthwise_conv2d`.
     strides, padding, rate, name, data_format, dilations, workers : see `depthwise_conv2d`
         The arguments of `depthwise_conv2d`.
 
     Returns
     -------
     tuple of ndarray
-        Gradients to `input` and `filter`, of their shapes and dtype.
+        Gradients with respect to `input` and `filter`, of their shapes and dtype.
 
     Raises
     ------
     ValueError
-        As `depthwise_conv2d`; and for a gradient of another shape or dtype.
+        As `depthwise_conv2d`; also if `gradient` has another shape or dtype.
 
     Examples
     --------
@@ -157,26 +157,26 @@ def conv2d_vjp(
     *,
     workers: int | None = None,
 ) -> tuple[Array, Array]:
-    """Gradients of `conv2d` to its input and its filters.
+    """Gradients of `conv2d` with respect to its input and its filters.
 
     Parameters
     ----------
     gradient : array_like
-        Of the loss to the result of `conv2d`: of its shape and dtype.
+        Gradient of the loss with respect to the result of `conv2d`, of its shape and dtype.
     input, filters : array_like
-        What `conv2d` was given.
+        The arrays passed to `conv2d`.
     strides, padding, data_format, dilations, name, workers : see `conv2d`
         The arguments of `conv2d`.
 
     Returns
     -------
     tuple of ndarray
-        Gradients to `input` and `filters`, of their shapes and dtype.
+        Gradients with respect to `input` and `filters`, of their shapes and dtype.
 
     Raises
     ------
     ValueError
-        As `conv2d`; and for a gradient of another shape or dtype.
+        As `conv2d`; also if `gradient` has another shape or dtype.
 
     Examples
     --------
@@ -205,7 +205,7 @@ def conv2d_vjp(
 
 
 class _Arguments:
-    """The arrays of a call, channels last and of the compute dtype, and the way back."""
+    """Arrays of a call, converted to NHWC and the compute dtype, and the conversion of the results back."""
 
     def __init__(
         self,
@@ -221,7 +221,7 @@ class _Arguments:
     def describe(
         self, strides: Any, padding: Any, rate: Any, dilations: Any, data_format: Any, workers: int | None
     ) -> Convolution:
-        """Validate, and bring the arrays to NHWC and to the compute dtype."""
+        """Validate the arguments and convert the arrays to NHWC and the compute dtype."""
         check_options("auto", workers, None)
         arrays = (self.x, *self.filters)
         problem = describe(
@@ -249,7 +249,7 @@ class _Arguments:
         return problem
 
     def results(self, to_input: Array, *to_filters: Array) -> list[Array]:
-        """The gradients in the data format and dtype of the call."""
+        """Convert gradients to the data format and dtype of the call."""
         if not self._problem.channels_last:
             to_input = np.ascontiguousarray(to_input.transpose(0, 3, 1, 2))
         with np.errstate(over="ignore"):
@@ -259,7 +259,7 @@ class _Arguments:
 def _depthwise_gradients(
     problem: Convolution, g: Array, x: Array, filters: Array, workers: int | None
 ) -> tuple[Array, Array]:
-    """Gradients of a channels-last depthwise convolution."""
+    """Return the gradients of a channels-last depthwise convolution with respect to input and filters."""
     multiplier, channels = problem.multiplier, problem.channels
     split = g.reshape(*g.shape[:3], channels, multiplier)
     to_filters = np.empty(filters.shape, problem.compute)
@@ -279,7 +279,7 @@ def _depthwise_gradients(
 
 
 def _tap_samples(problem: Convolution, x: Array) -> Any:
-    """For every tap the input samples that it multiplies, (batch, out height, out width, C)."""
+    """Yield each tap and the input samples that it multiplies, (batch, out height, out width, C)."""
     rows, columns = problem.rows, problem.columns
     padded = np.zeros((x.shape[0], _needed(rows), _needed(columns), x.shape[3]), x.dtype)
     height, width = (min(axis.size, _needed(axis) - axis.before) for axis in (rows, columns))
@@ -295,12 +295,12 @@ def _tap_samples(problem: Convolution, x: Array) -> Any:
 
 
 def _needed(axis: SpatialAxis) -> int:
-    """Padded samples that the taps of all outputs reach."""
+    """Return the number of padded samples that the taps of all output elements read."""
     return max((axis.out_size - 1) * axis.stride + axis.reach, 0)
 
 
 def _spread(problem: Convolution, g: Array) -> Array:
-    """The gradient with stride - 1 zeros between its samples."""
+    """Insert stride - 1 zeros between the samples of the gradient."""
     rows, columns = problem.rows, problem.columns
     if rows.stride == columns.stride == 1:
         return g
@@ -314,7 +314,7 @@ def _spread_size(axis: SpatialAxis) -> int:
 
 
 def _transposed(problem: Convolution, operation: Operation, **sizes: int) -> Convolution:
-    """The correlation, channels last, stride 1, that takes the spread gradient to the input's gradient."""
+    """Return the correlation, channels last and of stride 1, from the spread gradient to that of the input."""
     rows, columns = (
         SpatialAxis(_spread_size(axis), axis.taps, 1, axis.dilation, axis.reach - 1 - axis.before, axis.size)
         for axis in (problem.rows, problem.columns)

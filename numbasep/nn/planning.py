@@ -23,7 +23,7 @@ __all__ = ["Candidate", "ConvolutionPlan", "plan_conv2d", "plan_depthwise_conv2d
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to compute the convolution, as `ConvolutionPlan.candidates` lists them.
+    """A way to compute a convolution, as listed in `ConvolutionPlan.candidates`.
 
     Examples
     --------
@@ -37,23 +37,23 @@ class Candidate:
     method: str
     """"direct" or "separable"."""
     feasible: bool
-    """Whether it gives the result that was asked for."""
+    """Whether it gives the requested result."""
     reason: str
-    """What it does, or why it cannot."""
+    """Description of the computation, or why it is not feasible."""
     multiplications: int
-    """For one output pixel; 0 if not feasible."""
+    """Multiplications per output pixel; 0 if not feasible."""
     seconds: float
-    """Estimated time of a call; infinite if not feasible."""
+    """Estimated seconds of a call; infinite if not feasible."""
     error_bound: float
-    """No output differs from the exact one by more than this times max_k ||W_k||_1 max |x|."""
+    """Bound on the error of any output element, relative to max_k ||W_k||_1 max |x|."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvolutionPlan:
     """A prepared convolution: call it on arrays of the shape and dtype it was made for.
 
-    Made by `plan_separable_conv2d`, `plan_depthwise_conv2d` and `plan_conv2d`; ``print`` shows every way with its
-    multiplications, time and error bound.
+    Made by `plan_separable_conv2d`, `plan_depthwise_conv2d` and `plan_conv2d`; ``print`` shows all candidates with
+    their multiplications, times and error bounds.
 
     Examples
     --------
@@ -65,36 +65,36 @@ class ConvolutionPlan:
     """
 
     problem: Convolution
-    """The request, validated."""
+    """The validated request."""
     candidates: tuple[Candidate, ...]
-    """All ways, the chosen one first."""
+    """All candidates, the chosen one first."""
     route: ChannelRoute
-    """What a call runs."""
+    """Route that a call runs."""
     workers: int | None
-    """Threads at most."""
+    """Maximum number of threads, or None for the default."""
 
     @property
     def method(self) -> str:
-        """The way chosen."""
+        """Method of the chosen candidate."""
         return self.candidates[0].method
 
     @property
     def seconds(self) -> float:
-        """Its estimated time."""
+        """Estimated seconds of a call."""
         return self.candidates[0].seconds
 
     @property
     def error_bound(self) -> float:
-        """Its error bound."""
+        """Error bound of the chosen candidate."""
         return self.candidates[0].error_bound
 
     @property
     def multiplications(self) -> int:
-        """Its multiplications for the whole result."""
+        """Multiplications for the whole result."""
         return self.candidates[0].multiplications * self.problem.pixels
 
     def __call__(self, input: npt.ArrayLike, output: Array | None = None) -> Array:
-        """The result for `input`, in `output` if that is given."""
+        """Compute the convolution of `input`; the result is written to `output` if that is given."""
         x = np.asarray(input)
         if x.shape != self.problem.in_shape or x.dtype.newbyteorder("=") != self.problem.dtype:
             raise ValueError(
@@ -136,12 +136,12 @@ def plan_separable_conv2d(
     workers: int | None = None,
     device: str | None = None,
 ) -> ConvolutionPlan:
-    """What `separable_conv2d` does with an input of `shape` and the dtype of the filters.
+    """Plan `separable_conv2d` for an input of `shape` and the dtype of the filters.
 
     Parameters
     ----------
     shape : sequence of 4 int
-        Of the input.
+        Shape of the input.
     depthwise_filter, pointwise_filter : array_like
         The filters of `separable_conv2d`.
     strides, padding, rate, name, data_format, dilations, method, workers, device : see `separable_conv2d`
@@ -150,7 +150,7 @@ def plan_separable_conv2d(
     Returns
     -------
     ConvolutionPlan
-        `str()` explains it; calling it on an input does it.
+        `str()` explains the plan; calling it on an input runs it.
 
     Raises
     ------
@@ -188,12 +188,12 @@ def plan_depthwise_conv2d(
     workers: int | None = None,
     device: str | None = None,
 ) -> ConvolutionPlan:
-    """What `depthwise_conv2d` does with an input of `shape` and the dtype of the filters.
+    """Plan `depthwise_conv2d` for an input of `shape` and the dtype of the filters.
 
     Parameters
     ----------
     shape : sequence of 4 int
-        Of the input.
+        Shape of the input.
     filter : array_like
         The filters of `depthwise_conv2d`.
     strides, padding, rate, name, data_format, dilations, method, workers, device : see `depthwise_conv2d`
@@ -202,7 +202,7 @@ def plan_depthwise_conv2d(
     Returns
     -------
     ConvolutionPlan
-        `str()` explains it; calling it on an input does it.
+        `str()` explains the plan; calling it on an input runs it.
 
     Raises
     ------
@@ -243,12 +243,12 @@ def plan_conv2d(
     workers: int | None = None,
     device: str | None = None,
 ) -> ConvolutionPlan:
-    """What `conv2d` does with an input of `shape` and the dtype of the filters.
+    """Plan `conv2d` for an input of `shape` and the dtype of the filters.
 
     Parameters
     ----------
     shape : sequence of 4 int
-        Of the input.
+        Shape of the input.
     filters : array_like
         The filters of `conv2d`.
     strides, padding, data_format, dilations, name, rtol, method, workers, device : see `conv2d`
@@ -257,7 +257,7 @@ def plan_conv2d(
     Returns
     -------
     ConvolutionPlan
-        `str()` explains it; calling it on an input does it.
+        `str()` explains the plan; calling it on an input runs it.
 
     Raises
     ------
@@ -299,7 +299,7 @@ def _describe(
         isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size >= 0 for size in shape
     ):
         raise ValueError(f"shape must be a sequence of sizes, got {shape!r}")
-    if filters[0].dtype.newbyteorder("=").name not in DTYPES:  # before it stands for the input's, too
+    if filters[0].dtype.newbyteorder("=").name not in DTYPES:  # errors of `describe` would name the input
         raise ValueError(
             f"filter must be {', '.join(DTYPES[:2])} or {DTYPES[2]}, got dtype {filters[0].dtype}"
         )

@@ -1,14 +1,14 @@
-"""What a convolution over channels is asked to compute, as plain facts.
+"""Description of a convolution over channels: sizes, strides, dilations, padding, types.
 
 The arithmetic of strides, dilations and padding is TensorFlow's (`tf.nn`, "Convolution" notes): with a window
 of ``reach = (taps - 1) * dilation + 1`` input samples,
 
-* ``"SAME"``: ``out = ceil(size / stride)`` and ``max((out - 1) * stride + reach - size, 0)`` zeros, of which
-  the smaller half comes first;
+* ``"SAME"``: ``out = ceil(size / stride)`` and ``max((out - 1) * stride + reach - size, 0)`` zeros, with the
+  smaller half before the image;
 * ``"VALID"``: ``out = ceil((size - reach + 1) / stride)`` and no zeros;
-* a list of pairs: those zeros, then as ``"VALID"``.
+* a list of pairs: the given numbers of zeros, then as ``"VALID"``.
 
-Output ``i`` reads input ``stride * i + dilation * k - before`` at tap ``k``: a correlation, never flipped.
+At tap ``k``, output ``i`` reads input ``stride * i + dilation * k - before``: a correlation, without flipping.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ DTYPES = ("float16", "float32", "float64")
 
 @dataclass(frozen=True, slots=True)
 class SpatialAxis:
-    """One of the two image axes."""
+    """Sizes of a convolution along one of the two image axes."""
 
     size: int
-    """Input samples."""
+    """Number of input samples."""
     taps: int
-    """Filter taps."""
+    """Number of taps."""
     stride: int
     """Input samples from one output to the next."""
     dilation: int
     """Input samples from one tap to the next."""
     before: int
-    """Zeros before the first sample; negative where samples are skipped instead."""
+    """Zeros before the first sample; negative if samples are skipped instead."""
     out_size: int
-    """Output samples."""
+    """Number of output samples."""
 
     @property
     def reach(self) -> int:
@@ -51,40 +51,40 @@ class SpatialAxis:
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A validated request; hashable, holds no array."""
+    """A validated request; hashable, without arrays."""
 
     operation: Operation
-    """Which of the three public functions."""
+    """Name of the public function."""
     batch: int
-    """Images."""
+    """Number of images."""
     channels: int
-    """Input channels C."""
+    """Number of input channels C."""
     multiplier: int
-    """Depthwise filters for each input channel M; 1 for an ordinary convolution."""
+    """Number of depthwise filters per input channel M; 1 for an ordinary convolution."""
     out_channels: int
-    """Output channels K."""
+    """Number of output channels K."""
     rows: SpatialAxis
-    """Down the image."""
+    """Vertical axis of the image."""
     columns: SpatialAxis
-    """Along the image."""
+    """Horizontal axis of the image."""
     channels_last: bool
-    """NHWC if True, NCHW otherwise."""
+    """Whether the layout is NHWC instead of NCHW."""
     dtype: np.dtype[Any]
-    """Of the input, the filters and the result."""
+    """Type of the input, the filters and the result."""
 
     @property
     def compute(self) -> np.dtype[Any]:
-        """What products are summed in: float32 for float16."""
+        """Type of the sums: float64 for float64, otherwise float32."""
         return np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
 
     @property
     def pixels(self) -> int:
-        """Output pixels of all images."""
+        """Number of output pixels of all images."""
         return self.batch * self.rows.out_size * self.columns.out_size
 
     @property
     def taps(self) -> int:
-        """Taps of one filter."""
+        """Number of taps per filter."""
         return self.rows.taps * self.columns.taps
 
     @property
@@ -101,7 +101,7 @@ class Convolution:
 
     @property
     def multiplications(self) -> int:
-        """Multiplications of the operation as it is written, over the whole result."""
+        """Multiplications of the direct evaluation of the operation, for the whole result."""
         depthwise = self.taps * self.channels * self.multiplier
         products = {
             "depthwise_conv2d": depthwise,
@@ -116,7 +116,7 @@ def _shape(channels_last: bool, batch: int, height: int, width: int, channels: i
 
 
 def freeze(value: Any) -> Any:
-    """Lists and arrays as tuples, so that a request can be looked up among earlier ones."""
+    """Convert lists and arrays to tuples, so that a request can be hashed."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     return tuple(map(freeze, value)) if isinstance(value, (list, tuple)) else value
@@ -133,7 +133,7 @@ def describe(
     dilations: Any,
     data_format: Any,
 ) -> Convolution:
-    """The request as a `Convolution`; ValueError, with argument, value and rule, if it is none."""
+    """Validate a request; raise ValueError with argument, value and rule if it is invalid."""
     spec: tuple[Any, ...] = strides, padding, rate, dilations
     try:
         hash(spec)
@@ -221,7 +221,7 @@ def _filter_sizes(
     channels: int,
     channels_last: bool,
 ) -> tuple[tuple[int, int], int, int]:
-    """((taps down, taps along), multiplier, output channels)."""
+    """Return ((vertical taps, horizontal taps), multiplier, output channels)."""
     last = "output channels" if operation == "conv2d" else "channel multiplier"
     name, shape = names[0], filters[0]
     if len(shape) != 4 or min(shape) < 1:
@@ -272,7 +272,7 @@ def _integers(name: str, value: Any, lengths: Sequence[int], low: int) -> tuple[
 
 
 def _image_pair(name: str, value: Any, lengths: Sequence[int], channels_last: bool) -> tuple[int, int]:
-    """The two entries for the image axes; those for batch and channels must be 1."""
+    """Return the two entries for the image axes; those for batch and channels must be 1."""
     numbers = _integers(name, value, lengths, 1)
     if len(numbers) == 1:
         return numbers[0], numbers[0]
@@ -297,7 +297,7 @@ def _strides(operation: Operation, strides: Any, channels_last: bool) -> tuple[i
 def _rates(operation: Operation, rate: Any, dilations: Any, channels_last: bool) -> tuple[int, int]:
     if rate is not None and dilations is not None:
         raise ValueError(
-            f"rate and dilations are two names of one thing: give one, got {rate!r} and {dilations!r}"
+            f"rate and dilations are two names for the same argument: give one, got {rate!r} and {dilations!r}"
         )
     name, value = ("rate", rate) if dilations is None else ("dilations", dilations)
     if value is None:
@@ -313,7 +313,7 @@ def _is_integer(value: Any) -> bool:
 
 
 def _padding(padding: Any, channels_last: bool) -> tuple[tuple[int, int], ...]:
-    """The zeros of an explicit list, for rows and columns."""
+    """Return the explicit padding of rows and columns, or () for "SAME" and "VALID"."""
     if padding in ("SAME", "VALID"):
         return ()
     rule = (

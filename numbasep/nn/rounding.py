@@ -1,8 +1,8 @@
-"""Bounds on the rounding error of a route.
+"""Bound the rounding error of a route.
 
-A sum of n products in any order differs from the exact one by at most ``gamma_n sum |a_i| |b_i|`` with
+A sum of n products in any order differs from the exact sum by at most ``gamma_n sum |a_i| |b_i|`` with
 ``gamma_n = n u / (1 - n u)`` and u half the epsilon (Higham, "Accuracy and Stability of Numerical
-Algorithms", 2002, section 3.1); stages one after the other add their n.
+Algorithms", 2002, section 3.1).  For successive stages, n is the sum of the stages' n.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from .routes import ChannelRoute
 
 
 def error_bound(route: ChannelRoute, taps: int) -> float:
-    """Relative to max_k sum |W_k| max |x|: error of the structure found, and of rounding in both stages."""
+    """Return the bound relative to max_k sum |W_k| max |x|, of the factorization and of rounding in both stages."""
     problem = route.problem
     unit = float(np.finfo(problem.compute).eps) / 2
     steps = 0 if route.producer == "unfold" else taps
     if route.matrix is not None:
         products = route.matrix.shape[0] // problem.multiplier
-        # sums of DEPTH products, started from zero, then added
+        # sums of DEPTH products each start from zero and are then added
         steps += min(products, DEPTH) + -(-products // DEPTH) * problem.multiplier
     gamma = steps * unit / (1 - steps * unit)
     stored = 0.0 if problem.dtype == problem.compute else float(np.finfo(problem.dtype).eps) / 2

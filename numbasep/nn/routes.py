@@ -1,9 +1,8 @@
 """Routes of convolutions over channels, and the choice among them.
 
-An operation has two: ``"direct"`` uses the filters as given, ``"separable"`` finds their structure.  For
-depthwise filters that is a column of taps times a row of taps (spatial); for an ordinary convolution it is a
-depthwise stage and a pointwise stage (across channels), whose depthwise filters may in turn be spatially
-separable.
+An operation has two routes: ``"direct"`` uses the filters as given, ``"separable"`` factors them.  Depthwise
+filters are factored into columns and rows of taps (spatial separability).  Ordinary convolutions are factored
+into a depthwise and a pointwise stage, whose depthwise filters may in turn be spatially separable.
 """
 
 from __future__ import annotations
@@ -26,32 +25,32 @@ from .problem import Convolution
 from .weights import spatial_factors
 
 Array = npt.NDArray[Any]
-WORTHWHILE = 0.8  # of the direct time that another form may take: estimates err, and it is rounded twice
+WORTHWHILE = 0.8  # part of the direct time below which the other form is chosen: estimates have errors
 METHODS = ("auto", "direct", "separable")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChannelRoute:
-    """Everything `execute.run` needs besides the arrays."""
+    """A route and its filters: everything `execute.run` needs except input and output."""
 
     method: str
     """"direct" or "separable"."""
     problem: Convolution
-    """What is run: for a factorized ordinary convolution the depthwise separable one."""
+    """Convolution that is run; the depthwise separable one if an ordinary convolution was factored."""
     producer: Producer
-    """Kernel that writes the left factor."""
+    """Kernel that computes the left factor of the matrix product, or the result if there is no product."""
     taps: Array | None
-    """(taps, C, M)."""
+    """Depthwise filters (taps, C, M)."""
     matrix: Array | None
-    """(products, K)."""
+    """Right factor of the matrix product (products, K)."""
     error: float
-    """Relative error of the structure that was found; 0 for the filters as given."""
+    """Relative error of the factorization; 0 for the filters as given."""
     amplification: float
-    """Growth of rounding errors against direct summation."""
+    """Growth of the rounding error relative to direct summation."""
 
 
 def check_method(method: object) -> None:
-    """ValueError for anything but the three names."""
+    """Raise ValueError unless `method` is one of `METHODS`."""
     if method not in METHODS:
         raise ValueError(f"method must be 'auto', 'direct' or 'separable', got {method!r}")
 
@@ -59,7 +58,7 @@ def check_method(method: object) -> None:
 def depthwise_route(
     problem: Convolution, filters: Array, pointwise: Array | None, method: str, workers: int
 ) -> ChannelRoute:
-    """The way to compute a depthwise or depthwise separable convolution."""
+    """Choose the route of a depthwise or depthwise separable convolution."""
     matrix = None if pointwise is None else pointwise.reshape(pointwise.shape[2:])
     if method == "separable" or (method == "auto" and cost.spatial_pays(problem, workers)):
         found = spatial_factors(filters)
@@ -76,7 +75,7 @@ def depthwise_route(
 def ordinary_route(
     problem: Convolution, filters: Array, method: str, rtol: float | None, workers: int
 ) -> ChannelRoute:
-    """The way to compute an ordinary convolution."""
+    """Choose the route of an ordinary convolution."""
     tolerance = check_rtol(rtol, problem.dtype)
     limit = min(problem.taps, problem.out_channels)
     if method == "auto":
@@ -101,7 +100,7 @@ def ordinary_route(
 
 @lru_cache(maxsize=512)
 def profitable_multiplier(problem: Convolution, workers: int) -> int:
-    """The largest channel multiplier with which the depthwise separable form would be quicker; 0 if none."""
+    """Return the largest channel multiplier with which the depthwise separable form is faster; 0 if none."""
     direct = WORTHWHILE * cost.seconds(problem, "direct", 1, workers)
     best = 0
     for multiplier in range(1, min(problem.taps, problem.out_channels) + 1):
@@ -117,7 +116,7 @@ _lock = lasting_lock()
 
 
 def _decomposed(filters: Array, tolerance: float, limit: int) -> DepthwiseSeparable | None:
-    """`smallest`, remembered by the filters' bytes: decomposing costs much more than hashing."""
+    """Call `smallest`, cached by a hash of the filters, since decomposing costs much more than hashing."""
     if not np.isfinite(filters).all():
         return None
     digest = hashlib.blake2b(np.ascontiguousarray(filters).data, digest_size=16).digest()
@@ -134,11 +133,11 @@ def _decomposed(filters: Array, tolerance: float, limit: int) -> DepthwiseSepara
 
 
 def _promising(filters: Array, tolerance: float, limit: int) -> bool:
-    """Whether the first input channel could have rank `limit`, if the others are of its size.
+    """Return whether the first input channel may have rank `limit` within `tolerance`.
 
-    Most filters end here, for the price of one small decomposition; a wrong no costs time, never accuracy.
-    What is dropped from a channel is at most sqrt(K) times the largest ||E_k||_1.  Columns left out can only
-    raise it.
+    This rejects most filters at the price of one small decomposition.  The norm is estimated from the first channel;
+    a wrong rejection costs time, not accuracy.  The 2-norm of the dropped part of a channel is at most sqrt(K) times
+    the largest ||E_k||_1, and omitted columns could only increase it.
     """
     kh, kw, channels, outputs = filters.shape
     matrix = filters[:, :, 0, : 2 * kh * kw].astype(np.float64).reshape(kh * kw, -1)

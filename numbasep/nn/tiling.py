@@ -1,8 +1,7 @@
-"""Tile sizes of convolutions over channels.  Plain integers only.
+"""Tile sizes of convolutions over channels, computed with plain integers only.
 
-A tile's produced factor should stay in the second-level cache, every worker should get the same amount of
-work, and what tiles repeat (copying the weights of every tile, producing the factor of every split) should
-stay small.
+The left factor of a tile should fit the second-level cache, all workers should get equal work, and work
+repeated for each tile (copying weights) or split (computing the left factor) should be small.
 """
 
 from __future__ import annotations
@@ -14,36 +13,36 @@ from functools import lru_cache
 from . import cost
 from .problem import Convolution
 
-TILE_PIXELS = 392  # of a produced factor: 28 blocks of 14; 800 kB of float32 for 512 channels
-FEW_PIXELS = 100  # below this the output channels are divided, not the pixels
-BAND_PIXELS = 224  # of a band of rows, channels first
-PLANE_PIXELS = 784  # of a band of the depthwise convolution alone
-LARGE_BYTES = 16 << 20  # of input and result together: the caches keep neither until it is next needed
-SERIAL_SECONDS = 20e-6  # of one worker: less is not worth the start of another
-BATCH_MULTIPLICATIONS = 1 << 30  # of a thread, under a second, between two looks for signals (Ctrl-C)
+TILE_PIXELS = 392  # rows of the left factor: 28 blocks of 14; 800 kB of float32 for 512 channels
+FEW_PIXELS = 100  # per worker; with fewer, the output channels are divided instead of the pixels
+BAND_PIXELS = 224  # pixels of a band of rows, channels first
+PLANE_PIXELS = 784  # pixels of a band if there is no matrix product
+LARGE_BYTES = 16 << 20  # size of input and result from which on they do not stay in the caches
+SERIAL_SECONDS = 20e-6  # work that takes one worker less is not divided
+BATCH_MULTIPLICATIONS = 1 << 30  # per thread, less than a second, between checks for signals (Ctrl-C)
 
 
 @dataclass(frozen=True, slots=True)
 class TileSizes:
-    """Tasks = tiles x splits (x images, channels first), shared evenly by the workers."""
+    """Division of a convolution into tiles x splits tasks (per image if channels first), shared by the workers."""
 
     workers: int
-    """Threads."""
+    """Number of threads."""
     tiles: int
-    """Parts of the output pixels; channels first: of the output rows of one image."""
+    """Number of parts of the output pixels or, channels first, of the output rows of an image."""
     splits: int
-    """Parts of the channels of a tile."""
+    """Number of parts of the output channels of a tile."""
     tile_pixels: int
-    """Most output pixels of one tile."""
+    """Maximum output pixels per tile."""
     batches: int
-    """Parts of a thread's tasks; Python runs between them."""
+    """Number of parts of a thread's tasks; Python runs between them."""
     large: bool
-    """Whether input rows are asked for ahead and results written past the caches."""
+    """Whether the arrays exceed the caches, so that input is prefetched and results use non-temporal stores."""
 
 
 @lru_cache(maxsize=512)
 def tile(problem: Convolution, threads: int, product: bool) -> TileSizes:
-    """The division of `problem` among at most `threads`; `product` if it ends in a matrix product."""
+    """Divide `problem` among at most `threads` threads; `product` says whether it ends in a matrix product."""
     workers = 1 if cost.work(problem, "direct", problem.multiplier) < SERIAL_SECONDS else threads
     batches = -(-problem.multiplications // (workers * BATCH_MULTIPLICATIONS)) or 1
     divide = _divide_pixels if problem.channels_last else _divide_rows
@@ -52,7 +51,7 @@ def tile(problem: Convolution, threads: int, product: bool) -> TileSizes:
 
 
 def _divide_pixels(problem: Convolution, workers: int, batches: int, product: bool) -> tuple[int, int, int]:
-    """(tiles, splits, pixels of a tile), channels last."""
+    """Return (tiles, splits, pixels per tile), channels last."""
     pixels = max(problem.pixels, 1)
     if pixels < FEW_PIXELS * workers:
         tiles = -(-pixels // TILE_PIXELS)
@@ -70,7 +69,7 @@ def _divide_rows(
     batches: int,  # noqa: ARG001 - as `_divide_pixels`
     product: bool,
 ) -> tuple[int, int, int]:
-    """(tiles, splits, pixels of a tile), channels first."""
+    """Return (tiles, splits, pixels per tile), channels first."""
     rows, width = max(problem.rows.out_size, 1), max(problem.columns.out_size, 1)
     wanted = BAND_PIXELS if product else PLANE_PIXELS
     tiles = -(-rows // max(wanted // width, 1))

@@ -1,4 +1,4 @@
-"""Depthwise filters in the kernels' layout, and whether each separates."""
+"""Depthwise filters in the layout of the kernels, and their separation into columns and rows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 CACHE_LINE = 64  # bytes
-LOSSLESS = 16.0  # in units of the dtype's epsilon: a factorization this close changes nothing but rounding
+LOSSLESS = 16.0  # error, in epsilons of the dtype, up to which a factorization is within rounding
 
 
 def padded_channels(channels: int, lanes: int) -> int:
-    """Channels rounded up to whole vectors."""
+    """Round the number of channels up to whole vectors."""
     return -(-channels // lanes) * lanes
 
 
@@ -29,7 +29,7 @@ def write_tap_major(taps: Array, lanes: int, flat: Array) -> None:
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An array that starts on a cache line: vectors loaded from it do not straddle two."""
+    """Allocate an array aligned to a cache line, so that no vector straddles two lines."""
     count = math.prod(shape)
     raw = np.empty(count + CACHE_LINE // dtype.itemsize, dtype)
     skip = -raw.ctypes.data % CACHE_LINE // dtype.itemsize
@@ -37,15 +37,16 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 
 def spatial_factors(filters: Array) -> tuple[Array, float] | None:
-    """Column and row of every depthwise filter, (kh + kw, C, M), and the largest error, if all have them.
+    """Return the columns and rows of all depthwise filters, (kh + kw, C, M), and the largest error, or None.
 
-    The cross through the largest tap of a filter, ``K[:, q] K[p, :] / K[p, q]``, is the filter itself if its
-    rank is 1.  The error is ``||K - K_1||_1 / ||K||_1``, the relative bound on any output.
+    The cross through the largest tap of a filter, ``K[:, q] K[p, :] / K[p, q]``, equals the filter if its rank is
+    1.  The error is ``||K - K_1||_1 / ||K||_1``, a relative bound for the output.  None means that a filter has a
+    higher rank.
     """
     kh, kw, channels, multiplier = filters.shape
     flat = filters.reshape(kh, kw, -1).astype(np.float64)
     if _cross(flat[:, :, :1], LOSSLESS * np.finfo(filters.dtype).eps) is None:
-        return None  # one filter tells most cases
+        return None  # the first filter decides most cases
     found = _cross(flat, LOSSLESS * np.finfo(filters.dtype).eps)
     if found is None:
         return None

@@ -1,7 +1,7 @@
 """Constants of one GPU, for predicted times.
 
-The counterpart of `machine` for the other processor.  `REFERENCE` is put together from the data sheet of one device;
-`numbasep.calibrate(device="cuda")` replaces it by what it measures.
+The counterpart of `machine` for GPUs.  `REFERENCE` follows from the data sheet of one device;
+`numbasep.calibrate(device="cuda")` replaces it by measurements.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from . import machine
 
-FORMAT = 1  # of the file
+FORMAT = 1  # version of the file format
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +22,19 @@ class Accelerator:
     """Constants of a GPU. Pairs are (float32, float64)."""
 
     name: str
-    """What they are those of: shown in plans."""
+    """Name of the device, shown in plans."""
     copy_rate: float
-    """Bytes a second, read and written, of a copy within its memory."""
+    """Bytes per second, read and written, of a copy within device memory."""
     plane_rate: tuple[float, float]
-    """Multiply-adds a second of taps in one pass over a plane."""
+    """Multiply-adds per second of separable terms in one pass over planes."""
     columns_rate: tuple[float, float]
-    """Multiply-adds a second of dense weights, and of long filters along outer axes."""
+    """Multiply-adds per second of dense weights, and of long filters along outer axes."""
     lines_rate: tuple[float, float]
-    """Multiply-adds a second of long filters along contiguous lines."""
+    """Multiply-adds per second of long filters along contiguous lines."""
     launch_seconds: float
-    """Fixed time of a launch."""
+    """Fixed time of a kernel launch."""
     transfer_rate: float
-    """Bytes a second between the memories of host and device."""
+    """Bytes per second between host and device memory."""
 
 
 REFERENCE = Accelerator(
@@ -52,7 +52,7 @@ _KEY = {"format": FORMAT}
 
 
 def save(measured: Accelerator) -> Any:
-    """Store measured constants and let `current` return them from now on."""
+    """Store measured constants and make `current` return them from now on."""
     path = machine.store("accelerator", _KEY, dataclasses.asdict(measured))
     current.cache_clear()
     return path
@@ -72,5 +72,5 @@ def _from_fields(fields: dict[str, Any]) -> Accelerator:
 
 @functools.cache
 def current() -> Accelerator:
-    """Constants for this process: those stored by a calibration, or the reference."""
+    """Return the constants for this process: those stored by a calibration, or the reference."""
     return machine.recall("accelerator", _KEY, _from_fields) or REFERENCE

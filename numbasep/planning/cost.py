@@ -1,6 +1,6 @@
 """Predicted time of a call: the steps of its passes times the seconds of each step.
 
-Counts are linear in the measured constants, so these can be fitted to a few timed calls.
+The prediction is linear in the measured constants, so that these can be fitted to a few timed calls.
 """
 
 from __future__ import annotations
@@ -19,44 +19,44 @@ from .machine import Machine, uncached_share
 
 
 def thread_count(problem: Problem, machine: Machine) -> int:
-    """Threads that a call on this problem may use."""
+    """Return the number of threads that a call may use."""
     return max(1, min(problem.workers or machine.threads, machine.threads))
 
 
 def precision(problem: Problem) -> int:
-    """0 for sums in float32, 1 for float64: an index into the pairs of a machine."""
+    """Return 0 for sums in float32, 1 for float64: the index into the pairs of a `Machine`."""
     return int(problem.real_dtype.itemsize == 8)
 
 
 def bytes_per_pixel(problem: Problem) -> float:
-    """Bytes that cross the memory bus for one output element if every array is touched once."""
+    """Return the bytes transferred from and to memory per output element, if every array is read or written once."""
     read = math.prod(problem.shape) * problem.input_dtype.itemsize
     return read / max(problem.pixels, 1) + problem.output_dtype.itemsize
 
 
 def number_parts(problem: Problem, facts: KernelFacts) -> int:
-    """Real multiply-adds for one of the problem: 1, 2 for complex data, 4 if the kernel is complex, too."""
+    """Return the real multiply-adds per multiply-add: 1, 2 for complex data, 4 if the kernel is complex, too."""
     if problem.compute_dtype.kind != "c":
         return 1
     return 4 if facts.complex else 2
 
 
 class Work(NamedTuple):
-    """What a pass takes, in numbers that constants of a machine are multiplied with."""
+    """The work of a pass, in counts that are multiplied by the constants of a machine."""
 
     steps: Steps
-    """The steps that it takes."""
+    """Number of steps of each kind."""
     uncached: float
-    """Bytes from and to the arrays of the caller that caches do not hold."""
+    """Bytes of the caller's arrays that are transferred from and to memory because caches do not hold them."""
     fused: bool
-    """Whether it reads the array itself, while it sums (`Machine.stream_seconds`)."""
+    """Whether sums read the array directly, without packing its rows first (`Machine.stream_seconds`)."""
     starts: int
-    """How often it is started."""
+    """Number of times that the pass is started."""
     shared: bool
-    """Whether threads share it."""
+    """Whether threads share the pass."""
 
     def seconds(self, problem: Problem, machine: Machine) -> float:
-        """Predicted time."""
+        """Return the predicted time."""
         units = machine.steps[precision(problem)]
         threads = thread_count(problem, machine) if self.shared else 1
         fixed = self.steps.passes * units.passes + (
@@ -69,35 +69,35 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlannedPass:
-    """One pass of a plan: what runs, on which axes, and what it is predicted to take."""
+    """One pass of a plan: its kernel, its axes and its predicted time."""
 
     kernel: str
-    """What computes it."""
+    """Name of the kernel that computes the pass."""
     axes: tuple[int, ...]
-    """Axes of the array that it filters."""
+    """Filtered axes of the array."""
     seconds: float
     """Predicted time."""
     bytes: float
-    """Bytes that it reads and writes."""
+    """Bytes read and written."""
     operations: float
-    """Multiply-adds or additions, of all results together."""
+    """Total number of multiply-adds or additions."""
     spec: PassSpec | None = None
-    """How it goes about it, for passes over planes."""
+    """Lowered form of a pass over planes; None for other passes."""
     work: Work | None = None
-    """What it takes, if that is made of steps."""
+    """Work from which `seconds` was computed, if it is made of steps."""
 
 
 def plane_passes(
     problem: Problem, facts: KernelFacts, specs: Sequence[PassSpec], machine: Machine
 ) -> tuple[PlannedPass, ...]:
-    """The passes of a call with their predicted times; a complex kernel goes through them twice."""
+    """Return the passes of a call with their predicted times; a complex kernel takes each pass twice."""
     return priced(problem, (2 if facts.complex else 1) * tuple(specs), machine)
 
 
 def priced(problem: Problem, specs: Sequence[PassSpec], machine: Machine) -> tuple[PlannedPass, ...]:
-    """Passes over planes with their predicted times.
+    """Return passes over planes with their predicted times.
 
-    The first start of a call is a part of `Machine.call_seconds`; further ones are not.
+    `Machine.call_seconds` includes the first start of a call; further starts are counted here.
     """
     share = uncached_share(sum(spec.memory for spec in specs))
     found = []
@@ -113,7 +113,7 @@ def priced(problem: Problem, specs: Sequence[PassSpec], machine: Machine) -> tup
 def recursive_passes(
     problem: Problem, recursion: RecursionFacts, machine: Machine
 ) -> tuple[PlannedPass, ...]:
-    """Recursive filters, one pass for each axis: their time does not depend on the number of taps."""
+    """Return the passes of recursive filters, one for each axis; their times do not depend on the number of taps."""
     threads, item = thread_count(problem, machine), problem.real_dtype.itemsize
     counts = [problem.pixels * math.prod(problem.steps[axis:]) for axis in range(len(problem.windows))]
     moved = 2 * item * sum(counts)
@@ -133,9 +133,9 @@ def recursive_passes(
 
 
 def check_seconds(problem: Problem, machine: Machine, threads: int = 0) -> float:
-    """Predicted time of finding the largest magnitude of the input, for routes that need finite data.
+    """Return the predicted time to find the largest magnitude of the input, for routes that need finite data.
 
-    On so many threads; by default, on all that the call may use.
+    `threads` is the number of threads; 0 stands for all that the call may use.
     """
     parts = 2 if problem.compute_dtype.kind == "c" else 1
     numbers = math.prod(problem.shape) * parts

@@ -9,29 +9,29 @@ from . import overlap
 from .cost import thread_count
 from .machine import Machine
 
-LINE_NUMBERS = 16  # of a cache line
+LINE_NUMBERS = 16  # float32 numbers in a cache line
 
 
 def fft_points(problem: Problem, tiles: overlap.Tiling) -> float:
-    """Points of all transforms together: the output, larger by the overlap of the tiles."""
+    """Return the total number of points of all transforms, which exceeds the output by the overlap of the tiles."""
     return _transforms(problem, tiles) * tiles.points
 
 
 def _transforms(problem: Problem, tiles: overlap.Tiling) -> int:
-    """How often a kernel's spectrum is multiplied with."""
+    """Return the number of transformed tiles, each multiplied by the kernel's spectrum."""
     batch = problem.pixels // math.prod(window.out_size for window in tiles.windows)
     return batch * math.prod(tiles.counts[window.axis] for window in tiles.windows)
 
 
 def fft_operations(problem: Problem, tiles: overlap.Tiling) -> float:
-    """``(5 log2(N) + 3) / 2`` multiply-adds a point, of real transforms there and back and the product."""
+    """Return the multiply-adds per output element: ``(5 log2(N) + 3) / 2`` per point, for real transforms both ways."""
     parts = 2 if problem.compute_dtype.kind == "c" else 1
     per_point = (5 * math.log2(max(tiles.points, 2)) + 3) / 2
     return parts * per_point * fft_points(problem, tiles) / problem.pixels
 
 
 def fft_seconds(problem: Problem, machine: Machine, tiles: overlap.Tiling) -> float:
-    """Predicted time of overlap-save."""
+    """Return the predicted time of overlap-save."""
     parts = 2 if problem.compute_dtype.kind == "c" else 1
     transforms = _transforms(problem, tiles)
     together = -(-transforms // tiles.tasks)
@@ -49,7 +49,7 @@ def fft_seconds(problem: Problem, machine: Machine, tiles: overlap.Tiling) -> fl
 
 
 def _apart(problem: Problem, tiles: overlap.Tiling) -> float:
-    """Bytes of a sample, if adjacent ones of a tile share no cache line; fewer if some do."""
+    """Return the bytes per sample that cost extra because samples are not adjacent; fewer if they share cache lines."""
     last = max(window.axis for window in tiles.windows)
     inner = math.prod(problem.out_shape[last + 1 :])
     return problem.real_dtype.itemsize * min(inner - 1, LINE_NUMBERS) / LINE_NUMBERS

@@ -23,7 +23,7 @@ FIRST_LEVEL_BYTES = 32 << 10  # of a cache
 
 
 def in_registers(task: Task, machine: Machine) -> bool:
-    """Whether the sums of a flat kernel stay in registers: vectors of 64 bytes, few of them under the window."""
+    """Return whether sums of a flat kernel stay in registers: vectors have 64 bytes and the window spans few."""
     return machine.target.vector_bytes >= 64 and _extra(task, machine) < len(BLOCKS)
 
 
@@ -38,7 +38,7 @@ def _extra(task: Task, machine: Machine) -> int:
 
 
 def flat_operations(problem: Problem, flat: FlatFacts, machine: Machine) -> int:
-    """Additions and multiply-adds for an output element."""
+    """Return the additions and multiply-adds per output element."""
     return (
         round(_paired_rows(flat)) + flat.columns if in_registers(_task(problem), machine) else flat.operations
     )
@@ -54,7 +54,7 @@ def _task(problem: Problem) -> Task:
 
 
 def flat_passes(problem: Problem, flat: FlatFacts, machine: Machine) -> tuple[PlannedPass, ...]:
-    """The pass of shifted sums of rows."""
+    """Return the pass of shifted sums of rows, or nothing for an empty output."""
     if not problem.pixels:
         return ()
     operations = flat_operations(problem, flat, machine)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 TAP_CLASSES = tuple(range(3, 34, 2))
-"""Numbers of taps that are compiled when they are needed; others take the next one, with the tap that is too many
-masked out, which more than doubles the instructions."""
+"""Numbers of taps for which kernels are compiled, on first use.  Other numbers use the next larger kernel with the
+extra tap masked out, which more than doubles the instructions."""
 MOST_TERMS = 3
-"""Separable terms of one pass."""
+"""Largest number of separable terms in one pass."""
 MOST_STEP = 4
-"""Interleaved channels of one pass."""
+"""Largest number of interleaved channels in one pass."""
 
 
 def tap_class(taps: int) -> int | None:
-    """The compiled number of taps that serves `taps`, or None if that is too many.
+    """Return the smallest compiled number of taps that is at least `taps`, or None if there is none.
 
     Examples
     --------

@@ -1,7 +1,6 @@
 """Facts of a kernel that the choice of a route depends on.
 
-The arrays stay with the caller.  What remains is frozen, hashable and small, so a choice can be tested,
-cached and printed without a single array.
+They contain no arrays: they are frozen, hashable and small, so that a choice can be tested, cached and printed.
 """
 
 from __future__ import annotations
@@ -20,27 +19,26 @@ from ..lowering.terms import factor_counts
 if TYPE_CHECKING:
     from ..factor.runs import Flat
 
-GIVEN = "given"  # name of a form that the caller handed over term by term
-FOLDED_COLUMNS = (
-    6  # columns with weights from which adding them to their mirror images makes direct summation faster
-)
+GIVEN = "given"  # name of a form whose terms the caller gave
+# With at least this many columns, direct summation is faster if mirrored columns are added first.
+FOLDED_COLUMNS = 6
 NO_CANCELLATION = 1e-6  # amplification beyond 1 that can be rounding
 
 
 class FormLike(Protocol):
-    """What `kernel_facts` reads of a `numbasep.factor` form: a kernel written as a sum of separable terms."""
+    """The attributes of a `numbasep.factor.Form` that `kernel_facts` reads."""
 
     @property
     def name(self) -> str:
-        """Short name of the way it was found."""
+        """Method that found the form."""
 
     @property
     def terms(self) -> tuple[tuple[NDArray[Any], ...], ...]:
-        """One tap vector for each axis, for each term."""
+        """Terms, each with one vector of taps per axis."""
 
     @property
     def divisor(self) -> float:
-        """The kernel is the sum of the terms over this."""
+        """Divisor of the sum of the terms."""
 
     @property
     def error(self) -> float:
@@ -52,47 +50,47 @@ class FormLike(Protocol):
 
     @property
     def operations(self) -> int:
-        """Multiply-adds for one output element."""
+        """Multiply-adds per output element."""
 
     @property
     def exact(self) -> bool:
-        """Whether integer terms and the divisor give the weights to the last bit."""
+        """Whether the terms are integers that give the weights exactly."""
 
     @property
     def same_support(self) -> bool:
-        """Whether the terms touch exactly what the non-zero weights touch."""
+        """Whether the terms read exactly the samples under non-zero weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormFacts:
-    """One way to write a kernel as a sum of separable terms, in numbers."""
+    """Facts of one form, a kernel written as a sum of separable terms."""
 
     name: str
-    """Short name: "rank1", "svd", "delta+rank1", ..."""
+    """Method that found the form: "rank1", "svd", "delta+rank1", ..."""
     factors: tuple[tuple[int, ...], ...]
-    """Non-zero taps of each term along each axis."""
+    """Number of non-zero taps of each term along each axis."""
     runs: tuple[tuple[int, ...], ...]
-    """Maximal runs of consecutive non-zero taps of each of these factors."""
+    """Number of runs of consecutive non-zero taps of each factor."""
     boxes: tuple[tuple[bool, ...], ...]
-    """Which of these factors are constant runs of at least two taps."""
+    """Whether each factor is one run of at least two equal taps."""
     groups: tuple[tuple[int, ...], ...]
-    """For each of these factors the first term that has the same taps along the axis."""
+    """Index of the first term with the same taps along the axis, for each factor."""
     divisor: float
-    """The kernel is the sum of the terms over this, applied once at the end."""
+    """Divisor of the sum of the terms; the division comes last."""
     error: float
     """``||K - K_form||_1 / ||K||_1``."""
     amplification: float
-    """kappa: ``sum_t prod_a ||f_ta||_1 / ||K||_1``, how much larger than the kernel its terms are."""
+    """Cancellation, ``kappa = sum_t prod_a ||f_ta||_1 / ||K||_1``."""
     operations: int
-    """Multiply-adds for one output element."""
+    """Multiply-adds per output element."""
     exact: bool
-    """Whether the terms are integers that give the weights to the last bit."""
+    """Whether the terms are integers that give the weights exactly."""
     same_support: bool
-    """Whether the terms together touch exactly the non-zero weights."""
+    """Whether the terms read exactly the samples under non-zero weights."""
     coherent: bool
-    """Whether no two terms weigh the same sample with opposite signs: an infinity then stays one."""
+    """Whether no two terms weigh the same sample with opposite signs, so that an infinity does not become NaN."""
     given: bool
-    """Whether the caller handed over these terms, so that they define the result."""
+    """Whether the caller gave these terms, so that they define the result."""
 
     @property
     def rank(self) -> int:
@@ -102,76 +100,76 @@ class FormFacts:
 
 @dataclass(frozen=True, slots=True)
 class RecursionFacts:
-    """A recursive filter along every axis, in numbers."""
+    """Facts of recursive filters along all axes."""
 
     error: float
-    """``||K - K_recursive||_1 / ||K||_1``, with all roundings."""
+    """``||K - K_recursive||_1 / ||K||_1``, plus a bound on all rounding errors."""
     margins: tuple[int, ...]
-    """Samples by which lines are continued at both ends, for each axis."""
+    """Number of samples by which lines are extended at both ends, for each axis."""
     operations: int
-    """Multiply-adds a sample of one axis."""
+    """Multiply-adds per sample and axis."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlatFacts:
-    """A kernel of few different weights as shifted sums of rows, in numbers."""
+    """Facts of a kernel of few different weights, written as shifted sums of rows."""
 
     rows: int
-    """Rows that are added up, for a row of output."""
+    """Rows added per row of output."""
     moves: int
-    """Sums that are put aside, and those that are taken back."""
+    """Sums that are saved to be continued later, counted twice: they are stored and loaded."""
     columns: int
-    """Sums that are added up, shifted."""
+    """Shifted sums added per output element, without sums of neighbours."""
     row_loads: float
-    """Vectors of rows that are loaded for one of output where sums are stored, ..."""
+    """Vectors of rows loaded per vector of output, if sums go to row buffers."""
     sums: int
-    """... sums of rows and of neighbours, that are stored ..."""
+    """Stored sums of rows and of neighbours, if sums go to row buffers."""
     shifted: int
-    """... and vectors of these that are loaded."""
+    """Vectors of sums loaded per vector of output, if sums go to row buffers."""
     operations: int
-    """Additions and multiplications for one output element."""
+    """Additions and multiplications per output element."""
     roundings: int
-    """Most roundings that a sample goes through."""
+    """Largest number of roundings on the way from a sample to the result."""
     divisor: float
-    """What the result is divided by."""
+    """Divisor of the result."""
     error: float
     """``||K - sum||_1 / ||K||_1``."""
     exact: bool
-    """Whether integer weights and the divisor give the kernel to the last bit."""
+    """Whether the weights are integers that, over the divisor, give the kernel exactly."""
     weighted: bool
-    """Whether there are several weights."""
+    """Whether there are several different weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelFacts:
-    """A kernel in canonical (correlation) orientation, in numbers."""
+    """Facts of a kernel in canonical (correlation) orientation."""
 
     shape: tuple[int, ...]
     """Taps along each filtered axis."""
     nonzeros: int
-    """Weights that are not zero."""
+    """Number of non-zero weights."""
     runs: int
-    """Maximal runs of consecutive non-zero weights along the last axis but one (the only axis, in 1-D)."""
+    """Number of runs of consecutive non-zero weights along the last axis but one (the only axis, in 1-D)."""
     planes: int
-    """Planes of the last two axes that hold a non-zero weight."""
+    """Number of planes of the last two axes with a non-zero weight."""
     columns: int
-    """Positions along the last axis that hold one."""
+    """Number of positions along the last axis with a non-zero weight."""
     full_support: bool
-    """No weight is zero."""
+    """Whether no weight is zero."""
     integer: bool
-    """All weights are integers."""
+    """Whether all weights are integers."""
     complex: bool
-    """Some weight has an imaginary part or the kernel has a complex type."""
+    """Whether the kernel has a complex dtype."""
     l1: float
     """Sum of the magnitudes of the weights."""
     forms: tuple[FormFacts, ...]
-    """Sums of separable terms; the first, if any, is the plain factorization."""
+    """Forms of the kernel; the first, if any, is the plain factorization."""
     folded: tuple[int, int] | None = None
-    """Non-zero weights and runs in the first half of the columns, if the others mirror these or their negatives."""
+    """Number of non-zero weights and runs in the first half of the columns, if the kernel is even or odd along them."""
     recursion: RecursionFacts | None = None
-    """A recursive filter close to the kernel, looked for only where a tolerance allows it."""
+    """Recursive filter close to the kernel, if a tolerance allows one."""
     flat: FlatFacts | None = None
-    """Shifted sums of rows, if there are few different weights."""
+    """Shifted sums of rows, if the kernel has few different weights."""
 
     @property
     def size(self) -> int:
@@ -179,7 +177,7 @@ class KernelFacts:
         return math.prod(self.shape)
 
     def weights(self, footprint: str) -> Weights:
-        """What direct summation goes through: the non-zero weights or, for the footprint "window", all of them."""
+        """Return the weights of direct summation: the non-zero ones, or all for the footprint "window"."""
         if footprint != "window":
             return Weights(self.nonzeros, self.runs, self.planes, self.columns, self.folded)
         runs = self.size // self.shape[-2] if len(self.shape) > 1 else 1
@@ -193,16 +191,16 @@ class KernelFacts:
 def kernel_facts(
     weights: NDArray[Any], forms: Sequence[FormLike] = (), flat: Flat | None = None
 ) -> KernelFacts:
-    """Reduce a kernel and the forms found for it to numbers.
+    """Return the facts of a kernel and of its forms.
 
     Parameters
     ----------
     weights : ndarray
         The kernel, of any number of dimensions, real or complex.
     forms : sequence of Form
-        What `numbasep.factor.forms` returned for it.
+        Result of `numbasep.factor.forms`.
     flat : Flat, optional
-        What `numbasep.factor.runs.find` returned for it.
+        Result of `numbasep.factor.runs.find`.
 
     Returns
     -------
@@ -265,21 +263,21 @@ def term_facts(
     forms: Sequence[FormLike],
     touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None,
 ) -> KernelFacts:
-    """As `kernel_facts` of a sum of separable terms over `divisor`, without its dense weights if it is large.
+    """Return the facts of a kernel given as separable terms, without its dense weights if it is large.
 
     Parameters
     ----------
     factors : sequence of sequences of 1-D ndarray
         The taps of each term along each axis.
     slices : iterable of ndarray
-        The dense weights before the division, whole or slice by slice across the first of three or more axes;
-        looked at for more than one term only.
+        The dense weights before the division, as a whole or slice by slice along the first of three or more axes;
+        only read if there is more than one term.
     divisor : float
-        What the sum is divided by.
+        Divisor of the sum of the terms.
     forms : sequence of Form
-        As `kernel_facts`.
+        As for `kernel_facts`.
     touched : sequence of sequences of ndarray of bool, optional
-        Which taps multiply, in the form that was given.  Default: those that are not zero.
+        Masks of the taps that are multiplied, in the given form.  By default, the non-zero taps.
 
     Examples
     --------
@@ -302,7 +300,7 @@ def term_facts(
         parts = [kernel_facts(part) for part in dense]
         columns = int(np.count_nonzero(np.any([_columns(part != 0) for part in dense], axis=0)))
         runs, nonzeros = sum(part.runs for part in parts), sum(part.nonzeros for part in parts)
-        inside = len(factors[0]) < 3  # otherwise a part is a slice
+        inside = len(factors[0]) < 3  # else each part is a slice
         planes = 1 if inside else sum(part.planes * (part.nonzeros > 0) for part in parts)
         integer, full, fold = all(p.integer for p in parts), all(p.full_support for p in parts), sum
         folded = parts[0].folded if inside else None
@@ -322,7 +320,7 @@ def term_facts(
 
 
 def _folded_product(columns: NDArray[Any], nonzeros: int, runs: int) -> tuple[int, int] | None:
-    """As `_folded`, of a product whose taps along the last axis are `columns`."""
+    """Return `_folded` of a single term whose taps along the last axis are `columns`."""
     count = int(np.count_nonzero(columns))
     mirrored = columns[::-1]
     if columns.dtype.kind == "c" or count < FOLDED_COLUMNS:
@@ -334,7 +332,7 @@ def _folded_product(columns: NDArray[Any], nonzeros: int, runs: int) -> tuple[in
 
 
 def _columns(nonzero: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Positions along the last axis that hold a weight."""
+    """Return a mask of the positions along the last axis with a non-zero weight."""
     return np.asarray(nonzero.any(axis=tuple(range(nonzero.ndim - 1))))
 
 
@@ -366,9 +364,9 @@ def _form_facts(form: FormLike, touched: Sequence[Sequence[NDArray[np.bool_]]] |
 
 
 def _is_coherent(form: FormLike) -> bool:
-    """Whether the entries of all terms at a sample have one sign.
+    """Return whether all terms weigh each sample with the same sign.
 
-    Without cancellation the terms add up to the kernel in magnitude, too: the amplification tells most cases.
+    If they do, nothing cancels and the amplification is 1, which decides most cases.
     """
     if any(taps.dtype.kind == "c" for term in form.terms for taps in term):
         return False
@@ -380,7 +378,7 @@ def _is_coherent(form: FormLike) -> bool:
     if all(not bool((taps < 0).any()) for taps in {id(t): t for term in form.terms for t in term}.values()):
         return True
     alike, opposite = np.ones((rank, rank), bool), np.zeros((rank, rank), bool)
-    for factors in zip(*form.terms, strict=True):  # which signs a product of two terms has where both touch
+    for factors in zip(*form.terms, strict=True):  # signs that products of two terms can have
         above, below = np.array(factors) > 0, np.array(factors) < 0
         same = (above @ above.T) | (below @ below.T)
         other = (above @ below.T) | (below @ above.T)

@@ -1,8 +1,8 @@
 """Constants of one machine, for predicted times.
 
-`REFERENCE` ships with the package, so that the first call needs no measurement and a plan for the same
-problem is the same everywhere.  `numbasep.calibrate()` measures the constants of the machine it runs on and
-stores them in a file; `current` reads that file once.
+`REFERENCE` is shipped with the package, so that the first call needs no measurement and the same problem has
+the same plan everywhere.  `numbasep.calibrate()` measures the constants of the machine that it runs on and
+stores them in a file, which `current` reads once.
 """
 
 from __future__ import annotations
@@ -34,70 +34,70 @@ T = TypeVar("T")
 CACHED = (
     2 << 20,
     20 << 20,
-)  # bytes: up to the first, arrays stay in caches; from the second on, nothing of them does
-FORMAT = 5  # of the calibration file
+)  # bytes of arrays: up to the first, all stay in caches; from the second on, none do
+FORMAT = 5  # version of the calibration file's format
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Measured constants of one machine. Pairs are (float32, float64); seconds of work are those of one thread."""
+    """Measured constants of one machine. Pairs are (float32, float64); times of work are those of one thread."""
 
     name: str
-    """What was measured: shown in plans."""
+    """Name of the machine, shown in plans."""
     threads: int
-    """Threads a call may use when the caller names no number."""
+    """Number of threads of a call with ``workers=None``."""
     registers: int
-    """Vector registers of the processor (`numbasep.lowering.target`)."""
+    """Number of vector registers (`numbasep.lowering.target`)."""
     lanes: tuple[float, float]
-    """Numbers of a vector."""
+    """Number of elements of a vector."""
     call_seconds: float
-    """Fixed time of one call: Python, tables, one compiled function."""
+    """Fixed time of one call: Python, tables, and one call of compiled code."""
     thread_seconds: float
-    """Further fixed time of a pass that is spread over threads."""
+    """Additional fixed time of a pass that threads share."""
     thread_share: float
-    """How many times an even share of the work of one thread each of all threads takes."""
+    """Time of each thread if all threads share work, relative to an even share of the time of one thread."""
     steps: tuple[Steps, Steps]
-    """Seconds of each step."""
+    """Seconds per step."""
     recursion_seconds: tuple[float, float]
-    """One sample of one axis through a recursive filter."""
+    """Time of a recursive filter per sample and axis."""
     check_call_seconds: float
-    """Fixed time of looking for the largest magnitude of an array."""
+    """Fixed time of finding the largest magnitude of an array."""
     check_seconds: tuple[float, float]
-    """Looking at one number of it."""
+    """Time per number of finding the largest magnitude."""
     memory_seconds: tuple[float, float]
-    """What memory adds for a byte of arrays far larger than the caches: with one thread, with all."""
+    """Additional time per byte of arrays far larger than the caches: (one thread, all threads)."""
     stream_seconds: tuple[float, float]
-    """As `memory_seconds`, for passes that read the array itself: their arithmetic hides part of it."""
+    """As `memory_seconds`, for passes that read the array directly: their arithmetic hides a part of it."""
     read_seconds: tuple[float, float]
-    """As `memory_seconds`, for looking at numbers without writing any: caches hold twice as many of these."""
+    """As `memory_seconds`, for reading only: caches hold twice as much input if there is no output."""
     fft_seconds: tuple[Table, Table]
-    """(points of a tile, seconds a point of its forward and backward transform and product), ascending."""
+    """(points of a tile, seconds per point of both transforms and the product), ascending."""
     fft_pixel_seconds: float
-    """Gathering one input sample into a tile, or storing one output sample."""
+    """Time to copy one input sample to a tile, or to store one output sample."""
     fft_apart_seconds: float
-    """That of a byte more where samples lie apart, as those of a channel do."""
+    """Additional time per byte of samples that are not adjacent, as those of one of several channels."""
     fft_converted_seconds: float
-    """Making an integer of one result."""
+    """Time to convert one result to an integer."""
     fft_call_seconds: float
-    """Fixed time of a tile: Python and two calls of scipy.fft."""
+    """Fixed time of a task: Python and two calls of `scipy.fft`."""
     fft_thread_seconds: float
-    """Further fixed time of transforms on several threads."""
+    """Additional fixed time of transforms on several threads."""
 
     @property
     def target(self) -> Target:
-        """The processor that was measured."""
+        """Target with the vectors and registers of the measured processor."""
         return Target(int(4 * self.lanes[0]), self.registers, fma=True, float16=True)
 
     def copy_seconds(self, moved: float, threads: int) -> float:
-        """Time that `moved` bytes of input and output spend on their way from and to memory."""
+        """Return the additional time to transfer `moved` bytes of input and output from and to memory."""
         return moved * uncached_share(moved) * self.memory_rate(threads)
 
     def memory_rate(self, threads: int, *, fused: bool = False) -> float:
-        """Seconds that memory adds for a byte that caches do not hold."""
+        """Return the additional seconds per byte that caches do not hold."""
         return self._of_threads(*(self.stream_seconds if fused else self.memory_seconds), threads)
 
     def check_time(self, numbers: float, threads: int, *, double: bool) -> float:
-        """Time of looking for the largest of so many magnitudes: of memory or arithmetic, whichever takes longer."""
+        """Return the time to find the largest of `numbers` magnitudes: memory or arithmetic, whichever is slower."""
         moved = numbers * (8 if double else 4)
         reading = moved * uncached_share(moved / 2) * self._of_threads(*self.read_seconds, threads)
         return self.check_call_seconds + max(
@@ -105,27 +105,27 @@ class Machine:
         )
 
     def work_seconds(self, work: float, threads: int, share: float = 0.0) -> float:
-        """Time of work that takes so many seconds on one thread; the slowest has this `share`; 0: an even one."""
+        """Return the time of `work` seconds shared by threads; `share` is that of the slowest thread, 0 if even."""
         return work * (share or 1 / threads) * self._of_threads(1.0, self.thread_share, threads)
 
     def _of_threads(self, one: float, every: float, threads: int) -> float:
-        """Between a value for one thread and that for all."""
+        """Interpolate between a value for one thread and that for all threads."""
         share = (threads - 1) / (self.threads - 1) if self.threads > 1 else 0.0
         return one + (every - one) * min(share, 1.0)
 
     def fft_point_seconds(self, points: float, *, double: bool) -> float:
-        """Time of one point of a tile of `points` through both transforms, on one thread."""
+        """Return the time per point of both transforms and the product, for a tile of `points` on one thread."""
         return interpolate(self.fft_seconds[double], points)
 
 
 def uncached_share(moved: float) -> float:
-    """Part of the bytes of arrays of so many that caches do not hold from one call to the next."""
+    """Return the fraction of arrays of `moved` bytes that caches do not keep from one call to the next."""
     least, most = CACHED
     return min(max(math.log(max(moved, 1) / least) / math.log(most / least), 0.0), 1.0)
 
 
 def shipped(vector_bytes: int) -> Machine:
-    """The constants in `reference` for vectors of so many bytes, or of the next width that it knows."""
+    """Return the constants in `reference` for vectors of this width, or else the next larger known width."""
     known = sorted(reference.CONSTANTS)
     nearest = next((width for width in known if width >= vector_bytes), known[-1])
     steps, fields = reference.CONSTANTS[nearest]
@@ -137,7 +137,7 @@ REFERENCE = shipped(host_target().vector_bytes)
 
 
 def interpolate(table: Table, x: float) -> float:
-    """Value of a table at `x`: linear in the logarithm of x, constant beyond the ends.
+    """Interpolate a table at `x`: linear in the logarithm of `x`, constant beyond the ends.
 
     Examples
     --------
@@ -154,11 +154,11 @@ def interpolate(table: Table, x: float) -> float:
     return value
 
 
-# ------------------------------------------------------------------------------- what is stored
+# -------------------------------------------------------------------------------- stored files
 
 
 def fingerprint(threads: int) -> dict[str, Any]:
-    """What a calibration is valid for: versions, processor, number of threads."""
+    """Return the key of a calibration: versions, processor and number of threads, for which it is valid."""
     from importlib.metadata import PackageNotFoundError, version
 
     versions: dict[str, Any] = {"format": FORMAT, "threads": threads, "cpu": cpu_name()}
@@ -172,7 +172,7 @@ def fingerprint(threads: int) -> dict[str, Any]:
 
 @functools.cache
 def cpu_name() -> str:
-    """Model of the processor, as exactly as the system tells: what calibrations are told apart by."""
+    """Return the model of the processor, as exactly as the system reports it; a part of the calibration key."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -182,9 +182,9 @@ def cpu_name() -> str:
 
 
 def model_in(cpuinfo: str) -> str:
-    """Models of the processors in the text of Linux' ``/proc/cpuinfo``; "" if it names none.
+    """Return the processor models in the text of Linux's ``/proc/cpuinfo``; "" if it names none.
 
-    On ARM they are numbers, and there may be several, as of fast and slow cores.
+    On ARM the models are numbers, and there may be several, as for fast and slow cores.
 
     Examples
     --------
@@ -192,7 +192,7 @@ def model_in(cpuinfo: str) -> str:
     'Intel(R) Xeon(R) Processor @ 2.80GHz'
     """
     lines = [[part.strip() for part in line.split(":", 1)] for line in cpuinfo.splitlines() if ":" in line]
-    names = dict.fromkeys(value for field, value in lines if field in _NAMES)  # of all cores, each once
+    names = dict.fromkeys(value for field, value in lines if field in _NAMES)  # each distinct name once
     parts = dict.fromkeys(f"{field} {value}" for field, value in lines if field.startswith("CPU "))
     return ", ".join([*names, *parts])
 
@@ -201,7 +201,7 @@ _NAMES = ("model name", "cpu", "cpu model", "uarch")  # on x86 and others, on PO
 
 
 def _sysctl(name: str) -> str:
-    """A fact about macOS; "" elsewhere."""
+    """Return the output of ``sysctl -n name`` on macOS; "" elsewhere."""
     if sys.platform == "darwin":
         command = ["/usr/sbin/sysctl", "-n", name]
         with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -211,18 +211,18 @@ def _sysctl(name: str) -> str:
 
 
 def stored_path(kind: str, key: dict[str, Any]) -> Path:
-    """File of what was measured, a "machine" or "wisdom", under the fingerprint `key`."""
+    """Return the path of the file for measurements of a kind ("machine", "wisdom", ...) with this `key`."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     return storage.root() / f"{kind}-{digest}.json"
 
 
 def encoded(key: dict[str, Any], content: Any) -> bytes:
-    """The bytes of a file with `content` and the fingerprint that it is valid for."""
+    """Return the bytes of a file with `content` and its key."""
     return json.dumps({"key": key, "content": content}, indent=1).encode()
 
 
 def store(kind: str, key: dict[str, Any], content: Any) -> Path:
-    """Keep what was measured, whole or not at all; the file."""
+    """Write measurements to a file, atomically; return its path."""
     storage.folder()
     path = stored_path(kind, key)
     storage.write(path, encoded(key, content))
@@ -230,7 +230,7 @@ def store(kind: str, key: dict[str, Any], content: Any) -> Path:
 
 
 def recall(kind: str, key: dict[str, Any], interpret: Callable[[Any], T]) -> T | None:
-    """What `interpret` makes of what `store` kept; None if nothing is kept, or could be."""
+    """Read stored measurements and return them through `interpret`; None if there are none."""
     try:
         path = stored_path(kind, key)
     except OSError:
@@ -239,10 +239,10 @@ def recall(kind: str, key: dict[str, Any], interpret: Callable[[Any], T]) -> T |
 
 
 def read_stored(path: Path, key: dict[str, Any], interpret: Callable[[Any], T]) -> T | None:
-    """What `interpret` makes of a stored content; None without a file.
+    """Read a file and return its content through `interpret`; None if there is no file.
 
-    A file that cannot be understood, or was made for another fingerprint, is ignored with a RuntimeWarning:
-    it costs predictions, never results.
+    A file that cannot be interpreted, or has another key, is ignored with a RuntimeWarning: this affects predicted
+    times, never results.
     """
     try:
         text = path.read_bytes()
@@ -267,7 +267,7 @@ def read_stored(path: Path, key: dict[str, Any], interpret: Callable[[Any], T]) 
 
 
 def save(machine: Machine) -> Path:
-    """Store a calibration and let `current` return it from now on."""
+    """Store a calibration and make `current` return it from now on."""
     path = store("machine", fingerprint(machine.threads), dataclasses.asdict(machine))
     forget()
     return path
@@ -277,12 +277,12 @@ _followers: list[Callable[[], None]] = []
 
 
 def when_changed(call: Callable[[], None]) -> None:
-    """Have `call` called whenever the constants change: for those who keep what they decided by them."""
+    """Register a function to be called when the constants change, to clear caches of decisions made with them."""
     _followers.append(call)
 
 
 def forget() -> None:
-    """Read the constants anew at their next use, and tell everybody who kept something made of them."""
+    """Clear the cached constants, and call the functions registered by `when_changed`."""
     current.cache_clear()
     _used.clear()
     for call in _followers:
@@ -290,10 +290,10 @@ def forget() -> None:
 
 
 def load(threads: int) -> Machine | None:
-    """The stored calibration for `threads` threads on this machine, or None."""
+    """Return the stored calibration for `threads` threads on this machine, or None."""
     try:
         if not any(name.startswith("machine-") for name in os.listdir(storage.root())):
-            return None  # and spare the first call of every process the look-up of versions
+            return None  # early, as looking up versions would slow down the first call of every process
     except OSError:
         return None
     key = fingerprint(threads)
@@ -301,7 +301,7 @@ def load(threads: int) -> Machine | None:
 
 
 def _machine_from(fields: dict[str, Any]) -> Machine:
-    """A Machine from parsed JSON, every number positive and finite."""
+    """Return a `Machine` from parsed JSON; raise a ValueError unless every number is positive and finite."""
     plain = ("name", "threads", "registers")
     made = {name: value if name in plain else _frozen(value) for name, value in fields.items()}
     made["steps"] = tuple(Steps(*units) for units in made["steps"])
@@ -327,7 +327,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _shape(value: Any) -> str:
-    """A description of a field's nesting in which tables may have any length."""
+    """Describe the nesting of a value; tables of any length have the same description."""
     if not isinstance(value, tuple):
         return "number" if isinstance(value, int | float) else type(value).__name__
     kinds = [_shape(item) for item in value]
@@ -340,7 +340,7 @@ _SHAPES = {field.name: _shape(getattr(REFERENCE, field.name)) for field in datac
 
 
 def use(machine: Machine) -> None:
-    """Let `current` return these constants until `forget` is called, in this process only."""
+    """Make `current` return these constants in this process, until `forget` is called."""
     forget()
     _used[machine.threads] = machine
 
@@ -350,12 +350,12 @@ _used: dict[int, Machine] = {}
 
 @functools.cache
 def current(threads: int | None = None) -> Machine:
-    """Constants for this process: the stored calibration for `threads` threads, or the reference.
+    """Return the constants for this process: the stored calibration for `threads` threads, or the reference.
 
     Parameters
     ----------
     threads : int, optional
-        Threads that calls may use; all processors of the process by default.
+        Threads that calls may use; by default, all processors available to the process.
 
     Returns
     -------
@@ -367,7 +367,7 @@ def current(threads: int | None = None) -> Machine:
 
 
 def available_processors() -> int:
-    """Processors that this process may run on."""
+    """Return the number of processors on which this process may run."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1

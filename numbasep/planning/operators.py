@@ -25,52 +25,52 @@ class Factor:
     """The taps of one term along one axis."""
 
     taps: Array
-    """One weight for each position of the window."""
+    """Weight of each window position."""
     start: int
-    """First position that multiplies."""
+    """First position whose sample is multiplied."""
     stop: int
-    """One past the last position that multiplies."""
+    """One past the last position whose sample is multiplied."""
     sparse: bool
-    """Whether zero weights are skipped (they then let no NaN through)."""
+    """Whether zero weights are skipped, so that NaN under them have no effect."""
 
     @property
     def positions(self) -> Array:
-        """Window positions that multiply."""
+        """Window positions whose samples are multiplied."""
         if not self.sparse:
             return np.arange(self.start, self.stop)
         return np.flatnonzero(self.taps)
 
     @property
     def touched(self) -> NDArray[np.bool_]:
-        """For each window position whether it multiplies."""
+        """Mask of `positions` over the window."""
         mask = np.zeros(self.taps.size, bool)
         mask[self.positions] = True
         return mask
 
 
 def support_factor(taps: Array) -> Factor:
-    """Only non-zero weights multiply: how a dense kernel treats its zeros."""
+    """Return a factor whose zero weights are skipped, as in dense kernels."""
     return Factor(taps, 0, taps.size, sparse=True)
 
 
 def window_factor(taps: Array) -> Factor:
-    """Every weight multiplies, zeros too: how SciPy's 1-D filters treat theirs."""
+    """Return a factor whose zero weights are multiplied too, as in SciPy's 1-D filters."""
     return Factor(taps, 0, taps.size, sparse=False)
 
 
 def identity_factor(taps: int, first: int) -> Factor:
-    """The axis is left as it is: weight 1 at the position of the output."""
+    """Return a factor that leaves an axis unchanged: weight 1 at the position of the output."""
     delta = np.zeros(taps)
     delta[-first] = 1.0
     return Factor(delta, -first, 1 - first, sparse=True)
 
 
 def without_subnormals(taps: Array, dtype: np.dtype[Any]) -> Array:
-    """Taps that `dtype` can hold at full speed: tiny ones are raised to a number which is still negligible.
+    """Replace subnormal taps by a small normal number that is still negligible.
 
-    Processors take a hundred cycles for a product with a subnormal number.  Each tap stays what it is to NaN
-    and infinities.  The change is below ``u**2 ||taps||_1``, less than what bounds of the form ``gamma_k`` of
-    `numbasep.planning.rounding` concede beyond ``k u``; where it would be more, nothing is changed.
+    Processors take a hundred cycles for a product with a subnormal number.  Signs are kept, and no tap becomes
+    zero, so that NaN and infinities have the same effect.  The total change is below ``u**2 ||taps||_1``, less
+    than the margin of ``gamma_k`` over ``k u`` in `numbasep.planning.rounding`; else nothing is changed.
     """
     if taps.dtype.kind == "c":
         return taps
@@ -88,7 +88,7 @@ Term = tuple[Factor, ...]
 
 
 def touched_taps(terms: Sequence[Term]) -> list[list[NDArray[np.bool_]]] | None:
-    """Which taps of each factor multiply; None if these are those that are not zero."""
+    """Return masks of the taps of each factor that are multiplied; None if these are just the non-zero taps."""
     if all(f.sparse or (f.start == 0 and f.stop == f.taps.size and f.taps.all()) for t in terms for f in t):
         return None
     return [[f.touched for f in term] for term in terms]
@@ -96,30 +96,30 @@ def touched_taps(terms: Sequence[Term]) -> list[list[NDArray[np.bool_]]] | None:
 
 @dataclass(frozen=True, eq=False)
 class Operator:
-    """The arrays of one kernel; the planner sees only facts about them."""
+    """The arrays of one kernel, which the backends read; the planner sees only `KernelFacts`."""
 
     forms: tuple[Form, ...]
     """Sums of separable terms that equal the kernel within their stated error."""
     terms: tuple[Term, ...] | None
-    """The terms as given, for kernels that were handed over as terms; they are `forms[0]`."""
+    """Terms of a kernel that was given as terms, which are `forms[0]`; else None."""
     dense: Array | None
-    """Weights, for kernels that were handed over dense."""
+    """Weights of a kernel that was given as a dense array; else None."""
     recursions: tuple[Recursion, ...] = ()
-    """Recursive filters close to the kernel, one for each axis, where a tolerance allows such."""
+    """Recursive filters close to the kernel, one for each axis, if a tolerance allows them."""
     recursion: RecursionFacts | None = None
-    """These, in numbers."""
+    """Facts of the recursive filters."""
     flat: Flat | None = None
     """The kernel as sums of rows, if it has few different weights."""
 
     @cached_property
     def weights(self) -> Array:
-        """Dense weights, one axis for each window."""
+        """Dense weights, with one axis for each window."""
         undivided, divisor = self.undivided
         return undivided if divisor == 1.0 else undivided / divisor
 
     @cached_property
     def undivided(self) -> tuple[Array, float]:
-        """Dense weights that are still to be divided by a number: whole ones stay whole."""
+        """Dense weights before the division, and the divisor: integer weights stay integers."""
         if self.dense is not None:
             return self.dense, 1.0
         assert self.terms is not None
@@ -128,7 +128,7 @@ class Operator:
 
     @cached_property
     def support(self) -> Array:
-        """1 where a dense weight is not zero."""
+        """Float64 array with 1 where a dense weight is not zero, else 0."""
         return np.asarray(self.weights != 0, np.float64)
 
     @cached_property
@@ -138,21 +138,26 @@ class Operator:
 
     @cached_property
     def launches(self) -> dict[Any, Any]:
-        """Prepared calls by memory layout; filled by the backends."""
+        """Prepared calls, by memory layout; filled by the backends."""
         return {}
 
     @cached_property
     def small(self) -> dict[int | None, Any]:
-        """By form, or None for the dense weights: a call on contiguous arrays that is one pass on one thread."""
+        """Calls on contiguous arrays that are one pass on one thread; by form, or None for the dense weights."""
         return {}
 
     @cached_property
     def reordered(self) -> dict[tuple[int, ...], Any]:
-        """The plans of the same filter for arrays in other memory orders, once there are such (`reorder`)."""
+        """Plans of the same filter for arrays in other memory orders; filled by `memory_order.reordered`."""
+        return {}
+
+    @cached_property
+    def decisions(self) -> dict[str, Any]:
+        """Decisions about the plan of the kernel, by name; filled by `memory_order.copied_order`."""
         return {}
 
     def form_terms(self, form: int) -> tuple[tuple[Term, ...], float]:
-        """Terms and divisor of `forms[form]`."""
+        """Return the terms and the divisor of `forms[form]`."""
         if self.terms is not None and form == 0:
             return self.terms, self.forms[0].divisor
         if form not in self._support_terms:
@@ -166,7 +171,7 @@ class Operator:
 
 
 def dense_slices(terms: Sequence[Sequence[Array]]) -> Iterator[Array]:
-    """The dense kernel that terms stand for: whole, or from three axes on one slice of the first at a time."""
+    """Yield the dense kernel of a sum of terms: as a whole, or slice by slice along the first of three or more axes."""
     if len(terms[0]) < 3:
         yield sum_of_outer_products(terms)
         return
@@ -176,7 +181,7 @@ def dense_slices(terms: Sequence[Sequence[Array]]) -> Iterator[Array]:
 
 
 def sum_of_outer_products(terms: Sequence[Sequence[Array]]) -> Array:
-    """The dense kernel that terms stand for."""
+    """Return the dense kernel of a sum of terms."""
     total: Array | None = None
     for term in terms:
         product: Array = np.asarray(term[0])
@@ -188,7 +193,7 @@ def sum_of_outer_products(terms: Sequence[Sequence[Array]]) -> Array:
 
 
 def split_terms(terms: Sequence[Term]) -> tuple[list[Term], list[Term]]:
-    """Real terms whose sums are the real and the imaginary part of complex terms."""
+    """Return two lists of real terms, whose sums are the real and the imaginary part of the complex terms."""
     real: list[Term] = []
     imaginary: list[Term] = []
     for term in terms:

@@ -1,11 +1,11 @@
 """Tile and transform lengths of overlap-save convolution.  Plain integers only.
 
-A tile takes ``step + taps - 1`` input samples along a filtered axis, rounded up to a length that transforms
-fast, and yields ``step`` outputs.  Long transforms waste less on the overlap but cost more a point and fall
-out of cache.  Along an axis whose samples repeat, or are surrounded by a constant, one transform may also take
-all of them, and the sum is circular: that needs half the padding, or none.  The lengths below minimise the
-predicted time.  They depend on the problem alone, never on a calibration or on the number of threads, so that the
-same problem gives the same bits on every machine.
+A tile reads ``step + taps - 1`` input samples along a filtered axis, rounded up to a length with a fast
+transform, and yields ``step`` outputs.  Long transforms waste less on the overlap but cost more per point and do
+not fit a cache.  Along an axis with the mode "wrap" or "constant", one transform of all samples may also compute a
+circular sum, which needs half the padding, or none.  The lengths minimise the predicted time.  They depend only on
+the problem, never on a calibration or on the number of threads, so that the same problem gives the same bits on
+every machine.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem, Window
 from .machine import REFERENCE, Machine
 
-BATCH_POINTS = 1 << 16  # short transforms are made several at a time, up to this many points
-STAGED_POINTS = 1 << 18  # tiles from here on are transformed in stages, shared by the threads
-MOST_POINTS = 1 << 22  # of a tile, where shorter transforms will do: what bounds the memory
+BATCH_POINTS = 1 << 16  # short transforms are computed in batches of up to this many points
+STAGED_POINTS = 1 << 18  # tiles of this many points or more are transformed in stages, shared by threads
+MOST_POINTS = 1 << 22  # largest tile if shorter transforms are possible: a limit on memory
 GROWTH = (1.5, 2, 2.5, 3, 4, 5, 6, 8, 12, 16, 24, 32)  # tried lengths, in multiples of the taps
 LEAST_LENGTH = 32
-THREADS = 2  # that tiles are chosen for: the bits must not depend on how many there are
-LINE = 0.6  # time of a point of transforms along one axis: of that of a square tile
-OCTAVE = 0.08  # what it grows by when they are twice as long as LINE_LENGTH, in parts
+THREADS = 2  # assumed in the choice of tiles: results must not depend on the actual number
+LINE = 0.6  # time per point of 1-D transforms, relative to a square tile
+OCTAVE = 0.08  # relative growth of it for each doubling of the length beyond LINE_LENGTH
 LINE_LENGTH = 1024
-LANES = 4  # so many transforms share the vectors ...
-ALONE = 2.2  # ... and those that are left take so many times as long
-STAGED = 1.05  # time of a point in stages, of that of a tile as large by one thread
-AXIS = 1.3  # what it grows by with every axis beyond two
+LANES = 4  # number of 1-D transforms that are computed together in vectors ...
+ALONE = 2.2  # ... and relative time of the remaining ones
+STAGED = 1.05  # time per point in stages, relative to a tile of the same size on one thread
+AXIS = 1.3  # factor of the time per point for each axis beyond two
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Tiles that cover an output array."""
+    """The tiles of overlap-save convolution, which cover an output array."""
 
     windows: tuple[Window, ...]
-    """Axes that are transformed: those where more than one sample meets more than one weight."""
+    """Transformed axes; those where results are the samples times one number are left out (`is_one_weight`)."""
     lengths: tuple[int, ...]
-    """Transform length along each of them."""
+    """Transform length along each transformed axis."""
     whole: tuple[bool, ...]
-    """Whether a transform takes all samples of an axis, from the first on, and sums are circular."""
+    """Whether a transform along each axis takes all samples, from the first on, and its sum is circular."""
     steps: tuple[int, ...]
-    """Output samples of a tile along every axis of the array."""
+    """Number of output samples of a tile, along every axis of the array."""
     counts: tuple[int, ...]
-    """Tiles along every axis of the array."""
+    """Number of tiles along every axis of the array."""
     along: int
     """Axis of the array along which adjacent tiles are transformed together."""
     group: int
-    """How many of them."""
+    """Number of adjacent tiles that are transformed together."""
 
     @property
     def points(self) -> int:
-        """Points of one transform."""
+        """Number of points of one transform."""
         return math.prod(self.lengths)
 
     @property
@@ -67,31 +67,31 @@ class Tiling:
 
     @property
     def tasks(self) -> int:
-        """Groups of tiles: what threads share, unless each tile is staged."""
+        """Number of groups of tiles, which are distributed to threads unless tiles are staged."""
         count = max(self.counts[self.along], 1)
         return self.tiles // count * -(-count // self.group)
 
     @property
     def staged(self) -> bool:
-        """Whether threads share each tile, stage by stage."""
+        """Whether threads share each tile, in stages."""
         return is_staged(self.lengths)
 
     @property
     def batch(self) -> int:
-        """Points that a task transforms at a time, in all."""
+        """Total number of points that a task transforms at a time."""
         filtered = {window.axis for window in self.windows}
         beside = math.prod(step for axis, step in enumerate(self.steps) if axis not in filtered)
         return self.points * max(beside, 1) * self.group
 
 
 def is_staged(lengths: Sequence[int]) -> bool:
-    """Whether transforms of these lengths are made axis by axis, by all threads."""
+    """Return whether transforms of these lengths are computed axis by axis, each shared by all threads."""
     return len(lengths) > 1 and math.prod(lengths) >= STAGED_POINTS
 
 
 @functools.lru_cache(maxsize=4096)
 def smooth_length(n: int, *, even: bool = False) -> int:
-    """Smallest ``2^a 3^b 5^c >= n`` with c at most 1, optionally even: transforms of such lengths are fast.
+    """Return the smallest ``2^a 3^b 5^c >= n`` with c at most 1, optionally even, whose transforms are fast.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def smooth_length(n: int, *, even: bool = False) -> int:
 
 
 def _is_smooth(n: int) -> bool:
-    """Whether transforms of this length are reasonably fast: no prime factor above 11."""
+    """Return whether transforms of this length are reasonably fast: no prime factor is above 11."""
     for prime in (2, 3, 5, 7, 11):
         while n % prime == 0:
             n //= prime
@@ -120,7 +120,7 @@ def _is_smooth(n: int) -> bool:
 
 
 def tiling(problem: Problem) -> Tiling:
-    """Cheapest tiles for a problem with at least one filtered axis and some output."""
+    """Return the cheapest tiles for a problem with at least one filtered axis and some output."""
     return _tiling(problem.windows, problem.out_shape, problem.real_dtype.itemsize == 8, problem.cval == 0)
 
 
@@ -138,9 +138,7 @@ def _tiling(windows: tuple[Window, ...], out_shape: tuple[int, ...], double: boo
     points = math.prod(lengths)
     room = 1 if is_staged(lengths) else max(BATCH_POINTS // points, 1)
     room = room // LANES * LANES if room > LANES else room
-    for axis in range(
-        len(steps) - 1, -1, -1
-    ):  # unfiltered axes are cut so that a task holds BATCH_POINTS at most
+    for axis in range(len(steps) - 1, -1, -1):  # cut unfiltered axes so that a task has at most BATCH_POINTS
         if axis not in filtered:
             steps[axis] = min(steps[axis], room)
             room = max(room // max(steps[axis], 1), 1)
@@ -148,7 +146,7 @@ def _tiling(windows: tuple[Window, ...], out_shape: tuple[int, ...], double: boo
     along = max((window.axis for window in windows), key=lambda axis: counts[axis])
     tasks = -(-max(counts[along], 1) // room)
     if 1 < tasks < 4 * THREADS:
-        tasks = -(-tasks // THREADS) * THREADS  # alike, for the threads
+        tasks = -(-tasks // THREADS) * THREADS  # the same number for each thread
     group = -(-max(counts[along], 1) // tasks)
     if LANES < group < room:
         group = min(-(-group // LANES) * LANES, room)
@@ -157,9 +155,9 @@ def _tiling(windows: tuple[Window, ...], out_shape: tuple[int, ...], double: boo
 
 
 def is_one_weight(window: Window, zeros: bool) -> bool:
-    """Whether outputs along an axis are the samples, or the only sample, times one number.
+    """Return whether outputs along an axis are the samples, or the only sample, times one number.
 
-    With a single sample that is the sum of the weights, or beyond a constant boundary of `zeros` one of them.
+    For a single sample, the number is the sum of the weights, or one weight if the boundary is a constant 0.
     """
     if window.taps == 1:
         return window.first == 0 and window.step == 1 and window.out_size == window.size
@@ -167,18 +165,18 @@ def is_one_weight(window: Window, zeros: bool) -> bool:
 
 
 class Option(NamedTuple):
-    """A way to cut an axis."""
+    """One way to divide an axis into tiles."""
 
     length: int
-    """Of the transforms."""
+    """Transform length."""
     tiles: int
-    """Tiles along the axis."""
+    """Number of tiles along the axis."""
     whole: bool
     """As `Tiling.whole`."""
 
 
 def _cheapest(windows: tuple[Window, ...], batch: int, double: bool) -> list[Option]:
-    """Lengths of least predicted time, by coordinate descent from the shortest ones and from the longest."""
+    """Find the options of least predicted time, by coordinate descent from the shortest and from the longest."""
 
     def cost(trial: Sequence[Option]) -> tuple[bool, float]:
         return (
@@ -210,7 +208,7 @@ def _predicted(trial: Sequence[Option], batch: int, double: bool) -> float:
 def tile_seconds(
     machine: Machine, lengths: Sequence[int], tiles: int, together: int, threads: int, *, double: bool
 ) -> tuple[float, float]:
-    """Predicted time of `tiles` transforms of these lengths on one thread, and the slowest thread's share of it."""
+    """Return the predicted time of `tiles` transforms on one thread, and the slowest thread's share of it."""
     points = math.prod(lengths)
     tasks = -(-tiles // together)
     if is_staged(lengths):
@@ -233,12 +231,12 @@ def _count(length: int, window: Window) -> int:
 
 
 def _outputs(length: int, window: Window) -> int:
-    """Outputs of a transform: of the positions that it is right at, every `step`-th."""
+    """Return the number of outputs of a transform: every `step`-th of its valid positions."""
     return (length - window.taps) // window.step + 1
 
 
 def _options(window: Window, *, even: bool) -> list[Option]:
-    """Ways to cut an axis, by ascending length of the transforms but for the last, which takes all samples."""
+    """Return options for an axis by ascending length, then the circular transform of all samples if it is shorter."""
     padded = smooth_length(max(window.reach, window.taps), even=even)
     lengths = {smooth_length(max(int(g * window.taps), LEAST_LENGTH), even=even) for g in GROWTH}
     tiles = sorted(n for n in lengths if window.taps < n < padded)
@@ -251,7 +249,7 @@ def _options(window: Window, *, even: bool) -> list[Option]:
 
 
 def _circular_length(window: Window, *, even: bool) -> int | None:
-    """Length of transforms that take all samples, from the first on, and whatever lies beyond both ends once."""
+    """Return the length of a circular transform of all samples, padded once for both ends; None if there is none."""
     if window.boundary is Boundary.WRAP:
         return window.size if _is_smooth(window.size) else None
     if window.boundary is not Boundary.CONSTANT:
@@ -264,7 +262,7 @@ def _circular_length(window: Window, *, even: bool) -> int | None:
 
 
 def _trimmed(options: list[Option], windows: tuple[Window, ...]) -> list[Option]:
-    """Share an axis evenly among its tiles, which may allow a shorter transform."""
+    """Divide each axis evenly among its tiles, which may allow shorter transforms."""
     trimmed = []
     for option, window in zip(options, windows, strict=True):
         outputs = -(-max(window.out_size, 1) // option.tiles)

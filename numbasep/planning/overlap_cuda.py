@@ -1,7 +1,7 @@
-"""Blocks of overlap-save convolution on a GPU: as large as its memory likes, where those of `overlap` fit a cache.
+"""Blocks of overlap-save convolution on a GPU: large transforms, as they need not fit a cache as in `overlap`.
 
-A block takes ``step + taps - 1`` samples along a filtered axis, rounded up to a length that transforms fast, and yields
-``step`` outputs.  Plain integers only.
+A block reads ``step + taps - 1`` samples along a filtered axis, rounded up to a length with a fast transform, and
+yields ``step`` outputs.  Plain integers only.
 """
 
 from __future__ import annotations
@@ -16,48 +16,48 @@ from ..arguments.problem import Problem, Window
 from .overlap import is_one_weight, smooth_length
 
 MOST_POINTS = 1 << 25
-"""Of a block: 128 MiB of float32, by far enough to keep a device busy."""
+"""Largest number of points of a block: 128 MiB of float32, more than enough to keep a device busy."""
 LEAST_GROWTH = 3
-"""A transform is longer than the taps by at least this factor, if the axis is."""
+"""Least ratio of transform length to taps, if the axis is long enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """How a problem is cut."""
+    """The blocks of overlap-save convolution, which cover an output array."""
 
     windows: tuple[Window, ...]
-    """The axes that are transformed."""
+    """Transformed axes."""
     lengths: tuple[int, ...]
-    """Points of a transform along each of them."""
+    """Transform length along each transformed axis."""
     steps: tuple[int, ...]
-    """Outputs of a block along every axis of the array."""
+    """Number of outputs of a block, along every axis of the array."""
     counts: tuple[int, ...]
-    """Blocks along every axis of the array."""
+    """Number of blocks along every axis of the array."""
 
     @property
     def points(self) -> int:
-        """Points of one transform."""
+        """Number of points of one transform."""
         return math.prod(self.lengths)
 
     @property
     def number(self) -> int:
-        """How many blocks there are."""
+        """Total number of blocks."""
         return math.prod(self.counts)
 
     @property
     def batch(self) -> int:
-        """Transforms of a block."""
+        """Number of transforms in a block."""
         filtered = {window.axis for window in self.windows}
         return math.prod(step for axis, step in enumerate(self.steps) if axis not in filtered)
 
     def starts(self) -> Iterator[tuple[int, ...]]:
-        """The first output of each block along every axis."""
+        """Return the first output of each block, along every axis."""
         ranges = (range(0, count * step, step) for count, step in zip(self.counts, self.steps, strict=True))
         return itertools.product(*ranges)
 
 
 def blocks(problem: Problem) -> Blocks:
-    """The blocks of a problem with at least one filtered axis and some output, all of whose strides are 1."""
+    """Return the blocks for a problem with strides of 1, at least one filtered axis and some output."""
     return _blocks(problem.windows, problem.out_shape, problem.cval == 0)
 
 
@@ -72,7 +72,7 @@ def _blocks(windows: tuple[Window, ...], out_shape: tuple[int, ...], zeros: bool
             break
         lengths[at] = _length(lengths[at] // 2, windows[at] is windows[-1])
     steps = list(out_shape)
-    for at, window in enumerate(windows):  # shared evenly by the blocks, which may allow shorter transforms
+    for at, window in enumerate(windows):  # divide the axis evenly, which may allow shorter transforms
         steps[window.axis] = step = -(
             -window.out_size // -(-window.out_size // (lengths[at] - window.taps + 1))
         )
@@ -87,5 +87,5 @@ def _blocks(windows: tuple[Window, ...], out_shape: tuple[int, ...], zeros: bool
 
 
 def _length(samples: int, last: bool) -> int:
-    """A length that transforms fast: even along the last axis, of which real transforms keep half."""
+    """Return a length with a fast transform: even along the last axis, of which real transforms store half."""
     return smooth_length(samples, even=last)

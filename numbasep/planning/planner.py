@@ -1,4 +1,4 @@
-"""`choose`: the cheapest route that keeps the contract."""
+"""Choice of the fastest route that is accurate enough."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from .machine import Machine
 from .routes import ROUTES, Candidate
 
 GAIN = 0.95
-"""Routes whose predicted times differ by less than this factor are taken to be equally fast."""
+"""Routes whose predicted times differ by less than this factor count as equally fast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the planner decided."""
+    """The decision of the planner."""
 
     candidates: tuple[Candidate, ...]
-    """The best of every route, in the order of `ROUTES`; infeasible ones with the reason."""
+    """Best candidate of every route, in the order of `ROUTES`; infeasible ones with the reason."""
     chosen: Candidate
-    """What is executed."""
+    """Candidate that is executed."""
     fallback: Candidate | None
-    """What is executed instead if `chosen.needs_finite` and the data hold NaN or infinities."""
+    """Candidate that is executed instead if `chosen.needs_finite` and the data contain NaN or infinities."""
 
 
 def choose(problem: Problem, facts: KernelFacts, machine: Machine | Accelerator) -> Choice:
-    """Pick the route of least predicted time among those that keep the contract.
+    """Return the route of least predicted time among those that are accurate enough.
 
     Parameters
     ----------
     problem : Problem
-        What is asked; `problem.method` forces a route, `problem.rtol` allows an error.
+        The filter call; `problem.method` forces a route, `problem.rtol` allows an error.
     facts : KernelFacts
-        The kernel.
+        Facts of the kernel.
     machine : Machine or Accelerator
-        Constants that the predictions are made of; those of a GPU for ``device="cuda"``.
+        Constants for predicted times; those of a GPU for ``device="cuda"``.
 
     Returns
     -------
@@ -52,16 +52,16 @@ def choose(problem: Problem, facts: KernelFacts, machine: Machine | Accelerator)
 
     Notes
     -----
-    Without a tolerance every accepted route equals direct summation up to rounding: `fft` must
-    certify an error no larger than direct summation's own bound, and where direct summation is exact only
-    exact routes count.  With a tolerance, a route must certify an error within the tolerance or, if that is
-    larger, direct summation's.
+    Without a tolerance, every accepted route equals direct summation up to rounding errors: the error bound of
+    "fft" must not exceed that of direct summation, and if direct summation is exact, only exact routes are
+    accepted.  With a tolerance, the error bound of a route must be within the tolerance or the bound of direct
+    summation, whichever is larger.
 
-    `problem.workers` has no say, so that a call gives the same bits with any number of threads.
+    `problem.workers` does not affect the choice, so that a call gives the same bits with any number of threads.
 
-    Integer data, kernels that are integers over a divisor, and integer results: where a route sums exactly
-    and rounds once, in the division, no other is taken.  Conversion to integers truncates, so that a sum of
-    899.9999 in place of 900 would show, in uniform areas for instance.
+    For integer data and results, and a kernel of integers over a divisor: if a route sums exactly and rounds only
+    once, in the division, no other route is accepted.  Conversion to integers truncates, so that a sum of 899.9999
+    instead of 900 would be visible, for example in uniform areas.
     """
     if isinstance(machine, Accelerator):
         return _cheapest(problem, routes_cuda.price(problem, facts, machine))
@@ -73,7 +73,7 @@ def choose(problem: Problem, facts: KernelFacts, machine: Machine | Accelerator)
 
 
 def _cheapest(problem: Problem, found: Mapping[str, tuple[Candidate, ...]]) -> Choice:
-    """The choice among priced candidates."""
+    """Return the choice among candidates with their predicted times."""
     reference = found["direct"][0]
     forced = problem.method if problem.method != "auto" else None
     contract = _contract(problem, reference, found)
@@ -98,14 +98,14 @@ def _cheapest(problem: Problem, found: Mapping[str, tuple[Candidate, ...]]) -> C
 
 
 def adopt(choice: Choice, measured: Mapping[str, float]) -> Choice:
-    """`choice` with measured times in place of predicted ones, and the fastest of the measured routes chosen.
+    """Return `choice` with measured instead of predicted times, where the fastest measured route is chosen.
 
     Parameters
     ----------
     choice : Choice
-        What was decided by prediction.
+        Choice by predicted times.
     measured : mapping of str to float
-        Seconds by route; at least one feasible route.
+        Seconds by route, for at least one feasible route.
     """
     candidates = tuple(
         replace(c, seconds=measured[c.method]) if c.feasible and c.method in measured else c
@@ -130,7 +130,7 @@ def _price(problem: Problem, facts: KernelFacts, machine: Machine) -> dict[str, 
 
 
 def _for_workers(choice: Choice, problem: Problem, facts: KernelFacts, machine: Machine) -> Choice:
-    """`choice`, decided for all threads, with the times and the memory of the threads that were asked for."""
+    """Return `choice`, made for all threads, with the times and workspaces for ``problem.workers`` threads."""
     asked = {
         (c.method, c.form, c.runner): c
         for candidates in _price(problem, facts, machine).values()
@@ -151,8 +151,8 @@ def _for_workers(choice: Choice, problem: Problem, facts: KernelFacts, machine: 
 def _contract(
     problem: Problem, reference: Candidate, found: Mapping[str, tuple[Candidate, ...]]
 ) -> Callable[[Candidate], Candidate]:
-    """What turns a candidate that breaks the contract into an infeasible one with the reason."""
-    once = 2 * rounding.unit_roundoff(problem)  # of a quotient, and of the weights' own representation
+    """Return a function that marks candidates as infeasible, with the reason, if they are not accurate enough."""
+    once = 2 * rounding.unit_roundoff(problem)  # the rounding of a quotient, and of the weights themselves
     rounds_once = (
         problem.integer_data
         and problem.output_dtype.kind in "biu"
@@ -187,7 +187,7 @@ def _by_time(candidate: Candidate) -> tuple[bool, float]:
 
 
 def _fastest(candidates: list[Candidate]) -> Candidate:
-    """The fastest; on a near tie one that takes any data, then the one of fewest operations, not transforms."""
+    """Return the fastest candidate; among similar times, prefer no transforms, no check of the data, few operations."""
     feasible = [candidate for candidate in candidates if candidate.feasible]
     least = min(candidate.seconds for candidate in feasible)
     near = [candidate for candidate in feasible if GAIN * candidate.seconds <= least]
@@ -196,13 +196,13 @@ def _fastest(candidates: list[Candidate]) -> Candidate:
 
 @dataclass(frozen=True, slots=True)
 class PlannedFilter:
-    """A filter that is decided: what was asked, how it is computed, and with what weights."""
+    """A filter call with its plan and its kernel."""
 
     problem: Problem
-    """What was asked."""
+    """The filter call."""
     choice: Choice
-    """What was decided, for arrays in C order."""
+    """Chosen route, for arrays in C order."""
     kernel: Any = field(compare=False)
-    """Holder of the weights and forms; for the executor only."""
+    """`Operator` with the weights and forms; only the backends read it."""
     machine: str = ""
-    """Name of the constants that the predictions are made of."""
+    """Name of the machine constants behind the predicted times."""

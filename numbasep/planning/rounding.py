@@ -11,16 +11,16 @@ import math
 from ..arguments.problem import Problem
 from .facts import FlatFacts, FormFacts, KernelFacts
 
-INTEGERS = {4: 2.0**24, 8: 2.0**53}  # bytes of the type -> up to where it holds every integer
+INTEGERS = {4: 2.0**24, 8: 2.0**53}  # itemsize of a float type -> all integers up to here are exact
 
 
 def unit_roundoff(problem: Problem) -> float:
-    """u: half the distance from 1 to the next number of the type that sums are taken in."""
+    """Return u, half the distance from 1 to the next number of the compute dtype."""
     return float(2.0**-24 if problem.real_dtype.itemsize == 4 else 2.0**-53)
 
 
 def gamma(k: int, u: float) -> float:
-    """``gamma_k = k u / (1 - k u)``, the relative growth of `k` roundings; infinite where that says nothing.
+    """Return ``gamma_k = k u / (1 - k u)``, the bound on `k` roundings; infinite if ``k u >= 1``.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def gamma(k: int, u: float) -> float:
 
 
 def _arithmetic(problem: Problem, facts: KernelFacts, roundings: int) -> float:
-    """`gamma` for a chain of real sums, or of complex ones: twice as long, sqrt(2) for the two parts."""
+    """Return `gamma` for a chain of real operations; complex ones count twice, times sqrt(2) for the two parts."""
     u = unit_roundoff(problem)
     wide = problem.integer_data and problem.input_dtype.itemsize == 8  # int64 -> float64 rounds
     if facts.complex:
@@ -40,17 +40,16 @@ def _arithmetic(problem: Problem, facts: KernelFacts, roundings: int) -> float:
 
 
 def direct_bound(problem: Problem, facts: KernelFacts) -> float:
-    """One product and one sum for each non-zero weight, and the weight's own rounding: ``gamma_{n+1}``."""
+    """Return ``gamma_{n+1}``: a product and a sum for each of n non-zero weights, and the rounding of a weight."""
     if direct_is_exact(problem, facts):
         return 0.0
     return _arithmetic(problem, facts, facts.nonzeros + 1)
 
 
 def form_bound(problem: Problem, facts: KernelFacts, form: FormFacts) -> float:
-    """``error + gamma_{n+r+1} kappa``, with n the taps of the longest term, all its axes together.
+    """Return ``error + gamma_{n+r+1} kappa``, where n is the largest number of taps of a term on all axes together.
 
-    The r covers the sum over terms, the 1 the rounding of the weights; a division at the end rounds once
-    more.
+    The r covers the sum over terms, and the 1 the rounding of the weights; a final division adds one rounding.
     """
     if form.exact and _sums_are_exact(problem, facts, facts.l1 * form.amplification * abs(form.divisor)):
         return form.error + (0.0 if _power_of_two(form.divisor) else unit_roundoff(problem))
@@ -60,32 +59,32 @@ def form_bound(problem: Problem, facts: KernelFacts, form: FormFacts) -> float:
 
 
 def flat_bound(problem: Problem, facts: KernelFacts, flat: FlatFacts) -> float:
-    """``error + gamma_n``, with n the roundings on the longest way from a sample to the result."""
+    """Return ``error + gamma_n``, where n is the largest number of roundings on the way from a sample to the result."""
     if _flat_sums_are_exact(problem, facts, flat):
         return flat.error + (0.0 if _power_of_two(flat.divisor) else unit_roundoff(problem))
     return flat.error + _arithmetic(problem, facts, flat.roundings)
 
 
 ROUNDINGS_PER_LEVEL = 6.7
-"""eta / u of theorem 24.2: ``mu + gamma_4 (sqrt(2) + mu)`` with twiddle factors right to mu = u."""
+"""eta / u of theorem 24.2: ``mu + gamma_4 (sqrt(2) + mu)``, with twiddle factors accurate to mu = u."""
 
 
 def fft_bound(problem: Problem, facts: KernelFacts, points: int) -> float:
-    """Of overlap-save with N points a tile: ``2 log2(N) eta + 4 u``, in float64 one transform more.
+    """Return the bound for overlap-save with N points per tile: ``2 log2(N) eta + 4 u``, 3 instead of 2 in float64.
 
     Theorem 24.2 bounds the error of a transform, root mean square over the tile, by ``log2(N) eta`` times
-    the root mean square of the result; ``rms(x) <= max|x|`` and ``max|FFT(K)| <= ||K||_1`` make that
-    relative to ``||K||_1 max|x|``.  There are two transforms of data; the kernel's own is taken in float64,
-    so that it adds a rounding to float32 sums and a third transform to float64 ones.  The largest error of
-    a tile exceeds the root mean square by a factor of about 5; the actual rms stays below the worst case by
-    more than 20, and the tests look for counterexamples.  The error is spread over the whole tile: unlike
-    direct summation it does not shrink where the data are small.
+    the root mean square of the result; with ``rms(x) <= max|x|`` and ``max|FFT(K)| <= ||K||_1`` this is
+    relative to ``||K||_1 max|x|``.  Two transforms are of data.  That of the kernel is computed in float64:
+    it adds one rounding to float32 sums, and counts as a third transform of float64 sums.  The largest error in
+    a tile exceeds the root mean square by a factor of about 5, but the actual rms is below the worst case by
+    more than 20, and the tests look for counterexamples.  The error is spread over the whole tile: unlike that
+    of direct summation, it is not smaller where the data are small.
     """
     return transform_bound(problem, points) * (math.sqrt(2) if facts.complex else 1.0)
 
 
 def transform_bound(problem: Problem, points: int) -> float:
-    """`fft_bound` for real weights."""
+    """Return `fft_bound` for real weights."""
     u = unit_roundoff(problem)
     levels = math.log2(max(points, 2))
     transforms = 2 if problem.real_dtype.itemsize == 4 else 3
@@ -93,11 +92,10 @@ def transform_bound(problem: Problem, points: int) -> float:
 
 
 def fft_largest_sample(problem: Problem, facts: KernelFacts, points: int) -> float:
-    """Magnitude of samples up to which no transform of `points` overflows.
+    """Return the largest magnitude of samples with which no transform of `points` overflows.
 
-    A forward transform is at most ``N max|x|``; the sums of the backward one, by the Cauchy-Schwarz
-    inequality and Parseval's theorem, at most ``N^(3/2) max|x| ||K||_1``.  One factor of 2 is kept for
-    rounding.
+    A forward transform is at most ``N max|x|``.  The sums of the backward transform are, by the Cauchy-Schwarz
+    inequality and Parseval's theorem, at most ``N^(3/2) max|x| ||K||_1``.  A factor of 2 is reserved for rounding.
     """
     largest = math.ldexp(1.0, 126 if problem.real_dtype.itemsize == 4 else 1022)
     return largest / points / max(1.0, math.sqrt(points) * facts.l1)
@@ -107,7 +105,7 @@ def fft_largest_sample(problem: Problem, facts: KernelFacts, points: int) -> flo
 
 
 def largest_sample(problem: Problem) -> float | None:
-    """Largest magnitude of a sample or of `cval` if all of these are integers; None otherwise."""
+    """Return the largest magnitude of samples and `cval` if all of them are integers, else None."""
     if problem.max_abs is None:
         return None
     if not any(window.boundary.name == "CONSTANT" for window in problem.windows):
@@ -123,20 +121,20 @@ def _power_of_two(x: float) -> bool:
 
 
 def _sums_are_exact(problem: Problem, facts: KernelFacts, l1: float) -> bool:
-    """Whether integers of magnitudes up to ``l1 max|x|`` in total add up without rounding."""
+    """Return whether sums of integers with a total magnitude of up to ``l1 max|x|`` are exact."""
     sample = largest_sample(problem)
     return sample is not None and not facts.complex and l1 * sample <= INTEGERS[problem.real_dtype.itemsize]
 
 
 def form_is_exact(problem: Problem, facts: KernelFacts, form: FormFacts) -> bool:
-    """Whether a form rounds nothing: integer terms, small enough, a power of two to divide by."""
+    """Return whether a form is free of rounding: small integer terms over a power of two."""
     if not form.exact or form.error or not _power_of_two(form.divisor):
         return False
     return _sums_are_exact(problem, facts, facts.l1 * form.amplification * abs(form.divisor))
 
 
 def flat_is_exact(problem: Problem, facts: KernelFacts, flat: FlatFacts) -> bool:
-    """Whether shifted sums of rows round nothing: integer weights, small enough, a power of two to divide by."""
+    """Return whether shifted sums of rows are free of rounding: small integer weights over a power of two."""
     return _flat_sums_are_exact(problem, facts, flat) and not flat.error and _power_of_two(flat.divisor)
 
 
@@ -145,7 +143,7 @@ def _flat_sums_are_exact(problem: Problem, facts: KernelFacts, flat: FlatFacts) 
 
 
 def direct_is_exact(problem: Problem, facts: KernelFacts) -> bool:
-    """Whether direct summation rounds nothing: integer weights, or integers over a power of two."""
+    """Return whether direct summation is free of rounding: small integer weights, or these over a power of two."""
     if facts.integer:
         return _sums_are_exact(problem, facts, facts.l1)
     scales = [abs(f.divisor) for f in facts.forms if f.exact and not f.error and _power_of_two(f.divisor)]
@@ -153,7 +151,7 @@ def direct_is_exact(problem: Problem, facts: KernelFacts) -> bool:
 
 
 def fft_is_exact(problem: Problem, facts: KernelFacts, points: int) -> bool:
-    """Whether rounding the result to integers gives the exact sum: integers, and an error below 1/2."""
+    """Return whether rounding the result to integers gives the exact sum: integer data and weights, error below 1/2."""
     sample = largest_sample(problem)
     if sample is None or not facts.integer or facts.complex:
         return False

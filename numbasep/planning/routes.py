@@ -1,7 +1,6 @@
-"""The registry of routes: when each is allowed, its cost, its error bound.
+"""Routes to compute a filter on the CPU: when each is possible, its predicted time and its error bound.
 
-A route is one entry of `ROUTES`.  Nothing here touches an array or knows how a backend works; what a route
-may promise is decided here and nowhere else.
+A route is one entry of `ROUTES`.  This module needs no arrays and no backend.
 """
 
 from __future__ import annotations
@@ -27,49 +26,49 @@ from .facts import FlatFacts, KernelFacts, RecursionFacts
 from .machine import Machine
 
 CHECK = "largest magnitude"
-"""The pass that looks for samples which are not finite."""
+"""Name of the pass that checks whether the input is finite, by its largest magnitude."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to compute a problem, with its price; or the reason why it is not one."""
+    """One way to compute a problem with its predicted time, or the reason why it is infeasible."""
 
     method: str
-    """The route: "direct", "separable", "structured" or "fft"."""
+    """Name of the route: "direct", "separable", "structured" or "fft"."""
     feasible: bool
-    """Whether it may be taken."""
+    """Whether the candidate may be chosen."""
     reason: str = ""
-    """Why not; empty if feasible."""
+    """Reason why it is infeasible; empty if it is feasible."""
     seconds: float = math.inf
     """Predicted time of a call."""
     operations: float = math.inf
-    """Multiply-adds or additions for one output element that the route needs; a box of any width needs three."""
+    """Multiply-adds or additions per output element that the route needs; a box of any width needs three."""
     executed: float = math.inf
-    """As many as are executed: multiply-adds where additions would do, short boxes tap by tap."""
+    """Executed operations per output element, which can be more: short boxes are summed tap by tap, for example."""
     bytes: float = math.inf
-    """Bytes read and written for one output element."""
+    """Bytes read and written per output element."""
     error_bound: float = math.inf
     """Largest error, relative to ``||K||_1 max|x|``."""
     rank: int | None = None
-    """Number of separable terms, for the routes that sum such terms."""
+    """Number of separable terms, for routes that sum terms."""
     form: int | None = None
-    """Which of the kernel's forms it computes: an index into `KernelFacts.forms`."""
+    """Index of the form in `KernelFacts.forms`, for routes that sum terms."""
     name: str = ""
-    """Name of that form."""
+    """Name of the form."""
     exact: bool = False
-    """Every result is the exact sum, to the last bit."""
+    """Whether every result is the exact sum."""
     needs_finite: bool = False
-    """NaN and infinities would spread further than by direct summation, so the data must hold none."""
+    """Whether the data must be finite, as NaN and infinities would spread further than by direct summation."""
     marks_gaps: bool = False
-    """It takes them none the less: it leaves them out, and marks what they reach by direct summation."""
+    """Whether its runner also takes non-finite data: it replaces them, and marks the results that they would affect."""
     largest_sample: float = sys.float_info.max
-    """Magnitude up to which no intermediate result overflows; data beyond it take the fallback, as NaN do."""
+    """Largest magnitude of data for which no intermediate result overflows; larger data use the fallback, as NaN do."""
     workspace: int = 0
-    """Bytes of temporary memory, of all threads together."""
+    """Bytes of temporary memory, for all threads together."""
     runner: str = "planes"
-    """What computes it: a name of `execute.RUNNERS`."""
+    """Key of the function in `execution.execute.RUNNERS` that computes it."""
     passes: tuple[PlannedPass, ...] = ()
-    """What runs, in order."""
+    """Passes, in the order in which they run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +76,13 @@ class Route:
     """A way to compute a filter."""
 
     name: str
-    """What `method=` calls it."""
+    """Name, as in the argument `method`."""
     title: str
-    """One line for people."""
+    """Short description for reports."""
     infeasible: Callable[[Problem, KernelFacts, Machine], str | None]
-    """The reason why it cannot be used, or None."""
+    """Function that returns the reason why the route cannot be used, or None."""
     estimates: Callable[[Problem, KernelFacts, Machine], tuple[Candidate, ...]]
-    """Its candidates, at least one, if it can be used."""
+    """Function that returns at least one candidate, if the route can be used."""
 
 
 # ------------------------------------------------------------------------------------------ direct
@@ -113,7 +112,7 @@ def _direct(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Can
 
 
 def lowered(kernel: Weights | Terms, problem: Problem, machine: Machine) -> tuple[PassSpec, ...]:
-    """The passes of a real kernel; those of a complex one write the halves of its results, one after the other."""
+    """Return the passes of a real kernel; for complex results of real data, those of one part, which skip the other."""
     if problem.compute_dtype.kind != "c" or problem.input_dtype.kind == "c":
         return lower(kernel, problem, machine.target)
     half = replace(problem, output_dtype=np.dtype(f"f{problem.output_dtype.itemsize // 2}"))
@@ -129,13 +128,13 @@ def _price(
     needed: float,
     check: float = 0.0,
 ) -> dict[str, Any]:
-    """What a candidate of these passes takes; with `check` seconds of looking for samples that are not finite.
+    """Return the fields of a candidate with these passes, preceded by a check of the data of `check` seconds.
 
-    It needs so many operations for one output element, which is told of arrays without elements, too.
+    `needed` is the number of operations per output element, for outputs without elements.
     """
     passes = cost.plane_passes(problem, facts, in_order(specs), machine)
     done = sum(one.operations for one in passes)
-    executed = done / problem.pixels if passes else needed  # an empty array takes none
+    executed = done / problem.pixels if passes else needed  # an empty array has no passes
     if check:
         passes = (_check_pass(problem, check), *passes)
     seconds = machine.call_seconds + sum(one.seconds for one in passes)
@@ -151,12 +150,12 @@ def _check_pass(problem: Problem, seconds: float) -> PlannedPass:
 
 
 def keeps_footprint(problem: Problem, facts: KernelFacts, index: int) -> bool:
-    """Whether NaN and infinities spread through a form exactly as through direct summation.
+    """Return whether NaN and infinities spread through a form exactly as through direct summation.
 
-    It must touch the same samples: the non-zero weights or, for taps given axis by axis, their whole window,
-    which the plain form then multiplies zeros and all.  And its terms must not weigh a sample with opposite
-    signs, which turns an infinity into NaN.  Terms that the caller gave define what is right.  Integer data
-    hold neither.
+    The form must read the same samples: those under non-zero weights or, if the taps were given axis by axis, the
+    whole window, which the plain form multiplies including zeros.  No two terms may weigh a sample with opposite
+    signs, which would turn an infinity into NaN.  Terms that the caller gave are correct by definition.  Integer
+    data contain neither NaN nor infinities.
     """
     form = facts.forms[index]
     if problem.integer_data or form.given:
@@ -167,7 +166,7 @@ def keeps_footprint(problem: Problem, facts: KernelFacts, index: int) -> bool:
 
 
 def _direct_keeps_footprint(problem: Problem, facts: KernelFacts) -> bool:
-    """As `keeps_footprint`, for direct summation of a kernel that was given term by term."""
+    """Return `keeps_footprint` for direct summation, compared with the terms that the caller gave, if any."""
     form = next((form for form in facts.forms if form.given), None)
     if form is None or problem.integer_data or form.rank == 1:
         return True
@@ -235,13 +234,13 @@ def _structured_forms(problem: Problem, facts: KernelFacts, machine: Machine) ->
 
 
 def _runs_flat(problem: Problem, facts: KernelFacts) -> bool:
-    """Whether the kernels for shifted sums of rows take a problem: real numbers, all positions, two axes or more."""
+    """Return whether the flat kernels can compute a problem: on the CPU, real, not strided, two or more axes."""
     real = problem.compute_dtype.kind == "f" and not facts.complex and problem.device != "cuda"
     return facts.flat is not None and real and not problem.is_strided and len(problem.windows) > 1
 
 
 def _flat_candidate(problem: Problem, facts: KernelFacts, flat: FlatFacts, machine: Machine) -> Candidate:
-    """Shifted sums of rows, in one pass."""
+    """Return the candidate for shifted sums of rows, in one pass."""
     operations = flat_operations(problem, flat, machine)
     passes = flat_passes(problem, flat, machine)
     return Candidate(
@@ -261,9 +260,9 @@ def _flat_candidate(problem: Problem, facts: KernelFacts, flat: FlatFacts, machi
 
 
 def _recursive_candidate(problem: Problem, recursion: RecursionFacts, machine: Machine) -> Candidate:
-    """Recursive filters, one pass for each axis."""
+    """Return the candidate for recursive filters, one pass for each axis."""
     passes, itemsize = len(problem.windows), problem.real_dtype.itemsize
-    positions = sum(math.prod(problem.steps[axis:]) for axis in range(passes))  # of each axis, for one output
+    positions = sum(math.prod(problem.steps[axis:]) for axis in range(passes))  # samples read per output
     largest = math.ldexp(1.0, 100 if itemsize == 4 else 960)
     planned = cost.recursive_passes(problem, recursion, machine)
     if not problem.integer_data:
@@ -304,7 +303,7 @@ def _fft_infeasible(problem: Problem, facts: KernelFacts, _machine: Machine) -> 
 
 
 def _has_simple_gaps(problem: Problem, facts: KernelFacts) -> bool:
-    """Whether what NaN and infinities become follows from the weights alone: real ones, of one term if given so."""
+    """Return whether the weights determine the effect of NaN and infinities: real data, not several given terms."""
     real = problem.compute_dtype.kind == "f" and problem.input_dtype.kind == "f"
     return real and not facts.complex and all(form.rank == 1 for form in facts.forms if form.given)
 
@@ -364,4 +363,4 @@ ROUTES: dict[str, Route] = {
         Route("fft", "overlap-save by fast Fourier transforms", _fft_infeasible, _fft),
     )
 }
-"""Every route, in order of preference: a later one must be clearly faster to be chosen."""
+"""All routes, in the order in which reports list them."""

@@ -1,9 +1,8 @@
-"""Routes on a GPU.
+"""Routes to compute a filter on a GPU.
 
-The certificates are the same, as the arithmetic is.  What differs: a form that would spread NaN further than direct
-summation needs no look at the data, because the kernel that computes it sums results that are not finite again,
-directly; it must then run in one pass.  Transforms are those of the library that the array comes from; where it has
-none, the plan's fallback runs.
+Error bounds are those of the CPU, as the arithmetic is the same.  A form that would spread NaN further than direct
+summation needs no check of the data: its kernel recomputes results that are not finite by direct summation, for
+which it must run in one pass.  Transforms are those of the array's library; if it has none, the plan's fallback runs.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from .routes import ROUTES, Candidate, keeps_footprint
 Estimate = Callable[[Problem, KernelFacts, Accelerator], tuple[Candidate, ...]]
 
 TRANSFORM_PASSES = (7, 4)
-"""How often all points are read or written: to pad, multiply and store, and for each axis, there and back."""
+"""Number of times that all points are read or written: to pad, multiply and store; and per transformed axis."""
 NO_STRIDES = "strides have not been written for the GPU: leave out stride, and slice the result, [::stride]"
 SPREADS = "NaN and infinities would spread further, and it takes more than one pass"
 
 
 def unsupported(problem: Problem, facts: KernelFacts) -> str | None:
-    """Why no route of the GPU computes a problem, or None."""
+    """Return the reason why no GPU route can compute a problem, or None."""
     if problem.is_strided:
         return NO_STRIDES
     if facts.complex:
@@ -42,7 +41,7 @@ def unsupported(problem: Problem, facts: KernelFacts) -> str | None:
 
 
 def price(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> dict[str, tuple[Candidate, ...]]:
-    """Candidates of every route, as `planner` compares them."""
+    """Return the candidates of every route, for `planner.choose`."""
     reason = unsupported(problem, facts)
     found = {}
     for name, route in ROUTES.items():
@@ -58,11 +57,11 @@ def price(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> dic
 
 
 def transfer_seconds(problem: Problem, accelerator: Accelerator) -> float:
-    """Predicted time of taking an array of the host to the device, and the result back."""
+    """Return the predicted time to copy an array from the host to the device and the result back."""
     return bytes_per_pixel(problem) * problem.pixels / accelerator.transfer_rate
 
 
-# --------------------------------------------------------------------------- prices
+# --------------------------------------------------------------------------- predicted times
 
 
 def _seconds(
@@ -74,7 +73,7 @@ def _seconds(
     extra_bytes: float,
     launches: int,
 ) -> float:
-    """Memory and arithmetic overlap, so the slower of the two counts."""
+    """Return the predicted time: memory transfer and arithmetic overlap, so the slower of the two counts."""
     rate = rates[problem.real_dtype.itemsize == 8]
     moved = bytes_per_pixel(problem) + extra_bytes
     work = max(operations * number_parts(problem, facts) / rate, moved / accelerator.copy_rate)
@@ -116,13 +115,13 @@ def _direct(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> t
 def _launch(
     kernel: str, problem: Problem, seconds: float, moved: float, operations: float
 ) -> tuple[PlannedPass, ...]:
-    """A candidate's only pass; what it moves and computes is given for one output element."""
+    """Return the single pass of a candidate; `moved` and `operations` are per output element."""
     axes, pixels = tuple(window.axis for window in problem.windows), problem.pixels
     return (PlannedPass(kernel, axes, seconds, moved * pixels, operations * pixels),)
 
 
 def is_one_pass(windows: Sequence[Window], terms: int, inner: int) -> bool:
-    """Whether `cuda.kernels.plane` sums so many terms at once; `inner`: real numbers from one sample to the next."""
+    """Return whether `cuda.kernels.plane` can sum `terms` in one pass; `inner` is the number of reals per sample."""
     if any(tap_class(window.taps) is None for window in windows):
         return False
     return len(windows) == 1 or (len(windows) == 2 and terms <= MOST_TERMS and inner <= MOST_STEP)
@@ -134,7 +133,7 @@ def _inner(problem: Problem) -> int:
 
 
 def _operations(form: FormFacts) -> int:
-    """Multiply-adds of a form for one output element; a single tap is a part of another pass."""
+    """Return the multiply-adds of a form per output element; a single tap is merged into another axis."""
     return sum(max(sum(taps for taps in term if taps > 1), 1) for term in form.factors)
 
 
@@ -181,13 +180,13 @@ def _structured_forms(
     problem: Problem, facts: KernelFacts, accelerator: Accelerator
 ) -> tuple[Candidate, ...]:
     indices = range(1, len(facts.forms))
-    if not indices:  # feasible on the CPU by the recursion alone
+    if not indices:  # only the recursive filters of the CPU make the route feasible
         return (Candidate("structured", False, "recursive filters run on the CPU only"),)
     return tuple(_form("structured", index, problem, facts, accelerator) for index in indices)
 
 
 def _no_transforms(problem: Problem, facts: KernelFacts) -> str | None:
-    """Why transforms do not compute a problem, or None."""
+    """Return the reason why transforms cannot compute a problem, or None."""
     if not problem.windows or not problem.pixels or 0 in problem.shape:
         return "there is nothing to transform"
     if not math.isfinite(abs(problem.cval)):
@@ -202,7 +201,7 @@ def _no_transforms(problem: Problem, facts: KernelFacts) -> str | None:
 
 
 def _transforms(problem: Problem, facts: KernelFacts, accelerator: Accelerator) -> tuple[Candidate, ...]:
-    """Overlap-save in large blocks, each step of which reads and writes memory."""
+    """Return the candidate for overlap-save in large blocks, each step of which reads and writes memory."""
     cut = overlap_cuda.blocks(problem)
     exact = rounding.fft_is_exact(problem, facts, cut.points)
     touched = TRANSFORM_PASSES[0] + TRANSFORM_PASSES[1] * len(cut.windows)
@@ -223,7 +222,7 @@ def _transforms(problem: Problem, facts: KernelFacts, accelerator: Accelerator) 
             bytes=moved,
             error_bound=0.0 if exact else rounding.fft_bound(problem, facts, cut.points),
             exact=exact,
-            needs_finite=True,  # and the array's library must have transforms, for integers, too
+            needs_finite=True,  # also for integers: the fallback runs if the array's library has no transforms
             largest_sample=rounding.fft_largest_sample(problem, facts, cut.points),
             workspace=4 * cut.points * cut.batch * problem.compute_dtype.itemsize,
             runner="transforms",

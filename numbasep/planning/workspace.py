@@ -1,6 +1,6 @@
 """Upper bounds on the temporary memory of each route.
 
-Other arrays may need less, or a copy of the output beside it (a byte-swapped or overlapping one).
+They hold for contiguous arrays; a byte-swapped or overlapping output needs a copy in addition.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from ..lowering.chains import PEELED_SLAB_BYTES, SLAB_BYTES
 from ..lowering.shapes import LONGEST_ROW, are_in_turn
 from .overlap import Tiling
 
-CACHE_BYTES = 768 << 10  # packed rows of a task: they stay in a second-level cache
-STEP_ROWS = 16  # output rows that a task computes at a time
-PIECE_POINTS = 1 << 15  # of transforms in stages: of a piece of rows ...
-PIECE_BYTES = 1 << 19  # ... and of one of columns, there and back
-MOST_INNER = 512  # elements of a column; more are columns themselves
+CACHE_BYTES = 768 << 10  # of packed rows of a task, which stay in a second-level cache
+STEP_ROWS = 16  # number of output rows that a task computes at a time
+PIECE_POINTS = 1 << 15  # points of a piece of rows, in a staged transform ...
+PIECE_BYTES = 1 << 19  # ... and bytes of a piece of columns
+MOST_INNER = 512  # largest number of adjacent elements that form one column
 
 
 def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
-    """Workspaces of all threads in a pass that reads `sources` planes of the input for one of the output."""
+    """Return the workspaces of all threads in a pass that reads `sources` input planes per output plane."""
     if not problem.windows:
         return 0
     taps = [window.taps for window in problem.windows[-2:]]
@@ -37,7 +37,7 @@ def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
 
 
 def slab_bytes(problem: Problem, rank: int) -> int:
-    """Intermediates between the passes of `rank` terms along more than two axes."""
+    """Return the bytes of intermediates between the passes of `rank` terms along more than two axes."""
     shape, total = list(problem.shape), _peeled_bytes(problem, rank)
     together = 1 if are_in_turn(_inner(problem)) else 2
     for window in problem.windows[:-together]:
@@ -47,14 +47,14 @@ def slab_bytes(problem: Problem, rank: int) -> int:
         shape[window.axis] = min(thick, max(window.out_size, 1))
         total += position * shape[window.axis] + 64
         rest = [w.axis for w in problem.windows if w.axis > window.axis]
-        for later in problem.windows:  # what is still to be filtered may grow, with mode "full"
+        for later in problem.windows:  # mode "full" makes later axes longer
             if later.axis in rest:
                 shape[later.axis] = max(shape[later.axis], later.out_size)
     return total
 
 
 def _peeled_bytes(problem: Problem, rank: int) -> int:
-    """Intermediates between a short last axis and the others, if it may be filtered on its own."""
+    """Return the bytes of intermediates between a short last axis and the others, if it may take its own pass."""
     if len(problem.windows) < 2:
         return 0
     window = problem.windows[-1]
@@ -66,13 +66,13 @@ def _peeled_bytes(problem: Problem, rank: int) -> int:
 
 
 def direct_bytes(problem: Problem, threads: int, *, complex_kernel: bool) -> int:
-    """Of summation over the weights, all in one pass."""
+    """Return the workspace of direct summation, in one pass."""
     sources = math.prod(window.taps for window in problem.windows[:-2])
     return pass_bytes(problem, threads, sources) + _imaginary_bytes(problem, complex_kernel)
 
 
 def terms_bytes(problem: Problem, threads: int, rank: int, *, complex_kernel: bool) -> int:
-    """Of `rank` separable terms, each made of up to two thirds of a complex kernel's four products."""
+    """Return the workspace of `rank` separable terms; a complex term on d axes becomes up to ``2**d`` real terms."""
     rank = rank * (2 ** len(problem.windows) if complex_kernel else 1)
     sources = rank if len(problem.windows) > 2 else 1
     single = pass_bytes(problem, threads, sources)
@@ -80,7 +80,7 @@ def terms_bytes(problem: Problem, threads: int, rank: int, *, complex_kernel: bo
 
 
 def flat_bytes(problem: Problem, threads: int, sums: int) -> int:
-    """Of shifted sums of rows: packed rows of all planes of the window, and `sums` row buffers and the result."""
+    """Return the workspace of shifted sums of rows: packed rows, and row buffers for `sums` and the result."""
     sources = math.prod(window.taps for window in problem.windows[:-2])
     inner = min(math.prod(problem.shape[problem.windows[-1].axis + 1 :]), MOST_INNER)
     buffer = 2048 + 4 * max(window.taps for window in problem.windows) * inner
@@ -91,7 +91,7 @@ def flat_bytes(problem: Problem, threads: int, sums: int) -> int:
 
 
 def recursive_bytes(problem: Problem) -> int:
-    """Of recursive filters: what one axis makes for the next, two of these by turns, and copies of strided ones."""
+    """Return the workspace of recursive filters: up to two intermediates, and a copy if the output is strided."""
     shape, largest = list(problem.shape), 0
     for window in problem.windows:
         shape[window.axis] = (window.out_size - 1) * window.step + 1
@@ -102,7 +102,7 @@ def recursive_bytes(problem: Problem) -> int:
 
 
 def transform_bytes(problem: Problem, tiles: Tiling, threads: int, *, complex_kernel: bool = False) -> int:
-    """Of transforms: what each thread has at a time, the kernel's spectrum, and the rows of a tile in stages."""
+    """Return the workspace of transforms: buffers of each thread, the kernel's spectrum, and rows of staged tiles."""
     itemsize = problem.compute_dtype.itemsize
     if not tiles.staged:
         return itemsize * (4 * tiles.batch * threads) + 40 * tiles.points + (64 << 10)
@@ -112,7 +112,7 @@ def transform_bytes(problem: Problem, tiles: Tiling, threads: int, *, complex_ke
 
 
 def _inner(problem: Problem) -> int:
-    """Adjacent numbers of a sample of the last filtered axis."""
+    """Return the number of adjacent reals per sample of the last filtered axis."""
     behind = problem.windows[-1].axis + 1 if problem.windows else 0
     return math.prod(problem.shape[behind:]) * _parts(problem)
 
@@ -122,6 +122,6 @@ def _parts(problem: Problem) -> int:
 
 
 def _imaginary_bytes(problem: Problem, complex_kernel: bool) -> int:
-    """The result of the imaginary kernel, where real and imaginary parts of the data both meet it."""
+    """Return the workspace for the imaginary part of the kernel, which is needed if the data are complex, too."""
     both = complex_kernel and problem.input_dtype.kind == "c"
     return 3 * problem.pixels * problem.compute_dtype.itemsize * both

@@ -1,4 +1,4 @@
-"""`Plan.analyze`: measured times of passes beside predicted ones."""
+"""`Plan.analyze`: measured and predicted times of passes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..arguments.arrays import on_gpu
 from ..execution import execute
 from ..planning import cost, machine
 from ..planning.cost import PlannedPass
-from ..planning.memory_order import memory_order, reordered
+from ..planning.memory_order import copied_order, copy_seconds, memory_order, reordered
 from ..planning.planner import PlannedFilter
 from ..planning.routes import CHECK
 from .report import SECONDS, engineering, pass_title, plan_html
@@ -28,39 +28,39 @@ PASS_COLUMNS = ("pass", "predicted", "measured", "pred/meas", "GB/s", "Gop/s")
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPass:
-    """One pass of a plan, predicted and measured."""
+    """Predicted and measured time of one pass of a plan."""
 
     kernel: str
-    """What computed it."""
+    """Name of the kernel that computed the pass."""
     axes: tuple[int, ...]
-    """Axes of the array that it filtered."""
+    """Filtered axes of the array."""
     predicted: float
     """Predicted seconds."""
     measured: float
-    """Shortest measured seconds."""
+    """Shortest measured time in seconds."""
     bytes: float
-    """Bytes that it read and wrote."""
+    """Bytes read and written."""
     operations: float
-    """Multiply-adds or additions, of all results together."""
+    """Total number of multiply-adds or additions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What `Plan.analyze` found; ``print`` shows it as a table."""
+    """Result of `Plan.analyze`; ``print`` shows it as a table."""
 
     plan: PlannedFilter
-    """What was measured."""
+    """Measured plan."""
     passes: tuple[MeasuredPass, ...]
-    """Its passes, in order."""
+    """Passes of the plan, in order."""
     predicted: float
     """Predicted seconds of a call."""
     measured: float
-    """Shortest measured seconds of a call."""
+    """Shortest measured time of a call in seconds."""
     repeats: int
-    """Calls that were measured."""
+    """Number of measured calls."""
 
     def __str__(self) -> str:
-        """Table of the plan, then one of its passes."""
+        """Return the table of the plan, followed by that of its passes."""
         return _text(self)
 
     def _repr_html_(self) -> str:
@@ -68,7 +68,7 @@ class Analysis:
 
 
 def analyze(plan: PlannedFilter, input: Any = None, repeats: int = 3) -> Analysis:
-    """Run a plan pass by pass: see `numbasep.plans.Plan.analyze`."""
+    """Do the work of `numbasep.plans.Plan.analyze`."""
     count = _positive(repeats)
     problem = plan.problem
     if problem.device == "cuda" or on_gpu(input):
@@ -77,13 +77,17 @@ def analyze(plan: PlannedFilter, input: Any = None, repeats: int = 3) -> Analysi
         )
     x = _random(plan) if input is None else np.asarray(input)
     out = np.empty(problem.out_shape, problem.output_dtype, order="F" if x.flags.fnc else "C")
-    own = replace(plan, kernel=replace(plan.kernel))  # with prepared calls of its own, that are timed
-    execute.run_plan(own, x, out)  # compiles, and refuses arrays of another shape or type
+    own = replace(plan, kernel=replace(plan.kernel))  # with its own prepared calls, which are timed
+    execute.run_plan(own, x, out)  # compiles, and raises for another shape or dtype
     whole = min(_seconds(lambda: execute.run_plan(own, x, out)) for _ in range(count))
     nested = memory_order(x)
     order = nested or tuple(range(x.ndim))
     if nested is not None:
         own, x, out = reordered(own, nested), x.transpose(nested), out.transpose(nested)
+    copied = copied_order(own)
+    if copied is not None:
+        own, order = reordered(own, copied), tuple(order[axis] for axis in copied)
+        x, out = np.ascontiguousarray(x.transpose(copied)), np.empty(own.problem.out_shape, out.dtype)
     if not problem.windows or 0 in problem.shape or not problem.pixels:
         return Analysis(plan, (), own.choice.chosen.seconds, whole, count)
     passes, laps = _passes(own, x, out, count)
@@ -93,14 +97,15 @@ def analyze(plan: PlannedFilter, input: Any = None, repeats: int = 3) -> Analysi
         )
         for one, lap in zip(passes, laps, strict=True)
     )  # fmt: skip
-    predicted = machine.current().call_seconds + sum(one.predicted for one in found)
+    copying = 0.0 if copied is None else copy_seconds(problem)
+    predicted = machine.current().call_seconds + copying + sum(one.predicted for one in found)
     return Analysis(plan, found, predicted, whole, count)
 
 
 def _passes(
     plan: PlannedFilter, x: Array, out: Array, count: int
 ) -> tuple[Sequence[PlannedPass], list[float]]:
-    """The passes that run on these arrays, and the shortest time of each."""
+    """Return the passes that run on these arrays, and the shortest time of each."""
     candidate = execute.applicable(plan, x, ignore_nan=False)
     checks = [one for one in plan.choice.chosen.passes if one.kernel == CHECK]
     check = [
@@ -108,7 +113,7 @@ def _passes(
         for _ in checks
     ]
     chosen = plan.choice.chosen
-    marked = candidate is not chosen and chosen.marks_gaps  # the chosen route leaves gaps out by itself
+    marked = candidate is not chosen and chosen.marks_gaps  # the chosen route handles NaN and infinities
     planned = [one for one in (chosen if marked else candidate).passes if one.kernel != CHECK]
     laps = [math.inf] * len(planned)
 
@@ -151,7 +156,7 @@ def _positive(repeats: Any) -> int:
 
 
 def _random(plan: PlannedFilter) -> Array:
-    """Random numbers of the shape, type and memory order of a plan."""
+    """Return random numbers with the shape, dtype and memory order of a plan."""
     problem = plan.problem
     values = np.random.default_rng(0).random(problem.shape, np.float32) * 100
     array = values.astype(problem.input_dtype)
@@ -159,7 +164,7 @@ def _random(plan: PlannedFilter) -> Array:
 
 
 def _rows(analysis: Analysis) -> list[tuple[str, ...]]:
-    """The passes, what a call takes besides them, and all of it."""
+    """Return rows for the passes, the rest of the call, and the total."""
 
     def row(name: str, predicted: float, measured: float, moved: float, operations: float) -> tuple[str, ...]:
         seconds = max(measured, 1e-12)
@@ -185,7 +190,7 @@ def _rows(analysis: Analysis) -> list[tuple[str, ...]]:
 
 
 def _text(analysis: Analysis) -> str:
-    """The plan, and below it its passes, predicted and measured."""
+    """Return the tables of the plan and of its passes as text."""
     rows = [PASS_COLUMNS, *_rows(analysis)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(PASS_COLUMNS))]
     lines = [str(analysis.plan), f"  measured: shortest of {analysis.repeats}"]
@@ -197,7 +202,7 @@ def _text(analysis: Analysis) -> str:
 
 
 def _html(analysis: Analysis) -> str:
-    """The same for notebooks."""
+    """Return the tables of the plan and of its passes as HTML."""
     rows = "".join(
         "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(text)}</td>" for text in row) + "</tr>"
         for row in _rows(analysis)

@@ -1,10 +1,10 @@
-"""`Plan.verify`: the weights that a plan applies, read off the response to a single sample.
+"""`Plan.verify`: the weights that a plan really applies, from its response to a single sample.
 
-Two things are checked, each where it can go wrong.  The terms of every factorization are multiplied out and compared
-with every weight before a plan may use them (`numbasep.factor.form.build`): that is `Form.error`, a part of the error
-bound of every plan.  The compiled kernels are run on a single sample by `Plan.verify`, which ``effort="measure"``
-always calls, and by the tests for every route and type on all kernels found in practice.  An ordinary plan does not run
-them: that would cost more than planning.
+Factorizations and compiled kernels are checked separately.  The terms of every factorization are multiplied out and
+compared with every weight before a plan uses them (`numbasep.factor.form.build`); their `Form.error` is a part of the
+error bound.  `Plan.verify` runs the compiled kernels on a single sample.  ``effort="measure"`` always calls it, and the
+tests do so for every route and dtype on all kernels found in practice.  Other plans do not, as this would take longer
+than planning.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from ..execution.execute import filter_array
 from ..planning import rounding
 from ..planning.planner import PlannedFilter
 
-MOST_WORK = 1e9  # operations beyond which a check would be felt
-MOST_RUNS = 64  # and calls, one for each phase of the strides
+MOST_WORK = 1e9  # most operations of a check; more would take noticeable time
+MOST_RUNS = 64  # most calls of a check, one for each phase of the strides
 
 
 def effective_error(plan: PlannedFilter) -> float | None:
-    """Run the chosen route on one sample and compare the result, its effective kernel, with the weights.
+    """Run the chosen route on one sample and compare its response, the effective kernel, with the weights.
 
     Parameters
     ----------
     plan : PlannedFilter
-        Any plan; the route, kernel and type of its sums are what is checked.
+        Any plan; its route, kernel and compute dtype are checked.
 
     Returns
     -------
     float or None
-        ``||K_effective - K||_1 / ||K||_1``; None if the kernel is too large to be checked in passing.
+        ``||K_effective - K||_1 / ||K||_1``; None if the kernel is too large for a short check.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def effective_error(plan: PlannedFilter) -> float | None:
 
 
 def _seen(plan: PlannedFilter, offsets: tuple[int, ...]) -> NDArray[Any]:
-    """What a plan makes of one sample, beginning with the weights at `offsets`; with strides, in these."""
+    """Return the response of a plan to one sample: the reversed weights from `offsets` on, in steps of its strides."""
     problem = plan.problem
     windows = tuple(
         Window(axis, 1, -(-(w.taps - o) // w.step), w.taps, 1 - w.taps + o, Boundary.CONSTANT, w.step)

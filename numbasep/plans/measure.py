@@ -1,8 +1,8 @@
-"""``effort="measure"``: times the most promising routes and remembers the winner.
+"""``effort="measure"``: times the most promising routes and remembers the fastest.
 
-What was learnt ("wisdom") lasts as long as the process and, in the cache directory, as long as the processor,
-the versions and the number of threads stay the same.  `export_wisdom` and `import_wisdom` carry it to other
-machines of the same kind.
+Measured times ("wisdom") are kept in the process and in the cache directory, where they are valid for the same
+processor, versions and number of threads.  `export_wisdom` and `import_wisdom` copy them to other machines of the
+same kind.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from .certificate import effective_error
 
 P = TypeVar("P", bound=PlannedFilter)
 
-BUDGET = 0.5  # seconds, beyond a first call of each route
-PROMISING = 4.0  # routes predicted to take up to this many times the least are timed
-ROUNDS = 7  # interleaved, so that a busy moment hits all of them
+BUDGET = 0.5  # seconds, after a first call of each route
+PROMISING = 4.0  # largest ratio to the least predicted time for which a route is timed
+ROUNDS = 7  # interleaved, so that a busy moment affects all routes
 
 
 def fastest(plan: P, *, budget: float = BUDGET) -> P:
-    """The plan with the route that proves fastest on random data of its shape and type.
+    """Return a plan with the route that is fastest on random data of its shape and dtype.
 
     Parameters
     ----------
     plan : PlannedFilter
         A plan chosen by predicted times.
     budget : float, optional
-        Seconds for the measurements, beyond a first call of each route.
+        Seconds for the measurements, after a first call of each route.
 
     Returns
     -------
     PlannedFilter
-        The same plan if it has no alternative; otherwise one whose candidates carry measured times.
+        The same plan if there is no alternative, else one whose candidates have measured times.
     """
     candidates = _promising(plan)
     if len(candidates) < 2 or not plan.problem.pixels:
@@ -56,7 +56,7 @@ def fastest(plan: P, *, budget: float = BUDGET) -> P:
     wisdom = _remembered()
     known = wisdom.get(key)
     usable = {candidate.method for candidate in plan.choice.candidates if candidate.feasible}
-    if not known or not set(known) <= usable:  # wisdom is data: it may name anything
+    if not known or not set(known) <= usable:  # wisdom from a file may name any route
         known = _measure(plan, candidates, budget)
         _remember({key: known})
     adopted = replace(
@@ -78,7 +78,7 @@ def _measure(plan: PlannedFilter, candidates: list[Candidate], budget: float) ->
     out = np.zeros(plan.problem.out_shape, plan.problem.output_dtype)
     alternatives = {c.method: replace(plan, choice=replace(plan.choice, chosen=c)) for c in candidates}
     for alternative in alternatives.values():
-        run_plan(alternative, x, out)  # compiles, fills caches
+        run_plan(alternative, x, out)  # compiles and fills caches
     seconds = dict.fromkeys(alternatives, math.inf)
     start = time.perf_counter()
     for _ in range(ROUNDS):
@@ -105,7 +105,7 @@ _known: Wisdom | None = None
 
 
 def _digest(plan: PlannedFilter) -> str:
-    """What identifies a problem with its kernel."""
+    """Return a digest that identifies a problem with its kernel."""
     hashed = hashlib.sha256(repr(plan.problem).encode())
     weights = plan.kernel.weights
     hashed.update(f"{weights.shape}{weights.dtype}".encode())
@@ -114,7 +114,7 @@ def _digest(plan: PlannedFilter) -> str:
 
 
 def _interpret(content: Any) -> Wisdom:
-    """Parsed JSON as wisdom; ValueError if it is something else."""
+    """Return parsed JSON as wisdom; raise a ValueError if it is something else."""
     if not isinstance(content, dict):
         raise ValueError("wisdom must be an object")
     for times in content.values():
@@ -138,7 +138,7 @@ def _remembered() -> Wisdom:
 
 
 def _remember(news: Wisdom) -> None:
-    """Add to what is known, in this process and in the file; an unwritable directory is no error."""
+    """Add wisdom in this process and in the file; an unwritable directory is ignored."""
     global _known
     known = _remembered()
     with _lock:
@@ -150,12 +150,12 @@ def _remember(news: Wisdom) -> None:
 
 
 def export_wisdom(path: str | Path) -> None:
-    """Write all that was measured on this machine to a file.
+    """Write the times measured with ``effort="measure"`` to a file.
 
     Parameters
     ----------
     path : str or Path
-        The file, JSON.
+        Path of the JSON file.
 
     Examples
     --------
@@ -168,19 +168,19 @@ def export_wisdom(path: str | Path) -> None:
 
 
 def import_wisdom(path: str | Path) -> None:
-    """Take over what `export_wisdom` wrote.
+    """Read a file that `export_wisdom` wrote.
 
     Parameters
     ----------
     path : str or Path
-        The file.
+        Path of the file.
 
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no such file.
     ValueError
-        If it is not wisdom, or was measured on another processor, by other versions or with other threads.
+        If it is not a file of wisdom, or is for another processor, other versions or another number of threads.
     """
     source = Path(path)
     if not source.is_file():
@@ -195,7 +195,7 @@ def import_wisdom(path: str | Path) -> None:
 
 
 def forget_wisdom() -> None:
-    """Forget everything measured, in this process and in the cache directory."""
+    """Forget all measured times, in this process and in the cache directory."""
     global _known
     with _lock:
         _known = {}

@@ -1,7 +1,8 @@
-"""`Plan`: a filter that is decided, explained and ready to run."""
+"""`Plan`: a filter whose route is chosen, which can be printed and run."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from ..execution.execute import run_plan
 from ..planning.cost import PlannedPass
-from ..planning.memory_order import reordered
+from ..planning.memory_order import Order, copied_order, copy_seconds, reordered
 from ..planning.planner import Choice, PlannedFilter
 from ..planning.routes import Candidate
 from . import report
@@ -21,10 +22,10 @@ ORDERS = ("C", "F")
 
 @dataclass(frozen=True, slots=True)
 class Plan(PlannedFilter):
-    """A filter, decided and ready to run on any number of arrays of one shape and type.
+    """A filter with a chosen route, ready to run on any number of arrays of one shape and dtype.
 
-    Made by `numbasep.plan`; ``print(plan)`` shows every route with its predicted time, operations and bytes
-    an output element and error bound, for those not taken the reason, and the passes of the one that is.
+    Made by `numbasep.plan`.  ``print(plan)`` shows every route with its predicted time, operations and bytes per
+    output element, and error bound, or the reason why it is infeasible; then the passes of the chosen route.
 
     Examples
     --------
@@ -42,7 +43,7 @@ class Plan(PlannedFilter):
     """
 
     order: str = "C"
-    """Memory order of the arrays that the predictions hold for."""
+    """Memory order of the arrays for which times are predicted."""
 
     def __call__(self, input: Any, output: Any = None) -> npt.NDArray[Any]:
         """Run the plan.
@@ -50,15 +51,15 @@ class Plan(PlannedFilter):
         Parameters
         ----------
         input : array_like
-            An array of the plan's shape and dtype.  If it lies in another memory order than was planned for, it is
-            planned again for that order, once.
+            An array of the plan's shape and dtype.  For an array in another memory order, the filter is planned once
+            more.
         output : ndarray or dtype, optional
-            Where to write, or the type of the result.
+            Array for the result, or its dtype.
 
         Returns
         -------
         ndarray
-            `output` if it is an array, otherwise a new array.
+            `output` if it is an array, else a new array.
 
         Raises
         ------
@@ -75,19 +76,19 @@ class Plan(PlannedFilter):
         input : array_like, optional
             An array of the plan's shape and dtype.  Default: random numbers.
         repeats : int, optional
-            Calls that are measured, after a first one that compiles; the shortest time of each pass counts.
+            Number of measured calls, after a first one that compiles; the shortest time of each pass counts.
 
         Returns
         -------
         Analysis
-            Its `passes` have the fields ``kernel``, ``axes``, ``predicted``, ``measured`` (seconds), ``bytes`` and
-            ``operations``; printed, it is the table of the plan with a line for each pass.
+            Its `passes` have the fields ``kernel``, ``axes``, ``predicted``, ``measured`` (in seconds), ``bytes`` and
+            ``operations``.  ``print`` shows the table of the plan with a line for each pass.
 
         Raises
         ------
         TypeError, ValueError
             If `input` is not an array of the plan's shape and dtype, `repeats` is not a positive integer, or the plan
-            is one for a GPU.
+            is for a GPU.
 
         Examples
         --------
@@ -102,12 +103,12 @@ class Plan(PlannedFilter):
         return analyze(self, input, repeats)
 
     def verify(self) -> float | None:
-        """Check the plan on the image of a single sample, which shows the kernel that it really applies.
+        """Check the weights that the plan really applies, by its response to a single sample.
 
         Returns
         -------
         float or None
-            ``||K_effective - K||_1 / ||K||_1``; None for kernels so large that the check would take long.
+            ``||K_effective - K||_1 / ||K||_1``; None for large kernels, whose check would take long.
 
         Raises
         ------
@@ -124,14 +125,31 @@ class Plan(PlannedFilter):
 
     @property
     def decided(self) -> PlannedFilter:
-        """What runs on arrays in `order`."""
-        if self.order == "C":
-            return self
-        return reordered(self, tuple(reversed(range(len(self.problem.shape)))))
+        """The plan that runs on arrays in `order`."""
+        order = self.axis_order
+        return self if order == tuple(range(len(order))) else reordered(self, order)
+
+    @property
+    def copied(self) -> bool:
+        """Whether arrays in `order` are copied to another memory order, which is faster."""
+        return copied_order(self._nested) is not None
+
+    @property
+    def axis_order(self) -> Order:
+        """Axes of the arrays that are filtered, from the outermost in memory to the innermost."""
+        own = tuple(range(len(self.problem.shape)))
+        own = own if self.order == "C" else own[::-1]
+        copied = copied_order(self._nested)
+        return own if copied is None else tuple(own[axis] for axis in copied)
+
+    @property
+    def _nested(self) -> PlannedFilter:
+        """The plan for arrays in `order`, without copies."""
+        return self if self.order == "C" else reordered(self, tuple(reversed(range(len(self.problem.shape)))))
 
     @property
     def decision(self) -> Choice:
-        """What was decided for them."""
+        """The choice for arrays in `order`."""
         return self.decided.choice
 
     @property
@@ -146,43 +164,44 @@ class Plan(PlannedFilter):
 
     @property
     def exact(self) -> bool:
-        """Whether every result, before conversion to the output type, is the exact sum to the last bit."""
+        """Whether every result, before conversion to the output dtype, is the exact sum."""
         return self.decision.chosen.exact
 
     @property
     def error_bound(self) -> float:
-        """Largest error before conversion to the output type, relative to ``||K||_1 max|x|``."""
+        """Largest error before conversion to the output dtype, relative to ``||K||_1 max|x|``."""
         return self.decision.chosen.error_bound
 
     @property
     def seconds(self) -> float:
         """Predicted time of a call."""
-        return self.decision.chosen.seconds
+        return self.decision.chosen.seconds + self.copied * copy_seconds(self.problem)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """The best candidate of every route, with price or reason."""
+        """The best candidate of every route, with its predicted time or the reason why it is infeasible."""
         return self.decision.candidates
 
     @property
     def passes(self) -> tuple[PlannedPass, ...]:
-        """What runs, in order: records with `kernel`, `axes`, and the `seconds`, `bytes` and `operations` of a pass.
+        """The passes, in order, each with `kernel`, `axes`, `seconds`, `bytes` and `operations`.
 
-        The time of a call is that of its passes and a fixed part of a few microseconds.
+        The time of a call is the sum over its passes plus a fixed part of a few microseconds.
         """
+        order = self.axis_order
         found = self.decision.chosen.passes
-        if self.order == "C":
-            return found
-        last = len(self.problem.shape) - 1
-        return tuple(replace(one, axes=tuple(sorted(last - axis for axis in one.axes))) for one in found)
+        return tuple(replace(one, axes=tuple(sorted(order[axis] for axis in one.axes))) for one in found)
 
     @property
     def workspace(self) -> int:
         """Bytes of temporary memory that a call allocates."""
-        return self.decision.chosen.workspace
+        problem = self.problem
+        elements = math.prod(problem.shape) * problem.input_dtype.itemsize
+        copies = elements + problem.pixels * problem.output_dtype.itemsize
+        return self.decision.chosen.workspace + self.copied * copies
 
     def __str__(self) -> str:
-        """Table of all routes, and the passes of the one taken."""
+        """Return the table of all routes, and the passes of the chosen one."""
         return report.plan_text(self)
 
     def _repr_html_(self) -> str:

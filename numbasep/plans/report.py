@@ -9,12 +9,13 @@ from typing import Protocol
 from ..arguments.problem import Problem
 from ..planning import accelerator, routes_cuda
 from ..planning.cost import PlannedPass
+from ..planning.memory_order import Order, copy_seconds
 from ..planning.planner import Choice, PlannedFilter
 from ..planning.routes import Candidate
 
 
 class Explained(Protocol):
-    """What the tables show of a plan."""
+    """The attributes of a plan that the tables show."""
 
     @property
     def problem(self) -> Problem: ...  # noqa: D102 - as of `Plan`
@@ -30,14 +31,18 @@ class Explained(Protocol):
     def decision(self) -> Choice: ...  # noqa: D102
     @property
     def decided(self) -> PlannedFilter: ...  # noqa: D102
+    @property
+    def copied(self) -> bool: ...  # noqa: D102
+    @property
+    def axis_order(self) -> Order: ...  # noqa: D102
 
 
-WASTEFUL = 1.2  # executed operations over those needed from which both are shown
+WASTEFUL = 1.2  # ratio of executed to needed operations above which both are shown
 COLUMNS = ("route", "time", "operations", "bytes", "error bound", "")
 
 
 def engineering(value: float, unit: str, factors: tuple[tuple[float, str], ...]) -> str:
-    """`value` with three digits and the prefix that suits it.
+    """Format `value` with three digits and a unit prefix.
 
     Examples
     --------
@@ -56,12 +61,12 @@ COUNTS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
 def times(numbers: tuple[int, ...]) -> str:
-    """A shape as people write it: ``4096x4096``."""
+    """Format a shape: ``4096x4096``."""
     return "x".join(map(str, numbers)) if numbers else "0-d"
 
 
 def headline(plan: Explained) -> str:
-    """One line: what is filtered, with what, how it continues."""
+    """Return one line with the operation, the array, the kernel and the boundary modes."""
     problem = plan.problem
     kernel = f"kernel {times(problem.taps)}"
     if len(problem.windows) < len(problem.shape):
@@ -94,7 +99,7 @@ def _edges(problem: Problem) -> str:
 
 
 def cells(candidate: Candidate) -> tuple[str, ...]:
-    """The entries of a candidate's row."""
+    """Return the entries of a candidate's row in the table."""
     name = f"{candidate.method} ({candidate.name})" if candidate.name else candidate.method
     if candidate.seconds == math.inf:
         return (name, "-", "-", "-", "-", f"no: {candidate.reason}")
@@ -111,7 +116,7 @@ def cells(candidate: Candidate) -> tuple[str, ...]:
 
 
 def footnotes(plan: Explained) -> list[str]:
-    """What the table does not show: temporary memory, the fallback, whose constants."""
+    """Return lines on temporary memory, the fallback and the constants of the predicted times."""
     lines = [
         f"workspace {engineering(plan.workspace, 'B', BYTES)}; operations and bytes for one output element"
     ]
@@ -120,13 +125,13 @@ def footnotes(plan: Explained) -> list[str]:
         lines.append(f"{chosen.operations:.4g} operations would do; {chosen.executed:.4g} are executed")
     if plan.problem.device == "cuda" and chosen.runner == "transforms":
         assert plan.decision.fallback is not None
-        without = f"data with NaN or infinities, and arrays but CuPy's and PyTorch's: {plan.decision.fallback.method}"
+        without = f"data with NaN or infinities, and arrays not from CuPy or PyTorch: {plan.decision.fallback.method}"
         lines.append("transforms of CuPy or PyTorch" if plan.problem.method == "fft" else without)
     elif plan.problem.device == "cuda" and chosen.needs_finite:
         lines.append("results that are not finite: summed again directly, each by itself")
     elif plan.decision.fallback is not None and chosen.marks_gaps:
         lines.append(
-            "NaN and infinities: left out, what they reach is marked; "
+            "NaN and infinities: replaced by zeros, and the outputs that they reach are set afterwards; "
             f"values near overflow: {plan.decision.fallback.method}"
         )
     elif plan.decision.fallback is not None:
@@ -136,17 +141,20 @@ def footnotes(plan: Explained) -> list[str]:
         lines.append(
             f"arrays of the host: {engineering(there_and_back, 's', SECONDS)} more, to the GPU and back"
         )
+    if plan.copied:
+        copying = engineering(copy_seconds(plan.problem), "s", SECONDS)
+        lines.append(f"arrays are copied to the memory order {plan.axis_order}: {copying} more")
     lines.append(f"times predicted for {plan.decided.machine}")
     return lines
 
 
 def pass_title(kernel: str, axes: tuple[int, ...]) -> str:
-    """What runs: ``separable on axes 0, 1``."""
+    """Return the title of a pass: ``separable on axes 0, 1``."""
     return f"{kernel} on ax{'i' if len(axes) == 1 else 'e'}s {', '.join(map(str, axes))}" if axes else kernel
 
 
 def pass_lines(plan: Explained) -> list[str]:
-    """The passes of the route that is taken, in order."""
+    """Return a line for each pass of the chosen route, in order."""
     found = []
     for number, one in enumerate(plan.passes, 1):
         work = engineering(one.operations, "op", COUNTS)
@@ -156,7 +164,7 @@ def pass_lines(plan: Explained) -> list[str]:
 
 
 def plan_text(plan: Explained) -> str:
-    """The plan as a table of plain text."""
+    """Return the plan as a table in plain text."""
     rows = [COLUMNS, *(cells(candidate) for candidate in plan.candidates)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS) - 1)]
     lines = [headline(plan)]
@@ -173,7 +181,7 @@ def _markers(plan: Explained, chosen: str, other: str) -> list[str]:
 
 
 def plan_html(plan: Explained) -> str:
-    """The plan as a table for notebooks."""
+    """Return the plan as an HTML table for notebooks."""
     head = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in COLUMNS)
     body = []
     for candidate, marker in zip(plan.candidates, _markers(plan, "b", "")[1:], strict=True):

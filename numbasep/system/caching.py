@@ -1,4 +1,4 @@
-"""`cached_property` without a lock: attributes that are computed once for each object."""
+"""`cached_property` without a lock: attributes that are computed on first use and kept."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 else:
 
     class cached_property:  # noqa: N801 - named as in functools
-        """As `functools.cached_property`, which before Python 3.12 holds one lock for all objects of a class.
+        """As `functools.cached_property`, but without the lock that this has before Python 3.12 for all objects.
 
-        A process that forks while another thread holds that lock leaves it locked in the child for ever.  Without it,
-        two threads may compute a value twice.
+        If a process forks while another thread holds the lock, it stays locked in the child.  Without a lock, two
+        threads may both compute the value.
         """
 
         def __init__(self, function: Callable[[Any], Any]) -> None:

@@ -1,6 +1,6 @@
-"""Notices for terminals and notebooks: progress bars, and a line while kernels compile.
+"""Notices on terminals and in notebooks: progress bars, and a message while kernels compile.
 
-Nothing is written where nobody looks: not to files, not to pipes, not under pytest, and not with NUMBASEP_QUIET=1.
+Nothing is written to files and pipes, under pytest, or with NUMBASEP_QUIET=1.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 from .forks import lasting_lock
 
 PATIENCE = 1.0
-"""Seconds of compiling after which a line says so."""
+"""Seconds of compilation after which a message is written."""
 GAP = 0.5
-"""Seconds between two compilations from which on they are two stalls: each is told."""
+"""Seconds between two compilations from which on they count as separate stalls, each with a message."""
 WIDTH = 40
-"""Characters of a full bar."""
+"""Characters of a full progress bar."""
 
 
 def wanted() -> bool:
-    """Whether somebody looks at standard error and has not asked for silence."""
+    """Return whether standard error is a terminal or notebook and notices are not disabled."""
     if os.environ.get("NUMBASEP_QUIET", "0") not in ("", "0") or "pytest" in sys.modules:
         return False
     stream = sys.stderr
@@ -34,7 +34,7 @@ def wanted() -> bool:
         return True
     try:
         return bool(stream.isatty())
-    except (AttributeError, ValueError):  # no stream, or a closed one
+    except (AttributeError, ValueError):  # not a stream, or closed
         return False
 
 
@@ -48,13 +48,13 @@ def _write(text: str) -> None:
 
 
 class _Thread(threading.local):
-    """How many compilations of this thread are under way: one may need another."""
+    """Number of compilations in progress in this thread, since one may need another."""
 
     depth = 0
 
 
 class _Stall:
-    """The compilations that follow one another without a pause."""
+    """A series of compilations without a pause between them."""
 
     def __init__(self) -> None:
         self.spent = 0.0
@@ -63,7 +63,7 @@ class _Stall:
 
 
 class Counts:
-    """Machine code of this process, so far."""
+    """Numbers of kernels compiled and loaded in this process so far."""
 
     compiled = 0
     loaded = 0
@@ -74,7 +74,7 @@ _lock = lasting_lock()
 
 
 def _missed(dispatcher: Any) -> int:
-    """How often Numba found nothing in the cache and began to compile."""
+    """Return how often Numba found nothing in the cache and started to compile."""
     return sum(dispatcher._cache_misses.values())
 
 
@@ -91,9 +91,9 @@ def _line() -> str:
 
 @contextlib.contextmanager
 def compiling(dispatcher: Any) -> Iterator[None]:
-    """Around a call of Numba's `Dispatcher.compile`, which loads machine code or compiles it.
+    """Count and announce compilations in a call of Numba's `Dispatcher.compile`, which loads or compiles machine code.
 
-    A thread watches the outermost one, and writes a line as soon as the stall is longer than `PATIENCE`.
+    A thread watches the outermost call and writes a message when the stall exceeds `PATIENCE`.
     """
     misses, hits = _missed(dispatcher), sum(dispatcher._cache_hits.values())
     outermost = not _thread.depth
@@ -106,7 +106,7 @@ def compiling(dispatcher: Any) -> Iterator[None]:
                 _stall.spent, _stall.told = 0.0, False
             patience = PATIENCE - _stall.spent
         watcher = threading.Thread(target=_watch, args=(dispatcher, misses, patience, done), daemon=True)
-        with contextlib.suppress(RuntimeError):  # no new threads: the interpreter is about to end
+        with contextlib.suppress(RuntimeError):  # no threads can be started when the interpreter is ending
             watcher.start()
     try:
         yield
@@ -125,7 +125,7 @@ def compiling(dispatcher: Any) -> Iterator[None]:
 
 def _watch(dispatcher: Any, misses: int, patience: float, done: threading.Event) -> None:
     while not done.wait(max(patience, 0.05)):
-        if _missed(dispatcher) > misses:  # it compiles; to load is not worth a word
+        if _missed(dispatcher) > misses:  # it compiles; loading is not announced
             with _lock:
                 told, _stall.told = _stall.told, True
             if not told:
@@ -138,16 +138,16 @@ def _watch(dispatcher: Any, misses: int, patience: float, done: threading.Event)
 
 
 class Bar:
-    """A bar on standard error, drawn anew by each `advance`; thread-safe.
+    """A progress bar on standard error, redrawn by each `advance`; thread-safe.
 
     Parameters
     ----------
     total : int
-        Steps in all.
+        Total number of steps.
     doing : str
-        What is done.
+        Description of the current step.
     shown : bool
-        Whether there is a bar at all.
+        Whether the bar is drawn.
     """
 
     def __init__(self, total: int, doing: str, *, shown: bool) -> None:
@@ -161,14 +161,14 @@ class Bar:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """End the line; the bar is full if nothing went wrong."""
+        """End the line; fill the bar unless an error occurred."""
         _bars[0] -= 1
         if kind is None:
             self._done = self._total
         self._draw("\n")
 
     def advance(self, doing: str | None = None) -> None:
-        """One step is done; `doing` is what to show from now on."""
+        """Count a finished step; `doing` describes the next one."""
         with self._lock:
             self._done = min(self._done + 1, self._total)
             self._doing = doing or self._doing

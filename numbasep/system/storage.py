@@ -1,7 +1,7 @@
-"""The cache directory: machine code, calibrations and wisdom.
+"""The cache directory, for machine code, calibrations and wisdom.
 
-Nothing else decides where that is, creates it, checks whose it is or writes into it.  What goes wrong here is an
-OSError that names the folder or the file.  Losing what is kept costs time, never results.
+Only this module decides where the directory is, creates it, checks its owner and writes to it.  Failures raise OSError
+with the name of the folder or file.  A lost cache costs time, but never changes results.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _warned = False
 
 
 def root() -> Path:
-    """The folder below which everything is kept, which may not exist: an absolute path.
+    """Return the absolute path of the cache directory, which may not exist yet.
 
-    It is NUMBASEP_CACHE_DIR, or where the system wants caches to be.
+    It is NUMBASEP_CACHE_DIR, or by default in the system's directory for caches.
 
     Raises
     ------
     OSError
-        If there is no home directory to put it in.
+        If there is no home directory.
     """
     if given := os.environ.get(DIRECTORY_VARIABLE):
         return Path(given).absolute()
@@ -42,14 +42,14 @@ def root() -> Path:
         ("LOCALAPPDATA", "AppData/Local") if sys.platform == "win32" else ("XDG_CACHE_HOME", ".cache")
     )
     base = Path(os.environ.get(variable, ""))
-    # the XDG Base Directory Specification wants relative paths to be ignored
+    # the XDG Base Directory Specification requires that relative paths are ignored
     return (base if base.is_absolute() else _home() / default) / "numbasep"
 
 
 def _home() -> Path:
     try:
         home = Path.home()
-    except (RuntimeError, KeyError) as error:  # HOME is not set, and the user is in no list of users
+    except (RuntimeError, KeyError) as error:  # HOME is not set, and the user is not in the password database
         raise FileNotFoundError("this user has no home directory") from error
     if not home.is_absolute():
         raise FileNotFoundError(f"the home directory {str(home)!r} is not an absolute path")
@@ -57,12 +57,12 @@ def _home() -> Path:
 
 
 def folder(*names: str) -> Path:
-    """The folder of these names below `root`, for this user alone; it is created if it is missing.
+    """Return a folder below `root`, which is created for this user alone if it is missing.
 
     Raises
     ------
     OSError
-        If it cannot be created, or if somebody else could put files into it.
+        If it cannot be created, or if other users could write to it.
     """
     path = root()
     _create(path)
@@ -75,7 +75,7 @@ def folder(*names: str) -> Path:
 
 
 def _create(path: Path) -> None:
-    """Create a folder and what is missing above it; another process may do the same at the same time."""
+    """Create a folder and its missing parents; other processes may do the same concurrently."""
     try:
         path.mkdir(mode=0o700, exist_ok=True)
     except FileNotFoundError:
@@ -86,8 +86,8 @@ def _create(path: Path) -> None:
 
 
 def _check_owner(path: Path) -> None:
-    """Refuse a folder into which somebody else could put machine code."""
-    if not hasattr(os, "geteuid"):  # on Windows, a profile is closed to other users
+    """Raise PermissionError if another user could put machine code into the folder."""
+    if not hasattr(os, "geteuid"):  # Windows, where other users cannot write to a profile
         return
     found = path.stat()
     if found.st_uid not in (0, os.geteuid()):
@@ -97,19 +97,19 @@ def _check_owner(path: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; of several processes that do, the last wins.
+    """Write a file atomically; if several processes do, the last one wins.
 
     Parameters
     ----------
     path : Path
-        The file.  Its folder is created if it is missing: somebody may have tidied up.
+        The file.  Its folder is created if it is missing, since users may delete it.
     content : bytes
-        What it shall hold.
+        Content of the file.
 
     Raises
     ------
     OSError
-        If that is impossible; nothing is left behind then.
+        If the file cannot be written; no partial file is left then.
     """
     try:
         _create(path.parent)
@@ -129,7 +129,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def _replace(draft: str, path: Path) -> None:
-    """`os.replace`, with some patience on Windows, where a file that is open anywhere cannot be replaced."""
+    """Call `os.replace`; retry on Windows, where an open file cannot be replaced."""
     for pause in PAUSES if sys.platform == "win32" else ():
         try:
             os.replace(draft, path)
@@ -140,15 +140,15 @@ def _replace(draft: str, path: Path) -> None:
 
 
 def warn_once(reason: object) -> None:
-    """Say that machine code cannot be kept, and what to do; once a process, whatever else goes wrong."""
+    """Warn that machine code cannot be cached and say what to do, at most once per process."""
     global _warned
     with _lock:
         if _warned:
             return
-        _warned = True  # before the warning, which may be an error
+        _warned = True  # set before the warning, which may be turned into an error
     warnings.warn(
-        f"numbasep cannot keep its machine code and compiles it anew in every process: {reason}. "
-        f"Set {DIRECTORY_VARIABLE} to a directory of yours, or NUMBASEP_CACHE=0 to silence this.",
+        f"numbasep cannot keep its machine code and compiles it again in every process: {reason}. "
+        f"Set {DIRECTORY_VARIABLE} to a directory that you own, or NUMBASEP_CACHE=0 to silence this.",
         RuntimeWarning,
         stacklevel=3,
     )

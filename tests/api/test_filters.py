@@ -10,6 +10,7 @@ import pytest
 from scipy import ndimage
 
 import numbasep as nsp
+from numbasep.api.gaussian_derivatives import magnitude
 from numbasep.lowering.shapes import LEAST_NUMBERS, LONGEST_ROW
 from tests.support.strategies import often
 
@@ -47,9 +48,8 @@ def both(name: str, x: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("shape", [(23,), (17, 20), (2, 3), (6, 7, 9)])
 def test_every_mode_and_dimension(name: str, mode: str, shape: tuple[int, ...]) -> None:
-    cval = (
-        0.0 if len(shape) > 1 else 1.5
-    )  # with more axes SciPy's 1-D passes continue with the wrong constant
+    # With more axes SciPy's 1-D passes continue with the wrong constant.
+    cval = 0.0 if len(shape) > 1 else 1.5
     ours, theirs = both(name, noise(*shape), *CALLS[name], mode=mode, cval=cval)
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
@@ -232,6 +232,14 @@ def test_only_the_given_axes_are_smoothed() -> None:
         function = getattr(nsp, name)
         planes = [function(plane, *CALLS[name]) for plane in x]
         np.testing.assert_allclose(function(x, *CALLS[name], axes=(1, 2)), planes, rtol=1e-12, atol=1e-12)
+
+
+def test_squares_of_parts_in_different_memory_orders() -> None:
+    parts = [np.asfortranarray(noise(5, 7) * 9), noise(5, 7) * 9]
+    for whole in (False, True):
+        squares = [np.square(np.trunc(part) if whole else part) for part in parts]
+        got = magnitude((part.copy(order="K") for part in parts), whole=whole, workers=1)
+        np.testing.assert_allclose(got, np.sqrt(sum(squares)), rtol=1e-14)
 
 
 def test_gradient_magnitude_of_bytes_does_not_wrap() -> None:

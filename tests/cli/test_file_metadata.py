@@ -191,7 +191,7 @@ def test_names_that_end_in_ome_tif_are_ome(tmp_path: Path, capsys: pytest.Captur
             assert tiff.is_ome
         assert [axis.step for axis in axes_of(tmp_path / "out.ome.tif")] == pytest.approx([0.8, 0.25, 0.25])
     message = failure(capsys, source, tmp_path / "o.ome.tif", "--uniform", "3", "--dtype", "int64")
-    assert "o.ome.tif: OME-TIFF holds no int64" in message
+    assert "o.ome.tif: OME-TIFF does not support int64" in message
     assert not list(tmp_path.glob("o.ome.tif*"))
 
 
@@ -392,7 +392,7 @@ def test_what_a_file_does_not_say(tmp_path: Path, capsys: pytest.CaptureFixture[
     }
     for axis, source in sources.items():
         message = failure(capsys, source, tmp_path / "out.npy", "--gaussian", "1", "--spacing", "file")
-        assert f"--spacing file: the file says no distance of samples along {axis}" in message
+        assert f"--spacing file: the file has no distance of samples along {axis}" in message
     message = failure(
         capsys, write_imagej(tmp_path / "t.tif", STACK, "TYX", finterval=2.0), tmp_path / "out.npy",
         "--gaussian", "1", "--axes", "0,1", "--spacing", "file",

@@ -9,7 +9,8 @@ import pytest
 
 import numbasep as nsp
 from numbasep.cpu import bind
-from numbasep.lowering.shapes import LEAST_CUT, are_in_turn, cut_rows
+from numbasep.lowering import shapes
+from numbasep.lowering.shapes import are_in_turn, cut_rows
 from tests.support import oracle
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
@@ -18,7 +19,8 @@ rng = np.random.default_rng(6)
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """For each filter along one axis, into how many parts it was cut."""
+    """For each filter along one axis, into how many parts it was cut; short signals are cut, too."""
+    monkeypatch.setattr(shapes, "LEAST_CUT", 1 << 17)
     seen: list[int] = []
     own = bind.cut_parts
 
@@ -59,6 +61,17 @@ def test_rows_that_are_cut(
     judge(x, np.array([1.0, 0, 2, -1]), axis, mode=mode, cval=2.0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int16", "complex64", ">f4"])
+@pytest.mark.parametrize("mode", MODES)
+def test_pieces_of_a_row_are_summed_as_rows(mode: str, dtype: str) -> None:
+    for samples in (40, 255, 256, 257, 700, 1025, 5_000):
+        x = (rng.random(samples) * 90).astype(dtype)
+        for taps, origin in ((3, 0), (10, -2), (31, 0)):
+            weights = rng.integers(-3, 9, taps) if dtype in ("uint8", "int16") else rng.standard_normal(taps)
+            judge(x, weights, 0, mode=mode, cval=2.0, origin=origin)
+            judge(np.stack([x, x[::-1]])[:, :, None][::-1], weights, 1, mode=mode, cval=2.0, origin=origin)
+
+
 def test_cut_rows_take_gaps_and_sizes(parts: list[int]) -> None:
     x = rng.random(40_000)
     for mode in ("valid", "full"):
@@ -95,8 +108,8 @@ def test_axes_with_much_inside(mode: str, axes: tuple[int, ...], shape: tuple[in
 def test_the_rules() -> None:
     assert are_in_turn(65)
     assert not are_in_turn(64)
-    for samples in (LEAST_CUT // 9 + 1, 100_000, 4_000_000):
+    for samples in (shapes.LEAST_CUT // 9 + 1, 4_000_000):
         count, length = cut_rows(samples, 1, 9, 1)
         assert samples - 2 * length < count * length <= samples
-    assert cut_rows(LEAST_CUT // 9, 1, 9, 1) == (0, 0)
+    assert cut_rows(shapes.LEAST_CUT // 9, 1, 9, 1) == (0, 0)
     assert cut_rows(100_000, 1, 5001, 1) == (0, 0)

@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("system", "arguments", "_version"),
     ("lowering.target",),
-    ("cpu.jit",),
+    ("cpu.compiler", "cpu.jit"),
     ("cpu.intrinsics", "cuda.intrinsics"),
     ("cpu.kernels", "cuda.kernels"),
     ("nn.kernels",),

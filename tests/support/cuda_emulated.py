@@ -1,4 +1,4 @@
-"""A GPU for `numbasep.cuda.driver` whose driver runs PTX in `ptx_machine`, and arrays in its memory."""
+"""An emulated GPU for `numbasep.cuda.driver`, which interprets PTX in `ptx_machine`, and arrays in its memory."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from numbasep.cuda import driver as cuda_driver
 from numbasep.cuda.arrays import Library
 from tests.support import ptx_machine
 
-ELF = b"\x7fELF"  # what machine code begins with
+ELF = b"\x7fELF"  # first bytes of machine code
 
 
 class EmulatedDriver:
-    """The functions of `cuda.bindings.driver` that numbasep calls, with the types that they return.
+    """The functions of `cuda.bindings.driver` that numbasep calls, with the same return types.
 
-    `streams` holds (function, stream) of what was enqueued or waited for, `tables` what `cuMemAlloc` gave.  While there
-    are `captured` streams, calls that would spoil the capture fail and are counted in `spoiled`; in a forked child, all
-    calls fail.
+    `streams` lists (function, stream) of enqueued operations and waits, `tables` the addresses from `cuMemAlloc`.
+    While there are `captured` streams, calls that would break the capture fail and are counted in `spoiled`.  In a
+    forked child, all calls fail.
     """
 
     CUresult = SimpleNamespace(CUDA_SUCCESS=0, CUDA_ERROR_OUT_OF_MEMORY=2)
@@ -56,7 +56,7 @@ class EmulatedDriver:
     CUstreamCaptureStatus = SimpleNamespace(CU_STREAM_CAPTURE_STATUS_NONE=0)
 
     def _refused(self) -> Any:
-        """What a call returns that is not allowed now, or None."""
+        """Return the error of a call that is not allowed now, or None."""
         if self.forked:
             return SimpleNamespace(name="CUDA_ERROR_NOT_INITIALIZED")
         self.spoiled += bool(self.captured)
@@ -208,7 +208,7 @@ class EmulatedDriver:
 
 
 class DeviceNumbers:
-    """An array in the memory of an emulated GPU, behind the CUDA array interface."""
+    """An array in the memory of an emulated GPU, with the CUDA array interface."""
 
     def __init__(self, driver: EmulatedDriver, values: np.ndarray, skew: int = 0) -> None:
         self.driver, self.shape, self.dtype = driver, values.shape, values.dtype
@@ -236,7 +236,7 @@ class DeviceNumbers:
 
 
 class EmulatedLibrary(Library):
-    """Makes them, not at multiples of 16 bytes unless `skew` is 0."""
+    """The library of `DeviceNumbers`; new arrays begin `skew` bytes after a multiple of 256."""
 
     skew = 0
 
@@ -255,7 +255,7 @@ class EmulatedLibrary(Library):
 
 
 class OnlyDLPack:
-    """An array of a library that has no CUDA array interface; `keeper` owns the memory."""
+    """An array of a library without the CUDA array interface; `keeper` owns the memory."""
 
     __module__ = "only_dlpack"
 
@@ -277,7 +277,7 @@ _ptx: dict[Any, str] = {}
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatedDriver]:
-    """A driver that interprets; kernels are compiled once for all tests of a process."""
+    """An emulated driver; kernels are compiled to PTX once for all tests of a process."""
     driver = EmulatedDriver()
 
     def to_ptx(variant: Any, capability: tuple[int, int]) -> str:

@@ -1,4 +1,4 @@
-"""An array type of another library, whose memory is the simulator's: the host's."""
+"""A foreign array type in host memory, which is the device memory of Numba's simulator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numbasep.cuda.arrays import DeviceArray, Library
 
 
 class OnDevice:
-    """An array of another library: NumPy memory behind the CUDA array interface, as the simulator has it."""
+    """An array of another library: NumPy memory with the CUDA array interface, for the simulator."""
 
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
@@ -33,7 +33,7 @@ class OnDevice:
         return OnDevice(self.values.astype(dtype))
 
     def __array_function__(self, function: Any, _types: Any, args: Any, kwargs: Any) -> Any:
-        """NumPy's functions, as CuPy's arrays take them: what dask calls."""
+        """Apply NumPy's functions, as CuPy's arrays do; dask calls them."""
 
         def plain(value: Any) -> Any:
             if isinstance(value, (list, tuple)):
@@ -58,7 +58,7 @@ class OnDevice:
 
 
 class OnDeviceLibrary(Library):
-    """Makes them, and writes down on which stream."""
+    """The library of `OnDevice` arrays."""
 
     def stream(self, array: OnDevice, view: DeviceArray) -> int:
         return array.__cuda_array_interface__["stream"]

@@ -1,4 +1,4 @@
-"""Tensors of PyTorch in the memory of the host, taken for tensors of a GPU: for the simulator."""
+"""PyTorch tensors in host memory that claim to be on a GPU, for the simulator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 def on_gpu(values: np.ndarray | Any) -> Any:
-    """A tensor of a subclass, as torchvision's and MONAI's are, that says it is on a GPU."""
+    """Return a tensor of a subclass, as in torchvision and MONAI, that claims to be on a GPU."""
     import torch
 
     class Tensor(torch.Tensor):
@@ -22,7 +22,7 @@ def on_gpu(values: np.ndarray | Any) -> Any:
 
 @pytest.fixture
 def torch(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """PyTorch, whose current stream is the fifth."""
+    """PyTorch, with 5 as the current stream."""
     module = pytest.importorskip("torch")
     monkeypatch.setattr(module.cuda, "current_stream", lambda _: SimpleNamespace(cuda_stream=5))
     return module

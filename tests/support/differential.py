@@ -1,4 +1,4 @@
-"""A call beside what it should give in float64, compared within the bounds that the plans it ran certify."""
+"""Comparison of a call with its exact result in float64, within the error bounds of the plans that it ran."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ OUTPUTS = (*strategies.INTEGERS, *strategies.FLOATS)
 
 @dataclass
 class Case:
-    """A call, what it should give in float64 or complex128, and how the result is stored."""
+    """A call, its exact result in float64 or complex128, and how results are stored."""
 
     name: str
     x: np.ndarray
     run: Callable[..., np.ndarray]
-    """Takes output, method, cast, workers."""
+    """Function of (output, method, cast, workers)."""
     expected: Callable[[], Any]
-    """The result; or several, each of which is truncated before they are added (`truncated_terms`)."""
+    """Function that returns the result, or a list of terms that are truncated before the sum (`truncated_terms`)."""
     cval: float = 0.0
     slack: Callable[[float], Any] = lambda bound: bound
-    """Absolute error that is allowed, one or for each element, by what the plans certify."""
+    """Function from the total bound of the plans to the allowed absolute error, once or for each element."""
     methods: tuple[str, ...] = METHODS
     outputs: tuple[str, ...] = OUTPUTS
     truncated_terms: bool = False
-    """SciPy's definition of some derivatives in integers."""
+    """Whether integer results are sums of truncated terms, as SciPy defines some derivatives."""
     rounded: Callable[[Any], Any] = lambda _dtype: 0.0
-    """Error of what is by definition stored in the type of the result before the last step."""
+    """Function from the dtype to the error of intermediates that by definition have the dtype of the result."""
 
     def __repr__(self) -> str:
         return f"{self.name} on {self.x.dtype.str}{self.x.shape} strides {self.x.strides}"
@@ -61,7 +61,7 @@ def certified(cval: float) -> Iterator[list[float]]:
 
 
 def check(case: Case, output: Any, method: str, cast: str, workers: int | None) -> None:
-    """Run a case and compare; a method that refuses is replaced by "auto"."""
+    """Run a case and compare; "auto" replaces a method that cannot compute it."""
     __tracebackhide__ = True
     before = case.x.copy()
     with np.errstate(invalid="ignore", over="ignore"):
@@ -85,9 +85,8 @@ def check(case: Case, output: Any, method: str, cast: str, workers: int | None) 
         slack = case.slack(sum(bounds))
         compute = np.float32 if np.result_type(case.x.dtype, got.dtype).itemsize <= 4 else np.float64
         scale = oracle.largest(sum(expected) if isinstance(expected, list) else expected)
-        slack = (
-            slack + 4 * float(np.finfo(compute).eps) * scale
-        )  # the reference's rounding; roots and quotients
+        # Rounding errors of the reference, and of roots and quotients.
+        slack = slack + 4 * float(np.finfo(compute).eps) * scale
         if compute == np.float64:
             slack = slack * 2  # the reference sums in float64, too, within the same bound
         stored = case.rounded(got.dtype) if got.dtype.kind == "f" else 0.0

@@ -1,4 +1,4 @@
-"""``python -m numbasep filter`` in this process, and the files that it is tried on."""
+"""Helpers that run ``python -m numbasep filter`` in this process, and write and read its files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 def write(path: Path, array: np.ndarray, **options: Any) -> Path:
-    """A file of the kind that the suffix names."""
+    """Write an array to a file of the format of the suffix."""
     if path.suffix == ".npy":
         np.save(path, array)
     elif path.suffix == ".tif":
@@ -40,7 +40,7 @@ def write(path: Path, array: np.ndarray, **options: Any) -> Path:
 
 
 def read(path: Path) -> np.ndarray:
-    """The array in a file."""
+    """Return the array in a file."""
     return formats.read_array(path)
 
 
@@ -50,7 +50,7 @@ def run(*words: Any) -> None:
 
 
 def failure(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
-    """Run a command that must fail; return its one line."""
+    """Run a command that must fail; return its error message, a single line."""
     assert cli.main(["filter", *map(str, words)]) == 1
     printed = capsys.readouterr().err
     assert printed.startswith("numbasep: error: ")
@@ -59,7 +59,7 @@ def failure(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
 
 
 def assert_same(actual: np.ndarray, expected: np.ndarray) -> None:
-    """Equal but for the rounding of sums, which integers seldom show."""
+    """Check that arrays are equal up to rounding errors of sums, which rarely change integers."""
     assert actual.dtype == expected.dtype
     assert actual.shape == expected.shape
     if expected.dtype.kind in "iu":
@@ -72,7 +72,7 @@ def assert_same(actual: np.ndarray, expected: np.ndarray) -> None:
 
 
 def peak(*words: Any) -> int:
-    """Largest resident memory of a process that runs the command line."""
+    """Return the largest resident memory of a process that runs the command line."""
     command = [sys.executable, "-c", MEASURED, "filter", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     status, size = done.stdout.split()

@@ -1,4 +1,4 @@
-"""The long run of the random calls: many thousands of new ones, reported.
+"""A long run of random calls, many thousands of new ones, with a report.
 
 ``python -m tests.support.fuzz --write benchmarks/results/fuzz.md`` takes about two hours on one core.
 """
@@ -21,7 +21,7 @@ TESTS = ("tests/api/test_fuzz.py", "tests/nn/test_fuzz_channels.py")
 
 
 def run() -> str:
-    """What pytest says, with Hypothesis's statistics."""
+    """Run the tests; return the output of pytest with the statistics of Hypothesis."""
     command = [sys.executable, "-m", "pytest", "-q", "--hypothesis-show-statistics", *TESTS]
     environment = {**os.environ, "HYPOTHESIS_PROFILE": "long"}
     done = subprocess.run(
@@ -31,7 +31,7 @@ def run() -> str:
 
 
 def counts(text: str) -> list[tuple[str, int, int, int]]:
-    """Each test with its passing and failing examples, and the seconds that they took."""
+    """Return (test, passing examples, failing examples, seconds) for each test."""
     found = []
     parts = re.split(r"^(tests/\S+::\S+):$", text, flags=re.MULTILINE)
     for name, body in zip(parts[1::2], parts[2::2], strict=True):
@@ -43,7 +43,7 @@ def counts(text: str) -> list[tuple[str, int, int, int]]:
 
 
 def table(text: str) -> str:
-    """Markdown."""
+    """Return the report in Markdown."""
     import hypothesis
     import numba
     import numpy as np
@@ -65,7 +65,7 @@ def table(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print and perhaps write the table; 1 if a call did not agree."""
+    """Run the tests, print the table, and write it if asked; return 1 if a call did not agree."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.fuzz", description=__doc__)
     parser.add_argument("--write", type=Path, help="file for the table")
     parser.add_argument("--log", type=Path, help="what pytest has said in a run before, instead of a new one")

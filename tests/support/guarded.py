@@ -1,7 +1,8 @@
-"""A program: every family of CPU kernels on arrays that begin, or end, where a page starts that may not be touched.
+"""A program that runs every family of CPU kernels on arrays next to pages without access.
 
-One element too far, read or written, ends the process.  The workspaces of the kernels are guarded, too.  Run by
-`test_bounds.py`; prints how many calls were checked, and which kernels they ran.  With ``--all``, on more sizes.
+A read or write one element beyond an array ends the process.  The workspaces of the kernels are guarded, too.
+`test_bounds.py` runs it; it prints how many calls were checked, and which kernels they ran.  ``--all`` tries more
+sizes.
 """
 
 # ruff: noqa: B023, T201 - every function made in a loop is called in the same round
@@ -33,7 +34,7 @@ from numbasep.lowering import access, chains
 from numbasep.lowering import kernels as lowered
 from numbasep.nn.kernels import channels_first, channels_last
 
-EVERYTHING = "--all" in sys.argv  # otherwise fewer sizes
+EVERYTHING = "--all" in sys.argv  # else fewer sizes
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
@@ -43,7 +44,7 @@ checked = 0
 
 
 def guarded_bytes(nbytes: int, *, end: bool) -> np.ndarray:
-    """Bytes between two pages without access, next to the second or to the first."""
+    """Return bytes between two pages without access, adjacent to the second (`end`) or to the first."""
     nbytes = int(nbytes)
     pages = max(1, -(-nbytes // PAGE))
     flat = np.frombuffer(mmap.mmap(-1, (pages + 2) * PAGE), np.uint8)  # keeps the mapping alive
@@ -60,7 +61,7 @@ def guarded(values: np.ndarray, *, end: bool) -> np.ndarray:
 
 
 def spy() -> None:
-    """Note which kernels run."""
+    """Record which kernels run."""
     prepare = preparing.prepare_pass
 
     def note(module: Any, names: dict[str, Any]) -> None:
@@ -131,13 +132,13 @@ def spy() -> None:
             return own(*kinds)
 
         setattr(staging.strided_columns, name, moved)
-    pass_request.STREAM_BYTES = 4096
+    pass_request.STREAM_BYTES = flat.STREAM_BYTES = 4096
     threads.aligned = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
     threads._pool._take = lambda nbytes: guarded_bytes(-(-nbytes // 64) * 64, end=True)[:nbytes]
 
 
 def check(call: Any, x: np.ndarray, out: np.ndarray) -> None:
-    """The same bits between guards as without."""
+    """Check that a call gives the same bits on guarded arrays."""
     global checked
     expected = call(x, np.zeros_like(out))
     for end in (True, False):
@@ -155,7 +156,7 @@ WIDTHS = range(1, 71) if EVERYTHING else (*range(1, 20), 31, 32, 33, 47, 48, 49,
 
 
 def planes_of_any_width() -> None:
-    """Separable, dense and normalised, on rows of 1 to 70 elements."""
+    """Run separable, dense and normalised filters on rows of 1 to 70 elements."""
     small, long = np.outer([1, 2, 1], [1, 3, 3, 1]), np.outer(rng.random(9), rng.random(25))
     for width, dtype in itertools.product(WIDTHS, ("f4", "f8", "u1")):
         x = samples((5, width), dtype)
@@ -175,7 +176,7 @@ DENSE = np.array([[1.0, -2, 3, 0.5], [0.3, 1, -1, 2], [2, 1, 0.1, -0.7]])
 
 
 def dense_blocks() -> None:
-    """Dense kernels on rows that are read from the array: their windows reach every edge of it."""
+    """Run dense kernels that read the array directly; windows reach all its edges."""
     long = rng.random((3, 19))
     heights, widths = (14, 17, 44), (8, 16, 17, 32, 50, 67)
     for height, width, dtype in itertools.product(heights, widths, ("f4", "f8")):
@@ -196,7 +197,7 @@ def dense_blocks() -> None:
 
 
 def loops_written_out() -> None:
-    """Few taps along both axes, whose loops are written out even for arrays as small as these."""
+    """Run unrolled loops over few taps along both axes, here even for small arrays."""
     least, lowered.WRITTEN_OUT = lowered.WRITTEN_OUT, 1
     build.plans.clear()
     shortcuts.clear()
@@ -221,7 +222,7 @@ SHAPES = ((1,), (67,), (2, 3), (33, 65), (18, 33, 3), (300, 1), (2, 3, 4, 5))
 
 
 def every_type_and_rank() -> None:
-    """All filters on all types, 1-D to 4-D, colour and complex numbers, resized and cast."""
+    """Run all filters on all dtypes, 1-D to 4-D, with resized outputs and both casts."""
     for dtype, shape in itertools.product(DTYPES, SHAPES):
         x = samples(shape, dtype)
         out = np.zeros(shape, dtype)
@@ -247,7 +248,7 @@ def every_type_and_rank() -> None:
 
 
 def strided_columns() -> None:
-    """Every second, third or fourth column, and mirrored columns: straight from the array, and by way of slabs."""
+    """Run on strided and reversed columns, directly from the array and through slabs."""
     small, long = np.outer([1, 2, 1], [1, 3, 3, 1]), np.outer(rng.random(9), rng.random(25))
     for least in (1 << 60, 1):
         chains.STAGED = least
@@ -265,12 +266,12 @@ def strided_columns() -> None:
                 check(lambda a, b, k=kernel: nsp.convolve(a[:, ::-1], k, b, mode, 1.0), x, out)
 
 
-TERM_TYPES = DTYPES[1:12] if EVERYTHING else ("u1", "f4", "f8")  # each type has kernels of its own to compile
+TERM_TYPES = DTYPES[1:12] if EVERYTHING else ("u1", "f4", "f8")  # each dtype has kernels to compile
 TERM_SHAPES = ((3, 40), (17, 64), (33, 97), (50, 150)) if EVERYTHING else ((3, 40), (33, 97))
 
 
 def terms_straight_from_the_array() -> None:
-    """Sums of long terms, by stripes of more rows than there are and of fewer, in every mode."""
+    """Run sums of long terms in every mode, with more and fewer rows than a block has."""
     for (rows, width), dtype in itertools.product(TERM_SHAPES, TERM_TYPES):
         x = samples((rows, width), dtype)
         for terms, mode in zip((1, 2, 3, 2, 1), MODES, strict=True):
@@ -284,7 +285,7 @@ def terms_straight_from_the_array() -> None:
 
 
 def long_boxes() -> None:
-    """Equal taps that are summed as boxes, which only large arrays are otherwise."""
+    """Run sums of equal taps as boxes, which otherwise are used for large arrays only."""
     least = lowered.MOST_BOX_ROWS, lowered.LEAST_BOXED
     lowered.MOST_BOX_ROWS, lowered.LEAST_BOXED = 0, 0
     build.plans.clear()
@@ -303,7 +304,7 @@ def long_boxes() -> None:
 
 
 def vertical_blocks() -> None:
-    """Weights without structure by vertical sums: rows from the array whose ends are packed, in segments and tiles."""
+    """Run dense kernels by vertical sums, which pack only the ends of rows, in segments and tiles."""
     own, least, buffer = lowered.KERNELS["dense"], access.LEAST_ROW_BYTES, access.BUFFER_BYTES
     lowered.KERNELS["dense"] = dataclasses.replace(own, suits=lambda *_: False)
     access.LEAST_ROW_BYTES = 1
@@ -341,7 +342,7 @@ def vertical_blocks() -> None:
 
 
 def volumes_with_gaps() -> None:
-    """Sums and shares from stacked intermediates, and of several planes."""
+    """Run filters with missing samples on volumes, with stacked intermediates and several planes."""
     kernel = np.multiply.outer(np.outer([1.0, 2, 1], [1.0, 3, 1]), [1.0, 1, 2])
     for shape, dtype in itertools.product(((5, 6, 9), (4, 9, 40), (3, 10, 67)), ("f4", "f8")):
         x = samples(shape, dtype)
@@ -355,7 +356,7 @@ def volumes_with_gaps() -> None:
 
 
 def segments() -> None:
-    """Rows cut into many segments and tiles, whose first and last sum columns of the other end, too."""
+    """Run on rows divided into many segments and tiles, the first and last of which read the other end, too."""
     buffer, cache = access.BUFFER_BYTES, tiles.CACHE_BYTES
     small, long = np.outer([1, 2, 1], [1, 3, 3, 1]), np.outer(rng.random(9), rng.random(45))
     for bytes_, dtype in itertools.product((1 << 30, 1), ("f4", "f8", "u1")):
@@ -369,7 +370,7 @@ def segments() -> None:
                     lambda a, b, k=kernel, m=mode: nsp.convolve(a, k, b, m, 1.0, method="separable"), x, 0 * x
                 )
         far = np.zeros((3, 2203))
-        far[:, -2:] = 1, 2  # all taps lie beyond the edge, more than a row away
+        far[:, -2:] = 1, 2  # all taps are beyond the edge, more than the length of a row
         for mode in MODES:
             x = samples((5, 1000), dtype)
             check(lambda a, b, k=far, m=mode: nsp.correlate(a, k, b, m, 1.0, method="separable"), x, 0 * x)
@@ -384,7 +385,7 @@ def segments() -> None:
 
 
 def short_rows() -> None:
-    """Rows of few samples, one behind the other, alone and behind another axis."""
+    """Run on contiguous rows of few samples, alone and after another filtered axis."""
     small, few = np.array([1.0, 2, 1]), rng.random(9)
     types = DTYPES[1:] if EVERYTHING else ("u1", "f4", "f8", "c8")
     for (size, inner), dtype in itertools.product(((1, 1), (2, 1), (3, 1), (5, 3), (8, 1), (17, 2)), types):
@@ -397,7 +398,7 @@ def short_rows() -> None:
 
 
 def long_gaussians() -> None:
-    """Recursive filters."""
+    """Run recursive filters."""
     for dtype, shape in itertools.product(
         ("f4", "f8", "u1"), ((90,), (70, 41), (41, 70), (3, 40, 37), (17, 64))
     ):
@@ -413,7 +414,7 @@ def long_gaussians() -> None:
 
 
 def flat_kernels() -> None:
-    """Shifted sums of rows, in registers where the processor can, and in row buffers."""
+    """Run shifted sums of rows, in registers if the processor can, and in row buffers."""
     disk = (np.hypot(*np.mgrid[-9:10, -9:10]) <= 9).astype(float)
     ring = disk - (np.hypot(*np.mgrid[-9:10, -9:10]) <= 6)
     ball = (np.square(np.mgrid[-3:4, -3:4, -3:4]).sum(0) <= 9).astype(float)
@@ -434,7 +435,7 @@ def flat_kernels() -> None:
 
 
 def by_sums_of_rows(x: np.ndarray, out: np.ndarray, kernel: np.ndarray, mode: str) -> np.ndarray:
-    """A filter by shifted sums of rows, even where others are faster."""
+    """Filter by shifted sums of rows, even if other methods are faster."""
     axes = tuple(range(kernel.ndim))
     plan = nsp.plan(kernel, x.shape, x.dtype, method="structured", mode=mode, axes=axes, output=out.dtype)
     flat.correlate(replace(plan.kernel), plan.problem, x, out)
@@ -442,7 +443,7 @@ def by_sums_of_rows(x: np.ndarray, out: np.ndarray, kernel: np.ndarray, mode: st
 
 
 def layers() -> None:
-    """The convolutions over channels, and their gradients."""
+    """Run the convolutions over channels, and their gradients."""
     global checked
     sizes = ((1, 1, 1), (7, 9, 3), (5, 6, 17), (13, 15, 33), (4, 5, 64))
     whole = np.outer([1, 2, 1], [1, 1]).reshape(3, 2, 1, 1)

@@ -1,11 +1,11 @@
-"""What keeps numbasep from crashing, hanging and lying, taken away piece by piece: each time a test must fail.
+"""Mutation tests: each guard against crashes, hangs and wrong results is removed, and a test must fail.
 
-A guard is a few words of the source.  In a copy of the project they are replaced by what would stand there without
-the guard, and the tests that are there for it run in that copy; with the guard they pass, without it they must not.
+A guard is a piece of source text.  In a copy of the project it is replaced by the code without the guard, and the
+guard's tests are run: they must pass with the guard and fail without it.
 
-``python -m tests.support.guards --write benchmarks/results/guards.md`` tries all of them, in about ten minutes, and
-writes the table; ``python -m tests.support.guards fork`` those with "fork" in their name.  `test_guards.py` runs the
-quick ones.
+``python -m tests.support.guards --write benchmarks/results/guards.md`` tries all guards, in about ten minutes, and
+writes the table; ``python -m tests.support.guards fork`` tries those with "fork" in their name.  `test_guards.py`
+runs the quick ones.
 """
 
 # ruff: noqa: T201 - a command line prints
@@ -34,22 +34,22 @@ LIMIT = 400  # seconds for the tests of one guard
 
 @dataclass(frozen=True)
 class Guard:
-    """A guard, what stands in its place without it, and the tests that must notice."""
+    """A guard, the code without it, and the tests that must fail without it."""
 
     name: str
-    """What it prevents."""
+    """Failure that the guard prevents."""
     file: str
-    """Of the package."""
+    """File of the package."""
     words: str
-    """The guard: found once in the file."""
+    """Source text of the guard, which occurs once in the file."""
     without: str
-    """What replaces it."""
+    """Source text that replaces it."""
     tests: str
-    """Arguments of pytest."""
+    """Arguments for pytest."""
     quick: bool = False
-    """Whether CI tries it, too."""
+    """Whether `test_guards.py` tries the guard."""
     patience: int = 60
-    """Seconds that the tests give a process which may hang; see `processes`."""
+    """Seconds after which the tests end a process that may hang; see `processes`."""
 
 
 GUARDS = (
@@ -125,7 +125,8 @@ GUARDS = (
           "BATCH_WORK // (parts.strip * parts.tile * p.work)", "(1 << 60)",
           "tests/system/test_signals.py -k test_batches_give"),
     Guard("signals: Ctrl-C while LLVM compiles", "cpu/jit.py",
-          "with notice.compiling(dispatcher), _interrupts_wait():", "with notice.compiling(dispatcher):",
+          "with notice.compiling(dispatcher), _interrupts_wait(), uncollected():",
+          "with notice.compiling(dispatcher), uncollected():",
           "tests/system/test_signals.py -k interrupt_of_the_compiler"),
     Guard("memory: too little for all tiles of a transform", "cpu/fft/overlap_save.py",
           "    _check_memory(problem, tiles, count)\n", "",
@@ -217,7 +218,7 @@ GUARDS = (
 
 @contextlib.contextmanager
 def copied() -> Iterator[Path]:
-    """The project in a directory of its own."""
+    """Copy the project to a temporary directory."""
     with tempfile.TemporaryDirectory() as folder:
         for name in COPIED:
             source = ROOT / name
@@ -229,7 +230,7 @@ def copied() -> Iterator[Path]:
 
 
 def outcome(folder: Path, guard: Guard) -> tuple[bool | None, str]:
-    """Whether the tests passed (None: nothing ran), and the last thing that pytest said about a failure."""
+    """Return whether the tests passed (None if none ran), and the reason in one line."""
     command = [
         sys.executable,
         "-m",
@@ -252,7 +253,7 @@ def outcome(folder: Path, guard: Guard) -> tuple[bool | None, str]:
     except subprocess.TimeoutExpired:
         return False, "hangs"
     finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # children that hang, too
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # also ends its children
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     if process.returncode == 0:
@@ -269,7 +270,7 @@ def _words(tests: str) -> list[str]:
 
 
 def _reason(text: str, code: int) -> str:
-    """Why a test failed, in one line."""
+    """Return the reason why a test failed, in one line."""
     if code < 0:
         return f"the process is ended by {signal.Signals(-code).name}"
     raised = re.findall(r"^E +(\S.*)$", text, re.MULTILINE)
@@ -281,7 +282,7 @@ def _reason(text: str, code: int) -> str:
 
 
 def without(folder: Path, guard: Guard) -> tuple[bool | None, str]:
-    """The outcome with one guard taken away, for that time."""
+    """Return the outcome with one guard removed; the file is restored afterwards."""
     path = folder / "numbasep" / guard.file
     source = path.read_text(encoding="utf-8")
     path.write_text(source.replace(guard.words, guard.without), encoding="utf-8")
@@ -292,12 +293,12 @@ def without(folder: Path, guard: Guard) -> tuple[bool | None, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Try guards, print and perhaps write the table; 1 if a test did not notice."""
+    """Try guards, print the results, and write the table if asked; return 1 if a removal was not noticed."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.guards", description=__doc__)
     parser.add_argument("named", nargs="?", default="", help="guards whose name holds this")
     parser.add_argument("--write", type=Path, help="file for the table")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have jobs in the background ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of shells ignore it
     chosen = [guard for guard in GUARDS if options.named in guard.name]
     rows, unnoticed = [], 0
     with copied() as folder:
@@ -318,7 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def table(rows: Sequence[tuple[Guard, str, str]], before: str = "") -> str:
-    """Markdown; guards that were not tried keep the rows of the table before."""
+    """Return the table in Markdown; guards that were not tried keep their rows of the old table."""
     import numba
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Thirty kernels that nothing was tuned on: the automatic choice is judged by them, too.
+"""Thirty kernels that were not used for tuning, to judge the automatic choice of routes.
 
 ``kernels()`` returns them by name, like `kernel_zoo`.
 """
@@ -16,13 +16,13 @@ Array = NDArray[np.float64]
 
 
 def polar(shape: tuple[int, int]) -> tuple[Array, Array]:
-    """Centred frequencies of a discrete transform: radius and angle."""
+    """Return the radius and the angle of the frequencies of a discrete transform."""
     y, x = (np.fft.fftfreq(n) for n in shape)
     return np.hypot(y[:, None], x[None, :]), np.arctan2(y[:, None], x[None, :])
 
 
 def butterworth(size: int, cutoff: float, order: int) -> Array:
-    """Point spread function of a Butterworth low-pass."""
+    """Return the point spread function of a Butterworth low-pass."""
     radius, _ = polar((size, size))
     response = 1 / (1 + (radius / cutoff) ** (2 * order))
     return np.fft.fftshift(np.fft.ifft2(response).real)
@@ -43,7 +43,7 @@ def binomial(order: int) -> Array:
 
 
 def sheared(kernel: Array, slope: float) -> Array:
-    """Rows moved by whole samples in proportion to their distance from the first."""
+    """Shift rows by whole samples, in proportion to their distance from the first."""
     moved = [
         np.roll(row, round(slope * i)) for i, row in enumerate(np.pad(kernel, ((0, 0), (0, len(kernel)))))
     ]
@@ -106,12 +106,12 @@ def _volumes() -> dict[str, Array]:
 
 
 def kernels() -> dict[str, Array]:
-    """All of them, by name, as fresh arrays (25 in two dimensions, then 5 in three)."""
+    """Return all kernels, by name, as new arrays (25 in two dimensions, then 5 in three)."""
     return {**_planes(), **_volumes()}
 
 
 def complex_kernels() -> dict[str, NDArray[np.complex128]]:
-    """Kernels for complex results: `benchmarks.regret` measures real images only."""
+    """Return kernels with complex results; `benchmarks.regret` only measures real images."""
     u, v = zoo.rotated(9, 35)
     envelope = np.exp(-(u**2 + v**2) / 18)
     return {

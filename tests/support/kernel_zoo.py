@@ -1,7 +1,7 @@
-"""Seventy kernels met in image processing, microscopy, astronomy and vision.
+"""Seventy kernels from image processing, microscopy, astronomy and vision.
 
-``kernels()`` returns them by name.  ``BEST`` says how many operations a pixel each needs in the best lossless
-form known, ``RANK`` how many separable terms, where that follows from mathematics.
+``kernels()`` returns them by name.  ``BEST`` holds the operations per pixel of the best known lossless form of each,
+``RANK`` the number of separable terms where it follows from theory.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ Array = NDArray[np.float64]
 
 
 def offsets(*radii: int) -> list[Array]:
-    """Signed distances from the centre, one open grid per axis."""
+    """Return signed distances from the centre, one open grid per axis."""
     return [a.astype(float) for a in np.ogrid[tuple(slice(-r, r + 1) for r in radii)]]
 
 
 def squared_radius(ndim: int, r: int) -> Array:
-    """Squared Euclidean distance from the centre of a cube of half-width r."""
+    """Return squared Euclidean distances from the centre of a cube of half-width r."""
     return sum((a * a for a in offsets(*[r] * ndim)), np.zeros(()))
 
 
 def outer(*vectors) -> Array:
-    """Tensor product of any number of 1-D tap vectors."""
+    """Return the tensor product of any number of 1-D tap vectors."""
     result = np.ones(())
     for vector in vectors:
         result = np.multiply.outer(result, np.asarray(vector, float))
@@ -46,7 +46,7 @@ def gaussian(*sigmas: float) -> Array:
 
 
 def rotated(r: int, degrees: float) -> tuple[Array, Array]:
-    """Coordinates along and across a direction."""
+    """Return coordinates along and across a direction."""
     y, x = offsets(r, r)
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return x * c + y * s, y * c - x * s
@@ -72,7 +72,7 @@ def zero_mean(kernel: Array) -> Array:
 
 
 def ball(ndim: int, r: int) -> Array:
-    """Indicator of the disk (2-D) or ball (3-D) of radius r."""
+    """Return the indicator of the disk (2-D) or ball (3-D) of radius r."""
     return (squared_radius(ndim, r) <= r * r).astype(float)
 
 
@@ -89,7 +89,7 @@ def hexagon(r: int) -> Array:
 
 
 def motion_line(length: int, degrees: float, density: int = 12) -> Array:
-    """Line drawn by bilinear splatting of evenly spaced points."""
+    """Draw a line by bilinear splatting of evenly spaced points."""
     r = length // 2
     kernel = np.zeros((2 * r + 3, 2 * r + 3))
     t = np.linspace(-r, r, density * length)
@@ -103,7 +103,7 @@ def motion_line(length: int, degrees: float, density: int = 12) -> Array:
 
 
 def jinc(q: Array) -> Array:
-    """2 J1(q) / q, by the midpoint rule on Bessel's integral."""
+    """Return ``2 J1(q) / q``, by the midpoint rule on Bessel's integral."""
     theta = (np.arange(400) + 0.5) * math.pi / 400
     safe = np.where(q == 0, 1.0, q)
     return np.where(q == 0, 1.0, 2 * np.cos(theta - safe[..., None] * np.sin(theta)).mean(-1) / safe)
@@ -248,11 +248,11 @@ def _volumes() -> dict[str, Array]:
 
 
 def kernels() -> dict[str, Array]:
-    """The whole zoo, by name, as fresh float64 arrays (56 in two dimensions, then 14 in three)."""
+    """Return all kernels, by name, as new float64 arrays (56 in two dimensions, then 14 in three)."""
     return {**_stencils(), **_smooth_2d(), **_shapes_2d(), **_volumes()}
 
 
-#: Operations a pixel of the best lossless form found in a survey of these kernels that mixed direct summation
+#: Operations per pixel of the best lossless form found in a survey of these kernels that combined direct summation
 #: (one for each non-zero weight), folding, singular values, prefix sums of runs and tensor trains.
 BEST: dict[str, int] = {
     "gauss 5x5 int /273": 17,
@@ -327,7 +327,7 @@ BEST: dict[str, int] = {
     "3D random 5": 125,
 }
 
-#: Fewest separable terms where mathematics says how many: products, Leibniz's rule for derivatives of
+#: Least number of separable terms where theory gives it: products, Leibniz's rule for derivatives of
 #: Gaussians, floor(degree / 2) + 1 for Savitzky-Golay, the rank of the matrix for integers.
 RANK: dict[str, int] = {
     "gauss 5x5 int /273": 3,

@@ -1,4 +1,4 @@
-"""The formula of the convolutions over channels as loops over taps in float64: slow and obvious."""
+"""Reference implementation of the convolutions over channels: simple loops over taps in float64."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def axis_geometry(size, taps, stride, dilation, padding):
-    """(zeros before, zeros after, outputs) of one image axis, after the tf.nn notes on padding."""
+    """Return (zeros before, zeros after, outputs) for one image axis, by the notes on padding of `tf.nn`."""
     reach = (taps - 1) * dilation + 1
     if padding == "SAME":
         outputs = -(-size // stride)
@@ -17,7 +17,7 @@ def axis_geometry(size, taps, stride, dilation, padding):
 
 
 def windows(x, kernel, strides, padding, rates):
-    """x (B, H, W, C) in float64 as a function of the tap: all the samples that tap (di, dj) multiplies."""
+    """Return a function of a tap (di, dj) that returns the samples of x (B, H, W, C) which it multiplies."""
     pads = (
         ("SAME", "SAME") if padding == "SAME" else ("VALID", "VALID") if padding == "VALID" else padding[1:3]
     )

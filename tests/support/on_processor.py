@@ -1,4 +1,4 @@
-"""Filters of every kind on images of every type, compared with the oracle: run for processors other than this one."""
+"""A program that compares all kinds of filters with the oracle, for processors other than this one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def compare(x: np.ndarray, weights: np.ndarray, **keywords: object) -> None:
 
 
 def halves() -> None:
-    """Every float16, and float32 that lie between them or beyond."""
+    """Check every float16, and float32 between and beyond them."""
     one = np.ones((1, 1))
     every = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(256, 256)
     np.testing.assert_array_equal(numbasep.correlate(every, one), every)
@@ -75,10 +75,10 @@ def main(vector_bytes: int) -> None:
         for method in ("separable", "direct") if weights.ndim > 2 else ("direct",):
             got = numbasep.correlate(array, weights, nan_policy="omit", method=method)
             np.testing.assert_allclose(got, expected, rtol=1e-4)
-    large = rng.random((1500, 1501), np.float32)  # written past the caches
+    large = rng.random((1500, 1501), np.float32)  # stored without the caches
     for weights in (kernels()["short"], kernels()["dense"]):
         compare(large, weights)
-    for taps in ((3, 4), (5, 5), (6, 3)):  # few, in loops that are written out
+    for taps in ((3, 4), (5, 5), (6, 3)):  # few taps, in unrolled loops
         compare(large[:300, :301].copy(), rng.standard_normal(taps))
     compare(large[:800, :700].copy(), np.full((47, 17), 1 / 799))  # as boxes
     x = rng.standard_normal((2, 20, 22, 5)).astype(np.float32)

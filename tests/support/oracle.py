@@ -1,8 +1,8 @@
-"""What every filter must return, written to be read and believed, not to be fast.
+"""Reference implementation of every filter, simple rather than fast.
 
-Nothing here imports numbasep.  Each function says the definition: the continued array as each weight sees it,
-times that weight, added up in float64, complex128, or Python integers.  `test_oracle.py`
-compares this module with SciPy; everything else is compared with this module.
+This module does not import numbasep.  Each function follows the definition: the extended array is shifted for each
+weight, multiplied by it, and summed in float64, complex128, or Python integers.  `test_oracle.py` compares this module
+with SciPy; all other tests compare numbasep with this module.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PERIOD = {
 
 
 def source_indices(start: int, count: int, size: int, mode: str) -> np.ndarray:
-    """Which element each of the positions start, start + 1, ... of the continued axis shows."""
+    """Return the index of the element at each of the positions start, start + 1, ... of the extended axis."""
     mode = SYNONYMS.get(mode, mode)
     positions = np.arange(start, start + count)
     if mode in PERIOD:
@@ -38,7 +38,7 @@ def source_indices(start: int, count: int, size: int, mode: str) -> np.ndarray:
 
 
 def shifted(x: np.ndarray, axis: int, start: int, count: int, mode: str, cval: complex) -> np.ndarray:
-    """Positions start .. start + count - 1 of `x` continued along `axis`."""
+    """Return positions start .. start + count - 1 of `x` extended along `axis`."""
     if count == 0 or x.size == 0:
         return np.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
     source = source_indices(start, count, x.shape[axis], mode)
@@ -48,7 +48,7 @@ def shifted(x: np.ndarray, axis: int, start: int, count: int, mode: str, cval: c
 
 
 def extent(size: int, taps: int, mode: str, origin: int) -> tuple[int, int, str]:
-    """Position under the first tap for the first output, number of outputs, and the way to continue."""
+    """Return the position of the first tap for the first output, the number of outputs, and the boundary mode."""
     if mode == "valid":
         return 0, max(size - taps + 1, 0), "nearest"
     if mode == "full":
@@ -63,10 +63,10 @@ def per_axis(value: Any, count: int) -> tuple[Any, ...]:
 def ascending(
     axes: Sequence[int] | None, ndim: int, mode: str | Sequence[str], origin: int | Sequence[int]
 ) -> tuple[tuple[int, ...], tuple[str, ...], tuple[int, ...]]:
-    """Filtered axes as SciPy pairs them with the axes of a kernel: in ascending order, with their modes and origins.
+    """Return the filtered axes in ascending order, as SciPy matches them with kernel axes, and their modes and origins.
 
-    Modes belong to `axes` entry by entry.  Origins do, too, where some axes are left alone; where all are filtered,
-    SciPy takes them in ascending order.
+    Entry j of `mode` belongs to ``axes[j]``.  So does entry j of `origin`, unless all axes are filtered: then SciPy
+    takes origins in ascending order of the axes.
     """
     named = tuple(range(ndim)) if axes is None else tuple(a % ndim for a in axes)
     modes, origins = per_axis(mode, len(named)), per_axis(origin, len(named))
@@ -77,7 +77,7 @@ def ascending(
 
 
 def wide(*arrays: np.ndarray, exact: bool) -> list[np.ndarray]:
-    """Copies in the type that sums are taken in."""
+    """Return copies in the dtype of the sums."""
     if exact:
         return [np.array(np.asarray(a).astype(object)) for a in arrays]
     kind = np.complex128 if any(np.iscomplexobj(a) for a in arrays) else np.float64
@@ -95,18 +95,17 @@ def correlate(
     every_tap: bool = False,
     exact: bool = False,
 ) -> np.ndarray:
-    """Correlation; the axes of `weights` belong to the filtered axes in ascending order, see `ascending`.
+    """Return the correlation; the axes of `weights` are the filtered axes in ascending order, see `ascending`.
 
-    `every_tap` also multiplies by the weights that are zero (0 * NaN = NaN), which SciPy does in its 1-D
-    filters but not in its N-D filters.  `exact` sums Python integers.  Complex weights are conjugated, as
-    NumPy and SciPy do.
+    `every_tap` also multiplies by weights of zero (0 * NaN = NaN), as SciPy's 1-D filters do, unlike its N-D
+    filters.  `exact` sums Python integers.  Complex weights are conjugated, as in NumPy and SciPy.
     """
     x = np.asarray(x)
     axes, modes, origins = ascending(axes, x.ndim, mode, origin)
     weights = np.asarray(weights)
     assert weights.ndim == len(axes)
     if not (exact or np.iscomplexobj(x) or np.iscomplexobj(cval)) and np.iscomplexobj(weights):
-        # a real sample times a complex weight is two real products: infinity has no part that is not a number
+        # A real sample times a complex weight is two real products, so that an infinite sample does not become NaN.
         parts = [
             correlate(x, part, modes, cval, origins, axes, every_tap=every_tap)
             for part in (weights.real, -weights.imag)
@@ -139,7 +138,7 @@ def correlate(
 
 
 def flipped(weights: np.ndarray, origin: int | Sequence[int]) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Weights and origins of the correlation that is this convolution."""
+    """Return the weights and origins of the correlation that equals a convolution."""
     origins = per_axis(origin, weights.ndim)
     return np.flip(weights), tuple(-o - (n % 2 == 0) for o, n in zip(origins, weights.shape, strict=True))
 
@@ -155,7 +154,7 @@ def convolve(
     every_tap: bool = False,
     exact: bool = False,
 ) -> np.ndarray:
-    """Convolution: correlation with reversed weights, not conjugated."""
+    """Return the convolution: a correlation with reversed weights, not conjugated."""
     x = np.asarray(x)
     axes, modes, origins = ascending(axes, x.ndim, mode, origin)
     weights, origins = flipped(np.asarray(weights), origins)
@@ -163,14 +162,14 @@ def convolve(
 
 
 def outer(kernels: Sequence[np.ndarray]) -> np.ndarray:
-    """Tensor product of 1-D kernels."""
+    """Return the tensor product of 1-D kernels."""
     return functools.reduce(np.multiply.outer, map(np.asarray, kernels))
 
 
 def along(
     x: np.ndarray, kernels: Sequence[np.ndarray], mode: Any, origin: Any, axes: Sequence[int] | None
 ) -> tuple[np.ndarray, tuple[Any, ...], tuple[Any, ...], list[int]]:
-    """Tensor product, modes, origins and axes in ascending order of the axes, for kernels in the order of `axes`."""
+    """Return tensor product, modes, origins and axes in ascending order, for kernels in the order of `axes`."""
     named = range(np.ndim(x)) if axes is None else [a % np.ndim(x) for a in axes]
     rows = zip(named, kernels, per_axis(mode, len(named)), per_axis(origin, len(named)), strict=True)
     order = sorted(rows, key=lambda row: row[0])
@@ -190,7 +189,7 @@ def separable_correlate(
     *,
     exact: bool = False,
 ) -> np.ndarray:
-    """By definition the correlation with the tensor product, every tap of which multiplies."""
+    """Return the correlation with the tensor product, every tap of which is multiplied."""
     weights, modes, origins, order = along(x, kernels, mode, origin, axes)
     return correlate(x, weights, modes, cval, origins, order, every_tap=True, exact=exact)
 
@@ -205,7 +204,7 @@ def separable_convolve(
     *,
     exact: bool = False,
 ) -> np.ndarray:
-    """By definition the convolution with the tensor product, every tap of which multiplies."""
+    """Return the convolution with the tensor product, every tap of which is multiplied."""
     weights, modes, origins, order = along(x, kernels, mode, origin, axes)
     return convolve(x, weights, modes, cval, origins, order, every_tap=True, exact=exact)
 
@@ -214,7 +213,7 @@ def separable_convolve(
 
 
 def store(values: np.ndarray, dtype: Any, cast: str = "truncate") -> np.ndarray:
-    """Sums as `dtype`: SciPy's C cast (towards zero, wrapping round), or rounded half to even and clipped."""
+    """Convert sums to `dtype`: SciPy's C cast (towards zero, wrapping), or round half to even and clip."""
     dtype = np.dtype(dtype)
     if dtype.kind not in "iub":
         return values.astype(dtype)
@@ -223,8 +222,8 @@ def store(values: np.ndarray, dtype: Any, cast: str = "truncate") -> np.ndarray:
     whole = [int(v) for v in (np.trunc(values) if cast == "truncate" else np.rint(values)).ravel()]
     low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     if cast == "truncate":
-        # Compilers for x86-64 convert to int32 or, for longer types, int64, which give their least number
-        # for what they cannot hold; only then are bits cut off.
+        # Compilers for x86-64 convert to int32 or, for longer types, int64, which give their least number for values
+        # out of range.  Only then are bits dropped.
         middle = np.iinfo(np.int32 if dtype.itemsize < 4 or dtype == np.int32 else np.int64)
         if dtype != np.uint64:
             whole = [v if middle.min <= v <= middle.max else int(middle.min) for v in whole]
@@ -235,19 +234,19 @@ def store(values: np.ndarray, dtype: Any, cast: str = "truncate") -> np.ndarray:
 
 
 def largest(x: np.ndarray, cval: complex = 0.0) -> float:
-    """max|x| over the finite values, cval included."""
+    """Return ``max|x|`` over the finite values, including `cval`."""
     magnitudes = np.abs(np.asarray(x).astype(np.complex128))
     magnitudes = magnitudes[np.isfinite(magnitudes)]
     return float(max(magnitudes.max(initial=0.0), abs(cval)))
 
 
 def norm(weights: np.ndarray) -> float:
-    """||K||_1."""
+    """Return ``||K||_1``."""
     return float(np.abs(np.asarray(weights).astype(np.complex128)).sum())
 
 
 def rounding(expected: np.ndarray, dtype: Any) -> np.ndarray:
-    """Half a unit in the last place of `dtype` at `expected`, subnormals included."""
+    """Return half a unit in the last place of `dtype` at `expected`, including subnormal numbers."""
     info = np.finfo(dtype)
     return np.maximum(np.abs(expected) * float(info.eps) / 2, float(info.smallest_subnormal))
 
@@ -255,10 +254,10 @@ def rounding(expected: np.ndarray, dtype: Any) -> np.ndarray:
 def assert_close(
     got: np.ndarray, expected: np.ndarray | list[np.ndarray], slack: Any, cast: str = "truncate"
 ) -> None:
-    """`got` is a right way to store some value within `slack` of `expected`; no other leeway.
+    """Check that `got` is a value within `slack` of `expected`, correctly converted, without any other tolerance.
 
-    Not-a-number and infinities must lie in the same places; what `slack` may move across the largest number of
-    the type may be infinite.  A list of arrays: each becomes an integer before they are added.
+    NaN and infinities must be in the same places, but values that `slack` may move beyond the largest number of the
+    dtype may be infinite.  If `expected` is a list of arrays, each is converted to integers before the sum.
     """
     __tracebackhide__ = True
     terms = expected if isinstance(expected, list) else [expected]
@@ -286,9 +285,9 @@ def assert_close(
 
 
 def _limits(expected: np.ndarray, slack: Any, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Where the result must be infinite or no number, and where it may be."""
+    """Return masks of where the result must be infinite or NaN, and where it may be."""
     info = np.finfo(dtype)
-    end = float(info.max) * (1 + float(info.eps) / 4)  # from here on numbers are rounded to infinity
+    end = float(info.max) * (1 + float(info.eps) / 4)  # from here on, numbers round to infinity
     parts = [expected.real, expected.imag] if np.iscomplexobj(expected) else [expected]
     size = np.max([np.abs(part) for part in parts], 0)
     never = np.isfinite(expected)
@@ -296,7 +295,7 @@ def _limits(expected: np.ndarray, slack: Any, dtype: np.dtype[Any]) -> tuple[np.
 
 
 def _assert_integers(got: np.ndarray, terms: list[np.ndarray], slack: Any, cast: str) -> None:
-    """Between what the sums of `expected - slack` and `expected + slack` are stored as, modulo the type's range."""
+    """Check that integers are between the converted ``expected - slack`` and ``expected + slack``, modulo the range."""
     __tracebackhide__ = True
     nearest = np.trunc if cast == "truncate" else np.rint
     info = np.iinfo(got.dtype)

@@ -1,4 +1,4 @@
-"""Builders of problems, facts and machines for the tests of the planner: no arrays beyond small kernels."""
+"""Problems, facts and machines for the tests of the planner."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def problem(
     stride: int = 1,
     **options: object,
 ) -> Problem:
-    """A canonical problem."""
+    """Return a problem in canonical form."""
     windows = make_windows(shape, axes or range(len(taps)), taps, mode, 0, flip=False, stride=stride)
     return make_problem(
         shape,
@@ -46,7 +46,7 @@ def problem(
 
 
 def form(factors: Sequence[Sequence[int]] = ((9, 9),), **fields: object) -> FormFacts:
-    """Facts about a sum of separable terms of full factors."""
+    """Return facts of a sum of separable terms whose factors have no zeros."""
     counts = tuple(tuple(term) for term in factors)
     defaults: dict[str, object] = {
         "name": f"rank{len(counts)}",
@@ -67,7 +67,7 @@ def form(factors: Sequence[Sequence[int]] = ((9, 9),), **fields: object) -> Form
 
 
 def facts(shape: Sequence[int] = (9, 9), forms: Sequence[FormFacts] = (), **fields: object) -> KernelFacts:
-    """Facts about a kernel without zeros, ||K||_1 = 1."""
+    """Return facts of a kernel without zeros and with ``||K||_1 = 1``."""
     size = int(np.prod(shape))
     defaults: dict[str, object] = {
         "shape": tuple(shape),

@@ -1,12 +1,11 @@
-"""An interpreter of the PTX that the CUDA kernels become: what can be known of machine code without a GPU.
+"""An interpreter of PTX, to test compiled CUDA kernels without a GPU.
 
-All threads of a launch run at once as NumPy vectors, those at the earliest instruction first.  Unlike Numba's
-simulator, which runs the Python of a kernel, this runs what the compiler made of it, in a memory that is stricter than
-hardware:
+All threads of a launch run at once as NumPy vectors, those at the earliest instruction first.  Numba's simulator runs
+the Python source of a kernel; this runs the compiled code, with a memory that is stricter than hardware:
 
-- a load or store beyond an allocation, or not at a multiple of its own size, is an error;
-- an asynchronous copy leaves NaN where it will arrive, until a wait says that it has;
-- shared memory that one lane writes and another reads, or the other way round, without a barrier between is an error.
+- a load or store beyond an allocation, or not aligned to its size, is an error;
+- the target of an asynchronous copy is NaN until a wait for the copy;
+- shared memory that one lane writes and another reads, in either order, without a barrier in between is an error.
 
 Conversions follow the PTX ISA, "cvt": NaN becomes an integer 0 only from 32 bits and less to 32 bits and less.
 """
@@ -21,7 +20,7 @@ import numpy as np
 
 LANES = 32
 HEAP_BASE = 0x7F0000000000
-NEVER = 1 << 60  # when a copy on its way has arrived, in barriers
+NEVER = 1 << 60  # epoch of the arrival of a pending copy
 KINDS = {
     **{f"{k}{8 << i}": np.dtype(f"{n}{1 << i}") for k, n in (("s", "i"), ("u", "u"), ("b", "u")) for i in range(4)},
     "f16": np.dtype("f2"), "f32": np.dtype("f4"), "f64": np.dtype("f8"), "pred": np.dtype(bool),
@@ -47,11 +46,11 @@ COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class DeviceFaultError(RuntimeError):
-    """What hardware, or compute-sanitizer, would complain about, or silently get wrong."""
+    """An error that hardware or compute-sanitizer would report, or that gives wrong results."""
 
 
 class Heap:
-    """Device memory: allocations at multiples of 256 bytes with gaps that nobody may touch."""
+    """Device memory: allocations at multiples of 256 bytes, with inaccessible gaps."""
 
     def __init__(self, nbytes: int = 1 << 24) -> None:
         self.bytes = np.full(nbytes, 0xFF, np.uint8)  # NaN in every floating type
@@ -60,7 +59,7 @@ class Heap:
         self._next = 256
 
     def allocate(self, nbytes: int, skew: int = 0) -> int:
-        """Address of new memory; `skew` bytes beyond a multiple of 256."""
+        """Return the address of new memory, `skew` bytes after a multiple of 256."""
         start = self._next + skew
         self._next += -(-(nbytes + skew) // 256) * 256 + 256
         if self._next > self.bytes.size:
@@ -70,12 +69,12 @@ class Heap:
         return HEAP_BASE + start
 
     def free(self, address: int) -> None:
-        """Memory that nobody may touch again."""
+        """Make an allocation inaccessible."""
         start = address - HEAP_BASE
         self.allowed[start : start + self._sizes.pop(address)] = False
 
     def view(self, address: int, nbytes: int) -> np.ndarray:
-        """Bytes from the host's side."""
+        """Return a view of bytes for the host."""
         start = address - HEAP_BASE
         if not self.allowed[start : start + nbytes].all():
             raise DeviceFaultError(
@@ -84,7 +83,7 @@ class Heap:
         return self.bytes[start : start + nbytes]
 
     def places(self, addresses: np.ndarray, nbytes: int) -> np.ndarray:
-        """Indices of all bytes of an access of the device, (threads, nbytes)."""
+        """Return the indices of all bytes of an access by the device, (threads, nbytes)."""
         if (addresses % np.uint64(nbytes)).any():
             raise DeviceFaultError(
                 f"an access of {nbytes} bytes is not aligned: {[hex(a) for a in addresses[:4]]}"
@@ -101,7 +100,7 @@ class Heap:
 
 
 class Kernel:
-    """One entry of a PTX module, ready to launch."""
+    """An entry of a PTX module, ready to launch."""
 
     def __init__(self, ptx: str) -> None:
         entry = re.search(r"\.entry\s+([\w$]+)\s*\((.*?)\)([^{]*)\{(.*)\n\}", ptx, re.S)
@@ -115,7 +114,7 @@ class Kernel:
         for align, name, size in re.findall(r"\.shared\s+\.align\s+(\d+)\s+\.b8\s+([\w$]+)\[(\d+)\]", ptx):
             self.shared_bytes = -(-self.shared_bytes // int(align)) * int(align)
             self.shared[name] = self.shared_bytes
-            # an array of bytes may start anywhere: the worst place for whoever forgets to align
+            # an array of bytes may start anywhere, so it starts at the least aligned address
             self.shared[name] += 4 if int(align) == 1 else 0
             self.shared_bytes = self.shared[name] + int(size)
         self.registers: dict[str, tuple[str, int]] = {}
@@ -142,11 +141,11 @@ class Kernel:
         return code, labels
 
     def kind_of(self, register: str) -> tuple[str, int]:
-        """(declared type, bytes) of a register."""
+        """Return (declared type, bytes) of a register."""
         return self.registers[register.rstrip("0123456789")]
 
     def launch(self, grid: int, block: tuple[int, int], values: list[bytes], heap: Heap) -> None:
-        """Run on a heap; `values`: eight bytes a parameter."""
+        """Run on a heap; `values` has eight bytes for each parameter."""
         if block[0] * block[1] > self.most_threads:
             raise DeviceFaultError(f"{block} threads, but compiled for {self.most_threads}")
         if self.shared_bytes > 48 << 10:
@@ -159,7 +158,7 @@ class Kernel:
 
 
 class _Run:
-    """All threads of a launch."""
+    """The state of all threads of a launch."""
 
     def __init__(
         self, kernel: Kernel, grid: int, block: tuple[int, int], values: list[bytes], heap: Heap
@@ -185,7 +184,7 @@ class _Run:
         self.shared_size = size
         self.shared = np.full(grid * size, 0xFF, np.uint8)
         self.epoch = np.zeros(count, np.int64)  # barriers passed
-        # who wrote and who read each shared byte last, and when
+        # the last writer and reader of each shared byte, and when
         self.writer = np.full(grid * size, -1)
         self.written = np.full(grid * size, -1)
         self.reader = np.full(grid * size, -1)
@@ -197,7 +196,7 @@ class _Run:
     # ------------------------------------------------------------------ scheduling
 
     def run(self) -> None:
-        """Until every thread has returned."""
+        """Run until every thread has returned."""
         code = self.kernel.code
         with np.errstate(all="ignore"):
             while True:
@@ -218,7 +217,7 @@ class _Run:
             raise DeviceFaultError("a kernel ends with asynchronous copies on their way")
 
     def _release(self) -> None:
-        """Let go the warps, or blocks, that have all arrived at a barrier."""
+        """Release warps and blocks of which all threads have arrived at a barrier."""
         moved = False
         for group, level in ((self.warp, 1), (self.block, 2)):
             there = self.barrier == level
@@ -233,7 +232,7 @@ class _Run:
             raise DeviceFaultError("deadlock at a barrier")
 
     def _step(self, instruction: tuple[Any, ...], at: int, who: np.ndarray) -> bool:
-        """One instruction for some threads; whether they all go on with the next one."""
+        """Run one instruction for some threads; return whether all of them continue with the next one."""
         guard, negated, opcode, operands = instruction
         chosen = who
         if guard is not None:
@@ -262,7 +261,7 @@ class _Run:
     # ------------------------------------------------------------------ operands
 
     def _raw(self, operand: str, who: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """An operand as the type that the instruction reads."""
+        """Return an operand as the type that the instruction reads."""
         if operand in self.special:
             return self.special[operand][who].astype(dtype)
         if operand[0] == "%":
@@ -284,7 +283,7 @@ class _Run:
         return np.full(who.size, number & ((1 << bits) - 1), f"u{dtype.itemsize}").view(dtype)
 
     def _set(self, register: str, who: np.ndarray, value: np.ndarray) -> None:
-        """Write a register: signed values are extended with their sign, others with zeros."""
+        """Write a register: signed values are extended with their sign, other values with zeros."""
         kind, width = self.kernel.kind_of(register)
         dtype = np.dtype(bool) if kind == "pred" else np.dtype(f"u{width}")
         if kind != "pred":
@@ -527,7 +526,7 @@ class _Run:
             raise DeviceFaultError(f"a store to {space}")
 
     def _in_shared(self, address: np.ndarray, nbytes: int, who: np.ndarray, *, write: bool) -> np.ndarray:
-        """Indices of the bytes of an access, after looking for races."""
+        """Return the indices of the bytes of an access to shared memory, after a check for races."""
         if (address % np.uint64(nbytes)).any():
             raise DeviceFaultError(
                 f"an access of {nbytes} bytes of shared memory is not aligned: {address[:4]}"
@@ -569,7 +568,7 @@ class _Run:
             self.pending.append((who, self.closed[who].copy(), target, source))
 
     def _arrive(self, who: np.ndarray, left: int) -> None:
-        """Copies of all groups but the last `left` of each thread."""
+        """Complete the copies of all groups except the last `left` of each thread."""
         waiting = np.zeros(self.count, bool)
         waiting[who] = True
         still = []

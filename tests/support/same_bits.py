@@ -1,4 +1,4 @@
-"""A program, run by `test_same_bits.py`: every route with 1 to 7 threads and with other tiles gives the same bits."""
+"""A program for `test_same_bits.py`: every route gives the same bits with 1 to 7 threads and other tiles."""
 
 # ruff: noqa: T201
 
@@ -14,7 +14,7 @@ import numbasep as nsp
 from numbasep import nn
 from numbasep.api import build
 from numbasep.api.repeated_calls import shortcuts
-from numbasep.cpu import flat, flat_tables, pass_request, recursive, run, threads, tiles
+from numbasep.cpu import flat, flat_tables, pass_request, recursive, threads, tiles
 from numbasep.execution import elementwise
 from numbasep.lowering import counts
 from numbasep.nn import execute, tiling
@@ -22,19 +22,19 @@ from numbasep.planning import workspace
 
 THREADS = (1, 2, 3, 4, 7)
 SPLITS = (
-    (workspace.CACHE_BYTES, 1 << 31, workspace.SLAB_BYTES, 1 << 30),
-    (1 << 14, 1 << 18, 1 << 12, 1 << 18),
+    (workspace.CACHE_BYTES, 1 << 31, 1 << 30),
+    (1 << 14, 1 << 18, 1 << 18),
 )
-"""Bytes of a tile, work of a batch, bytes of a slab, multiplications of a batch of a layer."""
+"""(bytes of a tile, work of a batch, multiplications of a batch of a layer)."""
 DISK = (np.hypot(*np.mgrid[-8:9, -8:9]) <= 8.5).astype(float)
 RING = DISK - (np.hypot(*np.mgrid[-8:9, -8:9]) <= 4.5)
 BALL = (np.square(np.mgrid[-3:4, -3:4, -3:4]).sum(0) <= 9).astype(float)
 rng = np.random.default_rng(0)
 
 
-def split(cache: int, batch: int, slab: int, multiplications: int) -> None:
-    """Cut everything into tiles of other sizes, and forget the plans that know the old ones."""
-    tiles.CACHE_BYTES, pass_request.BATCH_WORK, run.SLAB_BYTES, counts.PARALLEL_WORK = cache, batch, slab, 1
+def split(cache: int, batch: int, multiplications: int) -> None:
+    """Set the sizes of tiles and batches, and clear the caches of plans that depend on them."""
+    tiles.CACHE_BYTES, pass_request.BATCH_WORK, counts.PARALLEL_WORK = cache, batch, 1
     flat.BATCH_WORK = flat_tables.BATCH_WORK = batch
     recursive.PARALLEL_ELEMENTS = elementwise.PARALLEL_ELEMENTS = 1
     recursive.BATCH_ELEMENTS = 1 << 25 if batch == SPLITS[0][1] else 1 << 10
@@ -47,7 +47,7 @@ def split(cache: int, batch: int, slab: int, multiplications: int) -> None:
 
 
 def filters(dtype: str) -> dict[str, Callable[[int], Any]]:
-    """Calls by name; each takes the number of threads."""
+    """Return functions of the number of threads that run a filter, by name."""
     image = (rng.random((83, 131)) * 100).astype(dtype)
     volume = (rng.random((13, 20, 25)) * 100).astype(dtype)
     wide = np.result_type(dtype, "f4")
@@ -85,7 +85,7 @@ def filters(dtype: str) -> dict[str, Callable[[int], Any]]:
 
 
 def layers(dtype: str) -> dict[str, Callable[[int], Any]]:
-    """The convolutions over channels, by every method, and their gradients."""
+    """Return functions for the convolutions over channels, by every method, and their gradients."""
     found: dict[str, Callable[[int], Any]] = {}
     apart = np.outer([1, 2, 1], [1, 0, -1]).reshape(3, 3, 1, 1)
     for layout, (height, width, channels) in itertools.product(("NHWC", "NCHW"), ((20, 17, 19), (9, 9, 32))):

@@ -1,4 +1,4 @@
-"""Filter calls for hypothesis to draw: what is asked, and in which memory layout the array comes."""
+"""Hypothesis strategies for filter calls, and arrays in many memory layouts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ DTYPES = ("bool", *INTEGERS, *FLOATS, *COMPLEX)
 
 
 def examples(least: int) -> int:
-    """How many examples to draw where the usual number is too few: `least`, or more if a profile says so."""
+    """Return the number of examples for tests that need more than usual: `least`, or more in some profiles."""
     usual = hypothesis.settings().max_examples
-    return max(usual, min(least, 3 * usual))  # of the profile "few", three times as many
+    return max(usual, min(least, 3 * usual))  # in the profile "few", at most three times as many
 
 
 def often(few: Sequence[Any], values: Sequence[Any]) -> list[Any]:
-    """Parameters of a test: those of `few` are always tried, the other `values` with the slow tests."""
+    """Return parameters for a test: the `few` always run, the other `values` only with the slow tests."""
     return [value if value in few else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
@@ -39,7 +39,7 @@ def often(few: Sequence[Any], values: Sequence[Any]) -> list[Any]:
 
 
 def samples(dtype: Any, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Reproducible samples that use the type's range without overflowing float16."""
+    """Return reproducible samples that use the range of the dtype without overflow in float16."""
     dtype, rng = np.dtype(dtype), np.random.default_rng(seed)
     if dtype.kind == "b":
         return rng.random(shape) < 0.5
@@ -58,7 +58,7 @@ def _sliced(x: np.ndarray) -> np.ndarray:
 
 
 def _stepped(x: np.ndarray) -> np.ndarray:
-    """Every third element of a larger array: strides far larger than an item, along every axis."""
+    """Return a view of every third element of a larger array, along every axis."""
     big = np.full([3 * n for n in x.shape], 99, x.dtype)
     view = big[(slice(None, None, 3),) * x.ndim]
     view[...] = x
@@ -79,13 +79,13 @@ def _read_only(x: np.ndarray) -> np.ndarray:
 
 
 def _transposed(x: np.ndarray) -> np.ndarray:
-    """A C array with its axes rotated: from three axes on neither C nor Fortran order."""
+    """Return a C array with rotated axes: with three or more axes, in neither C nor Fortran order."""
     order = np.roll(np.arange(x.ndim), 1)
     return np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
 
 
 def _field(x: np.ndarray) -> np.ndarray:
-    """One field of a packed record: strides that are no multiple of the item size."""
+    """Return a field of packed records, whose strides are not multiples of the item size."""
     records = np.zeros(x.shape, np.dtype([("tag", "u1"), ("x", x.dtype), ("y", "u1")]))
     records["x"] = x
     return records["x"]
@@ -104,13 +104,13 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "misaligned": _misaligned,
     "record field": _field,
 }
-"""The same values in other memory: equal arrays, whatever the strides, byte order, alignment or flags."""
+"""Functions that return an equal array with other strides, byte order, alignment or flags."""
 
 
 def shapes(
     min_dims: int = 1, max_dims: int = 4, max_elements: int = 400, shortest: int = 1
 ) -> st.SearchStrategy[tuple[int, ...]]:
-    """Small shapes, length-1 axes included; the more axes the shorter."""
+    """Draw small shapes, including axes of length 1; with more axes, they are shorter."""
     longest = {1: 40, 2: 17, 3: 8, 4: 5, 5: 4, 6: 3}
     return st.integers(min_dims, max_dims).flatmap(
         lambda ndim: st.tuples(*[st.integers(shortest, longest[ndim])] * ndim).filter(
@@ -120,7 +120,7 @@ def shapes(
 
 
 def long_shapes() -> st.SearchStrategy[tuple[int, ...]]:
-    """Rows of many vectors, more of them than a stripe or a step has: planes, colour images, short volumes, lines."""
+    """Draw shapes with long rows, more of them than a block: planes, colour images, short volumes, lines."""
     rows, columns = (
         st.sampled_from([17, 24, 31, 50, 66, 73]),
         st.sampled_from([64, 69, 97, 128, 331, 512, 700]),
@@ -137,7 +137,7 @@ def long_shapes() -> st.SearchStrategy[tuple[int, ...]]:
 
 
 def uneven_shapes() -> st.SearchStrategy[tuple[int, ...]]:
-    """Axes of few samples inside, few long rows, and much inside two short axes."""
+    """Draw shapes with a short last axis, few long rows, or a long last axis after two short ones."""
     few = st.integers(2, 16)
     return st.one_of(
         st.tuples(st.integers(300, 2500), few),
@@ -150,7 +150,7 @@ def uneven_shapes() -> st.SearchStrategy[tuple[int, ...]]:
 
 
 def long_taps(count: int) -> st.SearchStrategy[tuple[int, ...]]:
-    """Kernels of up to 80 taps along an axis, and 1600 in all."""
+    """Draw kernel shapes of up to 80 taps along an axis, and 1600 in total."""
     each = st.one_of(st.integers(1, 20), st.integers(17, 80))
     return st.tuples(*[each] * count).filter(lambda taps: np.prod(taps) <= 1600)
 
@@ -159,7 +159,7 @@ def long_taps(count: int) -> st.SearchStrategy[tuple[int, ...]]:
 
 
 def kernel(kind: str, taps: tuple[int, ...], seed: int) -> np.ndarray:
-    """A kernel of one of `KERNELS`, of any shape."""
+    """Return a kernel of one of the `KERNELS`, or another kind below, of any shape."""
     rng = np.random.default_rng(seed)
     if kind == "dense":
         return rng.normal(size=taps)
@@ -204,15 +204,15 @@ KERNELS = (
 def origins(
     taps: tuple[int, ...], *, flip: bool, axes: tuple[int, ...] | None = None, ndim: int = 0
 ) -> st.SearchStrategy[int | tuple[int, ...]]:
-    """Every origin that SciPy allows: one for each axis, or one for all.
+    """Draw any origin that SciPy allows: one for each axis, or one for all.
 
-    With `axes` of an array of `ndim` dimensions, for a dense kernel, whose axes are those in ascending order.
+    With `axes` and `ndim`, the origins are for a dense kernel whose axes are `axes` in ascending order.
     """
     if axes is not None and len(axes) < ndim:
         named = [a % ndim for a in axes]
         taps = tuple(taps[sorted(named).index(a)] for a in named)
     low = [-(n // 2) for n in taps]
-    # A convolution is a correlation by -origin, less one for an even size.
+    # A convolution is a correlation with -origin, minus one for an even size.
     high = [n // 2 - (n % 2 == 0) if flip else (n - 1) // 2 for n in taps]
     each = st.tuples(*[st.integers(a, b) for a, b in zip(low, high, strict=True)])
     one = st.integers(max(low), min(high)) if taps else st.just(0)
@@ -221,7 +221,7 @@ def origins(
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a filter, all but the array types."""
+    """One call of `convolve` or `correlate`, with its arguments."""
 
     operation: str
     x: np.ndarray
@@ -233,7 +233,7 @@ class Call:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Keywords that SciPy, numbasep and the oracle share."""
+        """Keyword arguments that SciPy, numbasep and the oracle share."""
         return {"mode": self.mode, "cval": self.cval, "origin": self.origin, "axes": self.axes}
 
 
@@ -248,7 +248,7 @@ def calls(
     max_taps: int = 64,
     shortest: int = 1,
 ) -> Call:
-    """A call of convolve or correlate; kernels may be longer than the array, or act on a few axes."""
+    """Draw a call of `convolve` or `correlate`; kernels may be longer than the array, or filter only some axes."""
     shape = draw(shapes(max_dims=max_dims, shortest=shortest))
     ndim = len(shape)
     axes = None

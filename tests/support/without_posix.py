@@ -1,9 +1,9 @@
-"""Processes as they are on Windows, made here: what only POSIX has is gone, and open files cannot be replaced.
+"""Processes like those on Windows: without what only POSIX has, and open files cannot be replaced.
 
-`strip` takes it away, once NumPy, Numba and SciPy are imported, as those for Windows do not look for it, and
-`environment` has every process begin so.  ``python -m tests.support.without_posix PART FOLDER`` runs a part of
-`PARTS` and prints how many kernels it compiled.  It does not show what a compiler for
-Windows, or another C library, would do.
+`strip` removes POSIX, after NumPy, Numba and SciPy are imported, as their versions for Windows do not need it;
+`environment` makes every process start with it.  ``python -m tests.support.without_posix PART FOLDER`` runs a part of
+`PARTS` and prints how many kernels it compiled.  The effects of a compiler or a C library of Windows are not
+tested.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-# What Windows has, too, by the documentation of Python.
+# What Windows also has, by the documentation of Python.
 OS = """
 DirEntry F_OK O_APPEND O_BINARY O_CREAT O_EXCL O_RANDOM O_RDONLY O_RDWR O_TEXT O_TRUNC O_WRONLY P_NOWAIT
 P_NOWAITO P_WAIT PathLike R_OK SEEK_CUR SEEK_END SEEK_SET TMP_MAX W_OK X_OK abc abort access altsep chdir
@@ -44,9 +44,9 @@ SITE = "import sys\nsys.path.insert(0, {root!r})\nfrom tests.support.without_pos
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """That of processes without POSIX, and without what those start: each begins with `strip`.
+    """Return the environment of processes without POSIX; they and their children begin with `strip`.
 
-    What they keep is in `folder`, where the variable of Windows says.
+    Their caches are in `folder`, which the variable of Windows names.
     """
     root = str(Path(__file__).parents[2])
     site = folder / "site"
@@ -58,7 +58,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 class Lock:
-    """A `threading.Lock` without the method that CPython defines only where there is fork."""
+    """A `threading.Lock` without the method that CPython only defines if there is `os.fork`."""
 
     def __init__(self, *, made: Callable[[], Any] = threading.Lock) -> None:
         lock = made()
@@ -72,7 +72,7 @@ class Lock:
 
 
 def _open_here(*paths: Any) -> list[str]:
-    """Those of the paths that this process has open or mapped."""
+    """Return the paths that this process has open or mapped."""
     real = {os.path.realpath(path) for path in paths if isinstance(path, str | os.PathLike)}
     held = set()
     for entry in os.listdir("/proc/self/fd"):
@@ -86,7 +86,7 @@ def _open_here(*paths: Any) -> list[str]:
 
 
 def _refusing(call: Callable[..., Any]) -> Callable[..., Any]:
-    """`os.replace` and the like, which fail on Windows for files that are open."""
+    """Return `os.replace` or a similar function that raises for open files, as on Windows."""
 
     def refuse(*paths: Any, **keywords: Any) -> Any:
         if busy := _open_here(*paths):
@@ -97,7 +97,7 @@ def _refusing(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def strip() -> None:
-    """Take away what Windows does not have, once."""
+    """Remove what Windows does not have, once."""
     if not hasattr(os, "fork"):
         return
     import asyncio
@@ -129,7 +129,7 @@ def strip() -> None:
         sys.modules[name] = None  # type: ignore[assignment]
     for name in ("replace", "rename", "unlink", "remove", "rmdir"):
         setattr(os, name, _refusing(getattr(os, name)))
-    # what the standard library itself does on this system, where it is not what it does on Windows
+    # the standard library itself uses POSIX on this system
     shutil._use_fd_functions = subprocess._USE_POSIX_SPAWN = False  # type: ignore[attr-defined]
     subprocess.Popen.kill = subprocess.Popen.terminate  # type: ignore[method-assign]
     threading.Lock = Lock  # type: ignore[assignment,misc]
@@ -142,7 +142,7 @@ def strip() -> None:
 
 
 def calls(folder: Path) -> None:
-    """Everyday calls, on small arrays and on those that several threads share, beside SciPy."""
+    """Compare common calls with SciPy, on small arrays and on those that several threads share."""
     import numpy as np
     import scipy.ndimage as ndi
 
@@ -195,7 +195,7 @@ def calls(folder: Path) -> None:
 
 
 def layers(folder: Path) -> None:
-    """A separable convolution over channels."""
+    """Run a separable convolution over channels."""
     import numpy as np
     import scipy.ndimage as ndi
 
@@ -210,7 +210,7 @@ def layers(folder: Path) -> None:
 
 
 def threads(folder: Path) -> None:
-    """Calls from several threads at once, and settings."""
+    """Run calls from several threads at once, and settings of threads."""
     from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
@@ -227,7 +227,7 @@ def threads(folder: Path) -> None:
 
 
 def commands(folder: Path) -> None:
-    """The command line, on files; its output in a code page of few characters."""
+    """Run the command line on files, with its output in a code page of few characters."""
     import contextlib
     import io
 
@@ -256,7 +256,7 @@ def commands(folder: Path) -> None:
 
 
 def measurements(folder: Path) -> None:
-    """A calibration, on few sizes, and measured plans: stored, and found again."""
+    """Store and reload a calibration on few sizes, and measured plans."""
     import numpy as np
 
     import numbasep as nsp
@@ -282,7 +282,7 @@ def measurements(folder: Path) -> None:
 
 
 def kept(folder: Path) -> None:
-    """A few kernels: of two such processes, the second compiles nothing."""
+    """Run a few kernels; a second process with this part compiles none."""
     import numpy as np
 
     import numbasep as nsp
@@ -294,7 +294,7 @@ def kept(folder: Path) -> None:
 
 
 def warm(folder: Path) -> None:
-    """Compiling ahead in two processes, which are started as Windows starts them."""
+    """Compile ahead in two processes, which are started as on Windows."""
     from numbasep.api import warmup
     from numbasep.system import storage
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from numba import int64
+from numba.core.errors import TypingError
 
 import numbasep as nsp
 from numbasep.api import warmup
 from numbasep.cpu import jit
+from numbasep.cpu.compiler import KernelCompiler as Compiler
 
 COUNT = """
 import numba.core.event as event
@@ -78,3 +84,37 @@ def test_warmup_of_nothing_and_of_what_cannot_be_filtered() -> None:
     nsp.warmup([])
     with pytest.raises(TypeError, match="dtypes"):
         nsp.warmup(["datetime64[s]"])
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_as_before_after_compiling(
+    enabled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Collections wait while a kernel and what it calls are compiled, also if that fails."""
+    seen: list[bool] = []
+
+    def define_pipelines(self: Any, original: Callable[[Any], Any] = Compiler.define_pipelines) -> Any:
+        seen.append(gc.isenabled())
+        return original(self)
+
+    def double(x: int) -> int:
+        return 2 * x
+
+    def unknown(x: int) -> int:
+        return double.nothing(x)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(Compiler, "define_pipelines", define_pipelines)
+    monkeypatch.setenv("NUMBASEP_CACHE", "0")
+    jit.cache_directory.cache_clear()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        jit.serial(double).compile((int64,))
+        assert gc.isenabled() is enabled
+        with pytest.raises(TypingError):
+            jit.serial(unknown).compile((int64,))
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
+        jit.cache_directory.cache_clear()
+    assert seen
+    assert not any(seen)

@@ -1,4 +1,4 @@
-"""Reads the samples under a range of outputs, extended beyond the edges of the array."""
+"""Read the samples under a range of outputs, extended beyond the edges of the array."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from ...lowering.layout import restrict
 
 Array = NDArray[Any]
 
-SHORT = 1 << 13  # positions of a reach up to which it is kept
+SHORT = 1 << 13  # positions up to which a reach is cached
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reach:
-    """Input positions under a range of outputs along one axis, and where in a block they go."""
+    """Input positions under a range of outputs along an axis, and their places in a block."""
 
     source: slice
     """Input positions that are read."""
     target: slice
-    """Where they stand in the block, if `picks` is None."""
+    """Their places in the block."""
     covered: int
-    """Positions of the block that are seen; those outside `target` show the boundary value."""
+    """Positions of the block under the windows; those outside `target` have the boundary value."""
     picks: Array | None = None
-    """Otherwise: for each position that is seen, which of the positions read it shows."""
+    """For each covered position, the index in `source` of the sample that it copies; None if they are in order."""
 
 
 def plain(start: int, stop: int) -> Reach:
-    """Positions [start, stop), just as they are."""
+    """Return positions [start, stop) without extension."""
     return Reach(slice(start, stop), slice(0, stop - start), stop - start)
 
 
 def whole(window: Window, length: int) -> Reach:
-    """All samples, from the first on; of a constant boundary, the rest of `length` positions."""
+    """Return all samples of an axis; constant boundaries fill the rest of `length` positions."""
     covered = length if window.boundary is Boundary.CONSTANT else window.size
     return Reach(slice(0, window.size), slice(0, window.size), covered)
 
 
 def reach(window: Window, start: int, stop: int) -> Reach:
-    """What the outputs [start, stop) see along a filtered axis."""
+    """Return the samples under the windows of outputs [start, stop) along a filtered axis."""
     return (_short if (stop - start) * window.step + window.taps <= SHORT else _make)(window, start, stop)
 
 
@@ -77,9 +77,9 @@ _short = functools.lru_cache(maxsize=512)(_make)
 def gather(
     source: Array, reaches: Sequence[Reach], shape: Sequence[int], compute: np.dtype[Any], cval: complex
 ) -> Array:
-    """A block of `shape` in the type `compute`: the samples that are reached, zeros behind them.
+    """Return a block of `shape` and type `compute` with the samples of the reaches, padded with zeros.
 
-    Where these are samples of `source` just as they are, no copy is made.
+    If it equals a part of `source`, that is returned without a copy.
     """
     seen = source[tuple(reach.source for reach in reaches)]
     for position, reach in enumerate(reaches):

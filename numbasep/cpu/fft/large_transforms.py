@@ -1,7 +1,7 @@
-"""Transforms too large for one thread: each axis is shared by all threads.
+"""Transforms too large for one thread, in which all threads share the work along each axis.
 
-Each stage is cut into pieces that stay in cache.  How it is cut depends on the tile alone, not on the number of
-threads, so that neither do the bits.
+Each stage is cut into pieces that fit the cache.  The cuts depend on the tile alone, so that results do not depend on
+the number of threads.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from .thread_pool import Crew
 
 Array = NDArray[Any]
 
-COLUMNS = 8  # of such a piece, or a multiple
+COLUMNS = 8  # the columns of a piece are a multiple of this
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One tile; every axis is transformed, the first has the longest stride."""
+    """A tile of which every axis is transformed; the first has the longest stride."""
 
     source: Array
-    """The whole array."""
+    """The whole input array."""
     reaches: tuple[extended_input.Reach, ...]
-    """What the tile sees of it."""
+    """Samples of `source` in the tile, by axis."""
     kept: tuple[slice, ...]
-    """Which results of the transforms are outputs."""
+    """Results of the transforms that are outputs, by axis."""
     lengths: tuple[int, ...]
-    """Points along each axis."""
+    """Length of the transform along each axis."""
     compute: np.dtype[Any]
-    """Type that data are transformed in."""
+    """Type of the samples that are transformed."""
     problem: Problem
-    """Boundary value and cast."""
+    """The problem, for its boundary value and cast."""
 
     @property
     def _inner(self) -> tuple[int, ...]:
@@ -52,24 +52,24 @@ class Tile:
 
     @property
     def _rows(self) -> int:
-        """Rows of a piece."""
+        """Rows per piece."""
         return max(PIECE_POINTS // math.prod(self.lengths[1:]), 1)
 
     @property
     def _outside(self) -> bool:
-        """Whether rows beyond a constant boundary are seen that are not zero."""
+        """Whether the tile contains nonzero rows beyond a constant boundary."""
         first = self.reaches[0]
         return bool(self.problem.cval) and first.covered > first.target.stop - first.target.start
 
     def filter(self, factors: Sequence[Array], target: Array, crew: Crew, integers: bool) -> None:
-        """Store the outputs of the tile in `target`."""
+        """Filter the tile and store its outputs in `target`."""
         width = math.prod(self._inner)
         number = np.result_type(self.compute, np.complex64)
         rows = self.reaches[0].source.stop - self.reaches[0].source.start
         shape = (min(len(factors), 2), max(rows + self._outside, len(target)), width)
         with threads.borrow(math.prod(shape) * number.itemsize) as buffer:
             rooms = buffer[: math.prod(shape) * number.itemsize].view(number).reshape(shape)
-            seen, summed = rooms[0], rooms[-1]  # the same room for one kernel
+            seen, summed = rooms[0], rooms[-1]  # the same memory if there is a single spectrum
             crew.share(lambda start: self._forward(seen, start), range(0, rows, self._rows))
             if self._outside:
                 self._boundary_row(seen[rows])
@@ -96,7 +96,7 @@ class Tile:
         )
 
     def _forward(self, seen: Array, start: int) -> None:
-        """Rows from `start` on, transformed along all axes but the first."""
+        """Transform a piece of rows from `start` on along all axes except the first."""
         first = self.reaches[0].source
         stop = min(start + self._rows, first.stop - first.start)
         reaches = (extended_input.plain(first.start + start, first.start + stop), *self.reaches[1:])
@@ -105,7 +105,7 @@ class Tile:
         seen[start:stop] = self._transform(block).reshape(stop - start, -1)
 
     def _boundary_row(self, row: Array) -> None:
-        """A row beyond a constant boundary."""
+        """Transform a row beyond a constant boundary."""
         block = np.zeros((1, *self.lengths[1:]), self.compute)
         cval = self.problem.cval
         covered = tuple(slice(0, reach.covered) for reach in self.reaches[1:])
@@ -119,7 +119,7 @@ class Tile:
         return np.asarray(scipy.fft.rfftn(block, axes=axes))
 
     def _multiply(self, seen: Array, summed: Array, factor: Array, rows: int, columns: slice) -> None:
-        """Some columns: there along the first axis, times the spectrum of the kernel, and back."""
+        """Transform columns along the first axis, multiply by the spectrum of the kernel, and transform back."""
         first = self.reaches[0]
         block = np.zeros((self.lengths[0], columns.stop - columns.start), seen.dtype)
         if first.picks is not None:
@@ -135,7 +135,7 @@ class Tile:
         summed[: len(kept), columns] = kept
 
     def _backward(self, summed: Array, part: Array, start: int, integers: bool) -> None:
-        """Outputs from `start` on."""
+        """Transform a piece of rows back from `start` on and store the outputs."""
         stop = min(start + self._rows, len(part))
         values = summed[start:stop].reshape(stop - start, *self._inner)
         *others, last = range(1, values.ndim)

@@ -1,9 +1,8 @@
-"""Transforms of data with NaN or infinities: gaps are filled first, and what they reach is marked afterwards.
+"""FFT filters of data with NaN or infinities: replace these by zeros first, mark the outputs they affect afterwards.
 
-Whatever a NaN or an infinity reaches by a weight is NaN or infinite by direct summation, too, so that no sum has to be
-taken again: NaN where a NaN is seen, or infinities of both signs; an infinity where all that are seen have one sign
-after the weighting.  What is reached is found by a dilation, or, where the kernel has zeros or weights of both signs,
-counted by transforms of zeros and ones.
+By direct summation, outputs whose windows contain a NaN, or infinite products of both signs, are NaN; those with
+infinite products of one sign are infinite.  So no sum needs to be recomputed.  The affected outputs are found by a
+dilation or, if the kernel has zeros or weights of both signs, by FFT correlations of zeros and ones.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from .thread_pool import Crew
 Array = NDArray[Any]
 Box = tuple[slice, ...]
 
-PIECE_BYTES = 1 << 18  # of the array, looked at by one thread at a time
+PIECE_BYTES = 1 << 18  # part of the array that a thread copies at a time
 
 
 def correlate(
     operator: Operator, problem: Problem, x: Array, out: Array, workers: int, largest_sample: float
 ) -> bool:
-    """Filter real `x` into `out` as `fft.correlate` does, with the NaN and infinities of direct summation.
+    """Filter real `x` into `out` as `overlap_save.correlate`, with the NaN and infinities of direct summation.
 
-    False, and nothing is written, if one of the finite samples is larger than `largest_sample`.
+    Return False, without writing, if the magnitude of a finite sample exceeds `largest_sample`.
     """
     bytes_ = x.size * problem.real_dtype.itemsize
     with threads.borrow(bytes_) as buffer:
@@ -59,7 +58,7 @@ def correlate(
 
 
 def _filled(x: Array, filled: Array, wild: Array, slowest: int, workers: int) -> float:
-    """Copy the finite samples, with zeros in place of the others, which are marked in `wild`; the largest magnitude."""
+    """Copy `x` with zeros for samples that are not finite, mark these in `wild`; return the largest magnitude."""
     rows = x.shape[slowest]
     step = max(1, PIECE_BYTES * rows // max(filled.nbytes, 1))
     found = []
@@ -79,20 +78,20 @@ def _filled(x: Array, filled: Array, wild: Array, slowest: int, workers: int) ->
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Marked:
-    """The outputs that NaN and infinities reach."""
+    """The outputs that are affected by NaN and infinities."""
 
     box: Box
-    """Where in the output they are; the arrays have the shape of this part."""
+    """Part of the output that contains them; the arrays have its shape."""
     nan: Array
-    """Those that are NaN."""
+    """Whether each output is NaN."""
     positive: Array | None = None
-    """Those that see an infinity which is positive after the weighting, if there are infinities."""
+    """Whether a product with an output's weights is +infinity; None without infinities."""
     negative: Array | None = None
-    """The same of negative ones."""
+    """Whether a product with an output's weights is -infinity; None without infinities."""
 
 
 class _Marks:
-    """Finds what single samples reach."""
+    """Finds the outputs that are affected by given samples."""
 
     def __init__(self, operator: Operator, problem: Problem, workers: int) -> None:
         self._operator, self._problem, self._workers = operator, problem, workers
@@ -102,7 +101,7 @@ class _Marks:
         self._one_sign = bool(np.all(weights > 0))
 
     def of(self, x: Array, wild: Array) -> Marked:
-        """What the samples of `x` reach that are `wild`: neither finite ones nor none."""
+        """Return the outputs affected by the samples of `x` marked in `wild`, which are the non-finite ones."""
         box, windows, inside = self._box(wild)
         x, wild = x[inside], wild[inside]
         with np.errstate(invalid="ignore"):
@@ -123,7 +122,7 @@ class _Marks:
         return Marked(box, nan, positive, negative)
 
     def _box(self, wild: Array) -> tuple[Box, dict[int, Window], Box]:
-        """The part of the output that is reached, the windows of its axes, and the part of the input that matters."""
+        """Return the part of the output that is affected, the windows of its axes, and the input that they read."""
         windows = {window.axis: window for window in self._problem.windows}
         box: list[slice] = []
         inside: list[slice] = []
@@ -143,7 +142,7 @@ class _Marks:
         return tuple(box), windows, tuple(inside)
 
     def _reached(self, marks: Array, windows: dict[int, Window]) -> Array:
-        """Outputs that see a mark: by a weight that is not zero or, of a "window", by any."""
+        """Return the outputs with a marked sample under a nonzero weight or, for footprint "window", any weight."""
         shape = tuple(windows[axis].out_size if axis in windows else n for axis, n in enumerate(marks.shape))
         if 0 in shape or not marks.any():
             return np.zeros(shape, bool)
@@ -154,16 +153,16 @@ class _Marks:
         return marks
 
     def _signed(self, above: Array, below: Array, windows: dict[int, Window]) -> tuple[Array, Array]:
-        """Outputs that see a positive infinity by a positive weight, or a negative by a negative; and the others."""
+        """Return the outputs with a product of +infinity, and those with a product of -infinity."""
         count = self._sums((above | below).astype(np.int8), self._operator.support, windows)
         balance = self._sums(above.astype(np.int8) - below.astype(np.int8), self._operator.signs, windows)
-        return count + balance > 1, count - balance > 1  # twice how many of them
+        return count + balance > 1, count - balance > 1  # twice the numbers of these products
 
     def _counted(self, marks: Array, weights: Array, windows: dict[int, Window]) -> Array:
         return self._sums(marks, weights, windows) > 0.5
 
     def _sums(self, marks: Array, weights: Array, windows: dict[int, Window]) -> Array:
-        """Small integers correlated with weights of 0, 1 and -1: the exact sums, at the outputs of `windows`."""
+        """Correlate small integers with weights of 0, 1 and -1, accurately enough to be rounded."""
         shape = tuple(windows[axis].out_size if axis in windows else n for axis, n in enumerate(marks.shape))
         single = replace(
             self._problem,
@@ -184,7 +183,7 @@ class _Marks:
 
 
 def _dilated(marks: Array, axis: int, window: Window) -> Array:
-    """Along an axis, whether any sample of the window is marked: by runs of twice the length, again and again."""
+    """Return whether any sample of each window along an axis is marked, by doubling the length of runs."""
     reach = extended_input.reach(window, 0, window.out_size)
     shape = list(marks.shape)
     shape[axis] = window.reach

@@ -1,9 +1,9 @@
-"""Correlation by overlap-save: transforms of tiles that overlap by the kernel and fit the cache.
+"""Correlation by overlap-save, with Fourier transforms of tiles that overlap by the kernel and fit the cache.
 
 Overlap-save (A. V. Oppenheim, R. W. Schafer, "Discrete-Time Signal Processing", section 8.7): the circular
 correlation of ``L`` samples with ``taps`` weights equals the linear one at its first ``L - taps + 1``
-positions. The transforms are those of `scipy.fft`; the tiles come from `numbasep.planning.overlap`.  Short ones are
-transformed several at a time, each group by one thread; threads share large ones, axis by axis (`large_transforms`).
+positions. The transforms are those of `scipy.fft`; the tiles come from `numbasep.planning.overlap`.  Small tiles are
+transformed in groups, each by one thread; threads share the work on large tiles, axis by axis (`large_transforms`).
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ def correlate(
     x : ndarray
         Finite input of any layout and byte order, of the problem's shape.
     weights : ndarray
-        Dense kernel in correlation orientation, one axis for each window of the problem; its transform is kept as long
-        as the array lives.
+        Dense kernel in correlation orientation, with an axis for each window of the problem; its transform is cached
+        as long as the array exists.
     problem : Problem
-        At least one window and no empty axis.
+        The problem, with at least one window and no empty axis.
     out : ndarray
         Output of the problem's shape, of any layout.
     workers : int
-        Threads.
+        Maximum number of threads.
     integers : bool
-        The exact results are known to be integers: round to them before storing.
+        Whether the exact results are integers, to which results are then rounded.
     """
     order = tuple(sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))) if x.ndim > 1 else (0,)
     work, count = _work(problem, order, workers)
@@ -70,10 +70,10 @@ def correlate(
 
 
 def _threads(problem: Problem, tiles: Tiling, workers: int) -> int:
-    """Threads that are worth their start. A transform of a group is the task of one.
+    """Return the number of threads that pays off; a group of tiles is transformed by a single thread.
 
-    Split between several it would be grouped into vectors differently, and some versions of scipy.fft round these
-    differently.
+    If threads shared a group, its transforms would be combined into vectors differently, which some versions of
+    scipy.fft round differently.
     """
     count = workers if tiles.staged else min(workers, tiles.tasks)
     if count < 2:
@@ -85,12 +85,12 @@ def _threads(problem: Problem, tiles: Tiling, workers: int) -> int:
 
 
 def _check_memory(problem: Problem, tiles: Tiling, workers: int) -> None:
-    """Raise MemoryError before anything is written, not in a tile in the middle."""
+    """Raise MemoryError before anything is written if memory is insufficient."""
     threads.check_memory(transform_bytes(problem, tiles, workers), workers - 1)
 
 
 class _Work:
-    """What all tiles of a call share, for arrays whose axes lie in one order: those of more than one sample."""
+    """Geometry shared by all tiles of a call: axes of more than one sample, in the memory order of the arrays."""
 
     def __init__(self, problem: Problem, tiles: Tiling, order: tuple[int, ...]) -> None:
         at = {window.axis: i for i, window in enumerate(tiles.windows)}
@@ -113,18 +113,18 @@ class _Work:
         self.kernel = Shape(tuple(transformed), self.lengths, shifts, self.compute.char)
 
     def view(self, array: Array) -> Array:
-        """An array with its axes in the order of `windows`."""
+        """Return a view of an array with axes in the order of `windows`."""
         return array.transpose(self._order)[self._index]
 
     def factors(self, found: Sequence[Array]) -> tuple[Array, ...]:
-        """Spectra with an axis for each of a tile."""
+        """Return spectra with an axis for each axis of a tile."""
         shape = [1] * len(self.windows)
         for position, n in zip(self.axes, found[0].shape, strict=True):
             shape[position] = n
         return tuple(spectrum.reshape(shape) for spectrum in found)
 
     def tiles(self) -> Iterator[tuple[int, ...]]:
-        """Where groups of tiles begin, counted in tiles."""
+        """Yield the first tile of each group, as indices of tiles."""
         group = [self.tiling.group if axis == self.along else 1 for axis in range(len(self.counts))]
         ranges = (range(0, count, step) for count, step in zip(self.counts, group, strict=True))
         return itertools.product(*ranges)
@@ -132,7 +132,7 @@ class _Work:
     def extent(
         self, shape: tuple[int, ...], tile: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-        """First and past-last output position of a group of tiles along every axis, and how many tiles it has."""
+        """Return the first and the end output position of a group of tiles along each axis, and its number of tiles."""
         starts = tuple(index * step for index, step in zip(tile, self.steps, strict=True))
         stops = [min(a + step, n) for a, step, n in zip(starts, self.steps, shape, strict=True)]
         at, step = self.along, self.steps[self.along]
@@ -140,17 +140,17 @@ class _Work:
         return starts, tuple(stops), -(-(stops[at] - starts[at]) // step)
 
     def part(self, target: Array, starts: Sequence[int], stops: Sequence[int]) -> Array:
-        """The outputs of a tile."""
+        """Return the outputs of a tile."""
         return target[tuple(slice(a, b) for a, b in zip(starts, stops, strict=True))]
 
     def alone(self, region: Array, starts: Sequence[int] | None = None) -> Array:
-        """An array without the axes that are not transformed, at `starts` along these."""
+        """Drop the axes that are not transformed by taking position `starts` along them."""
         starts = starts or (0,) * len(self.windows)
         pairs = zip(self.windows, starts, strict=True)
         return region[tuple(start if window is None else slice(None) for window, start in pairs)]
 
     def reaches(self, starts: Sequence[int], stops: Sequence[int]) -> list[extended_input.Reach]:
-        """The samples under a tile along every axis."""
+        """Return the samples under a tile along each axis."""
         lengths = iter(self.lengths)
         found = []
         for window, everything, start, stop in zip(self.windows, self.whole, starts, stops, strict=True):
@@ -166,13 +166,13 @@ class _Work:
         return found
 
     def kept(self, starts: Sequence[int], stops: Sequence[int]) -> tuple[slice, ...]:
-        """Which results of the transforms are outputs."""
+        """Return the slices of the transforms' results that are outputs."""
         return tuple(
             slice(0, (b - a) * step, step) for a, b, step in zip(starts, stops, self.strides, strict=True)
         )
 
     def staged(self, source: Array, starts: tuple[int, ...], stops: tuple[int, ...]) -> large_transforms.Tile:
-        """A tile of one sample along the other axes, which are dropped."""
+        """Return a tile without the axes that are not transformed, along which it has a single sample."""
         reaches, kept = self.reaches(starts, stops), self.kept(starts, stops)
         return large_transforms.Tile(
             self.alone(source, starts),
@@ -186,7 +186,7 @@ class _Work:
 
 @functools.lru_cache(maxsize=64)
 def _work(problem: Problem, order: tuple[int, ...], workers: int) -> tuple[_Work, int]:
-    """What the tiles of a call share, and the threads that it takes."""
+    """Return the geometry of a call's tiles and the number of threads."""
     tiles = tiling(problem)
     return _Work(problem, tiles, order), _threads(problem, tiles, workers)
 
@@ -199,7 +199,7 @@ def _filter_group(
     tile: tuple[int, ...],
     integers: bool,
 ) -> None:
-    """Gather, transform, multiply, transform back, store: adjacent tiles of a group along a new first axis."""
+    """Filter a group of adjacent tiles, stacked along a new first axis: transform, multiply, transform back, store."""
     starts, stops, count = work.extent(target.shape, tile)
     reaches = work.reaches(starts, stops)
     lengths = dict(zip(work.axes, work.lengths, strict=True))
@@ -238,7 +238,7 @@ def _filter_group(
 
 
 def _store(work: _Work, values: Array, region: Array, at: int, integers: bool) -> None:
-    """The outputs of a group of tiles, its first axis, side by side along axis `at` of their region."""
+    """Store the outputs of the tiles of a group, stacked along the first axis, in turn along axis `at` of `region`."""
     if integers:
         np.rint(values, out=values)
     cast = work.problem.cast
@@ -258,7 +258,7 @@ def _store(work: _Work, values: Array, region: Array, at: int, integers: bool) -
 
 
 def invert(spectrum: Array, axes: Sequence[int], kept: tuple[slice, ...]) -> Array:
-    """Transform back along `axes`, dropping after each what is no output: the rest has less to do."""
+    """Transform back along `axes`; after each, drop values that are not outputs to save work for the rest."""
     for axis in axes:
         spectrum = scipy.fft.ifft(spectrum, axis=axis, overwrite_x=True)
         spectrum = keep(spectrum, axis, kept)
@@ -266,5 +266,5 @@ def invert(spectrum: Array, axes: Sequence[int], kept: tuple[slice, ...]) -> Arr
 
 
 def keep(values: Array, axis: int, kept: tuple[slice, ...]) -> Array:
-    """Outputs along an axis."""
+    """Return the outputs along an axis."""
     return values[(slice(None),) * axis + (kept[axis],)]

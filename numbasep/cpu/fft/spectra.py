@@ -1,4 +1,4 @@
-"""Spectra of kernels, kept from call to call."""
+"""Cache of the spectra of kernels."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from ...system import forks
 
 Array = NDArray[Any]
 
-SPECTRA_BYTES = 64 << 20  # kernel spectra that are kept
+SPECTRA_BYTES = 64 << 20  # maximum size of the cache
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a kernel is laid out before it is transformed."""
+    """Layout of a kernel before it is transformed."""
 
     axes: tuple[int, ...]
-    """Axes of the weights that are transformed, in the order of the arrays' memory."""
+    """Axes of the weights that are transformed, in the memory order of the arrays."""
     lengths: tuple[int, ...]
-    """Points along them."""
+    """Lengths of the transforms."""
     shifts: tuple[int, ...]
-    """Where the first weight goes; the others follow, from the end to the beginning."""
+    """Position of the first weight along each axis; positions are circular."""
     compute: str
-    """Code of the type that data are transformed in: complex data take complex transforms."""
+    """Type character of the samples; complex samples need complex transforms."""
 
 
 def reduced(weights: Array, windows: Sequence[Window], transformed: Sequence[Window]) -> Array:
-    """Weights along the axes that are transformed: what meets a single sample along the others becomes one number."""
+    """Reduce weights to the transformed axes; along the others, add the weights that multiply their single sample."""
     for axis in reversed(range(weights.ndim)):
         window = windows[axis]
         if window in transformed:
@@ -51,7 +51,7 @@ def reduced(weights: Array, windows: Sequence[Window], transformed: Sequence[Win
 
 
 class Spectra:
-    """Transforms of kernels, the most recently used first to stay."""
+    """A least-recently-used cache of the transforms of kernels."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Any, tuple[Any, tuple[Array, ...]]] = OrderedDict()
@@ -62,10 +62,10 @@ class Spectra:
     def get(
         self, weights: Array, windows: tuple[Window, ...], tiles: Tiling, shape: Shape
     ) -> tuple[Array, ...]:
-        """Spectra by which transforms are multiplied to correlate with `weights`, which nobody changes.
+        """Return the spectra by which transforms are multiplied to correlate with `weights`, which must not change.
 
-        One for complex transforms and for real weights; two, of the real and the imaginary weights, for complex weights
-        on real data.  They are kept as long as the array of weights lives, or until there is no more room.
+        There is one spectrum, or two, of the real and imaginary parts, for complex weights on real samples.  They are
+        cached as long as the array of weights exists and there is room.
         """
         key = (id(weights), windows, shape)
         with self._lock:
@@ -90,7 +90,7 @@ class Spectra:
 
     @contextlib.contextmanager
     def emptied(self) -> Iterator[None]:
-        """Start without spectra, for measurements and tests."""
+        """Empty the cache within the context, for measurements and tests."""
         with self._lock:
             kept, size = self._kept, self._bytes
             self._kept, self._bytes = OrderedDict(), 0
@@ -106,7 +106,7 @@ def _size(spectra: tuple[Array, ...]) -> int:
 
 
 def transform(weights: Array, shape: Shape) -> tuple[Array, ...]:
-    """Conjugate transforms, taken in double precision so that they are right to a rounding."""
+    """Compute the conjugate transforms in double precision, so that they are accurate to one rounding."""
     compute = np.dtype(shape.compute)
     ordered = weights.transpose(shape.axes)
     halves = [ordered]
@@ -130,7 +130,7 @@ def transform(weights: Array, shape: Shape) -> tuple[Array, ...]:
 
 
 def _padded(weights: Array, axis: int, length: int, shift: int) -> Array:
-    """Weights from position `shift` on, on a circle of `length` positions: those that meet are added."""
+    """Place weights on a circle of `length` positions, from `shift` on; weights at the same position are added."""
     shape = list(weights.shape)
     shape[axis] = length
     circle = np.zeros(shape, weights.dtype)

@@ -1,4 +1,4 @@
-"""A pool of Python threads, for work in which NumPy and SciPy release the interpreter."""
+"""A pool of Python threads, for work during which NumPy and SciPy release the GIL."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 
 class Crew:
-    """The calling thread and some others."""
+    """A team of the calling thread and other threads that share tasks."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Crew:
-        """Threads start when they are first needed."""
+        """Return the team; its threads start on first use."""
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -26,7 +26,7 @@ class Crew:
             self._pool.shutdown()
 
     def share(self, task: Callable[[Any], None], items: Iterable[Any]) -> None:
-        """Call `task` on every item, from all threads; stop at the first error."""
+        """Call `task` for every item, from all threads; stop at the first error."""
         if self._workers == 1:
             for item in items:
                 task(item)
@@ -35,7 +35,7 @@ class Crew:
             self._pool = ThreadPoolExecutor(self._workers - 1, thread_name_prefix="numbasep-fft")
         left, lock, stopped = iter(items), threading.Lock(), threading.Event()
         others: list[Future[None]] = []
-        with contextlib.suppress(RuntimeError):  # no more threads are to be had: go on with those that are
+        with contextlib.suppress(RuntimeError):  # if no more threads can be started, use those that have
             others.extend(
                 self._pool.submit(_draw, task, left, lock, stopped) for _ in range(self._workers - 1)
             )

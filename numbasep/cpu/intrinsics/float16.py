@@ -1,4 +1,4 @@
-"""Conversions between float16 and float32, also on processors without instructions for them."""
+"""Conversions between float16 and float32, also on processors without instructions for float16."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llvmlite import ir
 from .vectors import HALVES
 
 _SINGLE_INFINITY, _HALF_INFINITY = 0x7F800000, 0x7C00
-_EXPONENTS = 112  # by which the exponents of the two differ
+_EXPONENTS = 112  # difference of the exponent biases of the two types
 
 
 def _constants(kind: Any, *values: int) -> list[Any]:
@@ -21,7 +21,7 @@ def _floats(bits: Any) -> Any:
 
 
 def widen(builder: Any, halves: Any) -> Any:
-    """Vectors of the bits of float16 as float32."""
+    """Convert vectors of float16 bits to float32."""
     count = halves.type.count
     if HALVES:
         return builder.fpext(
@@ -35,7 +35,7 @@ def widen(builder: Any, halves: Any) -> Any:
     bits = builder.zext(halves, kind)
     magnitude = builder.shl(builder.and_(bits, magnitudes), shift)
     sign = builder.shl(builder.and_(bits, builder.not_(magnitudes)), sign_shift)
-    scale = ir.Constant(_floats(kind), [2.0**_EXPONENTS] * count)  # of subnormals, too
+    scale = ir.Constant(_floats(kind), [2.0**_EXPONENTS] * count)  # also correct for subnormals
     scaled = builder.bitcast(builder.fmul(builder.bitcast(magnitude, _floats(kind)), scale), kind)
     special = builder.icmp_unsigned(">=", magnitude, infinity)
     wide = builder.select(special, builder.or_(magnitude, ones), scaled)
@@ -43,7 +43,7 @@ def widen(builder: Any, halves: Any) -> Any:
 
 
 def narrow(builder: Any, singles: Any) -> Any:
-    """Vectors of float32 as the bits of float16, rounded half to even."""
+    """Convert vectors of float32 to float16 bits, rounding half to even."""
     count = singles.type.count
     small = ir.VectorType(ir.IntType(16), count)
     if HALVES:
@@ -57,7 +57,7 @@ def narrow(builder: Any, singles: Any) -> Any:
     bits = builder.bitcast(singles, kind)
     sign = builder.and_(bits, sign_bit)
     magnitude = builder.xor(bits, sign)
-    # adding 0.5 moves the bits of a subnormal float16 to the end, and rounds them
+    # adding 0.5 shifts the bits of a subnormal float16 to the end of the significand and rounds them
     moved = builder.fadd(builder.bitcast(magnitude, _floats(kind)), builder.bitcast(half, _floats(kind)))
     subnormal = builder.sub(builder.bitcast(moved, kind), half)
     odd = builder.and_(builder.lshr(magnitude, shift), one)

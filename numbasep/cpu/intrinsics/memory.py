@@ -1,6 +1,6 @@
 """Intrinsics for memory access: loads and stores of any storage type, byte order and alignment.
 
-Offsets count elements of the storage, not bytes.  See `vectors` for the rules of the vocabulary.
+Offsets count elements of the storage type, not bytes.  See `vectors` for the rules of these intrinsics.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .vectors import (
     pointer_to,
     span,
     spread,
+    start_of,
     suffix,
     vector_intrinsic,
 )
@@ -35,14 +36,14 @@ from .vectors import (
 
 @dataclass(frozen=True)
 class Storage:
-    """How numbers lie in memory; a compile-time constant of the kernels that move rows."""
+    """Storage type of an array: a compile-time constant of the kernels that load and store rows."""
 
     code: str
-    """Native element type without byte order: "f4", "u1", "f2" ..."""
+    """Type string without byte order: "f4", "u1", "f2" ..."""
     swapped: bool = False
-    """Whether elements have the other byte order."""
+    """Whether elements are not in native byte order."""
     saturate: bool = False
-    """Whether numbers become integers by rounding and clipping instead of C's cast."""
+    """Whether numbers are converted to integers by rounding and clipping instead of C's cast."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -51,12 +52,12 @@ class Storage:
 
     @property
     def suffix(self) -> str:
-        """What tells the kernels of this storage from those of others."""
+        """Suffix of the names of kernels for this storage."""
         return f"_{self.code}{'_swapped' * self.swapped}{'_saturated' * self.saturate}"
 
 
 class StorageType(types.Type):
-    """The Numba type of one `Storage`."""
+    """The Numba type of a `Storage`."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -79,13 +80,12 @@ def _constant_storage(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
 
 _BYTES = types.Array(types.uint8, 1, "C")
-CONVERTS_TO_LEAST = TARGET.x86  # what the instruction makes of a number that no integer holds
+CONVERTS_TO_LEAST = TARGET.x86  # numbers out of range are converted to the least integer
 
 
 def _memory(context: Any, builder: Any, memory: Any, offset: Any, element: Any, to: Any) -> Any:
-    """Pointer to element `offset`, of type `element`, of a flat array of bytes."""
-    data = context.make_array(_BYTES)(context, builder, memory).data
-    elements = builder.bitcast(data, LLVM_TYPES[element].as_pointer())
+    """Return a pointer to element `offset`, of type `element`, of a flat array of bytes."""
+    elements = builder.bitcast(start_of(context, builder, _BYTES, memory), LLVM_TYPES[element].as_pointer())
     return builder.bitcast(builder.gep(elements, [offset]), to.as_pointer())
 
 
@@ -93,7 +93,7 @@ def _memory(context: Any, builder: Any, memory: Any, offset: Any, element: Any, 
 
 
 def _elements(memory: np.ndarray, offset: int, count: int, storage: Storage) -> np.ndarray:
-    """`count` elements in a flat array of bytes."""
+    """Return a view of `count` elements in a flat array of bytes."""
     item = storage.dtype.itemsize
     return span(memory, offset * item, count * item).view(storage.dtype)
 
@@ -112,11 +112,11 @@ def _load_as_reference(memory: np.ndarray, offset: int, storage: Storage, like: 
 
 
 def round_cast(values: np.ndarray, dtype: np.dtype[Any], saturate: bool) -> np.ndarray:
-    """`values` as integers of `dtype`: C truncation that wraps, or round half to even and clip."""
+    """Convert `values` to integers of `dtype`: truncate and wrap as in C, or round half to even and clip."""
     if saturate:
         info = np.iinfo(dtype)
         clipped = np.clip(np.rint(np.nan_to_num(values.astype(np.float64), nan=0.0)), info.min, info.max)
-        # the largest int64/uint64 are not doubles: clip again as integers
+        # the largest int64 and uint64 are not representable as doubles: clip again as integers
         top = clipped >= float(info.max)
         return np.where(top, info.max, np.where(top, 0, clipped).astype(dtype)).astype(dtype)
     with np.errstate(invalid="ignore"):
@@ -150,7 +150,7 @@ def _stream_reference(memory: np.ndarray, offset: int, value: np.ndarray) -> Non
 
 @vector_intrinsic(_stream_reference)
 def stream(typingctx: Any, memory: Any, offset: Any, value: Any) -> Any:
-    """Write a vector past the caches; element `offset` of `memory` must be aligned to the vector."""
+    """Store a vector with a non-temporal store; element `offset` of `memory` must be aligned to the vector."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = _memory(context, builder, args[0], args[1], value.dtype, args[2].type)
@@ -164,7 +164,7 @@ def stream(typingctx: Any, memory: Any, offset: Any, value: Any) -> Any:
 
 @vector_intrinsic(lambda memory, offset: (memory.ctypes.data + offset) % LINE_BYTES)
 def misalignment(typingctx: Any, memory: Any, offset: Any) -> Any:
-    """Bytes by which byte `offset` lies past the start of a cache line."""
+    """Return the number of bytes from the start of a cache line to byte `offset`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = pointer_to(context, builder, sig.args[0], *args, ir.IntType(8))
@@ -180,7 +180,7 @@ def _prefetch_reference(*_: Any) -> None:
 
 @vector_intrinsic(_prefetch_reference)
 def prefetch(typingctx: Any, memory: Any, offset: Any, storage: Any) -> Any:
-    """Ask for the cache line of an element that is read soon; any offset is harmless."""
+    """Prefetch the cache line of an element; offsets outside the array are harmless."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = _memory(context, builder, args[0], args[1], storage.element, ir.IntType(8))
@@ -200,7 +200,7 @@ def _copy_reference(source: np.ndarray, at: int, target: np.ndarray, to: int, st
 
 @vector_intrinsic(_copy_reference)
 def copy_element(typingctx: Any, source: Any, at: Any, target: Any, to: Any, storage: Any) -> Any:
-    """Copy one element between flat arrays of bytes."""
+    """Copy an element between flat arrays of bytes."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         element = storage.element
@@ -219,7 +219,7 @@ def copy_element(typingctx: Any, source: Any, at: Any, target: Any, to: Any, sto
 
 
 def _ordered(builder: Any, storage: Any, raw: Any) -> Any:
-    """Stored elements in native order, or native ones in that of the storage."""
+    """Swap the bytes of elements if the storage has the other byte order."""
     if not storage.storage.swapped or storage.element.bitwidth == 8:
         return raw
     bits = ir.VectorType(ir.IntType(storage.element.bitwidth), raw.type.count)
@@ -228,7 +228,7 @@ def _ordered(builder: Any, storage: Any, raw: Any) -> Any:
 
 
 def _mask(builder: Any, count: Any, lanes: int) -> Any:
-    """The first `count` of `lanes` lanes."""
+    """Return the mask of the first `count` of `lanes` lanes."""
     index = count.type
     position = ir.Constant(ir.VectorType(index, lanes), list(range(lanes)))
     return builder.icmp_signed("<", position, spread(builder, count, lanes))
@@ -251,7 +251,7 @@ def _masked_store(builder: Any, value: Any, pointer: Any, mask: Any) -> None:
 
 
 def _decode_vector(builder: Any, storage: Any, raw: Any, to: Any) -> Any:
-    """A vector of stored elements as numbers of the compute type."""
+    """Convert a vector of stored elements to the compute type."""
     element, raw = storage.element, _ordered(builder, storage, raw)
     if storage.half:
         wide = widen(builder, raw)
@@ -265,7 +265,7 @@ def _decode_vector(builder: Any, storage: Any, raw: Any, to: Any) -> Any:
 
 @vector_intrinsic(_load_as_reference)
 def load_as(typingctx: Any, memory: Any, offset: Any, storage: Any, like: Any) -> Any:
-    """Stored elements as a vector of the type of `like`."""
+    """Load stored elements as a vector of the type of `like`."""
     vector = Vector(like)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -278,7 +278,7 @@ def load_as(typingctx: Any, memory: Any, offset: Any, storage: Any, like: Any) -
 
 @vector_intrinsic(_load_first_reference)
 def load_first(typingctx: Any, memory: Any, offset: Any, count: Any, storage: Any, like: Any) -> Any:
-    """As `load_as`, reading no more than `count` elements; the other lanes are zero."""
+    """Load as `load_as`, but only the first `count` elements; the other lanes are zero."""
     vector = Vector(like)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -292,14 +292,14 @@ def load_first(typingctx: Any, memory: Any, offset: Any, count: Any, storage: An
 
 def _clamp(builder: Any, value: Any, low: float, high: float) -> Any:
     low, high = (ir.Constant(value.type, [bound] * value.type.count) for bound in (low, high))
-    value = builder.select(builder.fcmp_ordered(">", value, low), value, low)  # NaN becomes `low`
+    value = builder.select(builder.fcmp_ordered(">", value, low), value, low)  # converts NaN to `low`
     return builder.select(builder.fcmp_ordered("<", value, high), value, high)
 
 
 def _truncate(builder: Any, storage: Any, value: Any) -> Any:
-    """C's cast to an integer as compilers for x86-64 make it, wrap-around included: scipy.ndimage's rule there.
+    """Convert to an integer as C compilers for x86-64 do, with wrap-around, which is scipy.ndimage's rule there.
 
-    By int32, or int64 for int64 and uint32, whose least number is what they cannot hold; uint64 by magnitude.
+    Convert by int32, or int64 for int64 and uint32, with the least integer if out of range; uint64 by magnitude.
     """
     count, to = value.type.count, ir.VectorType(LLVM_TYPES[storage], value.type.count)
     if storage == types.uint64:
@@ -315,7 +315,7 @@ def _truncate(builder: Any, storage: Any, value: Any) -> Any:
 
 
 def _within(builder: Any, value: Any, bits: int) -> Any:
-    """The numbers that an integer of so many bits can hold; its least number instead of all others and of NaN."""
+    """Replace NaN and numbers that a signed integer of `bits` bits cannot represent by the least integer."""
     bound = 2.0 ** (bits - 1)
     least, limit = (ir.Constant(value.type, [x] * value.type.count) for x in (-bound, bound))
     inside = builder.and_(builder.fcmp_ordered(">=", value, least), builder.fcmp_ordered("<", value, limit))
@@ -323,7 +323,7 @@ def _within(builder: Any, value: Any, bits: int) -> Any:
 
 
 def _saturate(builder: Any, storage: Any, value: Any) -> Any:
-    """Round half to even and clip to the range of the storage type: OpenCV's rule.  NaN becomes 0."""
+    """Round half to even and clip to the range of the storage type, as OpenCV does; convert NaN to 0."""
     count, to = value.type.count, ir.VectorType(LLVM_TYPES[storage], value.type.count)
     zero = ir.Constant(value.type, [0.0] * count)
     value = builder.select(builder.fcmp_ordered("ord", value, value), value, zero)
@@ -336,11 +336,11 @@ def _saturate(builder: Any, storage: Any, value: Any) -> Any:
 
 
 def _single_to_odd(builder: Any, number: Any) -> Any:
-    """Doubles as floats rounded to odd, so that rounding them once more rounds the doubles correctly.
+    """Round doubles to floats, to odd, so that a second rounding gives the doubles correctly rounded.
 
     (S. Boldo, G. Melquiond, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding
-    to odd", IEEE Trans. Computers 57, 2008.)  A direct conversion of doubles
-    to float16 would call a function that LLVM's JIT lacks.
+    to odd", IEEE Trans. Computers 57, 2008.)  A direct conversion of doubles to float16 would call a function
+    that LLVM's JIT does not have.
     """
     kind, count = number.type, number.type.count
     if kind.element == ir.FloatType():
@@ -358,7 +358,7 @@ def _single_to_odd(builder: Any, number: Any) -> Any:
 
 
 def _encode_vector(builder: Any, storage: Any, number: Any) -> Any:
-    """A vector of compute numbers as elements of the storage type."""
+    """Convert a vector of the compute type to elements of the storage type."""
     return _ordered(builder, storage, _converted(builder, storage, number))
 
 
@@ -376,7 +376,7 @@ def _converted(builder: Any, storage: Any, number: Any) -> Any:
 
 @vector_intrinsic(_store_as_reference)
 def store_as(typingctx: Any, memory: Any, offset: Any, storage: Any, value: Any) -> Any:
-    """A vector as stored elements: C's cast or round half to even and clip, as the storage says."""
+    """Convert a vector to the storage type, by the storage's rule for integers, and store it."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         stored = _encode_vector(builder, storage, args[3])
@@ -389,7 +389,7 @@ def store_as(typingctx: Any, memory: Any, offset: Any, storage: Any, value: Any)
 
 @vector_intrinsic(_store_first_reference)
 def store_first(typingctx: Any, memory: Any, offset: Any, count: Any, storage: Any, value: Any) -> Any:
-    """As `store_as` for the first `count` lanes; nothing else is written."""
+    """Store as `store_as`, but only the first `count` lanes."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         stored = _encode_vector(builder, storage, args[4])

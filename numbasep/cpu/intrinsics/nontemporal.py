@@ -1,9 +1,9 @@
 """Non-temporal stores of rows that do not start at vector boundaries.
 
-Whole lines of the memory are written, made of the end of a row's last vector and the start of its next one, so the
-last vector is kept in a workspace.  Rows begin with `open_rows`, go on with `stream_rows` for every further whole
-vector, and end with `close_rows`.  Only where `stripes.SLIDES`; where vectors are converted to be stored, no code is
-made, as such rows are not streamed.  See `vectors` for the rules of the vocabulary.
+Whole cache lines are written, each combined from the end of a row's last vector and the start of the next one, so the
+last vector is kept in a workspace.  Rows start with `open_rows`, continue with `stream_rows` for each further whole
+vector, and end with `close_rows`.  They need `register_tiles.SLIDES`.  Rows that are converted when they are stored are
+never streamed, so no code is emitted for them.  See `vectors` for the rules of these intrinsics.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from .vectors import VECTOR_BYTES, Vector, call_intrinsic, pointer_to, vector_in
 
 
 def permute(builder: Any, near: Any, index: Any, far: Any) -> Any:
-    """Lanes of a pair of vectors, by number."""
+    """Select lanes of a pair of vectors by their numbers."""
     kind = "ps" if near.type.element == ir.FloatType() else "pd"
     return call_intrinsic(builder, f"llvm.x86.avx512.vpermi2var.{kind}.512", near.type, near, index, far)
 
 
 def index_type(vector: Vector) -> Any:
-    """What `permute` takes lanes by."""
+    """Return the type of the lane numbers for `permute`."""
     return ir.VectorType(ir.IntType(vector.dtype.bitwidth), vector.lanes)
 
 
 def counting(builder: Any, vector: Vector) -> Any:
-    """Pointer to 0, 1, 2, ... in the code's constants."""
+    """Return a pointer to the constants 0, 1, 2, ..., as long as elements of the vector."""
     kind = ir.ArrayType(ir.IntType(vector.dtype.bitwidth), 3 * vector.lanes)
     name = f"numbasep.counting.{vector.dtype.bitwidth}"
     if name not in builder.module.globals:
@@ -46,24 +46,24 @@ def counting(builder: Any, vector: Vector) -> Any:
 
 
 _ADDRESS = ir.IntType(64)
-_ROWS = 16  # the most rows of a stripe
+_ROWS = 16  # maximum rows of a stripe
 
 
 def _has_code(storage: Any, number: Any) -> bool:
-    """Whether rows of this storage are ever streamed; kernels hold the intrinsics' calls where they are not, too."""
+    """Return whether rows of this storage can be streamed; kernels call the intrinsics even if they cannot."""
     return SLIDES and storage.element == number and not storage.storage.swapped
 
 
 def _kept_pointer(
     context: Any, builder: Any, sig: Any, args: Any, kind: Any, row: int, position: int = -2
 ) -> Any:
-    """Where the last vector of a row stands: `work` and its offset are arguments `position` and the next."""
+    """Return a pointer to the kept vector of a row; arguments `position` and the next are `work` and its offset."""
     at = builder.add(args[position + 1], ir.Constant(args[position + 1].type, row * kind.count))
     return pointer_to(context, builder, sig.args[position], args[position], at, kind)
 
 
 class _Row:
-    """The address of a row's next element, and how it lies to the lines of the memory."""
+    """The address of a row's next element, and its position relative to cache lines."""
 
     def __init__(self, context: Any, builder: Any, sig: Any, args: Any, vector: Any, row: int) -> None:
         memory, offset, stride = args[:3]
@@ -75,18 +75,18 @@ class _Row:
         self._ahead = builder.and_(builder.neg(self._address), ir.Constant(_ADDRESS, VECTOR_BYTES - 1))
 
     def elements_ahead(self, item: int) -> Any:
-        """How many elements stand before the next line."""
+        """Return the number of elements before the next cache line."""
         return self._builder.lshr(self._ahead, ir.Constant(_ADDRESS, item.bit_length() - 1))
 
     def lanes_ahead(self, vector: Vector) -> Any:
-        """The lanes from there on, of two adjacent vectors: entries of `counting` are as long as elements."""
+        """Return the lane numbers, in two adjacent vectors, from the next cache line on."""
         kind = index_type(vector)
         number = self._builder.ptrtoint(counting(self._builder, vector), _ADDRESS)
         pointer = self._builder.inttoptr(self._builder.add(number, self._ahead), kind.as_pointer())
         return self._builder.load(pointer, align=kind.element.width // 8)
 
     def line_before(self) -> Any:
-        """Pointer to the last line that begins before the next element."""
+        """Return a pointer to the last cache line that starts before the next element."""
         one, mask = ir.Constant(_ADDRESS, 1), ir.Constant(_ADDRESS, -VECTOR_BYTES)
         start = self._builder.and_(self._builder.sub(self._address, one), mask)
         return self._builder.inttoptr(start, self._vector.as_pointer())
@@ -99,7 +99,7 @@ def _write_reference(
 
 
 def _row_intrinsic(write: Callable[..., None]) -> Callable[..., Any]:
-    """Intrinsic ``(memory, offset, stride, rows, storage, stripe, work, kept)`` that calls `write` for each row."""
+    """Return an intrinsic (memory, offset, stride, rows, storage, stripe, work, kept) that calls `write` per row."""
 
     def emit(
         typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, stripe: Any, work: Any,
@@ -125,12 +125,12 @@ def _row_intrinsic(write: Callable[..., None]) -> Callable[..., Any]:
 
 
 def _open_row(builder: Any, here: _Row, vector: Any, place: Any, item: int, kind: Vector) -> None:
-    """Write what the first vector holds of a line that began before it."""
+    """Store the part of the first vector that belongs to a cache line that starts before it."""
     _masked_store(builder, vector, here.pointer, _mask(builder, here.elements_ahead(item), kind.lanes))
 
 
 def _stream_row(builder: Any, here: _Row, vector: Any, place: Any, item: int, kind: Vector) -> None:
-    """Write the line that began in the kept vector, past the caches."""
+    """Store the cache line that starts in the kept vector, with a non-temporal store."""
     last = builder.load(place, align=item)
     line = permute(builder, last, here.lanes_ahead(kind), vector)
     nontemporal = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
@@ -141,14 +141,14 @@ def _stream_row(builder: Any, here: _Row, vector: Any, place: Any, item: int, ki
 open_rows, stream_rows = (
     _row_intrinsic(_open_row),
     _row_intrinsic(_stream_row),
-)  # both keep the vectors at ``work[kept]``
+)  # both keep the last vectors at ``work[kept]``
 
 
 @vector_intrinsic(lambda *_: None)
 def close_rows(
     typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, work: Any, kept: Any
 ) -> Any:
-    """Write what is left of the kept vectors, which end before element `offset`."""
+    """Store the remaining lanes of the kept vectors, which end before element `offset`."""
     vector = Vector(work.dtype)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Register blocks: rectangles of vectors that accumulate sums.
+"""Register blocks: rectangles of vectors in registers, which accumulate sums.
 
-See `vectors` for the rules of the vocabulary.
+See `vectors` for the rules of these intrinsics.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from .vectors import Block, Vector, fused, lanes, pointer_to, span, spread, vect
 
 
 class BlockIntrinsics:
-    """Intrinsics for blocks of one shape: `BlockIntrinsics(rows, columns)` holds a set of intrinsics.
+    """Intrinsics for blocks of a fixed shape of `rows` x `columns` vectors.
 
-    A block's vectors are adjacent along its columns; its rows are `stride`-d or listed in a table.  Zero rows
-    stand for as many as a vector has lanes: a square, which can be transposed.
+    The vectors of a row are adjacent in memory; rows are `stride` elements apart, or their offsets are in a table.
+    Zero rows mean as many as a vector has lanes, for square blocks, which can be transposed.
     """
 
     def __init__(self, rows: int, columns: int) -> None:
@@ -39,12 +39,12 @@ class BlockIntrinsics:
 
 
 def items_of(builder: Any, block: Any) -> list[Any]:
-    """The vectors of a block, row by row."""
+    """Return the vectors of a block, row by row."""
     return [builder.extract_value(block, i) for i in range(block.type.count)]
 
 
 def pack_items(builder: Any, kind: Any, items: list[Any]) -> Any:
-    """A block of vectors."""
+    """Combine vectors to a block."""
     block = ir.Constant(kind, ir.Undefined)
     for i, item in enumerate(items):
         block = builder.insert_value(block, item, i)
@@ -91,9 +91,9 @@ def _block_read(rows: int, columns: int) -> Callable[..., Any]:
 
 
 def _read_adjacent(rows: int, skip: int) -> Callable[..., Any]:
-    """Intrinsic ``(array, offset)``: a block of one column whose vectors follow each other.
+    """Return an intrinsic ``(array, offset)`` that loads a block of one column from adjacent vectors.
 
-    With `skip` = 1 it is a window: the first vector is undefined, to be pushed out.
+    With `skip` = 1 it loads a window, whose first vector is undefined and is dropped by the first push.
     """
 
     def emit(typingctx: Any, array: Any, offset: Any) -> Any:
@@ -119,7 +119,7 @@ def _read_adjacent(rows: int, skip: int) -> Callable[..., Any]:
 
 
 def _write_adjacent() -> Callable[..., Any]:
-    """Intrinsic ``(array, offset, block)``: the vectors of a block of one column, one after the other."""
+    """Return an intrinsic ``(array, offset, block)`` that stores a block of one column as adjacent vectors."""
 
     def emit(typingctx: Any, array: Any, offset: Any, block: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -139,7 +139,7 @@ def _write_adjacent() -> Callable[..., Any]:
 
 
 def _push_adjacent() -> Callable[..., Any]:
-    """Intrinsic ``(window, array, offset)``: drop the first vector, append the one at ``array[offset]``."""
+    """Return an intrinsic ``(window, array, offset)`` that drops the first vector and appends ``array[offset]``."""
 
     def emit(typingctx: Any, window: Any, array: Any, offset: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -205,7 +205,7 @@ def _window(rows: int, columns: int) -> Callable[..., Any]:
 
 
 def _table_row(context: Any, builder: Any, sig: Any, args: Any, row: int, block: Block) -> list[Any]:
-    """The vectors of the row whose start stands at `table[first + row]`, shifted by `offset`."""
+    """Load the vectors of the row that starts at `table[first + row] + offset`."""
     array, table, first, offset = args
     index = builder.add(first, ir.Constant(first.type, row))
     start = builder.load(pointer_to(context, builder, sig.args[1], table, index, ir.IntType(64)), align=8)
@@ -264,9 +264,9 @@ def _block_add() -> Callable[..., Any]:
 
 
 def turn(builder: Any, rows: list[Any]) -> list[Any]:
-    """The columns of a square of as many vectors as a vector has lanes."""
+    """Transpose a square of as many vectors as a vector has lanes."""
     rows, lanes, step = list(rows), len(rows), 1
-    while step < lanes:  # swap the off-diagonal quarters of all squares of 2 * step
+    while step < lanes:  # swap the off-diagonal quarters of all squares of side 2 * step
         low = [lane if not lane & step else lanes + lane - step for lane in range(lanes)]
         high = [lane + step if not lane & step else lanes + lane for lane in range(lanes)]
         masks = [ir.Constant(ir.VectorType(ir.IntType(32), lanes), mask) for mask in (low, high)]

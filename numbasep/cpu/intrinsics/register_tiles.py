@@ -1,7 +1,7 @@
-"""Register tiles: one vector from each of several rows, read from and written to arrays.
+"""Register tiles: a vector of each of several rows, stored to arrays.
 
-A stripe is a `vectors.Block` of one column and any number of rows.  See `vectors`
-for the rules of the vocabulary.
+A stripe is a `vectors.Block` of one column and any number of rows.  See `vectors` for the rules of these
+intrinsics.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .vectors import LLVM_TYPES, VECTOR_BYTES, opaque, spread, vector_intrinsic
 
 SLIDES = bool(config.DISABLE_JIT) or (
     VECTOR_BYTES == 64 and binding.get_default_triple().startswith("x86_64")
-)  # whether one instruction takes any vector out of two adjacent ones
+)  # whether a single instruction extracts any vector from two adjacent ones
 
 
 # --------------------------------------------------------------------------- writing
@@ -28,7 +28,7 @@ SLIDES = bool(config.DISABLE_JIT) or (
 
 @vector_intrinsic(lambda stripe, divisor: stripe / divisor)
 def divide_stripe(typingctx: Any, stripe: Any, divisor: Any) -> Any:
-    """Every number divided by the same."""
+    """Divide all numbers of a stripe by `divisor`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         divisors = spread(builder, args[1], stripe.vector.lanes)
@@ -40,7 +40,7 @@ def divide_stripe(typingctx: Any, stripe: Any, divisor: Any) -> Any:
 
 
 def _write_rows(builder: Any, rows: Any, vectors: list[Any], write: Callable[[int, Any], None]) -> None:
-    """Write the first `rows` vectors."""
+    """Call `write` for the first `rows` vectors."""
     for row, vector in enumerate(vectors):
         with cgutils.if_likely(builder, builder.icmp_signed(">", rows, ir.Constant(rows.type, row))):
             write(row, vector)
@@ -92,14 +92,14 @@ def _whole_stripe(nontemporal: bool) -> Callable[..., Any]:
 write_stripe = _whole_stripe(nontemporal=False)
 stream_stripe = _whole_stripe(
     nontemporal=True
-)  # past the caches; every row must be aligned to what is written
+)  # with non-temporal stores; each row must be aligned to the stored vectors
 
 
 @vector_intrinsic(_write_reference)
 def write_first(
     typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, storage: Any, stripe: Any
 ) -> Any:
-    """The first `count` columns of the first `rows` rows."""
+    """Store the first `count` columns of the first `rows` rows."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         mask = _mask(builder, args[4], stripe.vector.lanes)

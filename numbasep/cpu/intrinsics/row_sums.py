@@ -1,6 +1,6 @@
 """Intrinsics for vertical sums: weighted sums of equally spaced rows.
 
-See `vectors` for the rules of the vocabulary.
+See `vectors` for the rules of these intrinsics.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .register_blocks import BlockIntrinsics, items_of, pack_items
 from .vectors import LLVM_TYPES, TARGET, VECTOR_BYTES, fused, pointer_to, span, spread, vector_intrinsic
 
 DENSE_ROWS = TARGET.dense_rows
-ROWS_OF_POINTER = 4  # an address and multiples of one stride reach as many rows
+ROWS_OF_POINTER = 4  # rows whose addresses are computed from the same pointer and multiples of the stride
 
 
 zero_dense = BlockIntrinsics(DENSE_ROWS, 1).zero
 
 
 class _Rows:
-    """Emits loads of the rows of a run, one after the other.
+    """Emits loads of the rows of a run in order.
 
-    With a `mirror`, what stands so many elements further is added to each, times `sign`.
+    With a `mirror`, the vector `mirror` elements further, times `sign`, is added to each.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class _Rows:
         self.mirror, self.sign = mirror, sign
 
     def read(self) -> Any:
-        """The vector of the next row."""
+        """Emit the load of the next row and return its vector."""
         here = self._next()
         row = self._load(here)
         if self.mirror is not None:
@@ -55,10 +55,10 @@ class _Rows:
         )
 
     def restart(self) -> None:
-        """Count from the next row on.
+        """Make the next row the base of the following addresses.
 
-        LLVM would keep the addresses of all rows at hand, far more than there are registers: an empty line of assembly
-        hides where this one comes from.
+        LLVM would keep the addresses of all rows, which are more than there are registers.  An empty inline assembly
+        hides how the pointer was computed.
         """
         kind = ir.FunctionType(self.pointer.type, [self.pointer.type])
         self.pointer, self.step = self.builder.asm(kind, "", "=r,0", [self._next()], False), 0
@@ -83,9 +83,9 @@ def _add_run_reference(
 def add_run(
     typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any, length: Any
 ) -> Any:  # fmt: skip
-    """Add `length` >= 1 rows, `stride` elements apart, times ``weights[at:]`` to each row of a block.
+    """Add `length` >= 1 rows, `stride` elements apart, times ``weights[at:]``, to each row of a block.
 
-    The first of them stands at element `start` of `memory` for row 0 of the block, one row further for the next.
+    For row 0 of the block, the first of them is at element `start` of `memory`; for the next, one row further.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -118,7 +118,7 @@ def add_folded_run(
     typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any, length: Any,
     mirror: Any, fold: Any,
 ) -> Any:  # fmt: skip
-    """As `add_run`, of rows to which is added what stands `mirror` elements further, times `fold`, 1 or -1."""
+    """Add a run as `add_run`, of rows to which the row `mirror` elements further, times `fold` = 1 or -1, is added."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = args[0].type.element
@@ -135,10 +135,10 @@ def add_folded_run(
 
 @functools.cache
 def column_intrinsics(taps: int, height: int) -> tuple[Callable[..., Any], ...]:
-    """Zeros, and the intrinsic ``(total, memory, start, stride, storage, weights, at)``.
+    """Return (zero block, intrinsic ``(total, memory, start, stride, storage, weights, at)``).
 
-    That is `add_run` of so many taps to blocks of `height` rows.  A row is weighed by all taps before the next is read,
-    so that their weights stand in registers, but no window.
+    The intrinsic is `add_run` with `taps` taps for blocks of `height` rows.  Each row is multiplied by all taps before
+    the next is loaded, so that weights are kept in registers instead of a window of rows.
     """
 
     def reference(
@@ -176,9 +176,9 @@ def column_intrinsics(taps: int, height: int) -> tuple[Callable[..., Any], ...]:
 
 
 def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) -> Any:
-    """A loop over windows of rows that change their place in the window, never their register.
+    """Emit a loop over windows of rows in which rows change their position in the window, but not their register.
 
-    It can be left behind every tap, so that no tap needs code of its own.
+    The loop can be left after every tap, so that any number of taps uses the same code.
     """
     index, vector = left.type, block.type.element
     opened = items_of(builder, block)
@@ -224,16 +224,17 @@ def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) 
 
 
 @functools.cache
-def fetch_intrinsic(height: int) -> Callable[..., Any]:
+def fetch_intrinsic(height: int, *, written: bool = False) -> Callable[..., Any]:
     """Intrinsic ``(memory, at, stride)``: ask the second-level cache for `height` lines, `stride` bytes apart.
 
-    Any place is harmless.
+    Those that are `written` soon are asked for in the first-level cache.  Any place is harmless.
     """
+    hints = (1, 3, 1) if written else (0, 2, 1)
 
     def emit(typingctx: Any, memory: Any, at: Any, stride: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             pointer = pointer_to(context, builder, sig.args[0], args[0], args[1], ir.IntType(8))
-            numbers = [ir.Constant(ir.IntType(32), value) for value in (0, 2, 1)]
+            numbers = [ir.Constant(ir.IntType(32), value) for value in hints]
             kind = ir.FunctionType(ir.VoidType(), [pointer.type, *[n.type for n in numbers]])
             function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
             for row in range(height):

@@ -1,15 +1,16 @@
 """SIMD vectors for Numba: each intrinsic has a reference implementation in NumPy.
 
-A *vector* holds `lanes(dtype)` numbers of a compute type (float32 or float64) in one register of the host.
-`memory` adds loads and stores of any storage, `register_blocks` rectangles of vectors.
+A *vector* is a register of the host with `lanes(dtype)` numbers of a compute type (float32 or float64).
+`memory` adds loads and stores of any storage type, `register_blocks` rectangles of vectors.
 
-Each is a Numba intrinsic that emits one or two LLVM instructions.  Under ``NUMBA_DISABLE_JIT=1`` the
-same name is bound to a NumPy function instead, which also checks that nothing outside the array is touched.
-Offsets count elements of a flat array; alignment is never assumed except by `stream`.
+Each is a Numba intrinsic that emits one or two LLVM instructions.  With ``NUMBA_DISABLE_JIT=1``, the same
+name is bound to a NumPy function, which also checks that accesses are inside the array.  Offsets count
+elements of a flat array; only `stream` assumes alignment.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -17,28 +18,29 @@ import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils, config
-from numba.core.datamodel.models import PrimitiveModel
-from numba.extending import intrinsic, register_model
+from numba.core.datamodel.models import ArrayModel, PrimitiveModel
+from numba.extending import intrinsic, lower_builtin, register_model
+from numba.np.arrayobj import getitem_arraynd_intp
 
 from ...lowering.target import host_target
 
 TARGET = host_target()
 VECTOR_BYTES = TARGET.vector_bytes
 REGISTERS = TARGET.registers
-FUSES = TARGET.fma  # otherwise LLVM would call a function for every number
+FUSES = TARGET.fma  # without FMA instructions, LLVM would call a function for every number
 HALVES = TARGET.float16  # whether there are instructions for float16
-LINE_BYTES = 64  # of the memory
+LINE_BYTES = 64  # bytes of a cache line
 LANES32 = VECTOR_BYTES // 4
 LANES64 = VECTOR_BYTES // 8
 
 
-# Rows that share every vector they load, and vectors of a row that share every weight.  Accumulators and the
-# sliding window of rows must fit the registers together: 4 x 3 + 3 x 3 + 4 of 32, 4 + 3 + 2 of 16.
+# Rows of a block, which share each loaded vector, and vectors per row, which share each weight.  Sums and the
+# sliding window of rows must fit the registers: 4 x 3 + 3 x 3 + 4 of 32, 4 + 3 + 2 of 16.
 BLOCK_ROWS, BLOCK_COLUMNS = 4, TARGET.box_vectors
 
 
 def lanes(dtype: np.dtype[Any]) -> int:
-    """Numbers of a compute type in one vector."""
+    """Return how many numbers of a compute type are in a vector."""
     return VECTOR_BYTES // dtype.itemsize
 
 
@@ -46,7 +48,7 @@ def lanes(dtype: np.dtype[Any]) -> int:
 
 
 class Vector(types.Type):
-    """A register of `lanes` numbers of one compute type."""
+    """The Numba type of a vector of a compute type."""
 
     def __init__(self, dtype: types.Type) -> None:
         self.dtype = dtype
@@ -55,11 +57,33 @@ class Vector(types.Type):
 
 
 class Block(types.Type):
-    """`rows` x `columns` vectors held in registers."""
+    """The Numba type of `rows` x `columns` vectors in registers."""
 
     def __init__(self, dtype: types.Type, rows: int, columns: int) -> None:
         self.vector, self.rows, self.columns = Vector(dtype), rows, columns
         super().__init__(name=f"Block({rows}x{columns} of {self.vector.name})")
+
+
+class Line(types.Array):
+    """A contiguous array whose elements are never indexed from its end.
+
+    Numba emits 20 instructions to index an array, for negative indices and for strides; these are three, which
+    compile faster.
+    """
+
+    def __init__(self, dtype: types.Type, ndim: int = 1) -> None:
+        super().__init__(dtype, ndim, "C", name=f"Line({dtype}, {ndim})")
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def copy(
+        self, dtype: Any = None, ndim: int | None = None, layout: str | None = None, readonly: Any = None
+    ) -> Any:
+        """Return the type of a part of the array."""
+        if layout not in (None, "C") or readonly:
+            return super().copy(dtype, ndim, layout, readonly)
+        return Line(dtype or self.dtype, self.ndim if ndim is None else ndim)
 
 
 LLVM_TYPES = {
@@ -89,8 +113,42 @@ class _BlockModel(PrimitiveModel):
         super().__init__(dmm, fe_type, ir.ArrayType(vector, fe_type.rows * fe_type.columns))
 
 
+register_model(Line)(ArrayModel)
+
+
+def _element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """Return a pointer to the element of a line at an index, or at two."""
+    line, index = sig.args[:2]
+    if isinstance(index, types.BaseTuple):
+        row, at = cgutils.unpack_tuple(builder, args[1])
+        row, at = (
+            context.cast(builder, value, kind, types.intp)
+            for value, kind in zip((row, at), index, strict=True)
+        )
+        shape = builder.extract_value(args[0], context.data_model_manager[line].get_field_position("shape"))
+        at = builder.add(builder.mul(row, builder.extract_value(shape, 1)), at)
+    else:
+        at = context.cast(builder, args[1], index, types.intp)
+    return builder.gep(start_of(context, builder, line, args[0]), [at])
+
+
+@lower_builtin(operator.getitem, Line, types.Integer)
+@lower_builtin(operator.getitem, Line, types.BaseTuple)
+def _get_element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    if sig.args[0].ndim == 2 and isinstance(sig.args[1], types.Integer):  # a row
+        return getitem_arraynd_intp(context, builder, sig, args)
+    return builder.load(_element(context, builder, sig, args))
+
+
+@lower_builtin(operator.setitem, Line, types.Integer, types.Any)
+@lower_builtin(operator.setitem, Line, types.BaseTuple, types.Any)
+def _set_element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    value = context.cast(builder, args[2], sig.args[2], sig.args[0].dtype)
+    builder.store(value, _element(context, builder, sig, args))
+
+
 def vector_intrinsic(reference: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Bind a name to the intrinsic, or to its plain-Python reference when the JIT is switched off."""
+    """Bind a name to the intrinsic, or to its reference implementation if the JIT is disabled."""
 
     def bind(emit: Callable[..., Any]) -> Callable[..., Any]:
         return reference if config.DISABLE_JIT else intrinsic(emit)
@@ -101,16 +159,25 @@ def vector_intrinsic(reference: Callable[..., Any]) -> Callable[[Callable[..., A
 # --------------------------------------------------------------------------- LLVM helpers
 
 
+def start_of(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+    """Return a pointer to the first element of an array.
+
+    Numba's `make_array` would emit five times the instructions.
+    """
+    return builder.extract_value(array, context.data_model_manager[array_type].get_field_position("data"))
+
+
 def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, to: Any) -> Any:
-    """Pointer of type `to` to element `offset` of an array."""
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [offset]), to.as_pointer())
+    """Return a pointer of type `to` to element `offset` of an array."""
+    return builder.bitcast(
+        builder.gep(start_of(context, builder, array_type, array), [offset]), to.as_pointer()
+    )
 
 
 def opaque(builder: Any, pointer: Any) -> Any:
-    """The same pointer, of which LLVM forgets how it was made.
+    """Hide from LLVM how a pointer was computed.
 
-    Else it makes a pointer of its own for each of the rows that a loop reads, and counts them all along.
+    Otherwise LLVM keeps a separate pointer for each row that a loop reads and increments all of them.
     """
     binding.initialize_native_asmparser()
     kind = ir.FunctionType(pointer.type, [pointer.type])
@@ -124,7 +191,7 @@ def call_intrinsic(builder: Any, name: str, result: Any, *args: Any) -> Any:
 
 
 def spread(builder: Any, value: Any, lanes: int) -> Any:
-    """A vector with `value` in every lane."""
+    """Return a vector with `value` in every lane."""
     undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
@@ -132,13 +199,13 @@ def spread(builder: Any, value: Any, lanes: int) -> Any:
 
 
 def suffix(vector: Any) -> str:
-    """How LLVM's intrinsics spell a vector type: "v16f32"."""
+    """Return the suffix of LLVM's intrinsics for a vector type, such as "v16f32"."""
     bits = {"float": "f32", "double": "f64"}.get(str(vector.element)) or f"i{vector.element.width}"
     return f"v{vector.count}{bits}"
 
 
 def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """`a * b + c`, rounded once where the processor can."""
+    """Return `a * b + c`, rounded once if the processor has FMA instructions."""
     if not FUSES:
         return builder.fadd(builder.fmul(a, b), c)
     return call_intrinsic(builder, f"llvm.fma.{suffix(a.type)}", a.type, a, b, c)
@@ -148,7 +215,7 @@ def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def span(array: np.ndarray, offset: int, n: int) -> np.ndarray:
-    """`n` elements from `offset` on; unlike a slice, an IndexError beyond the ends."""
+    """Return a view of `n` elements from `offset` on; raise IndexError beyond the ends, unlike a slice."""
     if offset < 0 or offset + n > array.size:
         raise IndexError(f"vector [{offset}, {offset + n}) outside an array of {array.size}")
     return array[offset : offset + n]
@@ -171,7 +238,7 @@ def _splat_reference(scalar: Any) -> np.ndarray:
 
 @vector_intrinsic(_load_reference)
 def load(typingctx: Any, array: Any, offset: Any) -> Any:
-    """The vector at `array[offset]`."""
+    """Load the vector at `array[offset]`."""
     vector = Vector(array.dtype)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -183,7 +250,7 @@ def load(typingctx: Any, array: Any, offset: Any) -> Any:
 
 @vector_intrinsic(_store_reference)
 def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
-    """Write a vector to `array[offset]`."""
+    """Store a vector to `array[offset]`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = pointer_to(context, builder, sig.args[0], args[0], args[1], args[2].type)
@@ -195,7 +262,7 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
 
 @vector_intrinsic(lambda array: lanes(array.dtype))
 def lanes_of(typingctx: Any, array: Any) -> Any:
-    """Numbers of the array's type in one vector; a constant to LLVM, which `array.itemsize` is not."""
+    """Return the lanes of a vector of the array's type; a constant for LLVM, unlike `array.itemsize`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return context.get_constant(types.intp, Vector(array.dtype).lanes)
@@ -205,7 +272,7 @@ def lanes_of(typingctx: Any, array: Any) -> Any:
 
 @vector_intrinsic(lambda array, offset: span(array, offset, 1)[0])
 def peek(typingctx: Any, array: Any, offset: Any) -> Any:
-    """`array[offset]` without Python's wrap-around of negative positions."""
+    """Return `array[offset]` without Python's wrap-around of negative indices."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.load(pointer_to(context, builder, sig.args[0], *args, LLVM_TYPES[array.dtype]))
@@ -215,7 +282,7 @@ def peek(typingctx: Any, array: Any, offset: Any) -> Any:
 
 @vector_intrinsic(lambda array, offset, value: _store_reference(array, offset, np.asarray(value)))
 def poke(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
-    """`array[offset] = value` without Python's wrap-around of negative positions."""
+    """Set `array[offset] = value` without Python's wrap-around of negative indices."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         builder.store(args[2], pointer_to(context, builder, sig.args[0], args[0], args[1], args[2].type))
@@ -226,7 +293,7 @@ def poke(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
 
 @vector_intrinsic(_splat_reference)
 def splat(typingctx: Any, scalar: Any) -> Any:
-    """A vector with the same number in every lane."""
+    """Return a vector with a number in every lane."""
     vector = Vector(scalar)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -237,7 +304,7 @@ def splat(typingctx: Any, scalar: Any) -> Any:
 
 @vector_intrinsic(lambda a, b, c: (a * b + c).astype(a.dtype))
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """`a * b + c`, rounded once."""
+    """Return `a * b + c`, rounded once if the processor has FMA instructions."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return fused(builder, *args)
@@ -247,7 +314,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
 
 @vector_intrinsic(lambda a, b: a + b)
 def add(typingctx: Any, a: Any, b: Any) -> Any:
-    """`a + b`."""
+    """Return `a + b`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.fadd(*args)
@@ -257,7 +324,7 @@ def add(typingctx: Any, a: Any, b: Any) -> Any:
 
 @vector_intrinsic(lambda a, b: a - b)
 def sub(typingctx: Any, a: Any, b: Any) -> Any:
-    """`a - b`."""
+    """Return `a - b`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.fsub(*args)
@@ -267,7 +334,7 @@ def sub(typingctx: Any, a: Any, b: Any) -> Any:
 
 @vector_intrinsic(lambda a, b: a * b)
 def mul(typingctx: Any, a: Any, b: Any) -> Any:
-    """`a * b`."""
+    """Return `a * b`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.fmul(*args)
@@ -277,7 +344,7 @@ def mul(typingctx: Any, a: Any, b: Any) -> Any:
 
 @vector_intrinsic(lambda a, b: a / b)
 def div(typingctx: Any, a: Any, b: Any) -> Any:
-    """`a / b`."""
+    """Return `a / b`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.fdiv(*args)
@@ -290,7 +357,7 @@ def div(typingctx: Any, a: Any, b: Any) -> Any:
 
 @vector_intrinsic(lambda function, arguments: function(*arguments))
 def call(typingctx: Any, function: Any, arguments: Any) -> Any:
-    """Run the kernel at an address (`jit.address`) on a tuple of arguments: arrays and int64."""
+    """Call the kernel at an address (`jit.address`) with a tuple of arguments: arrays and int64."""
     signature = [
         types.int64 if isinstance(t, types.Integer) else t for t in map(types.unliteral, arguments.types)
     ]

@@ -1,1 +1,1 @@
-"""Compiled loops: arrays, scalars and integers only; nothing is checked or allocated here."""
+"""Compiled loops over arrays, with scalars and integers as arguments; they check and allocate nothing."""

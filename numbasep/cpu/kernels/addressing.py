@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..jit import kernel
+from ..jit import driver
 from .row_conversion import index_of
 from .table_entries import (
     OUTER_AXES,
@@ -21,7 +21,7 @@ from .table_entries import (
 )
 
 
-@kernel
+@driver
 def locate_source(plane, source, geometry, outer, outer_taps):
     """Where input plane `source` of output plane `plane` starts in `x`, or OUTSIDE_PLANE."""
     at = 0
@@ -37,7 +37,7 @@ def locate_source(plane, source, geometry, outer, outer_taps):
     return at
 
 
-@kernel
+@driver
 def locate_target(plane, geometry, outer):
     """Where output plane `plane` starts in `y`."""
     at = 0
@@ -49,21 +49,25 @@ def locate_target(plane, geometry, outer):
     return at
 
 
-@kernel
+@driver
 def locate_window(first, needed, sources, n_sources, geometry, table):
     """Where a block's rows start in `x`, OUTSIDE_PLANE beyond a constant boundary; whether all lie in the array.
 
     They stand phase by phase.  Of the `needed` rows, the last is repeated for output rows beyond the last.
     """
     inside, window, each, step = True, geometry[WINDOW], geometry[PHASE_ROWS], geometry[ROW_STEP]
+    size, pitch = geometry[ROWS_IN], geometry[ROW_STRIDE_IN]
+    within = first >= 0 and first + needed <= size
     for phase in range(window // each):
-        for j in range(each):
-            here = first + min(phase + j * step, needed - 1)
-            row = index_of(here, geometry[ROWS_IN], geometry[ROW_BOUNDARY])
-            for source in range(n_sources):
-                missing = row < 0 or sources[source] == OUTSIDE_PLANE
+        for source in range(n_sources):
+            at, start = source * window + phase * each, sources[source]
+            if within and start != OUTSIDE_PLANE:  # most blocks: nothing is looked up
+                for j in range(each):
+                    table[at + j] = start + (first + min(phase + j * step, needed - 1)) * pitch
+                continue
+            for j in range(each):
+                row = index_of(first + min(phase + j * step, needed - 1), size, geometry[ROW_BOUNDARY])
+                missing = row < 0 or start == OUTSIDE_PLANE
                 inside = inside and not missing
-                table[source * window + phase * each + j] = (
-                    OUTSIDE_PLANE if missing else sources[source] + row * geometry[ROW_STRIDE_IN]
-                )
+                table[at + j] = OUTSIDE_PLANE if missing else start + row * pitch
     return inside

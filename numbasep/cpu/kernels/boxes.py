@@ -1,10 +1,10 @@
-"""Box filters: sums of equal taps by running sums, at a cost that does not depend on their number.
+"""Box filters: sums of many equal taps that share partial sums.
 
-STEP_ROWS = 16 neighbouring windows of n >= 16 samples share their middle n - 15.  It is summed once, by whole blocks
-of 16 samples as far as they go; the rest of each window is a suffix of the 15 samples before and a prefix of the 15
-behind.  No sample is ever subtracted: sums do not drift, non-negative ones stay so, a NaN spoils only the
-windows it is in.  (The prefix and suffix sums are those of M. van Herk, "A fast algorithm for local minimum and maximum
-filters", Pattern Recognition Letters 13, 1992, for sums and blocks of fixed length.)  Nothing is checked.
+STEP_ROWS = 16 adjacent windows of n >= 16 samples share their middle n - 15 samples, which are summed once, by sums of
+blocks of 16 samples where possible.  The rest of each window is a suffix of the 15 samples before the middle and a
+prefix of the 15 after it.  Samples are never subtracted, so sums do not drift, sums of non-negative samples are
+non-negative, and a NaN affects only the windows that contain it.  (Prefixes and suffixes as in M. van Herk, "A fast
+algorithm for local minimum and maximum filters", Pattern Recognition Letters 13, 1992.)  Nothing is checked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ zero_step, read_step, write_step, fma_step = _step.zero, _step.read, _step.write
 
 
 def _sum_windows(builder: Any, kind: Any, load_row: Callable[[Any], Any], length: Any, middle: Any) -> Any:
-    """All windows of a step: `middle` + suffix + prefix; `load_row` loads a sample by its number."""
+    """Emit the sums of all windows of a step, `middle` + suffix + prefix; `load_row` loads a sample by its number."""
     index = length.type
     sums = [middle]
     for row in range(STEP_ROWS - 2, -1, -1):
@@ -64,7 +64,7 @@ def _listed_reference(
 def sum_listed(
     typingctx: Any, work: Any, table: Any, first: Any, offset: Any, length: Any, middle: Any
 ) -> Any:
-    """A step of windows of samples at ``table[first + row] + offset``; `middle` is what all of them share."""
+    """Sum a step of windows of samples at ``table[first + row] + offset``; `middle` is the sum that they share."""
     block = Block(work.dtype, STEP_ROWS, 1)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -91,7 +91,7 @@ def _spaced_reference(
 
 @vector_intrinsic(_spaced_reference)
 def sum_spaced(typingctx: Any, work: Any, first: Any, spacing: Any, length: Any, middle: Any) -> Any:
-    """As `sum_listed`, of samples `spacing` elements apart from ``work[first]`` on."""
+    """Sum as `sum_listed`, but samples `spacing` elements apart from ``work[first]`` on."""
     block = Block(work.dtype, STEP_ROWS, 1)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -112,7 +112,7 @@ def _write_spaced_reference(work: np.ndarray, first: int, spacing: int, block: n
 
 @vector_intrinsic(_write_spaced_reference)
 def write_spaced(typingctx: Any, work: Any, first: Any, spacing: Any, block: Any) -> Any:
-    """The vectors of a block of one column, `spacing` elements apart."""
+    """Store the vectors of a block of one column `spacing` elements apart."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         for row, vector in enumerate(items_of(builder, args[3])):
@@ -129,10 +129,10 @@ def write_spaced(typingctx: Any, work: Any, first: Any, spacing: Any, block: Any
 
 @inlined
 def list_middle(table, parts, first, start, stop, blocks, blocks_from):
-    """Where the samples that all windows share stand, whole blocks as one; returns how many were listed.
+    """List the offsets of the samples that all windows share, with block sums for whole blocks; return their number.
 
-    Samples `start` to `stop` stand at `table[first + sample]`; block b of STEP_ROWS samples, of `blocks`, at
-    `table[blocks_from + b]`.
+    Samples `start` to `stop` are at `table[first + sample]`; the sum of block b of STEP_ROWS samples, of `blocks`, is
+    at `table[blocks_from + b]`.
     """
     block, last_block = (start + STEP_ROWS - 1) // STEP_ROWS, min(stop // STEP_ROWS, blocks)
     count = 0
@@ -166,9 +166,9 @@ def box_runs(
     stride,
     accumulate,
 ):
-    """STEP_ROWS output rows of `count` numbers, each `weight` times a sum of `length` packed rows.
+    """Compute STEP_ROWS output rows of `count` elements, each `weight` times a sum of `length` packed rows.
 
-    Output row r sums ``table[first + row + r]`` and the rows after it, from `offset` on.  `table[parts:]` is scratch.
+    Output row r sums ``table[first + row + r]`` and the following rows, from `offset` on.  `table[parts:]` is scratch.
     """
     like = work[0]
     lanes = lanes_of(work)
@@ -184,7 +184,7 @@ def box_runs(
 
 @kernel
 def sum_block(work, table, first, count, target):
-    """The sum of STEP_ROWS packed rows of `count` numbers."""
+    """Sum STEP_ROWS packed rows of `count` elements."""
     lanes = lanes_of(work)
     for j in range(0, count, lanes):
         total = load(work, table[first] + j)
@@ -209,16 +209,16 @@ def box_square(
     blocks,
     accumulate,
 ):
-    """For as many rows as a vector has lanes: `weight` times sums of `length` numbers along a row, `inner` apart.
+    """Compute horizontal boxes of as many rows as a vector has lanes: `length` elements `inner` apart, times `weight`.
 
-    Works on the transpose of the rows at `work[turned]`, as `correlate_square`; sums of blocks at `work[blocks]`.
+    As in `correlate_square`, the rows are transposed to `work[turned]`; sums of blocks are at `work[blocks]`.
     """
     like = work[0]
     lanes = lanes_of(work)
-    spacing = inner * lanes  # from one sample to the next
+    spacing = inner * lanes  # elements from one sample to the next
     group = STEP_ROWS * inner
-    ready = 0  # columns that are transposed
-    summed = 0  # groups of them that have block sums
+    ready = 0  # number of columns that are transposed
+    summed = 0  # number of groups of them that have block sums
     for j in range(0, count, group):
         wanted = j + group + shift + length * inner
         while ready < wanted:

@@ -1,8 +1,8 @@
-"""Dense kernel: weighted sums of runs of taps, read from the array or from packed rows.
+"""Dense kernel: weighted sums of runs of vertical taps, over rows of the array or packed rows.
 
-Rows that lie one behind the other are read where they are, and only what a window needs beyond the edges of a row is
-copied.  Rows at the upper and lower boundary, and those of other storages, are packed first (`rows`), never in a ring:
-the rows of a run have one distance.
+Contiguous rows are read from the array; only the elements that windows need beyond the edges of a row are copied.  Rows
+at the upper and lower boundary and rows of other storage types are packed first (`row_conversion`).  They are not
+packed to a ring, since the rows of a run must have a constant stride.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ..intrinsics.memory import Storage, copy_element, load_as, misalignment
 from ..intrinsics.nontemporal import close_rows
 from ..intrinsics.register_tiles import SLIDES
 from ..intrinsics.row_sums import DENSE_ROWS, add_folded_run, add_run, fetch_intrinsic, zero_dense
-from ..intrinsics.vectors import call, lanes_of, load, peek, poke, store
-from ..jit import address, inlined, kernel, named
+from ..intrinsics.vectors import Line, call, lanes_of, load, peek, poke, store
+from ..jit import address, driver, inlined, kernel, named
 from .addressing import locate_source, locate_target
 from .dense_epilogue import ALIGNED_VECTORS, stripe_finisher
 from .dense_unrolled import dense_sweep
@@ -86,25 +86,25 @@ from .table_entries import (
 
 fetch_rows = fetch_intrinsic(DENSE_ROWS)
 
-EVERYWHERE = 1 << 62  # elements that packed rows have on each side, as far as a window is concerned
+EVERYWHERE = 1 << 62  # stands for the bounds of packed rows, which windows never exceed
 
 
 @inlined
 def extend_rows(
     x, table, row, copied, rows, first, stop, storage, geometry, edges, constants, work, ends, ahead
 ):
-    """Elements [first, stop) of `rows` rows, also beyond their edges, `ahead` behind where their copies start.
+    """Copy elements [first, stop) of `rows` extended rows to `ahead` elements after the start of their copies.
 
-    Row k starts at element ``table[row + k]`` of `x`, its copy at ``table[copied + k]`` of the workspace.  `edges`
-    tells where elements beyond the edges are found: from the window's reach left of the array on, and behind its last
-    column.  Up to one vector beyond `stop` is overwritten.
+    Row k starts at element ``table[row + k]`` of `x`, its copy at ``table[copied + k]`` of the workspace.  `edges` has
+    the sources of elements beyond the edges: those left of the array from the window's reach on, then those right of
+    it.  Up to a vector after `stop` is overwritten.
     """
     lanes, period = lanes_of(constants), constants.size - 1
     size, reach = geometry[COLUMNS_IN] * geometry[INNER], geometry[COLUMN_FIRST] * geometry[INNER]
     at, ahead = first, ahead - first
-    while at < stop:  # rows within: where an element comes from is found once for all
+    while at < stop:  # rows are the inner loop, so that the source of an element is looked up once
         if 0 <= at < size:
-            at = min(at, size - lanes)  # what is there twice is the same
+            at = min(at, size - lanes)  # elements copied twice are equal
             for k in range(rows):
                 store(work, peek(table, copied + k) + ahead + at, load_as(
                     x, peek(table, row + k) + at, storage, constants[0]
@@ -124,9 +124,9 @@ def extend_rows(
 
 @functools.cache
 def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
-    """The kernel from rows of compute numbers to rows of such; to those of the workspace if they are `stored` later.
+    """Return the kernel for rows of the compute type; it writes to the workspace if results are `stored` later.
 
-    If `folded`, runs weigh sums or differences of a column and its mirror image.
+    If `folded`, runs multiply sums or differences of a column and its mirror image.
     """
     item = storage.dtype.itemsize
     finish = stripe_finisher(storage)
@@ -137,22 +137,22 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
         x, table, rows, stride, low, high, first, count, runs, weights, edges, geometry, constants, work, ends, y,
         target, array, ahead, kernels,
     ):  # fmt: skip
-        """`count` elements from `first` on of up to DENSE_ROWS output rows.
+        """Compute `count` elements from `first` on of up to DENSE_ROWS output rows.
 
-        Element 0 of row k of the window of row 0 is element ``table[k]`` of `x`, `stride` behind that of the row
-        before; elements [low, high) may be read.  Element `first` of output row 0 is element `target` of `y`.  `ends`
-        are the bytes of `work`.  What the next rows will need is fetched from byte `ahead` of `array` on.  Where all is
-        regular, ``kernels[SWEEP]`` does the work, if there is one.
+        Element 0 of row k of the window of row 0 is element ``table[k]`` of `x`; rows are `stride` elements apart, and
+        elements [low, high) may be read.  Element `first` of output row 0 is element `target` of `y`.  `ends` are the
+        bytes of `work`.  Input of the next rows is prefetched from byte `ahead` of `array` on.  If there is an unrolled
+        kernel, ``kernels[SWEEP]``, it computes whole vectors of whole blocks.
         """
         like = constants[0]
         lanes = lanes_of(constants)
         stride_out = geometry[RESULT_STRIDE] if stored else geometry[ROW_STRIDE_OUT]
-        origin = first + geometry[COLUMN_FIRST] * geometry[INNER]  # what lies under the first tap
+        origin = first + geometry[COLUMN_FIRST] * geometry[INNER]  # element under the first tap
         span = (geometry[COLUMN_TAPS] - 1) * geometry[INNER]
         window = geometry[ROW_TAPS] + STEP_ROWS - 1
-        copied = window * geometry[SOURCES]  # of the table: where copied rows start
-        left = lanes + span - origin if origin < low else 0  # elements copied of each row, at the left
-        right = max(high - lanes - span + 1, origin)  # and at the right from here on
+        copied = window * geometry[SOURCES]  # index in the table of the first copied row
+        left = lanes + span - origin if origin < low else 0  # elements copied at the left of each row
+        right = max(high - lanes - span + 1, origin)  # first element copied at the right
         stop = origin + count + span if origin + count > right else right
         needed = rows + geometry[ROW_TAPS] - 1
         for source in range(geometry[SOURCES] if left or stop > right else 0):
@@ -165,11 +165,11 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
                     x, table, here, copied + here, needed, start, end, storage, geometry, edges, constants, work, ends,
                     side * left,
                 )  # fmt: skip
-        straight = stride_out % lanes == 0  # all rows are aligned where one is
+        straight = stride_out % lanes == 0  # all rows have the same alignment
         stream = geometry[STREAM] and straight
-        lines = geometry[STREAM] and not straight  # no two rows start alike
+        lines = geometry[STREAM] and not straight  # rows have different alignments
         ragged = 1 if SLIDES and not stored and lines else 0
-        divisor = like / like if stored else like  # what is stored later is divided then
+        divisor = like / like if stored else like  # results that are stored later are divided then
         sweeps = kernels[SWEEP] and rows == geometry[STRIPE_ROWS]
         width = lanes
         if stream or (straight and count >= ALIGNED_VECTORS * lanes):
@@ -225,7 +225,7 @@ def dense_filter(storage: Storage, *, stored: bool, folded: bool) -> Any:
 
 @inlined
 def are_inside(first, needed, sources, n_sources, geometry):
-    """Whether rows [first, first + needed) of every source lie in the array."""
+    """Return whether rows [first, first + needed) of every source are inside the array."""
     for source in range(n_sources):
         if sources[source] == OUTSIDE_PLANE:
             return False
@@ -234,14 +234,14 @@ def are_inside(first, needed, sources, n_sources, geometry):
 
 @inlined
 def move_rows(work, target, source, count, stride):
-    """`count` packed rows to the place of earlier ones."""
+    """Move `count` packed rows to the place of earlier rows."""
     for at in range(0, count * stride, lanes_of(work)):
         store(work, target + at, load(work, source + at))
 
 
-@kernel
+@driver
 def filter_dense_tile(kernels, x, y, task, thread, block, constants):
-    """One task, as `plane.filter_tile`: a strip of rows by a tile of columns of one output plane."""
+    """Run a task: a strip of rows by a tile of columns of an output plane, as `plane_driver.filter_tile`."""
     geometry, outer, outer_taps = (
         integers(block, SIZES),
         integers(block, OUTER),
@@ -264,12 +264,12 @@ def filter_dense_tile(kernels, x, y, task, thread, block, constants):
     target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
 
     needed = geometry[ROW_TAPS] + DENSE_ROWS - 1  # rows under the windows of a block of rows
-    pitch = geometry[ROW_TAPS] + STEP_ROWS - 1  # of the table, from one source to the next
+    pitch = geometry[ROW_TAPS] + STEP_ROWS - 1  # entries of the table per source
     capacity, stride = geometry[RING_ROWS], geometry[RING_STRIDE]
     first_column = column + geometry[COLUMN_FIRST]
     wide = columns + geometry[COLUMN_TAPS] - 1
     first_row = row + geometry[ROW_FIRST]
-    base = packed = 0  # packed rows at hand, counted from first_row
+    base = packed = 0  # range of the packed rows in the workspace, counted from first_row
     for i in range(row, last_row, geometry[STRIPE_ROWS]):
         done = i - row
         rows = min(geometry[STRIPE_ROWS], last_row - i)
@@ -326,15 +326,15 @@ def kernel_addresses(
     compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, *, stored: bool, folded: bool, taps: int = 0,
     height: int = DENSE_ROWS,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """What the drivers call: `filter_dense_tile`, and the kernels that it calls in turn.
+    """Return the addresses of `filter_dense_tile`, which drivers call, and of the kernels that it calls.
 
-    Results that are no adjacent compute numbers are `stored` by a kernel of their own, as those of all packed passes.
-    With `taps`, the loops over columns of so many are written out, for blocks of `height` rows.
+    Results that are converted or scattered are `stored` by a separate kernel.  With `taps`, the loop over vertical
+    taps is unrolled, for blocks of `height` rows.
     """
     number = numba.from_dtype(compute)
-    line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
-    pairs, n = types.Array(types.int64, 2, "C"), types.int64
+    line, table = Line(number), Line(number, 2)
+    memory, whole = Line(types.uint8), Line(types.int64)
+    pairs, n = Line(types.int64, 2), types.int64
     at: list[Any] = [0] * KERNELS
     at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))
     if stored:

@@ -1,4 +1,4 @@
-"""Epilogue of the dense kernel: divides a tile of sums and stores it."""
+"""Epilogue of the dense kernel: divide a tile of sums and store it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..intrinsics.register_tiles import divide_stripe, stream_stripe, write_firs
 from ..intrinsics.vectors import lanes_of
 from ..jit import inlined
 
-ALIGNED_VECTORS = 32  # rows of as many are worth two parts of vectors, so that the others touch one line each
+ALIGNED_VECTORS = 32  # from this row length on, a partial vector is stored first to align the others
 
 
 @functools.cache
 def stripe_finisher(storage: Storage) -> Any:
-    """The function that writes to one kind of storage."""
+    """Return the function that stores tiles of a storage type."""
 
     @inlined
     def finish(y, at, stride, rows, part, stream, ragged, total, divisor, work, kept):
-        """Write `part` columns of a finished stripe; `ragged`: 0, or 1 for the first vector of a row, 2 for others."""
+        """Store `part` columns of a stripe; `ragged` is 1 for the first unaligned streamed vector, 2 for others."""
         if divisor != 1:
             total = divide_stripe(total, divisor)
         if part < lanes_of(work):

@@ -1,7 +1,6 @@
 """Inner loop of the dense kernel, with the loop over taps unrolled.
 
-One machine code for each number of taps: none of its instructions is spent on finding out what to do next, which for 3
-taps is half of them.
+It is compiled for each number of taps, which saves the instructions that control the loops: half of all for 3 taps.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from .table_entries import FETCHED, INNER, KEPT, ROW_STRIDE_IN, RUN_SHIFT
 
 @functools.cache
 def dense_sweep(storage: Storage, taps: int, height: int) -> Any:
-    """The kernel for columns of `taps` taps each and blocks of `height` rows of compute numbers."""
+    """Return the kernel for columns of `taps` taps each and blocks of `height` rows of the compute type."""
     zero, add_column = column_intrinsics(taps, height)
     fetch_rows = fetch_intrinsic(height)
     finish = stripe_finisher(storage)
@@ -30,10 +29,10 @@ def dense_sweep(storage: Storage, taps: int, height: int) -> Any:
         x, start, step, vectors, runs, weights, geometry, divisor, stream, ragged, work, y, target, stride, array,
         ahead,
     ):  # fmt: skip
-        """So many `vectors` of a block of rows from element `target` of `y` on; rows there are `stride` apart.
+        """Compute `vectors` vectors of a block of rows from element `target` of `y` on; its rows are `stride` apart.
 
-        The first tap of the first row lies on element `start` of `x`; rows there are `step` apart.  Runs stand in
-        adjacent columns of the same rows, their weights one behind the other.
+        The first tap of the first row is at element `start` of `x`, whose rows are `step` apart.  Runs are in adjacent
+        columns of the same rows, and their weights are contiguous.
         """
         lanes = lanes_of(work)
         columns, inner, kept = runs.shape[0], geometry[INNER], geometry[KEPT]

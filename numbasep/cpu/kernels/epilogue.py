@@ -1,7 +1,7 @@
-"""Epilogue of the separable kernel: a block of sums is divided or normalized, converted and stored.
+"""Epilogue of the separable kernel: divide or normalize a block of sums, convert and store it.
 
-Blocks are rows of adjacent vectors (`blocks`); rows of the output are `stride` elements apart, and only the first
-`rows` of a block are written.  See `vectors` for the rules of the vocabulary.
+Blocks are rows of adjacent vectors (`register_blocks`); rows of the output are `stride` elements apart, and only the
+first `rows` of a block are stored.  See `vectors` for the rules of these intrinsics.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .nan_aware import emit_normalised, normalised_reference
 
 @vector_intrinsic(lambda block, divisor: block / divisor)
 def divide(typingctx: Any, block: Any, divisor: Any) -> Any:
-    """Every number divided by the same."""
+    """Divide all elements of a block by `divisor`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         divisors = spread(builder, args[1], block.vector.lanes)
@@ -41,7 +41,7 @@ def divide(typingctx: Any, block: Any, divisor: Any) -> Any:
 
 @vector_intrinsic(normalised_reference)
 def normalise(typingctx: Any, block: Any, share: Any, weight: Any, least: Any, close: Any) -> Any:
-    """Sums divided by the share of the weights that fell on valid samples: see `valid`."""
+    """Divide sums by the share of the weights of valid samples: see `nan_aware`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pairs = zip(items_of(builder, args[0]), items_of(builder, args[1]), strict=True)
@@ -53,7 +53,7 @@ def normalise(typingctx: Any, block: Any, share: Any, weight: Any, least: Any, c
 
 
 def _joined(builder: Any, vectors: list[Any]) -> Any:
-    """Adjacent vectors as one, so that LLVM narrows them together."""
+    """Concatenate adjacent vectors, so that LLVM converts them together."""
     while len(vectors) > 1:
         count = 2 * vectors[0].type.count
         mask = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
@@ -95,7 +95,7 @@ def _store_reference(
 def store_rows(
     typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, storage: Any, block: Any
 ) -> Any:
-    """Write whole rows of a block as stored elements, from element `offset` on."""
+    """Convert and store whole rows of a block, from element `offset` on."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         def write(at: Any, vectors: list[Any]) -> None:
@@ -122,7 +122,7 @@ def _stream_rows_reference(
 
 @vector_intrinsic(_stream_rows_reference)
 def stream_rows(typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, block: Any) -> Any:
-    """Write whole rows of compute numbers past the caches; they must be aligned to a vector."""
+    """Store whole rows of the compute type with non-temporal stores; they must be aligned to a vector."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
@@ -139,7 +139,7 @@ def stream_rows(typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any
 
 
 def _store_part_reference(
-    memory: np.ndarray, offset: int, stride: int, rows: int, count: int, block: np.ndarray
+    memory: np.ndarray, offset: int, stride: int, rows: int, count: int, streamed: int, block: np.ndarray
 ) -> None:
     for r, row in enumerate(_rows_reference(block, rows)):
         memory.view(block.dtype)[offset + r * stride :][:count] = row[:count]
@@ -147,11 +147,17 @@ def _store_part_reference(
 
 @vector_intrinsic(_store_part_reference)
 def store_part(
-    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, block: Any
+    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, streamed: Any, block: Any
 ) -> Any:
-    """The first `count` compute numbers of each row; nothing else is written."""
+    """The first `count` compute numbers of each row; nothing else is written.
+
+    Whole vectors go past the caches if `streamed`; then they must be aligned.
+    """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        past = builder.icmp_signed("!=", args[5], ir.Constant(args[5].type, 0))
+
         def write(at: Any, vectors: list[Any]) -> None:
             for i, vector in enumerate(vectors):
                 done = ir.Constant(at.type, i * vector.type.count)
@@ -159,11 +165,17 @@ def store_part(
                     context, builder, args[0], builder.add(at, done), block.vector.dtype, vector.type
                 )
                 left = builder.sub(args[4], done)
-                with builder.if_then(
-                    builder.icmp_signed(">", left, ir.Constant(left.type, 0))
-                ):  # else it is slow
-                    _masked_store(builder, vector, pointer, _mask(builder, left, vector.type.count))
+                whole = builder.icmp_signed(">=", left, ir.Constant(left.type, vector.type.count))
+                with builder.if_else(builder.and_(past, whole)) as (then, otherwise):
+                    with then:
+                        builder.store(vector, pointer, align=VECTOR_BYTES).set_metadata("nontemporal", one)
+                    with (
+                        otherwise,
+                        builder.if_then(builder.icmp_signed(">", left, ir.Constant(left.type, 0))),
+                    ):  # else it is slow
+                        _masked_store(builder, vector, pointer, _mask(builder, left, vector.type.count))
 
         return _each_row(context, builder, sig, args, write)
 
-    return types.void(memory, types.intp, types.intp, types.intp, types.intp, block), codegen
+    whole = types.intp
+    return types.void(memory, whole, whole, whole, whole, whole, block), codegen

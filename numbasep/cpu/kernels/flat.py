@@ -26,8 +26,8 @@ from ..intrinsics.flat_sums import strokes_intrinsic
 from ..intrinsics.memory import Storage
 from ..intrinsics.register_blocks import BlockIntrinsics
 from ..intrinsics.row_sums import fetch_intrinsic
-from ..intrinsics.vectors import LINE_BYTES, REGISTERS, call, lanes_of, peek
-from ..jit import address, inlined, kernel, named
+from ..intrinsics.vectors import LINE_BYTES, REGISTERS, Line, call, lanes_of, peek
+from ..jit import address, driver, inlined, kernel, named
 from .addressing import locate_source, locate_target
 from .byte_rows import pack_bytes
 from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_row, numbers
@@ -243,7 +243,7 @@ def strokes_pass(extra: int, vectors: int, small: bool) -> Any:
     return sum_strokes
 
 
-@kernel
+@driver
 def filter_flat_tile(kernels, x, y, task, thread, block, constants):
     """One task: pack, sum and store a strip of rows by a tile of columns, of one output plane or several.
 
@@ -349,8 +349,8 @@ def kernel_addresses(
     numbers; otherwise there are none.
     """
     number = numba.from_dtype(compute)
-    line, constants = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
+    line, constants = Line(number), Line(number, 2)
+    memory, whole = Line(types.uint8), Line(types.int64)
     n = types.int64
     at: list[Any] = [0] * KERNELS
     at[PACK] = address(packer(storage_in), (memory, n, n, n, n, whole, line, memory, line, n))

@@ -1,4 +1,4 @@
-"""Sums of squares and their square root, element by element; the largest magnitude."""
+"""Elementwise sums of squares and their square roots; the largest magnitude of an array."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from numba import prange
 
 from ..jit import inlined, parallel, serial
 
-CHUNK = 1 << 14  # elements of a task
+CHUNK = 1 << 14  # elements per task
 
 
 @inlined
 def add_square_of(total, part, add, whole, root):
-    """``total = sqrt?(add * total + part ** 2)``, element by element; `whole` truncates the part."""
+    """Set ``total = add * total + part ** 2`` or, if `root`, its square root; `whole` truncates `part` first."""
     for i in range(part.size):
         value = part[i]
         if whole:
@@ -27,21 +27,21 @@ def add_square_of(total, part, add, whole, root):
 
 @serial
 def add_square_serial(total, part, add, whole, root):
-    """On the calling thread."""
+    """Call `add_square_of` on the calling thread."""
     add_square_of(total, part, add, whole, root)
 
 
 @parallel
 def add_square_parallel(total, part, add, whole, root):
-    """On Numba's threads."""
+    """Call `add_square_of` on Numba's threads."""
     for task in prange((part.size + CHUNK - 1) // CHUNK):
-        first = task * CHUNK  # of a slice, LLVM knows that no index is negative: only then it makes vectors
+        first = task * CHUNK  # LLVM vectorizes slices, whose indices it knows are not negative
         add_square_of(total[first : first + CHUNK], part[first : first + CHUNK], add, whole, root)
 
 
 @inlined
 def largest_of(bits, mask):
-    """Largest of floating numbers without their signs, by their bits: they order as integers do."""
+    """Return the largest bit pattern of floats without their signs; these compare like integers."""
     largest = bits[0] & mask
     for i in range(1, bits.size):
         value = bits[i] & mask
@@ -51,13 +51,13 @@ def largest_of(bits, mask):
 
 @serial
 def largest_serial(bits, mask):
-    """On the calling thread; `bits` is not empty."""
+    """Return `largest_of` the array, on the calling thread; `bits` must not be empty."""
     return largest_of(bits, mask)
 
 
 @parallel
 def largest_parallel(bits, mask, found):
-    """On Numba's threads: the largest of each chunk of CHUNK elements."""
+    """Write the largest bit pattern of each chunk of CHUNK elements to `found`, on Numba's threads."""
     for task in prange(found.size):
         first = task * CHUNK
         found[task] = largest_of(bits[first : first + CHUNK], mask)

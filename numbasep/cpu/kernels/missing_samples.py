@@ -1,4 +1,4 @@
-"""Replaces missing samples, and divides by the sum of the remaining weights, element by element."""
+"""Elementwise replacement of missing samples, and division by the sum of the remaining weights."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from ..intrinsics.vectors import VECTOR_BYTES, add, load, store
 from ..jit import inlined, parallel, serial
 from .nan_aware import hidden, spoilt
 
-CHUNK = 1 << 15  # elements of a task
+CHUNK = 1 << 15  # elements per task
 BYTES = Storage("u1")
 
 
 @inlined
 def split_of(x, mask, omit, filled, present):
-    """Valid samples, and 1 where there is one, else 0; how many are missing.  An empty `mask` is none."""
+    """Set `filled` to the valid samples and `present` to 1, or both to 0; return the number of missing samples.
+
+    Samples are missing where `mask` is set, unless it is empty, and where they are NaN if `omit`.
+    """
     missing = 0
     for i in range(x.size):
         value = x[i]
@@ -31,23 +34,23 @@ def split_of(x, mask, omit, filled, present):
 
 @serial
 def split_serial(x, mask, omit, filled, present):
-    """On the calling thread."""
+    """Call `split_of` on the calling thread."""
     return split_of(x, mask, omit, filled, present)
 
 
 @parallel
 def split_parallel(x, mask, omit, filled, present):
-    """On Numba's threads."""
+    """Call `split_of` on Numba's threads."""
     missing = 0
     for task in prange((x.size + CHUNK - 1) // CHUNK):
-        start, stop = task * CHUNK, (task + 1) * CHUNK  # of slices, LLVM knows that no index is negative
+        start, stop = task * CHUNK, (task + 1) * CHUNK  # LLVM knows that indices of slices are not negative
         missing += split_of(x[start:stop], mask[start:stop], omit, filled[start:stop], present[start:stop])
     return missing
 
 
 @inlined
 def mark_span(x, mask, first, last, marked, spoiled, found):
-    """Samples, NaN where bytes of `mask` are not zero; a vector at `spoiled[found]` counts others that are NaN."""
+    """Copy samples, with NaN where `mask` is not zero; the vector at `spoiled[found]` counts other NaN."""
     lanes = VECTOR_BYTES // x.itemsize
     whole = first + (last - first) // lanes * lanes
     count = load(spoiled, found)
@@ -63,13 +66,13 @@ def mark_span(x, mask, first, last, marked, spoiled, found):
 
 @serial
 def mark_serial(x, mask, marked, spoiled):
-    """On the calling thread."""
+    """Call `mark_span` on the calling thread."""
     mark_span(x, mask, 0, x.size, marked, spoiled, 0)
 
 
 @parallel
 def mark_parallel(x, mask, marked, spoiled):
-    """On Numba's threads; `spoiled` has a vector for each task of CHUNK elements."""
+    """Call `mark_span` on Numba's threads; `spoiled` has a vector for each task of CHUNK elements."""
     for task in prange((x.size + CHUNK - 1) // CHUNK):
         lanes = VECTOR_BYTES // x.itemsize
         mark_span(x, mask, task * CHUNK, min((task + 1) * CHUNK, x.size), marked, spoiled, task * lanes)
@@ -77,7 +80,7 @@ def mark_parallel(x, mask, marked, spoiled):
 
 @inlined
 def normalise_of(total, share, weight, least):
-    """``total / (share / weight)``; NaN where no more than `least` of the weight falls on valid samples."""
+    """Set ``total`` to ``total / (share / weight)``, or NaN where the valid share is at most `least`."""
     for i in range(total.size):
         part = share[i] / weight
         total[i] = total[i] / part if abs(part) > least else np.nan
@@ -85,13 +88,13 @@ def normalise_of(total, share, weight, least):
 
 @serial
 def normalise_serial(total, share, weight, least):
-    """On the calling thread."""
+    """Call `normalise_of` on the calling thread."""
     normalise_of(total, share, weight, least)
 
 
 @parallel
 def normalise_parallel(total, share, weight, least):
-    """On Numba's threads."""
+    """Call `normalise_of` on Numba's threads."""
     for task in prange((total.size + CHUNK - 1) // CHUNK):
         start, stop = task * CHUNK, (task + 1) * CHUNK
         normalise_of(total[start:stop], share[start:stop], weight, least)

@@ -1,4 +1,4 @@
-"""One step of the plane driver: all terms, on packed rows."""
+"""A step of the plane driver, which computes all terms from packed rows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from .table_entries import (
 def compute_columns(
     kernels, geometry, term, terms, shifts, weights, offset, count, rows, work, table, result, accumulate,
 ):  # fmt: skip
-    """The pass along the columns of one term, from the rows between the passes or from packed rows."""
+    """Compute the horizontal pass of a term, from the rows between the passes or from packed rows."""
     start, stop = terms[term, TAP_START], terms[term, TAP_STOP]
     source, source_stride = geometry[SCRATCH], geometry[SCRATCH_STRIDE]
     stride = geometry[RESULT_STRIDE]
@@ -51,7 +51,7 @@ def compute_columns(
     done = 0
     if terms[term, RUN_START] == terms[term, RUN_STOP]:
         source, source_stride = table[terms[term, SOURCE_ROW]] + offset, geometry[RING_STRIDE]
-        while done < rows and geometry[ROW_TAPS] > 1:  # rows of a ring need not be in order
+        while done < rows and geometry[ROW_TAPS] > 1:  # rows of a ring may not be in order
             at = table[terms[term, SOURCE_ROW] + done] + offset
             call(kernels[LINES], (
                 work, at, 0, 1, shifts, weights, start, stop, count, result + done * stride, stride, accumulate,
@@ -81,7 +81,7 @@ def compute_columns(
 def compute_rows(
     kernels, geometry, term, terms, runs, weights, offset, count, rows, work, table, target, stride, accumulate,
 ):  # fmt: skip
-    """The pass down the rows of one term, from packed rows."""
+    """Compute the vertical pass of a term from packed rows."""
     start, stop = terms[term, RUN_START], terms[term, RUN_STOP]
     if terms[term, ROW_BOX]:
         window, blocks, sources = geometry[ROW_TAPS] + STEP_ROWS - 1, geometry[BLOCKS], geometry[SOURCES]
@@ -102,9 +102,9 @@ def compute_step(
     kernels, geometry, terms, first_term, last_term, runs, weights, shifts, line_weights, first, columns, rows,
     result, work, table,
 ):  # fmt: skip
-    """Terms [first_term, last_term) for columns [first, first + columns) of `rows` <= STEP_ROWS output rows.
+    """Compute terms [first_term, last_term) for columns [first, first + columns) of `rows` <= STEP_ROWS output rows.
 
-    `table` lists the packed rows that they need.
+    `table` has the offsets of the packed rows.
     """
     inner = geometry[INNER]
     count, offset = columns * inner, first * inner
@@ -130,7 +130,7 @@ def compute_step(
 
 @kernel
 def list_rows(done, geometry, table):
-    """Where the packed rows of the step at row `done` stand, and the sums of blocks of them."""
+    """List the offsets of the packed rows of the step at row `done`, and of their block sums."""
     window, blocks, sources = geometry[ROW_TAPS] + STEP_ROWS - 1, geometry[BLOCKS], geometry[SOURCES]
     for source in range(sources):
         for k in range(window):
@@ -145,7 +145,7 @@ def list_rows(done, geometry, table):
 
 @kernel
 def sum_blocks(kernels, summed, done, packed, count, geometry, work, table):
-    """Sums of the blocks of STEP_ROWS packed rows that have become whole; `summed` of them are done."""
+    """Sum the newly completed blocks of STEP_ROWS packed rows; the first `summed` blocks are done."""
     window, blocks, sources = geometry[ROW_TAPS] + STEP_ROWS - 1, geometry[BLOCKS], geometry[SOURCES]
     summed = max(summed, done // STEP_ROWS)
     while (summed + 1) * STEP_ROWS <= packed:

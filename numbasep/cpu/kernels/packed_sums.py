@@ -1,7 +1,7 @@
-"""Weighted sums down packed rows, and along them.
+"""Vertical and horizontal weighted sums of packed rows.
 
-Both read and write one workspace of compute numbers, in whole blocks: every row must have a block's width of
-slack behind it.  Nothing is checked.
+They read and write a workspace of the compute type in whole blocks, so every row must have the width of a block of
+slack after it.  Nothing is checked.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from ..intrinsics.vectors import BLOCK_COLUMNS, BLOCK_ROWS, LANES64, REGISTERS, 
 from ..jit import kernel
 from .table_entries import RUN_LENGTH, RUN_ROW, RUN_SHIFT, RUN_WEIGHTS
 
-# Columns of a transpose that share the vectors they load, no more than there are in a square of any type.
+# Columns of a transpose that share loaded vectors; at most the side of a square of any type.
 TURNED_COLUMNS = min(8 if REGISTERS == 32 else 4, LANES64)
-LINE_COLUMNS = 8 if REGISTERS == 32 else 4  # vectors of one row that share every weight they load
+LINE_COLUMNS = 8 if REGISTERS == 32 else 4  # vectors of a row that share each loaded weight
 
 _rows = BlockIntrinsics(BLOCK_ROWS, BLOCK_COLUMNS)
 zero_block, read_block, write_block = _rows.zero, _rows.read, _rows.write
@@ -31,10 +31,10 @@ open_turned, push_turned = _turned.window_adjacent, _turned.push_adjacent
 
 @kernel
 def correlate_runs(work, table, rows, offset, runs, weights, start, stop, count, target, stride, accumulate):
-    """`rows` output rows of `count` numbers, each the sum of `runs[start:stop]` of weighted packed rows.
+    """Compute `rows` output rows of `count` elements, each the sum of `runs[start:stop]` over packed rows.
 
-    A run is a column of taps: for output row r, packed rows ``table[r + RUN_ROW + k]`` from `offset` on, shifted by
-    RUN_SHIFT elements.  A row that is loaded serves BLOCK_ROWS output rows; whole blocks are computed.
+    A run is a column of taps: for output row r, tap k multiplies packed row ``table[r + RUN_ROW + k]`` from `offset`
+    on, shifted by RUN_SHIFT elements.  A loaded row is used for BLOCK_ROWS output rows; whole blocks are computed.
     """
     like = work[0]
     width = BLOCK_COLUMNS * lanes_of(work)
@@ -56,7 +56,7 @@ def correlate_runs(work, table, rows, offset, runs, weights, start, stop, count,
 def correlate_lines(
     work, source, source_stride, rows, shifts, weights, start, stop, count, target, stride, accumulate
 ):
-    """`rows` output rows of `count` numbers: taps `start` to `stop` along the packed rows from `source` on."""
+    """Compute `rows` output rows of `count` elements: taps `start` to `stop` along the packed rows from `source` on."""
     like = work[0]
     width = LINE_COLUMNS * lanes_of(work)
     for row in range(rows):
@@ -73,10 +73,10 @@ def correlate_lines(
 def correlate_square(
     work, source, source_stride, shifts, weights, start, stop, count, target, stride, turned, accumulate
 ):
-    """As `correlate_lines` for as many rows as a vector has lanes, by way of their transpose.
+    """Compute the same as `correlate_lines` for as many rows as a vector has lanes, in their transpose.
 
-    Along a row, all but one shifted load in a vector's worth touch two cache lines and cost twice; in the transpose at
-    `work[turned]`, where a vector holds one column of all rows, every load is aligned.
+    Along a row, most shifted loads straddle two cache lines and cost twice as much.  In the transpose at
+    `work[turned]`, a vector holds a column of all rows, and every load is aligned.
     """
     like = work[0]
     lanes = lanes_of(work)
@@ -92,7 +92,7 @@ def correlate_square(
         total = zero_square(like)
         if (
             adjacent
-        ):  # every vector is loaded once for TURNED_COLUMNS columns, and these replace columns done with
+        ):  # each vector is loaded once for TURNED_COLUMNS columns, which overwrite columns no longer needed
             for column in range(j, j + lanes, TURNED_COLUMNS):
                 at = turned + (column + shift) * lanes
                 sums = zero_turned(like)

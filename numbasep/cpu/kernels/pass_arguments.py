@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.np.arrayobj import populate_array
 
-from ..intrinsics.vectors import vector_intrinsic
+from ..intrinsics.vectors import Line, start_of, vector_intrinsic
 
 ADDRESS, ROWS, COLUMNS, ENTRY = range(4)
 
@@ -45,7 +45,7 @@ def _table(
 
     Its elements are `stored` as those of `kind` unless told otherwise.
     """
-    data = context.make_array(block_type)(context, builder, block).data
+    data = start_of(context, builder, block_type, block)
     whole = ir.IntType(64)
 
     def number(field: int) -> Any:
@@ -70,7 +70,7 @@ def _table(
 @vector_intrinsic(lambda block, entry: block[entry])
 def integers(typingctx: Any, block: Any, entry: Any) -> Any:
     """A line of int64."""
-    kind = types.Array(types.int64, 1, "C")
+    kind = Line(types.int64)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _table(context, builder, sig.args[0], *args, ir.IntType(64)(0), kind)
@@ -81,7 +81,7 @@ def integers(typingctx: Any, block: Any, entry: Any) -> Any:
 @vector_intrinsic(lambda block, entry: block[entry])
 def integer_rows(typingctx: Any, block: Any, entry: Any) -> Any:
     """Rows of int64."""
-    kind = types.Array(types.int64, 2, "C")
+    kind = Line(types.int64, 2)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _table(context, builder, sig.args[0], *args, ir.IntType(64)(0), kind)
@@ -92,7 +92,7 @@ def integer_rows(typingctx: Any, block: Any, entry: Any) -> Any:
 @vector_intrinsic(lambda block, entry, row: block[entry][row])
 def integer_row(typingctx: Any, block: Any, entry: Any, row: Any) -> Any:
     """One row of rows of int64."""
-    kind = types.Array(types.int64, 1, "C")
+    kind = Line(types.int64)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _table(context, builder, sig.args[0], *args, kind)
@@ -103,7 +103,7 @@ def integer_row(typingctx: Any, block: Any, entry: Any, row: Any) -> Any:
 @vector_intrinsic(lambda block, entry, row: block[entry][row])
 def byte_row(typingctx: Any, block: Any, entry: Any, row: Any) -> Any:
     """One row of rows of bytes."""
-    kind = types.Array(types.uint8, 1, "C")
+    kind = Line(types.uint8)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _table(context, builder, sig.args[0], *args, kind)
@@ -114,7 +114,7 @@ def byte_row(typingctx: Any, block: Any, entry: Any, row: Any) -> Any:
 @vector_intrinsic(lambda block, entry, _: block[entry])
 def numbers(typingctx: Any, block: Any, entry: Any, like: Any) -> Any:
     """A line of the type of the elements of `like`."""
-    kind = types.Array(like.dtype, 1, "C")
+    kind = Line(like.dtype)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _table(context, builder, sig.args[0], args[0], args[1], ir.IntType(64)(0), kind)
@@ -125,7 +125,7 @@ def numbers(typingctx: Any, block: Any, entry: Any, like: Any) -> Any:
 @vector_intrinsic(lambda block, entry, row, _: block[entry][row])
 def number_row(typingctx: Any, block: Any, entry: Any, row: Any, like: Any) -> Any:
     """One row of rows of the type of the elements of `like`."""
-    kind = types.Array(like.dtype, 1, "C")
+    kind = Line(like.dtype)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _table(context, builder, sig.args[0], *args[:3], kind)
@@ -136,7 +136,7 @@ def number_row(typingctx: Any, block: Any, entry: Any, row: Any, like: Any) -> A
 @vector_intrinsic(lambda block, entry, row, _: block[entry][row].view(np.uint8))
 def number_bytes(typingctx: Any, block: Any, entry: Any, row: Any, like: Any) -> Any:
     """The memory of such a row as flat bytes; their number is not told."""
-    kind = types.Array(types.uint8, 1, "C")
+    kind = Line(types.uint8)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _table(context, builder, sig.args[0], *args[:3], kind, like.dtype)

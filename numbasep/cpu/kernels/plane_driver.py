@@ -17,8 +17,8 @@ from numba.core import config
 
 from ...lowering.target import STEP_ROWS
 from ..intrinsics.memory import Storage
-from ..intrinsics.vectors import call
-from ..jit import address, kernel, parallel, serial
+from ..intrinsics.vectors import Line, call
+from ..jit import address, driver, parallel, serial
 from .addressing import locate_source, locate_target
 from .boxes import box_runs, box_square, sum_block
 from .nan_aware import AS_STORED, BOTH, PRESENCE, normalise_row, view_row
@@ -81,7 +81,7 @@ from .table_entries import (
 )
 
 
-@kernel
+@driver
 def filter_tile(kernels, x, y, task, thread, block, constants):
     """One task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
     geometry, outer, outer_taps = (
@@ -195,9 +195,9 @@ def kernel_addresses(
     Kernels that a pass never calls are not compiled.
     """
     number = numba.from_dtype(compute)
-    line, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    memory, whole = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C")
-    pairs, n = types.Array(types.int64, 2, "C"), types.int64
+    line, table = Line(number), Line(number, 2)
+    memory, whole = Line(types.uint8), Line(types.int64)
+    pairs, n = Line(types.int64, 2), types.int64
     at: list[Any] = [0] * KERNELS
     at[DOWN] = address(correlate_runs, (line, whole, n, n, pairs, line, n, n, n, n, n, n))
     at[LINES] = address(correlate_lines, (line, n, n, n, whole, line, n, n, n, n, n, n))

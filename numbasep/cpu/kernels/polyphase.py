@@ -1,4 +1,4 @@
-"""Reorders columns of row buffers by phase, for strided horizontal passes."""
+"""Reorder the columns of row buffers by phase, for strided horizontal passes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _shuffled(builder: Any, one: Any, other: Any, picks: list[int]) -> Any:
 
 
 def _apart(builder: Any, vectors: list[Any]) -> list[Any]:
-    """The numbers of adjacent vectors by phase: as many vectors as phases."""
+    """Split adjacent vectors into a vector per phase; there are as many vectors as phases."""
     count, lanes = len(vectors), vectors[0].type.count
     if count == 1:
         return vectors
@@ -51,7 +51,7 @@ def _apart(builder: Any, vectors: list[Any]) -> list[Any]:
 
 
 def _split(step: int) -> Callable[..., Any]:
-    """Intrinsic that takes `step` adjacent vectors apart."""
+    """Return an intrinsic that splits `step` adjacent vectors by phase."""
 
     def emit(typingctx: Any, work: Any, source: Any, target: Any, pitch: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -83,9 +83,9 @@ split_two, split_three, split_four = _split(2), _split(3), _split(MOST_SHUFFLED)
 
 @kernel
 def split_columns(work, source, target, rows, stride, columns, geometry):
-    """Rows of `work` from `source` on, to what `columns` outputs read of each phase, from `target` on.
+    """Split rows of `work` from `source` on into the phases that `columns` outputs read, from `target` on.
 
-    Rows are `stride` elements apart there and here, phases PHASE_STRIDE.  Whole vectors are read and written.
+    Rows are `stride` elements apart in both, phases PHASE_STRIDE.  Whole vectors are read and written.
     """
     lanes, inner, pitch, step = lanes_of(work), geometry[INNER], geometry[PHASE_STRIDE], geometry[COLUMN_STEP]
     taps = geometry[SPLIT_TAPS]

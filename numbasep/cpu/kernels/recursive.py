@@ -1,7 +1,8 @@
-"""Recursive Gaussian filters along one axis: forward and backward with three pairs of complex poles.
+"""Recursive Gaussian filters along an axis: forward and backward recursions with three pairs of complex poles.
 
-A task is as many lines as a vector has lanes, side by side in the workspace: first `2 margin + out` samples of each,
-continued beyond the edges, then `out` results.  Arrays are contiguous, ``(outer, axis, inner)``; nothing is checked.
+A task filters as many lines as a vector has lanes, interleaved in the workspace: first `2 margin + out` samples of each
+line, extended beyond the edges, then `out` results.  Arrays are contiguous, ``(outer, axis, inner)``; nothing is
+checked.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ import numba
 import numpy as np
 from numba import prange, types
 
-from ..intrinsics.vectors import add, call, fma, lanes_of, load, peek, poke, splat, store
+from ..intrinsics.vectors import Line, add, call, fma, lanes_of, load, peek, poke, splat, store
 from ..jit import address, inlined, kernel, parallel, serial
 from .packed_sums import read_square, transpose, write_square
 
 OUTER, SIZE, INNER, OUT, MARGIN, LOW, HIGH, SIDE, GEOMETRY = range(9)
-"""Entries of `geometry`: sizes in numbers; the range of positions that rise by one from one to the next; how many
-adjacent vectors of lines a task takes (0: lines that are not adjacent, one vector of them)."""
+"""Entries of `geometry`: sizes in elements; the range of samples whose positions increase by one; the number of
+vectors of adjacent lines per task (0 for a single vector of lines that are not adjacent)."""
 COEFFICIENTS = 13
-"""Real and imaginary parts of three poles, then of their three residues, then the weight of the centre."""
+"""Number of coefficients: real and imaginary parts of three poles and their residues, and the centre weight."""
 
 
 @kernel
 def forwards(work, count, margin, results, c):
-    """``y[n] = centre x[n] + sum_{k>0} h(k) x[n-k]`` for `count` vectors from `margin` on, from rest."""
+    """Compute ``y[n] = centre x[n] + sum_{k>0} h(k) x[n-k]`` for `count` vectors from `margin` on, from zero state."""
     lanes = lanes_of(work)
     like = work[0]
     ar, ai, br, bi, cr, ci = splat(c[0]), splat(c[1]), splat(c[2]), splat(c[3]), splat(c[4]), splat(c[5])
@@ -48,7 +49,7 @@ def forwards(work, count, margin, results, c):
 
 @kernel
 def backwards(work, count, margin, results, c):
-    """Adds ``sum_{k>0} h(k) x[n+k]`` to the results."""
+    """Add ``sum_{k>0} h(k) x[n+k]`` to the results."""
     lanes = lanes_of(work)
     like = work[0]
     ar, ai, br, bi, cr, ci = splat(c[0]), splat(c[1]), splat(c[2]), splat(c[3]), splat(c[4]), splat(c[5])
@@ -71,7 +72,7 @@ def backwards(work, count, margin, results, c):
 
 @inlined
 def gather(x, starts, stride, first, last, positions, cval, work):
-    """Samples [first, last) of every line, one by one."""
+    """Copy samples [first, last) of every line to the workspace one by one."""
     lanes = starts.size
     for n in range(first, last):
         position = positions[n]
@@ -82,7 +83,7 @@ def gather(x, starts, stride, first, last, positions, cval, work):
 
 @inlined
 def scatter(work, results, first, last, y, starts, stride):
-    """Results [first, last) of every line, one by one."""
+    """Copy results [first, last) of every line to the output one by one."""
     lanes = starts.size
     for n in range(first, last):
         for lane in range(lanes):
@@ -91,7 +92,7 @@ def scatter(work, results, first, last, y, starts, stride):
 
 @kernel
 def filter_lines(ahead, back, x, y, task, geometry, positions, coefficients, cval, work, starts):
-    """One task: `starts` is a workspace of two rows, where the lines begin in `x` and in `y`."""
+    """Run a task; `starts` is scratch of two rows for the offsets of the lines in `x` and in `y`."""
     lanes = lanes_of(work)
     outer, size, inner = geometry[OUTER], geometry[SIZE], geometry[INNER]
     count, margin = geometry[OUT], geometry[MARGIN]
@@ -104,7 +105,7 @@ def filter_lines(ahead, back, x, y, task, geometry, positions, coefficients, cva
         tiles = (inner + width - 1) // width
         column = min(
             task % tiles * width, inner - width
-        )  # the last tile overlaps, and agrees with, the one before
+        )  # the last tile overlaps the previous one, with equal results
         source, target = task // tiles * size * inner + column, task // tiles * count * inner + column
         part = (total + count) * lanes
         outside = splat(cval)
@@ -147,7 +148,7 @@ def filter_lines(ahead, back, x, y, task, geometry, positions, coefficients, cva
 
 @serial
 def run_serial(lines, ahead, back, x, y, first, last, geometry, positions, coefficients, cval, work, starts):
-    """Tasks [first, last) on the calling thread."""
+    """Run tasks [first, last) on the calling thread."""
     for task in range(first, last):
         call(lines, (ahead, back, x, y, task, geometry, positions, coefficients, cval, work[0], starts[0]))
 
@@ -156,7 +157,7 @@ def run_serial(lines, ahead, back, x, y, first, last, geometry, positions, coeff
 def run_parallel(
     lines, ahead, back, x, y, first, last, geometry, positions, coefficients, cval, work, starts
 ):
-    """Tasks [first, last) on Numba's threads, each of which owns one row of the workspaces."""
+    """Run tasks [first, last) on Numba's threads, each of which owns a row of the workspaces."""
     for task in prange(first, last):
         thread = numba.get_thread_id()
         call(
@@ -167,10 +168,10 @@ def run_parallel(
 
 @functools.cache
 def kernel_addresses(compute: np.dtype[Any]) -> tuple[Any, ...]:
-    """What the drivers call: `filter_lines`, `forwards`, `backwards`."""
+    """Return the addresses of `filter_lines`, `forwards` and `backwards`."""
     number = numba.from_dtype(compute)
-    line, n = types.Array(number, 1, "C"), types.int64
-    integers, pairs = types.Array(types.int64, 1, "C"), types.Array(types.int64, 2, "C")
+    line, n = Line(number), types.int64
+    integers, pairs = Line(types.int64), Line(types.int64, 2)
     ahead = address(forwards, (line, n, n, n, line))
     back = address(backwards, (line, n, n, n, line))
     lines = address(filter_lines, (n, n, line, line, n, integers, integers, line, number, line, pairs))

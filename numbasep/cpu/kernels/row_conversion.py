@@ -97,20 +97,18 @@ def pack_edge(x, start, first, last, origin, storage, geometry, constants, work,
 def pack_inside(x, source, columns, storage, geometry, raw, work, target):
     """`columns` columns inside the array; strided ones are gathered as they are, then converted."""
     inner, stride = geometry[INNER], geometry[COLUMN_STRIDE_IN]
-    batch = columns if stride == inner else geometry[GATHER]
+    adjacent = stride == inner
+    batch = columns if adjacent else geometry[GATHER]
+    # Whole rows need no help.
+    ahead = STEP_ROWS * geometry[ROW_STRIDE_IN] if adjacent and geometry[TILES] > 1 else 0
     for first in range(0, columns, batch):
-        n = min(batch, columns - first)
-        here, at = source + first * stride, target + first * inner
-        if stride == inner:
-            ahead = (
-                STEP_ROWS * geometry[ROW_STRIDE_IN] if geometry[TILES] > 1 else 0
-            )  # whole rows need no help
-            convert_span(x, here, n * inner, ahead, storage, work, at)
-        else:
+        n, memory, here = min(batch, columns - first), x, source + first * stride
+        if not adjacent:
             for column in range(n):
                 for j in range(inner):
                     copy_element(x, here + column * stride + j, raw, column * inner + j, storage)
-            convert_span(raw, 0, n * inner, 0, storage, work, at)
+            memory, here = raw, 0
+        convert_span(memory, here, n * inner, ahead, storage, work, target + first * inner)
 
 
 @inlined
@@ -174,14 +172,13 @@ def store_row_of(storage, work, source, columns, geometry, constants, raw, y, st
     if geometry[STREAM]:
         stream_span(work, source, columns * inner, y, start, storage)
         return
-    batch = columns if stride == inner else geometry[GATHER]
+    adjacent = stride == inner
+    batch = columns if adjacent else geometry[GATHER]
+    memory, target = (y, start) if adjacent else (raw, 0)
     for first in range(0, columns, batch):
         n = min(batch, columns - first)
-        here = source + first * inner
-        if stride == inner:
-            store_span(work, here, n * inner, y, start, storage)
-        else:
-            store_span(work, here, n * inner, raw, 0, storage)
+        store_span(work, source + first * inner, n * inner, memory, target, storage)
+        if not adjacent:
             for column in range(n):
                 for j in range(inner):
                     at = start + (first + column) * stride + j

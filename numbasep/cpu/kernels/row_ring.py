@@ -1,9 +1,9 @@
-"""A ring buffer of rows: converted, contiguous, extended beyond the edges."""
+"""Ring buffer of packed rows, which are converted, contiguous and extended beyond the edges."""
 
 from __future__ import annotations
 
 from ..intrinsics.vectors import call
-from ..jit import kernel
+from ..jit import driver
 from .nan_aware import BOTH, PRESENCE
 from .table_entries import (
     COLUMN_FIRST,
@@ -31,14 +31,14 @@ from .table_entries import (
 )
 
 
-@kernel
+@driver
 def pack_columns(
     kernels, x, first_row, packed, needed, sources, column, columns, wide, offset, geometry, constants, raw, work
 ):  # fmt: skip
-    """`wide` columns of rows [packed, needed) of every source, from input column `column` on, to the ring of rows.
+    """Pack `wide` columns of rows [packed, needed) of every source, from input column `column` on, to the ring.
 
-    Rows that no window reads, between those of two output rows, are left out.  If phases are taken apart, those of
-    `columns` outputs are.
+    With a stride, rows that no window reads are skipped.  In a polyphase pass, rows are split into the phases that
+    `columns` outputs read.
     """
     capacity, n_sources = geometry[RING_WINDOW], geometry[SOURCES]
     for k in range(packed, needed):
@@ -59,13 +59,13 @@ def pack_columns(
                 call(kernels[SPLIT_PACKED], (work, at, place, 1, 0, columns, geometry))
 
 
-@kernel
+@driver
 def pack_window(
     kernels, x, row, done, packed, needed, column, columns, sources, table, geometry, constants, raw, work
 ):  # fmt: skip
-    """The rows of the window of the block `done` rows below `row` to the ring, and where they stand there.
+    """Pack the rows under the windows of the block `done` rows below `row`, and list their offsets in the ring.
 
-    `packed` rows have been packed for the blocks before, `needed` are read by this one.
+    `packed` rows have been packed for previous blocks; this block reads `needed`.
     """
     window, each, n_sources = geometry[WINDOW], geometry[PHASE_ROWS], geometry[SOURCES]
     step, capacity, across = geometry[ROW_STEP], geometry[RING_WINDOW], geometry[COLUMN_STEP]

@@ -1,10 +1,10 @@
-"""Filters along an axis of few samples: adjacent rows are one long vector with repeating weights.
+"""Filters along an axis of few samples, for which adjacent rows are treated as a long vector with periodic weights.
 
-    y[i] = c[i mod P] + sum over slots s of w[s, i mod P] * x[i + d[s]],      P the numbers of a row
+    y[i] = c[i mod P] + sum over slots s of w[s, i mod P] * x[i + d[s]],      P = elements of a row
 
-The boundary is part of the weights: those of a row are an n x n matrix, of which slot s holds a diagonal.  A number of
-another row weighs nothing, but nothing times NaN would be NaN.  So blocks of vectors are summed as they are, and those
-that come out with a NaN once more, with such numbers left out of the load; so are those at the ends of the array.
+The boundary is part of the weights: those of a row are an n x n matrix, and slot s is one of its diagonals.  Elements
+of other rows have weight zero, but zero times NaN is NaN.  So blocks of vectors are first summed without masks.  If a
+result is NaN, and at the ends of the array, they are summed again with masked loads that skip elements of other rows.
 """
 
 from __future__ import annotations
@@ -28,24 +28,35 @@ from ..intrinsics.memory import (
     store_as,
     store_first,
 )
-from ..intrinsics.vectors import LLVM_TYPES, Vector, div, fma, lanes_of, load, splat, spread, vector_intrinsic
+from ..intrinsics.vectors import (
+    LLVM_TYPES,
+    Line,
+    Vector,
+    div,
+    fma,
+    lanes_of,
+    load,
+    splat,
+    spread,
+    vector_intrinsic,
+)
 from ..jit import address, kernel, named
 from .pass_arguments import integers, numbers
 
-VECTORS = 4  # of a block; their sums do not wait for each other
+VECTORS = 4  # vectors per block, whose sums are independent
 
-# Tables of a pass in one block (`tables`); numbers of SIZES_TABLE
+# Tables of a pass in one block (`pass_arguments`), then the entries of SIZES_TABLE
 SIZES_TABLE, SOURCES_TABLE, TARGETS_TABLE, SHIFTS_TABLE, WEIGHTS_TABLE, INSIDE_TABLE = range(6)
 (
-    LENGTH,  # numbers of a run of rows
-    PIECE,  # of these, in a task: whole rows
-    PIECES,  # tasks of a run
-    SLOTS,  # rows of the tables of weights; the first is what lies beyond a constant boundary
-    PITCH,  # numbers from one slot to the next
-    PERIOD,  # numbers after which weights are read from the start again
-    STEP,  # what a block goes on in them
-    BEFORE,  # numbers before a block that it reads
-    AFTER,  # and behind it
+    LENGTH,  # elements of a run of rows
+    PIECE,  # elements per task, whole rows
+    PIECES,  # tasks per run
+    SLOTS,  # rows of the tables of weights; the first has the sums over a constant boundary
+    PITCH,  # elements from one slot to the next
+    PERIOD,  # elements after which weights repeat
+    STEP,  # elements of a block modulo PERIOD
+    BEFORE,  # elements before a block that it reads
+    AFTER,  # elements after a block that it reads
     SIZES,
 ) = range(10)
 
@@ -65,7 +76,7 @@ def _load_where_reference(
 def load_where(
     typingctx: Any, memory: Any, offset: Any, inside: Any, count: Any, storage: Any, like: Any
 ) -> Any:
-    """As `load_as`, of the first `count` lanes those where `inside` is not zero; nothing else is read, and is zero."""
+    """Load as `load_as`, but only those of the first `count` lanes where `inside` is not zero; others are zero."""
     vector = Vector(like)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -82,7 +93,7 @@ def load_where(
 
 @vector_intrinsic(lambda one, other: bool(np.isnan(one).any() or np.isnan(other).any()))
 def either_nan(typingctx: Any, one: Any, other: Any) -> Any:
-    """Whether a lane of two vectors is NaN."""
+    """Return whether a lane of either vector is NaN."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         lanes = builder.fcmp_unordered("uno", *args)
@@ -94,12 +105,12 @@ def either_nan(typingctx: Any, one: Any, other: Any) -> Any:
 
 @functools.cache
 def row_filter(storage_in: Storage, storage_out: Storage) -> Any:
-    """The kernel that filters a piece of a run of rows."""
+    """Return the kernel that filters a piece of a run of rows."""
 
     @kernel
     @named(f"{storage_in.suffix}{storage_out.suffix}")
     def filter_rows(kernels, x, y, task, thread, block, constants):
-        """Task `task`; `constants[0, 0]` divides all sums.  Called as `plane.filter_tile` is."""
+        """Run a task, with the signature of `plane_driver.filter_tile`; `constants[0, 0]` is the divisor."""
         sizes, shifts = integers(block, SIZES_TABLE), integers(block, SHIFTS_TABLE)
         weights, inside = numbers(block, WEIGHTS_TABLE, constants), numbers(block, INSIDE_TABLE, constants)
         like, lanes, divisor = weights[0], lanes_of(weights), constants[0, 0]
@@ -149,8 +160,8 @@ def row_filter(storage_in: Storage, storage_out: Storage) -> Any:
 
 @functools.cache
 def kernel_addresses(compute: np.dtype[Any], storage_in: Storage, storage_out: Storage) -> tuple[Any, Any]:
-    """What the drivers of `plane` call."""
-    memory, whole, n = types.Array(types.uint8, 1, "C"), types.Array(types.int64, 1, "C"), types.int64
+    """Return the addresses for the drivers of `plane_driver`."""
+    memory, whole, n = Line(types.uint8), Line(types.int64), types.int64
     table = types.Array(numba.from_dtype(compute), 2, "C")
     tile = address(row_filter(storage_in, storage_out), (whole, memory, memory, n, n, whole, table))
     return tile, [0] if config.DISABLE_JIT else np.zeros(1, np.int64)

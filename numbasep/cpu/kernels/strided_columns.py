@@ -1,7 +1,7 @@
-"""Gathers rows with strided columns into contiguous rows, and scatters them back.
+"""Gather rows with strided columns into contiguous rows, and scatter rows back.
 
-Every other column, one channel of colour, the real part of complex numbers, a mirrored image: filtered where they are,
-they would be fetched number by number for every pass.  Nothing is checked.
+Examples are every second column, a colour channel, the real part of complex numbers, a mirrored image.  Filtered in
+place, they would be read element by element in every pass.  Nothing is checked.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ..intrinsics.memory import (
     store_as,
     store_first,
 )
-from ..intrinsics.vectors import LLVM_TYPES, Vector, call, lanes, lanes_of, splat, vector_intrinsic
+from ..intrinsics.vectors import LLVM_TYPES, Line, Vector, call, lanes, lanes_of, splat, vector_intrinsic
 from ..jit import address, kernel, named, parallel, serial
 from .table_entries import OUTSIDE_PLANE
 
-STRIDES = (-1, 2, 3, 4)  # fetched by whole vectors
-COLUMNS, INNER, STRIDE, SIZES = range(4)  # sizes[...] of the rows that are moved
+STRIDES = (-1, 2, 3, 4)  # strides that are gathered by whole vectors
+COLUMNS, INNER, STRIDE, SIZES = range(4)  # entries of sizes[...], of the rows that are moved
 
 
 def _every(step: int) -> Any:
-    """Intrinsic that loads a vector of numbers which lie `step` apart, and whole vectors around them."""
+    """Return an intrinsic that loads a vector of elements `step` apart, by whole vectors that contain them."""
 
     def reference(memory: np.ndarray, offset: int, storage: Storage, like: Any) -> np.ndarray:
         dtype = np.asarray(like).dtype
@@ -67,12 +67,12 @@ load_reversed, load_second, load_third, load_fourth = map(_every, STRIDES)
 
 @functools.cache
 def gatherer(storage: Storage, compute: Storage) -> Any:
-    """The kernel that brings the columns of a row together, as compute numbers."""
+    """Return the kernel that gathers the columns of a row and converts them to the compute type."""
 
     @kernel
     @named(f"{storage.suffix}{compute.suffix}")
     def gather_row(x, start, y, target, sizes, constants):
-        """One row from element `start` of `x` to element `target` of `y`; constants if it is OUTSIDE_PLANE."""
+        """Gather a row from element `start` of `x` to `y[target]`; copy constants if `start` is OUTSIDE_PLANE."""
         columns, inner, stride = sizes[COLUMNS], sizes[INNER], sizes[STRIDE]
         like = constants[0]
         width = lanes_of(constants)
@@ -105,12 +105,12 @@ def gatherer(storage: Storage, compute: Storage) -> Any:
 
 @functools.cache
 def scatterer(storage: Storage) -> Any:
-    """The kernel that spreads a row's columns, stored numbers as they are."""
+    """Return the kernel that scatters the columns of a row without conversion."""
 
     @kernel
     @named(storage.suffix)
     def scatter_row(x, start, y, target, sizes, constants):
-        """One row from element `start` of `x` to element `target` of `y`."""
+        """Scatter a row from element `start` of `x` to element `target` of `y`."""
         inner, stride = sizes[INNER], sizes[STRIDE]
         if inner == 1:
             for column in range(sizes[COLUMNS]):
@@ -125,20 +125,20 @@ def scatterer(storage: Storage) -> Any:
 
 @serial
 def move_serial(move, x, y, starts, targets, sizes, constants):
-    """All rows on the calling thread."""
+    """Move all rows on the calling thread."""
     for row in range(starts.size):
         call(move, (x, starts[row], y, targets[row], sizes, constants))
 
 
 @parallel
 def move_parallel(move, x, y, starts, targets, sizes, constants):
-    """All rows on Numba's threads."""
+    """Move all rows on Numba's threads."""
     for row in prange(starts.size):
         call(move, (x, starts[row], y, targets[row], sizes, constants))
 
 
 def move_address(function: Any, compute: np.dtype[Any]) -> Any:
-    """What the drivers call."""
-    memory, n = types.Array(types.uint8, 1, "C"), types.int64
+    """Return the address of a gathering or scattering kernel."""
+    memory, n = Line(types.uint8), types.int64
     line = types.Array(numba.from_dtype(compute), 1, "C")
-    return address(function, (memory, n, memory, n, types.Array(types.int64, 1, "C"), line))
+    return address(function, (memory, n, memory, n, Line(types.int64), line))

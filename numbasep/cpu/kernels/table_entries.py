@@ -1,16 +1,16 @@
-"""Positions of the entries in the integer tables that drivers read.
+"""Indices into the tables of integers that drivers read.
 
-A plane is the pair (rows, columns) of the canonical array ``(outer axes..., rows, columns, inner)``: columns are
-filtered with a step of `inner` elements, so channels-last colour (inner = channels) and complex data (inner = 2)
-are ordinary planes.  All distances count elements, not bytes.
+A plane spans the rows and columns of the canonical array ``(outer axes..., rows, columns, inner)``.  Adjacent columns
+are `inner` elements apart, so channels-last colour (inner = channels) and complex data (inner = 2) are ordinary planes.
+All offsets and strides are in elements.
 """
 
 # geometry[...]
 (
     ROWS_IN,  # input rows of a plane
     ROWS_OUT,  # output rows of a plane
-    ROW_FIRST,  # input row under the first row tap of output row 0
-    ROW_TAPS,  # rows a window spans
+    ROW_FIRST,  # input row under the first tap of output row 0
+    ROW_TAPS,  # vertical taps
     ROW_BOUNDARY,
     ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
@@ -21,63 +21,66 @@ are ordinary planes.  All distances count elements, not bytes.
     COLUMN_BOUNDARY,
     COLUMN_STRIDE_IN,
     COLUMN_STRIDE_OUT,
-    INNER,  # adjacent elements that make up one column
-    STREAM,  # 1: write past the caches
-    STRIP,  # rows of a task
+    INNER,  # elements per column
+    STREAM,  # bytes per output element if non-temporal stores are used; otherwise 0
+    STRIP,  # rows per task
     STRIPS,  # tasks along the rows of a plane
-    TILE,  # columns of a task
+    TILE,  # columns per task
     TILES,  # tasks along the columns of a plane
-    SEGMENT,  # columns that are computed and stored at a time: their sums stay in the first-level cache
-    SOURCES,  # input planes that one output plane reads
+    SEGMENT,  # columns that are computed and stored at a time, so that sums stay in the first-level cache
+    SOURCES,  # input planes per output plane
     OUTER_AXES,
-    RING,  # where the packed rows start in the workspace
+    RING,  # offset of the packed rows in the workspace
     RING_STRIDE,
-    SCRATCH,  # where the step's rows between the two passes starts
+    SCRATCH,  # offset of a step's rows between the two passes
     SCRATCH_STRIDE,
-    TURNED,  # where the transpose of a step's rows starts
-    RESULT,  # where the step's finished rows starts
+    TURNED,  # offset of the transpose of a step's rows
+    RESULT,  # offset of a step's finished rows
     RESULT_STRIDE,
     TABLES,  # length of the row table
     GATHER,  # columns of a strided row that are gathered at once
-    DIRECT,  # 1: rows that lie in the array are filtered from there (`dense`), not packed
-    STRIPE_ROWS,  # as many output rows at a time
-    SUMS,  # where a stripe's sums down the rows stand in the workspace, one vector of columns at a time
-    ENDS,  # where the turned sums of a stripe's first and last columns stand
-    LEFT_ENDS,  # which ends the columns left of the array come from: 1 the first, 2 the last, 3 both
-    RIGHT_ENDS,  # and those right of it
-    EDGE_LAST,  # where the columns right of the array begin in the table of edges
-    BLOCKS,  # sums of STEP_ROWS packed rows that each source keeps at hand, for boxes down the rows
-    BLOCK_SUMS,  # where they start in the workspace
-    TURNED_BLOCKS,  # where such sums of the transpose start
-    VIEWS,  # how the input is seen (`valid`)
-    SHARE_TERM,  # first term of the share that finished sums are divided by; 0: there is none
-    SHARE,  # where the rows of that share start
-    RING_ROWS,  # packed rows of each source that there is room for, in passes of dense kernels
-    FETCHED,  # bytes of an element of the rows that a pass fetches ahead; 0: none are
-    KEPT,  # where the last vectors of a stripe's rows stand, whose rest is still to be written (`streams`)
-    FOLD,  # 1 or -1: columns are added to their mirror images, or subtracted from them, before taps weigh them
-    ENDS_STRIDE,  # elements at ENDS for what a row's window needs there of it and beyond its edges
-    SUMS_STRIDE,  # elements from one row buffer at SUMS to the next
-    TERM_STRIDE,  # and from those of one term to those of the next
-    LAST_BLOCK,  # element of a row where the last block of vectors begins that lies in it
-    PACKED,  # 0, or taps along the columns that packed rows are extended for
-    CONSTANT_ROWS,  # where rows of the boundary value stand, one for each source; 0: there are none
-    INSIDE_FIRST,  # first output column whose window lies in the array, for DENSE
-    INSIDE_LAST,  # first one behind those
-    ROW_STEP,  # input rows from one output row to the next
-    COLUMN_STEP,  # and columns
-    WINDOW,  # entries of the row table for the windows of a block of rows in one source, phase by phase
-    PHASE_ROWS,  # entries of each phase
-    RING_WINDOW,  # packed rows of each source that there is room for
-    SPLIT_TAPS,  # taps along the columns, whose phases are taken apart
+    DIRECT,  # 1: rows inside the array are read there (`dense`) instead of packed
+    STRIPE_ROWS,  # output rows that are computed at a time
+    SUMS,  # offset of the row buffers of vertical sums
+    ENDS,  # offset of vertical sums of columns at the other edge (`separable`) or of copied ends of rows (`dense`)
+    LEFT_ENDS,  # packed columns at the left edge
+    RIGHT_ENDS,  # packed columns at the right edge
+    EDGE_LAST,  # index in the table of edges of the first column right of the array
+    BLOCKS,  # sums of STEP_ROWS packed rows per source, for vertical boxes
+    BLOCK_SUMS,  # offset of these sums in the workspace
+    TURNED_BLOCKS,  # offset of such sums of the transpose
+    VIEWS,  # input mode (`nan_aware`)
+    SHARE_TERM,  # first term of the sum of valid weights, by which results are divided; 0: there is none
+    SHARE,  # offset of the rows of these sums
+    RING_ROWS,  # capacity of packed rows per source in passes of dense kernels
+    FETCHED,  # bytes per element of prefetched rows; 0: no prefetch
+    KEPT,  # offset of the last vectors of rows, which are partly to be stored (`nontemporal`)
+    FOLD,  # 1 or -1: mirror images of columns are added or subtracted before they are multiplied by taps
+    ENDS_STRIDE,  # elements per row at ENDS
+    SUMS_STRIDE,  # row stride of the buffers at SUMS
+    TERM_STRIDE,  # elements from the buffers of one term to those of the next
+    LAST_BLOCK,  # first element of the last block of vectors that is inside a row
+    PACKED,  # horizontal taps for which packed rows are extended; 0: rows are not packed
+    CONSTANT_ROWS,  # offset of rows of the boundary value, one per source; 0: there are none
+    INSIDE_FIRST,  # first output column whose window is inside the array, for DENSE
+    INSIDE_LAST,  # end of these columns
+    ROW_STEP,  # vertical stride
+    COLUMN_STEP,  # horizontal stride
+    WINDOW,  # entries of the row table per source for the windows of a block of rows, phase by phase
+    PHASE_ROWS,  # entries per phase
+    RING_WINDOW,  # capacity of packed rows per source
+    SPLIT_TAPS,  # horizontal taps before the split into phases
     PHASE_STRIDE,  # elements from one phase of a row to the next
-    UNSPLIT,  # where rows stand before their phases are taken apart
-    PLANES,  # planes of the last outer axis that a task filters one after the other, keeping what they share
+    UNSPLIT,  # offset of rows before the split into phases
+    PLANES,  # planes along the last outer axis that a task filters in sequence, reusing what they share; or of its rows
     PLANES_OUT,  # output planes along that axis
+    BETWEEN,  # element of the workspace where planes stand between the passes along an outer axis and along rows
+    FINISHED,  # element where rows of a stripe are gathered before whole lines of them are written; 0: they are not
+    FINISHED_BYTES,  # of such an element
     GEOMETRY,  # number of entries
-) = range(68)
+) = range(71)
 
-# kernels[...]: addresses of what the drivers call; 0 where a pass never does.  Behind STRIPE, the one for shares
+# kernels[...]: addresses of the kernels that drivers call; 0 for those that a pass does not call
 (
     DOWN,
     LINES,
@@ -88,34 +91,35 @@ are ordinary planes.  All distances count elements, not bytes.
     PACK,
     STORE,
     STRIPE,
-    STRIPE_SHARE,
     VIEW,
     NORMALISE,
     STEP,  # all terms of a program on packed rows
-    LIST,  # where these stand
-    BLOCK_SUMS_OF,  # all sums of blocks of them that are due
-    SWEEP,  # what STRIPE leaves to it (`sweeps`)
+    LIST,  # list of the offsets of these rows
+    BLOCK_SUMS_OF,  # sums of newly completed blocks of them
+    SWEEP,  # unrolled inner loop of STRIPE (`dense_unrolled`)
     VERTICAL,
     VERTICAL_SHARE,
-    EDGE_ROW,  # the same for single rows
+    EDGE_ROW,  # VERTICAL for single rows
     EDGE_ROW_SHARE,
     FILL,
     HORIZONTAL,
-    SEGMENT_PASS,  # both passes over a segment
-    DENSE,  # vertical sums straight to the output: weights without structure, or taps down the rows only
+    SEGMENT_PASS,  # vertical and horizontal pass over a segment
+    STRIP_PASS,  # SEGMENT_PASS over all segments of a strip of rows
+    DENSE,  # vertical sums written to the output: dense weights, or vertical taps only
     DENSE_PACKED,  # the same from packed rows
-    DENSE_SEGMENT,  # these over a segment
-    PACK_WINDOW,  # the rows of a block's window to the ring of packed rows
-    SPLIT,  # the columns of vertical sums by phase
-    SPLIT_PACKED,  # those of packed rows
+    DENSE_SEGMENT,  # both over a segment
+    PACK_WINDOW,  # packs the rows of a block's windows to the ring
+    SPLIT,  # splits the columns of vertical sums by phase
+    SPLIT_PACKED,  # splits the columns of packed rows by phase
+    WRITE,  # writes gathered rows to the output
     KERNELS,
-) = range(30)
+) = range(31)
 
-# Tables of a pass in one block (`tables`); behind NORMAL, one row for each thread
+# Tables of a pass in one block (`pass_arguments`); those from WORK on have a row per thread
 (
     SIZES,  # geometry[...]
     OUTER,
-    OUTER_SOURCES,  # (sources, outer axes): which tap of each outer axis a source is
+    OUTER_SOURCES,  # (sources, outer axes): tap of each source along each outer axis
     TERMS,
     RUNS,
     WEIGHTS,
@@ -124,7 +128,7 @@ are ordinary planes.  All distances count elements, not bytes.
     LINE_WEIGHTS,
     EDGES,
     NORMAL,
-    OUTSIDE_SUMS,  # (terms, period): what the vertical pass sums up beyond a constant boundary
+    OUTSIDE_SUMS,  # (terms, period): vertical sums beyond a constant boundary
     WORK,
     ROW_TABLES,
     SOURCE_TABLES,
@@ -132,9 +136,9 @@ are ordinary planes.  All distances count elements, not bytes.
     RAW_OUT,
 ) = range(17)
 
-# terms[term, ...]: one separable (or dense, when it has no taps along columns) term of a program; ROW_BOX and
-# COLUMN_BOX say that its one run, or its taps along rows, are many equal weights side by side (`boxes`).  Kernels
-# that filter directly always have some: runs start at FIRST_RUN, taps along rows are lines[FIRST_LINE:LAST_LINE]
+# terms[term, ...]: a separable term of a program, or a dense one if it has no horizontal taps.  ROW_BOX and COLUMN_BOX
+# mean that its single run, or its horizontal taps, are many equal adjacent weights (`boxes`).  For kernels that do not
+# pack rows there are always both: runs start at FIRST_RUN, horizontal taps are lines[FIRST_LINE:LAST_LINE]
 (
     RUN_START,
     RUN_STOP,
@@ -149,11 +153,11 @@ are ordinary planes.  All distances count elements, not bytes.
     TERM,
 ) = range(11)
 
-# runs[run, ...]: consecutive taps down one column of the window; lines[line, ...]: along a row, without RUN_ROW
-# RUN_MIRROR: elements from there to the column that has the same taps, or their negatives, in folded programs
+# runs[run, ...]: vertically adjacent taps; lines[line, ...]: horizontally adjacent taps, without RUN_ROW
+# RUN_MIRROR: in folded programs, elements to the column that has the same taps or their negatives
 RUN_ROW, RUN_SHIFT, RUN_LENGTH, RUN_WEIGHTS, RUN_MIRROR, RUN = range(6)
 
-# outer[OUTER_ENTRIES * axis + ...]: where the tables of an outer axis stand in the same array
+# outer[OUTER_ENTRIES * axis + ...]: sizes and offsets of the tables of an outer axis in the same array
 OUTER_SIZE, OUTER_TAPS, OUTER_IN, OUTER_OUT, OUTER_ENTRIES = range(5)
 
-OUTSIDE_PLANE = -(1 << 62)  # an input plane that lies beyond a constant boundary
+OUTSIDE_PLANE = -(1 << 62)  # offset of an input plane beyond a constant boundary

@@ -1,7 +1,7 @@
-"""Arithmetic of the CUDA kernels on registers, as LLVM: part of the words of `cuda.intrinsics.device`.
+"""Arithmetic of the CUDA kernels in registers, emitted as LLVM: part of the intrinsics of `cuda.intrinsics.device`.
 
-Everything is emitted unrolled: NVVM leaves longer loops over local arrays in memory, where straight-line code with
-constant indices ends up in registers.
+All loops are emitted unrolled: NVVM keeps local arrays in memory if longer loops index them, but in registers if the
+code is straight-line with constant indices.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from .llvm_text import (
 
 
 def window_of(builder, g, memory, at, displaced):
-    """Samples under the taps of all columns of a lane, as sums.
+    """Load the samples under the taps of all columns of a lane, converted to the type of the sums.
 
-    Rows of small types that were copied from anywhere are `displaced` by some elements: words are shifted then.
+    Rows of small types that were copied from unaligned addresses are `displaced` by some elements, or None; their words
+    are shifted.
     """
     size, count = g.ring.itemsize, g.width + g.reach
     nbytes = g.width * size
@@ -52,7 +53,7 @@ def window_of(builder, g, memory, at, displaced):
     start = builder.mul(builder.trunc(at, INT), INT(size))
     bits = None
     skipped = g.lead * size
-    if nbytes < 4:  # a lane begins inside of a word
+    if nbytes < 4:  # the columns of a lane can start inside a word
         start = builder.add(start, INT(skipped))
         bits = builder.and_(start, INT(3))
         start, skipped = builder.and_(start, INT(-4)), 0
@@ -68,7 +69,7 @@ def window_of(builder, g, memory, at, displaced):
         words += parts_of(
             builder, load_shared(builder, builder.add(place, INT(4 * len(words))), kind), step // 4
         )
-    if nbytes < 4 and displaced is not None:  # by more than a word, perhaps
+    if nbytes < 4 and displaced is not None:  # both shifts together can exceed a word
         beyond = builder.icmp_unsigned(">=", bits, INT(4))
         words = [builder.select(beyond, b, a) for a, b in itertools.pairwise(words)]
         bits = builder.and_(bits, INT(3))
@@ -80,21 +81,21 @@ def window_of(builder, g, memory, at, displaced):
 
 
 def advance_word(g, *, displaced=False):
-    """One row of the ring through all terms: taps along the row, then down the columns.
+    """Return the intrinsic that filters one row of the ring by all terms, along the row, then down the columns.
 
-    ``advance(memory, at, by, pending, line_taps, column_taps, line_masks, column_masks)`` returns the finished sums of
-    `g.width` columns.  The row begins `by` elements late if `displaced`.  Down the columns the filter is in transposed
-    form: ``pending[k - 1]`` is the sum of the taps before tap k of the output that tap k is next to reach; each row
-    adds its product to all of them and moves them on, which costs nothing as a fused multiply-add has a destination of
-    its own.  All terms add to the same sums.
+    ``advance(memory, at, by, pending, line_taps, column_taps, line_masks, column_masks)`` returns the finished sums
+    of `g.width` columns.  If `displaced`, the row starts `by` elements late.  Down the columns, the filter is in
+    transposed form: ``pending[k - 1]`` is the partial sum over the taps before tap k, of the output element that tap k
+    contributes to next.  Each row adds its product to all of them and moves them by one, which is free since a fused
+    multiply-add has a separate destination.  All terms add to the same sums.
 
-    A masked variant adds only the taps whose bit is set, so that a weight of zero lets no NaN through.
+    A masked variant adds only the taps whose bit is set, so that NaN is not spread by weights of zero.
     """
     number = scalar_type(g.compute)
     outputs = types.UniTuple(number, g.width)
 
     def add(builder, tap, value, total, chosen):
-        """``total + tap * value``, or `total` where the tap is not `chosen`."""
+        """Return ``total + tap * value``, or `total` if `chosen` is a false bit."""
         new = builder.fmul(tap, value) if total is None else builder.fma(tap, value, total)
         if chosen is None:
             return new
@@ -155,11 +156,11 @@ def advance_word(g, *, displaced=False):
 
 
 def accumulate_word(storage, compute, length, rows, columns, *, outside):
-    """`length` taps down the columns, for a block of `rows` x `columns` sums that stays in registers.
+    """Return the intrinsic that adds `length` taps down the columns to a register block of `rows` x `columns` sums.
 
-    ``accumulate(sums, x, places, offsets, t, weights, w, cval)``: the samples under the block are those of rows t,
-    t + 1, ... of the table `offsets`, at the columns `places`; each is loaded once and goes to every sum it belongs
-    to.  Where samples can lie `outside` a constant boundary, a negative offset or place stands for `cval`.
+    ``accumulate(sums, x, places, offsets, t, weights, w, cval)`` reads rows t, t + 1, ... of the table `offsets`, at
+    the columns `places`.  Each sample is loaded once and added to all sums that it contributes to.  The taps are
+    `weights` from `w` on.  If `outside`, a negative offset or column is a sample beyond a constant boundary, `cval`.
     """
     number = FLOATS[compute]
     element = element_of(storage)
@@ -200,11 +201,11 @@ def accumulate_word(storage, compute, length, rows, columns, *, outside):
 
 
 def line_word(compute, length, rows, width, pitch):
-    """`length` taps along `rows` lines of shared memory, for `width` columns a lane.
+    """Return the intrinsic that adds `length` taps along `rows` rows of shared memory, for `width` columns per lane.
 
-    ``accumulate(sums, memory, at, weights, w)``: the samples of the first line under tap 0 begin at `at`, those of the
-    next lines `pitch` further on.  Windows of more than one tap are loaded in vectors: `at` is then a multiple of
-    `width`.
+    ``accumulate(sums, memory, at, weights, w)``: the samples of the first row under tap 0 start at element `at`, and
+    each next row `pitch` elements later.  For more than one tap, samples are loaded in vectors, and `at` must be a
+    multiple of `width`.
     """
     element = FLOATS[compute]
     size = int(compute[1:])

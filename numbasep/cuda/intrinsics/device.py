@@ -1,4 +1,4 @@
-"""Intrinsics of the CUDA kernels for memory, as LLVM and inline PTX; `vocabulary` describes them all."""
+"""Intrinsics of the CUDA kernels for memory, in LLVM and inline PTX; see `vocabulary`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CHUNK = 16  # bytes of the largest asynchronous copy
 
 
 def options(variant):
-    """What `cuda.jit` is told about a kernel."""
+    """Return the options of `cuda.jit` for a kernel."""
     return {"launch_bounds": variant.launch_bounds}
 
 
@@ -47,7 +47,7 @@ def options(variant):
 
 @intrinsic
 def aligned(typing_context, memory, offset):
-    """The start of a shared byte array, rounded up to sixteen bytes, and some bytes further on."""
+    """Return the start of a shared byte array, rounded up to sixteen bytes, plus `offset` bytes."""
 
     def emit(context, builder, signature, arguments):
         address = builder.ptrtoint(builder.addrspacecast(arguments[0], BYTE.as_pointer(SHARED)), INT)
@@ -60,7 +60,7 @@ def aligned(typing_context, memory, offset):
 
 @intrinsic
 def moved(typing_context, x, count):
-    """A pointer some elements further on."""
+    """Return the pointer `x` advanced by `count` elements."""
 
     def emit(context, builder, signature, arguments):
         return builder.gep(arguments[0], [arguments[1]])
@@ -70,7 +70,7 @@ def moved(typing_context, x, count):
 
 @intrinsic
 def commit(typing_context):
-    """Close the group of asynchronous copies issued since the last one."""
+    """Commit the asynchronous copies issued since the last call as a group."""
 
     def emit(context, builder, signature, arguments):
         assembly(builder, "cp.async.commit_group;", "~{memory}", ir.VoidType(), [], effects=True)
@@ -81,7 +81,7 @@ def commit(typing_context):
 
 @intrinsic
 def warp_barrier(typing_context):
-    """Every lane of the warp has arrived, and sees what the others wrote to shared memory."""
+    """Wait for all lanes of the warp; their writes to shared memory are visible afterwards."""
 
     def emit(context, builder, signature, arguments):
         assembly(builder, "bar.warp.sync 0xffffffff;", "~{memory}", ir.VoidType(), [], effects=True)
@@ -92,9 +92,9 @@ def warp_barrier(typing_context):
 
 @intrinsic
 def source_place(typing_context, table, position, first, size):
-    """The sample that a position of a continued axis shows: itself inside, an entry of the table beyond the ends.
+    """Return the input sample at a position of an extended axis: the position itself, or a table entry beyond the ends.
 
-    The table holds the positions from `first` on that lie before sample 0, and then those after the last one.
+    The table has an entry for each position from `first` to -1, then for those after the last sample.
     """
 
     def emit(context, builder, signature, arguments):
@@ -116,24 +116,24 @@ def source_place(typing_context, table, position, first, size):
 
 
 def ring_words(storage, ring, compute, depth, pitch):
-    """Words that fill a ring of `depth` rows of `pitch` `ring` numbers from an array of `storage` numbers.
+    """Return the intrinsics that copy rows of `storage` to a ring of `depth` rows of `pitch` elements of `ring`.
 
     Returns
     -------
-    copy_row(memory, at, x, lane) : a row, asynchronously, in chunks of sixteen bytes; `x` points to the first one of
-        the lane, and the row begins at a multiple of a chunk
-    copy_words(memory, at, x, begin, end, all, lane) : elements of a row from `begin` to `end`, or all of them,
-        asynchronously, in words of four bytes from one at or before that of `x` on; returns the elements by which that
-        displaces the row
-    copy_one(memory, at, x, index) : one number, converted where the types differ
-    put(memory, at, value) : a sum
-    wait() : all copies but those of the last ``depth - 2`` groups have arrived
+    copy_row(memory, at, x, lane) : copy a row asynchronously in chunks of sixteen bytes; `x` points to the first chunk
+        of the lane, and the row must start at a multiple of sixteen bytes
+    copy_words(memory, at, x, begin, end, every, lane) : copy elements `begin` to `end` of a row, or all if `every`,
+        asynchronously in words of at least four bytes, from the word that contains element 0 at `x` on; returns the
+        number of elements by which that displaces the row
+    copy_one(memory, at, x, index) : copy one element, converted if the types differ
+    put(memory, at, value) : store a number of the type of the sums, converted
+    wait() : wait for all copies but those of the last ``depth - 2`` groups
     """
     element, kept = element_of(storage), element_of(ring)
     asynchronous = storage == ring and storage.itemsize in (4, 8)
 
     def copying(target, source, offset, nbytes):
-        """An asynchronous copy between addresses of shared and global memory, both `offset` bytes further on."""
+        """Return the emitter of an asynchronous copy from global to shared memory, both `offset` bytes further on."""
         cache = "cg" if nbytes == CHUNK else "ca"
         text = f"cp.async.{cache}.shared.global [$0+{offset}], [$1+{offset}], {nbytes};"
 
@@ -240,7 +240,7 @@ def ring_words(storage, ring, compute, depth, pitch):
 
 
 def math_words(compute):
-    """``truncated(value)``, towards zero, and ``root(value)``, both rounded once."""
+    """Return the intrinsics ``truncated(value)``, rounding towards zero, and ``root(value)``, rounded once."""
     number, letter = scalar_type(compute), {"f4": "f", "f8": "d"}[compute]
     kind = f"f{8 * int(compute[1:])}"
 
@@ -265,7 +265,10 @@ def math_words(compute):
 
 
 def read_word(storage, compute, *, constant=True):
-    """``read(x, index)``: one number of an array, as a sum; `constant`: of one that nobody writes to meanwhile."""
+    """Return the intrinsic ``read(x, index)``, which loads an element and converts it to the type of the sums.
+
+    If `constant`, no thread may write to the array while the kernel runs.
+    """
 
     @intrinsic
     def read(typing_context, x, index):

@@ -1,4 +1,4 @@
-"""Loads, stores and conversions in LLVM and inline PTX, of which `device` and `arithmetic` are made."""
+"""Loads, stores and conversions in LLVM and inline PTX, shared by `device`, `arithmetic` and `results`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from llvmlite import ir
 from numba import cuda
 
-if getattr(cuda, "implementation", "") == "NVIDIA":  # numba-cuda has its own types
+if getattr(cuda, "implementation", "") == "NVIDIA":  # numba-cuda, which has its own types
     from numba.cuda import types
     from numba.cuda.extending import intrinsic as numba_intrinsic
     from numba.cuda.np import numpy_support
@@ -20,11 +20,11 @@ else:
 LANES = 32
 BYTE, SHORT, INT, LONG = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 FLOATS = {"f4": ir.FloatType(), "f8": ir.DoubleType()}
-SHARED = 3  # LLVM's number of the address space
+SHARED = 3  # number of the address space in LLVM
 
 
 def intrinsic(define):
-    """Numba's `intrinsic`, for which arrays are pointers to their first element: kernels take either."""
+    """Decorate as Numba's `intrinsic`, but pass arrays as pointers to their first element: kernels take either."""
 
     @numba_intrinsic
     @functools.wraps(define)
@@ -46,17 +46,17 @@ def intrinsic(define):
 
 
 def scalar_type(code):
-    """Numba's type of a NumPy type."""
+    """Return the Numba type for a NumPy type string."""
     return numpy_support.from_dtype(np.dtype(code))
 
 
 def pointer_to(storage):
-    """Type of a kernel's pointer argument."""
+    """Return the Numba type of a pointer to elements of a storage type."""
     return types.CPointer(scalar_type(storage.raw))
 
 
 def assembly(builder, text, constraints, result, arguments, *, effects=False):
-    """Inline PTX; with `effects` it stays where it is, and is not made conditional on more than it was."""
+    """Emit inline PTX; with `effects`, LLVM neither moves it nor makes it depend on further conditions."""
     function = ir.FunctionType(result, [argument.type for argument in arguments])
     attributes = ("convergent",) if effects else ()
     called = ir.InlineAsm(function, text, constraints, side_effect=effects)
@@ -64,12 +64,12 @@ def assembly(builder, text, constraints, result, arguments, *, effects=False):
 
 
 def long_(value):
-    """A constant of 64 bits."""
+    """Return a 64-bit constant."""
     return ir.Constant(LONG, value)
 
 
 def to_sum(builder, raw, storage, compute):
-    """A number as it was loaded, in the type of the sums."""
+    """Convert a loaded element to the type of the sums."""
     target = FLOATS[compute]
     kind = storage.code[0]
     if storage.code == compute:
@@ -85,7 +85,7 @@ def to_sum(builder, raw, storage, compute):
 
 
 def from_sum(builder, value, storage, compute, *, wide=False):
-    """A sum as it is stored, or as the low bits of what is `wide`: by the rules of `arguments.casting`."""
+    """Convert a sum to a storage type by the rules of `arguments.casting`; if `wide`, into the low bits of 32."""
     if storage.code == compute:
         return value
     letter = "f" if compute == "f4" else "d"
@@ -94,13 +94,13 @@ def from_sum(builder, value, storage, compute, *, wide=False):
         return assembly(builder, f"cvt.rn.f16.{source} $0, $1;", f"=h,{letter}", SHORT, [value])
     if storage.code[0] == "f":
         return builder.fptrunc(value, FLOATS["f4"]) if compute == "f8" else builder.fpext(value, FLOATS["f8"])
-    if storage.saturate:  # conversions of PTX clip
+    if storage.saturate:  # PTX conversions clip
         signed = "s" if storage.code[0] == "i" else "u"
         bits = 8 * storage.itemsize
         kind, register = (LONG, "=l") if bits == 64 else (INT, "=r")
         text = f"cvt.rni.{signed}{bits}.{source} $0, $1;"
         whole = assembly(builder, text, f"{register},{letter}", kind, [value])
-        if bits == 64 or compute == "f8":  # only shorter ones make NaN zero (PTX ISA, cvt)
+        if bits == 64 or compute == "f8":  # the others convert NaN to zero (PTX ISA, cvt)
             whole = builder.select(builder.fcmp_ordered("ord", value, value), whole, ir.Constant(kind, 0))
     else:
         whole = _c_cast(builder, value, storage, source, letter)
@@ -113,7 +113,7 @@ def from_sum(builder, value, storage, compute, *, wide=False):
 
 
 def _c_cast(builder, value, storage, source, letter):
-    """Towards zero through int32 or int64, whose least number stands for what they cannot hold."""
+    """Truncate to int32 or int64, with the least integer for values out of range."""
     if storage.code == "u8":
         size = magnitude(builder, value)
         whole = assembly(builder, f"cvt.rzi.u64.{source} $0, $1;", f"=l,{letter}", LONG, [size])
@@ -130,21 +130,21 @@ def _c_cast(builder, value, storage, source, letter):
 
 
 def magnitude(builder, value):
-    """Absolute value."""
+    """Return the absolute value."""
     double = value.type == FLOATS["f8"]
     text, constraints = ("abs.f64 $0, $1;", "=d,d") if double else ("abs.f32 $0, $1;", "=f,f")
     return assembly(builder, text, constraints, value.type, [value])
 
 
 def shared_place(builder, ring, element, index, lanes=1):
-    """Address of element `index` of the shared ring, as a vector of `lanes` elements."""
+    """Return a pointer to a vector of `lanes` elements at element `index` of the ring in shared memory."""
     place = shared_bytes(builder, ring, long_(0), index, element_bytes(element))
     kind = ir.VectorType(element, lanes) if lanes > 1 else element
     return builder.bitcast(place, kind.as_pointer(SHARED))
 
 
 def shared_bytes(builder, memory, start, index, size):
-    """Address of element `index`, of `size` bytes, after `start` bytes of shared memory: arithmetic of 32 bits."""
+    """Return a pointer to element `index`, of `size` bytes, after byte `start` of shared memory."""
     base = builder.ptrtoint(builder.addrspacecast(memory, BYTE.as_pointer(SHARED)), INT)
     offset = builder.mul(builder.trunc(index, INT), INT(size))
     place = builder.add(builder.add(base, builder.trunc(start, INT)), offset)
@@ -152,44 +152,44 @@ def shared_bytes(builder, memory, start, index, size):
 
 
 def load_shared(builder, address, kind):
-    """What lies at a 32-bit address of shared memory, a multiple of its bytes."""
+    """Load from an aligned 32-bit address of shared memory."""
     loaded = builder.load(builder.inttoptr(address, kind.as_pointer(SHARED)))
     loaded.align = vector_bytes(kind)
     return loaded
 
 
 def store_shared(builder, place, values, align):
-    """Write adjacent numbers to shared memory at once; the address is a multiple of `align` bytes, or of 16."""
+    """Store adjacent numbers to shared memory at once; the address must be a multiple of `align` bytes, or of 16."""
     packed = vector_of(builder, values)
     target = builder.bitcast(place, packed.type.as_pointer(SHARED))
     builder.store(packed, target, align=min(16, align))
 
 
 def store_address(builder, address, value):
-    """Write a number at an address of global memory, a multiple of its bytes."""
+    """Store a number to an aligned address of global memory."""
     builder.store(value, builder.inttoptr(address, value.type.as_pointer(1)), align=vector_bytes(value.type))
 
 
 def funnel(builder, low, high, bits):
-    """32 of the 64 bits of two words, from bit `bits`, less than 32, on."""
+    """Return 32 bits of the concatenated words `low` and `high`, starting at bit `bits` < 32."""
     return assembly(builder, "shf.r.wrap.b32 $0, $1, $2, $3;", "=r,r,r,r", INT, [low, high, bits])
 
 
 def element_of(storage):
-    """LLVM's type of what lies in memory."""
+    """Return the LLVM type of elements of a storage type."""
     code = storage.raw.str[1:]
     return FLOATS[code] if code[0] == "f" else ir.IntType(8 * int(code[1:]))
 
 
 def parts_of(builder, vector, lanes):
-    """The elements of a vector, or the number itself."""
+    """Return the elements of a vector as a list; a number is a vector of one lane."""
     if lanes == 1:
         return [vector]
     return [builder.extract_element(vector, INT(lane)) for lane in range(lanes)]
 
 
 def load_global(builder, pointer, index, element, lanes=1, *, constant=False):
-    """A number, or a vector of them, of global memory; `constant`: nothing writes there while the kernel runs."""
+    """Load `lanes` elements from global memory; if `constant`, nothing writes them while the kernel runs."""
     kind = ir.VectorType(element, lanes) if lanes > 1 else element
     place = builder.bitcast(builder.gep(pointer, [index]), kind.as_pointer())
     loaded = builder.load(builder.addrspacecast(place, kind.as_pointer(1)))
@@ -200,7 +200,7 @@ def load_global(builder, pointer, index, element, lanes=1, *, constant=False):
 
 
 def store_global(builder, pointer, index, values):
-    """Write adjacent numbers at once; the address is a multiple of their bytes, or of 16."""
+    """Store adjacent numbers to global memory at once; the address must be a multiple of their bytes, or of 16."""
     packed = vector_of(builder, values)
     place = builder.bitcast(builder.gep(pointer, [index]), packed.type.as_pointer())
     align = min(16, vector_bytes(packed.type))  # four doubles are two stores, or one of 32 bytes
@@ -208,7 +208,7 @@ def store_global(builder, pointer, index, values):
 
 
 def vector_of(builder, values):
-    """Numbers as one vector, or the number itself."""
+    """Pack numbers into a vector; return a single number unchanged."""
     if len(values) == 1:
         return values[0]
     packed = ir.Constant(ir.VectorType(values[0].type, len(values)), ir.Undefined)
@@ -218,7 +218,7 @@ def vector_of(builder, values):
 
 
 def stored(builder, values, storage, compute):
-    """Adjacent sums as they are stored: small types packed into words of 32 bits where they fill them."""
+    """Convert adjacent sums to a storage type; pack small types into 32-bit words if they fill them."""
     per_word = 4 // storage.itemsize
     if per_word < 2 or len(values) % per_word:
         return [from_sum(builder, value, storage, compute) for value in values]
@@ -230,14 +230,15 @@ def stored(builder, values, storage, compute):
 
 
 def permuted(builder, a, b, order):
-    """Four of the eight bytes of two words, by the PTX instruction `prmt`."""
+    """Select four of the eight bytes of two words with the PTX instruction `prmt`."""
     return assembly(builder, f"prmt.b32 $0, $1, $2, {order:#x};", "=r,r,r", INT, [a, b])
 
 
 def packed_sum(builder, word, at_byte, storage, compute):
-    """The number at a byte of a word, in the type of the sums.
+    """Convert the element at byte `at_byte` of a word to the type of the sums.
 
-    Unsigned numbers go into the low bits of 2**23, from which that is subtracted: quicker than a conversion, and exact.
+    Unsigned integers are put into the low bits of the float 2**23, which is then subtracted: exact, and faster than a
+    conversion.
     """
     if storage.code in ("u1", "u2") and compute == "f4":
         order = 0x7440 | at_byte if storage.itemsize == 1 else 0x7400 | (at_byte + 1) << 4 | at_byte
@@ -248,17 +249,17 @@ def packed_sum(builder, word, at_byte, storage, compute):
 
 
 def vector_bytes(kind):
-    """Bytes of an LLVM number, or of a vector of them."""
+    """Return the size in bytes of an LLVM number or vector type."""
     return (
         kind.count * element_bytes(kind.element) if isinstance(kind, ir.VectorType) else element_bytes(kind)
     )
 
 
 def element_bytes(element):
-    """Bytes of an LLVM number."""
+    """Return the size in bytes of an LLVM number type."""
     return {ir.FloatType(): 4, ir.DoubleType(): 8}.get(element) or element.width // 8
 
 
 def bit_of(builder, mask, k):
-    """Bit k."""
+    """Return bit k of a mask."""
     return builder.trunc(builder.lshr(mask, long_(k)), ir.IntType(1))

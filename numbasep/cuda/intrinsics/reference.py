@@ -1,7 +1,7 @@
 """Reference implementations in NumPy of the CUDA kernels' intrinsics, for Numba's CUDA simulator.
 
-The simulator runs one Python thread a lane, so a word costs microseconds: they work on slices, never element by
-element.  Pointers are one-dimensional arrays here, and an index beyond one is an error.
+The simulator runs a Python thread per lane, and each intrinsic costs microseconds, so these work on slices instead of
+elements.  Pointers are one-dimensional arrays here, and an index out of bounds is an error.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ LANES = 32
 
 
 def options(variant):
-    """The simulator knows no launch bounds."""
+    """Return no options: the simulator has no launch bounds."""
     return {}
 
 
 def scalar_type(code):
-    """Nothing is typed in the simulator."""
+    """Return the NumPy dtype: the simulator needs no Numba types."""
     return np.dtype(code)
 
 
@@ -31,50 +31,50 @@ class Place:
     """A pointer into an array."""
 
     array: Any
-    """All of it."""
+    """The whole array."""
     index: int
-    """The element that is pointed to."""
+    """Index of the element that is pointed to."""
 
     def part(self, first: int, stop: int) -> Any:
-        """Elements relative to it, as a view."""
+        """Return a view of the elements from `first` to `stop`, relative to the pointer."""
         assert self.index + first >= 0 and self.index + stop <= self.array.size  # noqa: PT018 - one rule
         return self.array[self.index + first : self.index + stop]
 
 
 def moved(x, count):
-    """See `cuda_ptx.moved`."""
+    """See `device.moved`."""
     at = x if isinstance(x, Place) else Place(x, 0)
     return Place(at.array, int(at.index + count))
 
 
 def aligned(memory, offset):
-    """The shared array itself: every load is possible everywhere."""
+    """Return the shared array after `offset`: NumPy needs no alignment."""
     return memory[offset:]
 
 
 def commit():
-    """Copies have arrived when they return."""
+    """Do nothing: copies are complete when they return."""
 
 
 def warp_barrier():
-    """A barrier of the block, which is one warp in the simulator."""
+    """Wait at a barrier of the block, which is one warp in the simulator."""
     threading.current_thread().syncthreads()
 
 
 def _decoded(raw, storage):
-    """Numbers as they lie in memory, as NumPy numbers."""
+    """View raw memory as elements of a storage type."""
     if storage.code == "f2":
         return raw.view(np.float16)
     return raw.astype(bool) if storage.code == "b1" else raw
 
 
 def to_sums(raw, storage, compute):
-    """Numbers as they lie in memory, in the type of the sums."""
+    """Convert raw memory to the type of the sums."""
     return _decoded(raw, storage).astype(compute)
 
 
 def from_sums(values, storage):
-    """Sums as they are stored."""
+    """Convert sums to raw memory of a storage type."""
     with np.errstate(all="ignore"):
         if storage.code == "f2":
             return values.astype(np.float16).view(np.uint16)
@@ -99,14 +99,14 @@ def from_sums(values, storage):
 
 
 def source_place(table, position, first, size):
-    """See `cuda_ptx.source_place`."""
+    """See `device.source_place`."""
     if 0 <= position < size:
         return position
     return table[position - min(first, 0) - (size if position > 0 else 0)]
 
 
 def ring_words(storage, ring, compute, depth, pitch):
-    """See `cuda_ptx.ring_words`."""
+    """See `device.ring_words`."""
     kept = ring.raw
 
     def converted(raw):
@@ -141,7 +141,7 @@ def ring_words(storage, ring, compute, depth, pitch):
 
 
 def advance_word(g, *, displaced=False):
-    """See `cuda_ptx.advance_word`."""
+    """See `arithmetic.advance_word`."""
     bits = np.arange(g.taps)
 
     def chosen(masks, term):
@@ -151,7 +151,7 @@ def advance_word(g, *, displaced=False):
         count, at = g.width + g.reach, at + (by if displaced else 0)
         samples = to_sums(memory.view(g.ring.raw)[at + g.lead : at + g.lead + count], g.ring, g.compute)
         unfinished = pending.reshape(-1, g.width)
-        moved = np.zeros((g.taps + 1, g.width), g.compute)  # row k: before tap k
+        moved = np.zeros((g.taps + 1, g.width), g.compute)  # row k: partial sums over the taps before tap k
         if g.down:
             moved[1:] = np.concatenate([np.zeros((1, g.width), g.compute), unfinished])
         with np.errstate(all="ignore"):
@@ -175,7 +175,7 @@ def advance_word(g, *, displaced=False):
 
 
 def result_words(result, compute, width):
-    """See `cuda_ptx.result_words`."""
+    """See `results.result_words`."""
 
     def divided(sums, divisor):
         with np.errstate(all="ignore"):
@@ -207,7 +207,7 @@ def result_words(result, compute, width):
 
 
 def math_words(compute):
-    """See `cuda_ptx.math_words`."""
+    """See `device.math_words`."""
 
     def root(value):
         with np.errstate(invalid="ignore"):
@@ -217,7 +217,7 @@ def math_words(compute):
 
 
 def read_word(storage, compute, *, constant=True):
-    """See `cuda_ptx.read_word`."""
+    """See `device.read_word`."""
 
     def read(x, index):
         return to_sums(x[index : index + 1], storage, compute)[0]
@@ -226,7 +226,7 @@ def read_word(storage, compute, *, constant=True):
 
 
 def accumulate_word(storage, compute, length, rows, columns, *, outside):
-    """See `cuda_ptx.accumulate_word`."""
+    """See `arithmetic.accumulate_word`."""
 
     def accumulate(sums, x, places, offsets, t, weights, w, cval):
         block = sums.reshape(rows, columns)
@@ -245,7 +245,7 @@ def accumulate_word(storage, compute, length, rows, columns, *, outside):
 
 
 def line_word(compute, length, rows, width, pitch):
-    """See `cuda_ptx.line_word`."""
+    """See `arithmetic.line_word`."""
 
     def accumulate(sums, memory, at, weights, w):
         assert length == 1 or at % width == 0

@@ -1,4 +1,4 @@
-"""Intrinsics of the CUDA kernels that store sums: conversions, vectors, rows that start anywhere."""
+"""Intrinsics of the CUDA kernels that store sums: conversions, vector stores, stores to unaligned rows."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ from .llvm_text import (
 
 
 def result_words(result, compute, width):
-    """Words that turn sums into numbers of the output.
+    """Return the intrinsics that convert and store `width` sums per lane.
 
     Returns
     -------
-    divided(sums, divisor) : every sum over a number, rounded once
-    finite(sums, count) : whether none of the first `count` is infinite or NaN
-    store(y, index, sums) : all `width`, at once; the address is a multiple of their bytes
-    stage(memory, start, at, sums) : all `width` as elements `at` to ``at + width`` of shared memory from `start` on
-    flush(y, memory, start, count, all, lane) : the first `count` staged elements of a warp, or `all`, in adjacent words
-    write(y, index, value) : one
+    divided(sums, divisor) : divide each sum, with one rounding
+    finite(sums, count) : whether the first `count` sums are finite
+    store(y, index, sums) : store all sums as a vector; the address must be a multiple of its size
+    stage(memory, start, at, sums) : store all sums as elements from `at` on in shared memory after byte `start`
+    flush(y, memory, start, count, every, lane) : copy the first `count` staged elements of a warp, or all if `every`,
+        to global memory in adjacent words
+    write(y, index, value) : store one sum
     """
     number = scalar_type(compute)
     tuples = types.UniTuple(number, width)
@@ -106,7 +107,7 @@ def result_words(result, compute, width):
 
 
 def emit_flush(builder, size, width, arguments):
-    """`flush` of `result_words`: words of the output, wherever it starts, from the staged bytes under them."""
+    """Emit `flush` of `result_words`: copy staged bytes to an output row of any alignment in aligned 32-bit words."""
     y, memory, start, count, every, lane = arguments
     address, every = builder.ptrtoint(y, LONG), builder.trunc(every, ir.IntType(1))
     offset, nbytes = (builder.mul(builder.trunc(n, INT), INT(s)) for n, s in ((lane, 4), (count, size)))
@@ -116,7 +117,7 @@ def emit_flush(builder, size, width, arguments):
     inside, ahead = nbytes, None
     if (
         size < 4
-    ):  # word w of the output that is inside of the row begins `ahead` bytes after word w of shared memory
+    ):  # aligned word w inside the output row is the 4 bytes that start `ahead` bytes after staged word w
         ahead = builder.and_(builder.neg(builder.trunc(address, INT)), INT(3))
         ahead = builder.select(builder.icmp_unsigned("<", ahead, nbytes), ahead, nbytes)
         inside = builder.and_(builder.sub(nbytes, ahead), INT(-4))
@@ -131,7 +132,7 @@ def emit_flush(builder, size, width, arguments):
                 after = load_shared(builder, builder.add(at, INT(4 * number + 4)), INT)
                 word = funnel(builder, word, after, builder.mul(ahead, INT(8)))
             store_address(builder, builder.add(target, long_(4 * number)), word)
-    if size < 4:  # what is left is less than a word at each end: an element a lane
+    if size < 4:  # less than a word remains at each end: one element per lane
         mine = builder.mul(builder.trunc(lane, INT), INT(size))
         mine = builder.add(mine, builder.select(builder.icmp_signed("<", mine, ahead), INT(0), inside))
         with builder.if_then(builder.icmp_signed("<", mine, nbytes)):

@@ -1,10 +1,10 @@
-"""Intrinsics of the CUDA kernels: each is PTX on a device, and NumPy in Numba's CUDA simulator.
+"""Intrinsics of the CUDA kernels: PTX on a device, NumPy in Numba's CUDA simulator.
 
-They do what Python and Numba cannot express: loads of sixteen bytes, asynchronous copies into shared memory, arithmetic
-that is unrolled over registers, conversions between storage types.  `device` and `arithmetic` emit them through LLVM,
-`reference` computes the same with NumPy.  Kernels are written once and never ask which of the two is there.
+They do what Numba cannot express: loads of sixteen bytes, asynchronous copies into shared memory, arithmetic unrolled
+over registers, conversions between storage types.  `device`, `arithmetic` and `results` emit them through LLVM;
+`reference` computes the same with NumPy.  Kernels are written once and do not depend on which of the two is used.
 
-Pointers are flat: on a device typed addresses, in the simulator one-dimensional arrays.  Indices count elements.
+Pointers are typed addresses on a device, and one-dimensional arrays in the simulator.  Indices count elements.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ __all__ = ["LANES", "OUTSIDE", "SIMULATED", "Storage", "intrinsics"]
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """How numbers lie in memory, and how sums become such numbers."""
+    """Type of numbers in memory, and the conversion from sums to that type."""
 
     code: str
-    """NumPy's letters for the type: "f4", "u1", ... ("b1" for bool)."""
+    """NumPy's type string without byte order: "f4", "u1", ... ("b1" for bool)."""
     saturate: bool = False
-    """Integers: round half to even and clip; otherwise C's cast, towards zero and wrapping round."""
+    """For integers, whether sums are rounded half to even and clipped; otherwise they are cast as in C."""
     bounded: bool = False
-    """Integers of at most 16 bits: whether all sums that become such numbers are known to fit 32 bits."""
+    """Whether all sums are known to fit 32 bits; for integers of at most 16 bits."""
 
     @property
     def itemsize(self) -> int:
-        """Bytes of a number."""
+        """Bytes per element."""
         return int(self.code[1:])
 
     @property
     def raw(self) -> np.dtype:
-        """The type that memory is read as: bool as uint8, float16 as uint16, which Numba knows everywhere."""
+        """Type as which memory is read: uint8 for bool, uint16 for float16, which Numba supports only in part."""
         return np.dtype({"b1": "u1", "f2": "u2"}.get(self.code, self.code))
 
     @property
     def is_integer(self) -> bool:
-        """Whether it holds integers or truth values."""
+        """Whether the type is an integer type or bool."""
         return self.code[0] in "biu"

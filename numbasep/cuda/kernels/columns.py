@@ -1,10 +1,10 @@
-"""Any weights down the columns of any planes: dense kernels, long filters along outer axes, sums of volumes.
+"""Vertical sums over any weights and planes: dense kernels, long filters along outer axes, sums of stacked planes.
 
-The weights arrive as a table of pieces, each some adjacent taps down one column of one source plane, as many as the
-kernel has; nothing is compiled for a size.  A warp computes a block of `ROWS` rows by 128 columns in registers.  A
-piece of n taps loads ``ROWS + n - 1`` samples a column once and adds each to every sum that it belongs to, so a sample
-meets up to `ROWS` multiply-adds; the warps of a thread block lie below each other and share them in the first-level
-cache.  Weights that are zero are in no piece, so that they let no NaN through.
+The weights are passed as a table of pieces, each a few adjacent taps down a column of a source plane.  Kernels are not
+compiled for a number of taps.  A warp computes a block of `ROWS` rows by 128 columns in registers.  For a piece of n
+taps, it loads ``ROWS + n - 1`` samples per column once and adds each to all sums that it contributes to, with up to
+`ROWS` multiply-adds per sample.  The warps of a thread block are below each other and share samples in the first-level
+cache.  Zero weights can be left out of the pieces, so that they do not spread NaN.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ COLUMNS = 4
 TILE = LANES * COLUMNS
 WARPS = 8
 LENGTHS = (8, 4, 2, 1)
-"""Taps of a piece: each number has straight-line code of its own."""
+"""Possible numbers of taps of a piece; each has its own straight-line code."""
 SOURCE, SHIFT, ROW, LENGTH, WEIGHT, PIECE = range(6)
-"""Columns of the table of pieces, and how many there are."""
+"""Columns of the table of pieces, and the number of columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnsVariant:
-    """What is fixed when a kernel of this family is compiled."""
+    """Compile-time parameters of a kernel of this family."""
 
     storage: Storage
-    """The input."""
+    """Type of the input."""
     result: Storage
-    """The output."""
+    """Type of the output."""
     compute: str
-    """What sums are taken in, "f4" or "f8"."""
+    """Type of the sums, "f4" or "f8"."""
     shifted: bool
-    """Whether pieces lie in different columns, which then go through the table of columns."""
+    """Whether pieces are in different columns, so that columns are read from the table `places`."""
     outside: bool
-    """Whether samples can lie beyond a constant boundary."""
+    """Whether samples can be beyond a constant boundary."""
 
     @property
     def pointers(self) -> tuple[np.dtype, ...]:
@@ -48,12 +48,12 @@ class ColumnsVariant:
 
     @property
     def launch_bounds(self) -> tuple[int, int]:
-        """(threads of a block, blocks that a multiprocessor should hold)."""
+        """(Threads per block, minimum number of resident blocks per multiprocessor)."""
         return LANES * WARPS, 2 if self.compute == "f4" and not self.outside else 1
 
 
 def columns_signature(variant: ColumnsVariant):
-    """Numba types of the arguments of `columns_kernel`."""
+    """Return the Numba types of the arguments of `columns_kernel`."""
     types, pointer, number = intrinsics.types, intrinsics.pointer_to, intrinsics.scalar_type(variant.compute)
     integers, numbers = types.CPointer(types.int64), types.CPointer(number)
     arrays = (pointer(variant.storage), pointer(variant.result))
@@ -61,19 +61,19 @@ def columns_signature(variant: ColumnsVariant):
 
 
 def columns_kernel(variant: ColumnsVariant):
-    """The kernel, which Numba compiles when it is launched.
+    """Make the kernel of a variant, which Numba compiles at the first launch.
 
-    Arguments of the kernel, all distances in elements:
+    Arguments of the kernel, with all offsets and strides in elements:
 
     x, y : input and output
-    offsets : where each row of the continued input starts in a plane; OUTSIDE beyond a constant boundary
-    places : the input column that each column of the continued input shows, or OUTSIDE; if `variant.shifted`
-    sources : (planes, source_count), where the source planes of each plane of the output start, or OUTSIDE
-    targets : where the planes of the output start
-    pieces, weights : (piece_count, PIECE), and the taps
-    borders : (source_count,), what lies beyond a constant boundary of each source
-    rows, columns, pitch_out : of a plane of the output
-    divisor : of all sums, at the end
+    offsets : offset in its plane of each row of the extended input, or OUTSIDE beyond a constant boundary
+    places : if `variant.shifted`, the input column that each column of the extended input copies, or OUTSIDE
+    sources : (planes, source_count), offsets of the source planes of each output plane, or OUTSIDE
+    targets : offsets of the output planes
+    pieces, weights : table of pieces, (piece_count, PIECE), and their taps
+    borders : (source_count,), value beyond a constant boundary of each source
+    rows, columns, pitch_out : size and row stride of an output plane
+    divisor : divisor of the final sums
     """
     SHIFTED, SUMS = variant.shifted, ROWS * COLUMNS
     number = np.dtype(variant.compute).type

@@ -1,8 +1,8 @@
-"""The two halves of a separable convolution over channels: depthwise filters, and a matrix product.
+"""The two halves of a separable convolution over channels: depthwise filter and matrix product.
 
-Depthwise, a thread sums `OUTPUTS` results of one channel from the weights that it reads once for all of them.  The
-lanes of a warp lie along whichever axis is contiguous: channels where these are last, columns otherwise.  The product
-goes through tiles in shared memory; it is for arrays whose library has no matrix product of its own.
+In the depthwise kernel, a thread computes `OUTPUTS` output elements of a channel and reads each weight once for all of
+them.  The lanes of a warp are along the contiguous axis: channels if these are last, otherwise columns.  The product
+uses tiles in shared memory; it is for arrays whose library has no matrix product.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from ..intrinsics.vocabulary import LANES, Storage, intrinsics
 
 OUTPUTS = 4
 WARPS = 4
-TILE = 32  # rows, columns and depth of a tile of the product
-TILE_ROWS = 8  # threads down a tile: each sums TILE // TILE_ROWS rows
+TILE = 32  # rows, columns and depth of a tile of the matrix product
+TILE_ROWS = 8  # rows of threads per tile: each thread sums TILE // TILE_ROWS rows
 
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseVariant:
-    """What is fixed when a depthwise kernel is compiled."""
+    """Compile-time parameters of a depthwise kernel."""
 
     storage: Storage
-    """The input and the filters."""
+    """Type of the input and the filters."""
     result: Storage
-    """The output."""
+    """Type of the output."""
     compute: str
-    """What sums are taken in, "f4" or "f8"."""
+    """Type of the sums, "f4" or "f8"."""
     channels_last: bool
-    """NHWC if True, NCHW otherwise."""
+    """Whether the layout is NHWC instead of NCHW."""
 
     @property
     def pointers(self) -> tuple[np.dtype, ...]:
@@ -40,22 +40,22 @@ class DepthwiseVariant:
 
     @property
     def launch_bounds(self) -> tuple[int, int]:
-        """(threads of a block, blocks that a multiprocessor should hold)."""
+        """(Threads per block, minimum number of resident blocks per multiprocessor)."""
         return LANES * WARPS, 8
 
 
 @dataclass(frozen=True, slots=True)
 class ProductVariant:
-    """What is fixed when a matrix product is compiled."""
+    """Compile-time parameters of a matrix product."""
 
     storage: Storage
-    """The left matrices, intermediate results."""
+    """Type of the left matrices, which are intermediates."""
     weights: Storage
-    """The right matrix."""
+    """Type of the right matrix."""
     result: Storage
-    """The output."""
+    """Type of the output."""
     compute: str
-    """What sums are taken in, "f4" or "f8"."""
+    """Type of the sums, "f4" or "f8"."""
 
     @property
     def pointers(self) -> tuple[np.dtype, ...]:
@@ -64,32 +64,32 @@ class ProductVariant:
 
     @property
     def launch_bounds(self) -> tuple[int, int]:
-        """(threads of a block, blocks that a multiprocessor should hold)."""
+        """(Threads per block, minimum number of resident blocks per multiprocessor)."""
         return TILE * TILE_ROWS, 2
 
 
 def depthwise_signature(variant: DepthwiseVariant):
-    """Numba types of the arguments of `depthwise_kernel`."""
+    """Return the Numba types of the arguments of `depthwise_kernel`."""
     types, pointer = intrinsics.types, intrinsics.pointer_to
     return (pointer(variant.storage), pointer(variant.result), pointer(variant.storage), *(types.int64,) * 14)
 
 
 def depthwise_kernel(variant: DepthwiseVariant):
-    """The kernel, which Numba compiles when it is launched.
+    """Make the kernel of a variant, which Numba compiles at the first launch.
 
     Arguments of the kernel:
 
     x, y, filters : input, output, and weights (row taps, column taps, channels, multiplier)
-    batch, channels, multiplier : images, input channels, results for each
-    height, width, out_height, out_width : of input and output images
-    row_taps, column_taps, stride_y, stride_x, step_y, step_x : taps, samples between outputs, samples between taps
-    before : samples of zeros before the first row and the first column, 2**20 * rows + columns
+    batch, channels, multiplier : number of images, input channels, and output channels per input channel
+    height, width, out_height, out_width : sizes of input and output images
+    row_taps, column_taps, stride_y, stride_x, step_y, step_x : numbers of taps, strides, dilations
+    before : zero padding before the first row and the first column, as 2**20 * rows + columns
     """
     CHANNELS_LAST = variant.channels_last
     number = np.dtype(variant.compute).type
     read = intrinsics.read_word(variant.storage, variant.compute)
     write = intrinsics.result_words(variant.result, variant.compute, 1).write
-    SPAN = 1 if CHANNELS_LAST else LANES  # columns between the outputs of a thread
+    SPAN = 1 if CHANNELS_LAST else LANES  # columns from one output element of a thread to the next
 
     @cuda.jit(**intrinsics.options(variant))
     def depthwise(
@@ -164,25 +164,25 @@ def depthwise_kernel(variant: DepthwiseVariant):
 
 
 def product_signature(variant: ProductVariant):
-    """Numba types of the arguments of `product_kernel`."""
+    """Return the Numba types of the arguments of `product_kernel`."""
     types, pointer = intrinsics.types, intrinsics.pointer_to
     return (pointer(variant.storage), pointer(variant.result), pointer(variant.weights), *(types.int64,) * 10)
 
 
 def product_kernel(variant: ProductVariant):
-    """``y[b, i, j] = sum_q x[b, i, q] weights[q, j]``, compiled by Numba when it is launched.
+    """Make the kernel ``y[b, i, j] = sum_q x[b, i, q] weights[q, j]``, which Numba compiles at the first launch.
 
-    Arguments of the kernel, all distances in elements:
+    Arguments of the kernel, with all strides in elements:
 
     x, y, weights : left matrices, products, and the right matrix (depth, columns)
     matrices, rows, depth, columns : sizes
-    x_matrix, x_row, x_depth : from one matrix, row and column of `x` to the next
-    y_matrix, y_row, y_column : the same of `y`
+    x_matrix, x_row, x_depth : strides of the matrices, rows and columns of `x`
+    y_matrix, y_row, y_column : the same for `y`
     """
     number = np.dtype(variant.compute).type
     read, read_weight = (intrinsics.read_word(s, variant.compute) for s in (variant.storage, variant.weights))
     write = intrinsics.result_words(variant.result, variant.compute, 1).write
-    CELLS = TILE * (TILE + 1)  # one column more, so that no two rows share a bank
+    CELLS = TILE * (TILE + 1)  # rows are padded by one element to avoid bank conflicts
 
     @cuda.jit(**intrinsics.options(variant))
     def product(

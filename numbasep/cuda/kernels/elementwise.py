@@ -1,7 +1,7 @@
-"""Element by element arithmetic between filters: gradient magnitudes, missing samples, conversions.
+"""Elementwise arithmetic between filters: gradient magnitudes, missing samples, conversions.
 
-All operations have one signature, so that one launch serves them: ``(x, y, other, second, count, a, b)``, two inputs,
-two outputs of `count` elements, and two numbers.  What an operation does not use is any valid pointer.
+All operations share the signature ``(x, y, other, second, count, a, b)`` and the code that launches them: inputs `x`
+and `other`, outputs `y` and `second`, `count` elements, two scalars.  Unused pointers must be valid.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ PER_THREAD = 4
 
 @dataclass(frozen=True, slots=True)
 class ElementwiseVariant:
-    """What is fixed when a kernel of this family is compiled."""
+    """Compile-time parameters of a kernel of this family."""
 
     operation: str
-    """One of the names of `_MAKERS`."""
+    """Operation, a key of `_MAKERS`."""
     storage: Storage
-    """`x`."""
+    """Type of `x`."""
     other: Storage
-    """`other`."""
+    """Type of `other`."""
     result: Storage
-    """`y` and `second`."""
+    """Type of `y` and `second`."""
     compute: str
-    """What is computed in, "f4" or "f8"."""
+    """Type of the arithmetic, "f4" or "f8"."""
     options: tuple[str, ...] = ()
-    """Of `add`: "whole", "square", "add", "root"; of `split`: "omit", "masked"."""
+    """Options of `add`: "whole", "square", "add", "root"; of `split`: "omit", "masked"."""
 
     @property
     def pointers(self) -> tuple[np.dtype, ...]:
@@ -41,12 +41,12 @@ class ElementwiseVariant:
 
     @property
     def launch_bounds(self) -> tuple[int, int]:
-        """(threads of a block, blocks that a multiprocessor should hold)."""
+        """(Threads per block, minimum number of resident blocks per multiprocessor)."""
         return LANES * WARPS, 4
 
 
 def elementwise_signature(variant: ElementwiseVariant):
-    """Numba types of the arguments of `elementwise_kernel`."""
+    """Return the Numba types of the arguments of `elementwise_kernel`."""
     types, number = intrinsics.types, intrinsics.scalar_type(variant.compute)
     arrays = (
         intrinsics.pointer_to(s) for s in (variant.storage, variant.result, variant.other, variant.result)
@@ -55,7 +55,7 @@ def elementwise_signature(variant: ElementwiseVariant):
 
 
 def elementwise_kernel(variant: ElementwiseVariant):
-    """The kernel, which Numba compiles when it is launched."""
+    """Make the kernel of a variant, which Numba compiles at the first launch."""
     return _MAKERS[variant.operation](variant)
 
 
@@ -65,7 +65,7 @@ def _accessors(variant):
 
 
 def _add(variant):
-    """``y = sqrt?(other? + trunc?(x) ** 2?)``."""
+    """Make the kernel ``y = sqrt(other + trunc(x) ** 2)``, in which each operation is optional."""
     WHOLE, SQUARE, ADD, ROOT = (option in variant.options for option in ("whole", "square", "add", "root"))
     read, read_other, write = _accessors(variant)
     truncated, root = intrinsics.math_words(variant.compute)
@@ -90,7 +90,7 @@ def _add(variant):
 
 
 def _convert(variant):
-    """``y = x``, by the rules of `numbasep.arguments.casting`."""
+    """Make the kernel ``y = x``, which converts by the rules of `numbasep.arguments.casting`."""
     read, _, write = _accessors(variant)
 
     @cuda.jit(**intrinsics.options(variant))
@@ -104,7 +104,7 @@ def _convert(variant):
 
 
 def _find_nan(variant):
-    """``y[0] = 1`` if `x` holds NaN."""
+    """Make the kernel that sets ``y[0] = 1`` if `x` has a NaN."""
     read, _, write = _accessors(variant)
     number = np.dtype(variant.compute).type
 
@@ -121,7 +121,7 @@ def _find_nan(variant):
 
 
 def _normalise(variant):
-    """``y = x / (other / a)``; NaN where the quotient is at most `b`."""
+    """Make the kernel ``y = x / (other / a)``, with NaN where ``abs(other / a) <= b``."""
     read, read_other, write = _accessors(variant)
     NAN = np.dtype(variant.compute).type(np.nan)
 
@@ -140,7 +140,7 @@ def _normalise(variant):
 
 
 def _split(variant):
-    """``y, second = x, 1`` for valid samples; both 0 for NaN ("omit") and where `other` is not 0 ("masked")."""
+    """Make the kernel ``y, second = x, 1``, with zeros for NaN ("omit") and where ``other != 0`` ("masked")."""
     OMIT, MASKED = (option in variant.options for option in ("omit", "masked"))
     read, read_other, write = _accessors(variant)
     number = np.dtype(variant.compute).type

@@ -1,18 +1,17 @@
-"""Taps along rows and down columns of planes, all separable terms in one pass over memory.
+"""Horizontal and vertical taps over planes, with all separable terms in one pass over memory.
 
-A warp owns a strip of a plane: `WIDTH` neighbouring columns a lane, and some hundred rows that it walks down.  The
-rows ahead are on their way into a ring in shared memory that only this warp reads (asynchronous copies, no barrier of
-the block).  Each row that arrives is filtered along itself from a window in registers, and its
-sums move on at once through the taps down the columns, which keep ``taps - 1`` unfinished sums a column in registers
-(`cuda_ptx.advance_word`).  So every sample is read from memory once and every result written once, whatever the
-number of taps and terms.
+A warp computes a strip of a plane, `WIDTH` adjacent columns per lane and a few hundred rows, from top to bottom.  Rows
+are copied ahead of use to a ring in shared memory that only this warp reads, asynchronously and without a barrier of
+the block.  Each row is filtered horizontally from a window in registers.  Its sums then pass through the vertical taps,
+with ``taps - 1`` partial sums per column in registers (`arithmetic.advance_word`).  Samples are read from memory once
+and results written once for any number of taps and terms, except that strips overlap by the kernel.
 
-Where all rows of a strip are inside of the input, two loops without tests walk down: one copies chunks of sixteen bytes
-and stores vectors, where every row starts at a multiple of them; the other copies words of four bytes, and brings
-results into the order of their addresses through shared memory.  Small types are then displaced within their words,
-which is undone in registers.  What is left, near edges, goes through a third loop.
+Two loops without bounds checks compute the rows whose input is inside the array.  If all rows are aligned, the first
+copies chunks of sixteen bytes and stores vectors.  Otherwise the second copies words of four bytes, and orders results
+by address in shared memory before it stores them; small types are then displaced within their words, which is undone
+in registers.  A third loop computes the rows near edges.
 
-The tiling of a warp each follows A. Jangda, A. Guha, "Warp overlapped tiling" (2019), the sums in flight P. Chen et
+Tiles of a warp follow A. Jangda, A. Guha, "Warp overlapped tiling" (2019); partial sums in registers follow P. Chen et
 al., "A versatile software systolic execution model for GPU memory-bound kernels" (SC 2019).
 """
 
@@ -26,46 +25,46 @@ from numba import cuda
 
 from ..intrinsics.vocabulary import LANES, Storage, intrinsics
 
-CHUNK = 16  # bytes of an asynchronous copy, at most
-WORD = 4  # bytes of one, at least
-SUMS_IN_FLIGHT = 128  # registers of a thread for them, where there is a choice
-MOST_HELD = 240  # samples and sums that fit the registers of a thread
-REGISTERS = 65536  # of a multiprocessor
+CHUNK = 16  # bytes of the largest asynchronous copy
+WORD = 4  # bytes of the smallest asynchronous copy
+SUMS_IN_FLIGHT = 128  # registers per thread for partial sums, if narrower lanes are possible
+MOST_HELD = 240  # samples and partial sums that fit the registers of a thread
+REGISTERS = 65536  # per multiprocessor
 BOOKKEEPING = 44  # registers for addresses, counts and flags
 
 
 @dataclass(frozen=True, slots=True)
 class PlaneVariant:
-    """What is fixed when a plane kernel is compiled."""
+    """Compile-time parameters of a plane kernel."""
 
     taps: int
-    """One of `cuda_classes.TAP_CLASSES`."""
+    """Number of taps along either axis, one of `planning.cuda_limits.TAP_CLASSES`."""
     terms: int
-    """Separable terms that are summed: 1 to `MOST_TERMS`."""
+    """Number of separable terms: 1 to `MOST_TERMS`."""
     along: bool
-    """Whether there are taps along the rows."""
+    """Whether there are horizontal taps."""
     down: bool
-    """Whether there are taps down the columns."""
+    """Whether there are vertical taps."""
     step: int
-    """Elements between neighbouring taps along a row: the interleaved channels."""
+    """Elements from one horizontal tap to the next: the number of interleaved channels."""
     storage: Storage
-    """The input."""
+    """Type of the input."""
     ring: Storage
-    """What shared memory holds: the input as it is or, where `cval` does not fit into that, numbers to compute with."""
+    """Type of the rows in shared memory: that of the input or, if that cannot represent `cval`, that of the sums."""
     result: Storage
-    """The output."""
+    """Type of the output."""
     compute: str
-    """What sums are taken in, "f4" or "f8"."""
+    """Type of the sums, "f4" or "f8"."""
     masked: bool = False
-    """Whether only the taps whose bit is set multiply."""
+    """Whether only the taps whose bit is set are used."""
     repaired: bool = False
-    """Whether results that are not finite are summed again over the dense weights, which spread NaN less far."""
+    """Whether results that are not finite are recomputed with the dense weights, which spread NaN less far."""
     divided: bool = False
-    """Whether sums are divided at the end."""
+    """Whether the final sums are divided."""
 
     @property
     def width(self) -> int:
-        """Columns of a lane: sixteen bytes of the input where there are registers for the sums in flight."""
+        """Columns per lane: sixteen bytes of the input if there are registers for their partial sums."""
         if self.compute == "f8":
             return 2 if self.taps <= 17 else 1
         if (self.masked and self.taps * self.terms > 50) or self.reach + 4 * self.taps > MOST_HELD:
@@ -75,52 +74,52 @@ class PlaneVariant:
 
     @property
     def tile(self) -> int:
-        """Columns of a warp."""
+        """Columns per warp."""
         return LANES * self.width
 
     @property
     def reach(self) -> int:
-        """Columns from the first tap to the last."""
+        """Elements from the first horizontal tap to the last."""
         return (self.taps - 1) * self.step if self.along else 0
 
     @property
     def chunk(self) -> int:
-        """Elements of an asynchronous copy."""
+        """Elements of a chunk, the largest asynchronous copy."""
         return CHUNK // self.ring.itemsize
 
     @property
     def lead(self) -> int:
-        """Elements from the start of a ring row, which is a multiple of a chunk, to tap 0 of a centred kernel."""
+        """Elements from the start of a ring row, aligned to a chunk, to tap 0 of a centred kernel."""
         return -(self.taps // 2 * self.step) % self.chunk if self.along else 0
 
     @property
     def slack(self) -> int:
-        """Elements by which rows of small types, copied in words from where a word begins, may be displaced."""
+        """Spare elements per ring row for small types, which copies in aligned words can displace."""
         return 3 * WORD // self.ring.itemsize if self.ring.itemsize < WORD else 0
 
     @property
     def pitch(self) -> int:
-        """Elements of a ring row, whole chunks."""
+        """Elements of a ring row, a multiple of a chunk."""
         return -(-(self.lead + self.tile + self.reach + self.slack) // self.chunk) * self.chunk
 
     @property
     def depth(self) -> int:
-        """Rows of the ring, a power of two: more of them for small types, to keep as many bytes in flight."""
+        """Rows of the ring, a power of two; more for small types, to keep as many bytes in flight."""
         return 8 if self.ring.itemsize < 4 else 4
 
     @property
     def warps(self) -> int:
-        """Warps of a block; they share nothing."""
+        """Warps per block; they share no data."""
         return 4
 
     @property
     def ring_bytes(self) -> int:
-        """Shared memory of the ring of a warp."""
+        """Bytes of shared memory for the ring of a warp."""
         return self.depth * self.pitch * self.ring.itemsize
 
     @property
     def stage_bytes(self) -> int:
-        """Shared memory of a warp in which results are put into the order of their addresses."""
+        """Bytes of shared memory in which a warp orders its results by address."""
         return self.tile * self.result.itemsize + CHUNK  # words are read in pairs
 
     @property
@@ -130,7 +129,7 @@ class PlaneVariant:
 
     @property
     def launch_bounds(self) -> tuple[int, int]:
-        """(threads of a block, blocks that a multiprocessor should hold): what registers are allotted by."""
+        """(Threads per block, minimum number of resident blocks per multiprocessor), which limit the registers."""
         held = (self.taps - 1 if self.down else 0) * self.width + self.reach + 3 * self.width
         held *= 2 if self.compute == "f8" else 1
         more = (self.repaired or not self.along) / 2 + (self.compute == "f8" or self.ring != self.storage)
@@ -140,12 +139,12 @@ class PlaneVariant:
 
     @property
     def quick_inside(self) -> bool:
-        """Whether rows inside of the input have loops of their own: three times the code, too much with masks."""
+        """Whether rows inside the input have their own loops: these triple the code, which is too much with masks."""
         return not (self.masked and self.taps * self.terms > 20)
 
 
 def plane_signature(variant: PlaneVariant):
-    """Numba types of the arguments of `plane_kernel`."""
+    """Return the Numba types of the arguments of `plane_kernel`."""
     types, pointer, number = intrinsics.types, intrinsics.pointer_to, intrinsics.scalar_type(variant.compute)
     taps = types.UniTuple(number, variant.taps * variant.terms)
     masks = types.UniTuple(types.int64, variant.terms)
@@ -156,22 +155,22 @@ def plane_signature(variant: PlaneVariant):
 
 
 def plane_kernel(variant: PlaneVariant):
-    """The kernel, which Numba compiles when it is launched.
+    """Make the kernel of a variant, which Numba compiles at the first launch.
 
-    Arguments of the kernel, all distances in elements:
+    Arguments of the kernel, with all offsets and strides in elements:
 
     x, y : input and output
-    beyond_rows, beyond_columns : the row, or element of a row, that each position before and after the input's own
-        shows, or OUTSIDE (`intrinsics.source_place`)
-    planes : (planes, 2), where each plane starts in `x` and in `y`
-    plane_count, tiles, strips : how many tasks there are
-    strip_rows, rows, columns : rows of a task; rows and columns of a plane of the output
-    source_columns, shift : columns of the input; input column under element 0 of a ring row for output column 0
-    source_rows, row_shift, pitch_in : rows of the input; input row under tap 0 for output row 0; input row length
-    aligned_in, pitch_out : whether chunks may be copied whole; output row length, negative if not aligned
-    cval, divisor : beyond a constant boundary; of all sums, at the end
-    line_taps, column_taps, line_masks, column_masks : term by term
-    dense_places, dense_weights, dense_count : the dense kernel, as (row, column) pairs of taps, to repair with
+    beyond_rows, beyond_columns : the input row, or element of a row, that each position before and after the input
+        copies, or OUTSIDE (`intrinsics.source_place`)
+    planes : (planes, 2), offsets of each plane in `x` and `y`
+    plane_count, tiles, strips : numbers of planes, of tiles across a plane, and of strips down a plane
+    strip_rows, rows, columns : output rows per strip; size of an output plane
+    source_columns, shift : columns of the input; input column at element 0 of a ring row for output column 0
+    source_rows, row_shift, pitch_in : rows of the input; input row under tap 0 for output row 0; row stride of `x`
+    aligned_in, pitch_out : whether rows can be copied in chunks; row stride of `y`, negative if not aligned
+    cval, divisor : value beyond a constant boundary; divisor of the final sums
+    line_taps, column_taps, line_masks, column_masks : horizontal and vertical taps and masks, term by term
+    dense_places, dense_weights, dense_count : dense kernel for the repair, with (row, column) for each weight
     """
     AHEAD, COPIED = variant.depth - 1, variant.chunk
     PITCH, WIDTH, TILE, LEAD = variant.pitch, variant.width, variant.tile, variant.lead
@@ -180,7 +179,7 @@ def plane_kernel(variant: PlaneVariant):
     SHARED_BYTES = variant.warps * WARP_BYTES + CHUNK
     PENDING = max(HALO, 1) * WIDTH
     SMALL = variant.slack > 0
-    ELEMENTS = WORD // variant.ring.itemsize if SMALL else 1  # of a word
+    ELEMENTS = WORD // variant.ring.itemsize if SMALL else 1  # per word
     BEYOND = ELEMENTS if SMALL else 0
     AS_STORED = variant.storage == variant.ring
     REPAIRED, ALONG, DIVIDED = variant.repaired, variant.along, variant.divided
@@ -231,14 +230,14 @@ def plane_kernel(variant: PlaneVariant):
         mine = small(lane * WIDTH)
         row_pitch = abs(pitch_out)
         top = first_row + row_shift
-        # Elements from `begin` to `end` of a ring row are copied in words, the others that are `needed` one by one.
+        # Elements from `begin` to `end` of a ring row are copied in words, other `needed` elements one by one.
         needed = small(LEAD + REACH + (count + WIDTH - 1) // WIDTH * WIDTH)
         low = (max(ELEMENTS - 1 - left, 0) + ELEMENTS - 1) // ELEMENTS * ELEMENTS
         high = (min(PITCH, source_columns - left) - BEYOND) // ELEMENTS * ELEMENTS
         in_words = AS_STORED and high > low
         begin, end = (small(low), small(high + BEYOND)) if in_words else (small(LEAD), small(LEAD))
         inside = in_words and begin == 0 and end == PITCH
-        # Rows of the input among those of the strip; and those that the steady loop filters, with whole chunks ahead.
+        # Rows of the strip that are inside the input, and those for which the row to be copied ahead is inside, too.
         first_inside = small(min(max(0, -top), stop))
         stop_inside = small(min(stop, max(source_rows - top, first_inside)))
         steady = small(max(0, first_inside - AHEAD))
@@ -248,10 +247,10 @@ def plane_kernel(variant: PlaneVariant):
 
         for i in range(PENDING):
             pending[i] = 0
-        displaced = small(0)  # of each row in the ring, two bits
+        displaced = small(0)  # displacement of each row in the ring, two bits per row
         unsound_first, unsound_last = stop, small(0)  # rows with results that are not finite
-        there = source + top * pitch_in + left  # where the row to fetch begins
-        place = target + (first_row - AHEAD - HALO) * row_pitch + column  # and where the results of a row go
+        there = source + top * pitch_in + left  # offset of the row to copy
+        place = target + (first_row - AHEAD - HALO) * row_pitch + column  # offset of the results of a row
         t = small(-AHEAD)
         while t < stop:
             if QUICK and t == steady:
@@ -345,7 +344,7 @@ def plane_kernel(variant: PlaneVariant):
             t = small(t + 1)
 
         if REPAIRED:
-            warp_barrier()  # what another lane has written here comes first
+            warp_barrier()  # results written by other lanes must be visible
             place = target + (first_row - HALO) * row_pitch + column + mine
             for t in range(unsound_first, unsound_last + 1):
                 for v in range(min(WIDTH, count - mine)):

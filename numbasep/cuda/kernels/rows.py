@@ -1,8 +1,8 @@
-"""Any number of taps along contiguous lines: what is too long for the registers of `cuda.kernels.plane`.
+"""Horizontal filters of any number of taps, for kernels too long for the registers of `cuda.kernels.plane`.
 
-A warp computes 128 neighbouring columns, four a lane, of `ROWS` lines.  It brings the samples under a segment of the
-taps into shared memory that only it reads, converted, and then walks the pieces of the segment: adjacent taps whose
-number has straight-line code of its own, from windows in registers.  The taps of a piece serve all lines.
+A warp computes 128 adjacent columns, four per lane, of `ROWS` rows.  For each segment of the taps, it converts and
+copies the samples under them to shared memory that only this warp reads.  It then adds the pieces of the segment,
+a few adjacent taps each, by straight-line code from windows in registers.  A piece is loaded once for all rows.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ ROWS = 4
 WIDTH = 4
 TILE = LANES * WIDTH
 SEGMENT = 128
-"""Elements of the window that are in shared memory at a time."""
+"""Elements of the window per segment, in shared memory at a time."""
 PITCH = TILE + SEGMENT
 LENGTHS = (16, 4, 1)
-"""Taps of a piece; the longer ones begin at a multiple of `WIDTH` elements of their segment."""
+"""Possible numbers of taps of a piece; pieces of more than one start at a multiple of `WIDTH` in their segment."""
 START, LENGTH, WEIGHT, PIECE = range(4)
-"""Columns of the table of pieces, and how many there are."""
+"""Columns of the table of pieces, and the number of columns."""
 WARPS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class LinesVariant:
-    """What is fixed when a kernel of this family is compiled."""
+    """Compile-time parameters of a kernel of this family."""
 
     storage: Storage
-    """The input."""
+    """Type of the input."""
     result: Storage
-    """The output."""
+    """Type of the output."""
     compute: str
-    """What sums are taken in, "f4" or "f8"."""
+    """Type of the sums, "f4" or "f8"."""
 
     @property
     def warps(self) -> int:
-        """Warps of a block: what 48 KiB of shared memory hold."""
+        """Warps per block, so that 48 KiB of shared memory suffice."""
         return WARPS if self.compute == "f4" else WARPS // 2
 
     @property
     def ring_bytes(self) -> int:
-        """Shared memory of a warp."""
+        """Bytes of shared memory per warp."""
         return ROWS * PITCH * int(self.compute[1:])
 
     @property
@@ -55,12 +55,12 @@ class LinesVariant:
 
     @property
     def launch_bounds(self) -> tuple[int, int]:
-        """(threads of a block, blocks that a multiprocessor should hold)."""
+        """(Threads per block, minimum number of resident blocks per multiprocessor)."""
         return LANES * self.warps, 4
 
 
 def lines_signature(variant: LinesVariant):
-    """Numba types of the arguments of `lines_kernel`."""
+    """Return the Numba types of the arguments of `lines_kernel`."""
     types, pointer, number = intrinsics.types, intrinsics.pointer_to, intrinsics.scalar_type(variant.compute)
     integers = types.CPointer(types.int64)
     arrays = (pointer(variant.storage), pointer(variant.result), integers)
@@ -68,19 +68,19 @@ def lines_signature(variant: LinesVariant):
 
 
 def lines_kernel(variant: LinesVariant):
-    """The kernel, which Numba compiles when it is launched.
+    """Make the kernel of a variant, which Numba compiles at the first launch.
 
-    Arguments of the kernel, all distances in elements:
+    Arguments of the kernel, with all offsets and strides in elements:
 
-    x, y : input and output, lines one after another
-    beyond : the element that each position before and after the line shows, or OUTSIDE (`intrinsics.source_place`)
-    segments : (segment_count + 1,), where the pieces of each segment begin
-    pieces, weights : (pieces, PIECE), and the taps
-    first_in, first_out : where the first line starts in `x` and in `y`
-    lines, tiles : how many there are
-    columns_in, columns_out : of a line
+    x, y : input and output, with contiguous rows
+    beyond : the element that each position before and after a row copies, or OUTSIDE (`intrinsics.source_place`)
+    segments : (segment_count + 1,), index of the first piece of each segment
+    pieces, weights : table of pieces, (pieces, PIECE), and their taps
+    first_in, first_out : offsets of the first row in `x` and in `y`
+    lines, tiles : number of rows, and of tiles per row
+    columns_in, columns_out : elements per row of `x` and `y`
     shift : input column under the first tap for output column 0
-    cval, divisor : beyond a constant boundary; of all sums, at the end
+    cval, divisor : value beyond a constant boundary; divisor of the final sums
     """
     number = np.dtype(variant.compute).type
     byte = np.uint8

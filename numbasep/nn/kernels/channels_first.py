@@ -1,7 +1,8 @@
-"""Drivers for channels-first images: tiles are transposed in cache.
+"""Drivers for channels-first images, which transpose tiles in cache.
 
-A tile is a band of output rows of one image.  A producer (`channels_first_bands`) writes its left factor with the
-channels last; the result of a panel of the product, or of a group of channels, is transposed into the output.
+A tile is a band of output rows of an image.  A producer (`channels_first_bands`) computes the left factor of the
+matrix product with channels last.  The sums of a panel of the product, or of a group of channels, are transposed to
+the output.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from .transpose import transpose_matrix
 def product_panels(
     multiply, right, g, start, r, depth, image, first, stop, low, high, scratch, base, tile, y
 ):
-    """Add the produced factor times rows start, start + 1, ... of group r of the right factor, panel by panel."""
+    """Add the left factor times rows start, start + 1, ... of group r of the right factor, panel by panel."""
     wide = BLOCK_COLUMNS * (VECTOR_BYTES // right.itemsize)
     width, multiplier, row = g[OUT_CHANNELS], g[MULTIPLIER], g[FACTOR_ROW]
     plane, pixels = g[OUT_HEIGHT] * g[OUT_WIDTH], (stop - first) * g[OUT_WIDTH]
@@ -68,7 +69,7 @@ def product_panels(
 
 @inlined
 def product_task(produce, multiply, x, w, right, g, image, band, part, scratch, base, y):
-    """One band of rows by one range of output channels of a convolution that ends in a product."""
+    """Compute a band of rows and a range of output channels of a convolution that ends in a matrix product."""
     wide = BLOCK_COLUMNS * (VECTOR_BYTES // x.itemsize)
     row = g[FACTOR_ROW]
     first, stop = share(band, g[TILES], g[OUT_HEIGHT])
@@ -90,7 +91,7 @@ def product_task(produce, multiply, x, w, right, g, image, band, part, scratch, 
 
 @inlined
 def depthwise_task(produce, x, w, g, image, band, part, scratch, base, y):
-    """One band of rows by one range of channels of the depthwise convolution alone."""
+    """Compute a band of rows and a range of channels of a depthwise convolution."""
     lanes = VECTOR_BYTES // x.itemsize
     multiplier, plane = g[MULTIPLIER], g[OUT_HEIGHT] * g[OUT_WIDTH]
     first, stop = share(band, g[TILES], g[OUT_HEIGHT])
@@ -113,7 +114,7 @@ def depthwise_task(produce, x, w, g, image, band, part, scratch, base, y):
 
 @kernel
 def worker_first(produce, multiply, x, w, right, g, batch, worker, scratch, y):
-    """One batch of one worker's tasks; without a right factor the produced one is the result."""
+    """Run a batch of a worker's tasks; an empty `right` means a depthwise convolution without a product."""
     base = worker * g[SCRATCH]
     share_of, shares = batch * g[WORKERS] + worker, g[BATCHES] * g[WORKERS]
     from_task, to_task = share(share_of, shares, g[BATCH] * g[TILES] * g[SPLITS])
@@ -128,7 +129,7 @@ def worker_first(produce, multiply, x, w, right, g, batch, worker, scratch, y):
 
 @cache
 def kernel_addresses(compute: np.dtype[Any], producer: str) -> tuple[Any, Any, Any]:
-    """(worker, producer, product) compiled for a compute dtype: what the drivers of `channels_last` take."""
+    """Return the addresses of (worker, producer, product) for the compute dtype, as `channels_last.run_*` take them."""
     n = types.int64
     line = types.Array(types.float32 if compute == np.float32 else types.float64, 1, "C")
     integers = types.Array(types.int64, 1, "C")

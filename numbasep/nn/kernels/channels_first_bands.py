@@ -1,7 +1,7 @@
 """Depthwise filters and im2col on channels-first images, a band of output rows at a time.
 
-The input rows that a band reads are transposed into scratch, GROUP channels at a time, and are then an image whose
-channels come last: one vector of channels, whatever the width of the image.
+The input rows of a band are transposed to scratch memory, GROUP channels at a time.  The result is an image with
+channels last, so vectors hold channels and the width of the image does not matter.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .table_entries import (
 )
 from .transpose import transpose_matrix
 
-GROUP = 32  # channels that are transposed together: the band stays in the second-level cache
+GROUP = 32  # channels that are transposed together, few enough to keep the band in the second-level cache
 
 
 @inlined
 def rows_read(g, first, stop):
-    """The input rows that output rows [first, stop) read."""
+    """Return the range of input rows that output rows [first, stop) read."""
     reach = (g[TAPS_ROWS] - 1) * g[DILATION_ROWS] + 1
     low = max(first * g[STRIDE_ROWS] - g[BEFORE_ROWS], 0)
     return low, min((stop - 1) * g[STRIDE_ROWS] - g[BEFORE_ROWS] + reach, g[HEIGHT])
@@ -35,7 +35,7 @@ def rows_read(g, first, stop):
 
 @inlined
 def transpose_band(x, g, image, first, stop, channel, channels, scratch, spare):
-    """Write the rows that output rows [first, stop) read; return where in `scratch` row 0 would be, and the end."""
+    """Transpose the input rows of output rows [first, stop) to `scratch`; return the offset of row 0, and the end."""
     low, high = rows_read(g, first, stop)
     line, plane = g[WIDTH] * g[CHANNELS], g[HEIGHT] * g[WIDTH]
     pixels = max(high - low, 0) * g[WIDTH]
@@ -46,7 +46,7 @@ def transpose_band(x, g, image, first, stop, channel, channels, scratch, spare):
 
 @kernel
 def depthwise_band(x, w, w_at, g, image, first, stop, channel, channels, y, y_at, y_step, scratch, spare):
-    """Output rows [first, stop), channels [channel, channel + channels) of an image, channels last, to `y[y_at]`."""
+    """Compute output rows [first, stop), channels [channel, channel + channels) into `y[y_at]`, channels last."""
     width = g[OUT_WIDTH]
     for c in range(0, channels, g[CHANNELS]):
         count = min(g[CHANNELS], channels - c)
@@ -58,7 +58,7 @@ def depthwise_band(x, w, w_at, g, image, first, stop, channel, channels, y, y_at
 
 @kernel
 def spatial_band(x, w, w_at, g, image, first, stop, channel, channels, y, y_at, y_step, scratch, spare):
-    """The same for filters that are a column of taps times a row of taps."""
+    """Compute the same for filters that are the product of a column and a row of taps."""
     width = g[OUT_WIDTH]
     for c in range(0, channels, g[CHANNELS]):
         count = min(g[CHANNELS], channels - c)
@@ -71,7 +71,10 @@ def spatial_band(x, w, w_at, g, image, first, stop, channel, channels, y, y_at, 
 
 @kernel
 def unfold_band(x, w, w_at, g, image, first, stop, column, columns, y, y_at, y_step, scratch, spare):
-    """Columns [column, column + columns) of the windows of output rows [first, stop), column 0 before all others."""
+    """Unfold columns [column, column + columns) of the windows of output rows [first, stop).
+
+    The call with column 0 must come first: it transposes the band.
+    """
     width = g[OUT_WIDTH]
     if column == 0:
         transpose_band(x, g, image, first, stop, 0, g[PLANES], scratch, spare)

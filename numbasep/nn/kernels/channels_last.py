@@ -1,9 +1,9 @@
-"""Drivers for channels-last images: each worker computes its tiles in cache.
+"""Drivers for channels-last images, with tiles that fit the cache.
 
-A tile is a run of output pixels by a range of output channels.  For DEPTH terms of the sum over channels at a
-time a producer (`depthwise_pixels` or `unfold_pixels`) writes the left factor into the worker's scratch, the
-right factor is copied there panel by panel, and the product is added to the output.  The left factor of a
-whole image is never written anywhere.  Producers and products are called by address (see `jit.address`).
+A tile is a run of output pixels and a range of output channels.  A producer (`depthwise_pixels`, `spatial_pixels`
+or `unfold_pixels`) computes up to PRODUCED columns of the left factor at a time in the worker's scratch memory.
+The right factor is copied there panel by panel, DEPTH rows at a time, and the product is added to the output.
+The left factor of a whole image is never stored.  Producers and products are called by address (see `jit.address`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .table_entries import (
 
 @inlined
 def copy_panel(right, first, step, width, depth, column, count, scratch, panel):
-    """Rows first, first + step, ... of the right factor, `count` columns of them, zero beyond."""
+    """Copy `count` columns of rows first, first + step, ... of the right factor, padded with zeros."""
     wide = BLOCK_COLUMNS * (VECTOR_BYTES // right.itemsize)
     zeros = block_zeros(1, BLOCK_COLUMNS, right)
     at = first * width + column
@@ -59,13 +59,13 @@ def copy_panel(right, first, step, width, depth, column, count, scratch, panel):
 
 @inlined
 def share(part, parts, size):
-    """Bounds of one of `parts` nearly equal parts of `size` items."""
+    """Return the bounds of a part, one of `parts` nearly equal parts of `size` items."""
     return part * size // parts, (part + 1) * size // parts
 
 
 @inlined
 def product_panels(multiply, right, g, start, r, depth, first, stop, low, high, scratch, base, y):
-    """Add the produced factor times rows start, start + 1, ... of group r of the right factor, panel by panel."""
+    """Add the left factor times rows start, start + 1, ... of group r of the right factor, panel by panel."""
     wide = BLOCK_COLUMNS * (VECTOR_BYTES // right.itemsize)
     width, multiplier, row = g[OUT_CHANNELS], g[MULTIPLIER], g[FACTOR_ROW]
     spare = base + DEPTH * wide
@@ -89,7 +89,7 @@ def product_panels(multiply, right, g, start, r, depth, first, stop, low, high, 
 
 @inlined
 def product_task(produce, multiply, x, w, right, g, task, scratch, base, y):
-    """One tile of a convolution that ends in a product: depthwise separable or ordinary."""
+    """Compute a tile of a depthwise separable or ordinary convolution, which ends in a matrix product."""
     wide = BLOCK_COLUMNS * (VECTOR_BYTES // x.itemsize)
     width, row = g[OUT_CHANNELS], g[FACTOR_ROW]
     first, stop = share(task // g[SPLITS], g[TILES], g[BATCH] * g[OUT_HEIGHT] * g[OUT_WIDTH])
@@ -107,7 +107,7 @@ def product_task(produce, multiply, x, w, right, g, task, scratch, base, y):
 
 @inlined
 def depthwise_task(produce, x, w, g, task, scratch, base, y):
-    """One run of pixels by one range of channels of the depthwise convolution alone."""
+    """Compute a run of pixels and a range of channels of a depthwise convolution."""
     lanes = VECTOR_BYTES // x.itemsize
     multiplier, channels, row = g[MULTIPLIER], g[CHANNELS], g[FACTOR_ROW]
     aside = base + g[SCRATCH] - g[SPARE]
@@ -136,7 +136,7 @@ def depthwise_task(produce, x, w, g, task, scratch, base, y):
 
 @kernel
 def worker_last(produce, multiply, x, w, right, g, batch, worker, scratch, y):
-    """One batch of one worker's tasks; without a right factor the produced one is the result."""
+    """Run a batch of a worker's tasks; an empty `right` means a depthwise convolution without a product."""
     base = worker * g[SCRATCH]
     first, stop = share(batch * g[WORKERS] + worker, g[BATCHES] * g[WORKERS], g[TILES] * g[SPLITS])
     for task in range(first, stop):
@@ -148,21 +148,21 @@ def worker_last(produce, multiply, x, w, right, g, batch, worker, scratch, y):
 
 @serial
 def run_serial(work, produce, multiply, x, w, right, g, batch, scratch, y):
-    """One batch of all workers' tasks on the calling thread."""
+    """Run a batch of all workers' tasks on the calling thread."""
     for worker in range(g[WORKERS]):
         call(work, (produce, multiply, x, w, right, g, batch, worker, scratch, y))
 
 
 @parallel
 def run_parallel(work, produce, multiply, x, w, right, g, batch, scratch, y):
-    """One batch of tasks, one Numba thread for each worker."""
+    """Run a batch of all workers' tasks, with a Numba thread per worker."""
     for worker in prange(g[WORKERS]):
         call(work, (produce, multiply, x, w, right, g, batch, worker, scratch, y))
 
 
 @cache
 def kernel_addresses(compute: np.dtype[Any], producer: str) -> tuple[Any, Any, Any]:
-    """(worker, producer, product) compiled for a compute dtype: what the drivers take."""
+    """Return the addresses of (worker, producer, product) for the compute dtype, as the drivers take them."""
     n = types.int64
     line = types.Array(types.float32 if compute == np.float32 else types.float64, 1, "C")
     integers = types.Array(types.int64, 1, "C")

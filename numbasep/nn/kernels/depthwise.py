@@ -1,8 +1,8 @@
-"""Depthwise correlation, channels last: a run of output pixels at a time.
+"""Depthwise correlation of runs of output pixels, channels last.
 
 `result[p, c] = sum_{di, dj} w[di, dj, c] * x[s1 * i + d1 * di - top, s2 * j + d2 * dj - left, c]`, x zero
-outside. Taps that fall outside are skipped, not multiplied, so that padding never makes a NaN.  PIXELS
-adjacent outputs are computed at a time where all their taps lie inside the image, and one where not.
+outside. Taps outside the image are skipped instead of multiplied by zero, so that padding never gives NaN.  PIXELS
+adjacent output pixels are computed at a time if all their taps are inside the image, otherwise one.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from .table_entries import (
     WIDTH,
 )
 
-PIXELS = 3  # outputs of a row that share the load of every weight
-COLUMNS = 2  # vectors of channels computed together: PIXELS * COLUMNS sums hide the latency of an fma
-EDGE_COLUMNS = 4  # the same for one output at the edge
-RUN = 3  # adjacent taps that share the load of every input
+PIXELS = 3  # adjacent output pixels that share the load of a weight
+COLUMNS = 2  # vectors of channels per block: PIXELS * COLUMNS sums hide the latency of an fma
+EDGE_COLUMNS = 4  # vectors of channels per block of a single output pixel at an edge
+RUN = 3  # adjacent taps that share the load of an input vector
 
 
 @inlined
 def taps_inside(first, step, size, taps):
-    """The range of taps k for which 0 <= first + k * step < size."""
+    """Return the range of taps k for which 0 <= first + k * step < size."""
     if first >= 0 and first + (taps - 1) * step < size:
         return 0, taps
     start = (-first + step - 1) // step if first < 0 else 0
@@ -56,7 +56,7 @@ def taps_inside(first, step, size, taps):
 
 @inlined
 def outputs_inside(before, stride, reach, size, outputs):
-    """The range of outputs j whose taps, from j * stride - before over `reach`, lie inside [0, size)."""
+    """Return the range of outputs j whose taps, from j * stride - before over `reach`, are inside [0, size)."""
     start = min((before + stride - 1) // stride if before > 0 else 0, outputs)
     last = size - 1 - reach + before
     stop = last // stride + 1 if last >= 0 else 0
@@ -64,7 +64,7 @@ def outputs_inside(before, stride, reach, size, outputs):
 
 
 def _three_block(stride):
-    """PIXELS outputs, `stride` taps apart, of filters that are RUN taps wide."""
+    """Return a function that sums PIXELS output pixels `stride` taps apart, for filters RUN taps wide."""
 
     @inlined
     def whole(x, x_at, row_step, column_step, w, w_at, row_first, row_stop, w_step):
@@ -87,7 +87,7 @@ def _three_block(stride):
 
 @inlined
 def _any_block(x, x_at, row_step, column_step, pixel_step, w, w_at, row_first, row_stop, taps, w_step):
-    """PIXELS outputs of filters of any width; runs of taps share their loads where outputs are adjacent."""
+    """Sum PIXELS output pixels for filters of any width; runs of taps share loads if windows are one tap apart."""
     block = block_zeros(PIXELS, COLUMNS, x)
     for di in range(row_first, row_stop):
         source, weight = x_at + di * row_step, w_at + di * taps * w_step
@@ -114,7 +114,7 @@ def edge_pixel(
     x, at, row_step, column_step, row_first, row_stop, column_first, column_stop, w, w_at, w_step, taps,
     channels, y, to,
 ):  # fmt: skip
-    """One output, taps [row_first, row_stop) x [column_first, column_stop) of it."""
+    """Compute an output pixel from taps [row_first, row_stop) x [column_first, column_stop)."""
     lanes = VECTOR_BYTES // x.itemsize
     wide = EDGE_COLUMNS * lanes
     c = 0
@@ -141,7 +141,7 @@ def edge_pixel(
 
 @inlined
 def edge_run(x, at, first, stop, row_step, row_first, row_stop, w, w_at, g, c, channels, y, y_at, y_step):
-    """Outputs [first, stop) one by one, channels [c, channels); `at` is where output column 0 reads."""
+    """Compute output pixels [first, stop) one by one, channels [c, channels); output column 0 reads `x[at]`."""
     stride, dilation, taps = g[STRIDE_COLUMNS], g[DILATION_COLUMNS], g[TAPS_COLUMNS]
     for j in range(first, stop):
         left = j * stride - g[BEFORE_COLUMNS]
@@ -154,9 +154,9 @@ def edge_run(x, at, first, stop, row_step, row_first, row_stop, w, w_at, g, c, c
 
 @inlined
 def depthwise_row(x, image, row, first, stop, w, w_at, g, inner, outer, channels, y, y_at, y_step):
-    """Output pixels [first, stop) of output row `row` of the image at `x[image]`, into `y[y_at:]`.
+    """Compute output pixels [first, stop) of output row `row` of the image at `x[image]` into `y[y_at:]`.
 
-    No tap of pixels [inner, outer) lies beside the image.
+    All taps of pixels [inner, outer) are inside the image horizontally.
     """
     wide = COLUMNS * (VECTOR_BYTES // x.itemsize)
     stride, dilation, taps, width = g[STRIDE_COLUMNS], g[DILATION_COLUMNS], g[TAPS_COLUMNS], g[WIDTH]
@@ -172,7 +172,7 @@ def depthwise_row(x, image, row, first, stop, w, w_at, g, inner, outer, channels
     if high < low + PIXELS:
         low, high = first, first
     whole = channels // wide * wide
-    for part in range(3):  # left edge, channels beyond whole vectors, right edge: one loop compiles once
+    for part in range(3):  # left edge, channels after whole vectors, right edge: one call to be compiled once
         begin, end, c = first, low, 0
         if part == 1:
             begin, end, c = low, high, whole
@@ -224,14 +224,14 @@ def depthwise_row(x, image, row, first, stop, w, w_at, g, inner, outer, channels
 
 @inlined
 def outputs_whole(g):
-    """The range of outputs of a row none of whose taps lies beside the image."""
+    """Return the range of output pixels of a row whose taps are all inside the image horizontally."""
     reach = (g[TAPS_COLUMNS] - 1) * g[DILATION_COLUMNS]
     return outputs_inside(g[BEFORE_COLUMNS], g[STRIDE_COLUMNS], reach, g[WIDTH], g[OUT_WIDTH])
 
 
 @inlined
 def depthwise_run(x, base, w, w_at, g, first, stop, channels, y, y_at, y_step):
-    """Output pixels [first, stop), counted through the images that begin at `x[base]`, of `channels` channels."""
+    """Compute `channels` channels of output pixels [first, stop), numbered over all images from `x[base]` on."""
     plane = g[HEIGHT] * g[WIDTH] * g[CHANNELS]
     width, height = g[OUT_WIDTH], g[OUT_HEIGHT]
     inner, outer = outputs_whole(g)
@@ -251,11 +251,11 @@ def depthwise_run(x, base, w, w_at, g, first, stop, channels, y, y_at, y_step):
 
 @inlined
 def spatial_run(x, base, w, w_at, g, first, stop, channels, y, y_at, y_step, scratch, spare):
-    """The same for filters that are a column of taps times a row of taps: down first, then along.
+    """Compute the same for filters that are the product of a column and a row of taps, by two passes.
 
-    The column pass of the image columns that a run of pixels needs goes to `scratch[spare:]`.  Two further
-    tables behind `g` describe the passes as depthwise correlations of their own; `w` holds the columns, then
-    the rows.
+    The vertical pass writes the image columns that a run of pixels needs to `scratch[spare:]`; the horizontal pass
+    reads them.  Two more tables after the first in `g` describe the passes as depthwise correlations.  `w` contains the
+    columns of taps, then the rows.
     """
     down, along = g[SIZE : 2 * SIZE], g[2 * SIZE : 3 * SIZE]
     plane = g[HEIGHT] * g[WIDTH] * g[CHANNELS]
@@ -274,7 +274,7 @@ def spatial_run(x, base, w, w_at, g, first, stop, channels, y, y_at, y_step, scr
             x, image, row % height, left, right, 0, g[WIDTH],
         )  # fmt: skip
         table, taps_at, target, target_at, target_step = down, w_at, scratch, spare + left * step, step
-        for second in range(2):  # one call for both passes, so that it is compiled once
+        for second in range(2):  # a single call for both passes, so that it is compiled once
             if second:
                 source, source_at, source_row, low, high, low_whole, high_whole = (
                     scratch, spare, 0, column, end, inner, outer,
@@ -291,11 +291,11 @@ def spatial_run(x, base, w, w_at, g, first, stop, channels, y, y_at, y_step, scr
 
 @kernel
 def depthwise_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_step, scratch, spare):
-    """Output pixels [first, stop), counted through all images, channels [channel, channel + channels)."""
+    """Compute output pixels [first, stop), numbered over all images, channels [channel, channel + channels)."""
     depthwise_run(x, channel, w, w_at + channel, g, first, stop, channels, y, y_at, y_step)
 
 
 @kernel
 def spatial_pixels(x, w, w_at, g, first, stop, channel, channels, y, y_at, y_step, scratch, spare):
-    """The same for filters that are a column of taps times a row of taps."""
+    """Compute the same for filters that are the product of a column and a row of taps."""
     spatial_run(x, channel, w, w_at + channel, g, first, stop, channels, y, y_at, y_step, scratch, spare)

@@ -1,7 +1,7 @@
 """Gradient of a depthwise convolution with respect to its filters, channels last.
 
 `total[di, dj, c] += sum_{b, i, j} x[b, s1 * i + d1 * di - top, s2 * j + d2 * dj - left, c] * gradient[b, i, j, c]`, x
-zero outside: sums of PARTIAL products are summed in float64, since there are as many as pixels.
+zero outside.  Since the sum has as many terms as pixels, sums of PARTIAL products are added in float64.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from .table_entries import (
     WIDTH,
 )
 
-COLUMNS = 4  # vectors of channels summed together: enough to hide the latency of an fma
-PARTIAL = 128  # products of one sum in the compute type, before it is added to the total
+COLUMNS = 4  # vectors of channels per block, enough to hide the latency of an fma
+PARTIAL = 128  # products that are summed in the compute type before the sum is added to the total
 
 
 @inlined
 def add_products(x, x_at, x_step, gradient, g_at, count, channels, totals, total, work, spare):
-    """`totals[total + c] += x[x_at + j * x_step + c] * gradient[g_at + j * channels + c]`, summed over j < count."""
+    """Add `x[x_at + j * x_step + c] * gradient[g_at + j * channels + c]` to `totals[total + c]` for j < count."""
     lanes = VECTOR_BYTES // x.itemsize
     wide = COLUMNS * lanes
     whole = channels // lanes * lanes
@@ -64,7 +64,7 @@ def add_products(x, x_at, x_step, gradient, g_at, count, channels, totals, total
 
 @inlined
 def add_rows(x, gradient, g, first, stop, totals, at, work, spare):
-    """Add the products of output rows [first, stop), counted through all images, to `totals[at:]`."""
+    """Add the products of output rows [first, stop), numbered over all images, to `totals[at:]`."""
     channels, width = g[CHANNELS], g[WIDTH]
     for row in range(first, stop):
         image, i = row // g[OUT_HEIGHT], row % g[OUT_HEIGHT]
@@ -86,7 +86,7 @@ def add_rows(x, gradient, g, first, stop, totals, at, work, spare):
 
 @inlined
 def add_part(x, gradient, g, part, parts, batch, batches, rows, totals, work):
-    """Add one batch of the rows of a part to the totals of that part."""
+    """Add a batch of the output rows of a part to the totals of that part."""
     first, stop = part * rows // parts, (part + 1) * rows // parts
     low = first + batch * (stop - first) // batches
     high = first + (batch + 1) * (stop - first) // batches
@@ -97,13 +97,13 @@ def add_part(x, gradient, g, part, parts, batch, batches, rows, totals, work):
 
 @serial
 def filter_gradient_serial(x, gradient, g, parts, batch, batches, rows, totals, work):
-    """Add one batch of all parts of the output rows on the calling thread."""
+    """Add a batch of all parts of the output rows on the calling thread."""
     for part in range(parts):
         add_part(x, gradient, g, part, parts, batch, batches, rows, totals, work)
 
 
 @parallel
 def filter_gradient_parallel(x, gradient, g, parts, batch, batches, rows, totals, work):
-    """The same on Numba's threads."""
+    """Add a batch of all parts of the output rows on Numba's threads."""
     for part in prange(parts):
         add_part(x, gradient, g, part, parts, batch, batches, rows, totals, work)

@@ -1,7 +1,7 @@
-"""im2col: windows of output pixels as rows of a matrix, channels last.
+"""im2col: unfold the windows of output pixels to the rows of a matrix, channels last.
 
-Column (di, dj, c) of the factor is `x[s1 * i + d1 * di - top, s2 * j + d2 * dj - left, c]`, zero outside the
-image. Only the columns of one chunk of the product are written at a time, into cache.
+Column (di, dj, c) of the matrix is `x[s1 * i + d1 * di - top, s2 * j + d2 * dj - left, c]`, zero outside the
+image. Only the columns of a chunk of the matrix product are written at a time, so that they stay in cache.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def copy_run(x, at, count, y, to):
 
 @inlined
 def unfold_run(x, base, g, tap, joined, skip, count, first, stop, y, to, y_step):
-    """Elements [skip, skip + count) of a run of `joined` taps for output pixels [first, stop)."""
+    """Copy elements [skip, skip + count) of a run of `joined` taps for output pixels [first, stop)."""
     channels, width, height = g[CHANNELS], g[WIDTH], g[HEIGHT]
     down = tap // g[TAPS_COLUMNS] * g[DILATION_ROWS] - g[BEFORE_ROWS]
     along = tap % g[TAPS_COLUMNS] * g[DILATION_COLUMNS] - g[BEFORE_COLUMNS]
@@ -71,11 +71,11 @@ def unfold_run(x, base, g, tap, joined, skip, count, first, stop, y, to, y_step)
 
 @inlined
 def unfold_columns(x, base, g, first, stop, column, columns, y, y_at, y_step):
-    """Columns [column, column + columns) of the windows of output pixels [first, stop), one row each.
+    """Write columns [column, column + columns) of the windows of output pixels [first, stop), a row per pixel.
 
-    The images begin at `x[base]`.
+    The images start at `x[base]`.
     """
-    # the taps of a row are adjacent in memory unless dilated: one run for all of them
+    # without dilation, the taps of a row are adjacent in memory and are copied together
     joined = g[TAPS_COLUMNS] if g[DILATION_COLUMNS] == 1 else 1
     length = joined * g[CHANNELS]
     k = column
@@ -88,5 +88,5 @@ def unfold_columns(x, base, g, first, stop, column, columns, y, y_at, y_step):
 
 @kernel
 def unfold_pixels(x, w, w_at, g, first, stop, column, columns, y, y_at, y_step, scratch, spare):
-    """As `unfold_columns`, of all images."""
+    """Call `unfold_columns` for images that start at `x[0]`; the signature is that of all producers."""
     unfold_columns(x, 0, g, first, stop, column, columns, y, y_at, y_step)

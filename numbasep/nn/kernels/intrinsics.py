@@ -1,8 +1,8 @@
-"""SIMD intrinsics of the convolutions over channels: outer products, runs of pixels, partial blocks.
+"""SIMD intrinsics of the convolutions over channels: outer products, runs of taps, partial blocks.
 
-They extend the vocabulary of `vectors` with blocks whose shape is a literal argument, so that a kernel factory
-closes over plain integers only (a closure over compiled functions would miss the disk cache in every
-process). A *block* is `rows` x `columns` vectors of accumulators held in registers.
+They extend `vectors` by blocks whose shape is a literal argument, so that kernel factories close over plain
+integers only (a closure over compiled functions would miss the disk cache in every process). A *block* is
+`rows` x `columns` vectors of sums in registers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ...cpu.intrinsics.vectors import VECTOR_BYTES, Block, Vector, fused, lanes,
 
 
 def _literal_intrinsic(reference: Any) -> Any:
-    """As `vectors.vector_intrinsic`, for intrinsics whose leading arguments are literal integers."""
+    """Decorate as `vectors.vector_intrinsic`, for intrinsics with literal integers as arguments."""
 
     def bind(emit: Any) -> Any:
         return reference if config.DISABLE_JIT else intrinsic(prefer_literal=True)(emit)
@@ -28,7 +28,7 @@ def _literal_intrinsic(reference: Any) -> Any:
 
 
 def _index(builder: Any, value: Any) -> Any:
-    """`value` as the 64-bit index that offsets are computed in."""
+    """Extend `value` to a 64-bit index."""
     wide = ir.IntType(64)
     return value if value.type == wide else builder.sext(value, wide)
 
@@ -46,7 +46,7 @@ def _pack(builder: Any, kind: Any, items: list[Any]) -> Any:
 
 
 def _lanes_below(builder: Any, count: Any, first: int, n: int) -> Any:
-    """Mask of the lanes whose number, counted from `first`, is below `count`."""
+    """Return the mask of the lanes whose number, counted from `first`, is less than `count`."""
     numbers = ir.Constant(ir.VectorType(ir.IntType(64), n), list(range(first, first + n)))
     return builder.icmp_signed("<", numbers, spread(builder, count, n))
 
@@ -79,7 +79,7 @@ def _zeros_reference(rows: int, columns: int, like: np.ndarray) -> np.ndarray:
 
 @_literal_intrinsic(_zeros_reference)
 def block_zeros(typingctx: Any, rows: Any, columns: Any, like: Any) -> Any:
-    """A block of zeros of the type of the array `like`: (rows, columns, like)."""
+    """Return a block of zeros of the type of the array `like`; `rows` and `columns` are literals."""
     if not (isinstance(rows, types.IntegerLiteral) and isinstance(columns, types.IntegerLiteral)):
         return None
     block = Block(like.dtype, rows.literal_value, columns.literal_value)
@@ -99,7 +99,7 @@ def _outer_reference(
 
 @_literal_intrinsic(_outer_reference)
 def outer(typingctx: Any, block: Any, a: Any, a_at: Any, a_row: Any, b: Any, b_at: Any) -> Any:
-    """One step of a matrix product: block[i, j] += a[a_at + i * a_row] * b[b_at + j]."""
+    """Add an outer product, a step of a matrix product: block[i, j] += a[a_at + i * a_row] * b[b_at + j]."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         block_type, a_type, _, _, b_type, _ = sig.args
@@ -139,7 +139,7 @@ def _run_reference(
 
 
 def _emit_run(context: Any, builder: Any, sig: Any, args: Any, masks: Any) -> Any:
-    """Load every input vector once and add it to all the outputs that one of the taps takes it to."""
+    """Emit `tap_run`: load each input vector once and add it to all output pixels whose windows contain it."""
     block_type, taps, stride, w_type, _, _, x_type = sig.args[:7]
     taps, stride = taps.literal_value, stride.literal_value
     rows, columns, n = block_type.rows, block_type.columns, block_type.vector.lanes
@@ -182,7 +182,7 @@ def tap_run(
     x_at: Any,
     step: Any,
 ) -> Any:
-    """`taps` adjacent taps for a block of pixels `stride` steps apart, both literal.
+    """Add `taps` adjacent taps to a block of pixels `stride` steps apart; both are literals.
 
     block[p, c] += sum_t w[w_at + t * w_step + c] * x[x_at + (p * stride + t) * step + c]
     """
@@ -197,7 +197,7 @@ def tap_run_first(
     typingctx: Any, block: Any, taps: Any, stride: Any, w: Any, w_at: Any, w_step: Any,
     x: Any, x_at: Any, step: Any, count: Any,
 ) -> Any:  # fmt: skip
-    """The same for c < count; nothing beyond is read from `x`."""
+    """Do the same for c < count only, without reads of `x` beyond."""
     if not (isinstance(taps, types.IntegerLiteral) and isinstance(stride, types.IntegerLiteral)):
         return None
 
@@ -240,7 +240,7 @@ def _pointers(
 
 @_literal_intrinsic(_read_reference)
 def block_read(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> Any:
-    """A block of the shape of `block` from `array[at + i * stride + j]`."""
+    """Load a block of the shape of `block` from `array[at + i * stride + j]`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointers = _pointers(context, builder, block, sig.args[1], *args[1:])
@@ -252,7 +252,7 @@ def block_read(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> 
 
 @_literal_intrinsic(_write_reference)
 def block_write(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> Any:
-    """Write a block to `array[at + i * stride + j]`."""
+    """Store a block to `array[at + i * stride + j]`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointers = _pointers(context, builder, block, sig.args[1], *args[1:])
@@ -265,7 +265,7 @@ def block_write(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) ->
 
 @_literal_intrinsic(_write_reference)
 def block_stream(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> Any:
-    """Write a block past the caches; each of its vectors must be aligned to the vector."""
+    """Store a block with non-temporal stores; addresses must be multiples of a vector."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointers = _pointers(context, builder, block, sig.args[1], *args[1:])
@@ -284,7 +284,7 @@ def _prefetch_reference(*_: Any) -> None:
 
 @_literal_intrinsic(_prefetch_reference)
 def block_prefetch(typingctx: Any, block: Any, array: Any, at: Any, stride: Any) -> Any:
-    """Ask for the cache lines of a block of the shape of `block` that is read soon; any place is harmless."""
+    """Prefetch a block of the shape of `block`; addresses outside the array are harmless."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         numbers = [ir.Constant(ir.IntType(32), value) for value in (0, 2, 1)]
@@ -302,7 +302,7 @@ def block_prefetch(typingctx: Any, block: Any, array: Any, at: Any, stride: Any)
 def block_write_first(
     typingctx: Any, block: Any, array: Any, at: Any, stride: Any, rows: Any, count: Any
 ) -> Any:
-    """The same for the first `count` elements of the first `rows` rows."""
+    """Store the first `count` elements of the first `rows` rows of a block."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointers = _pointers(context, builder, block, sig.args[1], *args[1:4])
@@ -341,7 +341,7 @@ def copy_first(typingctx: Any, x: Any, at: Any, count: Any, y: Any, to: Any) -> 
 
 @_literal_intrinsic(lambda a, b: a + b)
 def block_add(typingctx: Any, a: Any, b: Any) -> Any:
-    """`a + b`."""
+    """Return the sum of two blocks."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pairs = [

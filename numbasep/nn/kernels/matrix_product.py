@@ -1,9 +1,8 @@
-"""Matrix product of a tile: register blocks of accumulators, both factors in cache.
+"""Matrix product of a tile, with sums in register blocks and both factors in cache.
 
-`total[i, j] (+)= sum_k left[i, k] * right[k, j]`, for the tile that a producer (`depthwise`, `unfold`) has
-just written. The loop over `k` is cut by the callers at DEPTH products: both factors of a block then stay in
-the first-level cache, and a long sum is formed of short ones, each started from zero, which keeps its
-rounding error small.
+`total[i, j] (+)= sum_k left[i, k] * right[k, j]`, where a producer (`depthwise`, `im2col`) has just written
+`left`. The callers cut the loop over `k` at DEPTH products, so that both factors of a block fit the first-level
+cache. Long sums are thus sums of short ones that start from zero, which keeps the rounding error small.
 """
 
 from __future__ import annotations
@@ -12,18 +11,18 @@ from ...cpu.intrinsics.vectors import REGISTERS, VECTOR_BYTES
 from ...cpu.jit import inlined, kernel
 from .intrinsics import block_add, block_prefetch, block_read, block_stream, block_write, block_zeros, outer
 
-# Accumulators, one row of the right factor and a broadcast must fit the registers: 28 + 2 + 1 of 32, 12 + 2 +
-# 1 of 16.
+# The sums, a row of the right factor and a broadcast element must fit the registers: 28 + 2 + 1 of 32,
+# 12 + 2 + 1 of 16.
 BLOCK_COLUMNS = 2
 BLOCK_ROWS = 14 if REGISTERS == 32 else 6
 DEPTH = 256
-PRODUCED = 2 * DEPTH  # columns of the left factor that are produced together, channels last
+PRODUCED = 2 * DEPTH  # columns of the left factor that are computed together
 
-WRITE, ADD, STREAM = range(3)  # what to do with a block of sums; STREAM writes past the caches
+WRITE, ADD, STREAM = range(3)  # how a block of sums is stored; STREAM uses non-temporal stores
 
 
 def _block_product(rows):
-    """The product of `rows` x BLOCK_COLUMNS vectors; `rows` is a constant of the machine code."""
+    """Return a function that computes a block of `rows` x BLOCK_COLUMNS vectors; `rows` is a compile-time constant."""
 
     @inlined
     def multiply(scratch, left_at, left_row, left_k, right_at, right_k, depth, total, at, stride, how):
@@ -87,12 +86,11 @@ def multiply_panel(
     ahead_at,
     ahead_step,
 ):
-    """`rows` x `count` products, `count` at most a block's width, into `total[at + i * stride + j]`.
+    """Compute `rows` x `count` sums into `total[at + i * stride + j]`, with `count` at most the width of a block.
 
     The left factor of block n is `scratch[left_at + n * left_block + i * left_row + k * left_k]`, the right
-    factor `scratch[right_at + k * right_k + j]`; both are readable up to whole blocks.  A block that the
-    result cannot hold whole is formed at `scratch[spare]` first.  Meanwhile the next panel, `ahead[ahead_at + k *
-    ahead_step]`, comes closer.
+    factor `scratch[right_at + k * right_k + j]`; both must be readable up to whole blocks.  Partial blocks of the
+    result are first computed at `scratch[spare]`.  The next panel, `ahead[ahead_at + k * ahead_step]`, is prefetched.
     """
     width = BLOCK_COLUMNS * (VECTOR_BYTES // total.itemsize)
     line = block_zeros(1, BLOCK_COLUMNS, total)

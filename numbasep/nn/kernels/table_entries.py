@@ -1,8 +1,7 @@
-"""Positions of the entries in the integer table that describes a convolution over channels.
+"""Indices into the table of integers that describes a convolution over channels.
 
-The table is filled by `numbasep.nn.execute` and read by `depthwise`, `unfold` and `nn_drivers`; nothing
-checks it. Sizes count elements; padding before an axis is BEFORE, a tap lies DILATION elements after the one
-before it.
+`numbasep.nn.execute` fills the table, the drivers and producers read it, and nothing checks it. Sizes are in
+elements. BEFORE is the padding before an axis, DILATION the distance of adjacent taps in samples.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
     PLANES,  # input channels
     HEIGHT,
     WIDTH,
-    CHANNELS,  # elements from one pixel to the next; channels first, of the transposed band
+    CHANNELS,  # elements from one pixel to the next; channels first: in the transposed band
     OUT_HEIGHT,
     OUT_WIDTH,
     OUT_CHANNELS,
@@ -25,18 +24,18 @@ from __future__ import annotations
     DILATION_COLUMNS,
     BEFORE_ROWS,
     BEFORE_COLUMNS,
-    WEIGHT_ROW,  # elements from the weights of one tap to those of the next: channels rounded up to vectors
-    WEIGHTS,  # elements of the depthwise filters of one of the MULTIPLIER groups
-    PRODUCTS,  # terms of one sum over channels, of each of the MULTIPLIER groups
-    TILES,  # parts that the output pixels are divided into
-    SPLITS,  # parts that the output channels of a tile are divided into
+    WEIGHT_ROW,  # elements from the weights of one tap to those of the next: channels, rounded up to vectors
+    WEIGHTS,  # elements of the depthwise filters per MULTIPLIER group
+    PRODUCTS,  # terms of the sum over channels per MULTIPLIER group
+    TILES,  # number of parts of the output pixels
+    SPLITS,  # number of parts of the output channels of a tile
     WORKERS,
-    BATCHES,  # parts of a worker's tasks; Python runs between them
-    SCRATCH,  # elements of scratch for one worker
-    FACTOR_ROW,  # distance of the rows of a produced factor in scratch
-    SPARE,  # elements that a producer may use behind the produced factor
-    PREFETCH,  # image rows from the first tap of an output row to the rows asked for ahead; 0: none
-    STREAM_DEPTHWISE,  # whether the depthwise stage writes past the caches
-    STREAM_PRODUCT,  # whether the product does, where it writes a sum once
+    BATCHES,  # number of parts of a worker's tasks; Python runs between them
+    SCRATCH,  # elements of scratch memory per worker
+    FACTOR_ROW,  # row stride of the left factor in scratch memory
+    SPARE,  # elements of scratch memory for the producer, after the left factor
+    PREFETCH,  # image rows from the first tap of an output row to the rows to prefetch; 0: no prefetch
+    STREAM_DEPTHWISE,  # whether the depthwise stage uses non-temporal stores
+    STREAM_PRODUCT,  # whether the matrix product does, which must then write each sum once
     SIZE,
 ) = range(31)

@@ -1,4 +1,4 @@
-"""Transposes between channels first and channels last, in registers."""
+"""Transposition between channels first and channels last, in registers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ read_square, write_square, transpose, add_square = _square.read, _square.write, 
 
 @inlined
 def transpose_matrix(x, at, rows, columns, x_step, y, to, y_step, add):
-    """`y[to + j * y_step + i] (+)= x[at + i * x_step + j]` for i < rows, j < columns."""
+    """Transpose a matrix: `y[to + j * y_step + i] (+)= x[at + i * x_step + j]` for i < rows, j < columns."""
     n = VECTOR_BYTES // x.itemsize
     whole_rows, whole_columns = rows // n * n, columns // n * n
     for i in range(0, whole_rows, n):
