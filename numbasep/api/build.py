@@ -119,7 +119,8 @@ def dense_plan(
 
     `single` says that the weights were given in single precision, `missing` that samples may be left out.
     """
-    windows, kernel = _without_single_samples(windows, kernel, SingleSample(input_dtype, cval, missing))
+    if options.method != "structured":  # an axis less may leave no structure
+        windows, kernel = _without_single_samples(windows, kernel, SingleSample(input_dtype, cval, missing))
     windows, kernel = _without_single_taps(windows, kernel)
     kernel = np.ascontiguousarray(kernel)
     kernel.flags.writeable = False
@@ -236,7 +237,8 @@ def term_plan(
 
     The result is divided by `divisor` at the end.  `missing` says that samples may be left out.
     """
-    terms, windows = _without_axes_of_one_sample(terms, windows, SingleSample(input_dtype, cval, missing))
+    if options.method != "structured":
+        terms, windows = _without_axes_of_one_sample(terms, windows, SingleSample(input_dtype, cval, missing))
     factors = [tuple(_place(term.get(w.axis), w) for w in windows) for term in terms]
     single = len(factors) == 1
     is_complex = any(f.taps.dtype.kind == "c" for term in factors for f in term)
