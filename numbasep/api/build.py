@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.axes import KernelShapeError
+from ..arguments.boundary import Boundary
 from ..arguments.problem import Options, Problem, UnsupportedDtypeError, Window, make_problem, make_window
 from ..factor import forms as find_forms
 from ..factor import recursion, runs
@@ -112,11 +113,13 @@ def dense_plan(
     options: Options,
     operation: str,
     single: bool,
+    missing: bool = False,
 ) -> Plan:
     """Return a plan for a dense kernel, given as a correlation with one axis for each window.
 
-    `single` says that the weights were given in single precision.
+    `single` says that the weights were given in single precision, `missing` that samples may be left out.
     """
+    windows, kernel = _without_single_samples(windows, kernel, SingleSample(input_dtype, cval, missing))
     windows, kernel = _without_single_taps(windows, kernel)
     kernel = np.ascontiguousarray(kernel)
     kernel.flags.writeable = False
@@ -144,6 +147,47 @@ def dense_plan(
     key = (kernel.tobytes(), kernel.shape, kernel.dtype, single, options.rtol, eps, wanted)
     found, facts, flat = kernels.get(key, take_apart)
     return finish(problem, Operator(found, None, kernel, flat=flat), facts)
+
+
+@dataclass(frozen=True, slots=True)
+class SingleSample:
+    """The rule for an axis of one sample, along which a filter is a product."""
+
+    input_dtype: np.dtype[Any]
+    """Dtype of the data."""
+    cval: complex
+    """Value beyond a constant boundary."""
+    missing: bool
+    """Whether samples may be left out; those beyond a constant boundary are not, so that their weights count."""
+
+    def weight(self, window: Window, lines: Array, first: int) -> Any:
+        """Return the weight of the sample for each line of taps, or None if a product is not equivalent.
+
+        A boundary other than "constant" repeats the sample under every tap.  The sum of the taps is not equivalent if
+        their signs differ: the products with an infinity would add up to NaN.
+        """
+        if not window.size == window.out_size == 1 < window.taps:
+            return None
+        if window.boundary is Boundary.CONSTANT:
+            zero = not (self.cval or self.missing)
+            return lines[:, -first] if zero and 0 <= -first < lines.shape[1] else None
+        finite = self.input_dtype.kind in "biu"
+        if lines.dtype.kind == "c" or not (finite or ((lines >= 0).all(1) | (lines <= 0).all(1)).all()):
+            return None
+        return [math.fsum(line) for line in lines]
+
+
+def _without_single_samples(
+    windows: tuple[Window, ...], kernel: Array, rule: SingleSample
+) -> tuple[tuple[Window, ...], Array]:
+    """Replace the weights along axes of one sample by the weight of the sample."""
+    kept = list(windows)
+    for axis, window in enumerate(windows):
+        lines = np.moveaxis(kernel, axis, -1).reshape(-1, window.taps)
+        if (found := rule.weight(window, lines, window.first)) is not None:
+            kernel = np.reshape(found, [1 if a == axis else n for a, n in enumerate(kernel.shape)])
+            kept[axis] = replace(window, taps=1, first=0, step=1)
+    return tuple(kept), kernel
 
 
 def _without_single_taps(windows: tuple[Window, ...], kernel: Array) -> tuple[tuple[Window, ...], Array]:
@@ -186,11 +230,13 @@ def term_plan(
     options: Options,
     operation: str,
     divisor: float = 1.0,
+    missing: bool = False,
 ) -> Plan:
     """Return a plan for a sum of separable terms, each a mapping from axes to taps; `windows` enclose all taps.
 
-    The result is divided by `divisor` at the end.
+    The result is divided by `divisor` at the end.  `missing` says that samples may be left out.
     """
+    terms, windows = _without_axes_of_one_sample(terms, windows, SingleSample(input_dtype, cval, missing))
     factors = [tuple(_place(term.get(w.axis), w) for w in windows) for term in terms]
     single = len(factors) == 1
     is_complex = any(f.taps.dtype.kind == "c" for term in factors for f in term)
@@ -203,6 +249,31 @@ def term_plan(
     operator = Operator((form,), tuple(factors), None)
     facts = term_facts(form.terms, dense_slices(form.terms), divisor, operator.forms, touched_taps(factors))
     return finish(problem, operator, facts)
+
+
+def _without_axes_of_one_sample(
+    terms: Sequence[Mapping[int, Taps]], windows: tuple[Window, ...], rule: SingleSample
+) -> tuple[Sequence[Mapping[int, Taps]], tuple[Window, ...]]:
+    """Drop axes of one sample; its weight in each term scales the taps along another axis."""
+    one = Taps(np.ones(1), 0)
+    for window in windows:
+        others = [w.axis for w in windows if w is not window]
+        # A zero times an infinity is NaN.
+        found: list[Any] = [
+            rule.weight(window, taps.weights[None], taps.first)
+            if taps.weights.all() or rule.input_dtype.kind in "biu"
+            else None
+            for taps in (term.get(window.axis, one) for term in terms)
+        ]
+        if not others or any(weights is None for weights in found):
+            continue
+        scaled = [term.get(others[0], one) for term in terms]
+        terms = [
+            {**term, others[0]: replace(taps, weights=taps.weights * weights[0])}
+            for term, taps, weights in zip(terms, scaled, found, strict=True)
+        ]
+        windows = tuple(w for w in windows if w is not window)
+    return terms, windows
 
 
 def enclosing_windows(

@@ -130,8 +130,11 @@ class FilterCall:
 
     # ------------------------------------------------------------------------- plans
 
-    def planner(self) -> PlanMaker:
-        """Return a function of (input dtype, output dtype, cval) that plans the call; equal calls share a plan."""
+    def planner(self, *, missing: bool = False) -> PlanMaker:
+        """Return a function of (input dtype, output dtype, cval) that plans the call; equal calls share a plan.
+
+        `missing` says that `nan_policy` or a mask may leave out samples.
+        """
         shape = tuple(-(-n // self.thinned.get(axis, 1)) for axis, n in enumerate(self.shape))
         windows = tuple(window for window in self.windows if window.axis not in self.thinned)
         make: Callable[..., Plan]
@@ -146,12 +149,19 @@ class FilterCall:
             )
             make = functools.partial(term_plan, self.terms, windows, shape, divisor=self.divisor)
         options, operation = self.options, self.operation
-        key = content, windows, shape, operation, self.divisor, options
+        key = content, windows, shape, operation, self.divisor, options, missing
 
         def planned(input_dtype: np.dtype[Any], output_dtype: np.dtype[Any], cval: complex) -> Plan:
             return plans.get(
                 (input_dtype, output_dtype, cval, key),
-                lambda: make(input_dtype, output_dtype, cval=cval, options=options, operation=operation),
+                lambda: make(
+                    input_dtype,
+                    output_dtype,
+                    cval=cval,
+                    options=options,
+                    operation=operation,
+                    missing=missing,
+                ),
             )
 
         return planned
@@ -189,7 +199,7 @@ class FilterCall:
             return copy_input(x, output, self.options.cast, nan_policy, mask)
         if self.join is not None:
             return self.join(self, (part.filter(x, None, mask) for part in self.parts), x, output)
-        make_plan = self.planner()
+        make_plan = self.planner(missing=nan_policy == "omit" or mask is not None)
         if nan_policy == "propagate" and mask is None:
             return execute.filter_array(make_plan(x.dtype, self.dtype, self.cval), x, output)
         weight, l1 = self._sums()

@@ -15,6 +15,8 @@ from .problem import check_dtype
 
 Array = npt.NDArray[Any]
 
+GATHERED_ROW = 64  # shorter rows of elements that are not adjacent are copied with the whole array
+
 
 class OutputError(ValueError, RuntimeError):
     """An unusable `output`: a ValueError, and a RuntimeError as SciPy raises."""
@@ -150,3 +152,15 @@ def has_whole_strides(array: Array) -> bool:
         return array.flags.aligned
     item = array.itemsize // (2 if array.dtype.kind == "c" else 1)
     return array.flags.aligned and all(stride % item == 0 for stride in array.strides)
+
+
+def has_strided_rows(x: Array, filtered: int) -> bool:
+    """Return whether the elements of rows are not adjacent and kernels would read or write them one by one.
+
+    Filters along up to two axes, of which there are `filtered`, gather long rows slab by slab (`cpu.staging`).
+    """
+    rows = next((axis for axis in reversed(range(x.ndim)) if x.shape[axis] > 1), None)
+    if rows is None or x.strides[rows] == x.itemsize:
+        return False
+    alone = sum(size > 1 for size in x.shape) == 1
+    return alone or x.shape[rows] < GATHERED_ROW or filtered > 2

@@ -21,13 +21,14 @@ from ..lowering.task import plane_count
 from ..lowering.terms import count_terms
 from ..planning.facts import kernel_facts
 from ..planning.operators import Factor, touched_taps, window_factor, without_subnormals
-from . import short_rows, staging
+from . import short_rows, staging, volumes
 from .buffers import INPUT, OUTPUT, Buffer, parts_of, resized
 from .intrinsics.vectors import TARGET
 from .kernels.nan_aware import AS_STORED, BOTH, PRESENCE, VALUES
 from .launch import BoundCall, Step
 from .long_rows import cut_parts
 from .outer_axes import OuterAxis
+from .plane_pass import PlanePass
 from .prepare import prepare_pass
 from .tap_tables import PlaneTerm, PlaneWeights, build_program
 
@@ -119,6 +120,8 @@ class _Binding:
         spec = chain[0]
         if spec.behind:
             self._behind(spec, number, source, target, windows)
+        elif spec.front is not None:
+            self._volume(spec, number, source, target, windows)
         elif spec.members:
             self._intermediates(chain, number, source, target, windows)
         elif isinstance(self.kernel, np.ndarray):
@@ -182,6 +185,26 @@ class _Binding:
                 )
                 self._intermediate(spec, number, source, stacked, factor, part, made)
             self.chain(chain[1:], number + 1, slab, _part(target, window.axis, start, stop), rest)
+
+    def _volume(
+        self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
+    ) -> None:
+        """An outer axis, rows and columns in one pass: what stands in between never exists as a whole."""
+        front = spec.front
+        assert front is not None
+        window = next(w for w in windows if w.axis == front.axes[0])
+        ((stacked, t),) = front.members
+        factor = self.kernel[t][self._position(window)]
+        shape = resized(source.shape, window.axis, window.out_size)
+        between = self._slab(-1, shape, source, [(stacked, factor)])
+        made = replace(between, gains=(1.0,), stack=0)
+        self._intermediate(front, number, source, stacked, factor, window, made)
+        self._last(spec, number, between, target, [w for w in windows if w is not window])
+        steps = self.launch.steps
+        first, second = steps[-2].run, steps[-1].run
+        assert isinstance(first, PlanePass)
+        assert isinstance(second, PlanePass)
+        steps[-2:] = [Step(volumes.join(first, second, spec.strip), source.index, target.index, number)]
 
     def _behind(
         self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]

@@ -95,26 +95,38 @@ class PlanePass:
     """Bytes of a thread's row table."""
     spare: list[tuple[Any, ...]]
     """Small workspaces of earlier calls for reuse; large ones are returned to the common pool."""
+    front: PlanePass | None = None
+    """The pass along an outer axis whose sums this pass reads, piece by piece (`cpu.kernels.volumes`)."""
 
     @property
     def workspace(self) -> int:
         """Bytes of scratch memory that a call uses."""
         return self.threads * (self.work_bytes + 2 * self.table_bytes)
 
+    @property
+    def _tables(self) -> list[Array]:
+        """What all threads read."""
+        program = self.program
+        return [
+            self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
+            program.shifts, program.lines, program.line_weights, self.edges, self.normal, self.outside,
+        ]  # fmt: skip
+
     def _divide(self, buffer: Array) -> tuple[Any, ...]:
         """Return the block of all tables, with those of the threads in `buffer`, and the memory that it points to."""
-        count, dtype, program = self.threads, self.constants.dtype, self.program
+        count, dtype = self.threads, self.constants.dtype
         rows = count * self.work_bytes
         work = buffer[:rows].view(dtype).reshape(count, -1)
         work.fill(0)  # whole vectors are computed, and garbage after a row could be slow subnormals
         tables = buffer[rows : self.workspace].view(np.int64).reshape(2 * count, -1)
         raw = [np.empty((count, size), np.uint8) for size in (self.raw_in, self.raw_out)]
-        block = make_block([
-            self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
-            program.shifts, program.lines, program.line_weights, self.edges, self.normal, self.outside,
-            work, tables[:count], tables[count:], *raw,
-        ])  # fmt: skip
-        return block, buffer, raw
+        arrays: list[Array] = [*self._tables, work, tables[:count], tables[count:], *raw]
+        if self.front is not None:
+            lists = np.empty((2 * count, self.front.table_bytes // 8), np.int64)
+            own = [np.empty((count, size), np.uint8) for size in (self.front.raw_in, self.front.raw_out)]
+            arrays += [*self.front._tables, work, lists[:count], lists[count:], *own]
+            return make_block(arrays), buffer, (raw, lists, own)
+        return make_block(arrays), buffer, raw
 
     def __call__(self, x: Array, y: Array) -> None:
         """Run on the flat memory of both arrays (`flat_memory`)."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from numba.core import config
 
 from ..arguments.boundary import source_index
-from ..lowering.access import RowAccess, buffer_columns, row_access
+from ..lowering.access import BUFFER_BYTES, RowAccess, buffer_columns, row_access
 from ..lowering.target import LINE_VECTORS, STEP_ROWS, VECTORS
 from ..lowering.task import Task
 from .intrinsics.vectors import FUSES, TARGET, VECTOR_BYTES
@@ -29,6 +29,8 @@ from .tiles import round_up, skew
 
 Array = npt.NDArray[Any]
 
+LEAST_GATHERED, MOST_GATHERED = 2048, 64 << 10  # bytes of finished rows that are written together
+MOST_BLOCKS = 4  # of ROWS rows each, of a stripe
 PLAIN = bool(config.DISABLE_JIT)  # then kernels are NumPy, which rounds products, too
 
 
@@ -45,25 +47,28 @@ def prepare_separable(p: PassRequest) -> PlanePass:
     by_rows, by_columns = phases_of(task.down), phases_of(window)
     # weights beyond the range of float32 become infinite and must not be multiplied by the zeros of a buffer
     rows = row_access(task, TARGET, packed=not np.isfinite(p.program.weights).all())
-    program = _buffered(p.program, task.down.taps, separable=task.separable)
+    height = _height(task, rows, len(p.program.terms))
+    program = _buffered(p.program, task.down.taps, height, separable=task.separable)
     lanes, n_terms, split = VECTOR_BYTES // item, len(program.terms), window.step > 1
     constants = (p.constants if rows.packed else _seen(p.constants, p.views)).astype(p.compute)
-    window_rows, table_rows = by_rows.reach(ROWS) * sources, by_rows.count * by_rows.entries(ROWS)
+    window_rows, table_rows = by_rows.reach(height) * sources, by_rows.count * by_rows.entries(height)
     kept = window_rows * (item if rows.packed else p.storage_in.dtype.itemsize)
-    parts = divide(p, kept * window.step, ROWS)
+    parts = divide(p, kept * window.step, height)
     buffer_taps = window.taps if task.separable else 1
     segment = _segment(parts.tile, buffer_taps, inner, n_terms, item, window.step)
+    finished = p.streamed and parts.tiles == 1 and _adjoin(task, height)
     block = max(LINE_VECTORS, VECTORS) * lanes
     pitches = _pitches(rows, by_columns, parts.tile, segment, buffer_taps, inner, lanes)
     if task.strided:
-        program = by_phase(program, by_rows, by_columns, ROWS, inner, pitches.phase)
+        program = by_phase(program, by_rows, by_columns, height, inner, pitches.phase)
     places, at = {}, block
     for name, size in {
-        g.SUMS: n_terms * ROWS * pitches.sums * rows.buffered,
-        g.ENDS: ROWS * pitches.sums * (rows.buffered and not rows.packed),
+        g.SUMS: n_terms * height * pitches.sums * rows.buffered,
+        g.ENDS: height * pitches.sums * (rows.buffered and not rows.packed),
         g.CONSTANT_ROWS: sources * pitches.ring * rows.beyond,
         g.RING: window_rows * pitches.ring * (rows.packed or rows.ends),
-        g.UNSPLIT: (pitches.ring if rows.dense else ROWS * pitches.sums) * split,
+        g.UNSPLIT: (pitches.ring if rows.dense else height * pitches.sums) * split,
+        g.FINISHED: height * task.width * finished,
     }.items():
         places[name] = at if size else 0
         at += round_up(size, lanes)
@@ -73,19 +78,20 @@ def prepare_separable(p: PassRequest) -> PlanePass:
         task.count * down.size_in * width * p.storage_in.dtype.itemsize >= FETCH_BYTES and not rows.packed
     )
     entries = {
-        g.SEGMENT: segment, g.SUMS_STRIDE: pitches.sums, g.TERM_STRIDE: ROWS * pitches.sums,
-        g.RING_STRIDE: pitches.ring, g.RING_WINDOW: by_rows.reach(ROWS), g.WINDOW: table_rows,
-        g.PHASE_ROWS: by_rows.entries(ROWS), g.PHASE_STRIDE: pitches.phase, g.SPLIT_TAPS: window.taps,
-        g.COLUMN_TAPS: buffer_taps, g.PACKED: window.taps if rows.packed else 0, g.LAST_BLOCK: last,
-        g.TABLES: 2 * table_rows * sources, g.LEFT_ENDS: rows.left, g.RIGHT_ENDS: rows.right,
+        g.SEGMENT: segment, g.SUMS_STRIDE: pitches.sums, g.TERM_STRIDE: height * pitches.sums,
+        g.RING_STRIDE: pitches.ring, g.RING_WINDOW: by_rows.reach(height), g.WINDOW: table_rows,
+        g.PHASE_ROWS: by_rows.entries(height), g.PHASE_STRIDE: pitches.phase, g.SPLIT_TAPS: window.taps,
+        g.STRIPE_ROWS: height, g.COLUMN_TAPS: buffer_taps, g.PACKED: window.taps if rows.packed else 0,
+        g.LAST_BLOCK: last, g.FINISHED_BYTES: item, g.TABLES: 2 * table_rows * sources,
+        g.LEFT_ENDS: rows.left, g.RIGHT_ENDS: rows.right,
         g.INSIDE_FIRST: rows.inside_first, g.INSIDE_LAST: rows.inside_last, g.EDGE_LAST: max(0, -window.first),
         g.FETCHED: p.storage_in.dtype.itemsize if fetched and not (task.strided and rows.dense) else 0,
-        g.STREAM: item * (p.streamed and down.stride_out * item % VECTOR_BYTES == 0), **places,
+        g.STREAM: item * (p.streamed and not finished and down.stride_out * item % VECTOR_BYTES == 0), **places,
     }  # fmt: skip
     addresses = kernels.kernel_addresses(
         p.compute, p.storage_in, p.storage_out, packed=rows.packed, single_rows=rows.single, view=p.views,
         share=program.share_term > 0, dense=rows.dense, ends=rows.ends, split=split,
-        fetching=fetched and task.strided,
+        fetching=fetched and task.strided, finished=finished,
     )  # fmt: skip
     return finish(
         p, addresses, program, parts, entries, at + 2 * block, edges=_edge_table(task), constants=constants,
@@ -125,8 +131,26 @@ def _pitches(
     return _Pitches(sums, max(ring, whole), phase) if rows.dense else _Pitches(max(sums, whole), ring, phase)
 
 
-def _buffered(program: TapTables, taps: int, *, separable: bool) -> TapTables:
-    """The program with row windows that fit ROWS, and each column offset in one place.
+def _height(task: Task, access: RowAccess, n_terms: int) -> int:
+    """Rows of a stripe: short ones share what is done for each stripe."""
+    if access.packed or access.dense or access.single or task.strided:
+        return ROWS
+    block = ROWS * (task.width + task.span) * n_terms * task.item
+    return ROWS * max(1, min(MOST_BLOCKS, BUFFER_BYTES // block, -(-task.rows // ROWS)))
+
+
+def _adjoin(task: Task, height: int) -> bool:
+    """Whether the rows of a stripe of output lie one behind the other, and are worth being gathered."""
+    row, most = (
+        task.width * task.item,
+        MOST_GATHERED if task.width * task.item % VECTOR_BYTES else BUFFER_BYTES,
+    )
+    together = LEAST_GATHERED <= min(height, task.rows) * row <= most
+    return together and task.planes.rows.stride_out == task.width
+
+
+def _buffered(program: TapTables, taps: int, height: int, *, separable: bool) -> TapTables:
+    """The program with row windows that fit `height` rows, and each column offset in one place.
 
     A term's taps along the columns are applied to the row buffers; only weights without structure, in several columns,
     keep theirs among the runs.
@@ -137,7 +161,7 @@ def _buffered(program: TapTables, taps: int, *, separable: bool) -> TapTables:
     else:
         lines[:, g.RUN_SHIFT] = 0
     source, row = np.divmod(runs[:, g.RUN_ROW], taps + STEP_ROWS - 1)
-    runs[:, g.RUN_ROW] = source * (taps + ROWS - 1) + row
+    runs[:, g.RUN_ROW] = source * (taps + height - 1) + row
     return replace(program, runs=runs, lines=lines)
 
 

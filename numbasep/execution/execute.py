@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..arguments.arrays import (
     as_input,
+    has_strided_rows,
     has_whole_strides,
     is_direct_target,
     make_output,
@@ -20,7 +21,7 @@ from ..arguments.arrays import (
 )
 from ..arguments.casting import store
 from ..arguments.problem import Problem
-from ..planning.memory_order import memory_order, reordered
+from ..planning.memory_order import copied_order, memory_order, reordered
 from ..planning.planner import PlannedFilter
 from ..planning.routes import Candidate
 
@@ -96,7 +97,16 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any, normal: Normal = No
     if order is not None:
         filter_array(reordered(plan, order), x.transpose(order), out.transpose(order), normal)
         return out
-    target = out if is_direct_target(out, x) else np.empty_like(out, dtype=problem.output_dtype, order="K")
+    if (order := copied_order(plan)) is not None:
+        result = np.empty([problem.out_shape[axis] for axis in order], problem.output_dtype)
+        filter_array(reordered(plan, order), np.ascontiguousarray(x.transpose(order)), result, normal)
+        out.transpose(order)[...] = result
+        return out
+    count = len(problem.windows)
+    if has_strided_rows(x, count):
+        x = np.ascontiguousarray(x)
+    direct = is_direct_target(out, x) and not has_strided_rows(out, count)
+    target = out if direct else np.empty_like(out, dtype=problem.output_dtype, order="K")
     if x.size < OCCUPYING:
         _run(plan, x, target, normal)
     else:

@@ -16,12 +16,21 @@ import numpy as np
 
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem, Window
-from . import kernels
+from . import kernels, volumes
 from .counts import Blocking, is_shared, operations
 from .layout import Axis, Layout, Planes, arrange, array_axes, nested_strides
-from .shapes import LONGEST_APART, LONGEST_ROW, are_in_turn, are_short, cut, cut_axes, find_rows, slot_count
-from .spec import PassSpec, Reads, in_slabs
-from .steps import Steps, total
+from .shapes import (
+    LONGEST_APART,
+    LONGEST_BEHIND,
+    are_in_turn,
+    are_short,
+    cut,
+    cut_axes,
+    find_rows,
+    slot_count,
+)
+from .spec import PassSpec, Reads, in_slabs, together
+from .steps import Steps
 from .target import STEP_ROWS, Target
 from .task import Part, Task, Terms, Weights, part_of, plane_count
 
@@ -173,6 +182,7 @@ class Lowering:
             return [behind]
         problem, passes = self.problem, list[PassSpec]()
         present = [source for source, _ in reads]  # 0 for values, 1 for the validity of samples
+        front, outside = None, slabs
         while len(windows) > self.together(windows, read):
             at = max(range(len(windows)), key=lambda j: abs(read.strides[windows[j].axis]))
             window, windows = windows[at], windows[:at] + windows[at + 1 :]
@@ -182,7 +192,7 @@ class Lowering:
             reads = [(number[s, terms.groups[t][axis]], t) for s, t in reads]
             after = _resized(read.shape, window, window.out_size)
             thick = self.thickness(_resized(read.piece, window, window.out_size), window, len(members))
-            slabs *= -(-window.out_size // thick)
+            outside, slabs = slabs, slabs * -(-window.out_size // thick)
             inside = nested_strides(after, read.strides)
             planes = self.planes([window], read.shape, after, read.strides, inside)
             for_one = self.task(planes, 1, first=read.first, last=False)
@@ -194,9 +204,13 @@ class Lowering:
                 )
                 for _, t in members
             ]  # fmt: skip
-            passes.append(_together(specs, slabs, thick, tuple(members)))
+            passes.append(together(specs, slabs, thick, tuple(members)))
+            front = replace(specs[0], members=tuple(members))
             read = _Read(after, _resized(read.piece, window, thick), inside, len(members), first=False)
         last = self.last(terms, reads, present, windows, read, written)
+        joined = volumes.join(front, last, self.target) if front is not None else None
+        if joined is not None:
+            passes, last, slabs = passes[:-1], joined, outside
         passes.append(replace(in_slabs(last, slabs), starts=slabs, final=written.final))
         return passes
 
@@ -274,7 +288,7 @@ class Lowering:
         window = min(windows, key=lambda window: abs(read.strides[window.axis]))
         rest = [other for other in windows if other is not window]
         row = window.size * abs(read.strides[window.axis]) * self.parts
-        longest = LONGEST_ROW if len(self.problem.windows) > 2 else LONGEST_APART
+        longest = LONGEST_BEHIND if len(self.problem.windows) > 2 else LONGEST_APART
         if window.step != 1 or window.size != window.out_size or not 0 < row <= longest:
             return None
         at = self.problem.windows.index(window)
@@ -382,13 +396,3 @@ def _split(reads: Sequence[Reads], present: Sequence[int]) -> list[list[Reads]]:
     """Split `reads` into those of values and, if there are any, those of the validity of samples."""
     kinds = sorted(set(present))
     return [[read for read, kind in zip(reads, present, strict=True) if kind == wanted] for wanted in kinds]
-
-
-def _together(specs: Sequence[PassSpec], slabs: int, thick: int, members: tuple[Reads, ...]) -> PassSpec:
-    """Combine the passes that compute intermediates along one axis; the caller's array is read once."""
-    count = len(specs)
-    made = replace(
-        specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thick=thick, members=members,
-        bytes=sum(spec.bytes for spec in specs), operations=sum(spec.operations for spec in specs),
-    )  # fmt: skip
-    return in_slabs(made, slabs)

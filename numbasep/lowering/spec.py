@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .counts import Blocking, far_bytes, is_shared
 from .shapes import Cut
-from .steps import Steps
+from .steps import Steps, total
 from .task import Task
 
 Reads = tuple[int, int]
@@ -52,6 +52,10 @@ class PassSpec:
     """For a pass over short rows after other axes: the chain of passes that computes each intermediate."""
     inputs: tuple[tuple[Reads, ...], ...] = ()
     """Terms that each of these chains adds up."""
+    front: PassSpec | None = None
+    """The pass along an outer axis whose sums this pass filters, piece by piece (`lowering.volumes`)."""
+    strip: int = 0
+    """Rows of such a piece."""
     slab_axis: int = -1
     """Axis that is divided into slabs of `thick` positions for these chains and this pass."""
 
@@ -83,3 +87,13 @@ def in_slabs(spec: PassSpec, slabs: int) -> PassSpec:
     inside = spec.bytes - spec.memory
     far = spec.steps.far + far_bytes(inside, inside / slabs)
     return replace(spec, steps=spec.steps._replace(far=far), blocking=replace(spec.blocking, shared=shared))
+
+
+def together(specs: Sequence[PassSpec], slabs: int, thick: int, members: tuple[Reads, ...]) -> PassSpec:
+    """The passes that make intermediates of one axis, as one; the array of the caller is read once."""
+    count = len(specs)
+    made = replace(
+        specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thick=thick, members=members,
+        bytes=sum(spec.bytes for spec in specs), operations=sum(spec.operations for spec in specs),
+    )  # fmt: skip
+    return in_slabs(made, slabs)

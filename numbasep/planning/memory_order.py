@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from ..factor.arguments import as_kernel
 from . import machine
 from .facts import kernel_facts, term_facts
 from .operators import Operator, dense_slices, touched_taps
-from .planner import PlannedFilter, choose
+from .planner import GAIN, PlannedFilter, choose
 
 if TYPE_CHECKING:
     from ..arguments.problem import Problem
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 Order = tuple[int, ...]
 """Axes from the outermost in memory to the innermost."""
+
+SHORT_ROW = 16  # numbers; arrays with shorter rows may be copied to another memory order
+LEAST_COPIED = 1 << 14  # smaller results are not worth a second plan
+COPY_SECONDS = 3e-9  # predicted time of transposing an element
 
 
 def memory_order(x: npt.NDArray[Any]) -> Order | None:
@@ -51,6 +56,38 @@ def reordered(plan: PlannedFilter, order: Order) -> PlannedFilter:
         kept[order] = _make(plan, order)
     made: PlannedFilter = kept[order]
     return made
+
+
+def copied_order(plan: PlannedFilter) -> Order | None:
+    """Return the memory order to which arrays in C order are copied before they are filtered; None if they are not.
+
+    Kernels fill vectors along rows.  If the rows of an array are short, it can be faster to make its longest axis the
+    last one, in spite of the copies.
+    """
+    kept = plan.kernel.decisions
+    if "copied order" not in kept:
+        kept["copied order"] = _find_copied_order(plan)
+    found: Order | None = kept["copied order"]
+    return found
+
+
+def copy_seconds(problem: Problem) -> float:
+    """Return the predicted time of copying the input and the result of a filter between memory orders."""
+    return COPY_SECONDS * (math.prod(problem.shape) + problem.pixels)
+
+
+def _find_copied_order(plan: PlannedFilter) -> Order | None:
+    problem, seconds = plan.problem, plan.choice.chosen.seconds
+    if problem.device == "cuda" or problem.pixels < LEAST_COPIED or not problem.windows:
+        return None
+    filtered = {window.axis for window in problem.windows}
+    rows = max(axis for axis, size in enumerate(problem.shape) if size > 1 or axis in filtered)
+    longest = max(range(len(problem.shape)), key=problem.shape.__getitem__)
+    if rows == longest or problem.shape[rows] >= SHORT_ROW or seconds < 2 * copy_seconds(problem):
+        return None
+    order = (*(axis for axis in range(len(problem.shape)) if axis != longest), longest)
+    there = reordered(plan, order).choice.chosen.seconds + copy_seconds(problem)
+    return order if there < GAIN * seconds else None
 
 
 def _make(plan: PlannedFilter, order: Order) -> PlannedFilter:

@@ -151,6 +151,11 @@ class Operator:
         """Plans of the same filter for arrays in other memory orders; filled by `memory_order.reordered`."""
         return {}
 
+    @cached_property
+    def decisions(self) -> dict[str, Any]:
+        """Decisions about the plan of the kernel, by name; filled by `memory_order.copied_order`."""
+        return {}
+
     def form_terms(self, form: int) -> tuple[tuple[Term, ...], float]:
         """Return the terms and the divisor of `forms[form]`."""
         if self.terms is not None and form == 0:

@@ -17,7 +17,7 @@ from ..arguments.arrays import on_gpu
 from ..execution import execute
 from ..planning import cost, machine
 from ..planning.cost import PlannedPass
-from ..planning.memory_order import memory_order, reordered
+from ..planning.memory_order import copied_order, copy_seconds, memory_order, reordered
 from ..planning.planner import PlannedFilter
 from ..planning.routes import CHECK
 from .report import SECONDS, engineering, pass_title, plan_html
@@ -84,6 +84,10 @@ def analyze(plan: PlannedFilter, input: Any = None, repeats: int = 3) -> Analysi
     order = nested or tuple(range(x.ndim))
     if nested is not None:
         own, x, out = reordered(own, nested), x.transpose(nested), out.transpose(nested)
+    copied = copied_order(own)
+    if copied is not None:
+        own, order = reordered(own, copied), tuple(order[axis] for axis in copied)
+        x, out = np.ascontiguousarray(x.transpose(copied)), np.empty(own.problem.out_shape, out.dtype)
     if not problem.windows or 0 in problem.shape or not problem.pixels:
         return Analysis(plan, (), own.choice.chosen.seconds, whole, count)
     passes, laps = _passes(own, x, out, count)
@@ -93,7 +97,8 @@ def analyze(plan: PlannedFilter, input: Any = None, repeats: int = 3) -> Analysi
         )
         for one, lap in zip(passes, laps, strict=True)
     )  # fmt: skip
-    predicted = machine.current().call_seconds + sum(one.predicted for one in found)
+    copying = 0.0 if copied is None else copy_seconds(problem)
+    predicted = machine.current().call_seconds + copying + sum(one.predicted for one in found)
     return Analysis(plan, found, predicted, whole, count)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from ..execution.execute import run_plan
 from ..planning.cost import PlannedPass
-from ..planning.memory_order import reordered
+from ..planning.memory_order import Order, copied_order, copy_seconds, reordered
 from ..planning.planner import Choice, PlannedFilter
 from ..planning.routes import Candidate
 from . import report
@@ -125,9 +126,26 @@ class Plan(PlannedFilter):
     @property
     def decided(self) -> PlannedFilter:
         """The plan that runs on arrays in `order`."""
-        if self.order == "C":
-            return self
-        return reordered(self, tuple(reversed(range(len(self.problem.shape)))))
+        order = self.axis_order
+        return self if order == tuple(range(len(order))) else reordered(self, order)
+
+    @property
+    def copied(self) -> bool:
+        """Whether arrays in `order` are copied to another memory order, which is faster."""
+        return copied_order(self._nested) is not None
+
+    @property
+    def axis_order(self) -> Order:
+        """Axes of the arrays that are filtered, from the outermost in memory to the innermost."""
+        own = tuple(range(len(self.problem.shape)))
+        own = own if self.order == "C" else own[::-1]
+        copied = copied_order(self._nested)
+        return own if copied is None else tuple(own[axis] for axis in copied)
+
+    @property
+    def _nested(self) -> PlannedFilter:
+        """The plan for arrays in `order`, without copies."""
+        return self if self.order == "C" else reordered(self, tuple(reversed(range(len(self.problem.shape)))))
 
     @property
     def decision(self) -> Choice:
@@ -157,7 +175,7 @@ class Plan(PlannedFilter):
     @property
     def seconds(self) -> float:
         """Predicted time of a call."""
-        return self.decision.chosen.seconds
+        return self.decision.chosen.seconds + self.copied * copy_seconds(self.problem)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -170,16 +188,17 @@ class Plan(PlannedFilter):
 
         The time of a call is the sum over its passes plus a fixed part of a few microseconds.
         """
+        order = self.axis_order
         found = self.decision.chosen.passes
-        if self.order == "C":
-            return found
-        last = len(self.problem.shape) - 1
-        return tuple(replace(one, axes=tuple(sorted(last - axis for axis in one.axes))) for one in found)
+        return tuple(replace(one, axes=tuple(sorted(order[axis] for axis in one.axes))) for one in found)
 
     @property
     def workspace(self) -> int:
         """Bytes of temporary memory that a call allocates."""
-        return self.decision.chosen.workspace
+        problem = self.problem
+        elements = math.prod(problem.shape) * problem.input_dtype.itemsize
+        copies = elements + problem.pixels * problem.output_dtype.itemsize
+        return self.decision.chosen.workspace + self.copied * copies
 
     def __str__(self) -> str:
         """Return the table of all routes, and the passes of the chosen one."""

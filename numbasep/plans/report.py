@@ -9,6 +9,7 @@ from typing import Protocol
 from ..arguments.problem import Problem
 from ..planning import accelerator, routes_cuda
 from ..planning.cost import PlannedPass
+from ..planning.memory_order import Order, copy_seconds
 from ..planning.planner import Choice, PlannedFilter
 from ..planning.routes import Candidate
 
@@ -30,6 +31,10 @@ class Explained(Protocol):
     def decision(self) -> Choice: ...  # noqa: D102
     @property
     def decided(self) -> PlannedFilter: ...  # noqa: D102
+    @property
+    def copied(self) -> bool: ...  # noqa: D102
+    @property
+    def axis_order(self) -> Order: ...  # noqa: D102
 
 
 WASTEFUL = 1.2  # ratio of executed to needed operations above which both are shown
@@ -136,6 +141,9 @@ def footnotes(plan: Explained) -> list[str]:
         lines.append(
             f"arrays of the host: {engineering(there_and_back, 's', SECONDS)} more, to the GPU and back"
         )
+    if plan.copied:
+        copying = engineering(copy_seconds(plan.problem), "s", SECONDS)
+        lines.append(f"arrays are copied to the memory order {plan.axis_order}: {copying} more")
     lines.append(f"times predicted for {plan.decided.machine}")
     return lines
 

@@ -123,3 +123,72 @@ def test_recursive_filters_follow_the_order_of_memory():
     got = numbasep.gaussian_filter(x, (9.0, 8.0, 12.0), rtol=1e-3, method="structured")
     expected = numbasep.gaussian_filter(np.ascontiguousarray(x), (9.0, 8.0, 12.0))
     assert np.abs(got - expected).max() <= 1e-3 * 100
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "complex64"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("mode", ["reflect", "wrap", "constant", "valid", "full"])
+def test_short_rows_of_dense_kernels_are_copied(mode, order, dtype):
+    shape = (200, 60, 3) if order == "C" else (3, 60, 200)
+    x = np.array(values(shape, dtype), order=order)
+    weights = rng.normal(size=(3, 5, 2) if order == "C" else (2, 5, 3))
+    kind = np.complex128 if np.dtype(dtype).kind == "c" else np.float64
+    plan = numbasep.plan(
+        weights,
+        shape,
+        x.dtype,
+        output=kind,
+        mode=mode,
+        cval=1.5,
+        operation="correlate",
+        method="direct",
+        order=order,
+    )
+    assert plan.copied
+    assert plan.axis_order == ((1, 2, 0) if order == "C" else (1, 0, 2))
+    assert {axis for one in plan.passes for axis in one.axes} == {0, 1, 2}
+    assert plan.workspace >= x.nbytes + plan.problem.pixels * np.dtype(kind).itemsize
+    assert "copied to the memory order" in str(plan)
+    out = np.zeros(plan.problem.out_shape, kind, order="F")
+    assert plan(x, out) is out
+    expected = oracle.correlate(x, weights, mode=mode, cval=1.5)
+    slack = 64 * np.finfo(np.float32).eps * oracle.largest(x, 1.5) * oracle.norm(weights)
+    oracle.assert_close(out, expected, slack if np.dtype(dtype).char in "fF" else slack * 1e-8)
+    np.testing.assert_array_equal(plan(x), out)
+    analysis = plan.analyze(x)
+    assert [one.axes for one in analysis.passes] == [one.axes for one in plan.passes]
+    assert analysis.predicted == pytest.approx(plan.seconds)
+
+
+def test_short_rows_with_gaps_and_strides_are_copied():
+    x = values((150, 80, 3), "float64")
+    weights = rng.uniform(1, 2, size=(3, 3, 3)) + rng.uniform(0, 1, size=(3, 3, 3))
+    got = numbasep.correlate(x, weights, stride=(2, 3, 1))
+    np.testing.assert_allclose(got, oracle.correlate(x, weights)[::2, ::3], rtol=1e-13)
+    holes = np.where(rng.random(x.shape) < 0.2, np.nan, x)
+    total, share = (oracle.correlate(part, weights) for part in (np.nan_to_num(holes), 1.0 - np.isnan(holes)))
+    got = numbasep.correlate(holes, weights, nan_policy="omit")
+    np.testing.assert_allclose(got, total / share * weights.sum(), rtol=1e-12)
+    np.testing.assert_array_equal(*(numbasep.correlate(x, weights, workers=n) for n in (1, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint16", "complex64", ">f8"])
+@pytest.mark.parametrize("strided", ["input", "output", "both"])
+def test_rows_whose_elements_are_not_adjacent(strided, dtype):
+    kind = np.dtype(dtype).newbyteorder("=") if np.dtype(dtype).kind in "fc" else np.dtype("f8")
+    for shape, slices in (
+        ((301,), (slice(None, None, 3),)),
+        ((50_000,), (slice(None, None, -1),)),
+        ((40_000, 2), (slice(None), 0)),
+        ((90, 30), (slice(None), slice(None, None, 2))),
+        ((30, 25, 20), (slice(None, None, -1),) * 3),
+    ):
+        whole = values(shape, dtype)
+        x = whole[slices] if strided != "output" else np.ascontiguousarray(whole[slices])
+        out = np.zeros(shape, kind)[slices] if strided != "input" else np.zeros(x.shape, kind)
+        kernels = [[0.25, 0.5, 0.25, 0.125]] * x.ndim
+        assert numbasep.separable_correlate(x, kernels, output=out) is out
+        expected = oracle.separable_correlate(np.ascontiguousarray(x), kernels)
+        np.testing.assert_allclose(
+            out, expected, rtol=1e-5 if np.dtype(dtype).itemsize < 8 else 1e-12, atol=1e-4
+        )

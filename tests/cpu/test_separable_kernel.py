@@ -17,7 +17,7 @@ from numbasep.cpu import pass_request, prepare, separable, tiles
 from numbasep.cpu.intrinsics.vectors import FUSES, VECTOR_BYTES
 from numbasep.cpu.kernels import table_entries as g
 from numbasep.cpu.kernels.vertical import ROWS
-from numbasep.lowering import access, counts, kernels
+from numbasep.lowering import access, counts, kernels, volumes
 from numbasep.lowering.target import VECTORS
 from tests.support import oracle
 
@@ -68,7 +68,8 @@ def forced(monkeypatch):
     @contextlib.contextmanager
     def force():
         with monkeypatch.context() as patch:
-            patch.setattr(separable, "row_access", packed)
+            for module in (separable, volumes):  # volumes with packed rows are not filtered piece by piece
+                patch.setattr(module, "row_access", packed)
             forget_plans()
             yield
         forget_plans()
@@ -125,7 +126,6 @@ def test_rows_are_packed_only_where_they_must_be(prepared):
     for x, packed in (
         (image((20, BLOCK), "f4"), False),
         (image((20, BLOCK - 1), "f4"), True),
-        (image((20, 2 * BLOCK), "f4")[:, ::2], True),
         (image((20, BLOCK), "u1"), False),
         (image((20, BLOCK), ">f4"), False),
         (image((2, BLOCK), "f2"), False),
@@ -505,7 +505,12 @@ def test_the_other_end_of_rows_that_are_wrapped(cut, prepared):
 @pytest.mark.parametrize("shift", [0, 1, 4, 7])
 @pytest.mark.parametrize("columns", [256, 257, 271, 31, 16])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_outputs_of_any_alignment_past_the_caches(shift, columns, dtype, forced, cut, prepared, monkeypatch):
+@pytest.mark.parametrize("least", [1, 1 << 60])  # bytes of finished rows from which they are gathered
+def test_outputs_of_any_alignment_past_the_caches(
+    shift, columns, dtype, least, forced, cut, prepared, monkeypatch
+):
+    monkeypatch.setattr(separable, "LEAST_GATHERED", least)
+    gathered = set()
     x, rows = image((13, columns), dtype), 13
     expected = gaussian(x, 1)
     assert not prepared[-1].geometry[g.STREAM]
@@ -524,10 +529,12 @@ def test_outputs_of_any_alignment_past_the_caches(shift, columns, dtype, forced,
         y[:] = 7
         forget_plans()
         run(gaussian, x, 1, output=y)
-        assert bool(prepared[-1].geometry[g.STREAM]) == aligned
+        gathered.add(bool(prepared[-1].geometry[g.FINISHED]))
+        assert bool(prepared[-1].geometry[g.STREAM]) == (aligned and not prepared[-1].geometry[g.FINISHED])
         np.testing.assert_array_equal(y, expected)
         assert (memory[:start] == 7).all()
         assert (memory[start + rows * columns :] == 7).all()
+    assert True not in gathered if least > 1 else True in gathered
 
 
 def test_large_outputs_do_go_past_the_caches(prepared):
@@ -624,7 +631,9 @@ def test_dense_sums_by_vertical_blocks(mode, dtype, blocks, forced, cut, prepare
 
 @pytest.mark.parametrize("shift", [0, 1, 7])
 @pytest.mark.parametrize("columns", [512, 515, 48])
-def test_dense_sums_past_the_caches(shift, columns, blocks, forced, cut, prepared, monkeypatch):
+@pytest.mark.parametrize("least", [1, 1 << 60])
+def test_dense_sums_past_the_caches(shift, columns, least, blocks, forced, cut, prepared, monkeypatch):
+    monkeypatch.setattr(separable, "LEAST_GATHERED", least)
     monkeypatch.setattr(pass_request, "STREAM_BYTES", 1)
     x, weights = image((13, columns), "f4"), np.random.default_rng(2).standard_normal((3, 5))
     memory = np.full(13 * columns + 64, np.float32(7))
@@ -636,7 +645,9 @@ def test_dense_sums_past_the_caches(shift, columns, blocks, forced, cut, prepare
     ):  # fmt: skip
         y[:] = 7
         run(numbasep.correlate, x, weights, y, method="direct")
-        assert bool(prepared[-1].geometry[g.STREAM]) == (columns * 4 % VECTOR_BYTES == 0)
+        aligned, gathered = columns * 4 % VECTOR_BYTES == 0, prepared[-1].geometry[g.FINISHED]
+        assert bool(prepared[-1].geometry[g.STREAM]) == (aligned and not gathered)
+        assert not gathered or least == 1
         np.testing.assert_allclose(y, expected, atol=1e-3)
         assert (memory[:shift] == 7).all()
         assert (memory[shift + 13 * columns :] == 7).all()

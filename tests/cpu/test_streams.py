@@ -13,7 +13,7 @@ import pytest
 import numbasep
 from numbasep.api import build
 from numbasep.api.repeated_calls import shortcuts
-from numbasep.cpu import pass_request, prepare
+from numbasep.cpu import pass_request, prepare, separable
 from numbasep.cpu.intrinsics.vectors import VECTOR_BYTES
 from numbasep.cpu.kernels import table_entries as g
 
@@ -30,7 +30,7 @@ def streamed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[bool]]:
 
     def noted(*arguments: object, **keywords: object) -> object:
         prepared = made(*arguments, **keywords)
-        seen.append(bool(prepared.geometry[g.STREAM]))
+        seen.append(bool(prepared.geometry[g.STREAM] or prepared.geometry[g.FINISHED]))
         return prepared
 
     def from_bytes(least: int) -> list[bool]:
@@ -59,15 +59,21 @@ def kernels() -> dict[str, np.ndarray]:
 @pytest.mark.thinned
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("name", kernels())
+@pytest.mark.parametrize("gathered", [True, False])
 def test_bits_are_those_of_plain_writing(
-    name: str, dtype: str, streamed: Callable[[int], list[bool]]
+    name: str,
+    dtype: str,
+    gathered: bool,
+    streamed: Callable[[int], list[bool]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(separable, "LEAST_GATHERED", 1 if gathered else 1 << 60)
     weights = kernels()[name]
     rng = np.random.default_rng(1)
     for shape in SHAPES:
         x = rng.random(shape).astype(dtype)
         method = "direct" if name == "dense" else "separable"
-        aligned = name == "dense" or shape[1] * x.itemsize % VECTOR_BYTES == 0
+        aligned = name == "dense" or shape[1] * x.itemsize % VECTOR_BYTES == 0 or gathered
         for offset in (0, 1, 5):
             results = []
             for least in (1 << 60, 1):

@@ -224,16 +224,17 @@ def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) 
 
 
 @functools.cache
-def fetch_intrinsic(height: int) -> Callable[..., Any]:
+def fetch_intrinsic(height: int, *, written: bool = False) -> Callable[..., Any]:
     """Intrinsic ``(memory, at, stride)``: ask the second-level cache for `height` lines, `stride` bytes apart.
 
-    Any place is harmless.
+    Those that are `written` soon are asked for in the first-level cache.  Any place is harmless.
     """
+    hints = (1, 3, 1) if written else (0, 2, 1)
 
     def emit(typingctx: Any, memory: Any, at: Any, stride: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             pointer = pointer_to(context, builder, sig.args[0], args[0], args[1], ir.IntType(8))
-            numbers = [ir.Constant(ir.IntType(32), value) for value in (0, 2, 1)]
+            numbers = [ir.Constant(ir.IntType(32), value) for value in hints]
             kind = ir.FunctionType(ir.VoidType(), [pointer.type, *[n.type for n in numbers]])
             function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
             for row in range(height):

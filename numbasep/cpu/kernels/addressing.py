@@ -56,14 +56,18 @@ def locate_window(first, needed, sources, n_sources, geometry, table):
     They stand phase by phase.  Of the `needed` rows, the last is repeated for output rows beyond the last.
     """
     inside, window, each, step = True, geometry[WINDOW], geometry[PHASE_ROWS], geometry[ROW_STEP]
+    size, pitch = geometry[ROWS_IN], geometry[ROW_STRIDE_IN]
+    within = first >= 0 and first + needed <= size
     for phase in range(window // each):
-        for j in range(each):
-            here = first + min(phase + j * step, needed - 1)
-            row = index_of(here, geometry[ROWS_IN], geometry[ROW_BOUNDARY])
-            for source in range(n_sources):
-                missing = row < 0 or sources[source] == OUTSIDE_PLANE
+        for source in range(n_sources):
+            at, start = source * window + phase * each, sources[source]
+            if within and start != OUTSIDE_PLANE:  # most blocks: nothing is looked up
+                for j in range(each):
+                    table[at + j] = start + (first + min(phase + j * step, needed - 1)) * pitch
+                continue
+            for j in range(each):
+                row = index_of(first + min(phase + j * step, needed - 1), size, geometry[ROW_BOUNDARY])
+                missing = row < 0 or start == OUTSIDE_PLANE
                 inside = inside and not missing
-                table[source * window + phase * each + j] = (
-                    OUTSIDE_PLANE if missing else sources[source] + row * geometry[ROW_STRIDE_IN]
-                )
+                table[at + j] = OUTSIDE_PLANE if missing else start + row * pitch
     return inside

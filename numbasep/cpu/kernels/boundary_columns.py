@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
-from ..intrinsics.vectors import peek, poke
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from ..intrinsics.vectors import LLVM_TYPES, TARGET, peek, pointer_to, poke, vector_intrinsic
 from ..jit import driver, inlined
 from .table_entries import COLUMN_FIRST, COLUMNS_IN, EDGE_LAST, INNER, SUMS_STRIDE
+
+COPIED_ROWS = TARGET.block_rows  # there are buffers of so many, or a multiple
+FEW = 4  # numbers of a column up to which they are copied down the rows
+
+
+def _copy_down_reference(work: np.ndarray, source: int, target: int, stride: int) -> None:
+    for r in range(COPIED_ROWS):
+        work[target + r * stride] = work[source + r * stride]
+
+
+@vector_intrinsic(_copy_down_reference)
+def copy_down(typingctx: Any, work: Any, source: Any, target: Any, stride: Any) -> Any:
+    """One number of each of COPIED_ROWS rows, `stride` elements apart, to another place of the row."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = LLVM_TYPES[work.dtype]
+        one, other = (pointer_to(context, builder, sig.args[0], args[0], at, kind) for at in args[1:3])
+        for r in range(COPIED_ROWS):
+            step = builder.mul(args[3], args[3].type(r))
+            builder.store(builder.load(builder.gep(one, [step])), builder.gep(other, [step]))
+        return context.get_dummy_value()
+
+    return types.void(work, types.intp, types.intp, types.intp), codegen
 
 
 @driver
@@ -33,6 +61,11 @@ def fill_ends(work, buffer, first, low, high, stop, other, other_low, rows, geom
                 at = buffer + (source - first) * inner
             else:
                 at = other + (source - other_low) * inner
+            if inner <= FEW:
+                for j in range(inner):
+                    for r in range(0, rows, COPIED_ROWS):
+                        copy_down(work, at + j + r * stride, to + j + r * stride, stride)
+                continue
             for r in range(rows):
                 for j in range(inner):
                     poke(work, to + r * stride + j, peek(work, at + r * stride + j))

@@ -139,7 +139,7 @@ def stream_rows(typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any
 
 
 def _store_part_reference(
-    memory: np.ndarray, offset: int, stride: int, rows: int, count: int, block: np.ndarray
+    memory: np.ndarray, offset: int, stride: int, rows: int, count: int, streamed: int, block: np.ndarray
 ) -> None:
     for r, row in enumerate(_rows_reference(block, rows)):
         memory.view(block.dtype)[offset + r * stride :][:count] = row[:count]
@@ -147,11 +147,17 @@ def _store_part_reference(
 
 @vector_intrinsic(_store_part_reference)
 def store_part(
-    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, block: Any
+    typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, streamed: Any, block: Any
 ) -> Any:
-    """The first `count` compute numbers of each row; nothing else is written."""
+    """The first `count` compute numbers of each row; nothing else is written.
+
+    Whole vectors go past the caches if `streamed`; then they must be aligned.
+    """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        past = builder.icmp_signed("!=", args[5], ir.Constant(args[5].type, 0))
+
         def write(at: Any, vectors: list[Any]) -> None:
             for i, vector in enumerate(vectors):
                 done = ir.Constant(at.type, i * vector.type.count)
@@ -159,11 +165,17 @@ def store_part(
                     context, builder, args[0], builder.add(at, done), block.vector.dtype, vector.type
                 )
                 left = builder.sub(args[4], done)
-                with builder.if_then(
-                    builder.icmp_signed(">", left, ir.Constant(left.type, 0))
-                ):  # else it is slow
-                    _masked_store(builder, vector, pointer, _mask(builder, left, vector.type.count))
+                whole = builder.icmp_signed(">=", left, ir.Constant(left.type, vector.type.count))
+                with builder.if_else(builder.and_(past, whole)) as (then, otherwise):
+                    with then:
+                        builder.store(vector, pointer, align=VECTOR_BYTES).set_metadata("nontemporal", one)
+                    with (
+                        otherwise,
+                        builder.if_then(builder.icmp_signed(">", left, ir.Constant(left.type, 0))),
+                    ):  # else it is slow
+                        _masked_store(builder, vector, pointer, _mask(builder, left, vector.type.count))
 
         return _each_row(context, builder, sig, args, write)
 
-    return types.void(memory, types.intp, types.intp, types.intp, types.intp, block), codegen
+    whole = types.intp
+    return types.void(memory, whole, whole, whole, whole, whole, block), codegen

@@ -8,9 +8,10 @@ LINE_ROWS x LINE_VECTORS sums stay in registers; the shifted vectors are unalign
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 
@@ -64,6 +65,28 @@ def _weigh_line_reference(sums, work, at, stride, step, weights, first, taps):
     return total
 
 
+def _one_on(builder: Any, low: Any, high: Any) -> Any:
+    """The vector one number on from the first of two adjacent ones.
+
+    A shuffle of LLVM's takes a table and overwrites an operand, so that sums leave their registers.
+    """
+    binding.initialize_native_asmparser()
+    letter = "d" if str(low.type.element) == "float" else "q"
+    kind = ir.FunctionType(low.type, [low.type, low.type])
+    return builder.asm(kind, f"valign{letter} $$1, $1, $2, $0", "=v,v,v", (low, high), False)
+
+
+def _behind(builder: Any, number: Any, vectors: Sequence[Any]) -> Any:
+    """The same integer, which LLVM knows only when it has these vectors; else it loads rows long before they are used.
+
+    Sums that have left their registers are read back only when all stores before them are done, also those past the
+    caches.
+    """
+    binding.initialize_native_asmparser()
+    kind = ir.FunctionType(number.type, [number.type, *[vector.type for vector in vectors]])
+    return builder.asm(kind, "", ",".join(["=r", "0", *["v"] * len(vectors)]), (number, *vectors), False)
+
+
 def _weigh_line(
     written_out: int, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
 ) -> Any:  # fmt: skip
@@ -90,9 +113,8 @@ def _weigh_line(
             """Taps k and k + 1, side by side: an unaligned load costs two, as it touches two cache lines."""
             at_w = pointer_to(context, builder, sig.args[5], weights_, builder.add(first_, k), kind.element)
             w = [spread(builder, builder.load(builder.gep(at_w, [_INT(i)])), kind.count) for i in range(2)]
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), list(range(1, kind.count + 1)))
+            row = builder.add(at_, k)
             for r in range(LINE_ROWS):
-                row = builder.add(builder.add(at_, k), builder.mul(stride_, _INT(r)))
                 pointer = pointer_to(context, builder, sig.args[1], work_, row, kind)
                 base = [
                     builder.load(builder.gep(pointer, [_INT(c)]), align=work.dtype.bitwidth // 8)
@@ -101,8 +123,9 @@ def _weigh_line(
                 for c in range(LINE_VECTORS):
                     slot = slots[r * LINE_VECTORS + c]
                     total = fused(builder, w[0], base[c], builder.load(slot))
-                    shifted = builder.shuffle_vector(base[c], base[c + 1], mask)
-                    builder.store(fused(builder, w[1], shifted, total), slot)
+                    builder.store(fused(builder, w[1], _one_on(builder, base[c], base[c + 1]), total), slot)
+                summed = [builder.load(slot) for slot in slots[r * LINE_VECTORS :][:LINE_VECTORS]]
+                row = builder.add(_behind(builder, row, summed), stride_)
 
         def add_few(n: int) -> None:
             for k in range(0, n - 1, 2) if PAIRED else ():
@@ -264,13 +287,15 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
                         work, row + at, share_term, terms.shape[0], terms, lines, weights, geometry
                     )
                     total = normalise(total, valid, normal[WEIGHT], normal[LEAST], normal[CLOSE])
-                if streamed:
+                if streams and streamed:
                     if step == width:
                         stream_rows(y, start + at, pitch, n, total)
                     else:
-                        store_part(y, start + at, pitch, n, step, total)
+                        store_part(y, start + at, pitch, n, step, int(j >= head), total)
                 elif adjacent and count >= width:
                     store_rows(y, start + at, pitch, n, storage, total)
+                elif streams and adjacent:
+                    store_part(y, start + at, pitch, n, count, 0, total)
                 else:
                     store_rows(raw, 0, width, n, storage, total)
                     for q in range(n):

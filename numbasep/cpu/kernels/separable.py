@@ -2,9 +2,10 @@
 
     y[i, j] = sum over terms t, taps k, l of v[t, k] * h[t, l] * x[i + k, j + l]
 
-ROWS output rows at a time, a segment of columns at a time: `vertical` sums rows into short row buffers in the
-first-level cache, `fill_ends` continues these beyond the edges of the array, and `horizontal` sums along them and
-writes the output.  A boundary repeats columns, so it may be applied to the sums of the vertical pass.
+A stripe of output rows at a time, ROWS of them or a multiple of that where rows are short, a segment of columns at a
+time: `vertical` sums rows into short row buffers in the first-level cache, `fill_ends` continues these beyond the edges
+of the array, and `horizontal` sums along them and writes the output.  A boundary repeats columns, so it may be applied
+to the sums of the vertical pass.
 
 A task is a tile of columns by a strip of rows of one output plane.  Every output element is written with the same
 operations in the same order whatever the tasks, so results do not depend on the number of threads.
@@ -20,17 +21,19 @@ import numpy as np
 from numba import types
 from numba.core import config
 
-from ..intrinsics.memory import Storage, misalignment
-from ..intrinsics.vectors import LINE_BYTES, Line, call, lanes_of, poke
+from ..intrinsics.memory import Storage
+from ..intrinsics.vectors import Line, call, lanes_of
 from ..jit import address, driver, inlined
-from .addressing import locate_source, locate_target, locate_window
+from .addressing import locate_source, locate_target
 from .boundary_columns import fill_ends, other_end
+from .finished_rows import write_finished
 from .horizontal import horizontal_pass
 from .nan_aware import AS_STORED, BOTH, PRESENCE, VALUES, view_row
 from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
 from .polyphase import split_columns
 from .row_conversion import packer
 from .row_ring import pack_window
+from .strips import filter_strip
 from .table_entries import (
     COLUMN_FIRST,
     COLUMN_STEP,
@@ -64,21 +67,15 @@ from .table_entries import (
     PACK,
     PACK_WINDOW,
     PACKED,
-    RAW_IN,
     RAW_OUT,
-    RING,
     RING_STRIDE,
-    ROW_FIRST,
-    ROW_STEP,
     ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
-    ROW_TABLES,
     ROW_TAPS,
     ROWS_OUT,
     RUN_ROW,
     RUN_STOP,
     RUNS,
-    SEGMENT,
     SEGMENT_PASS,
     SHARE_TERM,
     SIZES,
@@ -86,8 +83,8 @@ from .table_entries import (
     SOURCES,
     SPLIT,
     SPLIT_PACKED,
-    STREAM,
     STRIP,
+    STRIP_PASS,
     STRIPS,
     SUMS,
     SUMS_STRIDE,
@@ -101,6 +98,7 @@ from .table_entries import (
     WEIGHTS,
     WINDOW,
     WORK,
+    WRITE,
 )
 from .vertical import ROWS, dense_pass, edge_pass, numbers_to_line, vertical_pass
 
@@ -113,9 +111,11 @@ def sum_rows(
     start, stop = terms[term, FIRST_RUN], terms[term, RUN_STOP]
     share = 1 if geometry[SHARE_TERM] and term >= geometry[SHARE_TERM] else 0
     if whole:
-        call(kernels[VERTICAL + share], (
-            x, table, first, last, count, runs, start, stop, weights, work, target, geometry[SUMS_STRIDE],
-        ))  # fmt: skip
+        for r in range(0, rows, ROWS):
+            call(kernels[VERTICAL + share], (
+                x, table[r:], first, last, count, runs, start, stop, weights, work,
+                target + r * geometry[SUMS_STRIDE], geometry[SUMS_STRIDE],
+            ))  # fmt: skip
     else:
         for r in range(rows):
             call(kernels[EDGE_ROW + share], (
@@ -191,7 +191,7 @@ def filter_segment(
             (kernels, x, table, rows, column, columns, origin, block, constants, thread, y, target),
         )
         return
-    period, step = outside.size // terms.shape[0], geometry[COLUMN_STEP]
+    step = geometry[COLUMN_STEP]
     first = column * step + geometry[COLUMN_FIRST]
     stop = first + (columns - 1) * step + geometry[COLUMN_TAPS]
     low = high = first  # no column inside the array is needed
@@ -199,7 +199,9 @@ def filter_segment(
         high = stop
     elif stop > 0 and first < size:
         low, high = max(first, 0), min(stop, size)
-    least, most = (0, 0) if geometry[PACKED] else other_end(first, low, high, stop, geometry, edges)
+    least, most = 0, 0
+    if high - low < size and not geometry[PACKED]:
+        least, most = other_end(first, low, high, stop, geometry, edges)
     sums = geometry[UNSPLIT] if kernels[SPLIT] else geometry[SUMS]
     if geometry[FETCHED] and low < high and runs.shape[0]:
         # vertical sums are written in vectors as aligned as those that are read
@@ -223,6 +225,7 @@ def filter_segment(
                     term, runs, weights, work, to,
                 )  # fmt: skip
         if first < low or high < stop:
+            period = outside.size // terms.shape[0]
             call(kernels[FILL], (
                 work, buffer, first, low, high, stop, geometry[ENDS], least, rows, geometry, edges,
                 outside[term * period : (term + 1) * period],
@@ -232,7 +235,9 @@ def filter_segment(
             call(kernels[SPLIT], (work, buffer, split, rows, geometry[SUMS_STRIDE], columns, geometry))
     below = -1
     if geometry[FETCHED] and whole and not kernels[SPLIT]:
-        newest = table[geometry[WINDOW] - 1]
+        newest = table[0]  # behind the last row of a plane, the next plane follows
+        for k in range(1, geometry[WINDOW]):
+            newest = max(newest, table[k])
         below = (newest + geometry[ROW_STRIDE_IN] + low * inner) * geometry[FETCHED]
     call(kernels[HORIZONTAL], (
         x, below, work, geometry[SUMS] if kernels[SPLIT] else sums, rows, columns * inner, terms,
@@ -249,52 +254,20 @@ def filter_separable_tile(kernels, x, y, task, thread, block, constants):
         integers(block, OUTER),
         integer_rows(block, OUTER_SOURCES),
     )
-    work = number_row(block, WORK, thread, constants)
-    table, sources = integer_row(block, ROW_TABLES, thread), integer_row(block, SOURCE_TABLES, thread)
-    tiles, strips, n_sources = geometry[TILES], geometry[STRIPS], geometry[SOURCES]
+    sources = integer_row(block, SOURCE_TABLES, thread)
+    tiles, strips = geometry[TILES], geometry[STRIPS]
     column = (task % tiles) * geometry[TILE]
     row = (task // tiles) % strips * geometry[STRIP]
     plane = task // (tiles * strips)
     columns = min(geometry[TILE], geometry[COLUMNS_OUT] - column)
     last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
-    for source in range(n_sources):
+    for source in range(geometry[SOURCES]):
         sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
     target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
-    step, taps = geometry[ROW_STEP], geometry[ROW_TAPS]
-    if geometry[CONSTANT_ROWS]:
-        for source in range(n_sources):
-            at, period = geometry[CONSTANT_ROWS] + source * geometry[RING_STRIDE], constants.shape[1] - 1
-            for j in range(geometry[RING_STRIDE]):
-                poke(work, at + j, constants[source, 1 + j % period])
-    packed = 0
-    for i in range(row, last_row, ROWS):
-        done, rows = i - row, min(ROWS, last_row - i)
-        whole, needed = 1, (rows - 1) * step + taps
-        if geometry[RING]:
-            call(kernels[PACK_WINDOW], (
-                kernels, x, row, done, packed, needed, column, columns, sources, table, geometry, constants,
-                byte_row(block, RAW_IN, thread), work,
-            ))  # fmt: skip
-            packed = done * step + needed
-        if not geometry[PACKED]:
-            whole = int(
-                locate_window(i * step + geometry[ROW_FIRST], needed, sources, n_sources, geometry, table)
-            )
-        if kernels[EDGE_ROW] and rows < ROWS:
-            whole = 0
-        here, first, part = target + i * geometry[ROW_STRIDE_OUT], 0, geometry[SEGMENT]
-        if geometry[STREAM]:  # the others begin at aligned vectors
-            part += (
-                -misalignment(y, here * geometry[STREAM]) % LINE_BYTES // (geometry[STREAM] * geometry[INNER])
-            )
-        while first < columns:
-            call(kernels[SEGMENT_PASS], (
-                kernels, x, table, whole, rows, column + first, min(part, columns - first),
-                column if geometry[PACKED] else 0, block, constants, thread, y,
-                here + first * geometry[COLUMN_STRIDE_OUT],
-            ))  # fmt: skip
-            first += part
-            part = geometry[SEGMENT]
+    call(
+        kernels[STRIP_PASS],
+        (kernels, x, y, row, last_row, column, columns, target, thread, block, constants),
+    )
 
 
 @functools.cache
@@ -311,6 +284,7 @@ def kernel_addresses(
     ends: bool = False,
     split: bool = False,
     fetching: bool = False,
+    finished: bool = False,
 ) -> tuple[Any, Any]:
     """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn.
 
@@ -361,8 +335,11 @@ def kernel_addresses(
             horizontal_pass(storage_out, share=share),
             (memory, n, line, n, n, n, pairs, n, pairs, line, whole, number, line, memory, memory, n, n),
         )
+    if finished:
+        at[WRITE] = address(write_finished, (memory, n, memory, n, n))
     at[SEGMENT_PASS] = address(
         filter_segment, (whole, memory, whole, n, n, n, n, n, whole, constants, n, memory, n)
     )
+    at[STRIP_PASS] = address(filter_strip, (whole, memory, memory, n, n, n, n, n, n, whole, constants))
     tile = address(filter_separable_tile, (whole, memory, memory, n, n, whole, constants))
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

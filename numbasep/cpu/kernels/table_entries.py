@@ -72,10 +72,13 @@ All offsets and strides are in elements.
     SPLIT_TAPS,  # horizontal taps before the split into phases
     PHASE_STRIDE,  # elements from one phase of a row to the next
     UNSPLIT,  # offset of rows before the split into phases
-    PLANES,  # planes along the last outer axis that a task filters in sequence, reusing what they share
+    PLANES,  # planes along the last outer axis that a task filters in sequence, reusing what they share; or of its rows
     PLANES_OUT,  # output planes along that axis
+    BETWEEN,  # element of the workspace where planes stand between the passes along an outer axis and along rows
+    FINISHED,  # element where rows of a stripe are gathered before whole lines of them are written; 0: they are not
+    FINISHED_BYTES,  # of such an element
     GEOMETRY,  # number of entries
-) = range(68)
+) = range(71)
 
 # kernels[...]: addresses of the kernels that drivers call; 0 for those that a pass does not call
 (
@@ -101,14 +104,16 @@ All offsets and strides are in elements.
     FILL,
     HORIZONTAL,
     SEGMENT_PASS,  # vertical and horizontal pass over a segment
+    STRIP_PASS,  # SEGMENT_PASS over all segments of a strip of rows
     DENSE,  # vertical sums written to the output: dense weights, or vertical taps only
     DENSE_PACKED,  # the same from packed rows
     DENSE_SEGMENT,  # both over a segment
     PACK_WINDOW,  # packs the rows of a block's windows to the ring
     SPLIT,  # splits the columns of vertical sums by phase
     SPLIT_PACKED,  # splits the columns of packed rows by phase
+    WRITE,  # writes gathered rows to the output
     KERNELS,
-) = range(29)
+) = range(31)
 
 # Tables of a pass in one block (`pass_arguments`); those from WORK on have a row per thread
 (

@@ -45,9 +45,11 @@ from .epilogue import divide, normalise, store_part, store_rows, stream_rows
 from .nan_aware import CLOSE, LEAST, WEIGHT, emit_view, view_reference
 from .table_entries import (
     COLUMN_STRIDE_OUT,
+    COLUMNS_IN,
     FETCHED,
     FIRST_RUN,
     INNER,
+    LAST_BLOCK,
     OUTSIDE_PLANE,
     ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
@@ -56,7 +58,9 @@ from .table_entries import (
     RUN_SHIFT,
     RUN_STOP,
     RUN_WEIGHTS,
+    SOURCES,
     STREAM,
+    WINDOW,
 )
 
 ROWS = TARGET.block_rows
@@ -207,7 +211,8 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
 
     With two views of the input (`valid`), quotients of the sums of the first by those of the second.
     """
-    zero_block, item, share = BlockIntrinsics(ROWS, VECTORS).zero, target.dtype.itemsize, len(views) > 1
+    zero_block, share = BlockIntrinsics(ROWS, VECTORS).zero, len(views) > 1
+    read, item = storage.dtype.itemsize, target.dtype.itemsize
     weigh_values, weigh_share = _weigh(ROWS, VECTORS, views[0]), _weigh(ROWS, VECTORS, views[-1])
 
     @inlined
@@ -259,14 +264,22 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
         head = 0
         if streamed:
             head = min(count, (-misalignment(y, to * item) % LINE_BYTES) // item)
+            newest = 0
+            for k in range(geometry[WINDOW] * geometry[SOURCES]):
+                newest = max(newest, table[k])
+            behind = geometry[COLUMNS_IN] * inner - geometry[LAST_BLOCK]
+            if (newest + first + count + behind) * read <= x.size:
+                last = 1 << 62  # other rows follow these
+        elif adjacent and count > width:  # lines of rows far apart are read once (`vertical_pass`)
+            head = numbers_to_line(x, table[0] + first, read) % width
         last_term = share_term if share else terms.shape[0]
         j = 0
         while j < count:
             at, part = j, min(width, count - j)
             if j < head:
                 part = head
-            elif adjacent and part < width <= count:  # the last block overlaps the one before
-                at = count - width
+            elif adjacent and part < width <= count and not (streamed and first + j <= last):
+                at = count - width  # the last block overlaps the one before
             if below >= 0:
                 for line in range(0, width * fetched, LINE_BYTES):
                     fetch_rows(x, below + j * fetched + line, ahead)
@@ -287,8 +300,8 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
                         column = (at + e) // inner
                         there = to + q * pitch + column * stride + at + e - column * inner
                         copy_element(raw, q * width + skipped + e, y, there, target)
-            elif streamed and (j < head or count < width):
-                store_part(y, to + at, pitch, rows, part, total)
+            elif streamed and part < width and at == j:
+                store_part(y, to + at, pitch, rows, part, int(j >= head), total)
             elif streamed and at == j:
                 stream_rows(y, to + at, pitch, rows, total)
             else:

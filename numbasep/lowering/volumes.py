@@ -1,0 +1,79 @@
+"""Two passes of a volume as one: along an outer axis, then along rows and columns, piece by piece.
+
+Pieces are strips of rows of a few planes: their sums along the outer axis stay in a second-level cache, where both
+other passes read them.  Plain integers only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..arguments.boundary import Boundary
+from .access import row_access
+from .counts import is_shared
+from .spec import PassSpec
+from .steps import Steps, total
+from .target import Target
+
+PIECE_BYTES = 512 << 10  # of a task: half of a second-level cache
+LEAST_STRIP, WHOLE = 16, 8  # rows of one: at least, and a multiple of these
+
+
+def join(front: PassSpec, last: PassSpec, target: Target) -> PassSpec | None:
+    """The pass along the axes of both, or None where they are better done one after the other.
+
+    Parameters
+    ----------
+    front : PassSpec
+        The pass along an outer axis.
+    last : PassSpec
+        The one along rows and columns that reads all of its output, and nothing else.
+    target : Target
+        The processor.
+    """
+    one, other = front.task, last.task
+    assert one is not None
+    assert other is not None
+    if {front.kernel, last.kernel} != {"separable"} or one.masked or len(front.members) > 1:
+        return None
+    if one.strided or other.strided or one.sources > 1 or other.sources > 1:
+        return None
+    ahead, behind = row_access(one, target), row_access(other, target)
+    if not ahead.dense or ahead.packed or ahead.ends or ahead.beyond:
+        return None
+    if behind.packed or behind.single or behind.ends or last.cut is not None:
+        return None
+    rows, columns = other.planes.rows, other.planes.columns
+    width, plane = columns.size_in * other.inner, rows.size_in * columns.size_in * other.inner
+    if one.inner > 1 or columns.stride_in != other.inner or rows.stride_in != width or one.width % plane:
+        return None
+    planes = min(target.block_rows, one.rows)
+    strip = strip_rows(rows.size_out, other.down.taps - 1, width * one.item, planes)
+    if not strip or (other.down.boundary == Boundary.WRAP and strip < rows.size_out):
+        return None
+    again = min(strip + other.down.taps - 1, rows.size_in) * -(-rows.size_out // strip) / rows.size_in
+    counted = Steps._make(count * again for count in front.steps._replace(far=0.0))
+    done = again * front.operations + last.operations
+    memory = front.memory + last.memory
+    shared = is_shared(other.numbers, done / max(other.numbers, 1))
+    return replace(
+        last, axes=(*front.axes, *last.axes), steps=total(counted, last.steps), operations=done, memory=memory,
+        bytes=memory + 2 * one.numbers * one.item, blocking=replace(last.blocking, shared=shared), front=front,
+        strip=strip,
+    )  # fmt: skip
+
+
+def strip_rows(rows: int, halo: int, row: int, planes: int) -> int:
+    """Rows, of `row` bytes each, of a piece of so many planes; 0 if there is no room for many more than the halo.
+
+    Examples
+    --------
+    >>> strip_rows(256, 8, 1024, 8), strip_rows(160, 8, 640, 8), strip_rows(2048, 8, 8192, 8)
+    (56, 80, 0)
+    """
+    most = PIECE_BYTES // (planes * row) - halo
+    if rows <= most:
+        return rows
+    pieces = -(-rows // max(most // WHOLE * WHOLE, 1))
+    strip = -(-rows // pieces // WHOLE) * WHOLE
+    return strip if strip >= max(LEAST_STRIP, 2 * halo) else 0

@@ -1,0 +1,127 @@
+"""Axes of one sample: the boundary or the window leaves one weight, and the results are those of the whole kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import numbasep as nsp
+from numbasep.api.calls import FilterCall
+from tests.support import oracle
+
+MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
+SHAPES = ((1, 40), (40, 1), (1, 1), (1,), (6, 1, 9), (1, 12, 13), (12, 13, 1), (1, 1, 30), (2, 1, 7, 1))
+rng = np.random.default_rng(26)
+
+
+@pytest.fixture
+def dropped(monkeypatch: pytest.MonkeyPatch) -> set[bool]:
+    """Whether plans filter fewer axes than their calls."""
+    seen: set[bool] = set()
+    own = FilterCall.planner
+
+    def planner(call: FilterCall, **keywords: Any) -> Any:
+        make = own(call, **keywords)
+
+        def planned(*arguments: Any) -> Any:
+            plan = make(*arguments)
+            seen.add(len(plan.problem.windows) < len(call.windows))
+            return plan
+
+        return planned
+
+    monkeypatch.setattr(FilterCall, "planner", planner)
+    return seen
+
+
+def sample(shape: tuple[int, ...], dtype: str) -> Any:
+    if np.dtype(dtype).kind == "c":
+        return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(dtype)
+    return (rng.random(shape) * 90).astype(dtype)
+
+
+@pytest.mark.thinned
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "complex64"])
+@pytest.mark.parametrize("cval", [0.0, 2.5])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_any_kernel(shape: tuple[int, ...], mode: str, cval: float, dtype: str) -> None:
+    x = sample(shape, dtype)
+    for weights in (
+        rng.random((3, 4, 5, 2)[-len(shape) :]),
+        rng.standard_normal((5, 3, 2, 3)[-len(shape) :]),
+    ):
+        for origin in (0, -1):
+            output = "float64" if dtype == "uint8" else dtype
+            got = nsp.correlate(x, weights, output, mode, cval, origin)
+            expected = oracle.correlate(x, weights, mode=mode, cval=cval, origin=origin)
+            slack = 1e-6 if np.dtype(output).char in "fF" else 1e-14
+            oracle.assert_close(
+                got, expected, slack * weights.size * oracle.largest(x, cval) * oracle.norm(weights)
+            )
+
+
+@pytest.mark.thinned
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "name", ["gaussian_filter", "uniform_filter", "sobel", "prewitt", "laplace", "gaussian_laplace"]
+)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_filters_of_scipy(shape: tuple[int, ...], name: str, mode: str, dropped: set[bool]) -> None:
+    x = rng.standard_normal(shape)
+    parameters = {"gaussian_filter": (1.5,), "uniform_filter": (3,), "gaussian_laplace": (1.2,)}.get(name, ())
+    got = getattr(nsp, name)(x, *parameters, mode=mode)
+    np.testing.assert_allclose(got, getattr(ndimage, name)(x, *parameters, mode=mode), atol=1e-13)
+    if name == "gaussian_filter" and 1 in shape and max(shape) > 1:
+        assert dropped == {True}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_infinities_where_signs_differ(mode: str) -> None:
+    x = np.ones((1, 9))
+    x[0, 4] = np.inf
+    for taps in ([1.0, 2, 1], [1.0, -3, 1], [1.0, 0, 1], [-1.0, -2, -4]):
+        weights = np.outer(taps, [1.0, 2, 3])
+        for got, every in (
+            (nsp.correlate(x, weights, mode=mode), False),
+            (nsp.separable_correlate(x, [taps, [1.0, 2, 3]], mode=mode), True),
+        ):
+            with np.errstate(invalid="ignore"):
+                expected = oracle.correlate(x, weights, mode=mode, every_tap=every)
+            np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (9, 8, 1)])
+def test_missing_samples(shape: tuple[int, ...], mode: str) -> None:
+    x = rng.random(shape) + 1
+    mask = rng.random(shape) < 0.3
+    holes = np.where(mask, np.nan, x)
+    taps = [1.0, 2, 3, 2, 1]
+    weights = oracle.outer([np.array(taps)] * len(shape))
+    for cval in (0.0, 3.0):
+        total = oracle.correlate(np.where(mask, 0, x), weights, mode=mode, cval=cval)
+        share = oracle.correlate((~mask).astype(float), weights, mode=mode, cval=1.0)
+        with np.errstate(invalid="ignore"):
+            expected = np.where(share > 1e-12 * weights.sum(), total / share * weights.sum(), np.nan)
+        for got in (
+            nsp.correlate(holes, weights, mode=mode, cval=cval, nan_policy="omit"),
+            nsp.separable_correlate(x, [taps] * len(shape), mode=mode, cval=cval, mask=mask),
+        ):
+            np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_integers_strides_and_bounds() -> None:
+    x = rng.integers(0, 256, (1, 30, 1), dtype=np.uint8)
+    weights = rng.integers(0, 5, (3, 5, 4))
+    plan = nsp.plan(weights, x.shape, x.dtype, output=np.int64, mode="wrap")
+    assert plan.exact
+    np.testing.assert_array_equal(
+        plan(x), oracle.correlate(x, weights[::-1, ::-1, ::-1], mode="wrap", origin=(0, 0, -1))
+    )
+    got = nsp.correlate(x, weights, np.int64, "nearest", stride=(2, 3, 1))
+    np.testing.assert_array_equal(got, oracle.correlate(x, weights, mode="nearest")[::2, ::3])
+    assert nsp.plan(np.ones((3, 3)) / 9, (1, 50), np.float64).verify() <= 1e-15
