@@ -1,4 +1,4 @@
-"""Integer tables of flat kernels for `cpu.kernels.flat`."""
+"""Tables of integers and weights that `cpu.kernels.flat` reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 def tables(way: Way, places: Places, *, divide: bool) -> tuple[TapTables, float]:
-    """The tables of `cpu.kernels.flat`, and what results are still to be divided by: 1 unless they are to `divide`."""
+    """Return the tables and the divisor of the results, which is 1 unless `divide`: then weights contain it."""
     factor = 1.0 if divide else 1 / way.flat.divisor
     divisor = way.flat.divisor if divide else 1.0
     if not way.extra:
@@ -38,7 +38,7 @@ def _program(
 
 
 class _Buffered:
-    """Sums in row buffers: first those of rows, then their doubles, then the results."""
+    """Builder of the tables for sums in row buffers: sums of rows, then their doubles, then the results."""
 
     def __init__(self, way: Way, places: Places) -> None:
         self.way, self.places = way, places
@@ -48,7 +48,7 @@ class _Buffered:
         self.phases: list[list[int]] = []
 
     def program(self, factor: float) -> TapTables:
-        """All tables; results are multiplied by `factor`."""
+        """Return the tables; results are multiplied by `factor`."""
         flat = self.way.flat
         intervals = self._intervals()
         self._phase(kernels.INTERVALS, 0, len(intervals), self.way.halo)
