@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 def tables(way: Way, places: Places, *, divide: bool) -> tuple[TapTables, float]:
-    """Return the tables and the divisor of the results, which is 1 unless `divide`: then weights contain it."""
+    """Return the tables and the divisor of the results; unless `divide`, it is 1 and the weights are divided."""
     factor = 1.0 if divide else 1 / way.flat.divisor
     divisor = way.flat.divisor if divide else 1.0
     if not way.extra:

@@ -185,7 +185,7 @@ def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
     """Lay out a workspace for tiles of `tile` columns and `ring_rows` packed rows of each of `sources` planes."""
     lanes, inner = VECTOR_BYTES // way.compute.itemsize, way.inner
     if way.extra:
-        # the last block may begin at the end of the tile; packing writes whole vectors beyond the halo
+        # room for the last block, or for the halo and the vector that packing writes beyond it
         row = tile * inner + way.block + way.extra * way.lanes
         ring_stride = skew(round_up(row * way.item // way.compute.itemsize, lanes), lanes)
         sums = round_up(sources * ring_rows * ring_stride, lanes)
