@@ -34,7 +34,7 @@ class Strokes:
             before = rows[base] if base >= 0 else frozenset()
             rows.append(before | {self.way.entry(row) for row in more})
         shared = [own & {row + 1 for row in own} for own in rows]
-        held: list[frozenset[int]] = []  # rows of S after each sum
+        held: list[frozenset[int]] = []  # rows of S after each sum; T is complete if S is
         for i, (base, _) in enumerate(sums):
             direct = base < 0 or base == i - 1
             if base < 0:
