@@ -58,7 +58,7 @@ def correlate(operator: Operator, problem: Problem, x: Array, y: Array) -> None:
 
 
 def _in_order(array: Array, problem: Problem) -> bool:
-    """Return whether the strides of the filtered axes decrease from axis to axis, as the sums of rows assume."""
+    """Return whether strides do not increase from one filtered axis to the next, as the sums of rows assume."""
     steps = [abs(array.strides[window.axis]) for window in problem.windows if array.shape[window.axis] > 1]
     return all(outer >= inner > 0 for outer, inner in pairwise(steps))
 
@@ -66,6 +66,7 @@ def _in_order(array: Array, problem: Problem) -> bool:
 def _prepare(
     flat: Flat, problem: Problem, x: Array, y: Array, origins: tuple[int, int], workers: int
 ) -> PlanePass:
+    """Prepare the pass for arrays with the strides of `x` and `y`, which start at `origins` in their memory."""
     steps_x, steps_y = ([stride // a.itemsize for stride in a.strides] for a in (x, y))
     planes = arrange(array_axes(x.shape, y.shape, steps_x, steps_y, problem.windows, 1))
     compute = problem.real_dtype

@@ -76,6 +76,7 @@ class _Buffered:
         self, rows: Any, sums: list[tuple[int, int, float]], target: int, *, fresh: bool = True, weighed: bool = False,
         scaled: bool = False,
     ) -> None:  # fmt: skip
+        """Append a link: `rows` and `sums`, triples of row buffer, shift and weight, go to row buffer `target`."""
         start = len(self.terms)
         self.terms += [self.way.entry(row) for row in rows]
         middle = len(self.terms)
@@ -89,6 +90,7 @@ class _Buffered:
             self.phases.append([kind, first, last, extra])
 
     def _intervals(self) -> list[list[int]]:
+        """Return the table of intervals, which is empty if the sums are not nested intervals of rows."""
         made: list[list[int]] = []
         before = (0, 0)
         for i, (first, last, wider) in enumerate(self.way.flat.intervals or ()):

@@ -99,11 +99,13 @@ class Strokes:
         return flat_sums.shift_code(kind, elements, self.way.extra, self.way.lanes)
 
     def _rows(self, rows: list[int], code: int = flat_sums.ROW) -> None:
+        """Add `rows` to S; with the code EACH, also add the row after each to T."""
         for first in range(0, len(rows), 3):
             part = rows[first : first + 3]
             self._stroke(code + len(part) - 1, *part)
 
     def _lean(self, rows: list[int]) -> None:
+        """Set T to the sum of S and `rows`, which are never empty."""
         for n, row in enumerate(rows):
             self._stroke(flat_sums.MORE if n else flat_sums.LEAN, row)
 
@@ -172,6 +174,7 @@ class Strokes:
         self._stroke(code, amount=amount, weight=weight)
 
     def _flush(self) -> None:
+        """Multiply pending sums of bytes by their weight and add them to the output."""
         if self.way.small and self.pending:
             self._stroke(flat_sums.FLUSH if self.opened else flat_sums.OPEN, weight=self.weight)
             self.pending, self.opened = 0, True

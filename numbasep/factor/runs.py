@@ -30,7 +30,7 @@ from .integer import as_integers
 
 MOST_WEIGHTS = 6  # largest number of different weights of a flat kernel
 MOST_SUMS = 160  # largest number of different columns
-LEAST_NONZEROS = 20  # smaller kernels are left to direct summation
+LEAST_NONZEROS = 20  # smallest number of non-zero weights; fewer are faster by direct summation
 _MOST_CHANGES = 0.6  # largest number of changes of weight along rows, per non-zero weight: noise has more
 _FEW_COLUMNS = 12  # up to this number of columns the search is fast, so changes are not counted against it
 _LEAST_SHARED = 4  # smallest number of common rows of two sums that become a sum of their own
@@ -331,6 +331,7 @@ def _interval_loads(intervals: Any) -> float:
 
 
 def _interval_sums(intervals: list[tuple[int, int, bool]]) -> list[RowSum]:
+    """Return the sum for each interval: the sum for the previous one, if nested, plus further rows."""
     sums: list[RowSum] = []
     for n, (a, b, wider) in enumerate(intervals):
         low, high = intervals[n - 1][:2] if wider else (a, a - 1)
@@ -379,5 +380,6 @@ def _runs(columns: list[int]) -> list[tuple[int, int]]:
 
 
 def _cost_along(runs: list[tuple[int, int]], level: int) -> float:
+    """Return the cost of shifting a sum to runs of columns if it is doubled `level` times."""
     loads = sum((n >> level) + (n & ((1 << level) - 1)).bit_count() for _, n in runs)
     return _SHIFTED * loads + level * (1 + _SHIFTED + _STORE)

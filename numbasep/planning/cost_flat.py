@@ -67,6 +67,7 @@ def flat_passes(problem: Problem, flat: FlatFacts, machine: Machine) -> tuple[Pl
 
 
 def _steps(task: Task, flat: FlatFacts, machine: Machine) -> Steps:
+    """Count the steps of the pass, from which its time follows."""
     packed = task.count * task.rows * (PLANES if task.sources > 1 else 1.0)
     steps = Steps(
         packed=packed * task.width,
