@@ -152,20 +152,20 @@ def dense_plan(
 
 @dataclass(frozen=True, slots=True)
 class SingleSample:
-    """The rule for an axis of one sample, along which a filter is a product."""
+    """Rule that replaces the filter along an axis of one sample by a product, if that is equivalent."""
 
     input_dtype: np.dtype[Any]
-    """Dtype of the data."""
+    """Dtype of the samples."""
     cval: complex
-    """Value beyond a constant boundary."""
+    """Value of samples beyond a constant boundary."""
     missing: bool
-    """Whether samples may be left out; those beyond a constant boundary are not, so that their weights count."""
+    """Whether missing samples are left out; those beyond a constant boundary are not, so their weights count."""
 
     def weight(self, window: Window, lines: Array, first: int) -> Any:
-        """Return the weight of the sample for each line of taps, or None if a product is not equivalent.
+        """Return the weight of the sample for each of the `lines` of taps, or None if a product is not equivalent.
 
-        A boundary other than "constant" repeats the sample under every tap.  The sum of the taps is not equivalent if
-        their signs differ: the products with an infinity would add up to NaN.
+        Boundaries other than "constant" repeat the sample, so that its weight is the sum of the taps.  For floats, this
+        is not equivalent if signs differ: the products of an infinity with the taps would add up to NaN.
         """
         if not window.size == window.out_size == 1 < window.taps:
             return None
@@ -181,7 +181,7 @@ class SingleSample:
 def _without_single_samples(
     windows: tuple[Window, ...], kernel: Array, rule: SingleSample
 ) -> tuple[tuple[Window, ...], Array]:
-    """Replace the weights along axes of one sample by the weight of the sample."""
+    """Replace the weights along each axis of one sample by the weight of the sample, if that is equivalent."""
     kept = list(windows)
     for axis, window in enumerate(windows):
         lines = np.moveaxis(kernel, axis, -1).reshape(-1, window.taps)
@@ -192,7 +192,7 @@ def _without_single_samples(
 
 
 def _without_single_taps(windows: tuple[Window, ...], kernel: Array) -> tuple[tuple[Window, ...], Array]:
-    """Drop axes with a single tap at the position of the output, which only scales, from windows and kernel."""
+    """Drop axes whose single tap is at the position of the output, and so only scales, from windows and kernel."""
 
     def plain(window: Window) -> bool:
         return (window.taps, window.first, window.step, window.out_size) == (1, 0, 1, window.size)
@@ -256,11 +256,11 @@ def term_plan(
 def _without_axes_of_one_sample(
     terms: Sequence[Mapping[int, Taps]], windows: tuple[Window, ...], rule: SingleSample
 ) -> tuple[Sequence[Mapping[int, Taps]], tuple[Window, ...]]:
-    """Drop axes of one sample; its weight in each term scales the taps along another axis."""
+    """Drop axes of one sample; in each term, the weight of the sample scales the taps along another axis."""
     one = Taps(np.ones(1), 0)
     for window in windows:
         others = [w.axis for w in windows if w is not window]
-        # A zero times an infinity is NaN.
+        # an axis with zero taps is kept unless samples are integers: 0 * infinity is NaN
         found: list[Any] = [
             rule.weight(window, taps.weights[None], taps.first)
             if taps.weights.all() or rule.input_dtype.kind in "biu"
@@ -303,7 +303,7 @@ def enclosing_windows(
 
 
 def _place(taps: Taps | None, window: Window) -> Factor:
-    """Return taps as a factor of a window, where only their own positions are multiplied."""
+    """Return taps as a factor of an enclosing window; positions without a tap are not multiplied."""
     if taps is None:
         return identity_factor(window.taps, window.first)
     if taps.weights.size == window.taps:

@@ -12,12 +12,12 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 
-# Kernels contain no closures, no expressions of whole arrays, and no inlined `overload`.
+# passes that would find nothing: kernels contain no closures, no array expressions, and no inlined `overload`
 SKIPPED = {"InlineClosureLikes", "NopythonRewrites", "InlineOverloads"}
 
 
 class _DriverLibrary(JITCodeLibrary):
-    """LLVM code that is optimised once, and lightly: as a module, not function by function before."""
+    """Library whose LLVM code is optimised once, as a module, and lightly; Numba first optimises each function."""
 
     def _optimize_functions(self, ll_module: Any) -> None:
         ll_module.data_layout = self._codegen._data_layout
@@ -26,7 +26,7 @@ class _DriverLibrary(JITCodeLibrary):
         self._optimize(1)
 
     def _optimize(self, level: int, *early: str) -> None:
-        """Run LLVM's passes of a level; those named `early` follow what is always done.
+        """Run LLVM's passes of an optimisation level, then those named `early`.
 
         Loops are not unrolled: intrinsics emit as many vectors as there are registers for.
         """
@@ -40,7 +40,7 @@ class _DriverLibrary(JITCodeLibrary):
 
 
 class _KernelLibrary(_DriverLibrary):
-    """As `_DriverLibrary`, but optimised as far as LLVM can."""
+    """Library whose LLVM code is optimised as a module at the highest level."""
 
     def _optimize_final_module(self) -> None:
         self._optimize(0, "loop_rotate", "instruction_combine", "jump_threading")  # 1 to 5 % faster code
@@ -48,15 +48,15 @@ class _KernelLibrary(_DriverLibrary):
 
 
 class KernelCompiler(Compiler):
-    """Compiles kernels: loops over numbers, words of `cpu.intrinsics`, and calls by address."""
+    """Compiler of kernels, which contain loops over numbers, calls of intrinsics, and calls by address."""
 
     library: ClassVar[type] = _KernelLibrary
 
     def define_pipelines(self) -> list[Any]:
-        """Numba's passes, without those that find nothing to do."""
+        """Return Numba's passes without those in `SKIPPED`."""
         state = self.state
         state.library = self.library(state.targetctx.codegen(), state.func_id.func_qualname)
-        state.library.enable_object_caching()  # as Numba's lowering does with a library of its own
+        state.library.enable_object_caching()  # as Numba does for libraries that it creates
         pipelines: list[Any] = super().define_pipelines()
         for pipeline in pipelines:
             pipeline.passes = [entry for entry in pipeline.passes if entry[0].__name__ not in SKIPPED]
@@ -65,15 +65,15 @@ class KernelCompiler(Compiler):
 
 
 class DriverCompiler(KernelCompiler):
-    """Compiles kernels that spend their time in the kernels that they call."""
+    """Compiler of drivers, which spend their time in the kernels that they call."""
 
     library = _DriverLibrary
 
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Compile without garbage collections: Numba makes so many objects that they take a fifth of the time."""
-    with global_compiler_lock:  # by one thread at a time
+    """Turn garbage collection off while Numba compiles; it would take a fifth of the time."""
+    with global_compiler_lock:  # one thread at a time, as `gc` is global
         enabled = gc.isenabled()
         gc.disable()
         try:

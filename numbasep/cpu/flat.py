@@ -1,4 +1,4 @@
-"""Runs flat kernels (few different weights) in one pass, as sums of rows and shifted sums of these."""
+"""Flat kernels (few different weights) in one pass: sums of rows, then sums of shifted row sums."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from .tiles import round_up
 
 Array = npt.NDArray[Any]
 
-LARGEST_SHIFT = 32  # exponent of a divisor up to which no weight leaves the range of its type
+LARGEST_SHIFT = 32  # largest exponent of a divisor whose reciprocal may be multiplied into the weights
 
 
 def correlate(operator: Operator, problem: Problem, x: Array, y: Array) -> None:
-    """Filter `x` into `y`, which must not overlap: real arrays of the problem's shapes and types, of any layout.
+    """Filter `x` into `y` with the flat kernel of `operator`; no window may have a step.
 
-    The operator holds a flat kernel; no window has a step.
+    The arrays are real, have the shapes and dtypes of the problem and any layout, and must not overlap.
     """
     assert operator.flat is not None
     if not (_in_order(x, problem) and _in_order(y, problem)):
@@ -58,7 +58,7 @@ def correlate(operator: Operator, problem: Problem, x: Array, y: Array) -> None:
 
 
 def _in_order(array: Array, problem: Problem) -> bool:
-    """Whether the filtered axes of an array are nested in their order, as the sums of rows were found for."""
+    """Return whether strides do not increase from one filtered axis to the next, as the sums of rows assume."""
     steps = [abs(array.strides[window.axis]) for window in problem.windows if array.shape[window.axis] > 1]
     return all(outer >= inner > 0 for outer, inner in pairwise(steps))
 
@@ -66,12 +66,12 @@ def _in_order(array: Array, problem: Problem) -> bool:
 def _prepare(
     flat: Flat, problem: Problem, x: Array, y: Array, origins: tuple[int, int], workers: int
 ) -> PlanePass:
+    """Prepare the pass for arrays with the strides of `x` and `y`, which start at `origins` in their memory."""
     steps_x, steps_y = ([stride // a.itemsize for stride in a.strides] for a in (x, y))
     planes = arrange(array_axes(x.shape, y.shape, steps_x, steps_y, problem.windows, 1))
     compute = problem.real_dtype
-    outer = sorted(
-        planes.outer, key=lambda axis: axis.window is not None
-    )  # what planes share is kept along the last
+    # filtered axes come last: packed planes that adjacent output planes share are kept along the last axis
+    outer = sorted(planes.outer, key=lambda axis: axis.window is not None)
     origin = OuterAxis(np.array([[origins[0]]]), np.array([origins[1]]))
     tables = [origin, *map(outer_table, outer)]
     taps = [axis.window.taps if axis.window else 1 for axis in outer]
@@ -127,7 +127,7 @@ def _prepare(
 
 
 def _is_small(problem: Problem) -> bool:
-    """Whether samples are bytes without sign, and the constant beyond the edges, too."""
+    """Return whether the samples, and the constant beyond the edges, are unsigned bytes."""
     outside = any(window.boundary == Boundary.CONSTANT for window in problem.windows)
     cval = problem.cval
     fits = not outside or (cval.imag == 0 and 0 <= cval.real <= 255 and cval.real == int(cval.real))
@@ -135,6 +135,6 @@ def _is_small(problem: Problem) -> bool:
 
 
 def _multiplies(divisor: float) -> bool:
-    """Whether a product is the quotient, to the last bit: a moderate power of two."""
+    """Return whether multiplying by the reciprocal of `divisor` is exact: it is a moderate power of two."""
     mantissa, exponent = math.frexp(divisor)
     return abs(mantissa) == 0.5 and abs(exponent) <= LARGEST_SHIFT

@@ -1,4 +1,4 @@
-"""Integer tables of flat kernels for `cpu.kernels.flat`."""
+"""Tables of integers and weights that `cpu.kernels.flat` reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 def tables(way: Way, places: Places, *, divide: bool) -> tuple[TapTables, float]:
-    """The tables of `cpu.kernels.flat`, and what results are still to be divided by: 1 unless they are to `divide`."""
+    """Return the tables and the divisor of the results; unless `divide`, it is 1 and the weights are divided."""
     factor = 1.0 if divide else 1 / way.flat.divisor
     divisor = way.flat.divisor if divide else 1.0
     if not way.extra:
@@ -38,7 +38,7 @@ def _program(
 
 
 class _Buffered:
-    """Sums in row buffers: first those of rows, then their doubles, then the results."""
+    """Builder of the tables for sums in row buffers: sums of rows, then their doubles, then the results."""
 
     def __init__(self, way: Way, places: Places) -> None:
         self.way, self.places = way, places
@@ -48,7 +48,7 @@ class _Buffered:
         self.phases: list[list[int]] = []
 
     def program(self, factor: float) -> TapTables:
-        """All tables; results are multiplied by `factor`."""
+        """Return the tables; results are multiplied by `factor`."""
         flat = self.way.flat
         intervals = self._intervals()
         self._phase(kernels.INTERVALS, 0, len(intervals), self.way.halo)
@@ -76,6 +76,7 @@ class _Buffered:
         self, rows: Any, sums: list[tuple[int, int, float]], target: int, *, fresh: bool = True, weighed: bool = False,
         scaled: bool = False,
     ) -> None:  # fmt: skip
+        """Append a link: `rows` and `sums`, triples of row buffer, shift and weight, go to row buffer `target`."""
         start = len(self.terms)
         self.terms += [self.way.entry(row) for row in rows]
         middle = len(self.terms)
@@ -89,6 +90,7 @@ class _Buffered:
             self.phases.append([kind, first, last, extra])
 
     def _intervals(self) -> list[list[int]]:
+        """Return the table of intervals, which is empty if the sums are not nested intervals of rows."""
         made: list[list[int]] = []
         before = (0, 0)
         for i, (first, last, wider) in enumerate(self.way.flat.intervals or ()):

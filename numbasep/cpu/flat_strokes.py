@@ -1,4 +1,4 @@
-"""The sums of flat kernels as strokes for `cpu.intrinsics.flat_sums`, which keeps them in registers."""
+"""Strokes (instructions of `cpu.intrinsics.flat_sums`) that compute the sums of a flat kernel in registers."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from ..factor.runs import RowSum, continued_sums
 from .flat_tables import Places, Way
 from .intrinsics import flat_sums
 
-DOUBLED = 1.3  # what it costs to double sums, in shifts
+DOUBLED = 1.3  # cost of doubling sums, in shifts
 
 
 class Strokes:
-    """Sums that stay in registers: what is done one after the other for a block of columns of two rows of output.
+    """Builder of the strokes for a block of columns of two output rows.
 
-    These are q and q + 1, whose sums S and T share the rows that stand in both.  A sum that continues another one
-    begins with S as that left it: with its own rows, or, where the next T lacks some of them, with the shared ones.
+    S and T are the sums for output rows q and q + 1, which have most input rows in common: the shared rows.  A sum that
+    continues another one starts from the S of the other: all its rows or, if the T to come lacks some, the shared rows.
     """
 
     def __init__(self, way: Way, places: Places, factor: float) -> None:
         self.way, self.places, self.factor = way, places, factor
         self.strokes: list[int] = []
         self.weights: list[float] = []
-        self.pending, self.weight, self.opened = 0, 0.0, False  # sums of bytes that are not weighed yet
+        self.pending, self.weight, self.opened = 0, 0.0, False  # bytes in results that are not multiplied yet
 
     def program(self) -> tuple[list[int], list[float]]:
-        """All strokes, and the weight of each."""
+        """Return the strokes and the weight of each."""
         sums, columns = self._apart_from_the_last()
         saved = continued_sums(sums)
         rows: list[frozenset[int]] = []
@@ -34,9 +34,7 @@ class Strokes:
             before = rows[base] if base >= 0 else frozenset()
             rows.append(before | {self.way.entry(row) for row in more})
         shared = [own & {row + 1 for row in own} for own in rows]
-        held: list[
-            frozenset[int]
-        ] = []  # in S after each sum; T has the rows behind these if S has all of its own
+        held: list[frozenset[int]] = []  # rows of S after each sum; T is complete if S is
         for i, (base, _) in enumerate(sums):
             direct = base < 0 or base == i - 1
             if base < 0:
@@ -71,9 +69,10 @@ class Strokes:
         return self.strokes, self.weights
 
     def _apart_from_the_last(self) -> tuple[list[RowSum], list[list[tuple[int, float]]]]:
-        """Sums and their columns.  The last one may be two: of its own rows, and of what it continues.
+        """Return the sums and their columns, with the last sum split if this saves shifts.
 
-        The longest columns of a disk are one in the middle and many neighbours, which are a run with it.
+        The last sum consists of another one and further rows.  If the other one takes its columns, too, the further
+        rows are a sum of their own.  In a disk, the columns next to the longest one then form one run with it.
         """
         sums, columns = list(self.way.flat.sums), self.way.flat.columns
         base, rows = sums[-1]
@@ -100,16 +99,18 @@ class Strokes:
         return flat_sums.shift_code(kind, elements, self.way.extra, self.way.lanes)
 
     def _rows(self, rows: list[int], code: int = flat_sums.ROW) -> None:
+        """Add `rows` to S; with the code EACH, also add the row after each to T."""
         for first in range(0, len(rows), 3):
             part = rows[first : first + 3]
             self._stroke(code + len(part) - 1, *part)
 
     def _lean(self, rows: list[int]) -> None:
+        """Set T to the sum of S and `rows`, which are never empty."""
         for n, row in enumerate(rows):
             self._stroke(flat_sums.MORE if n else flat_sums.LEAN, row)
 
     def _both(self, sets: tuple[list[int], ...], place: int | None) -> None:
-        """S and T with all of their rows; S stays so."""
+        """Add all rows of `sets` to S and T; both are complete then."""
         shared, later, own = sets
         if shared and len(later) == len(own) == 1:
             self._rows(shared[:-1])
@@ -124,7 +125,7 @@ class Strokes:
     def _apart(
         self, sets: tuple[list[int], ...], place: int | None, columns: list[tuple[int, float]], count: int
     ) -> None:
-        """T for one row after the other; S stays with the shared rows."""
+        """Compute the sums of both output rows in T, one after the other, and shift them; S gets shared rows only."""
         shared, later, own = sets
         self._rows(shared)
         if place is not None:
@@ -141,7 +142,7 @@ class Strokes:
                         self._shift(kind, column, weight)
 
     def _columns(self, columns: list[tuple[int, float]], count: int, *, doubled: bool) -> None:
-        """S and T shifted to columns; many neighbours by doubling, if nothing is to come after it."""
+        """Add S and T, shifted to `columns`, to the results; if `doubled`, S and T may be overwritten by doubling."""
         weights = sorted({weight for _, weight in columns})
         level = 0
         parts = [(0, column, weight) for weight in weights for column, other in columns if other == weight]
@@ -158,12 +159,12 @@ class Strokes:
             self._shift(flat_sums.BOTH, column, weight)
 
     def _most(self, count: int) -> int:
-        """How often sums may be doubled."""
+        """Return how often sums of `count` rows may be doubled without overflow."""
         levels = len(flat_sums.DOUBLES)
         return min(levels, (flat_sums.MOST_BYTES // count).bit_length() - 1) if self.way.small else levels
 
     def _room(self, count: int, weight: float) -> None:
-        """Have room for so many further bytes in sums of this weight."""
+        """Flush sums of bytes unless `count` further bytes fit and have the same weight."""
         if self.way.small and (self.pending + count > flat_sums.MOST_BYTES or weight != self.weight):
             self._flush()
         self.pending, self.weight = self.pending + count, weight
@@ -173,23 +174,24 @@ class Strokes:
         self._stroke(code, amount=amount, weight=weight)
 
     def _flush(self) -> None:
+        """Multiply pending sums of bytes by their weight and add them to the output."""
         if self.way.small and self.pending:
             self._stroke(flat_sums.FLUSH if self.opened else flat_sums.OPEN, weight=self.weight)
             self.pending, self.opened = 0, True
 
 
 def _parts(rows: frozenset[int], shared: frozenset[int], start: frozenset[int]) -> tuple[frozenset[int], ...]:
-    """What S lacks of the shared rows, and what T and S have besides."""
+    """Return the shared rows that S lacks, and the rows that only T and only S contain."""
     return shared - start, frozenset(row + 1 for row in rows) - shared, rows - shared
 
 
 def _cost(rows: frozenset[int], shared: frozenset[int], start: frozenset[int]) -> float:
-    """Additions for both sums, where S has the rows `start`."""
+    """Return the number of additions that complete both sums if S contains the rows `start`."""
     return sum(map(len, _parts(rows, shared, start))) if start <= shared else math.inf
 
 
 def in_powers(columns: list[int], most: int) -> list[tuple[int, int]]:
-    """Columns as (n, first) of ``2 ** n`` adjacent ones, n up to `most`, in the order of n; as few as pay."""
+    """Split columns into runs (n, first) of ``2 ** n`` adjacent columns, sorted by n <= `most`, at the least cost."""
     breaks = [0, *(i for i in range(1, len(columns)) if columns[i] != columns[i - 1] + 1), len(columns)]
 
     def parts(level: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""How passes of flat kernels are divided into tasks, and the layout of a thread's workspace."""
+"""Division of passes of flat kernels into tasks, and the layout of a thread's workspace."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ from .kernels import flat as kernels
 from .pass_request import BATCH_WORK
 from .tiles import TASKS_PER_THREAD, round_up, skew, strip_rows, tile_columns
 
-ROWS, ROWS_IN_REGISTERS = 2, 4  # of output that are computed together; even numbers
-SUMS_BYTES = 32 << 10  # of row buffers, in the first-level cache
-KEPT_COLUMNS = 256  # of a tile of volumes, of which
-KEPT_BYTES = 1 << 20  # of packed rows are kept from plane to plane, in the second-level cache
-SEGMENT_IN_REGISTERS = 4096  # numbers of a row of results that are computed before they are stored
+ROWS, ROWS_IN_REGISTERS = 2, 4  # output rows that are computed together; even, as kernels compute pairs
+SUMS_BYTES = 32 << 10  # size of the row buffers, which fit the first-level cache
+KEPT_COLUMNS = 256  # columns of a tile of a volume
+KEPT_BYTES = 1 << 20  # size of the packed rows kept from plane to plane, which fit the second-level cache
+SEGMENT_IN_REGISTERS = 4096  # elements of a row of results that are computed before they are stored
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How the sums of rows are held: in registers, or in row buffers."""
+    """Way to compute the sums of rows: in registers, or in row buffers."""
 
     flat: Flat
-    """The kernel."""
+    """Sums of the kernel."""
     inner: int
-    """Elements of a column."""
+    """Elements per column."""
     row_taps: int
     """Rows of the window in each plane."""
     halo: int
-    """Elements of a row that windows reach beyond its results."""
+    """Elements of an input row in excess of those of its results."""
     width: int
     """Elements of a row of results."""
     compute: np.dtype[Any]
-    """float32 or float64."""
+    """Dtype of the results, float32 or float64."""
     small: bool = False
-    """Whether rows hold bytes, which are summed up as integers of 16 bits."""
+    """Whether rows hold bytes, which are summed as 16-bit integers."""
 
     @property
     def item(self) -> int:
-        """Bytes of an element of a row."""
+        """Bytes per element of a packed row."""
         return 2 if self.small else self.compute.itemsize
 
     @property
     def lanes(self) -> int:
-        """Elements of a vector of sums."""
+        """Elements per vector of sums."""
         return VECTOR_BYTES // self.item
 
     @property
     def block(self) -> int:
-        """Elements that are summed in registers at a time."""
+        """Elements of results that are computed in registers at a time."""
         return self.vectors * self.lanes
 
     @property
     def vectors(self) -> int:
-        """Vectors of results in a block."""
+        """Vectors of results per block; 0 if sums go to row buffers."""
 
         def work(vectors: int) -> float:
             return -(-self.width // (vectors * self.lanes)) * (vectors + self.extra / 2)
@@ -69,7 +69,7 @@ class Way:
 
     @property
     def extra(self) -> int:
-        """Vectors by which sums in registers are wider than their results; 0: they are stored in row buffers."""
+        """Vectors by which sums in registers are wider than their results; 0 if sums go to row buffers."""
         needed = -(-self.halo // self.lanes)
         fitting = [extra for extra in flat_sums.VECTORS if extra >= needed]
         entries = math.prod(self.flat.shape[:-1]) // self.row_taps * (self.row_taps + ROWS_IN_REGISTERS)
@@ -77,7 +77,7 @@ class Way:
 
     @property
     def rows(self) -> int:
-        """Rows of output that are computed together."""
+        """Output rows that are computed together."""
         return ROWS_IN_REGISTERS if self.extra else ROWS
 
     @property
@@ -86,12 +86,12 @@ class Way:
         return self.row_taps + self.rows - 1
 
     def entry(self, row: int) -> int:
-        """Where a row, counted over all planes, stands in the row table."""
+        """Return the index in the row table of a row of the window, numbered over all planes."""
         return row // self.row_taps * self.window + row % self.row_taps
 
 
 def way_of(flat: Flat, task: Task, compute: np.dtype[Any], *, small: bool) -> Way:
-    """How a kernel runs on planes; `small`: samples and what lies beyond the edges are bytes."""
+    """Return the way to run a kernel; `small` says that samples and the values beyond the edges are bytes."""
     way = Way(flat, task.inner, task.down.taps, task.span, task.width, compute)
     fitting = compute == np.float32 and way.inner == 1 and max(flat.counts) <= flat_sums.MOST_BYTES
     sums_of_bytes = replace(way, small=True)
@@ -100,28 +100,28 @@ def way_of(flat: Flat, task: Task, compute: np.dtype[Any], *, small: bool) -> Wa
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """How the output is divided into tasks."""
+    """Division of the output into tasks."""
 
     tile: int
-    """Columns of a task."""
+    """Columns per task."""
     tiles: int
     """Tasks along the columns."""
     strip: int
-    """Rows of a task."""
+    """Rows per task."""
     strips: int
     """Tasks along the rows."""
     planes: int
-    """Planes of a task, filtered one after the other."""
+    """Output planes per task, filtered one after the other."""
     chunks: int
-    """Tasks along their axis."""
+    """Tasks along the axis of these planes."""
     ring_rows: int
-    """Packed rows of each plane that there is room for."""
+    """Packed rows per input plane that the workspace holds."""
 
 
 def divide(way: Way, planes: Planes, sources: int, deep: int, others: int, threads: int) -> Parts:
-    """Tasks for `others` times `deep` planes of output, whose windows hold `sources` planes.
+    """Divide ``others * deep`` output planes into tasks; each output plane depends on `sources` input planes.
 
-    Along the `deep` planes of a volume, packed planes are kept from one to the next if they fit the cache.
+    Along the `deep` planes of a volume, packed rows are kept from one plane to the next if they fit the cache.
     """
     down, along, inner, item = planes.rows, planes.columns, planes.inner, way.item
     work = inner * (way.flat.operations + 4)
@@ -157,37 +157,36 @@ def divide(way: Way, planes: Planes, sources: int, deep: int, others: int, threa
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where everything stands in the workspace of a thread."""
+    """Layout of the workspace of a thread; offsets and strides are in elements of the results' dtype."""
 
     ring_stride: int
-    """Elements from one packed row to the next; they come first."""
+    """Stride of the packed rows, which start at offset 0."""
     sums: int
-    """Where the row buffers of the first row of output begin."""
+    """Offset of the row buffers of the first output row."""
     stride: int
-    """Elements from one of them to the next."""
+    """Stride of the row buffers of an output row."""
     pitch: int
-    """And from those of one row of output to those of the next."""
+    """Stride from the row buffers or results of an output row to those of the next."""
     result: int
-    """Where the results of the first row of output stand."""
+    """Offset of the results of the first output row."""
     scratch: int
-    """Where a row is packed before it becomes one of bytes."""
+    """Offset of a row of numbers before its conversion to 16-bit integers."""
     segment: int
     """Columns that are computed at a time."""
     elements: int
-    """Of everything."""
+    """Size of the workspace."""
 
     def buffer(self, number: int) -> int:
-        """Where row buffer `number` of the first row of output stands."""
+        """Return the offset of row buffer `number` of the first output row."""
         return self.sums + number * self.stride
 
 
 def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
-    """Places for tiles of so many columns, and `ring_rows` packed rows of each of so many planes of the window."""
+    """Lay out a workspace for tiles of `tile` columns and `ring_rows` packed rows of each of `sources` planes."""
     lanes, inner = VECTOR_BYTES // way.compute.itemsize, way.inner
     if way.extra:
-        row = (
-            tile * inner + way.block + way.extra * way.lanes
-        )  # a last block, or the halo and what packing spills
+        # room for the last block, or for the halo and the vector that packing writes beyond it
+        row = tile * inner + way.block + way.extra * way.lanes
         ring_stride = skew(round_up(row * way.item // way.compute.itemsize, lanes), lanes)
         sums = round_up(sources * ring_rows * ring_stride, lanes)
         segment = min(tile, max(SEGMENT_IN_REGISTERS // inner, 1))
@@ -198,7 +197,7 @@ def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
         scratch = result + way.rows * pitch
         end = scratch + way.small * round_up(tile + way.halo + 4 * lanes, lanes)
         return Places(ring_stride, sums, stride, pitch, result, scratch, segment, end)
-    block = kernels.VECTORS * lanes  # a last block reaches so far beyond the others
+    block = kernels.VECTORS * lanes  # the last block may reach this far beyond the row
     ring_stride = skew(round_up(tile * inner + way.halo + block, lanes), lanes)
     sums = round_up(sources * ring_rows * ring_stride, lanes)
     buffers = len(way.flat.sums) + len(way.flat.doubles) + 1

@@ -1,13 +1,13 @@
 """Compiles the CPU kernels, and caches their machine code on disk.
 
-Numba keys a disk cache by the file of the kernel itself, so an edit in another file would go unnoticed, and it
-fails at decoration when no directory can be written.  Here the directory is keyed by everything that the machine
-code depends on (all kernel sources, Numba, LLVM, the host's features), and a cache that cannot be used
-costs one warning and nothing else.
+Numba's disk cache depends on the file of the kernel only, so edits of the files that it imports go unnoticed, and it
+raises at decoration if no directory is writable.  Here the name of the directory is a hash of everything that the
+machine code depends on (all kernel sources, Numba, LLVM, the features of the processor), and an unusable cache causes
+one warning and nothing else.
 
-What is kept is what Numba keeps: object code, pickled.  To load it is to run it, as with `__pycache__`, so `storage`
-refuses a folder into which somebody else could put it.  A file whose checksum does not hold is as good as none.
-Nothing on disk is touched before the first kernel is needed.
+Files contain pickled object code, as those of Numba do.  Loading one runs it, as with `__pycache__`, so `storage`
+refuses a folder that other users can write to.  A file with a wrong checksum is ignored.  The disk is not accessed
+before the first kernel is needed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SOURCES = (
     "arguments/boundary.py",
     "lowering/target.py",
     "system/*.py",
-)  # of the package: kernels, and all that they import
+)  # files of the package: kernels, and all that they import
 
 # kernels allocate nothing, so they need no reference counts: `_nrt` off leaves the atomics out of the loops
 _COMMON = {"nogil": True, "error_model": "numpy", "boundscheck": None}
@@ -52,7 +52,7 @@ _LEAN = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 @functools.cache
 def source_key() -> str | None:
-    """Hash of all that the machine code depends on besides its signature; None without sources to read."""
+    """Return a hash of all that machine code depends on besides its signature; None without readable sources."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
     try:
@@ -86,12 +86,12 @@ def source_key() -> str | None:
     return digest.hexdigest()[:20]
 
 
-SOURCE_KEY = source_key()  # of the sources that were imported, not of what they may become
+SOURCE_KEY = source_key()  # at import, as the files may change later
 
 
 @functools.cache
 def cache_directory() -> Path | None:
-    """Where machine code is kept, or None (after one warning) if there can be no such place."""
+    """Return the directory of the cache; None if the cache is off or, after one warning, unusable."""
     if os.environ.get("NUMBASEP_CACHE", "1") == "0" or config.DISABLE_JIT or SOURCE_KEY is None:
         return None
     try:
@@ -102,13 +102,13 @@ def cache_directory() -> Path | None:
 
 
 class _Locator:
-    """Tells Numba's cache where a kernel's files are and that only the directory decides staleness."""
+    """Locator for Numba's cache, which makes the directory alone decide whether files are stale."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._line = function.__code__.co_firstlineno
 
     def get_cache_path(self) -> str:
-        return "numbasep"  # `_Files` knows where, later
+        return "numbasep"  # unused: `_Files` asks for the directory when it is needed
 
     def get_source_stamp(self) -> str:
         return str(SOURCE_KEY)
@@ -129,9 +129,9 @@ class _CacheImplementation(caching.CompileResultCacheImpl):
 
 
 class _Files:
-    """One file for each kernel and signature: checksum, then what Numba pickles.
+    """Files of the cache, one for each kernel and signature: a checksum, then the data that Numba pickles.
 
-    Numba keeps all signatures of a function in one index and numbers the data files, so processes that compile
+    Numba lists all signatures of a function in one index file and numbers the data files, so processes that compile
     at the same time can give one number to two signatures and load each other's machine code.
     """
 
@@ -139,7 +139,7 @@ class _Files:
         return directory / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"
 
     def save(self, key: Any, data: Any) -> None:
-        """Write whole or not at all; the last of several processes wins."""
+        """Write a file atomically; the last of several processes wins."""
         directory = cache_directory()
         if directory is None:
             return
@@ -148,18 +148,18 @@ class _Files:
         try:
             storage.write(path, hashlib.sha256(content).digest() + content)
         except PermissionError:
-            if _content(path) is None:  # else another process holds it open on Windows, and it is as good
+            if _content(path) is None:  # Windows: a valid file that another process has open is kept
                 raise
 
     def load(self, key: Any) -> Any:
-        """What was saved, or None if there is nothing or it is damaged."""
+        """Return the saved data, or None if the file is missing or damaged."""
         directory = cache_directory()
         content = _content(self._path(directory, key)) if directory is not None else None
         return pickle.loads(content) if content is not None else None
 
 
 def _content(path: Path) -> bytes | None:
-    """What a file was given to keep; None without a file, or if the checksum does not hold."""
+    """Return the content of a file without its checksum; None if the file is missing or the checksum is wrong."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -169,15 +169,15 @@ def _content(path: Path) -> bytes | None:
 
 
 def _python_function(thing: Any) -> Any:
-    """What Numba made a kernel or an intrinsic from; anything else as it is."""
+    """Return the Python function of a kernel or an intrinsic; any other object is returned as it is."""
     return getattr(thing, "py_func", getattr(thing, "_defn", thing))
 
 
 def closed_over(function: Any) -> tuple[str, ...]:
-    """What a function made in a factory has been given: the same words in every process.
+    """Return the variables that a function closes over, as strings that are the same in every process.
 
-    Numba pickles these things for its key.  Pickled functions carry a number that is drawn in each process, so that
-    a kernel made of other kernels would never be found again.
+    Numba's key contains them pickled.  Pickled kernels contain a random number of the process, so a kernel that closes
+    over other kernels would never be found in the cache.
     """
     words: list[str] = []
     for cell in _python_function(function).__closure__ or ():
@@ -193,19 +193,19 @@ def closed_over(function: Any) -> tuple[str, ...]:
 
 
 def _undefined(library: Any) -> list[str]:
-    """Symbols that the machine code of a kernel expects to find in the process."""
+    """Return the symbols that the machine code of a kernel imports from the process."""
     module = library._final_module
     named = [*module.functions, *module.global_variables]
     return [thing.name for thing in named if thing.is_declaration and not thing.name.startswith("llvm.")]
 
 
 def _resolved(symbols: Iterable[str]) -> bool:
-    """Whether the process has all these symbols; LLVM would end it for one that it has not."""
+    """Return whether the process defines all these symbols; LLVM aborts the process if one is missing."""
     return all(binding.address_of_symbol(name) for name in symbols)
 
 
 class _KernelCache(caching.FunctionCache):
-    """Numba's function cache in our directory; a file that cannot be read or written is never an error."""
+    """Numba's function cache with our files; failure to read or write a file is never an error."""
 
     _impl_class = _CacheImplementation
 
@@ -218,7 +218,7 @@ class _KernelCache(caching.FunctionCache):
         return (self._base, sig, codegen.magic_tuple(), closed_over(self._py_func))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        if cache_directory() is None:  # after a warning, which may be an error
+        if cache_directory() is None:  # outside `try`, as its warning may be an error
             return None
         try:
             return self._load_overload(sig, target_context)
@@ -226,13 +226,13 @@ class _KernelCache(caching.FunctionCache):
             return None
 
     def _load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Without Numba's registries, which take 0.3 s to fill and which only compiling needs."""
+        """Load machine code without filling Numba's registries, which takes 0.3 s and only compilation needs."""
         kept = self._cache_file.load(self._index_key(sig, target_context.codegen()))
         if kept is None:
             return None
         symbols, data = kept
         if not _resolved(symbols):
-            rtsys.initialize(target_context)  # 0.03 s, and enough for those that count references
+            rtsys.initialize(target_context)  # takes 0.03 s, and suffices for kernels that count references
         if not _resolved(symbols):
             target_context.refresh()
         return self._impl.rebuild(target_context, data)
@@ -251,7 +251,7 @@ class _KernelCache(caching.FunctionCache):
 
 @contextlib.contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Let Ctrl-C wait: LLVM calls Python through ctypes, which would swallow the KeyboardInterrupt."""
+    """Delay Ctrl-C: LLVM calls Python through ctypes, which would swallow the KeyboardInterrupt."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield
@@ -267,10 +267,10 @@ def _interrupts_wait() -> Iterator[None]:
 
 
 def named(suffix: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a function made in a factory a name of its own.
+    """Return a decorator that makes the name of a function from a factory unique; apply it before `kernel`.
 
-    Numba tells such functions apart by a count that starts anew in every process, so machine code from two processes
-    can carry one symbol for two kernels.  Apply it before `kernel`.
+    Numba distinguishes such functions by a counter that starts anew in every process, so in machine code from two
+    processes one symbol can belong to two kernels.
     """
 
     def rename(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -281,7 +281,7 @@ def named(suffix: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return rename
 
 
-forks.delay_forks(global_compiler_lock)  # a child could never compile if another thread was compiling
+forks.delay_forks(global_compiler_lock)  # a child could never compile if a thread of its parent held the lock
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -300,34 +300,34 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that becomes part of its callers, so that LLVM sees and optimises it once for each of them."""
+    """Compile a function that is inlined into its callers before LLVM optimises them."""
     return _compiled(function, inline="always", _nrt=False)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that is called by address (see `address`): no Python, no GIL, no threads."""
+    """Compile a function that is called by address (see `address`), without Python objects, GIL or threads."""
     return _compiled(function, **_LEAN, pipeline_class=KernelCompiler)
 
 
 def driver(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel that calls others and has no long loops of its own: it compiles in less time."""
+    """Compile a kernel that calls others and has no long loops itself: fewer optimisations, less compile time."""
     return _compiled(function, **_LEAN, pipeline_class=DriverCompiler)
 
 
 def serial(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that Python calls and that runs on the calling thread."""
+    """Compile a function that Python calls and that runs on the calling thread."""
     return _compiled(function, no_cfunc_wrapper=True, _nrt=False, pipeline_class=KernelCompiler)
 
 
 def parallel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that Python calls and whose `prange` runs on Numba's threads."""
+    """Compile a function that Python calls and whose `prange` runs on Numba's threads."""
     return _compiled(function, parallel=True, no_cfunc_wrapper=True)
 
 
 def address(function: Any, signature: tuple[Any, ...]) -> Any:
-    """What `call` takes to run `function` compiled for `signature`; the function itself without the JIT.
+    """Compile `function` for `signature` and return its address for `call`; the function itself without the JIT.
 
-    A kernel that is called by address is compiled once, not again inside each of its callers.
+    A kernel that is called by address is compiled once, and not again within each of its callers.
     """
     if config.DISABLE_JIT:
         return function

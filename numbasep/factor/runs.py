@@ -28,16 +28,14 @@ from .arguments import Array, ScaledKernel
 from .form import relative_error
 from .integer import as_integers
 
-MOST_WEIGHTS = 6  # different weights; more are no flat kernel
-MOST_SUMS = 160  # different columns
-LEAST_NONZEROS = 20  # fewer weights are summed at once
-_MOST_CHANGES = 0.6  # weights that differ from their neighbours in a row, for each weight: of noise, most do
-_FEW_COLUMNS = 12  # of so few, sums are found at once
-_LEAST_SHARED = 4  # rows that two sums have in common, from which these are summed on their own
-_STORE, _SHIFTED = (
-    1.0,
-    1.4,
-)  # costs of storing a vector, and of loading one that is not aligned, in additions of rows
+MOST_WEIGHTS = 6  # largest number of different weights of a flat kernel
+MOST_SUMS = 160  # largest number of different columns
+LEAST_NONZEROS = 20  # smallest number of non-zero weights; fewer are faster by direct summation
+_MOST_CHANGES = 0.6  # largest number of changes of weight along rows, per non-zero weight: noise has more
+_FEW_COLUMNS = 12  # up to this number of columns the search is fast, so changes are not counted against it
+_LEAST_SHARED = 4  # smallest number of common rows of two sums that become a sum of their own
+# costs, in additions of rows: storing a vector, loading an unaligned vector
+_STORE, _SHIFTED = 1.0, 1.4
 
 
 class RowSum(NamedTuple):
@@ -80,8 +78,8 @@ class Flat:
     shifted: tuple[Shifted, ...]
     """Shifted sums, whose total is the result."""
     intervals: tuple[tuple[int, int, bool], ...] | None
-    """(first row, last row, whether it contains the previous interval) of each sum, if all sums are of adjacent rows
-    of one plane and this takes the fewest rows."""
+    """(first row, last row, whether it contains the previous interval) of each sum; None unless the kernel is 2-D, all
+    sums consist of adjacent rows, and sums that share any rows (`_share`) would not load fewer."""
     divisor: float
     """Divisor of the result; if it is not 1, the weights are integers."""
     exact: bool
@@ -189,6 +187,7 @@ def find(kernel: ScaledKernel) -> Flat | None:
 
 
 def _take_apart(table: Array, divisor: float, error: float, *, exact: bool) -> Flat | None:
+    """Return the sums of ``table / divisor``, or None if it has too many different columns."""
     rows = table.reshape(-1, table.shape[-1])
     targets: dict[bytes, Array] = {}
     places: list[tuple[bytes, int, float]] = []
@@ -236,9 +235,8 @@ def _share(supports: Array) -> tuple[list[RowSum], list[int], list[int]]:
     known = {row.tobytes(): i for i, row in enumerate(sets[:given])}
     base = [-1] * size
     counts = sets.sum(axis=1)
-    common = np.full(
-        (size, size), -1.0, np.float32
-    )  # rows that two sets share, of those that continue none yet
+    # number of rows that two sets have in common; -1 if one of them already continues another set
+    common = np.full((size, size), -1.0, np.float32)
     common[:given, :given] = sets[:given] @ sets[:given].T
     np.fill_diagonal(common, -1)
     alive = np.arange(size) < given
@@ -255,7 +253,7 @@ def _share(supports: Array) -> tuple[list[RowSum], list[int], list[int]]:
             break
         if counts[a] > counts[b]:
             a, b = b, a
-        if counts[a] == shared:  # the rows of a are all in b
+        if counts[a] == shared:  # b contains a
             continues(b, a)
             continue
         both = sets[a] * sets[b]
@@ -300,7 +298,10 @@ def _in_order(sets: list[Array], base: list[int], wanted: int) -> tuple[list[Row
 
 
 def _intervals(supports: Array) -> tuple[list[tuple[int, int, bool]] | None, list[int]]:
-    """Order supports that are intervals of rows into chains of nested intervals; return these and the index of each."""
+    """Order the supports by chains of nested intervals; return the intervals and the index of each support.
+
+    The intervals are None if a support is not an interval of rows.
+    """
     ends = []
     for support in supports:
         rows = np.flatnonzero(support)
@@ -321,7 +322,7 @@ def _intervals(supports: Array) -> tuple[list[tuple[int, int, bool]] | None, lis
 
 
 def _interval_loads(intervals: Any) -> float:
-    """Return the vectors loaded per vector of output, as two output rows share the rows of an interval."""
+    """Return the vectors loaded per vector of output if pairs of output rows share the rows of an interval."""
     total, before = 0, (0, 0)
     for a, b, wider in intervals:
         total += before[0] - a + b - before[1] if wider else b - a + 2
@@ -330,6 +331,7 @@ def _interval_loads(intervals: Any) -> float:
 
 
 def _interval_sums(intervals: list[tuple[int, int, bool]]) -> list[RowSum]:
+    """Return the sum for each interval: the sum for the previous one, if nested, plus further rows."""
     sums: list[RowSum] = []
     for n, (a, b, wider) in enumerate(intervals):
         low, high = intervals[n - 1][:2] if wider else (a, a - 1)
@@ -378,5 +380,6 @@ def _runs(columns: list[int]) -> list[tuple[int, int]]:
 
 
 def _cost_along(runs: list[tuple[int, int]], level: int) -> float:
+    """Return the cost of shifting a sum to runs of columns if it is doubled `level` times."""
     loads = sum((n >> level) + (n & ((1 << level) - 1)).bit_count() for _, n in runs)
     return _SHIFTED * loads + level * (1 + _SHIFTED + _STORE)

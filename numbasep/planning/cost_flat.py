@@ -13,27 +13,27 @@ from .cost import PlannedPass, Work, bytes_per_pixel
 from .facts import FlatFacts
 from .machine import Machine, uncached_share
 
-FAR_ROW, MOVE = 0.6, 1.5  # a row from the second-level cache, a vector put aside: in additions of rows
-FAR_SUM = 1.6  # a shifted sum from there: as many
-ROWS = 4  # of results that are summed in registers together
-BLOCKS = (6, 6, 6, 6, 5)  # vectors of results in registers, by those by which their sums are wider
-SMALL = 0.6  # of that is taken by bytes without sign, which are summed up as 16-bit integers
-PLANES = 2.0  # times that each plane of a volume is packed
-FIRST_LEVEL_BYTES = 32 << 10  # of a cache
+FAR_ROW, MOVE = 0.6, 1.5  # costs, in additions of rows: loading one from the second-level cache, saving a sum
+FAR_SUM = 1.6  # cost of a shifted sum from the second-level cache, relative to one from the first-level cache
+ROWS = 4  # output rows that are computed together if sums stay in registers
+BLOCKS = (6, 6, 6, 6, 5)  # vectors of results per block, by the number of vectors by which sums are wider
+SMALL = 0.6  # relative time if bytes are summed as 16-bit integers
+PLANES = 2.0  # how often each plane of a volume is packed
+FIRST_LEVEL_BYTES = 32 << 10  # size of the first-level cache
 
 
 def in_registers(task: Task, machine: Machine) -> bool:
-    """Return whether sums of a flat kernel stay in registers: vectors have 64 bytes and the window spans few."""
+    """Return whether sums of a flat kernel stay in registers: for vectors of 64 bytes and narrow windows."""
     return machine.target.vector_bytes >= 64 and _extra(task, machine) < len(BLOCKS)
 
 
 def _sum_bytes(task: Task) -> int:
-    """Of an element of the sums in registers: 2 of those of bytes."""
+    """Return the size of an element of the sums in registers: 2 for sums of bytes."""
     return 2 if task.inner == 1 and task.item == 4 and task.item_in == 1 else task.item
 
 
 def _extra(task: Task, machine: Machine) -> int:
-    """Vectors by which sums are wider than results."""
+    """Return the number of vectors by which sums are wider than results."""
     return -(-task.span * _sum_bytes(task) // machine.target.vector_bytes)
 
 
@@ -45,7 +45,7 @@ def flat_operations(problem: Problem, flat: FlatFacts, machine: Machine) -> int:
 
 
 def _paired_rows(flat: FlatFacts) -> float:
-    """Rows added in registers for a row of output, of which two share most."""
+    """Return the rows added in registers per output row; two output rows share the additions of common rows."""
     return min(flat.rows, (flat.rows + flat.row_loads) / 2)
 
 
@@ -54,7 +54,7 @@ def _task(problem: Problem) -> Task:
 
 
 def flat_passes(problem: Problem, flat: FlatFacts, machine: Machine) -> tuple[PlannedPass, ...]:
-    """Return the pass of shifted sums of rows, or nothing for an empty output."""
+    """Return the pass that computes a flat kernel, or no pass for an empty output."""
     if not problem.pixels:
         return ()
     operations = flat_operations(problem, flat, machine)
@@ -67,6 +67,7 @@ def flat_passes(problem: Problem, flat: FlatFacts, machine: Machine) -> tuple[Pl
 
 
 def _steps(task: Task, flat: FlatFacts, machine: Machine) -> Steps:
+    """Count the steps of the pass, from which its time follows."""
     packed = task.count * task.rows * (PLANES if task.sources > 1 else 1.0)
     steps = Steps(
         packed=packed * task.width,
@@ -87,7 +88,7 @@ def _steps(task: Task, flat: FlatFacts, machine: Machine) -> Steps:
         down = (_paired_rows(flat) + MOVE * flat.moves) * wide + FAR_ROW * far
         share = SMALL if item == 2 else 1.0
         return steps._replace(flat_rows=share * numbers * down, flat_columns=share * numbers * flat.columns)
-    row = 2 * task.item * (flat.sums + 1)  # bytes of a column of the row buffers of two rows
+    row = 2 * task.item * (flat.sums + 1)  # bytes per column of the row buffers of two output rows
     segment = max(FIRST_LEVEL_BYTES // row - task.span, 2 * task.span, 1)
     summed = task.numbers * (1 + task.span / min(segment, task.width))
     far = FAR_SUM if row * (segment + task.span) > 1.5 * FIRST_LEVEL_BYTES else 1.0

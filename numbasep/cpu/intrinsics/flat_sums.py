@@ -1,19 +1,20 @@
-"""Intrinsic for flat kernels: a small program of row sums and shifts on a block of columns, in registers.
+"""Intrinsic for flat kernels: interprets a small program of row sums and shifts on a block of columns, in registers.
 
-Two blocks of sums, S and T, for two adjacent rows of output, take rows one after the other; they are `extra` vectors
-wider than the results.  A column of a disk has the same rows for both rows of output but one at each end, so both sums
-take three additions where each on its own would take two.  Whenever sums of a column of the kernel are complete, they
-are shifted to that column and added, under their weight, to the results.  So sums are neither stored nor loaded again.
+Input rows are added to S and T, the sums of two adjacent output rows, which are `extra` vectors wider than the results.
+For a column of a disk, the input rows of both output rows are the same except for one at each end.  Extending S and T
+from one column length to the next takes three additions together, and would take two for each alone.  When the sums for
+a column of the kernel are complete, they are shifted to it, multiplied by its weight and added to the results, so that
+they are never stored.
 
-Shifts of float32 and float64 are `valign`, whose distance is part of the instruction: the program has one case for each
-distance.  A permutation by a table of places would do for any distance, but reads three registers, as a multiply-add
-does, and the processor does not run both at once.
+Shifts of float32 and float64 are `valign` instructions, which contain the distance: there is one case of a switch for
+each distance.  A permutation by a vector of indices could shift by any distance, but reads three registers, as a
+multiply-add does, and the processor does not run both at once.
 
-The floor, on one core of Zen 4 at 3.7 GHz, for 16 results in float32: loading and adding a row takes 0.28 ns, a shift
+Lower bound on one core of Zen 4 at 3.7 GHz, for 16 results in float32: loading and adding a row takes 0.28 ns, a shift
 and its multiply-add 0.36 ns (0.52 ns by a permutation), one of each together 0.43 ns.  A disk of radius 16 takes 26
 rows times ``1 + extra / vectors``, and 31 shifts: 15 ns.  The same instructions without jumps take 16 to 17.5 ns, this
-program 17 ns; radius 6 takes 7, radius 11 takes 12, and sums of bytes 4, 7 and 12.  Radius 25 takes 37 ns, of which
-7 ns go to rows that do not fit the first-level cache.
+program 17 ns; radius 6 takes 7 ns, radius 11 takes 12 ns, and sums of bytes 4, 7 and 12 ns.  Radius 25 takes 37 ns,
+7 ns of them for rows that do not fit the first-level cache.
 """
 
 from __future__ import annotations
@@ -40,34 +41,35 @@ from .vectors import (
 
 AVAILABLE = VECTOR_BYTES == 64
 
-MOST_EXTRA = 4  # further vectors of the sums
+MOST_EXTRA = 4  # largest `extra`
 VECTORS = {1: (6, 4), 2: (6, 4), 3: (6, 4), 4: (5, 4)}
-"""Of results, by `extra`: two rows of them and of their sums fit the registers, and leave two to work with.  There are
-two numbers, as narrow arrays may be few blocks."""
+"""Vectors of results per block, by `extra`: the results and sums of two output rows leave two registers free.  The
+smaller block may waste less of a narrow array."""
 
-# A stroke is a word of 64 bits: its code, an amount, and three operands, which only some codes have
+# A stroke (an instruction of the program) is 64 bits: a code, an amount, and three operands, which some codes have
 CODE_BITS, AMOUNT_BITS, OPERAND_BITS = 10, 6, 16
 FIRST, SECOND, THIRD = (CODE_BITS + AMOUNT_BITS + OPERAND_BITS * n for n in range(3))
-MOST_ROWS = 1 << (OPERAND_BITS - 1)  # of the row table, so that a word has a sign
+MOST_ROWS = 1 << (OPERAND_BITS - 1)  # entries of the row table have smaller indices: strokes are signed
 CLEAR, ROW, TWO_ROWS, ROWS, EACH, TWO_EACH, ALL_EACH, LEAN, MORE, GROW, SAVE, RESTORE, OPEN, FLUSH, DOUBLE = (
     range(15)
 )
-"""What a stroke does.  There are two sums, S of the first and T of the second row of output, and a result of each.
+"""Codes of strokes.  S is the sum for the first output row, T for the second; each has its results.
 
 CLEAR: S = T = 0.  ROW, TWO_ROWS, ROWS: S += one, two or three rows of the row table.  EACH, TWO_EACH, ALL_EACH: the
-same, and T += the row behind each.  LEAN: T = S + row FIRST.
-MORE: T += row FIRST.  GROW: S += row FIRST; T = S + row SECOND; S += row THIRD.  SAVE, RESTORE: S goes to the place in
-the workspace that all operands together tell, or comes from there.  OPEN, FLUSH: sums of bytes are weighed, and are the
-results or are added to them.  From DOUBLE on: S and T are added to themselves, moved by ``DOUBLES[code - DOUBLE]``."""
+same, and T += the next entry of the row table after each.  LEAN: T = S + row FIRST.  MORE: T += row FIRST.  GROW:
+S += row FIRST; T = S + row SECOND; S += row THIRD.  SAVE, RESTORE: store S in the workspace or load it, at the offset
+that the operands hold together.  OPEN, FLUSH: multiply 16-bit results by their weight; write them to the output, or
+add them to it.  From DOUBLE on: add S and T to themselves, shifted by ``DOUBLES[code - DOUBLE]`` elements."""
 DOUBLES = (1, 2, 4)
 SHIFT = DOUBLE + len(DOUBLES)
 BOTH, LATER, EARLIER = range(3)
-"""From SHIFT on, `shift_code`: S and T, moved, are added to their results; T to the second or to the first one."""
-MOST_BYTES = 65535 // 255  # that are added up without overflow of their sums
+"""Kinds of shifts, whose codes (`shift_code`) begin at SHIFT: add S and T to the results of the first and second output
+row; add T to those of the second row; add T to those of the first row."""
+MOST_BYTES = 65535 // 255  # number of bytes whose sum fits 16 bits
 
 
 def stroke_word(code: int, *operands: int, amount: int = 0) -> int:
-    """A stroke."""
+    """Return a stroke as an integer."""
     word = code | amount << CODE_BITS
     for n, operand in enumerate(operands):
         word |= operand << (FIRST + OPERAND_BITS * n)
@@ -75,19 +77,18 @@ def stroke_word(code: int, *operands: int, amount: int = 0) -> int:
 
 
 def shift_code(kind: int, elements: int, extra: int, count: int) -> tuple[int, int]:
-    """Code and amount of a shift by so many elements, in vectors of `count`."""
+    """Return code and amount of a shift by `elements` elements, in vectors of `count` elements."""
     if count > 16:
         return SHIFT + kind * (extra + 1) + elements // count, elements % count
     return SHIFT + kind * (extra * count + 1) + elements, 0
 
 
 def strokes_intrinsic(extra: int, vectors: int, small: bool) -> Callable[..., Any]:
-    """Intrinsic ``(work, table, strokes, weights, count, row, here, target, pitch)``: a block of two rows of results.
+    """Return the intrinsic ``(work, table, strokes, weights, count, row, here, target, pitch)`` for a block.
 
-    `count` strokes are gone through, with `weights` for each; entries of the row table count from `row` on, and
-    elements of rows from `here` on.  Results go to `target` and, those of the next row, `pitch` elements further.  With
-    `small`, rows hold integers of 16 bits, two in the place of a float32; their sums are integers, too, until they are
-    flushed.
+    It runs `count` strokes, each with its weight.  Entries of the row table count from `row` on, and elements of rows
+    from `here` on.  The results of the two output rows go to `target` and ``target + pitch``.  If `small`, rows hold
+    16-bit integers, two in the place of a float32, and so do sums and results until they are flushed.
     """
 
     def emit(
@@ -113,7 +114,7 @@ def strokes_intrinsic(extra: int, vectors: int, small: bool) -> Callable[..., An
 
 
 class _Strokes:
-    """Emits the loop over the strokes: a switch with a case for each code."""
+    """Emitter of the loop over the strokes: a switch with a case for each code."""
 
     def __init__(
         self, context: Any, builder: Any, sig: Any, args: Any, extra: int, vectors: int, small: bool
@@ -140,7 +141,7 @@ class _Strokes:
             self.builder.store(ir.Constant(self.kind, None), slot)
 
     def run(self) -> None:
-        """The loop, and the end of it."""
+        """Emit the loop and the stores after it."""
         builder, whole = self.builder, self.whole
         with cgutils.for_range_slice(builder, whole(0), self.args[4], whole(1)) as (i, _):
             self.stroke, self.word = i, self._number(2, i, whole)
@@ -179,7 +180,7 @@ class _Strokes:
         return pointer_to(self.context, self.builder, self.sig.args[0], self.args[0], at, kind)
 
     def _row(self, field: int, behind: int = 0) -> list[Any]:
-        """Where the vectors of a row stand, or of the one behind it."""
+        """Return pointers to the vectors of the row in an operand, or of that `behind` entries after it."""
         builder = self.builder
         here = builder.ashr(self.args[6], self.whole(1)) if self.small else self.args[6]
         at = builder.add(self._field(field, OPERAND_BITS), builder.add(self.args[5], self.whole(behind)))
@@ -199,7 +200,7 @@ class _Strokes:
         return self.builder.add(one, other) if self.small else self.builder.fadd(one, other)
 
     def _rows(self) -> None:
-        """The strokes that add rows."""
+        """Emit the strokes that add rows."""
         builder, (s, t) = self.builder, self.sums
 
         def add(field: int, source: list[Any], to: list[Any], behind: int = 0) -> Callable[[], None]:
@@ -223,7 +224,7 @@ class _Strokes:
             self._case(code, body)
 
     def _moves(self) -> None:
-        """The strokes that forget, store and load sums, and double them."""
+        """Emit the strokes that clear, save, restore and double sums."""
         builder, s = self.builder, self.sums[0]
 
         def save() -> None:
@@ -256,7 +257,7 @@ class _Strokes:
             self._case(DOUBLE + i, lambda distance=distance: double(distance))
 
     def _shifts(self) -> None:
-        """The strokes that add sums to results."""
+        """Emit the strokes that add sums to results."""
         (s, t), (first, second) = self.sums, self.results
         pairs = {BOTH: [(s, first), (t, second)], LATER: [(t, second)], EARLIER: [(t, first)]}
         codes = self.extra + 1 if self.small else self.extra * self.lanes + 1
@@ -278,9 +279,9 @@ class _Strokes:
                 self.builder.store(after, result)
 
     def _weighed(self, low: Any, high: Any, distance: int, weight: Any, total: Any) -> Any:
-        """`total` and what begins `distance` numbers behind the start of two vectors, weighed.
+        """Return `total` plus `weight` times the vector at element `distance` of two adjacent vectors.
 
-        One piece of assembly: LLVM would use a permutation by a table, and copy totals.
+        This is assembly because LLVM would emit a permutation by a vector of indices, and copies of the totals.
         """
         if not distance:
             return fused(self.builder, weight, low, total)
@@ -291,7 +292,7 @@ class _Strokes:
         return self.builder.extract_value(both, 0)
 
     def _aligned(self, low: Any, high: Any, distance: int) -> Any:
-        """What begins `distance` elements behind the start of two vectors."""
+        """Return the vector at element `distance` of two adjacent vectors."""
         if self.small:
             return self._moved(low, high, self.whole(distance))
         size = "d" if self.lanes == 16 else "q"
@@ -299,7 +300,7 @@ class _Strokes:
         return self.builder.asm(kind, f"valign{size} $${distance}, $2, $1, $0", "=v,v,v", (high, low), False)
 
     def _moved(self, low: Any, high: Any, by: Any) -> Any:
-        """The vector of 16-bit integers that begins `by` of them behind the start of two adjacent ones."""
+        """Return the vector at element `by`, a run-time number, of two adjacent vectors of 16-bit integers."""
         builder, short = self.builder, ir.IntType(16)
         steps = ir.Constant(self.kind, list(range(self.lanes)))
         places = builder.add(spread(builder, builder.trunc(by, short), self.lanes), steps)
@@ -318,7 +319,7 @@ class _Strokes:
 
 
 class _Reference:
-    """The same in NumPy."""
+    """Reference implementation of the intrinsic in NumPy."""
 
     def __init__(self, work: np.ndarray, extra: int, vectors: int, small: bool) -> None:
         self.work, self.extra, self.small = work, extra, small
@@ -333,7 +334,7 @@ class _Reference:
     def run(
         self, table: np.ndarray, strokes: np.ndarray, weights: np.ndarray, row: int, here: int, target: int, pitch: int
     ) -> None:  # fmt: skip
-        """As the intrinsic."""
+        """Run the strokes; see `strokes_intrinsic`."""
         here = here // (2 if self.small else 1)
         s = np.zeros(self.count + self.extra * self.lanes, self.kind)
         t = s.copy()
@@ -381,7 +382,7 @@ class _Reference:
 
 
 def _half(builder: Any, integers: Any, half: int, to: Any) -> Any:
-    """The first or the second half of a vector of 16-bit integers without sign, as numbers."""
+    """Return the first or second half of a vector of unsigned 16-bit integers as float32."""
     mask = ir.Constant(
         ir.VectorType(ir.IntType(32), to.count), [half * to.count + i for i in range(to.count)]
     )

@@ -1,4 +1,4 @@
-"""Intrinsics that write integers of 16 bits to a workspace of float32."""
+"""Intrinsics that write 16-bit integers to a workspace of float32."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _shorts(work: np.ndarray, target: int, count: int) -> np.ndarray:
 
 
 def _short_pointer(context: Any, builder: Any, sig: Any, args: Any, kind: Any) -> Any:
-    """Pointer to integer `args[2]` of 16 bits of the array `args[0]`."""
+    """Return the pointer to 16-bit integer `args[2]` of the array `args[0]`."""
     whole = ir.IntType(64)
     start = pointer_to(context, builder, sig, args[0], whole(0), ir.IntType(16))
     return builder.bitcast(builder.gep(start, [args[2]]), kind.as_pointer())
@@ -29,7 +29,7 @@ def _narrow_reference(work: np.ndarray, source: int, target: int) -> None:
 
 @vector_intrinsic(_narrow_reference)
 def narrow_vectors(typingctx: Any, work: Any, source: Any, target: Any) -> Any:
-    """Two vectors of float32 that are integers from 0 to 65535, as integers of 16 bits from number `target` on."""
+    """Convert two vectors of float32, integers from 0 to 65535, to 16-bit integers at index `target` of `work`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         size = Vector(work.dtype).lanes
@@ -50,7 +50,7 @@ def _widen_reference(work: np.ndarray, memory: np.ndarray, target: int, source: 
 
 @vector_intrinsic(_widen_reference)
 def widen_bytes(typingctx: Any, work: Any, memory: Any, target: Any, source: Any) -> Any:
-    """As many bytes of `memory` from `source` on, as integers of 16 bits from number `target` of `work` on."""
+    """Convert bytes of `memory` from `source` on, two per float32 lane, to 16-bit integers at index `target`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         size = 2 * Vector(work.dtype).lanes

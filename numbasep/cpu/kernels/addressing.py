@@ -23,7 +23,7 @@ from .table_entries import (
 
 @driver
 def locate_source(plane, source, geometry, outer, outer_taps):
-    """Where input plane `source` of output plane `plane` starts in `x`, or OUTSIDE_PLANE."""
+    """Return the offset in `x` of input plane `source` of output plane `plane`, or OUTSIDE_PLANE."""
     at = 0
     for axis in range(geometry[OUTER_AXES] - 1, -1, -1):
         entry = OUTER_ENTRIES * axis
@@ -39,7 +39,7 @@ def locate_source(plane, source, geometry, outer, outer_taps):
 
 @driver
 def locate_target(plane, geometry, outer):
-    """Where output plane `plane` starts in `y`."""
+    """Return the offset in `y` of output plane `plane`."""
     at = 0
     for axis in range(geometry[OUTER_AXES] - 1, -1, -1):
         entry = OUTER_ENTRIES * axis
@@ -51,9 +51,10 @@ def locate_target(plane, geometry, outer):
 
 @driver
 def locate_window(first, needed, sources, n_sources, geometry, table):
-    """Where a block's rows start in `x`, OUTSIDE_PLANE beyond a constant boundary; whether all lie in the array.
+    """Write the offsets in `x` of the input rows of a block to `table`; return whether all are in the array.
 
-    They stand phase by phase.  Of the `needed` rows, the last is repeated for output rows beyond the last.
+    Rows are ordered by phase.  Rows beyond a constant boundary are OUTSIDE_PLANE.  Entries after the `needed` rows, for
+    output rows beyond the last, repeat the last row.
     """
     inside, window, each, step = True, geometry[WINDOW], geometry[PHASE_ROWS], geometry[ROW_STEP]
     size, pitch = geometry[ROWS_IN], geometry[ROW_STRIDE_IN]
@@ -61,7 +62,7 @@ def locate_window(first, needed, sources, n_sources, geometry, table):
     for phase in range(window // each):
         for source in range(n_sources):
             at, start = source * window + phase * each, sources[source]
-            if within and start != OUTSIDE_PLANE:  # most blocks: nothing is looked up
+            if within and start != OUTSIDE_PLANE:  # most blocks, which need no boundary
                 for j in range(each):
                     table[at + j] = start + (first + min(phase + j * step, needed - 1)) * pitch
                 continue

@@ -1,4 +1,4 @@
-"""Packs rows of bytes as integers of 16 bits, for flat kernels that are summed up as such."""
+"""Packs rows of bytes as 16-bit integers, for flat kernels that sum bytes as such integers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .table_entries import (
 
 @inlined
 def pack_by_numbers(pack, x, plane, row, first, columns, geometry, constants, raw, work, scratch, target):
-    """Columns of a row, as numbers to `scratch`, from there as integers of 16 bits; up to a vector is overwritten."""
+    """Pack columns of a row as numbers to `scratch` and convert these; up to a vector beyond them is overwritten."""
     if columns > 0:
         call(pack, (x, plane, row, first, columns, geometry, constants, raw, work, scratch))
         for j in range(0, columns, 2 * lanes_of(work)):
@@ -27,9 +27,9 @@ def pack_by_numbers(pack, x, plane, row, first, columns, geometry, constants, ra
 
 @kernel
 def pack_bytes(pack, x, plane, row, first, columns, geometry, constants, raw, work, scratch, target):
-    """A row of bytes as integers of 16 bits, to the element `target` of `work`.
+    """Pack a row of bytes as 16-bit integers to ``work[target]``.
 
-    What lies inside the array is read at once; the rest is packed by the kernel `pack`.
+    Whole vectors inside the array are read directly; the rest is packed by the kernel `pack` and converted.
     """
     inside, step = index_of(row, geometry[ROWS_IN], geometry[ROW_BOUNDARY]), 2 * lanes_of(work)
     behind, to = first + columns, 2 * target

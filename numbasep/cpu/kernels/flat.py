@@ -2,14 +2,14 @@
 
     s_c[q, j] = sum over the rows i of column c of x[q + i, j]      y[q, j] = sum over c of w_c s_c[q, j + c]
 
-A task is a tile of columns by a strip of rows of an output plane.  It packs input rows into a ring that stays in the
-second-level cache (`rows`), and from there computes a few rows of output at a time, a segment of columns after the
-other.  With AVX-512 the sums s_c stay in registers, two rows of output at a time (`intrinsics.flat_sums`).  Elsewhere
-they stand in short row buffers in the first-level cache, from which shifted vectors are loaded; all additions are made
-in registers, a block of VECTORS vectors at a time.
+A task is a tile of columns by a strip of rows of one output plane or several.  It packs input rows into a ring that
+stays in the second-level cache (`row_conversion`), and computes a few output rows at a time from it, segment by segment
+of their columns.  With AVX-512 the sums s_c stay in registers, for two output rows at a time (`intrinsics.flat_sums`).
+Other processors store them in short row buffers in the first-level cache, and load shifted vectors from these; all
+additions are made in registers, a block of VECTORS vectors at a time.
 
-Nothing is subtracted.  Every output element is written with the same operations in the same order whatever the tasks,
-so results do not depend on the number of threads.
+Nothing is subtracted.  Every output element is computed by the same operations in the same order however the output is
+divided into tasks, so results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -83,28 +83,28 @@ from .table_entries import (
     WORK,
 )
 
-VECTORS = 8 if REGISTERS == 32 else 4  # of sums that are loaded
-INTERVAL_VECTORS = 4  # three such blocks and what is being added fit the registers
-FEW_VECTORS = 2  # of the blocks behind the last whole one
+VECTORS = 8 if REGISTERS == 32 else 4  # vectors per block in `sum_links`
+INTERVAL_VECTORS = 4  # vectors per block in `sum_intervals`: three blocks and a row fit the registers
+FEW_VECTORS = 2  # vectors per block after the last whole block
 
-# links[LINK * link + ...]: one sum, of rows and of other sums; the next one continues it unless that is FRESH.
-# terms[ROWS_START:ROWS_STOP] are entries of the row table, terms[ROWS_STOP:SUMS_STOP] places in the workspace
+# links[LINK * link + ...]: a sum of rows and of other sums, which starts from the previous link unless it is FRESH.
+# terms[ROWS_START:ROWS_STOP] are indices into the row table, terms[ROWS_STOP:SUMS_STOP] offsets in the workspace
 FRESH, ROWS_START, ROWS_STOP, SUMS_STOP, TARGET, WEIGHED, SCALED, LINK = range(8)
 
-# intervals[INTERVAL * interval + ...]: a sum of adjacent rows, with and between two entries of the row table, which
-# contains the one before unless it is fresh
+# intervals[INTERVAL * interval + ...]: a sum of adjacent rows, from entry FIRST_ROW to entry LAST_ROW of the row table,
+# which contains the previous interval unless it is fresh
 GROWTH, FIRST_ROW, LAST_ROW, ABOVE, BELOW, INTERVAL_TARGET, INTERVAL = range(7)
 FRESH_INTERVAL, BY_ONE, BY_ANY = range(3)
-"""How an interval continues the one before: not at all, by one row at both ends, by ABOVE and BELOW rows."""
+"""GROWTH: the interval is fresh, or has one more row at each end, or ABOVE and BELOW more rows at its ends."""
 
-# phases[phase, ...]: links, intervals or strokes that are gone through in one sweep, over the columns of the result and
-# EXTRA further elements
+# phases[phase, ...]: links, intervals or strokes FIRST to LAST, computed in one sweep over the columns of the result
+# and EXTRA further elements
 KIND, FIRST, LAST, EXTRA = range(4)
 LINKS, INTERVALS, STROKES = range(3)
 
 
 def _interval_sums(vectors: int) -> Any:
-    """The function that sums intervals for one block of columns."""
+    """Return the function that sums intervals for one block of columns."""
     block = BlockIntrinsics(1, vectors)
     zero, read, write, add, fma = block.zero, block.read, block.write, block.add, block.fma
 
@@ -146,7 +146,7 @@ def _interval_sums(vectors: int) -> Any:
 
 
 def _link_sums(vectors: int) -> Any:
-    """The function that sums links for one block of columns."""
+    """Return the function that sums links for one block of columns."""
     block = BlockIntrinsics(1, vectors)
     zero, read, write, add, fma = block.zero, block.read, block.write, block.add, block.fma
 
@@ -185,11 +185,11 @@ fetch_line = fetch_intrinsic(1)
 
 @kernel
 def sum_intervals(work, table, intervals, first, last, column, count, rows, pitch, one):
-    """Sums of nested intervals of rows, for two rows of output at a time, which share all but one row each.
+    """Sum nested intervals of rows, for two output rows at a time, which have all but one row each in common.
 
-    `count` numbers from element `column` of the rows on, to ``work[target + q * pitch]`` for `rows` rows q, an even
-    number.  The shared part grows from interval to interval, by the row that only one of the two had, too.  A
-    product with `one` added takes other units of the processor than an addition.
+    `count` elements, from element `column` of the rows on, go to ``work[target + q * pitch]`` for each q < `rows`,
+    which is even.  The common part of an interval contains the rows that only one of the two output rows had in the
+    previous interval.  `one` is 1: multiply-adds and additions can run on different units of the processor.
     """
     lanes, j = lanes_of(work), 0
     while j + INTERVAL_VECTORS * lanes <= count:
@@ -202,9 +202,9 @@ def sum_intervals(work, table, intervals, first, last, column, count, rows, pitc
 
 @kernel
 def sum_links(work, table, links, terms, weights, first, last, column, count, rows, pitch, scale):
-    """Sums of rows from element `column` on and of other sums: `count` numbers for `rows` rows q.
+    """Sum rows, from element `column` on, and other sums: `count` elements for each of `rows` output rows q.
 
-    What is summed up goes to ``work[target + q * pitch]``; the weighted and scaled sums are the last ones.
+    The sum of a link goes to ``work[target + q * pitch]``.
     """
     lanes, j = lanes_of(work), 0
     while j + VECTORS * lanes <= count:
@@ -217,7 +217,7 @@ def sum_links(work, table, links, terms, weights, first, last, column, count, ro
 
 @functools.cache
 def strokes_pass(extra: int, vectors: int, small: bool) -> Any:
-    """The kernel that sums and shifts in registers, for sums that are `extra` vectors wider than their results."""
+    """Return the kernel that sums and shifts in registers; sums are `extra` vectors wider than their results."""
     strokes_of = strokes_intrinsic(extra, vectors, small)
     block = vectors * (2 if small else 1)
 
@@ -226,10 +226,9 @@ def strokes_pass(extra: int, vectors: int, small: bool) -> Any:
     def sum_strokes(
         work, table, strokes, weights, count, column, numbers, rows, target, pitch, x, ahead, stride, item
     ):
-        """`numbers` results from element `column` of the rows on, for `rows` rows q to ``work[target + q * pitch]``.
+        """Compute `numbers` results from element `column` of the rows on, to ``work[target + q * pitch]`` for row q.
 
-        Meanwhile the second-level cache is asked for as many rows of `x`, `stride` bytes apart from `ahead` on, of
-        elements of `item` bytes.
+        Meanwhile prefetch `rows` rows of `x`, `stride` bytes apart from byte `ahead` on, with elements of `item` bytes.
         """
         step = block * lanes_of(work)
         for j in range(0, numbers, step):
@@ -245,9 +244,9 @@ def strokes_pass(extra: int, vectors: int, small: bool) -> Any:
 
 @driver
 def filter_flat_tile(kernels, x, y, task, thread, block, constants):
-    """One task: pack, sum and store a strip of rows by a tile of columns, of one output plane or several.
+    """Run one task: pack, sum and store a strip of rows by a tile of columns of one output plane or several.
 
-    From plane to plane, the windows of a volume move on by one plane: only that is packed, the others are kept.
+    Adjacent output planes of a volume share all input planes but one, so only that one is packed for the next plane.
     """
     geometry, outer, outer_taps = (
         integers(block, SIZES),
@@ -279,7 +278,7 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
             sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
         target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
         age = plane - first_plane
-        oldest = n_sources - 1 if age else 0  # of the planes that are not packed yet
+        oldest = n_sources - 1 if age else 0  # first input plane that is not packed yet
         packed = 0  # rows packed so far
         for i in range(row, last_row, step):
             done, rows = i - row, min(step, last_row - i)
@@ -304,9 +303,8 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
             fetched = sources[n_sources - 1] + ahead * geometry[ROW_STRIDE_IN]
             fetched += max(column + geometry[COLUMN_FIRST], 0) * geometry[COLUMN_STRIDE_IN]
             for j in range(window):
-                here = (
-                    min(done + j, needed - 1) % capacity
-                )  # the last row is repeated below the last row of output
+                # output rows of the step below the last row read the last packed row again
+                here = min(done + j, needed - 1) % capacity
                 for source in range(n_sources):
                     slot = (source + age) % n_sources * capacity + here
                     table[source * window + j] = geometry[RING] + slot * geometry[RING_STRIDE]
@@ -343,10 +341,10 @@ def kernel_addresses(
     compute: np.dtype[Any], storage_in: Storage, storage_out: Storage, extra: int = 0, vectors: int = 0,
     small: bool = False,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn.
+    """Return the addresses of `filter_flat_tile` and of the kernels that it calls.
 
-    With `extra` vectors of sums there are strokes only, for so many `vectors` of results, of `small` integers or of
-    numbers; otherwise there are none.
+    If `extra` is not 0, sums stay in registers, `extra` vectors wider than the `vectors` vectors of results of a block;
+    `small` says that they are 16-bit integers.
     """
     number = numba.from_dtype(compute)
     line, constants = Line(number), Line(number, 2)

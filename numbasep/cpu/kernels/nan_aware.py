@@ -1,7 +1,7 @@
 """Normalized convolution inside a pass: NaN samples get weight zero, and the other weights are rescaled.
 
-A pass sees the array as *values* (NaN is 0), as *presence* (NaN is 0, all else 1), or both as two sources; the filtered
-values are divided by the share of the weights that fell on valid samples.
+The input mode of a pass is *values* (NaN is read as 0), *presence* (NaN is read as 0, all else as 1), or both as two
+sources.  The filtered values are divided by the share of the weights that belong to valid samples.
 """
 
 from __future__ import annotations
@@ -14,21 +14,18 @@ from llvmlite import ir
 from ..intrinsics.vectors import call_intrinsic, lanes_of, load, spread, store, suffix, vector_intrinsic
 from ..jit import kernel
 
-AS_STORED, VALUES, PRESENCE, BOTH = range(
-    4
-)  # how a pass sees its input; BOTH: values, presence as its two sources
-WEIGHT, LEAST, CLOSE = range(
-    3
-)  # normal[...]: sum of the kernel; least share that counts; share that is rounding only
+# input modes; BOTH: values and presence are two sources
+AS_STORED, VALUES, PRESENCE, BOTH = range(4)
 
-LEAST_WEIGHT = {
-    4: 1e-5,
-    8: 1e-12,
-}  # by bytes of the compute type: share of the weights below which a result is NaN
+# normal[...]: sum of the kernel; share up to which results are NaN; deviation of a share from 1 that is rounding error
+WEIGHT, LEAST, CLOSE = range(3)
+
+# share of the weights up to which results are NaN, by the size of the compute dtype in bytes
+LEAST_WEIGHT = {4: 1e-5, 8: 1e-12}
 
 
 def emit_view(builder: Any, vector: Any, view: int) -> Any:
-    """The vector as a pass sees it."""
+    """Emit `vector` as read in input mode `view`."""
     if view == AS_STORED:
         return vector
     zero = ir.Constant(vector.type, [0.0] * vector.type.count)
@@ -38,14 +35,14 @@ def emit_view(builder: Any, vector: Any, view: int) -> Any:
 
 
 def view_reference(vector: np.ndarray, view: int) -> np.ndarray:
-    """`emit_view` in NumPy."""
+    """Reference implementation of `emit_view`."""
     if view == AS_STORED:
         return vector
     return np.where(np.isnan(vector), 0, vector if view == VALUES else 1).astype(vector.dtype)
 
 
 def emit_normalised(builder: Any, total: Any, share: Any, weight: Any, least: Any, close: Any) -> Any:
-    """``total / (share / weight)``; NaN where the quotient is at most `least`, `total` where it is about 1."""
+    """Emit ``total / part`` with ``part = share / weight``; NaN if ``abs(part) <= least``, `total` if it is about 1."""
     kind, count = total.type, total.type.count
     part = builder.fdiv(share, spread(builder, weight, count))
     size = call_intrinsic(builder, f"llvm.fabs.{suffix(kind)}", kind, part)
@@ -60,7 +57,7 @@ def emit_normalised(builder: Any, total: Any, share: Any, weight: Any, least: An
 def normalised_reference(
     total: np.ndarray, share: np.ndarray, weight: Any, least: Any, close: Any
 ) -> np.ndarray:
-    """`emit_normalised` in NumPy."""
+    """Reference implementation of `emit_normalised`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         part = share / weight
         result = np.where(np.abs(part - 1) <= close, total, total / part)
@@ -69,7 +66,7 @@ def normalised_reference(
 
 @vector_intrinsic(lambda vector: view_reference(vector, VALUES))
 def values_of(typingctx: Any, vector: Any) -> Any:
-    """Zero for NaN."""
+    """Replace NaN by 0."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return emit_view(builder, args[0], VALUES)
@@ -79,7 +76,7 @@ def values_of(typingctx: Any, vector: Any) -> Any:
 
 @vector_intrinsic(lambda vector: view_reference(vector, PRESENCE))
 def presence_of(typingctx: Any, vector: Any) -> Any:
-    """Zero for NaN, one for all else."""
+    """Replace NaN by 0, and all else by 1."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return emit_view(builder, args[0], PRESENCE)
@@ -89,7 +86,7 @@ def presence_of(typingctx: Any, vector: Any) -> Any:
 
 @vector_intrinsic(lambda vector, gone: np.where(gone != 0, np.nan, vector).astype(vector.dtype))
 def hidden(typingctx: Any, vector: Any, gone: Any) -> Any:
-    """NaN where `gone` is not zero."""
+    """Replace elements by NaN where `gone` is not zero."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = args[0].type
@@ -102,7 +99,7 @@ def hidden(typingctx: Any, vector: Any, gone: Any) -> Any:
 
 @vector_intrinsic(lambda vector, gone: (np.isnan(vector) & (gone == 0)).astype(vector.dtype))
 def spoilt(typingctx: Any, vector: Any, gone: Any) -> Any:
-    """1 where the vector is NaN and `gone` is zero."""
+    """Return 1 where `vector` is NaN and `gone` is zero, 0 elsewhere."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = args[0].type
@@ -116,7 +113,7 @@ def spoilt(typingctx: Any, vector: Any, gone: Any) -> Any:
 
 @vector_intrinsic(normalised_reference)
 def normalised(typingctx: Any, total: Any, share: Any, weight: Any, least: Any, close: Any) -> Any:
-    """See `emit_normalised`."""
+    """Divide `total` by the share of valid weights; see `emit_normalised`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return emit_normalised(builder, *args)
@@ -126,7 +123,7 @@ def normalised(typingctx: Any, total: Any, share: Any, weight: Any, least: Any, 
 
 @kernel
 def view_row(work, at, count, presence):
-    """Whole vectors of a packed row of `count` numbers: their values or, if `presence`, their presence."""
+    """Replace the numbers of a packed row, in whole vectors, by their values or, if `presence`, their presence."""
     for j in range(at, at + count, lanes_of(work)):
         row = load(work, j)
         store(work, j, presence_of(row) if presence else values_of(row))
@@ -134,7 +131,7 @@ def view_row(work, at, count, presence):
 
 @kernel
 def normalise_row(work, total, share, count, normal):
-    """Whole vectors of `count` sums at `work[total]`, divided by the share at `work[share]`."""
+    """Divide `count` sums at ``work[total]``, in whole vectors, by the shares of the weights at ``work[share]``."""
     weight, least, close = normal[WEIGHT], normal[LEAST], normal[CLOSE]
     for j in range(0, count, lanes_of(work)):
         sums = normalised(load(work, total + j), load(work, share + j), weight, least, close)

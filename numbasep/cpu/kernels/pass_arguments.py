@@ -1,8 +1,8 @@
 """The arguments of a pass, gathered in one block of addresses.
 
-A block holds `ENTRY` numbers for each table, by the names in `geometry`: where it starts, its rows and its columns.
-Drivers with few arguments compile in a third of the time, and are called faster.  Whoever makes a block keeps its
-arrays alive.  Without the JIT it is the list of the arrays themselves.
+A block holds `ENTRY` integers for each table, in the order of `table_entries`: its address, rows and columns.  Drivers
+with few arguments compile in a third of the time, and calls take less time.  The caller of `make_block` keeps the
+arrays alive.  Without the JIT, the block is the list of the arrays.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ADDRESS, ROWS, COLUMNS, ENTRY = range(4)
 
 
 def make_block(arrays: Sequence[np.ndarray]) -> Any:
-    """The block of these contiguous arrays, one or two-dimensional."""
+    """Return the block of contiguous arrays of one or two dimensions."""
     if config.DISABLE_JIT:
         return list(arrays)
     block = np.empty((len(arrays), ENTRY), np.int64)
@@ -41,9 +41,9 @@ def _table(
     kind: Any,
     stored: Any = None,
 ) -> Any:
-    """Table `entry` of a block as an array; of a two-dimensional one asked for as a line, its row `row`.
+    """Return table `entry` of a block as an array of type `kind`; if that is a line, row `row` of the table.
 
-    Its elements are `stored` as those of `kind` unless told otherwise.
+    `stored` is the type of the table's elements, if it is not that of `kind`.
     """
     data = start_of(context, builder, block_type, block)
     whole = ir.IntType(64)
@@ -69,7 +69,7 @@ def _table(
 
 @vector_intrinsic(lambda block, entry: block[entry])
 def integers(typingctx: Any, block: Any, entry: Any) -> Any:
-    """A line of int64."""
+    """Return a one-dimensional table of int64."""
     kind = Line(types.int64)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -80,7 +80,7 @@ def integers(typingctx: Any, block: Any, entry: Any) -> Any:
 
 @vector_intrinsic(lambda block, entry: block[entry])
 def integer_rows(typingctx: Any, block: Any, entry: Any) -> Any:
-    """Rows of int64."""
+    """Return a two-dimensional table of int64."""
     kind = Line(types.int64, 2)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -91,7 +91,7 @@ def integer_rows(typingctx: Any, block: Any, entry: Any) -> Any:
 
 @vector_intrinsic(lambda block, entry, row: block[entry][row])
 def integer_row(typingctx: Any, block: Any, entry: Any, row: Any) -> Any:
-    """One row of rows of int64."""
+    """Return one row of a two-dimensional table of int64."""
     kind = Line(types.int64)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -102,7 +102,7 @@ def integer_row(typingctx: Any, block: Any, entry: Any, row: Any) -> Any:
 
 @vector_intrinsic(lambda block, entry, row: block[entry][row])
 def byte_row(typingctx: Any, block: Any, entry: Any, row: Any) -> Any:
-    """One row of rows of bytes."""
+    """Return one row of a two-dimensional table of bytes."""
     kind = Line(types.uint8)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -113,7 +113,7 @@ def byte_row(typingctx: Any, block: Any, entry: Any, row: Any) -> Any:
 
 @vector_intrinsic(lambda block, entry, _: block[entry])
 def numbers(typingctx: Any, block: Any, entry: Any, like: Any) -> Any:
-    """A line of the type of the elements of `like`."""
+    """Return a one-dimensional table with elements of the type of those of `like`."""
     kind = Line(like.dtype)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -124,7 +124,7 @@ def numbers(typingctx: Any, block: Any, entry: Any, like: Any) -> Any:
 
 @vector_intrinsic(lambda block, entry, row, _: block[entry][row])
 def number_row(typingctx: Any, block: Any, entry: Any, row: Any, like: Any) -> Any:
-    """One row of rows of the type of the elements of `like`."""
+    """Return one row of a two-dimensional table with elements of the type of those of `like`."""
     kind = Line(like.dtype)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -135,7 +135,7 @@ def number_row(typingctx: Any, block: Any, entry: Any, row: Any, like: Any) -> A
 
 @vector_intrinsic(lambda block, entry, row, _: block[entry][row].view(np.uint8))
 def number_bytes(typingctx: Any, block: Any, entry: Any, row: Any, like: Any) -> Any:
-    """The memory of such a row as flat bytes; their number is not told."""
+    """Return one row of a table with elements like those of `like`, as bytes; its size is that in elements."""
     kind = Line(types.uint8)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -83,7 +83,7 @@ from .table_entries import (
 
 @driver
 def filter_tile(kernels, x, y, task, thread, block, constants):
-    """One task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
+    """Run one task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
     geometry, outer, outer_taps = (
         integers(block, SIZES),
         integers(block, OUTER),
@@ -116,7 +116,7 @@ def filter_tile(kernels, x, y, task, thread, block, constants):
     wide = columns + geometry[COLUMN_TAPS] - 1
     first_row = row + geometry[ROW_FIRST]
     packed = 0  # rows packed so far, counted from first_row
-    summed = 0  # blocks of them that are summed
+    summed = 0  # blocks of packed rows summed so far
     for i in range(row, last_row, STEP_ROWS):
         done = i - row
         rows = min(STEP_ROWS, last_row - i)
@@ -169,14 +169,14 @@ def filter_tile(kernels, x, y, task, thread, block, constants):
 
 @serial
 def run_serial(tile, kernels, x, y, first, last, block, constants):
-    """Tasks [first, last) on the calling thread."""
+    """Run tasks [first, last) on the calling thread."""
     for task in range(first, last):
         call(tile, (kernels, x, y, task, 0, block, constants))
 
 
 @parallel
 def run_parallel(tile, kernels, x, y, first, last, block, constants):
-    """Tasks [first, last) on Numba's threads; each thread owns one row of every workspace."""
+    """Run tasks [first, last) on Numba's threads; each thread has its own row of every workspace."""
     for task in prange(first, last):
         call(tile, (kernels, x, y, task, numba.get_thread_id(), block, constants))
 
@@ -190,9 +190,9 @@ def kernel_addresses(
     view: int = AS_STORED,
     share: bool = False,
 ) -> tuple[Any, Any]:
-    """What the drivers call: `filter_tile`, and the kernels that it calls in turn.
+    """Return the addresses of `filter_tile` and of the kernels that it calls.
 
-    Kernels that a pass never calls are not compiled.
+    The kernels for NaN are only compiled if `view` or `share` says that they are called.
     """
     number = numba.from_dtype(compute)
     line, table = Line(number), Line(number, 2)

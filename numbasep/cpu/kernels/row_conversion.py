@@ -1,8 +1,8 @@
 """Converts rows of any storage type to rows of floats, and back.
 
-This is the only place that knows dtypes, byte order, strides and boundaries; whatever computes between packing
-and storing sees contiguous float32 or float64 rows that already extend beyond the edges.  Arrays arrive as flat
-bytes; `storage` tells what they hold.  Nothing is checked: positions must be inside `x` and `y`.
+Packing and storing handle dtypes, byte order, strides and boundaries.  Kernels that compute on packed rows see
+contiguous rows of float32 or float64 that already extend beyond the edges.  Arrays are passed as flat bytes, and
+`storage` describes their elements.  Indices are not checked: they must be inside `x` and `y`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from .table_entries import (
     TILES,
 )
 
-index_of = kernel(source_index)  # called rarely: inlined, it would cost compile time only
+index_of = kernel(source_index)  # not inlined, to save compile time: it is called rarely
 
 
 @inlined
 def convert_span(x, source, count, ahead, storage, work, target):
-    """`count` adjacent elements of `x` to `work[target]`; up to one vector beyond them is overwritten.
+    """Convert `count` adjacent elements of `x` to ``work[target]``; up to one vector beyond them is overwritten.
 
-    `ahead` is the distance to the elements that will be wanted soon.
+    `ahead` is the distance, in elements, of the elements to prefetch.
     """
     like = work[0]
     lanes = lanes_of(work)
@@ -61,7 +61,7 @@ def convert_span(x, source, count, ahead, storage, work, target):
 
 @inlined
 def fill_constant(constants, count, work, target):
-    """`count` numbers of the boundary constant; `constants[1:]` repeats."""
+    """Write `count` elements of the boundary constant, which repeats ``constants[1:]``."""
     period = constants.size - 1
     for j in range(count):
         poke(work, target + j, constants[1 + j % period])
@@ -69,10 +69,10 @@ def fill_constant(constants, count, work, target):
 
 @inlined
 def pack_edge(x, start, first, last, origin, storage, geometry, constants, work, target):
-    """Columns [first, last) beyond the edges, from where the boundary says; a vector behind them is overwritten.
+    """Pack columns [first, last) beyond the edges as the boundary defines; up to a vector after them is overwritten.
 
-    `target` is where column `origin` belongs.  Boundaries turn or jump at the array's first and last column only, so
-    from two neighbours between these the next one follows without a division.
+    `target` is the offset of column `origin`.  The source column turns or jumps at the first and last column of the
+    array only; elsewhere it continues by the step between the last two, which avoids a division.
     """
     like = work[0]
     inner, size = geometry[INNER], geometry[COLUMNS_IN]
@@ -95,11 +95,11 @@ def pack_edge(x, start, first, last, origin, storage, geometry, constants, work,
 
 @inlined
 def pack_inside(x, source, columns, storage, geometry, raw, work, target):
-    """`columns` columns inside the array; strided ones are gathered as they are, then converted."""
+    """Pack `columns` columns inside the array; strided ones are gathered in `raw`, then converted."""
     inner, stride = geometry[INNER], geometry[COLUMN_STRIDE_IN]
     adjacent = stride == inner
     batch = columns if adjacent else geometry[GATHER]
-    # Whole rows need no help.
+    # prefetch rows of tiles only: the processor prefetches whole rows
     ahead = STEP_ROWS * geometry[ROW_STRIDE_IN] if adjacent and geometry[TILES] > 1 else 0
     for first in range(0, columns, batch):
         n, memory, here = min(batch, columns - first), x, source + first * stride
@@ -113,7 +113,10 @@ def pack_inside(x, source, columns, storage, geometry, raw, work, target):
 
 @inlined
 def pack_row_of(storage, x, plane, row, first, columns, geometry, constants, raw, work, target):
-    """Columns [first, first + columns) of row `row`, any integers, of the input plane that starts at `plane`."""
+    """Pack columns [first, first + columns) of row `row` of the input plane at offset `plane`.
+
+    Both may lie beyond the edges.
+    """
     inner, size = geometry[INNER], geometry[COLUMNS_IN]
     row = index_of(row, geometry[ROWS_IN], geometry[ROW_BOUNDARY])
     if plane == OUTSIDE_PLANE or row < 0:
@@ -122,7 +125,7 @@ def pack_row_of(storage, x, plane, row, first, columns, geometry, constants, raw
     start = plane + row * geometry[ROW_STRIDE_IN]
     low = min(max(first, 0), size)
     high = min(max(first + columns, low), size)
-    for side in range(2):  # left edge, inside, right edge: each may spill into the next
+    for side in range(2):  # from left to right, as each part may overwrite a vector of the next
         if side == 0:
             edge, stop = first, min(low, first + columns)
         else:
@@ -135,7 +138,7 @@ def pack_row_of(storage, x, plane, row, first, columns, geometry, constants, raw
 
 @inlined
 def store_span(work, source, count, y, target, storage):
-    """`count` compute numbers as adjacent elements from `y[target]` on; nothing beyond them is written."""
+    """Store `count` results as adjacent elements from ``y[target]`` on; nothing beyond them is written."""
     lanes = lanes_of(work)
     whole = count - count % lanes
     for j in range(0, whole, lanes):
@@ -146,7 +149,7 @@ def store_span(work, source, count, y, target, storage):
 
 @inlined
 def stream_span(work, source, count, y, target, storage):
-    """As `store_span` where both types are equal, past the caches."""
+    """Store results as `store_span` does, with non-temporal stores; `y` has the dtype of `work`."""
     item = work.itemsize
     lanes = VECTOR_BYTES // item
     head = min((-misalignment(y, target * item) % VECTOR_BYTES) // item, count)
@@ -163,7 +166,7 @@ def stream_span(work, source, count, y, target, storage):
 
 @inlined
 def store_row_of(storage, work, source, columns, geometry, constants, raw, y, start):
-    """`columns` finished columns from `y[start]` on: divided, cast, and scattered if `y` is strided."""
+    """Divide and cast `columns` columns of results, and store them from ``y[start]`` on."""
     inner, stride = geometry[INNER], geometry[COLUMN_STRIDE_OUT]
     if constants[0] != 1:
         divisor = splat(constants[0])
@@ -187,7 +190,7 @@ def store_row_of(storage, work, source, columns, geometry, constants, raw, y, st
 
 @functools.cache
 def packer(storage: Storage) -> Any:
-    """The kernel that packs rows of one kind of storage."""
+    """Return the kernel that packs rows of a storage type."""
 
     @kernel
     @named(storage.suffix)
@@ -199,7 +202,7 @@ def packer(storage: Storage) -> Any:
 
 @functools.cache
 def storer(storage: Storage) -> Any:
-    """The kernel that stores rows of one kind of storage."""
+    """Return the kernel that stores rows of a storage type."""
 
     @kernel
     @named(storage.suffix)
