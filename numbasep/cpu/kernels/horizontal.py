@@ -2,7 +2,8 @@
 
     y[r, j] = sum over terms t, taps k of w[t, k] * s[t, r, j + k * inner]
 
-LINE_ROWS x LINE_VECTORS sums stay in registers; the shifted vectors are unaligned loads from the first-level cache.
+LINE_ROWS x LINE_VECTORS sums stay in registers.  Shifted vectors are unaligned loads from the first-level cache; on
+AVX-512, those of every second tap are shifted in registers.
 """
 
 from __future__ import annotations
