@@ -68,7 +68,7 @@ def bind(
 
 Chain = tuple[PassSpec, ...]
 Filtered = tuple[int, dict[int, Factor]]
-"""(Number of a stacked intermediate, axis -> taps that filter it)."""
+"""(Number of a stacked intermediate, mapping from axes to the taps that filter it along them)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -132,6 +132,7 @@ class _Binding:
     def _dense(
         self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
+        """Bind the pass of dense weights."""
         sparse = self.problem.footprint == "support"
         if spec.cut is not None or spec.kernel == SHORT_ROWS:  # a kernel of one axis is a single term
             factor = Factor(self.kernel, 0, self.kernel.size, sparse)
@@ -189,7 +190,7 @@ class _Binding:
     def _volume(
         self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
-        """An outer axis, rows and columns in one pass: what stands in between never exists as a whole."""
+        """Bind an outer axis, rows and columns as one pass, without an array for the intermediate result."""
         front = spec.front
         assert front is not None
         window = next(w for w in windows if w.axis == front.axes[0])
@@ -243,7 +244,7 @@ class _Binding:
         self, spec: PassSpec, number: int, terms: Sequence[tuple[int, Factor]], source: Buffer, target: Buffer,
         window: Window,
     ) -> None:  # fmt: skip
-        """Bind a pass along a single axis, whose rows are short, or few and long."""
+        """Bind a pass along a single axis whose rows are short, or few and long."""
         if spec.kernel == SHORT_ROWS:
             constants = self._constants(source, len(source.gains), spec.final)
             factors = [(stacked, (factor,)) for stacked, factor in terms]
@@ -259,7 +260,7 @@ class _Binding:
             )
             self.launch.steps.append(Step(step, source.index, target.index, number))
             return
-        # rows of a slab may be cut differently than those of the whole array, or not at all
+        # rows of a slab may be divided differently than those of the whole array, or not at all
         found = cut(_axes(source, target, [window]), window)
         parts = cut_parts(source, target, window, found) if found else [(source, target, window)]
         for read, written, along in parts:
@@ -317,7 +318,7 @@ class _Binding:
         self, spec: PassSpec, number: int, terms: Sequence[Filtered], source: Buffer, target: Buffer,
         windows: Sequence[Window],
     ) -> None:  # fmt: skip
-        """Bind a pass that adds terms along an axis, none of which have equal taps."""
+        """Bind a pass along one axis that adds terms, no two of which have the same taps."""
         parts = [[term] for term in terms if not source.presence[term[0]]]
         share = [[term] for term in terms if source.presence[term[0]]]
         self._sum_groups(spec, number, parts, share, source, target, windows)
@@ -351,6 +352,7 @@ class _Binding:
         target: Buffer,
         share: Any,
     ) -> None:
+        """Bind a pass over planes that sums `parts`, and divides by the sums of `share` if there are any."""
         assert spec.task is not None
         task = replace(spec.task, planes=planes, count=plane_count(planes), sources=len(sources))
         program = build_program(parts, task.down.taps + STEP_ROWS - 1, planes.inner, self._real, share)
@@ -373,10 +375,8 @@ class _Binding:
     def _constants(self, source: Buffer, count: int, final: bool) -> Array:
         cval = self.problem.cval
         pattern = [cval.real, cval.imag] if source.dtype.kind == "c" else [cval.real]
-        outside = (
-            pattern,
-            pattern,
-        )  # of values, of validity; kernels convert those of an array that is both, like its samples
+        # For values and for validity; if the array holds both, kernels convert the boundary value like a sample.
+        outside = (pattern, pattern)
         if self.normal is not None and not source.seen:
             missing = np.isnan(cval)
             outside = ([0.0], [0.0]) if missing else (pattern, [1.0])

@@ -1,4 +1,4 @@
-"""A pass over planes: its tables and the call of its driver."""
+"""Prepared passes over planes: their tables, and the call of the driver."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def flat_memory(array: Array) -> tuple[Array, int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanePass:
-    """A prepared pass: everything except the arrays."""
+    """Prepared pass: everything except the arrays."""
 
     kernels: tuple[Any, Any]
-    """Addresses of the tile filter that drivers call, and of the kernel that it calls."""
+    """Addresses of the tile filter, which drivers call, and of the kernels that it calls."""
     program: TapTables
     """Tables of the taps in a plane."""
     geometry: Array
@@ -90,13 +90,13 @@ class PlanePass:
     """Bytes of a piece of an output row before it is scattered."""
 
     work_bytes: int
-    """Bytes of a thread's rows."""
+    """Bytes of a thread's workspace for rows."""
     table_bytes: int
     """Bytes of a thread's row table."""
     spare: list[tuple[Any, ...]]
     """Small workspaces of earlier calls for reuse; large ones are returned to the common pool."""
     front: PlanePass | None = None
-    """The pass along an outer axis whose sums this pass reads, piece by piece (`cpu.kernels.volumes`)."""
+    """Pass along an outer axis, whose sums this pass reads piece by piece (`cpu.kernels.volumes`)."""
 
     @property
     def workspace(self) -> int:
@@ -105,7 +105,7 @@ class PlanePass:
 
     @property
     def _tables(self) -> list[Array]:
-        """What all threads read."""
+        """Tables that all threads share."""
         program = self.program
         return [
             self.geometry, self.outer, self.outer_taps, program.terms, program.runs, program.weights,
@@ -113,7 +113,7 @@ class PlanePass:
         ]  # fmt: skip
 
     def _divide(self, buffer: Array) -> tuple[Any, ...]:
-        """Return the block of all tables, with those of the threads in `buffer`, and the memory that it points to."""
+        """Return the block of all tables, with those of each thread in `buffer`, and the arrays that it points to."""
         count, dtype = self.threads, self.constants.dtype
         rows = count * self.work_bytes
         work = buffer[:rows].view(dtype).reshape(count, -1)

@@ -1,4 +1,4 @@
-"""Prepare a separable pass: packed rows, tiles, tables, layout of the workspace."""
+"""Prepares separable passes: packed rows, tiles, tables, layout of the workspace."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from .tiles import round_up, skew
 
 Array = npt.NDArray[Any]
 
-LEAST_GATHERED, MOST_GATHERED = 2048, 64 << 10  # bytes of finished rows that are written together
-MOST_BLOCKS = 4  # of ROWS rows each, of a stripe
-PLAIN = bool(config.DISABLE_JIT)  # then kernels are NumPy, which rounds products, too
+LEAST_GATHERED, MOST_GATHERED = 2048, 64 << 10  # bytes of a stripe whose finished rows are gathered
+MOST_BLOCKS = 4  # most blocks of ROWS rows in a stripe
+PLAIN = bool(config.DISABLE_JIT)  # whether kernels run in NumPy, which rounds products
 
 
 def prepare_separable(p: PassRequest) -> PlanePass:
@@ -132,7 +132,7 @@ def _pitches(
 
 
 def _height(task: Task, access: RowAccess, n_terms: int) -> int:
-    """Rows of a stripe: short ones share what is done for each stripe."""
+    """Return the number of rows of a stripe; several blocks of short rows share the overhead of a stripe."""
     if access.packed or access.dense or access.single or task.strided:
         return ROWS
     block = ROWS * (task.width + task.span) * n_terms * task.item
@@ -140,7 +140,7 @@ def _height(task: Task, access: RowAccess, n_terms: int) -> int:
 
 
 def _adjoin(task: Task, height: int) -> bool:
-    """Whether the rows of a stripe of output lie one behind the other, and are worth being gathered."""
+    """Return whether the rows of an output stripe are adjacent in memory and of a size that is worth gathering."""
     row, most = (
         task.width * task.item,
         MOST_GATHERED if task.width * task.item % VECTOR_BYTES else BUFFER_BYTES,
@@ -150,10 +150,9 @@ def _adjoin(task: Task, height: int) -> bool:
 
 
 def _buffered(program: TapTables, taps: int, height: int, *, separable: bool) -> TapTables:
-    """The program with row windows that fit `height` rows, and each column offset in one place.
+    """Return the program for stripes of `height` rows, with the column offsets of taps in either lines or runs.
 
-    A term's taps along the columns are applied to the row buffers; only weights without structure, in several columns,
-    keep theirs among the runs.
+    Separable terms have them in lines, which are applied to the row buffers; dense weights have them in runs.
     """
     runs, lines = program.runs.copy(), program.lines.copy()
     if separable:

@@ -1,8 +1,8 @@
 """Gathers strided columns slab by slab, so that filters run in cache, and scatters the result.
 
-Kernels are fastest on columns that lie side by side.  Where they do not (every other column, one channel of colour, the
-real part of complex numbers, a mirrored image), a slab of the input is copied to scratch memory, with its halo, and
-filtered from there; so is the output, the other way.
+Kernels are fastest on adjacent columns.  Where columns are not adjacent (every other column, one colour channel, the
+real part of complex numbers, a mirrored image), a slab of the input is copied to scratch memory with its halo and
+filtered there.  Likewise, the result is computed in scratch memory and copied to an output with strided columns.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from .plane_pass import storage_of
 
 Array = npt.NDArray[Any]
 
-STAGED_IN, STAGED_OUT = 100, 101  # scratch buffers; volumes use the numbers below
-# Of a slab: in the shared cache between the copy and the filter, and large enough to be streamed.
+STAGED_IN, STAGED_OUT = 100, 101  # scratch buffers; intermediates use smaller numbers
+# Size of a slab: small enough for the shared cache, large enough for non-temporal stores.
 STAGE_BYTES = 9 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Move:
-    """A prepared copy of rows; a step of a launch, as a pass is."""
+    """Prepared copy of rows, which is a step of a launch, like a pass."""
 
     kernel: Any
-    """Address that the driver calls for each row."""
+    """Address of the kernel that copies a row."""
     starts: Array
-    """Elements of the source where rows begin, or OUTSIDE_PLANE."""
+    """Element of the source where each row begins, or OUTSIDE_PLANE."""
     targets: Array
-    """Elements of the target where they go."""
+    """Element of the target where each row begins."""
     sizes: Array
-    """Columns, their adjacent elements, and the stride on the strided side: see `cpu.kernels.strided_columns`."""
+    """Columns, adjacent elements of each, and their stride on the strided side: see `cpu.kernels.strided_columns`."""
     constants: Array
     """Boundary value."""
     threads: int
-    """Threads that share the rows."""
+    """Number of threads that share the rows."""
     workspace: int = 0
     """Bytes of scratch memory that a call uses."""
 
     def __call__(self, x: Array, y: Array) -> None:
-        """Run on the flat memory of both arrays."""
+        """Copy from `x` to `y`, the flat memory of both arrays."""
         arguments = (self.kernel, x, y, self.starts, self.targets, self.sizes, self.constants)
         if self.threads == 1:
             strided_columns.move_serial(*arguments)
@@ -63,20 +63,20 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A slab: what it is copied from, how it is filtered, where it is copied to."""
+    """Filter of a slab, with the copies before and after it."""
 
     load: Move | None
-    """Brings the input together."""
+    """Copy of the input to adjacent columns, if any."""
     source: Buffer
-    """What is filtered."""
+    """Input of the filter."""
     target: Buffer
-    """Where to."""
+    """Output of the filter."""
     windows: tuple[Window, ...]
-    """How."""
+    """Windows of the filtered axes."""
     store: Move | None
-    """Spreads the output."""
+    """Copy of the result to strided columns, if any."""
     nbytes: tuple[int, int]
-    """Scratch memory for input and output."""
+    """Bytes of scratch memory for the copies of input and output."""
 
 
 def stages(
@@ -87,7 +87,7 @@ def stages(
     sides: tuple[bool, bool],
     workers: int,
 ) -> Iterator[Stage]:
-    """The slabs of a filter along up to two axes, one after the other.
+    """Yield the slabs of a filter along up to two axes, in order.
 
     Parameters
     ----------
@@ -96,11 +96,11 @@ def stages(
     source, target : Buffer
         Input and output.
     windows : sequence of Window
-        Filtered axes.
+        Windows of the filtered axes.
     sides : tuple of bool
-        Whether the input, and the output, are copied.
+        Whether the input is copied, and whether the output is copied.
     workers : int
-        Threads.
+        Number of threads.
     """
     real_axes = [
         axis for axis, sizes in enumerate(zip(source.shape, target.shape, strict=True)) if sizes != (1, 1)
@@ -153,14 +153,14 @@ def stages(
 
 
 def _inside(window: Window, size: int, out_size: int) -> Window:
-    """The window on a slab that holds all it reads."""
+    """Return the window for a slab that contains its halo, so that no boundary is reached."""
     return replace(window, size=size, out_size=out_size, first=0, boundary=Boundary.NEAREST)
 
 
 def _together(
     like: Buffer, axis: int, size: int, order: Sequence[int], dtype: np.dtype[Any], index: int
 ) -> Buffer:
-    """A slot of the shape of `like`, but for one axis, without gaps; axes lie in the given order."""
+    """Return a contiguous buffer shaped as `like`, but with `size` along `axis`; `order` is outermost axis first."""
     shape = resized(like.shape, axis, size)
     strides, step = [math.prod(shape)] * len(shape), 1
     for i in reversed(order):
@@ -172,9 +172,9 @@ def _together(
 def _lines(
     slot: Buffer, other: Buffer, order: Sequence[int], along: tuple[Array, Array] | None
 ) -> tuple[Array, Array, int, int, int, int]:
-    """How two slots of one shape are rows: their starts, columns, adjacent elements, and strides of columns.
+    """Return the rows of two buffers of one shape: starts of both, columns, adjacent elements, column strides of both.
 
-    `along` are the starts of the positions of the first axis, where these are not evenly spaced.
+    `along` has the offsets of both along the outermost axis, if these are not evenly spaced.
     """
     parts = parts_of(slot.dtype)
     axes = list(order)
@@ -206,6 +206,7 @@ def _load(
     positions: Sequence[int],
     workers: int,
 ) -> Move:
+    """Return the copy of input `positions` along `axis` to a slab."""
     step = source.strides[axis] * parts_of(source.dtype)
     along = np.array([source.origin + max(p, 0) * step for p in positions], np.int64)
     there = np.arange(len(positions), dtype=np.int64) * slab.strides[axis] * parts_of(slab.dtype)
@@ -223,6 +224,7 @@ def _load(
 
 
 def _store(problem: Problem, result: Buffer, piece: Buffer, order: Sequence[int], workers: int) -> Move:
+    """Return the copy of a slab's result to its piece of the output."""
     starts, targets, columns, inner, _, stride = _lines(result, piece, order, None)
     item = piece.dtype.itemsize // parts_of(piece.dtype)
     kernel = strided_columns.scatterer(storage_of(np.dtype(f"u{item}")))

@@ -1,4 +1,4 @@
-"""Joins the pass along an outer axis of a volume with the one along rows and columns (`cpu.kernels.volumes`)."""
+"""Joins the pass along an outer axis of a volume and the pass along rows and columns (`cpu.kernels.volumes`)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .tiles import round_up, skew
 
 
 def join(front: PlanePass, back: PlanePass, strip: int) -> PlanePass:
-    """One pass that does both, `strip` rows of ROWS planes at a time.
+    """Return one pass that computes both, `strip` rows of ROWS planes at a time.
 
     Parameters
     ----------
     front : PlanePass
-        Along an outer axis: its rows are planes, of which each is a whole number of planes of `back`.
+        Pass along an outer axis.  Each of its rows is a whole number of planes of `back`.
     back : PlanePass
-        Along the rows and columns of what `front` writes, whose planes lie there without gaps.
+        Pass along the rows and columns of the output of `front`, in which planes are contiguous.
     strip : int
-        Rows of a task.
+        Number of rows of a task.
     """
     sizes, geometry = front.geometry.copy(), back.geometry.copy()
     item, lanes = back.constants.itemsize, VECTOR_BYTES // back.constants.itemsize

@@ -1,8 +1,8 @@
-"""The passes of a filter: which axes are filtered together, in which order, and by which kernel.
+"""Divides a filter into passes: which axes are filtered together, in which order, and by which kernel.
 
-Up to two filtered axes take one pass.  With more, the outermost axis is filtered first, slab by slab to scratch memory
-that stays in cache, and the other axes follow on the slab.  Terms with the same taps along an axis share its pass.  A
-short last axis takes a separate pass after the others, and few long rows are cut into many.
+Up to two axes are filtered in one pass.  With more axes, the outermost axis is filtered first, slab by slab to scratch
+memory that stays in cache, and then the other axes of the slab.  Terms with the same taps along an axis share its pass.
+A short last axis is filtered in a separate pass after the others, and few long rows are divided into many.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from .target import STEP_ROWS, Target
 from .task import Part, Task, Terms, Weights, part_of, plane_count
 
 SHORT_ROWS = "short rows"
-ANY = Target(64, 32, fma=True, float16=True)  # where no kernel is chosen
-# Intermediates of a slab: thick, as planes at its ends are filtered again, but small enough for the cache.
+ANY = Target(64, 32, fma=True, float16=True)  # for tasks that no kernel is chosen for
+# Intermediates of a slab: large, as the halo of a slab is read again by the next, but small enough for the cache.
 SLAB_BYTES = 16 << 20
 PEELED_SLAB_BYTES = 4 << 20  # intermediates of a slab before the pass along a short axis
 COPIED = 1 << 16  # least number of elements for which threads share a copy
@@ -174,8 +174,8 @@ class Lowering:
     ) -> list[PassSpec]:
         """Return the passes along the axes in `windows`, for an array that is already divided into `slabs`.
 
-        A short last axis takes a separate pass after the others.  Else the outermost axes come first, each in its own
-        pass, until two axes are left, or one if there are many adjacent numbers per sample.
+        A short last axis is filtered in a separate pass after the others.  Otherwise, the outermost axes come first,
+        each in its own pass, until two axes are left, or one if there are many adjacent numbers per sample.
         """
         behind = self.behind_others(terms, reads, windows, read, written, slabs)
         if behind is not None:
@@ -282,7 +282,7 @@ class Lowering:
         self, terms: Terms, reads: Sequence[Reads], windows: Sequence[Window], read: _Read, written: _Written,
         slabs: int,
     ) -> PassSpec | None:  # fmt: skip
-        """Return the pass along a short last axis, with those of the other axes before; None if it is not short."""
+        """Return the pass along a short last axis, with the passes that precede it; None if the axis is not short."""
         if len(windows) < 2 or self.masked:
             return None
         window = min(windows, key=lambda window: abs(read.strides[window.axis]))

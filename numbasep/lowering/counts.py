@@ -1,4 +1,4 @@
-"""Counts of the steps of a pass, which follow the code of the kernels."""
+"""Counts the steps of a pass, following the code of the kernels."""
 
 from __future__ import annotations
 
@@ -10,26 +10,23 @@ from .steps import Steps, total
 from .target import LINE_VECTORS, SQUARE_TAPS, STEP_ROWS, VECTORS, Target
 from .task import Part, Task
 
-FAR_BYTES = (
-    512 << 10,
-    4 << 20,
-)  # up to the first, intermediates stay in a second-level cache; none from the second on
-WAY_BYTES, WAYS = 128 << 10, 8  # of such a cache: rows so far apart meet in a set, which holds so many
-BOX_OPERATIONS = 6  # of equal taps that are summed as a box
-BOX_ROWS = 4  # rows of a block of packed boxes
+# Intermediates up to the first size stay in a second-level cache; of those from the second size on, nothing stays.
+FAR_BYTES = (512 << 10, 4 << 20)
+WAY_BYTES, WAYS = 128 << 10, 8  # of this cache: rows WAY_BYTES apart share a set, which holds WAYS lines
+BOX_OPERATIONS = 6  # operations per element for a box of any length
+BOX_ROWS = 4  # rows of a block in box kernels
 
-
-PARALLEL_WORK = 4_000_000  # element operations from which a pass is spread over threads
+PARALLEL_WORK = 4_000_000  # least number of operations for which threads share a pass
 
 
 def is_shared(numbers: float, operations: float) -> bool:
-    """Return whether threads share a pass with these numbers of output and operations for each."""
+    """Return whether threads share a pass with this number of output elements and of operations per element."""
     return numbers * (operations + 4) >= PARALLEL_WORK
 
 
 @dataclass(frozen=True, slots=True)
 class Blocking:
-    """The blocking of a kernel for one pass."""
+    """Blocking of a kernel for one pass."""
 
     height: int
     """Number of output rows that are computed at a time."""
@@ -69,7 +66,7 @@ def far_bytes(moved: float, held: float) -> float:
 def _read_again(task: Task, height: int, served: float) -> float:
     """Return the bytes of rows that are evicted from the second-level cache before the next block reads them."""
     pitch, rows = abs(task.planes.rows.stride_in) * task.item_in, task.window_rows(height)
-    apart = WAY_BYTES // math.gcd(WAY_BYTES, max(pitch, 1))  # rows that meet in no set
+    apart = WAY_BYTES // math.gcd(WAY_BYTES, max(pitch, 1))  # adjacent rows that share no set
     if rows <= WAYS * apart or task.width * task.item_in * rows < FAR_BYTES[0]:
         return 0.0
     return max(served - task.count * task.sources * task.rows_read * task.reach, 0.0) * task.item_in

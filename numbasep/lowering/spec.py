@@ -16,10 +16,10 @@ Reads = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class PassSpec:
-    """One pass over an array: its kernel, its blocking and its counts."""
+    """One pass over an array: its kernel, blocking and counts."""
 
     kernel: str
-    """Key of `lowering.kernels.KERNELS`, or "gather" or "scatter" for copies with and from adjacent columns."""
+    """Key of `lowering.kernels.KERNELS`, or "gather" or "scatter" for copies to and from adjacent columns."""
     axes: tuple[int, ...]
     """Filtered axes."""
     task: Task | None
@@ -53,9 +53,9 @@ class PassSpec:
     inputs: tuple[tuple[Reads, ...], ...] = ()
     """Terms that each of these chains adds up."""
     front: PassSpec | None = None
-    """The pass along an outer axis whose sums this pass filters, piece by piece (`lowering.volumes`)."""
+    """Pass along an outer axis, whose sums this pass filters piece by piece (`lowering.volumes`)."""
     strip: int = 0
-    """Rows of such a piece."""
+    """Number of rows of a piece."""
     slab_axis: int = -1
     """Axis that is divided into slabs of `thick` positions for these chains and this pass."""
 
@@ -90,7 +90,7 @@ def in_slabs(spec: PassSpec, slabs: int) -> PassSpec:
 
 
 def together(specs: Sequence[PassSpec], slabs: int, thick: int, members: tuple[Reads, ...]) -> PassSpec:
-    """The passes that make intermediates of one axis, as one; the array of the caller is read once."""
+    """Combine the passes that compute intermediates along one axis; the caller's array is counted once."""
     count = len(specs)
     made = replace(
         specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thick=thick, members=members,

@@ -1,7 +1,7 @@
-"""Two passes of a volume as one: along an outer axis, then along rows and columns, piece by piece.
+"""Joins two passes over a volume, along an outer axis and along rows and columns, to run piece by piece.
 
-Pieces are strips of rows of a few planes: their sums along the outer axis stay in a second-level cache, where both
-other passes read them.  Plain integers only.
+A piece is a strip of rows of a few planes.  Its sums along the outer axis stay in a second-level cache until the second
+pass reads them.  Plain integers only.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from .spec import PassSpec
 from .steps import Steps, total
 from .target import Target
 
-PIECE_BYTES = 512 << 10  # of a task: half of a second-level cache
-LEAST_STRIP, WHOLE = 16, 8  # rows of one: at least, and a multiple of these
+PIECE_BYTES = 512 << 10  # sums along the outer axis of a piece: half of a second-level cache
+LEAST_STRIP, WHOLE = 16, 8  # least number of rows of a strip, and a divisor of that number
 
 
 def join(front: PassSpec, last: PassSpec, target: Target) -> PassSpec | None:
-    """The pass along the axes of both, or None where they are better done one after the other.
+    """Return one pass that replaces both, or None if they must run, or are faster, one after the other.
 
     Parameters
     ----------
     front : PassSpec
-        The pass along an outer axis.
+        Pass along an outer axis.
     last : PassSpec
-        The one along rows and columns that reads all of its output, and nothing else.
+        Pass along rows and columns, which reads the output of `front` and nothing else.
     target : Target
-        The processor.
+        Processor.
     """
     one, other = front.task, last.task
     assert one is not None
@@ -64,7 +64,7 @@ def join(front: PassSpec, last: PassSpec, target: Target) -> PassSpec | None:
 
 
 def strip_rows(rows: int, halo: int, row: int, planes: int) -> int:
-    """Rows, of `row` bytes each, of a piece of so many planes; 0 if there is no room for many more than the halo.
+    """Return the rows of a strip of `planes` planes, for rows of `row` bytes; 0 if it is short relative to the halo.
 
     Examples
     --------

@@ -85,7 +85,7 @@ def add_run(
 ) -> Any:  # fmt: skip
     """Add `length` >= 1 rows, `stride` elements apart, times ``weights[at:]``, to each row of a block.
 
-    For row 0 of the block, the first of them is at element `start` of `memory`; for the next, one row further.
+    The first row for row r of the block is at element ``start + r * stride`` of `memory`.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -118,7 +118,7 @@ def add_folded_run(
     typingctx: Any, total: Any, memory: Any, start: Any, stride: Any, storage: Any, weights: Any, at: Any, length: Any,
     mirror: Any, fold: Any,
 ) -> Any:  # fmt: skip
-    """Add a run as `add_run`, of rows to which the row `mirror` elements further, times `fold` = 1 or -1, is added."""
+    """Add a run like `add_run`; each row is ``row[j] + fold * row[j + mirror]``, where `fold` is 1 or -1."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = args[0].type.element
@@ -176,7 +176,7 @@ def column_intrinsics(taps: int, height: int) -> tuple[Callable[..., Any], ...]:
 
 
 def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) -> Any:
-    """Emit a loop over windows of rows in which rows change their position in the window, but not their register.
+    """Emit a loop over windows of rows, in which a row moves through the window but stays in its register.
 
     The loop can be left after every tap, so that any number of taps uses the same code.
     """
@@ -225,9 +225,10 @@ def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) 
 
 @functools.cache
 def fetch_intrinsic(height: int, *, written: bool = False) -> Callable[..., Any]:
-    """Intrinsic ``(memory, at, stride)``: ask the second-level cache for `height` lines, `stride` bytes apart.
+    """Return the intrinsic ``(memory, at, stride)`` that prefetches `height` cache lines, `stride` bytes apart.
 
-    Those that are `written` soon are asked for in the first-level cache.  Any place is harmless.
+    Lines are fetched to the second-level cache, or to the first-level cache if they are `written` soon.  Addresses
+    outside the array are harmless.
     """
     hints = (1, 3, 1) if written else (0, 2, 1)
 

@@ -5,7 +5,7 @@ A *vector* is a register of the host with `lanes(dtype)` numbers of a compute ty
 
 Each is a Numba intrinsic that emits one or two LLVM instructions.  With ``NUMBA_DISABLE_JIT=1``, the same
 name is bound to a NumPy function, which also checks that accesses are inside the array.  Offsets count
-elements of a flat array; only `stream` assumes alignment.
+elements of a flat array; only non-temporal stores assume alignment.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ LANES32 = VECTOR_BYTES // 4
 LANES64 = VECTOR_BYTES // 8
 
 
-# Rows of a block, which share each loaded vector, and vectors per row, which share each weight.  Sums and the
-# sliding window of rows must fit the registers: 4 x 3 + 3 x 3 + 4 of 32, 4 + 3 + 2 of 16.
+# Rows of a block, which share each loaded vector, and vectors per row, which share each weight.  Sums, the sliding
+# window of rows and weights must fit the registers: 4 x 3 + 3 x 3 + 4 of 32, 4 + 3 + 2 of 16.
 BLOCK_ROWS, BLOCK_COLUMNS = 4, TARGET.box_vectors
 
 
@@ -65,9 +65,9 @@ class Block(types.Type):
 
 
 class Line(types.Array):
-    """A contiguous array whose elements are never indexed from its end.
+    """The Numba type of a contiguous array without negative indices.
 
-    Numba emits 20 instructions to index an array, for negative indices and for strides; these are three, which
+    Numba emits 20 instructions to index an array, because of negative indices and strides; a line needs three, which
     compile faster.
     """
 
@@ -117,7 +117,7 @@ register_model(Line)(ArrayModel)
 
 
 def _element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    """Return a pointer to the element of a line at an index, or at two."""
+    """Return a pointer to the element of a line at an index or at a pair of indices."""
     line, index = sig.args[:2]
     if isinstance(index, types.BaseTuple):
         row, at = cgutils.unpack_tuple(builder, args[1])

@@ -1,4 +1,4 @@
-"""Fills the columns beyond the edges of row buffers."""
+"""Fills the columns of row buffers that are beyond the edges of the array."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..intrinsics.vectors import LLVM_TYPES, TARGET, peek, pointer_to, poke, vec
 from ..jit import driver, inlined
 from .table_entries import COLUMN_FIRST, COLUMNS_IN, EDGE_LAST, INNER, SUMS_STRIDE
 
-COPIED_ROWS = TARGET.block_rows  # there are buffers of so many, or a multiple
-FEW = 4  # numbers of a column up to which they are copied down the rows
+COPIED_ROWS = TARGET.block_rows  # row buffers have this number of rows, or a multiple
+FEW = 4  # largest number of adjacent elements per column for which `copy_down` is used
 
 
 def _copy_down_reference(work: np.ndarray, source: int, target: int, stride: int) -> None:
@@ -22,7 +22,7 @@ def _copy_down_reference(work: np.ndarray, source: int, target: int, stride: int
 
 @vector_intrinsic(_copy_down_reference)
 def copy_down(typingctx: Any, work: Any, source: Any, target: Any, stride: Any) -> Any:
-    """One number of each of COPIED_ROWS rows, `stride` elements apart, to another place of the row."""
+    """Copy element `source` to element `target` in each of COPIED_ROWS rows, `stride` elements apart."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = LLVM_TYPES[work.dtype]
@@ -37,10 +37,10 @@ def copy_down(typingctx: Any, work: Any, source: Any, target: Any, stride: Any) 
 
 @driver
 def fill_ends(work, buffer, first, low, high, stop, other, other_low, rows, geometry, edges, outside):
-    """Columns [first, low) and [high, stop) of row buffers, which lie beyond the edges, from where the boundary says.
+    """Fill columns [first, low) and [high, stop) of row buffers, beyond the edges, according to the boundary mode.
 
-    ``work[buffer]`` is column `first`; columns [low, high) are summed there.  ``work[other]`` is column `other_low` of
-    sums of the other end of the row.  `outside` is what the vertical pass sums up beyond a constant boundary.
+    ``work[buffer]`` is column `first`; columns [low, high) hold vertical sums.  ``work[other]`` is column `other_low`
+    of the sums at the other end of the row.  `outside` holds the vertical sums beyond a constant boundary.
     """
     inner, size, stride = geometry[INNER], geometry[COLUMNS_IN], geometry[SUMS_STRIDE]
     period = outside.size
@@ -73,9 +73,9 @@ def fill_ends(work, buffer, first, low, high, stop, other, other_low, rows, geom
 
 @inlined
 def other_end(first, low, high, stop, geometry, edges):
-    """The range of columns that columns beyond the edges repeat, and that are not among [low, high).
+    """Return the range of columns outside [low, high) that the boundary repeats beyond the edges.
 
-    It fits a row buffer: segments that are shorter than the row are longer than the windows.
+    It fits a row buffer, because a segment that is shorter than the row is longer than the windows.
     """
     least, most = geometry[COLUMNS_IN], -1
     for side in range(2):

@@ -41,7 +41,7 @@ def divide(typingctx: Any, block: Any, divisor: Any) -> Any:
 
 @vector_intrinsic(normalised_reference)
 def normalise(typingctx: Any, block: Any, share: Any, weight: Any, least: Any, close: Any) -> Any:
-    """Divide sums by the share of the weights of valid samples: see `nan_aware`."""
+    """Divide sums by the share of the weights of valid samples; see `nan_aware`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pairs = zip(items_of(builder, args[0]), items_of(builder, args[1]), strict=True)
@@ -149,9 +149,9 @@ def _store_part_reference(
 def store_part(
     typingctx: Any, memory: Any, offset: Any, stride: Any, rows: Any, count: Any, streamed: Any, block: Any
 ) -> Any:
-    """The first `count` compute numbers of each row; nothing else is written.
+    """Store the first `count` elements of each row in the compute type; write nothing else.
 
-    Whole vectors go past the caches if `streamed`; then they must be aligned.
+    If `streamed`, whole vectors are written with non-temporal stores and must be aligned.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -172,7 +172,7 @@ def store_part(
                     with (
                         otherwise,
                         builder.if_then(builder.icmp_signed(">", left, ir.Constant(left.type, 0))),
-                    ):  # else it is slow
+                    ):  # an empty masked store is slow
                         _masked_store(builder, vector, pointer, _mask(builder, left, vector.type.count))
 
         return _each_row(context, builder, sig, args, write)

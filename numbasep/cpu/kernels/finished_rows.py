@@ -1,8 +1,7 @@
-"""Moves finished rows from the workspace to the output, past the caches.
+"""Copies finished rows from the workspace to the output with non-temporal stores.
 
-Arrays of NumPy seldom begin at a cache line, nor do rows of any length.  A line of which parts are written is read
-first, and what is written after it waits; so short rows that lie one behind the other are gathered, and whole lines of
-them are written.
+NumPy arrays and their rows seldom begin at a cache line.  A line is read before a part of it is overwritten, and later
+stores wait for that.  Therefore short adjacent rows are gathered in the workspace and written as whole lines.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def _copy_line_reference(source: np.ndarray, at: int, target: np.ndarray, to: in
 
 @vector_intrinsic(_copy_line_reference)
 def copy_line(typingctx: Any, source: Any, at: Any, target: Any, to: Any) -> Any:
-    """LINE_BYTES bytes, past the caches to a place that is aligned to a line."""
+    """Copy LINE_BYTES bytes with non-temporal stores; the target must be aligned to a cache line."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
@@ -44,7 +43,7 @@ def copy_line(typingctx: Any, source: Any, at: Any, target: Any, to: Any) -> Any
 
 @kernel
 def write_finished(rows, at, y, to, count):
-    """`count` bytes from byte `at` of `rows` to byte `to` of `y`, behind which as many are written next."""
+    """Copy `count` bytes from ``rows[at:]`` to ``y[to:]``, and prefetch the end of the `count` bytes after these."""
     head = min(count, -misalignment(y, to) % LINE_BYTES)
     lines = (count - head) // LINE_BYTES * LINE_BYTES
     for j in range(head):

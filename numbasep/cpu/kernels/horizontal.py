@@ -2,7 +2,8 @@
 
     y[r, j] = sum over terms t, taps k of w[t, k] * s[t, r, j + k * inner]
 
-LINE_ROWS x LINE_VECTORS sums stay in registers; the shifted vectors are unaligned loads from the first-level cache.
+LINE_ROWS x LINE_VECTORS sums stay in registers.  Shifted vectors are unaligned loads from the first-level cache; on
+AVX-512, those of every second tap are shifted in registers.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ from .table_entries import (
 )
 
 LINE_ROWS = 4 if REGISTERS == 32 else 3
-PAIRED = VECTOR_BYTES == 64  # one instruction takes the vector one number on out of two adjacent ones
-WRITTEN_OUT = 5  # taps of a line up to which the loop over them is written out
+PAIRED = VECTOR_BYTES == 64  # one instruction shifts two adjacent vectors by one element
+WRITTEN_OUT = 5  # largest number of taps whose loop is unrolled
 
 fetch_rows = fetch_intrinsic(LINE_ROWS)
 zero_sums = BlockIntrinsics(LINE_ROWS, LINE_VECTORS).zero
@@ -66,9 +67,9 @@ def _weigh_line_reference(sums, work, at, stride, step, weights, first, taps):
 
 
 def _one_on(builder: Any, low: Any, high: Any) -> Any:
-    """The vector one number on from the first of two adjacent ones.
+    """Return the vector that begins at the second element of `low` and ends with the first element of `high`.
 
-    A shuffle of LLVM's takes a table and overwrites an operand, so that sums leave their registers.
+    LLVM would use a permutation with a table that overwrites an operand, so that sums are spilled.
     """
     binding.initialize_native_asmparser()
     letter = "d" if str(low.type.element) == "float" else "q"
@@ -77,10 +78,10 @@ def _one_on(builder: Any, low: Any, high: Any) -> Any:
 
 
 def _behind(builder: Any, number: Any, vectors: Sequence[Any]) -> Any:
-    """The same integer, which LLVM knows only when it has these vectors; else it loads rows long before they are used.
+    """Return `number`, as a value that LLVM can use only after it has computed `vectors`.
 
-    Sums that have left their registers are read back only when all stores before them are done, also those past the
-    caches.
+    Otherwise LLVM loads rows long before they are used and spills sums.  A spilled sum is read back only when all
+    earlier stores are complete, including non-temporal ones.
     """
     binding.initialize_native_asmparser()
     kind = ir.FunctionType(number.type, [number.type, *[vector.type for vector in vectors]])
@@ -90,7 +91,7 @@ def _behind(builder: Any, number: Any, vectors: Sequence[Any]) -> Any:
 def _weigh_line(
     written_out: int, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
 ) -> Any:  # fmt: skip
-    """Intrinsic for sums of taps; lines of 1, 3 ... `written_out` adjacent taps have code of their own."""
+    """Return an intrinsic for sums along a line, with unrolled loops over 1, 3 ... `written_out` adjacent taps."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         block, work_, at_, stride_, step_, weights_, first_, taps_ = args
@@ -110,7 +111,7 @@ def _weigh_line(
                     builder.store(fused(builder, w, shifted, builder.load(slot)), slot)
 
         def add_pair(k: Any) -> None:
-            """Taps k and k + 1, side by side: an unaligned load costs two, as it touches two cache lines."""
+            """Add taps `k` and `k` + 1; vectors are shifted in registers, as most loads touch two cache lines."""
             at_w = pointer_to(context, builder, sig.args[5], weights_, builder.add(first_, k), kind.element)
             w = [spread(builder, builder.load(builder.gep(at_w, [_INT(i)])), kind.count) for i in range(2)]
             row = builder.add(at_, k)
@@ -173,7 +174,7 @@ def _weigh_line(
 def weigh_line(
     typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
 ) -> Any:  # fmt: skip
-    """``sums[r, j] + sum over k of weights[first + k] * work[at + r * stride + j + k * step]``."""
+    """Return ``sums[r, j] + sum over k of weights[first + k] * work[at + r * stride + j + k * step]``."""
     return _weigh_line(0, sums, work, at, stride, step, weights, first, taps)
 
 
@@ -181,13 +182,13 @@ def weigh_line(
 def weigh_only_line(
     typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
 ) -> Any:  # fmt: skip
-    """As `weigh_line`, with few taps written out."""
+    """Return the same as `weigh_line`, with unrolled loops over few taps."""
     return _weigh_line(WRITTEN_OUT, sums, work, at, stride, step, weights, first, taps)
 
 
 @inlined
 def weigh_columns(work, source, first_term, last_term, terms, lines, weights, geometry):
-    """The sums of terms [first_term, last_term) under a block of columns."""
+    """Return the sums of terms [first_term, last_term) for a block of columns."""
     total = zero_sums(work[0])
     for term in range(first_term, last_term):
         for line in range(terms[term, FIRST_LINE], terms[term, LAST_LINE]):
@@ -200,16 +201,16 @@ def weigh_columns(work, source, first_term, last_term, terms, lines, weights, ge
 
 @functools.cache
 def horizontal_pass(storage: Storage, *, share: bool) -> Any:
-    """The kernel that writes rows of one kind of storage; with `share`, quotients of two sums (`valid`)."""
+    """Return the kernel that writes rows of one storage type; with `share`, sums are normalized (`nan_aware`)."""
     item = storage.dtype.itemsize
-    streams = storage.dtype.kind == "f" and item > 2 and not storage.swapped  # the others are not as computed
+    streams = storage.dtype.kind == "f" and item > 2 and not storage.swapped  # the others are converted
 
     @inlined
     def filter_blocks(
         x, below, ahead, fetched, work, source, stride, rows, first, last, step, weights, weight, taps, divisor,
         y, target, pitch, streamed,
     ):  # fmt: skip
-        """Whole blocks of columns, where a single line is all there is: nothing is looked up between them."""
+        """Filter whole blocks of columns with a single line of taps, without table look-ups between blocks."""
         width = LINE_VECTORS * lanes_of(work)
         for j in range(first, last, width):
             if below >= 0:
@@ -244,11 +245,11 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
         target,
         pitch,
     ):
-        """`count` numbers of each of `rows` rows, from element `target` of `y` on; rows there are `pitch` apart."""
+        """Write `count` elements of each of `rows` rows, `pitch` elements apart, from ``y[target]`` on."""
         lanes, inner, stride = lanes_of(work), geometry[INNER], geometry[COLUMN_STRIDE_OUT]
         width = LINE_VECTORS * lanes
         adjacent, streamed = stride == inner, geometry[STREAM]
-        head = 0  # numbers before the first cache line of rows that are written past the caches
+        head = 0  # number of elements before the first cache line, for non-temporal stores
         if streamed:
             head = min(count, (-misalignment(y, target * item) % LINE_BYTES) // item)
         fetched, ahead = geometry[FETCHED], geometry[FETCHED] * geometry[ROW_STRIDE_IN]
@@ -262,7 +263,7 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
                     piece, rows_of, apart, to = (count - j) // width * width, n, geometry[SUMS_STRIDE], pitch
                     fetch = below + r * ahead if below >= 0 else -1
                     stop = j + piece
-                    if n == 1 and piece >= LINE_ROWS * width:  # its pieces fill the block as rows
+                    if n == 1 and piece >= LINE_ROWS * width:  # its pieces are summed as the rows of a block
                         piece = piece // (LINE_ROWS * width) * width
                         rows_of, apart, to, fetch, stop = LINE_ROWS, piece, piece, -1, j + LINE_ROWS * piece
                     filter_blocks(
@@ -274,7 +275,7 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
                 at, step = j, width
                 if streamed:
                     step = head if j == 0 and head else min(width, count - j)
-                elif adjacent and j + width > count >= width:  # the last block overlaps the one before
+                elif adjacent and j + width > count >= width:  # the last block overlaps the previous one
                     at = count - width
                 if below >= 0:
                     for line in range(0, width * fetched, LINE_BYTES):

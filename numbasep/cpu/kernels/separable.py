@@ -1,11 +1,11 @@
-"""Separable kernel: a sum of terms, each with taps down the rows and taps along the columns, in one pass.
+"""Separable kernel: filters along rows and columns in one pass, for a sum of separable terms.
 
     y[i, j] = sum over terms t, taps k, l of v[t, k] * h[t, l] * x[i + k, j + l]
 
-A stripe of output rows at a time, ROWS of them or a multiple of that where rows are short, a segment of columns at a
-time: `vertical` sums rows into short row buffers in the first-level cache, `fill_ends` continues these beyond the edges
-of the array, and `horizontal` sums along them and writes the output.  A boundary repeats columns, so it may be applied
-to the sums of the vertical pass.
+A stripe has ROWS output rows, or a multiple of ROWS if rows are short, and is divided into segments of columns.  For
+each segment, `vertical` sums rows into short row buffers in the first-level cache, `fill_ends` extends these beyond the
+edges of the array, and `horizontal` sums along them and writes the output.  Boundary modes repeat columns, so they can
+be applied to the vertical sums.
 
 A task is a tile of columns by a strip of rows of one output plane.  Every output element is written with the same
 operations in the same order whatever the tasks, so results do not depend on the number of threads.
@@ -107,7 +107,7 @@ from .vertical import ROWS, dense_pass, edge_pass, numbers_to_line, vertical_pas
 def sum_rows(
     kernels, x, table, whole, rows, first, last, count, geometry, terms, term, runs, weights, work, target
 ):
-    """The vertical pass of one term for a block of rows: `count` numbers from element `first` of the rows on."""
+    """Compute the vertical sums of one term for `rows` rows: `count` elements, from element `first` of the rows on."""
     start, stop = terms[term, FIRST_RUN], terms[term, RUN_STOP]
     share = 1 if geometry[SHARE_TERM] and term >= geometry[SHARE_TERM] else 0
     if whole:
@@ -128,10 +128,10 @@ def sum_rows(
 def filter_dense_segment(
     kernels, x, table, rows, column, columns, origin, block, constants, thread, y, target
 ):
-    """`columns` columns from column `column` on of `rows` output rows, without a horizontal pass.
+    """Compute `columns` columns, from column `column` on, of `rows` output rows without a horizontal pass.
 
-    Columns whose windows lie in the array are read from there; others from packed copies of the ends of rows, or of
-    whole rows.
+    Columns whose windows are inside the array are computed from the array, the others from packed copies of the ends of
+    rows or of whole rows.
     """
     geometry, terms, runs = integers(block, SIZES), integer_rows(block, TERMS), integer_rows(block, RUNS)
     weights, normal = numbers(block, WEIGHTS, constants), numbers(block, NORMAL, constants)
@@ -164,10 +164,10 @@ def filter_dense_segment(
 def filter_segment(
     kernels, x, table, whole, rows, column, columns, origin, block, constants, thread, y, target
 ):
-    """`columns` columns from column `column` on of `rows` output rows.
+    """Compute `columns` columns, from column `column` on, of `rows` output rows.
 
-    They are summed together if `whole`, otherwise one by one, as rows of their windows may lie beyond a constant
-    boundary.  Rows that are packed whole begin at output column `origin`.
+    Rows are summed in blocks if `whole`, otherwise one by one, because rows of their windows may be beyond a constant
+    boundary.  Packed rows begin at output column `origin`.
     """
     geometry = integers(block, SIZES)
     terms, runs, weights = (
@@ -204,13 +204,13 @@ def filter_segment(
         least, most = other_end(first, low, high, stop, geometry, edges)
     sums = geometry[UNSPLIT] if kernels[SPLIT] else geometry[SUMS]
     if geometry[FETCHED] and low < high and runs.shape[0]:
-        # vertical sums are written in vectors as aligned as those that are read
+        # vertical sums have the alignment of the rows that they are computed from
         begins = table[runs[0, RUN_ROW]] + low * inner
         sums += -((low - first) * inner + numbers_to_line(x, begins, geometry[FETCHED])) % lanes_of(work)
     for term in range(terms.shape[0]):
         buffer = sums if kernels[SPLIT] else sums + term * geometry[TERM_STRIDE]
         for part in range(2):
-            # the columns that are in the array, then those of its other end that some repeat
+            # columns inside the array, then the columns of its other end that the boundary repeats
             last = geometry[LAST_BLOCK]
             if part == 0:
                 start, stop_at, to = low, high, buffer + (low - first) * inner
@@ -235,7 +235,7 @@ def filter_segment(
             call(kernels[SPLIT], (work, buffer, split, rows, geometry[SUMS_STRIDE], columns, geometry))
     below = -1
     if geometry[FETCHED] and whole and not kernels[SPLIT]:
-        newest = table[0]  # behind the last row of a plane, the next plane follows
+        newest = table[0]  # the row after it is fetched, which may be in the next plane
         for k in range(1, geometry[WINDOW]):
             newest = max(newest, table[k])
         below = (newest + geometry[ROW_STRIDE_IN] + low * inner) * geometry[FETCHED]
@@ -248,7 +248,7 @@ def filter_segment(
 
 @driver
 def filter_separable_tile(kernels, x, y, task, thread, block, constants):
-    """One task: a strip of rows by a tile of columns of one output plane."""
+    """Compute one task: a strip of rows by a tile of columns of one output plane."""
     geometry, outer, outer_taps = (
         integers(block, SIZES),
         integers(block, OUTER),
@@ -286,7 +286,7 @@ def kernel_addresses(
     fetching: bool = False,
     finished: bool = False,
 ) -> tuple[Any, Any]:
-    """What the drivers of `plane` call: the tile filter, and the kernels that it calls in turn.
+    """Return the addresses of the tile filter, which `plane_driver` calls, and of the kernels that it calls.
 
     Kernels that a pass never calls are not compiled.
     """
@@ -297,7 +297,7 @@ def kernel_addresses(
     at: list[Any] = [0] * KERNELS
     summed = Storage(f"f{compute.itemsize}") if packed else storage_in
     views = [VALUES, PRESENCE] if view == BOTH else [view] * (2 if share else 1)
-    stored = [AS_STORED] * len(views)  # of rows that are packed
+    stored = [AS_STORED] * len(views)  # views of packed rows
     if dense:
         arguments = (
             memory, n, whole, n, n, n, n, pairs, n, pairs, line, whole, number, line, memory, memory, n,

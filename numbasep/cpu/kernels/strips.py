@@ -1,4 +1,4 @@
-"""Strips of rows of a separable pass: stripe by stripe, a segment of columns at a time."""
+"""Filters strips of rows of a separable pass, one stripe and one segment of columns at a time."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ fetch_written = fetch_intrinsic(ROWS, written=True)
 
 @inlined
 def ask_for_ends(y, target, columns, geometry):
-    """Ask for the lines at the ends of the rows of the next block, of which only parts are written.
+    """Prefetch the cache lines at both ends of the rows of the next stripe, which are only partly overwritten.
 
-    Processors write in order: vectors that go past the caches wait behind a line that is still to be read.
+    Processors write in order, so non-temporal stores would wait until these lines are read.
     """
     item, pitch = geometry[STREAM], geometry[STREAM] * geometry[ROW_STRIDE_OUT]
     begin = target * item + geometry[STRIPE_ROWS] * pitch
@@ -58,9 +58,9 @@ def ask_for_ends(y, target, columns, geometry):
 
 @driver
 def filter_strip(kernels, x, y, row, last_row, column, columns, target, thread, block, constants):
-    """Rows [row, last_row) of `columns` columns from column `column` on, of the planes that start at the sources.
+    """Compute `columns` columns, from column `column` on, of rows [row, last_row) of one output plane.
 
-    ``y[target]`` is column `column` of row 0.
+    Input planes start at the offsets in SOURCE_TABLES; ``y[target]`` is column `column` of output row 0.
     """
     geometry, n_sources = integers(block, SIZES), integers(block, SIZES)[SOURCES]
     work = number_row(block, WORK, thread, constants)
@@ -91,7 +91,7 @@ def filter_strip(kernels, x, y, row, last_row, column, columns, target, thread, 
         written, there = y, here
         if geometry[FINISHED]:
             written, there = number_bytes(block, WORK, thread, constants), geometry[FINISHED]
-        if geometry[STREAM]:  # the others begin at aligned vectors
+        if geometry[STREAM]:  # the first segment is longer, so that the others begin at cache lines
             part += (
                 -misalignment(y, here * geometry[STREAM]) % LINE_BYTES // (geometry[STREAM] * geometry[INNER])
             )

@@ -1,9 +1,9 @@
-"""Vertical pass: weighted sums of rows, a register block at a time, read from the array.
+"""Vertical pass: weighted sums of rows of the array, one register block at a time.
 
     s[r, j] = sum over k of w[k] * x[r + k, j]        for ROWS rows r at once
 
-ROWS x VECTORS sums stay in registers.  Every vector that is loaded, and converted, serves all ROWS rows.  The sums are
-written to short rows in the workspace, which `horizontal` reads.
+ROWS x VECTORS sums stay in registers.  Each vector is loaded and converted once for all ROWS rows.  The sums are
+written to row buffers in the workspace, which `horizontal` reads.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _INT = ir.IntType(64)
 
 
 def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
-    """Intrinsic that adds a run of weighted rows to a block of `rows` x `vectors` sums."""
+    """Return the intrinsic that adds a run of weighted rows to a block of `rows` x `vectors` sums."""
 
     def emit(
         typingctx: Any, sums: Any, x: Any, table: Any, row: Any, offset: Any, storage: Any, weights: Any, first: Any,
@@ -83,7 +83,7 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
             slots = [cgutils.alloca_once_value(builder, item) for item in items_of(builder, sums_in)]
 
             def load(k: Any) -> list[Any]:
-                """The vectors of row `k` of the block's window."""
+                """Emit the loads of row `k` of the block's window and return its vectors."""
                 index = builder.add(row_, k)
                 at = builder.load(pointer_to(context, builder, sig.args[2], table_, index, _INT), align=8)
                 pointer = _memory(context, builder, memory, builder.add(at, offset_), storage.element, raw)
@@ -94,9 +94,9 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
             taps_at = pointer_to(context, builder, sig.args[6], weights_, first_, kind.element)
 
             def add_row(k: Any, served: range, behind: Any) -> None:
-                """Row `k` of the window under its weights: of sum r, that of tap ``behind - r``.
+                """Add row `k` of the window to the sums r in `served`, times the weight of tap ``behind - r``.
 
-                They are loaded anew for every row: on 16 registers those kept for the next one would spill sums.
+                Weights are loaded again for each row: with 16 registers, keeping them would spill sums.
                 """
                 loaded, taps_now = load(k), taps_at if REGISTERS == 32 else opaque(builder, taps_at)
                 for r in served:
@@ -108,12 +108,12 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
                         builder.store(product, slot)
 
             def few(n: int) -> None:
-                """All taps written out."""
+                """Emit code for exactly `n` taps, without a loop."""
                 for k in range(n + rows - 1):
                     add_row(_INT(k), range(max(0, k - n + 1), min(rows, k + 1)), _INT(k))
 
             def many() -> None:
-                """The first rows serve the first sums only, the last rows the last ones."""
+                """Emit a loop; the first rows are added to the first sums only, the last rows to the last sums."""
                 for k in range(rows - 1):
                     add_row(_INT(k), range(k + 1), _INT(k))
                 with cgutils.for_range_slice(builder, _INT(rows - 1), taps_, _INT(1)) as (k, _):
@@ -158,16 +158,16 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
 
 @inlined
 def numbers_to_line(memory, at, item):
-    """How many elements of `item` bytes there are from element `at` to the next cache line."""
+    """Return the number of elements of `item` bytes from element `at` to the next cache line."""
     return -misalignment(memory, at * item) % LINE_BYTES // item
 
 
 @functools.cache
 def vertical_pass(storage: Storage, view: int, fetching: bool = False) -> Any:
-    """The kernel that sums rows of one kind of storage, all of which lie in the array.
+    """Return the kernel that sums rows of one storage type, all of which are inside the array.
 
-    If it is `fetching`, it asks for the same rows of the next segment, as many columns on: rows that lie far apart, and
-    of which segments are read by turns, are no stream that processors foresee.
+    If `fetching`, it also prefetches the same rows of the next segment: processors do not recognize segments of distant
+    rows, read one row after another, as streams.
     """
     block, item = BlockIntrinsics(ROWS, VECTORS), storage.dtype.itemsize
     zero_block, write_block = block.zero, block.write
@@ -176,11 +176,11 @@ def vertical_pass(storage: Storage, view: int, fetching: bool = False) -> Any:
     @kernel
     @named(f"{storage.suffix}_{view}{'_fetching' * fetching}")
     def sum_rows(x, table, first, last, count, runs, start, stop, weights, work, target, stride):
-        """``work[target + r * stride + j]`` for ROWS rows r and `count` numbers j, the sums of ``runs[start:stop]``.
+        """Write the sums of ``runs[start:stop]`` to ``work[target + r * stride + j]`` for ROWS rows r, j < `count`.
 
-        Rows are read from element `first` on; none is read beyond element `last` + VECTORS vectors, so that the last
-        block may overlap the one before.  The first block may overlap the second, which begins at a cache line: rows
-        far apart meet in one set of the first-level cache, where a line that two blocks read is gone in between.
+        Rows are read from element `first` on, but not beyond `last` + VECTORS vectors, so the last block may overlap
+        the previous one.  The first block may overlap the second, which begins at a cache line: lines of distant rows
+        share a set of the first-level cache and are evicted before another block reads them.
         """
         like = work[0]
         width = VECTORS * lanes_of(work)
@@ -190,7 +190,7 @@ def vertical_pass(storage: Storage, view: int, fetching: bool = False) -> Any:
         while j < count:
             at = min(first + j, last)
             if fetching and j * item % LINE_BYTES < width * item:
-                for k in range(table.size // 2):  # the other half is of packed rows
+                for k in range(table.size // 2):  # the other half is for packed rows
                     for line in range(0, width * item, LINE_BYTES):
                         fetch_line(x, (table[k] + at + count) * item + line, item)
             total = zero_block(like)
@@ -207,9 +207,9 @@ def vertical_pass(storage: Storage, view: int, fetching: bool = False) -> Any:
 
 @functools.cache
 def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any:
-    """The kernel that writes weighted sums of rows, in any columns, without a horizontal pass.
+    """Return the kernel that writes weighted sums of rows, shifted by any columns, without a horizontal pass.
 
-    With two views of the input (`valid`), quotients of the sums of the first by those of the second.
+    With two views of the input, values and presence, sums are normalized (`nan_aware`).
     """
     zero_block, share = BlockIntrinsics(ROWS, VECTORS).zero, len(views) > 1
     read, item = storage.dtype.itemsize, target.dtype.itemsize
@@ -247,10 +247,9 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
         y,
         to,
     ):
-        """`count` numbers of each of `rows` rows from element `to` of `y` on; the first tap reads element `first`.
+        """Write `count` elements of each of `rows` rows from ``y[to]`` on; the first tap reads element `first`.
 
-        A block whose first tap would read from an element behind `last` begins there, as none may be read beyond the
-        rows.
+        A block that would begin after element `last` begins at `last`, so that nothing is read beyond the rows.
         """
         lanes, inner, stride, pitch = (
             lanes_of(weights),
@@ -269,8 +268,8 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
                 newest = max(newest, table[k])
             behind = geometry[COLUMNS_IN] * inner - geometry[LAST_BLOCK]
             if (newest + first + count + behind) * read <= x.size:
-                last = 1 << 62  # other rows follow these
-        elif adjacent and count > width:  # lines of rows far apart are read once (`vertical_pass`)
+                last = 1 << 62  # the array continues after these rows
+        elif adjacent and count > width:  # begin at a cache line (`vertical_pass`)
             head = numbers_to_line(x, table[0] + first, read) % width
         last_term = share_term if share else terms.shape[0]
         j = 0
@@ -279,7 +278,7 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
             if j < head:
                 part = head
             elif adjacent and part < width <= count and not (streamed and first + j <= last):
-                at = count - width  # the last block overlaps the one before
+                at = count - width  # the last block overlaps the previous one
             if below >= 0:
                 for line in range(0, width * fetched, LINE_BYTES):
                     fetch_rows(x, below + j * fetched + line, ahead)
@@ -313,7 +312,7 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
 
 @functools.cache
 def edge_pass(storage: Storage, view: int) -> Any:
-    """The kernel for single rows, of whose window rows may lie beyond a constant boundary."""
+    """Return the kernel that sums single rows, whose windows may extend beyond a constant boundary."""
     block = BlockIntrinsics(1, VECTORS)
     zero_line, write_line, read_line, fma_line = block.zero, block.write, block.read, block.fma
     weigh_row = _weigh(1, VECTORS, view)
@@ -323,7 +322,7 @@ def edge_pass(storage: Storage, view: int) -> Any:
     def sum_row(
         x, table, row, first, last, count, runs, start, stop, weights, window, constants, pitch, work, target
     ):
-        """As `sum_rows` for row `row` of the block; rows of source s at OUTSIDE_PLANE are ``constants + s * pitch``."""
+        """Sum row `row` of a block as `sum_rows`; OUTSIDE_PLANE means ``work[constants + s * pitch]`` for source s."""
         like = work[0]
         width = VECTORS * lanes_of(work)
         for j in range(0, count, width):

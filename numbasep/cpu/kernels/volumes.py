@@ -1,7 +1,7 @@
-"""Volumes: planes are filtered along the axis outside of them, piece by piece, then along their rows and columns.
+"""Filters volumes piece by piece: along an outer axis, then along the rows and columns of the planes.
 
-A task is a strip of rows of ROWS planes.  Their sums along the outer axis, with the rows around the strip, go to the
-workspace, where both other passes read them from the second-level cache.
+A task is a strip of rows of ROWS planes.  The sums along the outer axis, for the strip and its halo, are written to the
+workspace, where the vertical and horizontal passes read them from the second-level cache.
 """
 
 from __future__ import annotations
@@ -44,19 +44,21 @@ from .table_entries import (
 )
 from .vertical import ROWS
 
-OTHER_TABLES = (RAW_OUT + 1) * (
-    1 if config.DISABLE_JIT else ENTRY
-)  # where those of the first pass stand in a block
+# Offset in a block of the tables of the pass along the outer axis.
+OTHER_TABLES = (RAW_OUT + 1) * (1 if config.DISABLE_JIT else ENTRY)
 
 
 @driver
 def filter_volume_tile(kernels, x, y, task, thread, block, constants):
-    """One task; `kernels`, tables and `constants` of the pass along the outer axis stand behind those of the other."""
+    """Compute one task.
+
+    In `kernels`, `block` and `constants`, the entries of the pass along the outer axis follow those of the other pass.
+    """
     geometry, outer, front = integers(block, SIZES), integers(block, OUTER), block[OTHER_TABLES:]
     sizes, front_kernels = integers(front, SIZES), kernels[KERNELS:]
     table, sources = integer_row(front, ROW_TABLES, thread), integer_row(front, SOURCE_TABLES, thread)
     blocks, strips, together = -(-sizes[ROWS_OUT] // ROWS), geometry[STRIPS], geometry[PLANES]
-    first_plane = task % blocks * ROWS  # innermost, as planes are read again by the next block
+    first_plane = task % blocks * ROWS  # varies fastest, as the next block reads some of the planes again
     row = task // blocks % strips * geometry[STRIP]
     beside = task // (blocks * strips) % together
     volume = task // (blocks * strips * together)
@@ -93,7 +95,7 @@ def filter_volume_tile(kernels, x, y, task, thread, block, constants):
 
 
 def volume_tile(compute: np.dtype[Any]) -> Any:
-    """The address of the tile filter."""
+    """Return the address of the tile filter."""
     memory, whole = Line(types.uint8), Line(types.int64)
     n, constants = types.int64, Line(numba.from_dtype(compute), 2)
     return address(filter_volume_tile, (whole, memory, memory, n, n, whole, constants))
