@@ -35,6 +35,15 @@ class Strokes:
             rows.append(before | {self.way.entry(row) for row in more})
         shared = [own & {row + 1 for row in own} for own in rows]
         held: list[frozenset[int]] = []  # rows of S after each sum; T is complete if S is
+        others = [
+            [n for n, other in enumerate(sums) if other.base == i and n != i + 1] for i in range(len(sums))
+        ]
+
+        # S may contain all rows of sum i if the sums that start from it share these rows, or can add rows to S and T.
+        complete = [all(rows[i] <= shared[n] for n in others[i]) for i in range(len(sums))]
+        for i in reversed(range(len(sums) - 1)):
+            if sums[i + 1].base == i:
+                complete[i] &= complete[i + 1] or rows[i] <= shared[i + 1]
         for i, (base, _) in enumerate(sums):
             direct = base < 0 or base == i - 1
             if base < 0:
@@ -42,14 +51,13 @@ class Strokes:
             elif not direct:
                 self._stroke(flat_sums.RESTORE, self.places.buffer(saved.index(base)))
             start = held[base] if base >= 0 else frozenset()
-            others = [n for n, other in enumerate(sums) if other.base == i and n != i + 1]
             follows = i + 1 < len(sums) and sums[i + 1].base == i
-            whole = all(rows[i] <= shared[n] for n in others)
-            if whole and follows:
+            whole = complete[i]
+            if whole and follows and start <= shared[i]:
                 apart = _cost(rows[i + 1], shared[i + 1], shared[i])
-                whole = (
-                    min(_cost(rows[i + 1], shared[i + 1], rows[i]), 2 * len(rows[i + 1] - rows[i])) <= apart
-                )
+                added = 2 * len(rows[i + 1] - rows[i]) if complete[i + 1] else math.inf
+                whole = min(_cost(rows[i + 1], shared[i + 1], rows[i]), added) <= apart
+            assert whole or start <= shared[i]
             held.append(rows[i] if whole else shared[i])
             place = self.places.buffer(saved.index(i)) if i in saved else None
             each = direct and (base < 0 or start == rows[base])
@@ -57,12 +65,12 @@ class Strokes:
                 self._rows(sorted(rows[i] - start), flat_sums.EACH)
                 if place is not None:
                     self._stroke(flat_sums.SAVE, place)
-                self._columns(columns[i], len(rows[i]), doubled=not others and not follows)
+                self._columns(columns[i], len(rows[i]), doubled=not others[i] and not follows)
                 continue
             sets = tuple(sorted(part) for part in _parts(rows[i], shared[i], start))
             if whole:
                 self._both(sets, place)
-                self._columns(columns[i], len(rows[i]), doubled=not others and not follows)
+                self._columns(columns[i], len(rows[i]), doubled=not others[i] and not follows)
             else:
                 self._apart(sets, place, columns[i], len(rows[i]))
         self._flush()

@@ -53,7 +53,7 @@ def test_which_rows_are_read_from_the_array(monkeypatch):
     for x, kernel, direct in (
         (np.ones((40, 50), np.float32), dense((3, 3)), True),
         (np.ones((40, 50), np.uint8), dense((3, 3)), False),  # converted once, not for every tap
-        (np.ones((40, 100), np.float32)[:, ::2], dense((3, 3)), False),
+        (np.ones((40, 200), np.float32)[:, ::2], dense((3, 3)), False),
         (np.ones((40, 3), np.float32), dense((3, 3)), False),  # no whole vector
         (
             np.ones((64, 1024), np.float32),

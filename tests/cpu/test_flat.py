@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import numbasep
 from numbasep.cpu import flat_tables
@@ -277,3 +278,40 @@ def test_the_kernels_without_the_compiler():
         np.testing.assert_allclose(
             chosen_by_force(SHAPES[name], x)(x), oracle.convolve(x, SHAPES[name]), rtol=1e-12, atol=1e-12
         )
+
+
+def irregular(rng: np.random.Generator, kind: str) -> np.ndarray:
+    """A random kernel of few weights: intervals of rows, sheared boxes, blobs of one weight or two."""
+    h, w = rng.integers(3, 20, 2)
+    smooth = ndimage.gaussian_filter(rng.standard_normal((h, w)), 2)
+    if kind == "blob":
+        return (smooth > np.quantile(smooth, 0.4)).astype(float)
+    if kind == "levels":
+        return np.digitize(smooth, np.quantile(smooth, [0.4, 0.8])).astype(float)
+    kernel = np.zeros((h, w))
+    for column in range(w):
+        a, b = np.sort(rng.integers(0, h, 2))
+        if kind == "sheared":
+            a = min(h // 4 + column * h // (4 * w), h - 1)
+            b = min(a + h // 2, h - 1)
+        kernel[a : b + 1, column] = 1
+    return kernel
+
+
+@pytest.mark.parametrize("kind", ["intervals", "sheared", "blob", "levels"])
+@pytest.mark.parametrize("seed", range(10))
+def test_irregular_kernels(kind: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    found = 0
+    for _ in range(20):
+        kernel = irregular(rng, kind)
+        dtype = rng.choice(["uint8", "int16", "float32", "float64"])
+        x = rng.integers(0, 255, rng.integers(5, 150, 2)).astype(dtype)
+        mode = str(rng.choice(["reflect", "wrap", "constant"]))
+        try:
+            got = numbasep.correlate(x, kernel, float, mode, method="structured")
+        except ValueError:  # no structure
+            continue
+        found += 1
+        np.testing.assert_array_equal(got, ndimage.correlate(x.astype(float), kernel, mode=mode))
+    assert found

@@ -15,6 +15,7 @@ import numbasep
 from numbasep.factor import forms
 from numbasep.planning import machine
 from numbasep.planning.facts import kernel_facts
+from numbasep.planning.operators import Operator
 from numbasep.planning.planner import GAIN, Choice, choose
 from numbasep.planning.routes import ROUTES
 from numbasep.plans.plan import Plan
@@ -40,7 +41,7 @@ def decide(p, f, machine=MACHINE) -> Choice:
 
 
 def plan(p, f, machine=MACHINE) -> Plan:
-    return Plan(p, decide(p, f, machine), None, machine.name)
+    return Plan(p, decide(p, f, machine), Operator((), None, None), machine.name)
 
 
 # ------------------------------------------------------------------------------------------ choice
@@ -339,8 +340,8 @@ def test_any_problem_can_be_planned(data):
     choice = choose(p, f, MACHINE)
     assert choice.chosen.feasible
     assert math.isfinite(choice.chosen.seconds)
-    assert str(Plan(p, choice, None, "m")).count("\n") >= len(ROUTES)
-    assert "<table>" in Plan(p, choice, None, "m")._repr_html_()
+    assert str(Plan(p, choice, Operator((), None, None), "m")).count("\n") >= len(ROUTES)
+    assert "<table>" in Plan(p, choice, Operator((), None, None), "m")._repr_html_()
 
 
 def test_passes_are_priced_for_the_threads_that_were_asked_for():

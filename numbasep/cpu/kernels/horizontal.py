@@ -295,7 +295,7 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
                         store_part(y, start + at, pitch, n, step, int(j >= head), total)
                 elif adjacent and count >= width:
                     store_rows(y, start + at, pitch, n, storage, total)
-                elif streams and adjacent:
+                elif streams and adjacent and lanes * item == VECTOR_BYTES:  # stored as computed
                     store_part(y, start + at, pitch, n, count, 0, total)
                 else:
                     store_rows(raw, 0, width, n, storage, total)
