@@ -164,3 +164,27 @@ def has_strided_rows(x: Array, filtered: int) -> bool:
         return False
     alone = sum(size > 1 for size in x.shape) == 1
     return alone or x.shape[rows] < GATHERED_ROW or filtered > 2
+
+
+def nested(x: Array) -> Array:
+    """Return a view with the strides of a nested array along axes of length 1.
+
+    NumPy allows any stride along such axes, but kernels derive the order of axes in memory from their strides.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> nested(np.zeros((4, 3, 2))[:, 1:2, 1:]).strides
+    (48, 8, 8)
+    """
+    if 1 not in x.shape:
+        return x
+    strides, step = list(x.strides), x.itemsize
+    for axis in reversed(range(x.ndim)):
+        if x.shape[axis] == 1:
+            strides[axis] = step
+        else:
+            step = abs(strides[axis]) * x.shape[axis]
+    if tuple(strides) == x.strides:
+        return x
+    return np.lib.stride_tricks.as_strided(x, x.shape, strides)

@@ -15,6 +15,7 @@ from ..arguments.arrays import (
     has_whole_strides,
     is_direct_target,
     make_output,
+    nested,
     on_gpu,
     result_dtype,
     warn_of_mask,
@@ -102,11 +103,12 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any, normal: Normal = No
         filter_array(reordered(plan, order), np.ascontiguousarray(x.transpose(order)), result, normal)
         out.transpose(order)[...] = result
         return out
-    count = len(problem.windows)
+    out, returned = nested(out), out
+    x, count = nested(x), len(problem.windows)
     if has_strided_rows(x, count):
         x = np.ascontiguousarray(x)
     direct = is_direct_target(out, x) and not has_strided_rows(out, count)
-    target = out if direct else np.empty_like(out, dtype=problem.output_dtype, order="K")
+    target = out if direct else nested(np.empty_like(out, dtype=problem.output_dtype, order="K"))
     if x.size < OCCUPYING:
         _run(plan, x, target, normal)
     else:
@@ -116,7 +118,7 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any, normal: Normal = No
             _run(plan, x, target, normal)
     if target is not out:
         out[...] = target
-    return out
+    return returned
 
 
 @functools.cache

@@ -125,3 +125,34 @@ def test_integers_strides_and_bounds() -> None:
     got = nsp.correlate(x, weights, np.int64, "nearest", stride=(2, 3, 1))
     np.testing.assert_array_equal(got, oracle.correlate(x, weights, mode="nearest")[::2, ::3])
     assert nsp.plan(np.ones((3, 3)) / 9, (1, 50), np.float64).verify() <= 1e-15
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+@pytest.mark.parametrize("step", [1, 3, 40])
+def test_any_strides_along_axes_of_one_sample(step: int, dtype: str) -> None:
+    """NumPy allows any; a plan that was made for an array with odd ones also runs on others."""
+    for shape, axes, taps in (
+        ((48, 1, 1), (0, 1, 2), (9, 9, 1)),
+        ((1, 4, 2, 5), (0, 2), (9, 1)),
+        ((1, 4, 2, 5), (0, 2, 3), (9, 1, 4)),
+        ((71, 1, 1), (0, 1), (4, 1)),
+        ((5, 1, 6), (1, 2), (3, 1)),
+    ):
+        kernels = [rng.standard_normal(n) for n in taps]
+        for order in ("C", "F"):
+            x = np.array(rng.random(shape) * 90, dtype, order=order)
+            expected = oracle.separable_correlate(x, kernels, "constant", 3.5, axes=axes)
+            odd = [
+                np.lib.stride_tricks.as_strided(
+                    a,
+                    shape,
+                    [step * a.itemsize if n == 1 else s for n, s in zip(shape, a.strides, strict=True)],
+                )
+                for a in (x, np.zeros(shape, order=order))
+            ]
+            for one, out in ((odd[0], None), (x, None), (odd[0], odd[1]), (x, odd[1])):
+                output = np.float64 if out is None else out
+                got = nsp.separable_correlate(
+                    one, kernels, output=output, mode="constant", cval=3.5, axes=axes
+                )
+                np.testing.assert_allclose(got, expected, atol=1e-9 if dtype != "float32" else 1e-3)
