@@ -37,6 +37,7 @@ def join(front: PlanePass, back: PlanePass, strip: int) -> PlanePass:
     geometry[g.BETWEEN], geometry[g.PLANES] = back.work_bytes // item, together
     geometry[g.STRIP], geometry[g.STRIPS] = strip, strips
     volumes = front.tasks // int(sizes[g.STRIPS] * sizes[g.TILES])
+    sizes[g.PLANES] = sizes[g.ROW_STRIDE_OUT] // (rows * width)  # planes of `back` from one row to the next
     sizes[g.ROW_STRIDE_OUT] = pitch
     tasks = volumes * together * strips * -(-int(sizes[g.ROWS_OUT]) // ROWS)
     work = ROWS * read * width * (front.program.operations + back.program.operations + 8)

@@ -47,6 +47,9 @@ def join(front: PassSpec, last: PassSpec, target: Target) -> PassSpec | None:
     width, plane = columns.size_in * other.inner, rows.size_in * columns.size_in * other.inner
     if one.inner > 1 or columns.stride_in != other.inner or rows.stride_in != width or one.width % plane:
         return None
+    outer = [axis.stride_in for axis in other.planes.outer]
+    if outer != sorted(outer, reverse=True):  # planes are counted in the order of the intermediate
+        return None
     planes = min(target.block_rows, one.rows)
     strip = strip_rows(rows.size_out, other.down.taps - 1, width * one.item, planes)
     if not strip or (other.down.boundary == Boundary.WRAP and strip < rows.size_out):

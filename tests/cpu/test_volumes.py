@@ -105,3 +105,23 @@ def test_bits_do_not_depend_on_threads_or_pieces(
     assert set(joined) == {8, 61} or 61 in joined
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
+
+
+@pytest.mark.parametrize("step", [1, 2, -1])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_other_axes_between_the_filtered_ones(
+    step: int, order: str, joined: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volumes, "PIECE_BYTES", 128 << 10)
+    whole = RNG.random((5, 6, 40, 64)) * 90
+    kernels = [RNG.standard_normal(n) for n in (3, 4, 5)]
+    for dtype in (np.float32, np.float64, np.uint8):
+        x = (
+            np.asarray(whole.astype(dtype)[:, ::step], order=order)
+            if step == 1
+            else whole.astype(dtype)[:, ::step]
+        )
+        out = np.zeros(x.shape, order=order)
+        numbasep.separable_correlate(x, kernels, output=out, axes=(0, 2, 3))
+        expected = oracle.separable_correlate(x, kernels, axes=(0, 2, 3))
+        np.testing.assert_allclose(out, expected, atol=1e-2 if dtype == np.float32 else 1e-9)

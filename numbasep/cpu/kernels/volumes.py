@@ -86,7 +86,7 @@ def filter_volume_tile(kernels, x, y, task, thread, block, constants):
     read = integer_row(block, SOURCE_TABLES, thread)
     at = locate_target(volume, sizes, integers(front, OUTER)) // (size * width) + beside
     for i in range(planes):
-        plane = at + (first_plane + i) * together
+        plane = at + (first_plane + i) * sizes[PLANES]
         read[0] = start + i * sizes[ROW_STRIDE_OUT] - low * width
         target = locate_target(plane, geometry, outer)
         call(kernels[STRIP_PASS], (
