@@ -5,10 +5,12 @@ Plans are cached by everything they depend on, so that a second call with an equ
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -120,7 +122,10 @@ def dense_plan(
     `single` says that the weights were given in single precision, `missing` that samples may be left out.
     """
     if options.method != "structured":  # an axis less may leave no structure
-        windows, kernel = _without_single_samples(windows, kernel, SingleSample(input_dtype, cval, missing))
+        with contextlib.suppress(OverflowError):  # of a sum of weights
+            windows, kernel = _without_single_samples(
+                windows, kernel, SingleSample(input_dtype, cval, missing)
+            )
     windows, kernel = _without_single_taps(windows, kernel)
     kernel = np.ascontiguousarray(kernel)
     kernel.flags.writeable = False
@@ -161,34 +166,48 @@ class SingleSample:
     missing: bool
     """Whether missing samples are left out; those beyond a constant boundary are not, so their weights count."""
 
-    def weight(self, window: Window, lines: Array, first: int) -> Any:
-        """Return the weight of the sample for each of the `lines` of taps, or None if a product is not equivalent.
+    def taps(self, window: Window, lines: Array, first: int) -> slice | None:
+        """Return the taps whose sum is the weight of the sample, in every row of `lines`; None if no sum is.
 
-        Boundaries other than "constant" repeat the sample, so that its weight is the sum of the taps.  For floats, this
+        Boundaries other than "constant" repeat the sample, so that its weight is the sum of all taps.  For floats, this
         is not equivalent if signs differ: the products of an infinity with the taps would add up to NaN.
         """
         if not window.size == window.out_size == 1 < window.taps:
             return None
         if window.boundary is Boundary.CONSTANT:
             zero = not (self.cval or self.missing)
-            return lines[:, -first] if zero and 0 <= -first < lines.shape[1] else None
+            return slice(-first, 1 - first) if zero and 0 <= -first < lines.shape[1] else None
         finite = self.input_dtype.kind in "biu"
         if lines.dtype.kind == "c" or not (finite or ((lines >= 0).all(1) | (lines <= 0).all(1)).all()):
             return None
-        return [math.fsum(line) for line in lines]
+        return slice(None)
 
 
 def _without_single_samples(
     windows: tuple[Window, ...], kernel: Array, rule: SingleSample
 ) -> tuple[tuple[Window, ...], Array]:
-    """Replace the weights along each axis of one sample by the weight of the sample, if that is equivalent."""
-    kept = list(windows)
+    """Replace the weights along axes of one sample by the weight of the sample, which is rounded once."""
+    kept, summed = list(windows), list[int]()
     for axis, window in enumerate(windows):
-        lines = np.moveaxis(kernel, axis, -1).reshape(-1, window.taps)
-        if (found := rule.weight(window, lines, window.first)) is not None:
-            kernel = np.reshape(found, [1 if a == axis else n for a, n in enumerate(kernel.shape)])
-            kept[axis] = replace(window, taps=1, first=0, step=1)
+        repeats = window.boundary is not Boundary.CONSTANT
+        taps = rule.taps(window, _lines(kernel, [*summed, axis] if repeats else [axis]), window.first)
+        if taps is None:
+            continue
+        kept[axis] = replace(window, taps=1, first=0, step=1)
+        if repeats:
+            summed.append(axis)
+        else:
+            kernel = kernel[(slice(None),) * axis + (taps,)]
+    if summed:
+        shape = [1 if axis in summed else n for axis, n in enumerate(kernel.shape)]
+        kernel = np.reshape([math.fsum(line) for line in _lines(kernel, summed)], shape)
     return tuple(kept), kernel
+
+
+def _lines(kernel: Array, axes: Sequence[int]) -> Array:
+    """Return the weights along some axes as rows."""
+    count = math.prod(kernel.shape[axis] for axis in axes)
+    return np.moveaxis(kernel, axes, range(-len(axes), 0)).reshape(-1, count)
 
 
 def _without_single_taps(windows: tuple[Window, ...], kernel: Array) -> tuple[tuple[Window, ...], Array]:
@@ -237,8 +256,11 @@ def term_plan(
 
     The result is divided by `divisor` at the end.  `missing` says that samples may be left out.
     """
-    if options.method != "structured":
-        terms, windows = _without_axes_of_one_sample(terms, windows, SingleSample(input_dtype, cval, missing))
+    real = all(taps.weights.dtype.kind != "c" for term in terms for taps in term.values())
+    if options.method != "structured" and real:
+        rule = SingleSample(input_dtype, cval, missing)
+        with contextlib.suppress(OverflowError):
+            terms, windows = _without_axes_of_one_sample(terms, windows, rule)
     factors = [tuple(_place(term.get(w.axis), w) for w in windows) for term in terms]
     single = len(factors) == 1
     is_complex = any(f.taps.dtype.kind == "c" for term in factors for f in term)
@@ -258,24 +280,27 @@ def _without_axes_of_one_sample(
 ) -> tuple[Sequence[Mapping[int, Taps]], tuple[Window, ...]]:
     """Drop axes of one sample; in each term, the weight of the sample scales the taps along another axis."""
     one = Taps(np.ones(1), 0)
+    kept, scales = windows, [Fraction(1)] * len(terms)
     for window in windows:
-        others = [w.axis for w in windows if w is not window]
+        factors = [term.get(window.axis, one) for term in terms]
+        found = [rule.taps(window, factor.weights[None], factor.first) for factor in factors]
         # an axis with zero taps is kept unless samples are integers: 0 * infinity is NaN
-        found: list[Any] = [
-            rule.weight(window, taps.weights[None], taps.first)
-            if taps.weights.all() or rule.input_dtype.kind in "biu"
-            else None
-            for taps in (term.get(window.axis, one) for term in terms)
-        ]
-        if not others or any(weights is None for weights in found):
-            continue
-        scaled = [term.get(others[0], one) for term in terms]
+        usable = all(f.weights.all() or rule.input_dtype.kind in "biu" for f in factors)
+        if len(kept) > 1 and usable and None not in found:
+            kept = tuple(w for w in kept if w is not window)
+            sums = (sum(map(Fraction, f.weights[taps])) for f, taps in zip(factors, found, strict=True))
+            scales = [scale * total for scale, total in zip(scales, sums, strict=True)]
+    if len(kept) < len(windows):
+        axis = kept[0].axis
+        scaled = [term.get(axis, one) for term in terms]
         terms = [
-            {**term, others[0]: replace(taps, weights=taps.weights * weights[0])}
-            for term, taps, weights in zip(terms, scaled, found, strict=True)
+            {
+                **term,
+                axis: replace(taps, weights=np.array([float(Fraction(w) * scale) for w in taps.weights])),
+            }
+            for term, taps, scale in zip(terms, scaled, scales, strict=True)
         ]
-        windows = tuple(w for w in windows if w is not window)
-    return terms, windows
+    return terms, kept
 
 
 def enclosing_windows(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -125,6 +128,19 @@ def test_integers_strides_and_bounds() -> None:
     got = nsp.correlate(x, weights, np.int64, "nearest", stride=(2, 3, 1))
     np.testing.assert_array_equal(got, oracle.correlate(x, weights, mode="nearest")[::2, ::3])
     assert nsp.plan(np.ones((3, 3)) / 9, (1, 50), np.float64).verify() <= 1e-15
+
+
+def test_weights_are_rounded_once_and_may_be_huge() -> None:
+    x = np.ones((1, 1, 1, 5))
+    for taps in (np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.7, 0.1, 0.9])):
+        exact = math.prod([sum(map(Fraction, taps))] * 3)
+        one = nsp.separable_correlate(x, [taps] * 3 + [[1.0]])[0, 0, 0, 0]
+        assert one == float(exact)
+        dense = functools.reduce(np.multiply.outer, [taps] * 3 + [np.ones(1)])
+        assert nsp.correlate(x, dense)[0, 0, 0, 0] == math.fsum(dense.ravel())
+    huge = np.full((3, 2), 1e308)
+    with np.errstate(over="ignore"):
+        assert np.isinf(nsp.correlate(x[0, 0], huge)).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])

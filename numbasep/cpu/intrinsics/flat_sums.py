@@ -41,7 +41,6 @@ from .vectors import (
 
 AVAILABLE = VECTOR_BYTES == 64
 
-MOST_EXTRA = 4  # largest `extra`
 VECTORS = {1: (6, 4), 2: (6, 4), 3: (6, 4), 4: (5, 4)}
 """Vectors of results per block, by `extra`: the results and sums of two output rows leave two registers free.  The
 smaller block may waste less of a narrow array."""
