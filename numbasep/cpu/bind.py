@@ -43,12 +43,12 @@ def bind(
     divisor: float,
     source: Buffer,
     target: Buffer,
-    wished: int,
+    thread_count: int,
     normal: Normal | None,
 ) -> BoundCall:
     """Bind the passes of dense weights (an array) or separable terms (a sequence) to a memory layout.
 
-    `wished` is the number of threads; `normal` is given for NaN-aware convolutions.
+    `thread_count` is the number of threads; `normal` is given for NaN-aware convolutions.
     """
     if isinstance(kernel, np.ndarray):
         kernel = without_subnormals(kernel, problem.real_dtype)
@@ -60,7 +60,7 @@ def bind(
     stored = replace(problem, input_dtype=source.dtype, output_dtype=target.dtype)
     layout = Layout(source.strides, target.strides)
     chain = lower(counts, stored, TARGET, layout, masked=normal is not None)
-    binding = _Binding(stored, kernel, divisor, wished, normal)
+    binding = _Binding(stored, kernel, divisor, thread_count, normal)
     binding.launch.dtype, binding.launch.specs = problem.real_dtype, in_order(chain)
     binding.slabs(chain, source, target)
     return binding.launch
@@ -118,8 +118,8 @@ class _Binding:
     ) -> None:
         """Bind a chain of passes on a slab of the array; `number` is the index of its first pass in the plan."""
         spec = chain[0]
-        if spec.behind:
-            self._behind(spec, number, source, target, windows)
+        if spec.chains:
+            self._short_last_axis(spec, number, source, target, windows)
         elif spec.front is not None:
             self._volume(spec, number, source, target, windows)
         elif spec.members:
@@ -173,11 +173,11 @@ class _Binding:
         position = self._position(window)
         members = [(stacked, self.kernel[t][position]) for stacked, t in spec.members]
         shape = resized(source.shape, window.axis, window.out_size)
-        thick = min(spec.thick, window.out_size)
-        numbers = math.prod(resized(shape, window.axis, thick)) * parts_of(source.dtype) * len(members)
+        thickness = min(spec.thickness, window.out_size)
+        numbers = math.prod(resized(shape, window.axis, thickness)) * parts_of(source.dtype) * len(members)
         self._reserve(buffer, numbers * self._real.itemsize)
-        for start in range(0, window.out_size, thick):
-            stop = min(start + thick, window.out_size)
+        for start in range(0, window.out_size, thickness):
+            stop = min(start + thickness, window.out_size)
             slab = self._slab(buffer, resized(shape, window.axis, stop - start), source, members)
             part = restrict(window, start, stop)
             for i, (stacked, factor) in enumerate(members):
@@ -207,7 +207,7 @@ class _Binding:
         assert isinstance(second, PlanePass)
         steps[-2:] = [Step(volumes.join(first, second, spec.strip), source.index, target.index, number)]
 
-    def _behind(
+    def _short_last_axis(
         self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
         """Bind a pass along a short last axis that follows the other axes, slab by slab."""
@@ -218,9 +218,9 @@ class _Binding:
         dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
         gains = tuple(sum(source.gains[s] * self._gain(t, rest) for s, t in group) for group in spec.inputs)
         terms = [(i, self.kernel[t][at]) for i, t in spec.sums[0]]
-        thick = min(spec.thick, size)
-        for start in range(0, size, thick):
-            stop = min(start + thick, size)
+        thickness = min(spec.thickness, size)
+        for start in range(0, size, thickness):
+            stop = min(start + thickness, size)
             piece = _part(target, axis, start, stop)
             filtered = any(w.axis == axis for w in rest)
             read = source if filtered else _part(source, axis, start, stop)
@@ -230,7 +230,7 @@ class _Binding:
             strides = nested_strides(piece.shape, source.strides)
             slab = Buffer(buffer, piece.shape, strides, dtype, 0, gains, each, (False,) * len(terms))
             first = number
-            for i, chain in enumerate(spec.behind):
+            for i, chain in enumerate(spec.chains):
                 made = replace(slab, origin=i * each, gains=gains[i : i + 1], presence=(False,), stack=0)
                 self.chain(chain, first, read, made, inside)
                 first += len(in_order(chain))

@@ -18,11 +18,17 @@ from .routes import ChannelRoute, depthwise_route, ordinary_route
 
 Array = npt.NDArray[Any]
 
-__all__ = ["Candidate", "ConvolutionPlan", "plan_conv2d", "plan_depthwise_conv2d", "plan_separable_conv2d"]
+__all__ = [
+    "ConvolutionCandidate",
+    "ConvolutionPlan",
+    "plan_conv2d",
+    "plan_depthwise_conv2d",
+    "plan_separable_conv2d",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ConvolutionCandidate:
     """A way to compute a convolution, as listed in `ConvolutionPlan.candidates`.
 
     Examples
@@ -66,7 +72,7 @@ class ConvolutionPlan:
 
     problem: Convolution
     """The validated request."""
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[ConvolutionCandidate, ...]
     """All candidates, the chosen one first."""
     route: ChannelRoute
     """Route that a call runs."""
@@ -322,27 +328,31 @@ def _depthwise_plan(
     return ConvolutionPlan(problem, (_candidate(route, count), second), route, workers)
 
 
-def _other_ordinary(problem: Convolution, filters: Array, rtol: float | None, count: int) -> Candidate:
+def _other_ordinary(
+    problem: Convolution, filters: Array, rtol: float | None, count: int
+) -> ConvolutionCandidate:
     try:
         return _candidate(ordinary_route(problem, filters, "separable", rtol, threads.most()), count)
     except ValueError as error:
         return _infeasible("separable", str(error))
 
 
-def _infeasible(method: str, message: str) -> Candidate:
-    return Candidate(
+def _infeasible(method: str, message: str) -> ConvolutionCandidate:
+    return ConvolutionCandidate(
         method, False, message.removeprefix(f"method={method!r} "), 0, float("inf"), float("inf")
     )
 
 
-def _candidate(route: ChannelRoute, workers: int) -> Candidate:
+def _candidate(route: ChannelRoute, workers: int) -> ConvolutionCandidate:
     inner = route.problem
     taps = inner.rows.taps + inner.columns.taps if route.producer == "spatial" else inner.taps
     produced = 0 if route.producer == "unfold" else taps * inner.channels * inner.multiplier
     mixed = 0 if route.matrix is None else int(route.matrix.size)
     method = "separable" if route.producer == "spatial" else "direct"
     seconds = cost.seconds(inner, method, inner.multiplier, workers)
-    return Candidate(route.method, True, _what(route), produced + mixed, seconds, error_bound(route, taps))
+    return ConvolutionCandidate(
+        route.method, True, _what(route), produced + mixed, seconds, error_bound(route, taps)
+    )
 
 
 def _what(route: ChannelRoute) -> str:

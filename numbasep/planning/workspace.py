@@ -27,8 +27,8 @@ def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
     rows, columns = ([1, *taps] if len(taps) == 1 else taps)[-2:]
     steps = [window.step for window in problem.windows[-2:]]
     down, along = ([1, *steps] if len(steps) == 1 else steps)[-2:]
-    behind = problem.windows[-1].axis + 1
-    inner = min(math.prod(problem.shape[behind:]) * _parts(problem), MOST_INNER)
+    first_inner = problem.windows[-1].axis + 1
+    inner = min(math.prod(problem.shape[first_inner:]) * _parts(problem), MOST_INNER)
     row_bytes = problem.real_dtype.itemsize * inner
     packed = (max(rows, columns) + (STEP_ROWS - 1) * max(down, along)) * sources + 2 * STEP_ROWS
     halo = packed * (6 * max(rows, columns) + 256 * max(down, along)) * row_bytes
@@ -43,8 +43,8 @@ def slab_bytes(problem: Problem, rank: int) -> int:
     for window in problem.windows[:-together]:
         shape[window.axis] = 1
         position = math.prod(shape) * _parts(problem) * rank * problem.real_dtype.itemsize
-        thick = max(window.taps, SLAB_BYTES // max(position, 1), 1)
-        shape[window.axis] = min(thick, max(window.out_size, 1))
+        thickness = max(window.taps, SLAB_BYTES // max(position, 1), 1)
+        shape[window.axis] = min(thickness, max(window.out_size, 1))
         total += position * shape[window.axis] + 64
         rest = [w.axis for w in problem.windows if w.axis > window.axis]
         for later in problem.windows:  # mode "full" makes later axes longer
@@ -113,8 +113,8 @@ def transform_bytes(problem: Problem, tiles: Tiling, threads: int, *, complex_ke
 
 def _inner(problem: Problem) -> int:
     """Return the number of adjacent reals per sample of the last filtered axis."""
-    behind = problem.windows[-1].axis + 1 if problem.windows else 0
-    return math.prod(problem.shape[behind:]) * _parts(problem)
+    first_inner = problem.windows[-1].axis + 1 if problem.windows else 0
+    return math.prod(problem.shape[first_inner:]) * _parts(problem)
 
 
 def _parts(problem: Problem) -> int:

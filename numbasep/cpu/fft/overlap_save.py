@@ -25,7 +25,7 @@ from ...planning.workspace import transform_bytes
 from .. import threads
 from . import extended_input, large_transforms
 from .spectra import Shape, spectra
-from .thread_pool import Crew
+from .thread_pool import ThreadTeam
 
 Array = NDArray[Any]
 
@@ -57,16 +57,16 @@ def correlate(
     _check_memory(problem, tiles, count)
     factors = work.factors(spectra.get(weights, problem.windows, tiles, work.kernel))
     source, target = work.view(x), work.view(out)
-    with Crew(count) as crew:
+    with ThreadTeam(count) as team:
         if not tiles.staged:
-            crew.share(
+            team.share(
                 lambda tile: _filter_group(work, factors, source, target, tile, integers), work.tiles()
             )
             return
         for tile in work.tiles():
             starts, stops, _ = work.extent(target.shape, tile)
             region = work.alone(work.part(target, starts, stops))
-            work.staged(source, starts, stops).filter(factors, region, crew, integers)
+            work.staged(source, starts, stops).filter(factors, region, team, integers)
 
 
 def _threads(problem: Problem, tiles: Tiling, workers: int) -> int:

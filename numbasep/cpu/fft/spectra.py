@@ -56,7 +56,7 @@ class Spectra:
     def __init__(self) -> None:
         self._kept: OrderedDict[Any, tuple[Any, tuple[Array, ...]]] = OrderedDict()
         self._bytes = 0
-        self._lock = forks.lasting_lock()
+        self._lock = forks.fork_safe_lock()
         forks.in_children(self._clear)
 
     def get(

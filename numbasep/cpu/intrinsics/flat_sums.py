@@ -178,11 +178,11 @@ class _Strokes:
     def _place(self, at: Any, kind: Any) -> Any:
         return pointer_to(self.context, self.builder, self.sig.args[0], self.args[0], at, kind)
 
-    def _row(self, field: int, behind: int = 0) -> list[Any]:
-        """Return pointers to the vectors of the row in an operand, or of that `behind` entries after it."""
+    def _row(self, field: int, further: int = 0) -> list[Any]:
+        """Return pointers to the vectors of the row in an operand, or of that `further` entries after it."""
         builder = self.builder
         here = builder.ashr(self.args[6], self.whole(1)) if self.small else self.args[6]
-        at = builder.add(self._field(field, OPERAND_BITS), builder.add(self.args[5], self.whole(behind)))
+        at = builder.add(self._field(field, OPERAND_BITS), builder.add(self.args[5], self.whole(further)))
         entry = self._number(1, at, self.whole)
         return self._vectors(builder.add(entry, here))
 
@@ -202,9 +202,9 @@ class _Strokes:
         """Emit the strokes that add rows."""
         builder, (s, t) = self.builder, self.sums
 
-        def add(field: int, source: list[Any], to: list[Any], behind: int = 0) -> Callable[[], None]:
+        def add(field: int, source: list[Any], to: list[Any], further: int = 0) -> Callable[[], None]:
             def body() -> None:
-                for pointer, before, after in zip(self._row(field, behind), source, to, strict=True):
+                for pointer, before, after in zip(self._row(field, further), source, to, strict=True):
                     row = builder.load(pointer, align=self.align)
                     builder.store(self._plus(builder.load(before), row), after)
 

@@ -77,7 +77,7 @@ def _one_on(builder: Any, low: Any, high: Any) -> Any:
     return builder.asm(kind, f"valign{letter} $$1, $1, $2, $0", "=v,v,v", (low, high), False)
 
 
-def _behind(builder: Any, number: Any, vectors: Sequence[Any]) -> Any:
+def _after_values(builder: Any, number: Any, vectors: Sequence[Any]) -> Any:
     """Return `number`, as a value that LLVM can use only after it has computed `vectors`.
 
     Otherwise LLVM loads rows long before they are used and spills sums.  A spilled sum is read back only when all
@@ -126,7 +126,7 @@ def _weigh_line(
                     total = fused(builder, w[0], base[c], builder.load(slot))
                     builder.store(fused(builder, w[1], _one_on(builder, base[c], base[c + 1]), total), slot)
                 summed = [builder.load(slot) for slot in slots[r * LINE_VECTORS :][:LINE_VECTORS]]
-                row = builder.add(_behind(builder, row, summed), stride_)
+                row = builder.add(_after_values(builder, row, summed), stride_)
 
         def add_few(n: int) -> None:
             for k in range(0, n - 1, 2) if PAIRED else ():
