@@ -28,6 +28,7 @@ from .kernels.nan_aware import AS_STORED, BOTH, PRESENCE, VALUES
 from .launch import BoundCall, Step
 from .long_rows import cut_parts
 from .outer_axes import OuterAxis
+from .pass_request import STREAM_BYTES
 from .plane_pass import PlanePass
 from .prepare import prepare_pass
 from .tap_tables import PlaneTerm, PlaneWeights, build_program
@@ -104,6 +105,10 @@ class _Binding:
     @property
     def _real(self) -> np.dtype[Any]:
         return self.problem.real_dtype
+
+    @property
+    def _result_bytes(self) -> int:
+        return self.problem.pixels * self.problem.output_dtype.itemsize
 
     def _reserve(self, number: int, nbytes: int) -> None:
         """Reserve scratch memory for a buffer, which all slabs reuse."""
@@ -257,6 +262,7 @@ class _Binding:
                 constants,
                 self.workers,
                 shared=spec.blocking.shared,
+                streamed=spec.final and self._result_bytes >= STREAM_BYTES,
             )
             self.launch.steps.append(Step(step, source.index, target.index, number))
             return

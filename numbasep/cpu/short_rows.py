@@ -29,7 +29,12 @@ Array = npt.NDArray[Any]
 TASK_NUMBERS = 1 << 15  # approximate elements per task
 # Maximum size of weights whose period is extended to whole vectors to avoid unaligned loads.
 ALIGNED_BYTES = 12 << 10
+UNALIGNED = 0.1  # additional time for weights that are not aligned to vectors
 BATCH_NUMBERS = 1 << 28  # elements x slots per thread between checks for signals (Ctrl-C)
+
+
+Slots = dict[tuple[int, int, int], tuple[Array, Array]]
+"""(Intermediate, distance in samples, layer) -> (weights of the elements of a row, 1 where they are used)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +89,7 @@ def prepare(
     workers: int | None,
     *,
     shared: bool,
+    streamed: bool,
 ) -> ShortRows:
     """Prepare the pass that filters along an axis of short rows.
 
@@ -103,6 +109,8 @@ def prepare(
         Requested number of threads.
     shared : bool
         Whether there is enough work for several threads.
+    streamed : bool
+        Whether the output is written with non-temporal stores.
     """
     compute = problem.real_dtype
     rows = find_rows(
@@ -117,25 +125,31 @@ def prepare(
     mantissa, exponent = math.frexp(divisor)
     exact = mantissa == 0.5 and abs(exponent) <= 32  # the weights can be divided instead of the sums
     slots, beyond = _slots(rows, [(stacked, factor) for stacked, (factor,) in terms], constants, compute)
+    slots, pairs = _paired(slots, rows.inner)
     shifts = np.array([0, *(stacked * source.stack + k * rows.inner for stacked, k, _ in slots)], np.int64)
     reach = [0, *(k * rows.inner for _, k, _ in slots)]
     table = np.stack([beyond, *(weights for weights, _ in slots.values())])
     inside = np.stack([np.ones(row), *(used for _, used in slots.values())])
     if exact:
         table, divisor = table / divisor, 1.0
-    period = math.lcm(row, lanes)
-    if len(table) * (period + width) * compute.itemsize > ALIGNED_BYTES:
-        period = row
+    item = target.dtype.itemsize // parts_of(target.dtype)
+    most = min(
+        ALIGNED_BYTES // (len(table) * compute.itemsize) - width, kernels.KEPT_BYTES // (2 * kernels.GROUP * item)
+    )
+    period = _period(row, lanes, min(most, rows.run // (2 * kernels.GROUP)))
+    grouped = period >= kernels.ACROSS * lanes
     pitch = skew(round_up(period + width, lanes), lanes)
     at = np.arange(pitch) % row
     sources, targets = _starts(rows, (source.origin, target.origin))
-    whole = math.lcm(row, width)
-    piece = round_up(TASK_NUMBERS, whole) if whole < 4 * TASK_NUMBERS else round_up(TASK_NUMBERS, row)
+    piece = round_up(TASK_NUMBERS, kernels.GROUP * period)
     pieces = -(-rows.run // piece)
     sizes = np.array(
-        [rows.run, piece, pieces, len(table), pitch, period, width % period, max(0, -min(reach)), max(reach)],
+        [
+            rows.run, piece, pieces, len(table), pitch, period, width % period, max(0, -min(reach)), max(reach),
+            grouped, pairs, item * streamed,
+        ],
         np.int64,
-    )
+    )  # fmt: skip
     tables = (
         sizes, sources, targets, shifts, _aligned(table[:, at], compute), _aligned(inside[:, at], compute)
     )  # fmt: skip
@@ -149,6 +163,31 @@ def prepare(
         addresses, make_block(tables), tables,
         np.array([[divisor]], compute), tasks, batch, min(count, tasks), not shared and tasks <= batch,
     )  # fmt: skip
+
+
+def _period(row: int, lanes: int, most: int) -> int:
+    """Return a multiple of `row`, at most about `most`, that fills blocks of vectors and is aligned, if possible."""
+    width = kernels.ACROSS * lanes
+
+    def waste(period: int) -> float:
+        return round_up(period, width) / period + UNALIGNED * (period % lanes > 0)
+
+    return min(range(row, max(most, row) + 1, row), key=waste)
+
+
+def _paired(slots: Slots, inner: int) -> tuple[Slots, int]:
+    """Move pairs of slots that read adjacent elements to the front; return the slots and the number of pairs."""
+    order, keys = [], list(slots)
+    while keys:
+        key = keys.pop(0)
+        after = (key[0], key[1] + 1, key[2])
+        if inner == 1 and after in keys:
+            keys.remove(after)
+            order.insert(0, (key, after))
+        else:
+            order.append((key,))
+    pairs = sum(len(one) == 2 for one in order)
+    return {key: slots[key] for one in order for key in one}, pairs
 
 
 def _aligned(table: Array, dtype: np.dtype[Any]) -> Array:
@@ -169,10 +208,6 @@ def _starts(rows: Rows, origins: tuple[int, int]) -> tuple[Array, Array]:
             total = np.add.outer(total, np.arange(axis.size_in, dtype=np.int64) * stride).reshape(-1)
         starts.append(total)
     return starts[0], starts[1]
-
-
-Slots = dict[tuple[int, int, int], tuple[Array, Array]]
-"""(Intermediate, distance in samples, layer) -> (weights of the elements of a row, 1 where they are used)."""
 
 
 def _slots(
