@@ -25,10 +25,12 @@ def make_block(arrays: Sequence[np.ndarray]) -> Any:
     """Return the block of contiguous arrays of one or two dimensions."""
     if config.DISABLE_JIT:
         return list(arrays)
-    block = np.empty((len(arrays), ENTRY), np.int64)
-    for entry, array in zip(block, arrays, strict=True):
-        entry[:] = array.__array_interface__["data"][0], *(1, *array.shape)[-2:]
-    return block.reshape(-1)
+    return np.array([number for array in arrays for number in _entry(array)], np.int64)
+
+
+def _entry(array: np.ndarray) -> tuple[int, ...]:
+    """Return the address, rows and columns of an array."""
+    return array.__array_interface__["data"][0], *(1, *array.shape)[-2:]
 
 
 def with_tables(block: Any, tables: Mapping[int, np.ndarray]) -> Any:
@@ -39,7 +41,7 @@ def with_tables(block: Any, tables: Mapping[int, np.ndarray]) -> Any:
             changed[entry] = array
         else:
             at = entry * ENTRY
-            changed[at : at + ENTRY] = array.__array_interface__["data"][0], *(1, *array.shape)[-2:]
+            changed[at : at + ENTRY] = _entry(array)
     return changed
 
 
