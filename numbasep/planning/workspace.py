@@ -10,12 +10,14 @@ import math
 from ..arguments.problem import Problem
 from ..lowering.chains import PEELED_SLAB_BYTES, SLAB_BYTES
 from ..lowering.shapes import LONGEST_ROW, are_in_turn
+from .lines import Lines
 from .overlap import Tiling
 
 CACHE_BYTES = 768 << 10  # of packed rows of a task, which stay in a second-level cache
 STEP_ROWS = 16  # number of output rows that a task computes at a time
 PIECE_POINTS = 1 << 15  # points of a piece of rows, in a staged transform ...
 PIECE_BYTES = 1 << 19  # ... and bytes of a piece of columns
+WIDEST_BYTES = 64  # of a vector on any processor
 MOST_INNER = 512  # largest number of adjacent elements that form one column
 
 
@@ -109,6 +111,15 @@ def transform_bytes(problem: Problem, tiles: Tiling, threads: int, *, complex_ke
     inner = max(tiles.points // min(tiles.lengths), PIECE_POINTS)
     rows = itemsize * (tiles.points + 2 * tiles.points // min(tiles.lengths)) * (1 + complex_kernel)
     return rows + itemsize * 4 * inner * threads + 4 * PIECE_BYTES * threads + 40 * tiles.points + (64 << 10)
+
+
+def line_bytes(problem: Problem, lines: Lines, threads: int) -> int:
+    """Return the workspace of transforms along rows: tiles and spectra of each thread, and the kernel's spectrum."""
+    item, lanes = problem.real_dtype.itemsize, WIDEST_BYTES // problem.real_dtype.itemsize
+    tiles = 2 * lanes * (2 * lines.points + lanes)
+    spectra = 2 * lines.points * (lines.together + lines.parts + 2 * lanes) if lines.parts > 1 else 0
+    kernel = 64 * lines.parts * max(lines.points, lines.window.taps if lines.parts == 1 else 0)
+    return min(threads, lines.threads) * (tiles + spectra) * item + kernel + 32 * lines.rows + (64 << 10)
 
 
 def _inner(problem: Problem) -> int:
