@@ -9,7 +9,7 @@ are computed in registers, because unaligned loads that touch two cache lines ta
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import binding, ir
