@@ -192,7 +192,7 @@ def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
         segment = min(tile, max(SEGMENT_IN_REGISTERS // inner, 1))
         segment = segment if segment == tile or inner > 1 else segment // way.block * way.block
         stride = way.block * way.item // way.compute.itemsize + way.extra * lanes
-        pitch = skew(round_up(segment * inner, way.block) + lanes, lanes)
+        pitch = skew(round_up(tile * inner, way.block) + lanes, lanes)
         result = sums + len(way.flat.continued) * stride
         scratch = result + way.rows * pitch
         end = scratch + way.small * round_up(tile + way.halo + 4 * lanes, lanes)
@@ -204,7 +204,8 @@ def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
     wanted = SUMS_BYTES // (way.compute.itemsize * way.rows * buffers) - way.halo
     segment = min(tile, max(round_up(max(wanted, 2 * way.halo, 1), block) // inner, 1))
     stride = skew(round_up(segment * inner + way.halo + block, lanes), lanes)
-    pitch = buffers * stride
+    result = (buffers - 1) * stride
+    pitch = result + skew(round_up(tile * inner + block, lanes), lanes)
     return Places(
-        ring_stride, sums, stride, pitch, sums + pitch - stride, 0, segment, sums + way.rows * pitch + block
+        ring_stride, sums, stride, pitch, sums + result, 0, segment, sums + way.rows * pitch + block
     )
