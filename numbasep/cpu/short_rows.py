@@ -146,7 +146,7 @@ def prepare(
     sizes = np.array(
         [
             rows.run, piece, pieces, len(table), pitch, period, width % period, max(0, -min(reach)), max(reach),
-            grouped, pairs, item * streamed,
+            grouped, pairs, item * (streamed and kernels.GROUP * period * item <= kernels.KEPT_BYTES),
         ],
         np.int64,
     )  # fmt: skip

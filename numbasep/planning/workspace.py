@@ -58,7 +58,7 @@ def _peeled_bytes(problem: Problem, rank: int) -> int:
     if len(problem.windows) < 2:
         return 0
     window = problem.windows[-1]
-    if window.size * _inner(problem) > LONGEST_ROW:
+    if window.size * _inner(problem) * problem.real_dtype.itemsize > LONGEST_ROW:
         return 0
     each = _parts(problem) * rank * problem.real_dtype.itemsize
     position = problem.pixels * each // max(problem.out_shape[0], 1)
