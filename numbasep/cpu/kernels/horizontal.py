@@ -9,7 +9,7 @@ are computed in registers, because unaligned loads that touch two cache lines ta
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import binding, ir
@@ -53,7 +53,8 @@ LINE_ROWS = 4 if REGISTERS == 32 else 2 if VECTOR_BYTES == 32 else 3
 GROUP = {64: 2, 32: 4, 16: 1}[VECTOR_BYTES]  # taps whose shifted vectors are computed together
 WRITTEN_OUT = 5  # largest number of taps whose loop is unrolled
 
-fetch_rows = fetch_intrinsic(LINE_ROWS)
+fetch_rows, fetch_written = fetch_intrinsic(LINE_ROWS), fetch_intrinsic(LINE_ROWS, written=True)
+WRITTEN_AHEAD = 512  # bytes from a converted output to the one whose cache line is prefetched
 zero_sums = BlockIntrinsics(LINE_ROWS, LINE_VECTORS).zero
 _INT = ir.IntType(64)
 
@@ -249,6 +250,7 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
     """Return the kernel that writes rows of one storage type; with `share`, sums are normalized (`nan_aware`)."""
     item = storage.dtype.itemsize
     streams = storage.dtype.kind == "f" and item > 2 and not storage.swapped  # the others are converted
+    converts = storage.dtype.kind in "iu"
 
     @inlined
     def filter_blocks(
@@ -261,6 +263,8 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
             if below >= 0:
                 for line in range(0, width * fetched, LINE_BYTES):
                     fetch_rows(x, below + j * fetched + line, ahead)
+                if converts and j * item % LINE_BYTES < width * item:
+                    fetch_written(y, (target + j) * item + WRITTEN_AHEAD, pitch * item)
             total = weigh_only_line(zero_sums(work[0]), work, source + j, stride, step, weights, weight, taps)
             if divisor != 1:
                 total = divide(total, divisor)
