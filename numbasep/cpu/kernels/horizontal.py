@@ -17,6 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from ...lowering.target import LINE_VECTORS
+from ..intrinsics.adjacent import adjacent_vectors
 from ..intrinsics.memory import Storage, copy_element, misalignment
 from ..intrinsics.register_blocks import BlockIntrinsics, items_of, pack_items
 from ..intrinsics.row_sums import fetch_intrinsic
@@ -54,7 +55,8 @@ PAIRED = VECTOR_BYTES == 64  # one instruction shifts two adjacent vectors by on
 GROUP = {64: 2, 32: 4, 16: 1}[VECTOR_BYTES]  # taps whose shifted vectors are computed together
 WRITTEN_OUT = 5  # largest number of taps whose loop is unrolled
 
-fetch_rows = fetch_intrinsic(LINE_ROWS)
+fetch_rows, fetch_written = fetch_intrinsic(LINE_ROWS), fetch_intrinsic(LINE_ROWS, written=True)
+WRITTEN_AHEAD = 512  # bytes from a converted output to the one whose cache line is prefetched
 zero_sums = BlockIntrinsics(LINE_ROWS, LINE_VECTORS).zero
 _INT = ir.IntType(64)
 
@@ -78,21 +80,6 @@ def _one_on(builder: Any, low: Any, high: Any) -> Any:
     return builder.asm(kind, f"valign{letter} $$1, $1, $2, $0", "=v,v,v", (low, high), False)
 
 
-def _halves(builder: Any, low: Any, high: Any, picked: Sequence[int]) -> Any:
-    """Return the elements `picked` of each half of two vectors on AVX2: the first ones of `low`, as many of `high`.
-
-    These shuffles run beside two multiply-adds a cycle on AMD's processors; others do not.  LLVM would combine shuffles
-    of shuffles to more instructions.
-    """
-    binding.initialize_native_asmparser()
-    if len(picked) == 2:
-        letter, selected = "d", sum(at << i for i, at in enumerate(picked * 2))
-    else:
-        letter, selected = "s", sum(at << 2 * i for i, at in enumerate(picked))
-    kind = ir.FunctionType(low.type, [low.type, low.type])
-    return builder.asm(kind, f"vshufp{letter} $${selected}, $2, $1, $0", "=x,x,x", (low, high), False)
-
-
 def _shifts(builder: Any, first: Any, kind: Any, taps: int, column: int, adjacent: list[Any]) -> list[Any]:
     """Return the vector that begins at `first` and those 1, 2 ... `taps` - 1 elements further.
 
@@ -109,14 +96,7 @@ def _shifts(builder: Any, first: Any, kind: Any, taps: int, column: int, adjacen
         return [adjacent[column], _one_on(builder, *adjacent[column : column + 2])]
     if column % LINE_VECTORS == LINE_VECTORS - 1:  # a few loads are hidden behind the shuffles
         return [load(ahead) for ahead in range(taps)]
-    low, high = load(0), load(kind.count // 2)
-    if kind.count == 4:
-        return [low, _halves(builder, low, high, [1, 0]), high, _halves(builder, high, load(4), [1, 0])][
-            :taps
-        ]
-    between = _halves(builder, low, high, [2, 3, 0, 1])
-    near, far = (_halves(builder, *pair, [1, 2, 1, 2]) for pair in ((low, between), (between, high)))
-    return [low, near, between, far][:taps]
+    return adjacent_vectors(builder, load, taps)
 
 
 def _after_values(builder: Any, number: Any, vectors: Sequence[Any]) -> Any:
@@ -250,6 +230,7 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
     """Return the kernel that writes rows of one storage type; with `share`, sums are normalized (`nan_aware`)."""
     item = storage.dtype.itemsize
     streams = storage.dtype.kind == "f" and item > 2 and not storage.swapped  # the others are converted
+    converts = storage.dtype.kind in "iu"
 
     @inlined
     def filter_blocks(
@@ -262,6 +243,8 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
             if below >= 0:
                 for line in range(0, width * fetched, LINE_BYTES):
                     fetch_rows(x, below + j * fetched + line, ahead)
+                if converts and j * item % LINE_BYTES < width * item:
+                    fetch_written(y, (target + j) * item + WRITTEN_AHEAD, pitch * item)
             total = weigh_only_line(zero_sums(work[0]), work, source + j, stride, step, weights, weight, taps)
             if divisor != 1:
                 total = divide(total, divisor)
