@@ -167,7 +167,7 @@ def finish(
         tasks=tasks,
         batch=batch,
         threads=min(parts.threads, tasks) or 1,
-        small=not p.blocking.shared and tasks <= batch and work_bytes <= SPARE_BYTES,
+        small=(tasks == 1 or not p.blocking.shared) and tasks <= batch and work_bytes <= SPARE_BYTES,
         raw_in=gather * inner * p.storage_in.dtype.itemsize,
         raw_out=max(gather * inner, block) * p.storage_out.dtype.itemsize,
         work_bytes=work_bytes,

@@ -210,7 +210,7 @@ def _transforms(
 
 
 RUNNERS: dict[str, Runner] = {
-    "planes": _planes, "recursive": _recursive, "flat": _flat, "transforms": _transforms,
+    "planes": _planes, "recursive": _recursive, "flat": _flat, "transforms": _transforms, "lines": _transforms,
 }  # fmt: skip
 """Functions that compute a candidate, by `Candidate.runner`. They import their backends on first use."""
 

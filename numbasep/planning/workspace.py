@@ -8,14 +8,17 @@ from __future__ import annotations
 import math
 
 from ..arguments.problem import Problem
-from ..lowering.chains import PEELED_SLAB_BYTES, SLAB_BYTES
+from ..lowering.chains import SLAB_BYTES
+from ..lowering.pieces import LARGEST_PIECE, LONG_PIECE_BYTES
 from ..lowering.shapes import LONGEST_ROW, are_in_turn
+from .lines import Lines
 from .overlap import Tiling
 
 CACHE_BYTES = 768 << 10  # of packed rows of a task, which stay in a second-level cache
 STEP_ROWS = 16  # number of output rows that a task computes at a time
 PIECE_POINTS = 1 << 15  # points of a piece of rows, in a staged transform ...
 PIECE_BYTES = 1 << 19  # ... and bytes of a piece of columns
+WIDEST_BYTES = 64  # of a vector on any processor
 MOST_INNER = 512  # largest number of adjacent elements that form one column
 
 
@@ -36,9 +39,9 @@ def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
     return threads * (2 * CACHE_BYTES + halo + tables)
 
 
-def slab_bytes(problem: Problem, rank: int) -> int:
+def slab_bytes(problem: Problem, threads: int, rank: int) -> int:
     """Return the bytes of intermediates between the passes of `rank` terms along more than two axes."""
-    shape, total = list(problem.shape), _peeled_bytes(problem, rank)
+    shape, total = list(problem.shape), _peeled_bytes(problem, threads, rank)
     together = 1 if are_in_turn(_inner(problem)) else 2
     for window in problem.windows[:-together]:
         shape[window.axis] = 1
@@ -53,16 +56,16 @@ def slab_bytes(problem: Problem, rank: int) -> int:
     return total
 
 
-def _peeled_bytes(problem: Problem, rank: int) -> int:
+def _peeled_bytes(problem: Problem, threads: int, rank: int) -> int:
     """Return the bytes of intermediates between a short last axis and the others, if it may take its own pass."""
     if len(problem.windows) < 2:
         return 0
     window = problem.windows[-1]
-    if window.size * _inner(problem) > LONGEST_ROW:
+    if window.size * _inner(problem) * problem.real_dtype.itemsize > LONGEST_ROW:
         return 0
     each = _parts(problem) * rank * problem.real_dtype.itemsize
-    position = problem.pixels * each // max(problem.out_shape[0], 1)
-    return max(min(problem.pixels * each, PEELED_SLAB_BYTES), position) + 64
+    most = max(threads * LARGEST_PIECE, LONG_PIECE_BYTES)
+    return (len(problem.windows) - 1) * (min(threads * problem.pixels * each, most) + 64 * threads)
 
 
 def direct_bytes(problem: Problem, threads: int, *, complex_kernel: bool) -> int:
@@ -76,7 +79,7 @@ def terms_bytes(problem: Problem, threads: int, rank: int, *, complex_kernel: bo
     rank = rank * (2 ** len(problem.windows) if complex_kernel else 1)
     sources = rank if len(problem.windows) > 2 else 1
     single = pass_bytes(problem, threads, sources)
-    return single + slab_bytes(problem, rank) + _imaginary_bytes(problem, complex_kernel)
+    return single + slab_bytes(problem, threads, rank) + _imaginary_bytes(problem, complex_kernel)
 
 
 def flat_bytes(problem: Problem, threads: int, sums: int) -> int:
@@ -109,6 +112,15 @@ def transform_bytes(problem: Problem, tiles: Tiling, threads: int, *, complex_ke
     inner = max(tiles.points // min(tiles.lengths), PIECE_POINTS)
     rows = itemsize * (tiles.points + 2 * tiles.points // min(tiles.lengths)) * (1 + complex_kernel)
     return rows + itemsize * 4 * inner * threads + 4 * PIECE_BYTES * threads + 40 * tiles.points + (64 << 10)
+
+
+def line_bytes(problem: Problem, lines: Lines, threads: int) -> int:
+    """Return the workspace of transforms along rows: tiles and spectra of each thread, and the kernel's spectrum."""
+    item, lanes = problem.real_dtype.itemsize, WIDEST_BYTES // problem.real_dtype.itemsize
+    tiles = 2 * lanes * (2 * lines.points + lanes)
+    spectra = 2 * lines.points * (lines.together + lines.parts + 2 * lanes) if lines.parts > 1 else 0
+    kernel = 64 * lines.parts * max(lines.points, lines.window.taps if lines.parts == 1 else 0)
+    return min(threads, lines.threads) * (tiles + spectra) * item + kernel + 32 * lines.rows + (64 << 10)
 
 
 def _inner(problem: Problem) -> int:

@@ -147,7 +147,7 @@ GUARDS = (
           "    if not choice.chosen.needs_finite or plan.problem.integer_data:\n", "    if True:\n",
           "tests/api/test_values.py -k footprint"),
     Guard("values: a spike beside the bound of transforms", "planning/rounding.py",
-          "return (transforms * levels * ROUNDINGS_PER_LEVEL + 4) * u", "return 0.0 * u",
+          "return (transforms * levels * ROUNDINGS_PER_LEVEL + 4 * parts) * u", "return 0.0 * u",
           "tests/api/test_values.py -k spike"),
     Guard("values: sums of float64 numbers in float32", "arguments/problem.py",
           'single = input_dtype.char in _SMALL | {"f", "F"} and output_dtype.char in _SMALL | {"f", "F"}',

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ...arguments.problem import Problem, Window
 from ...lowering.layout import restrict
 from ...planning import rounding
+from ...planning.lines import transform_size
 from ...planning.operators import Operator
-from ...planning.overlap import tiling
 from .. import threads
 from . import extended_input, overlap_save
 from .thread_pool import ThreadTeam
@@ -28,6 +28,7 @@ Array = NDArray[Any]
 Box = tuple[slice, ...]
 
 PIECE_BYTES = 1 << 18  # part of the array that a thread copies at a time
+SHARED_BYTES = 16 << 20  # of arrays that are copied faster than Python starts threads
 
 
 def correlate(
@@ -71,7 +72,7 @@ def _filled(x: Array, filled: Array, nonfinite: Array, slowest: int, workers: in
         np.copyto(filled[piece], 0, where=nonfinite[piece])
         found.append(max(float(filled[piece].max()), -float(filled[piece].min())))
 
-    with np.errstate(all="ignore"), ThreadTeam(workers if filled.nbytes > 8 * PIECE_BYTES else 1) as team:
+    with np.errstate(all="ignore"), ThreadTeam(workers if filled.nbytes > SHARED_BYTES else 1) as team:
         team.share(copy, range(0, rows, step))
     return max(found)
 
@@ -175,7 +176,7 @@ class _Marks:
             cval=0j,
         )
         double = replace(single, compute_dtype=np.dtype(np.float64))
-        bound = rounding.transform_bound(single, tiling(single).points)
+        bound = rounding.transform_bound(single, *transform_size(single))
         problem = single if bound * weights.size < 0.1 else double
         sums = np.empty(shape, np.float32)
         overlap_save.correlate(marks, weights, problem, sums, self._workers)

@@ -276,7 +276,7 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
         while j < count:
             at, part = j, min(width, count - j)
             if j < head:
-                part = head
+                part = min(head - j, width)  # a cache line is wider than a block of 16-byte vectors
             elif adjacent and part < width <= count and not (streamed and first + j <= last):
                 at = count - width  # the last block overlaps the previous one
             if below >= 0:
@@ -299,7 +299,7 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
                         column = (at + e) // inner
                         there = to + q * pitch + column * stride + at + e - column * inner
                         copy_element(raw, q * width + skipped + e, y, there, target)
-            elif streamed and part < width and at == j:
+            elif streamed and (part < width or j < head) and at == j:
                 store_part(y, to + at, pitch, rows, part, int(j >= head), total)
             elif streamed and at == j:
                 stream_rows(y, to + at, pitch, rows, total)
