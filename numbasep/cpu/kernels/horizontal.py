@@ -50,6 +50,7 @@ from .table_entries import (
 )
 
 LINE_ROWS = 4 if REGISTERS == 32 else 2 if VECTOR_BYTES == 32 else 3
+PAIRED = VECTOR_BYTES == 64  # one instruction shifts two adjacent vectors by one element
 GROUP = {64: 2, 32: 4, 16: 1}[VECTOR_BYTES]  # taps whose shifted vectors are computed together
 WRITTEN_OUT = 5  # largest number of taps whose loop is unrolled
 
@@ -103,7 +104,7 @@ def _shifts(builder: Any, first: Any, kind: Any, taps: int, column: int, adjacen
         there = builder.bitcast(builder.gep(first, [_INT(ahead)]), kind.as_pointer())
         return builder.load(there, align=4 if kind.element == ir.FloatType() else 8)
 
-    if VECTOR_BYTES == 64:
+    if PAIRED:
         adjacent += [load(c * kind.count) for c in range(0 if adjacent else LINE_VECTORS + 1)]
         return [adjacent[column], _one_on(builder, *adjacent[column : column + 2])]
     if column % LINE_VECTORS == LINE_VECTORS - 1:  # a few loads are hidden behind the shuffles
