@@ -37,7 +37,6 @@ from ..intrinsics.register_blocks import BlockIntrinsics, items_of, pack_items
 from ..intrinsics.vectors import (
     LINE_BYTES,
     LLVM_TYPES,
-    VECTOR_BYTES,
     Line,
     Vector,
     div,
@@ -54,12 +53,11 @@ from ..intrinsics.vectors import (
 from ..jit import address, inlined, kernel, named
 from .epilogue import divide, store_rows
 from .finished_rows import KEPT_BYTES, kept_bytes, write_kept
-from .horizontal import _one_on
+from .horizontal import PAIRED, _one_on
 from .pass_arguments import integers, numbers
 
 VECTORS = 4  # vectors per block, whose sums are independent
 GROUP, ACROSS = 4, 2  # periods that are filtered together, and vectors of each in a block
-PAIRED = VECTOR_BYTES == 64  # one instruction shifts two adjacent vectors by one element
 
 # Tables of a pass in one block (`pass_arguments`), then the entries of SIZES_TABLE
 SIZES_TABLE, SOURCES_TABLE, TARGETS_TABLE, SHIFTS_TABLE, WEIGHTS_TABLE, INSIDE_TABLE = range(6)
