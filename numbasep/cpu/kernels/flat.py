@@ -28,7 +28,7 @@ from ..intrinsics.register_blocks import BlockIntrinsics
 from ..intrinsics.row_sums import fetch_intrinsic
 from ..intrinsics.vectors import LINE_BYTES, Line, call, lanes_of, peek
 from ..jit import address, driver, inlined, kernel, named
-from .addressing import locate_source, locate_target
+from .addressing import locate_planes
 from .byte_rows import pack_bytes
 from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_row, numbers
 from .row_conversion import packer, storer
@@ -278,9 +278,9 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
     last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
     capacity, wide = geometry[RING_ROWS], columns + geometry[COLUMN_TAPS] - 1
     for plane in range(first_plane, last_plane):
-        for source in range(n_sources):
-            sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
-        target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
+        target = (
+            locate_planes(plane, geometry, outer, outer_taps, sources) + column * geometry[COLUMN_STRIDE_OUT]
+        )
         age = plane - first_plane
         oldest = n_sources - 1 if age else 0  # first input plane that is not packed yet
         packed = 0  # rows packed so far
