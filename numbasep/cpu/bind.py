@@ -374,7 +374,6 @@ class _Binding:
             origins=(source.origin, target.origin), dtype_in=source.dtype, dtype_out=target.dtype,
             compute=self._real, constants=self._constants(source, len(sources), final),
             cast=self.problem.cast, workers=self.workers, views=views, normal=self.normal or (),
-            read_next=not final,
         )  # fmt: skip
         self.launch.steps.append(Step(prepared, source.index, target.index, number))
 
