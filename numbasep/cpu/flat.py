@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem
 from ..factor.runs import Flat
 from ..lowering.counts import is_shared
+from ..lowering.flat import sums_bytes
 from ..lowering.layout import arrange, array_axes
 from ..lowering.task import Task, plane_count
 from ..planning.operators import Operator
@@ -79,7 +79,7 @@ def _prepare(
     count, item, sources = plane_count(planes), compute.itemsize, len(outer_taps)
     down, along, inner = planes.rows, planes.columns, planes.inner
     task = Task(planes, count, sources, item, x.itemsize, plain_in=False, plain_out=False)
-    blocking = blocking_of(flat, task, compute, small=_is_small(problem))
+    blocking = blocking_of(flat, task, compute, small=sums_bytes(problem))
     work = inner * (flat.operations + 4)
     n = workers if is_shared(count * down.size_out * along.size_out * inner, flat.operations) else 1
     deep = tables[-1].offsets_out.size if sum(tap > 1 for tap in taps) == 1 and taps[-1] > 1 else 1
@@ -126,14 +126,6 @@ def _prepare(
         table_bytes=round_up(8 * blocking.window * sources, LINE_BYTES),
         spare=[],
     )
-
-
-def _is_small(problem: Problem) -> bool:
-    """Return whether the samples, and the constant beyond the edges, are unsigned bytes."""
-    outside = any(window.boundary == Boundary.CONSTANT for window in problem.windows)
-    cval = problem.cval
-    fits = not outside or (cval.imag == 0 and 0 <= cval.real <= 255 and cval.real == int(cval.real))
-    return problem.input_dtype.kind in "bu" and problem.input_dtype.itemsize == 1 and fits
 
 
 def _multiplies(divisor: float) -> bool:

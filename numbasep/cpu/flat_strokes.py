@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 
 from ..factor.runs import RowSum, continued_sums
+from ..lowering.flat import MOST_BYTES
 from .flat_tables import SumBlocking, WorkspaceLayout
 from .intrinsics import flat_sums
 
@@ -138,7 +139,7 @@ class Strokes:
         self._rows(shared)
         if saved_to is not None:
             self._stroke(flat_sums.SAVE, saved_to)
-        most = max(flat_sums.MOST_BYTES // count, 1) if self.blocking.small else len(columns)
+        most = max(MOST_BYTES // count, 1) if self.blocking.small else len(columns)
         for weight in sorted({weight for _, weight in columns}):
             of_weight = [column for column, other in columns if other == weight]
             for first in range(0, len(of_weight), most):
@@ -169,13 +170,11 @@ class Strokes:
     def _most(self, count: int) -> int:
         """Return how often sums of `count` rows may be doubled without overflow."""
         levels = len(flat_sums.DOUBLES)
-        return (
-            min(levels, (flat_sums.MOST_BYTES // count).bit_length() - 1) if self.blocking.small else levels
-        )
+        return min(levels, (MOST_BYTES // count).bit_length() - 1) if self.blocking.small else levels
 
     def _room(self, count: int, weight: float) -> None:
         """Flush sums of bytes unless `count` further bytes fit and have the same weight."""
-        if self.blocking.small and (self.pending + count > flat_sums.MOST_BYTES or weight != self.weight):
+        if self.blocking.small and (self.pending + count > MOST_BYTES or weight != self.weight):
             self._flush()
         self.pending, self.weight = self.pending + count, weight
 

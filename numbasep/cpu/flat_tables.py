@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..factor.runs import Flat
+from ..lowering.flat import FIRST_LEVEL_BYTES, MOST_BYTES, ROWS_IN_REGISTERS, VECTORS
 from ..lowering.layout import Planes
 from ..lowering.task import Task
 from .intrinsics import flat_sums
@@ -17,8 +18,7 @@ from .kernels import flat as kernels
 from .pass_request import BATCH_WORK
 from .tiles import TASKS_PER_THREAD, round_up, skew, strip_rows, tile_columns
 
-ROWS, ROWS_IN_REGISTERS = 2, 4  # output rows that are computed together; even, as kernels compute pairs
-SUMS_BYTES = 32 << 10  # size of the row buffers, which fit the first-level cache
+ROWS = 2  # output rows that are computed together if sums go to row buffers; even, as kernels compute pairs
 KEPT_COLUMNS = 256  # columns of a tile of a volume
 KEPT_BYTES = 1 << 20  # size of the packed rows kept from plane to plane, which fit the second-level cache
 SEGMENT_IN_REGISTERS = 4096  # elements of a row of results that are computed before they are stored
@@ -65,13 +65,13 @@ class SumBlocking:
         def work(vectors: int) -> float:
             return -(-self.width // (vectors * self.lanes)) * (vectors + self.extra / 2)
 
-        return min(flat_sums.VECTORS[self.extra], key=work) if self.extra else 0
+        return min(VECTORS[self.extra], key=work) if self.extra else 0
 
     @property
     def extra(self) -> int:
         """Vectors by which sums in registers are wider than their results; 0 if sums go to row buffers."""
         needed = -(-self.halo // self.lanes)
-        fitting = [extra for extra in flat_sums.VECTORS if extra >= needed]
+        fitting = [extra for extra in VECTORS if extra >= needed and extra]
         entries = math.prod(self.flat.shape[:-1]) // self.row_taps * (self.row_taps + ROWS_IN_REGISTERS)
         return fitting[0] if flat_sums.AVAILABLE and fitting and entries < flat_sums.MOST_ROWS else 0
 
@@ -91,9 +91,9 @@ class SumBlocking:
 
 
 def blocking_of(flat: Flat, task: Task, compute: np.dtype[Any], *, small: bool) -> SumBlocking:
-    """Return the blocking of a kernel; `small` says that samples and the values beyond the edges are bytes."""
+    """Return the blocking of a kernel; `small` says that 16-bit integers could hold the samples (`sums_bytes`)."""
     blocking = SumBlocking(flat, task.inner, task.down.taps, task.span, task.width, compute)
-    fitting = compute == np.float32 and blocking.inner == 1 and max(flat.counts) <= flat_sums.MOST_BYTES
+    fitting = blocking.inner == 1 and max(flat.counts) <= MOST_BYTES
     sums_of_bytes = replace(blocking, small=True)
     return sums_of_bytes if small and fitting and sums_of_bytes.extra else blocking
 
@@ -205,7 +205,7 @@ def lay_out(blocking: SumBlocking, tile: int, sources: int, ring_rows: int) -> W
     ring_stride = skew(round_up(tile * inner + blocking.halo + block, lanes), lanes)
     sums = round_up(sources * ring_rows * ring_stride, lanes)
     buffers = len(blocking.flat.sums) + len(blocking.flat.doubles) + 1
-    wanted = SUMS_BYTES // (blocking.compute.itemsize * blocking.rows * buffers) - blocking.halo
+    wanted = FIRST_LEVEL_BYTES // (blocking.compute.itemsize * blocking.rows * buffers) - blocking.halo
     segment = min(tile, max(round_up(max(wanted, 2 * blocking.halo, 1), block) // inner, 1))
     stride = skew(round_up(segment * inner + blocking.halo + block, lanes), lanes)
     result = (buffers - 1) * stride

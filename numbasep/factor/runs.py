@@ -121,6 +121,12 @@ class Flat:
         return self.row_additions + len(self.doubles) + len(self.shifted) - 1 + scaled
 
     @property
+    def paired_operations(self) -> int:
+        """Additions and multiply-adds per output element if two output rows share the additions of common rows."""
+        rows = sum(len(one.rows) for one in self.sums)
+        return round(min(rows, (rows + self.row_loads) / 2)) + sum(map(len, self.columns))
+
+    @property
     def columns(self) -> list[list[tuple[int, float]]]:
         """(column, weight) pairs of each sum, with doubles written as sums."""
         reach = [[(i, 0)] for i in range(len(self.sums))]
