@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from numbasep.cuda import compiler
-from numbasep.cuda.intrinsics.vocabulary import LANES, Storage
+from numbasep.cuda.intrinsics.vocabulary import LANES, ElementType
 from numbasep.cuda.kernels.plane import PlaneVariant
 
 from . import sass
@@ -60,7 +60,7 @@ class Case:
 
 def plane(taps: int, code: str = "f4", *, compute: str = "f4", **fields: Any) -> PlaneVariant:
     """Return a variant of the plane kernel: one term along two axes, unless changed by `fields`."""
-    storage, result = Storage(code), Storage(code, bounded=code[0] == "u")
+    storage, result = ElementType(code), ElementType(code, bounded=code[0] == "u")
     settings: dict[str, Any] = {"terms": 1, "along": True, "down": True, "step": 1, "ring": storage} | fields
     return PlaneVariant(taps=taps, storage=storage, result=result, compute=compute, **settings)
 

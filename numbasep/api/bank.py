@@ -124,8 +124,8 @@ def bank_calls(given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> li
 
 def _stack(output: Any, dtype: np.dtype[Any], shape: tuple[int, ...], like: Array) -> Array:
     if not isinstance(output, np.ndarray):
-        behind = placeholders.held(like)
-        return np.empty(shape, dtype) if behind is None else behind.empty(shape, dtype)
+        handle = placeholders.held(like)
+        return np.empty(shape, dtype) if handle is None else handle.empty(shape, dtype)
     if output.shape != shape:
         raise OutputError(f"output shape not correct: expected {shape}, got {output.shape}")
     if not output.flags.writeable:

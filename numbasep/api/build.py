@@ -29,7 +29,7 @@ from ..planning.facts import KernelFacts, RecursionFacts, kernel_facts, term_fac
 from ..planning.operators import Factor, Operator, Term, dense_slices, identity_factor, touched_taps
 from ..planning.planner import choose
 from ..plans.plan import Plan
-from ..system.forks import lasting_lock
+from ..system.forks import fork_safe_lock
 
 Array = npt.NDArray[Any]
 
@@ -45,7 +45,7 @@ class _Cache(Generic[T]):
     def __init__(self, limit: int) -> None:
         self._kept: OrderedDict[Any, T] = OrderedDict()
         self._limit = limit
-        self._lock = lasting_lock()
+        self._lock = fork_safe_lock()
 
     def get(self, key: Any, make: Callable[[], T]) -> T:
         """Return the value of `key`; call `make` for it if there is none."""

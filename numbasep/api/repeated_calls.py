@@ -37,7 +37,7 @@ class Shortcuts:
     """Plans and runners by the arguments of calls, so that a repeated call skips validation and planning."""
 
     LIMIT = 512
-    LONGEST = 4096
+    LONGEST = 8192
 
     def __init__(self) -> None:
         self._plans: dict[Any, Plan | Runner] = {}

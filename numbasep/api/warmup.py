@@ -66,6 +66,10 @@ CASES: dict[str, tuple[str, Callable[[np.dtype[Any]], Any]]] = {
     "saturated results": ("iu", lambda t: gaussian.gaussian_filter(_zeros(t), 2, cast="saturate")),
     "gaps": ("f", lambda t: gaussian.gaussian_filter(_zeros(t), 2, nan_policy="omit")),
     "magnitudes": ("biuf", lambda t: gaussian_derivatives.gaussian_gradient_magnitude(_zeros(t), 2)),
+    "transforms along rows": (
+        "f",
+        lambda t: convolve.convolve(_zeros(t, (1 << 16,)), np.ones(501), method="fft", rtol=1e-3),
+    ),
     "nn.separable_conv2d": ("f", _separable),
 }
 """Kernels to compile: the kinds of dtypes that use them, and a function that calls a filter with them."""

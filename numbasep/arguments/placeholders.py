@@ -69,6 +69,6 @@ def held(array: Any) -> Held | None:
 
 def part(stack: Array, number: int) -> Array:
     """Return ``stack[number]`` as a writable view, or as a placeholder of the view of a GPU array."""
-    behind = held(stack)
+    handle = held(stack)
     view: Array = stack[number, ...]
-    return view if behind is None else hold(behind.array[number], view.shape, view.dtype, behind.library)
+    return view if handle is None else hold(handle.array[number], view.shape, view.dtype, handle.library)

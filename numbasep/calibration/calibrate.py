@@ -21,7 +21,7 @@ from ..cpu.intrinsics.vectors import REGISTERS, VECTOR_BYTES
 from ..cpu.largest_magnitude import largest_magnitude
 from ..execution.execute import run_plan
 from ..factor import forms, recursion
-from ..planning import accelerator, cost, cost_fft
+from ..planning import accelerator, cost, cost_fft, lines
 from ..planning import machine as machines
 from ..planning.accelerator import Accelerator
 from ..planning.facts import kernel_facts
@@ -118,7 +118,7 @@ def _measurements(threads: int) -> int:
     """Return the number of calls that are timed."""
     steps = sum(1 for dtype in PRECISIONS for _ in _timed_calls(dtype))
     shared = sum(1 for _ in _shared_calls(dataclasses.replace(REFERENCE, threads=threads)))
-    return steps + 2 * len(TILES) + 12 + (shared + 1) * (threads > 1)
+    return steps + 2 * len(TILES) + 16 + (shared + 1) * (threads > 1)
 
 
 def _calibrate_gpu(*, store: bool) -> Accelerator:
@@ -185,7 +185,11 @@ def _measure(threads: int) -> Machine:
     )
     machine = dataclasses.replace(machine, fft_pixel_seconds=_tile_handling(machine))
     machine = dataclasses.replace(machine, fft_converted_seconds=_tile_conversion(machine))
-    return dataclasses.replace(machine, fft_thread_seconds=_transform_threads(threads, machine))
+    machine = dataclasses.replace(machine, fft_thread_seconds=_transform_threads(threads, machine))
+    fixed, narrow = _lines(single, machine)
+    return dataclasses.replace(
+        machine, line_call_seconds=fixed, line_seconds=(narrow, _lines(double, machine)[1])
+    )
 
 
 # -------------------------------------------------------------------------------------- seconds per step
@@ -332,3 +336,18 @@ def _transform_threads(threads: int, machine: Machine) -> float:
     )
     extra = trials.seconds(trials.prepared((side, side), weights, PRECISIONS[0], threads, "fft")) - known
     return min(max(extra, 1e-6), 5 * fitting.MOST_START)
+
+
+def _lines(dtype: np.dtype[Any], machine: Machine) -> tuple[float, float]:
+    """Return the fixed seconds of transforms along rows, and the seconds of an operation on vectors."""
+    double, times = dtype.itemsize == 8, []
+    for samples, taps in ((64, 3), (1 << 16, 501)):
+        problem = trials.plan_call((samples,), np.ones(taps), dtype, 1, "fft").problem
+        known = machine.call_seconds + cost.check_seconds(problem, machine)
+        measured = trials.seconds(trials.prepared((samples,), np.ones(taps), dtype, 1, "fft"))
+        divided = lines.lines(problem)
+        assert divided is not None
+        times.append((measured - known, lines.operations(divided, machine.lanes[double])))
+    (fixed, few), (long, many) = times
+    each = max((long - fixed) / (many - few), 1e-12)
+    return max(fixed - few * each, 1e-6), each

@@ -44,12 +44,12 @@ def bind(
     divisor: float,
     source: Buffer,
     target: Buffer,
-    wished: int,
+    thread_count: int,
     normal: Normal | None,
 ) -> BoundCall:
     """Bind the passes of dense weights (an array) or separable terms (a sequence) to a memory layout.
 
-    `wished` is the number of threads; `normal` is given for NaN-aware convolutions.
+    `thread_count` is the number of threads; `normal` is given for NaN-aware convolutions.
     """
     if isinstance(kernel, np.ndarray):
         kernel = without_subnormals(kernel, problem.real_dtype)
@@ -61,7 +61,7 @@ def bind(
     stored = replace(problem, input_dtype=source.dtype, output_dtype=target.dtype)
     layout = Layout(source.strides, target.strides)
     chain = lower(counts, stored, TARGET, layout, masked=normal is not None)
-    binding = _Binding(stored, kernel, divisor, wished, normal)
+    binding = _Binding(stored, kernel, divisor, thread_count, normal)
     binding.launch.dtype, binding.launch.specs = problem.real_dtype, in_order(chain)
     binding.slabs(chain, source, target)
     return binding.launch
@@ -120,8 +120,8 @@ class _Binding:
     ) -> None:
         """Bind a chain of passes on a slab of the array; `number` is the index of its first pass in the plan."""
         spec = chain[0]
-        if spec.behind:
-            self._behind(spec, number, source, target, windows)
+        if spec.chains:
+            self._short_last_axis(spec, number, source, target, windows)
         elif spec.front is not None:
             self._volume(spec, number, source, target, windows)
         elif spec.members:
@@ -175,11 +175,11 @@ class _Binding:
         position = self._position(window)
         members = [(stacked, self.kernel[t][position]) for stacked, t in spec.members]
         shape = resized(source.shape, window.axis, window.out_size)
-        thick = min(spec.thick, window.out_size)
-        numbers = math.prod(resized(shape, window.axis, thick)) * parts_of(source.dtype) * len(members)
+        thickness = min(spec.thickness, window.out_size)
+        numbers = math.prod(resized(shape, window.axis, thickness)) * parts_of(source.dtype) * len(members)
         self._reserve(buffer, numbers * self._real.itemsize)
-        for start in range(0, window.out_size, thick):
-            stop = min(start + thick, window.out_size)
+        for start in range(0, window.out_size, thickness):
+            stop = min(start + thickness, window.out_size)
             slab = self._slab(buffer, resized(shape, window.axis, stop - start), source, members)
             part = restrict(window, start, stop)
             for i, (stacked, factor) in enumerate(members):
@@ -209,7 +209,7 @@ class _Binding:
         assert isinstance(second, PlanePass)
         steps[-2:] = [Step(volumes.join(first, second, spec.strip), source.index, target.index, number)]
 
-    def _behind(
+    def _short_last_axis(
         self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
         """Bind a pass along a short last axis that follows the other axes, piece by piece."""
@@ -247,7 +247,7 @@ class _Binding:
         self._reserve(2 + own, each * len(terms) * self._real.itemsize)
         strides = nested_strides(target.shape, source.strides)
         slab = Buffer(2 + own, target.shape, strides, dtype, 0, gains, each, (False,) * len(terms))
-        for i, chain in enumerate(spec.behind):
+        for i, chain in enumerate(spec.chains):
             made = replace(slab, origin=i * each, gains=gains[i : i + 1], presence=(False,), stack=0)
             self.chain(chain, number, source, made, rest)
             number += len(in_order(chain))

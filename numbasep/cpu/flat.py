@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem
 from ..factor.runs import Flat
 from ..lowering.counts import is_shared
+from ..lowering.flat import sums_bytes
 from ..lowering.layout import arrange, array_axes
 from ..lowering.task import Task, plane_count
 from ..planning.operators import Operator
 from . import threads
 from .buffers import INPUT, OUTPUT
 from .flat_programs import tables as make_tables
-from .flat_tables import divide, place, way_of
+from .flat_tables import blocking_of, divide, lay_out
 from .intrinsics.vectors import LINE_BYTES
 from .kernels import flat as kernels
 from .kernels import table_entries as g
@@ -45,12 +45,12 @@ def correlate(operator: Operator, problem: Problem, x: Array, y: Array) -> None:
         correlate(operator, problem, np.ascontiguousarray(x), whole)
         y[...] = whole
         return
-    key = ("flat", x.strides, y.strides, y.dtype, wished := threads.thread_count(problem.workers))
+    key = ("flat", x.strides, y.strides, y.dtype, thread_count := threads.thread_count(problem.workers))
     flat_x, origin_x = flat_memory(x)
     flat_y, origin_y = flat_memory(y)
     launch = operator.launches.get(key)
     if launch is None:
-        prepared = _prepare(operator.flat, problem, x, y, (origin_x, origin_y), wished)
+        prepared = _prepare(operator.flat, problem, x, y, (origin_x, origin_y), thread_count)
         if len(operator.launches) >= 16:
             operator.launches.clear()
         launch = operator.launches[key] = BoundCall([Step(prepared, INPUT, OUTPUT, 0)])
@@ -79,14 +79,16 @@ def _prepare(
     count, item, sources = plane_count(planes), compute.itemsize, len(outer_taps)
     down, along, inner = planes.rows, planes.columns, planes.inner
     task = Task(planes, count, sources, item, x.itemsize, plain_in=False, plain_out=False)
-    way = way_of(flat, task, compute, small=_is_small(problem))
+    blocking = blocking_of(flat, task, compute, small=sums_bytes(problem))
     work = inner * (flat.operations + 4)
     n = workers if is_shared(count * down.size_out * along.size_out * inner, flat.operations) else 1
     deep = tables[-1].offsets_out.size if sum(tap > 1 for tap in taps) == 1 and taps[-1] > 1 else 1
-    parts = divide(way, planes, sources, deep, count // deep, n)
+    parts = divide(blocking, planes, sources, deep, count // deep, n)
     tile, strip, tiles, strips, chunks = parts.tile, parts.strip, parts.tiles, parts.strips, parts.chunks
-    places = place(way, tile, sources, parts.ring_rows)
-    program, divisor = make_tables(way, places, divide=problem.integer_data and not _multiplies(flat.divisor))
+    layout = lay_out(blocking, tile, sources, parts.ring_rows)
+    program, divisor = make_tables(
+        blocking, layout, divide=problem.integer_data and not _multiplies(flat.divisor)
+    )
     storage_out = storage_of(y.dtype, problem.cast)
     stored = storage_out != storage_of(compute) or along.stride_out != inner
     large = count * down.size_out * along.size_out * inner * item >= STREAM_BYTES
@@ -95,16 +97,16 @@ def _prepare(
     for name, value in {
         **sizes(task), g.SOURCES: sources, g.OUTER_AXES: len(tables), g.GATHER: gather, g.STRIP: strip,
         g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.STREAM: item * (large and not stored),
-        g.STRIPE_ROWS: way.rows, g.WINDOW: way.window, g.TABLES: way.window * sources, g.RING: 0,
-        g.RING_STRIDE: places.ring_stride, g.SEGMENT: places.segment, g.SUMS_STRIDE: places.pitch,
-        g.RESULT: places.result, g.SCRATCH: places.scratch, g.RING_ROWS: parts.ring_rows,
+        g.STRIPE_ROWS: blocking.rows, g.WINDOW: blocking.window, g.TABLES: blocking.window * sources, g.RING: 0,
+        g.RING_STRIDE: layout.ring_stride, g.SEGMENT: layout.segment, g.SUMS_STRIDE: layout.pitch,
+        g.RESULT: layout.result, g.SCRATCH: layout.scratch, g.RING_ROWS: parts.ring_rows,
         g.PLANES: parts.planes, g.PLANES_OUT: deep, g.FETCHED: x.itemsize * (along.stride_in == inner),
     }.items():  # fmt: skip
         geometry[name] = value
     tasks = count // deep * chunks * strips * tiles
     return PlanePass(
         kernels=kernels.kernel_addresses(
-            compute, storage_of(x.dtype), storage_out, way.extra, way.vectors, way.small
+            compute, storage_of(x.dtype), storage_out, blocking.extra, blocking.vectors, blocking.small
         ),
         program=program,
         geometry=geometry,
@@ -120,18 +122,10 @@ def _prepare(
         small=False,
         raw_in=gather * inner * x.itemsize,
         raw_out=gather * inner * y.itemsize,
-        work_bytes=round_up(places.elements * item, LINE_BYTES),
-        table_bytes=round_up(8 * way.window * sources, LINE_BYTES),
+        work_bytes=round_up(layout.elements * item, LINE_BYTES),
+        table_bytes=round_up(8 * blocking.window * sources, LINE_BYTES),
         spare=[],
     )
-
-
-def _is_small(problem: Problem) -> bool:
-    """Return whether the samples, and the constant beyond the edges, are unsigned bytes."""
-    outside = any(window.boundary == Boundary.CONSTANT for window in problem.windows)
-    cval = problem.cval
-    fits = not outside or (cval.imag == 0 and 0 <= cval.real <= 255 and cval.real == int(cval.real))
-    return problem.input_dtype.kind in "bu" and problem.input_dtype.itemsize == 1 and fits
 
 
 def _multiplies(divisor: float) -> bool:

@@ -6,7 +6,8 @@ import math
 from itertools import pairwise
 
 from ..factor.runs import RowSum, continued_sums
-from .flat_tables import Places, Way
+from ..lowering.flat import MOST_BYTES
+from .flat_tables import SumBlocking, WorkspaceLayout
 from .intrinsics import flat_sums
 
 DOUBLED = 1.3  # cost of doubling sums, in shifts
@@ -19,8 +20,8 @@ class Strokes:
     continues another one starts from the S of the other: all its rows or, if the T to come lacks some, the shared rows.
     """
 
-    def __init__(self, way: Way, places: Places, factor: float) -> None:
-        self.way, self.places, self.factor = way, places, factor
+    def __init__(self, blocking: SumBlocking, layout: WorkspaceLayout, factor: float) -> None:
+        self.blocking, self.layout, self.factor = blocking, layout, factor
         self.strokes: list[int] = []
         self.weights: list[float] = []
         self.pending, self.weight, self.opened = 0, 0.0, False  # bytes in results that are not multiplied yet
@@ -32,7 +33,7 @@ class Strokes:
         rows: list[frozenset[int]] = []
         for base, more in sums:
             before = rows[base] if base >= 0 else frozenset()
-            rows.append(before | {self.way.entry(row) for row in more})
+            rows.append(before | {self.blocking.entry(row) for row in more})
         shared = [own & {row + 1 for row in own} for own in rows]
         held: list[frozenset[int]] = []  # rows of S after each sum; T is complete if S is
         others = [
@@ -49,7 +50,7 @@ class Strokes:
             if base < 0:
                 self._stroke(flat_sums.CLEAR)
             elif not direct:
-                self._stroke(flat_sums.RESTORE, self.places.buffer(saved.index(base)))
+                self._stroke(flat_sums.RESTORE, self.layout.buffer(saved.index(base)))
             start = held[base] if base >= 0 else frozenset()
             follows = i + 1 < len(sums) and sums[i + 1].base == i
             whole = complete[i]
@@ -59,20 +60,20 @@ class Strokes:
                 whole = min(_cost(rows[i + 1], shared[i + 1], rows[i]), added) <= apart
             assert whole or start <= shared[i]
             held.append(rows[i] if whole else shared[i])
-            place = self.places.buffer(saved.index(i)) if i in saved else None
+            saved_to = self.layout.buffer(saved.index(i)) if i in saved else None
             each = direct and (base < 0 or start == rows[base])
             if whole and each and 2 * len(rows[i] - start) < _cost(rows[i], shared[i], start):
                 self._rows(sorted(rows[i] - start), flat_sums.EACH)
-                if place is not None:
-                    self._stroke(flat_sums.SAVE, place)
+                if saved_to is not None:
+                    self._stroke(flat_sums.SAVE, saved_to)
                 self._columns(columns[i], len(rows[i]), doubled=not others[i] and not follows)
                 continue
             sets = tuple(sorted(part) for part in _parts(rows[i], shared[i], start))
             if whole:
-                self._both(sets, place)
+                self._both(sets, saved_to)
                 self._columns(columns[i], len(rows[i]), doubled=not others[i] and not follows)
             else:
-                self._apart(sets, place, columns[i], len(rows[i]))
+                self._apart(sets, saved_to, columns[i], len(rows[i]))
         self._flush()
         return self.strokes, self.weights
 
@@ -82,17 +83,17 @@ class Strokes:
         The last sum consists of another one and further rows.  If the other one takes its columns, too, the further
         rows are a sum of their own.  In a disk, the columns next to the longest one then form one run with it.
         """
-        sums, columns = list(self.way.flat.sums), self.way.flat.columns
+        sums, columns = list(self.blocking.flat.sums), self.blocking.flat.columns
         base, rows = sums[-1]
         together = sorted(columns[-2] + columns[-1]) if len(sums) > 1 else []
         children = sum(s.base == base for s in sums)
         if (
             base == len(sums) - 2
             and children == 1
-            and self.way.inner == 1
+            and self.blocking.inner == 1
             and len({w for _, w in together}) == 1
         ):
-            most = self._most(self.way.flat.counts[-2])
+            most = self._most(self.blocking.flat.counts[-2])
             parts = in_powers([column for column, _ in together], most)
             if len(parts) + DOUBLED * parts[-1][0] + 1 < len(columns[-2]):
                 shifted = [RowSum(-1, rows), *(RowSum(s.base + (s.base >= 0), s.rows) for s in sums[:-1])]
@@ -104,7 +105,7 @@ class Strokes:
         self.weights.append(weight * self.factor)
 
     def _code(self, kind: int, elements: int) -> tuple[int, int]:
-        return flat_sums.shift_code(kind, elements, self.way.extra, self.way.lanes)
+        return flat_sums.shift_code(kind, elements, self.blocking.extra, self.blocking.lanes)
 
     def _rows(self, rows: list[int], code: int = flat_sums.ROW) -> None:
         """Add `rows` to S; with the code EACH, also add the row after each to T."""
@@ -117,7 +118,7 @@ class Strokes:
         for n, row in enumerate(rows):
             self._stroke(flat_sums.MORE if n else flat_sums.LEAN, row)
 
-    def _both(self, sets: tuple[list[int], ...], place: int | None) -> None:
+    def _both(self, sets: tuple[list[int], ...], saved_to: int | None) -> None:
         """Add all rows of `sets` to S and T; both are complete then."""
         shared, later, own = sets
         if shared and len(later) == len(own) == 1:
@@ -127,18 +128,18 @@ class Strokes:
             self._rows(shared)
             self._lean(later)
             self._rows(own)
-        if place is not None:
-            self._stroke(flat_sums.SAVE, place)
+        if saved_to is not None:
+            self._stroke(flat_sums.SAVE, saved_to)
 
     def _apart(
-        self, sets: tuple[list[int], ...], place: int | None, columns: list[tuple[int, float]], count: int
+        self, sets: tuple[list[int], ...], saved_to: int | None, columns: list[tuple[int, float]], count: int
     ) -> None:
         """Compute the sums of both output rows in T, one after the other, and shift them; S gets shared rows only."""
         shared, later, own = sets
         self._rows(shared)
-        if place is not None:
-            self._stroke(flat_sums.SAVE, place)
-        most = max(flat_sums.MOST_BYTES // count, 1) if self.way.small else len(columns)
+        if saved_to is not None:
+            self._stroke(flat_sums.SAVE, saved_to)
+        most = max(MOST_BYTES // count, 1) if self.blocking.small else len(columns)
         for weight in sorted({weight for _, weight in columns}):
             of_weight = [column for column, other in columns if other == weight]
             for first in range(0, len(of_weight), most):
@@ -154,7 +155,7 @@ class Strokes:
         weights = sorted({weight for _, weight in columns})
         level = 0
         parts = [(0, column, weight) for weight in weights for column, other in columns if other == weight]
-        if doubled and len(weights) == 1 and self.way.inner == 1:
+        if doubled and len(weights) == 1 and self.blocking.inner == 1:
             parts = [
                 (n, at, weights[0])
                 for n, at in in_powers([column for column, _ in columns], self._most(count))
@@ -169,21 +170,21 @@ class Strokes:
     def _most(self, count: int) -> int:
         """Return how often sums of `count` rows may be doubled without overflow."""
         levels = len(flat_sums.DOUBLES)
-        return min(levels, (flat_sums.MOST_BYTES // count).bit_length() - 1) if self.way.small else levels
+        return min(levels, (MOST_BYTES // count).bit_length() - 1) if self.blocking.small else levels
 
     def _room(self, count: int, weight: float) -> None:
         """Flush sums of bytes unless `count` further bytes fit and have the same weight."""
-        if self.way.small and (self.pending + count > flat_sums.MOST_BYTES or weight != self.weight):
+        if self.blocking.small and (self.pending + count > MOST_BYTES or weight != self.weight):
             self._flush()
         self.pending, self.weight = self.pending + count, weight
 
     def _shift(self, kind: int, column: int, weight: float) -> None:
-        code, amount = self._code(kind, column * self.way.inner)
+        code, amount = self._code(kind, column * self.blocking.inner)
         self._stroke(code, amount=amount, weight=weight)
 
     def _flush(self) -> None:
         """Multiply pending sums of bytes by their weight and add them to the output."""
-        if self.way.small and self.pending:
+        if self.blocking.small and self.pending:
             self._stroke(flat_sums.FLUSH if self.opened else flat_sums.OPEN, weight=self.weight)
             self.pending, self.opened = 0, True
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..factor.runs import Flat
+from ..lowering.flat import FIRST_LEVEL_BYTES, MOST_BYTES, ROWS_IN_REGISTERS, VECTORS
 from ..lowering.layout import Planes
 from ..lowering.task import Task
 from .intrinsics import flat_sums
@@ -17,16 +18,15 @@ from .kernels import flat as kernels
 from .pass_request import BATCH_WORK
 from .tiles import TASKS_PER_THREAD, round_up, skew, strip_rows, tile_columns
 
-ROWS, ROWS_IN_REGISTERS = 2, 4  # output rows that are computed together; even, as kernels compute pairs
-SUMS_BYTES = 32 << 10  # size of the row buffers, which fit the first-level cache
+ROWS = 2  # output rows that are computed together if sums go to row buffers; even, as kernels compute pairs
 KEPT_COLUMNS = 256  # columns of a tile of a volume
 KEPT_BYTES = 1 << 20  # size of the packed rows kept from plane to plane, which fit the second-level cache
 SEGMENT_IN_REGISTERS = 4096  # elements of a row of results that are computed before they are stored
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """Way to compute the sums of rows: in registers, or in row buffers."""
+class SumBlocking:
+    """How to compute the sums of rows: in registers, or in row buffers."""
 
     flat: Flat
     """Sums of the kernel."""
@@ -65,13 +65,13 @@ class Way:
         def work(vectors: int) -> float:
             return -(-self.width // (vectors * self.lanes)) * (vectors + self.extra / 2)
 
-        return min(flat_sums.VECTORS[self.extra], key=work) if self.extra else 0
+        return min(VECTORS[self.extra], key=work) if self.extra else 0
 
     @property
     def extra(self) -> int:
         """Vectors by which sums in registers are wider than their results; 0 if sums go to row buffers."""
         needed = -(-self.halo // self.lanes)
-        fitting = [extra for extra in flat_sums.VECTORS if extra >= needed]
+        fitting = [extra for extra in VECTORS if extra >= needed and extra]
         entries = math.prod(self.flat.shape[:-1]) // self.row_taps * (self.row_taps + ROWS_IN_REGISTERS)
         return fitting[0] if flat_sums.AVAILABLE and fitting and entries < flat_sums.MOST_ROWS else 0
 
@@ -90,12 +90,12 @@ class Way:
         return row // self.row_taps * self.window + row % self.row_taps
 
 
-def way_of(flat: Flat, task: Task, compute: np.dtype[Any], *, small: bool) -> Way:
-    """Return the way to run a kernel; `small` says that samples and the values beyond the edges are bytes."""
-    way = Way(flat, task.inner, task.down.taps, task.span, task.width, compute)
-    fitting = compute == np.float32 and way.inner == 1 and max(flat.counts) <= flat_sums.MOST_BYTES
-    sums_of_bytes = replace(way, small=True)
-    return sums_of_bytes if small and fitting and sums_of_bytes.extra else way
+def blocking_of(flat: Flat, task: Task, compute: np.dtype[Any], *, small: bool) -> SumBlocking:
+    """Return the blocking of a kernel; `small` says that 16-bit integers could hold the samples (`sums_bytes`)."""
+    blocking = SumBlocking(flat, task.inner, task.down.taps, task.span, task.width, compute)
+    fitting = blocking.inner == 1 and max(flat.counts) <= MOST_BYTES
+    sums_of_bytes = replace(blocking, small=True)
+    return sums_of_bytes if small and fitting and sums_of_bytes.extra else blocking
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,45 +118,49 @@ class Parts:
     """Packed rows per input plane that the workspace holds."""
 
 
-def divide(way: Way, planes: Planes, sources: int, deep: int, others: int, threads: int) -> Parts:
+def divide(
+    blocking: SumBlocking, planes: Planes, sources: int, deep: int, others: int, threads: int
+) -> Parts:
     """Divide ``others * deep`` output planes into tasks; each output plane depends on `sources` input planes.
 
     Along the `deep` planes of a volume, packed rows are kept from one plane to the next if they fit the cache.
     """
-    down, along, inner, item = planes.rows, planes.columns, planes.inner, way.item
-    work = inner * (way.flat.operations + 4)
-    tile = tile_columns(along.size_out, way.halo // inner + 1, inner, item * sources * way.window, 1)
-    strip = strip_rows(
-        down.size_out, way.row_taps, threads, others * deep * -(-along.size_out // tile), way.rows
+    down, along, inner, item = planes.rows, planes.columns, planes.inner, blocking.item
+    work = inner * (blocking.flat.operations + 4)
+    tile = tile_columns(
+        along.size_out, blocking.halo // inner + 1, inner, item * sources * blocking.window, 1
     )
-    thick, ring_rows = 1, way.window
+    strip = strip_rows(
+        down.size_out, blocking.row_taps, threads, others * deep * -(-along.size_out // tile), blocking.rows
+    )
+    thickness, ring_rows = 1, blocking.window
     if deep > 1:
         narrow = min(along.size_out, max(KEPT_COLUMNS // inner, 1))
         rows = (
-            KEPT_BYTES // (sources * way.compute.itemsize * place(way, narrow, 1, 1).ring_stride)
-            - way.row_taps
+            KEPT_BYTES // (sources * blocking.compute.itemsize * lay_out(blocking, narrow, 1, 1).ring_stride)
+            - blocking.row_taps
             + 1
         )
-        rows = min(rows // way.rows * way.rows, round_up(down.size_out, way.rows))
-        if rows >= 2 * way.row_taps or rows >= down.size_out:
-            tile, strip, ring_rows = narrow, rows, rows + way.row_taps - 1
+        rows = min(rows // blocking.rows * blocking.rows, round_up(down.size_out, blocking.rows))
+        if rows >= 2 * blocking.row_taps or rows >= down.size_out:
+            tile, strip, ring_rows = narrow, rows, rows + blocking.row_taps - 1
             tasks = others * -(-along.size_out // tile) * -(-down.size_out // strip)
-            thick = -(-deep // -(-TASKS_PER_THREAD * threads // tasks)) if threads > 1 else deep
-            thick = min(max(thick, 2 * sources), deep, BATCH_WORK // (tile * strip * work) + 1)
-    strip = min(strip, round_up(BATCH_WORK // (tile * work) + 1, way.rows))
+            thickness = -(-deep // -(-TASKS_PER_THREAD * threads // tasks)) if threads > 1 else deep
+            thickness = min(max(thickness, 2 * sources), deep, BATCH_WORK // (tile * strip * work) + 1)
+    strip = min(strip, round_up(BATCH_WORK // (tile * work) + 1, blocking.rows))
     return Parts(
         tile,
         -(-along.size_out // tile),
         strip,
         -(-down.size_out // strip),
-        thick,
-        -(-deep // thick),
+        thickness,
+        -(-deep // thickness),
         ring_rows,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class WorkspaceLayout:
     """Layout of the workspace of a thread; offsets and strides are in elements of the results' dtype."""
 
     ring_stride: int
@@ -181,30 +185,30 @@ class Places:
         return self.sums + number * self.stride
 
 
-def place(way: Way, tile: int, sources: int, ring_rows: int) -> Places:
+def lay_out(blocking: SumBlocking, tile: int, sources: int, ring_rows: int) -> WorkspaceLayout:
     """Lay out a workspace for tiles of `tile` columns and `ring_rows` packed rows of each of `sources` planes."""
-    lanes, inner = VECTOR_BYTES // way.compute.itemsize, way.inner
-    if way.extra:
+    lanes, inner = VECTOR_BYTES // blocking.compute.itemsize, blocking.inner
+    if blocking.extra:
         # room for the last block, or for the halo and the vector that packing writes beyond it
-        row = tile * inner + way.block + way.extra * way.lanes
-        ring_stride = skew(round_up(row * way.item // way.compute.itemsize, lanes), lanes)
+        row = tile * inner + blocking.block + blocking.extra * blocking.lanes
+        ring_stride = skew(round_up(row * blocking.item // blocking.compute.itemsize, lanes), lanes)
         sums = round_up(sources * ring_rows * ring_stride, lanes)
         segment = min(tile, max(SEGMENT_IN_REGISTERS // inner, 1))
-        segment = segment if segment == tile or inner > 1 else segment // way.block * way.block
-        stride = way.block * way.item // way.compute.itemsize + way.extra * lanes
-        pitch = skew(round_up(segment * inner, way.block) + lanes, lanes)
-        result = sums + len(way.flat.continued) * stride
-        scratch = result + way.rows * pitch
-        end = scratch + way.small * round_up(tile + way.halo + 4 * lanes, lanes)
-        return Places(ring_stride, sums, stride, pitch, result, scratch, segment, end)
+        segment = segment if segment == tile or inner > 1 else segment // blocking.block * blocking.block
+        stride = blocking.block * blocking.item // blocking.compute.itemsize + blocking.extra * lanes
+        pitch = skew(round_up(tile * inner, blocking.block) + lanes, lanes)
+        result = sums + len(blocking.flat.continued) * stride
+        scratch = result + blocking.rows * pitch
+        end = scratch + blocking.small * round_up(tile + blocking.halo + 4 * lanes, lanes)
+        return WorkspaceLayout(ring_stride, sums, stride, pitch, result, scratch, segment, end)
     block = kernels.VECTORS * lanes  # the last block may reach this far beyond the row
-    ring_stride = skew(round_up(tile * inner + way.halo + block, lanes), lanes)
+    ring_stride = skew(round_up(tile * inner + blocking.halo + block, lanes), lanes)
     sums = round_up(sources * ring_rows * ring_stride, lanes)
-    buffers = len(way.flat.sums) + len(way.flat.doubles) + 1
-    wanted = SUMS_BYTES // (way.compute.itemsize * way.rows * buffers) - way.halo
-    segment = min(tile, max(round_up(max(wanted, 2 * way.halo, 1), block) // inner, 1))
-    stride = skew(round_up(segment * inner + way.halo + block, lanes), lanes)
-    pitch = buffers * stride
-    return Places(
-        ring_stride, sums, stride, pitch, sums + pitch - stride, 0, segment, sums + way.rows * pitch + block
-    )
+    buffers = len(blocking.flat.sums) + len(blocking.flat.doubles) + 1
+    wanted = FIRST_LEVEL_BYTES // (blocking.compute.itemsize * blocking.rows * buffers) - blocking.halo
+    segment = min(tile, max(round_up(max(wanted, 2 * blocking.halo, 1), block) // inner, 1))
+    stride = skew(round_up(segment * inner + blocking.halo + block, lanes), lanes)
+    result = (buffers - 1) * stride
+    pitch = result + skew(round_up(tile * inner + block, lanes), lanes)
+    end = sums + blocking.rows * pitch + block
+    return WorkspaceLayout(ring_stride, sums, stride, pitch, sums + result, 0, segment, end)

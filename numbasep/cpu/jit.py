@@ -168,9 +168,9 @@ def _content(path: Path) -> bytes | None:
     return content if hashlib.sha256(content).digest() == checksum else None
 
 
-def _python_function(thing: Any) -> Any:
+def _python_function(value: Any) -> Any:
     """Return the Python function of a kernel or an intrinsic; any other object is returned as it is."""
-    return getattr(thing, "py_func", getattr(thing, "_defn", thing))
+    return getattr(value, "py_func", getattr(value, "_defn", value))
 
 
 def closed_over(function: Any) -> tuple[str, ...]:
@@ -179,24 +179,24 @@ def closed_over(function: Any) -> tuple[str, ...]:
     Numba's key contains them pickled.  Pickled kernels contain a random number of the process, so a kernel that closes
     over other kernels would never be found in the cache.
     """
-    words: list[str] = []
+    names: list[str] = []
     for cell in _python_function(function).__closure__ or ():
-        thing = cell.cell_contents
-        inner = _python_function(thing)
+        value = cell.cell_contents
+        inner = _python_function(value)
         if hasattr(inner, "__code__"):
-            words += [f"{inner.__module__}.{inner.__qualname__}", *closed_over(inner)]
-        elif isinstance(thing, (int, float, str, bytes, tuple)) or hasattr(thing, "suffix"):
-            words.append(repr(thing))
+            names += [f"{inner.__module__}.{inner.__qualname__}", *closed_over(inner)]
+        elif isinstance(value, (int, float, str, bytes, tuple)) or hasattr(value, "suffix"):
+            names.append(repr(value))
         else:
-            raise TypeError(f"a kernel closes over {thing!r}, which has no name that lasts")
-    return tuple(words)
+            raise TypeError(f"a kernel closes over {value!r}, which has no name that lasts")
+    return tuple(names)
 
 
 def _undefined(library: Any) -> list[str]:
     """Return the symbols that the machine code of a kernel imports from the process."""
     module = library._final_module
     named = [*module.functions, *module.global_variables]
-    return [thing.name for thing in named if thing.is_declaration and not thing.name.startswith("llvm.")]
+    return [symbol.name for symbol in named if symbol.is_declaration and not symbol.name.startswith("llvm.")]
 
 
 def _resolved(symbols: Iterable[str]) -> bool:

@@ -119,10 +119,10 @@ def divide(p: PassRequest, kept: int, step: int) -> Tasks:
     tile = tile_columns(along.size_out, task.along.taps, inner, kept, period)
     tile = min(tile, round_up(BATCH_WORK // (step * p.work) + 1, 64 * period))
     tiles = max(1, -(-along.size_out // tile))
-    wished = threads.thread_count(p.workers) if p.blocking.shared else 1
-    strip = strip_rows(down.size_out, task.down.taps, wished, count * tiles, step)
+    thread_count = threads.thread_count(p.workers) if p.blocking.shared else 1
+    strip = strip_rows(down.size_out, task.down.taps, thread_count, count * tiles, step)
     strip = min(strip, round_up(BATCH_WORK // (tile * p.work) + 1, step))
-    return Tasks(tile, tiles, strip, max(1, -(-down.size_out // strip)), wished)
+    return Tasks(tile, tiles, strip, max(1, -(-down.size_out // strip)), thread_count)
 
 
 def finish(
@@ -167,7 +167,7 @@ def finish(
         tasks=tasks,
         batch=batch,
         threads=min(parts.threads, tasks) or 1,
-        small=not p.blocking.shared and tasks <= batch and work_bytes <= SPARE_BYTES,
+        small=(tasks == 1 or not p.blocking.shared) and tasks <= batch and work_bytes <= SPARE_BYTES,
         raw_in=gather * inner * p.storage_in.dtype.itemsize,
         raw_out=max(gather * inner, block) * p.storage_out.dtype.itemsize,
         work_bytes=work_bytes,

@@ -66,13 +66,13 @@ def divide(spec: PassSpec, source: Buffer, target: Buffer, windows: Sequence[Win
         if n > 1 and i not in kept and abs(source.strides[i]) > abs(source.strides[axis])
     ]  # fmt: skip
     alike: dict[tuple[int, ...], list[int]] = {}
-    for start in range(0, size, spec.thick):
-        stop = min(start + spec.thick, size)
+    for start in range(0, size, spec.thickness):
+        stop = min(start + spec.thickness, size)
         reached = restrict(along, start, stop) if along else None
         inside = reached is None or (reached.first >= 0 and reached.first + reached.reach <= reached.size)
         alike.setdefault((stop - start,) if inside else (start, stop), []).append(start)
     for starts in alike.values():
-        first, stop = starts[0], min(starts[0] + spec.thick, size)
+        first, stop = starts[0], min(starts[0] + spec.thickness, size)
         read, written = source, section(target, axis, first, stop)
         if along is None:
             read = section(read, axis, first, stop)

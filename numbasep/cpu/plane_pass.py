@@ -16,7 +16,7 @@ from .tap_tables import TapTables
 
 Array = npt.NDArray[Any]
 
-SPARE_BYTES = 512 << 10  # maximum total size of the workspaces that a pass keeps
+SPARE_BYTES = 640 << 10  # maximum total size of the workspaces that a pass keeps
 
 
 class _Memory:

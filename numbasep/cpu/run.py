@@ -95,8 +95,8 @@ def _launch(
     y: Array,
     normal: Normal | None = None,
 ) -> BoundCall:
-    wished = threads.thread_count(problem.workers)
-    key = (part, x.strides, y.strides, y.dtype, wished, normal)  # the operator belongs to one problem
+    thread_count = threads.thread_count(problem.workers)
+    key = (part, x.strides, y.strides, y.dtype, thread_count, normal)  # the operator belongs to one problem
     flat_x, origin_x = flat_memory(x)
     flat_y, origin_y = flat_memory(y)
     launch = operator.launches.get(key)
@@ -105,7 +105,7 @@ def _launch(
         if normal is not None:
             source = replace(source, gains=(1.0, 1.0), presence=(False, True), seen=True)
         target = Buffer(OUTPUT, y.shape, _strides(y), y.dtype, origin_y)
-        launch = bind(problem, kernel, divisor, source, target, wished, normal)
+        launch = bind(problem, kernel, divisor, source, target, thread_count, normal)
         if len(operator.launches) >= 16:
             operator.launches.clear()
         operator.launches[key] = launch

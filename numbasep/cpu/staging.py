@@ -115,9 +115,9 @@ def stages(
     position = math.prod(resized(source.shape, axis, 1)) * compute.itemsize
     share = math.prod(source.shape) * source.dtype.itemsize // 8
     most = min(STAGE_BYTES, max(share, STAGE_BYTES // 16))
-    thick = min(long, max(most // max(position, 1), 4 * halo, 1) // step or 1)
-    for start in range(0, long, thick):
-        count = min(thick, long - start)
+    thickness = min(long, max(most // max(position, 1), 4 * halo, 1) // step or 1)
+    for start in range(0, long, thickness):
+        count = min(thickness, long - start)
         load = store = None
         nbytes = [0, 0]
         if window is None:
@@ -128,7 +128,7 @@ def stages(
                 source_index(i, window.size, int(window.boundary))
                 for i in range(part.first, part.first + part.reach)
             ]
-        slab = _together(source, axis, len(positions), order, compute, STAGED_IN)
+        slab = _lines_adjacent(source, axis, len(positions), order, compute, STAGED_IN)
         piece = replace(
             target, shape=resized(target.shape, axis, count),
             origin=target.origin + start * target.strides[axis] * parts_of(target.dtype),
@@ -146,7 +146,7 @@ def stages(
             staged = [restrict(w, start, start + count) if w.axis == axis else w for w in windows]
         result = piece
         if sides[1]:
-            result = _together(piece, axis, count, order, target.dtype, STAGED_OUT)
+            result = _lines_adjacent(piece, axis, count, order, target.dtype, STAGED_OUT)
             store = _store(problem, result, piece, order, workers)
             nbytes[1] = math.prod(result.shape) * target.dtype.itemsize
         yield Stage(load, slab, result, tuple(staged), store, (nbytes[0], nbytes[1]))
@@ -157,7 +157,7 @@ def _inside(window: Window, size: int, out_size: int) -> Window:
     return replace(window, size=size, out_size=out_size, first=0, boundary=Boundary.NEAREST)
 
 
-def _together(
+def _lines_adjacent(
     like: Buffer, axis: int, size: int, order: Sequence[int], dtype: np.dtype[Any], index: int
 ) -> Buffer:
     """Return a contiguous buffer shaped as `like`, but with `size` along `axis`; `order` is outermost axis first."""

@@ -121,10 +121,10 @@ def fold_columns(program: TapTables, span: int) -> TapTables:
     mirrored = runs.copy()
     mirrored[:, g.RUN_SHIFT] = span - runs[:, g.RUN_SHIFT]
     fields = [g.RUN_SHIFT, g.RUN_ROW, g.RUN_LENGTH]
-    order, twins = (np.lexsort(table[:, fields].T) for table in (runs, mirrored))
-    if (runs[order][:, fields] != mirrored[twins][:, fields]).any():
+    order, opposites = (np.lexsort(table[:, fields].T) for table in (runs, mirrored))
+    if (runs[order][:, fields] != mirrored[opposites][:, fields]).any():
         return program
-    taps, opposite = _weights_of(runs[order], weights), _weights_of(runs[twins], weights)
+    taps, opposite = _weights_of(runs[order], weights), _weights_of(runs[opposites], weights)
     fold = 1 if np.array_equal(taps, opposite) else -1 if np.array_equal(taps, -opposite) else 0
     if not fold:
         return program
@@ -147,7 +147,7 @@ def _is_box(weights: Sequence[float] | Array) -> bool:
     return len(weights) >= BOX_TAPS and bool(np.all(np.asarray(weights) == weights[0]))
 
 
-class _Builder:
+class _TapTableBuilder:
     """Builder of the tables of a program."""
 
     def __init__(self, window: int, inner: int) -> None:
@@ -293,7 +293,7 @@ def build_program(
     share : sequence, optional
         The same for the sum of valid weights, by which results are divided.
     """
-    builder = _Builder(window, inner)
+    builder = _TapTableBuilder(window, inner)
     builder.add(parts)
     share_term = len(builder.terms) if share else 0
     builder.add(share)

@@ -28,7 +28,7 @@ from .intrinsics.vectors import LINE_BYTES
 
 THREAD_BYTES = 16 << 20  # address space of a thread: its stack and initial allocations
 
-_lock = forks.lasting_lock()  # held during parallel kernels on a layer that is not thread-safe
+_lock = forks.fork_safe_lock()  # held during parallel kernels on a layer that is not thread-safe
 _starting = forks.delay_forks(threading.RLock())  # held while Numba starts its threads
 _local = threading.local()
 _busy: set[int] = set()  # Python threads that are currently filtering a large array
@@ -57,9 +57,9 @@ def thread_count(workers: int | None) -> int:
     if config.DISABLE_JIT or _serial:
         return 1
     limit = int(config.NUMBA_NUM_THREADS)
-    wish = workers if workers is not None else getattr(_local, "threads", None)
-    if wish is not None:
-        return min(limit, wish)
+    requested = workers if workers is not None else getattr(_local, "threads", None)
+    if requested is not None:
+        return min(limit, requested)
     setting = min(limit, int(_get()))
     others = len(_busy) - (threading.get_ident() in _busy)
     return max(1, setting // (others + 1)) if others > 0 else setting
@@ -193,7 +193,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self._free: list[np.ndarray] = []
-        self._lock = forks.lasting_lock()
+        self._lock = forks.fork_safe_lock()
 
     @contextlib.contextmanager
     def borrow(self, nbytes: int) -> Iterator[np.ndarray]:

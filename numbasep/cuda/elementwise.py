@@ -83,83 +83,83 @@ def _real(*dtypes: np.dtype[Any]) -> None:
 # --------------------------------------------------------------------------- counterparts of `elementwise`
 
 
-def add(behind: Held, total: Array, piece: Array) -> Array:
+def add(handle: Held, total: Array, piece: Array) -> Array:
     """See `elementwise.add`; integers are added in double precision."""
     _real(total.dtype)
     if total.dtype.kind in "iu" and total.dtype.itemsize == 8:
         raise ValueError(f"sums of several filters of {total.dtype} samples are taken on the CPU only")
     single = total.dtype.kind == "f" and total.dtype.itemsize < 8
     number = np.dtype(np.float32 if single else np.float64)
-    launch("add", ("add",), number, behind.library, _held(piece).array, behind.array, other=behind.array)
+    launch("add", ("add",), number, handle.library, _held(piece).array, handle.array, other=handle.array)
     return total
 
 
-def add_square(total: Array | None, piece: Array, behind: Held, *, whole: bool, root: bool) -> Array:
+def add_square(total: Array | None, piece: Array, handle: Held, *, whole: bool, root: bool) -> Array:
     """See `elementwise.add_square`."""
     _real(piece.dtype)
     target = piece if total is None else total
     sum_so_far = None if total is None else held(total)
     options = ("square", *("whole",) * whole, *("add",) * (sum_so_far is not None), *("root",) * root)
-    array = behind.array if sum_so_far is None else sum_so_far.array
+    array = handle.array if sum_so_far is None else sum_so_far.array
     launch(
-        "add", options, piece.dtype, behind.library, behind.array, array,
+        "add", options, piece.dtype, handle.library, handle.array, array,
         other=None if sum_so_far is None else array,
     )  # fmt: skip
     return target
 
 
 def split_missing(
-    behind: Held, x: Array, mask: Array | None, number: np.dtype[Any], *, omit: bool
+    handle: Held, x: Array, mask: Array | None, number: np.dtype[Any], *, omit: bool
 ) -> tuple[Array, Array, int]:
     """See `elementwise.split_missing`; missing samples are not counted, so the count is -1."""
     _real(x.dtype)
-    filled, present = (behind.empty(x.shape, number) for _ in range(2))
-    gone = None if mask is None else held(mask)
-    options = (*("omit",) * omit, *("masked",) * (gone is not None))
+    filled, present = (handle.empty(x.shape, number) for _ in range(2))
+    held_mask = None if mask is None else held(mask)
+    options = (*("omit",) * omit, *("masked",) * (held_mask is not None))
     launch(
-        "split", options, number, behind.library, behind.array, _held(filled).array,
-        other=None if gone is None else gone.array, second=_held(present).array,
+        "split", options, number, handle.library, handle.array, _held(filled).array,
+        other=None if held_mask is None else held_mask.array, second=_held(present).array,
     )  # fmt: skip
     return filled, present, -1
 
 
-def normalise(behind: Held, total: Array, share: Array, weight: float, least: float) -> Array:
+def normalise(handle: Held, total: Array, share: Array, weight: float, least: float) -> Array:
     """See `elementwise.normalise`."""
     _real(total.dtype, share.dtype)
     launch(
-        "normalise", (), total.dtype, behind.library, behind.array, behind.array, other=_held(share).array,
+        "normalise", (), total.dtype, handle.library, handle.array, handle.array, other=_held(share).array,
         a=weight, b=least,
     )  # fmt: skip
     return total
 
 
-def has_nan(behind: Held, x: Array) -> bool:
+def has_nan(handle: Held, x: Array) -> bool:
     """Return whether any sample is NaN; waits for the device."""
     _real(x.dtype)
     number = np.dtype(np.float64 if x.dtype.itemsize == 8 else np.float32)
-    flag = behind.library.from_host(np.zeros(1, np.uint8), behind.array)
-    launch("find_nan", (), number, behind.library, behind.array, flag)
-    return bool(behind.library.to_host(flag)[0])
+    flag = handle.library.from_host(np.zeros(1, np.uint8), handle.array)
+    launch("find_nan", (), number, handle.library, handle.array, flag)
+    return bool(handle.library.to_host(flag)[0])
 
 
-def stored(behind: Held, values: Array, output: Any, dtype: np.dtype[Any], cast: str) -> Array:
+def stored(handle: Held, values: Array, output: Any, dtype: np.dtype[Any], cast: str) -> Array:
     """Convert values to the type of the result; write to `output` if that is an array, otherwise to a new one."""
-    target = output if held(output) is not None else behind.empty(values.shape, dtype)
+    target = output if held(output) is not None else handle.empty(values.shape, dtype)
     _check_shape(target, values.shape)
     whole = values.dtype.kind in "biu"
     if whole and values.dtype.itemsize == 8 and values.dtype != target.dtype:
         raise ValueError(f"{values.dtype} samples are not converted to {target.dtype} on the GPU")
     if values.dtype == target.dtype:
-        behind.library.copy(behind.array, _held(target).array)
+        handle.library.copy(handle.array, _held(target).array)
         return target
     _real(values.dtype, target.dtype)
     number = np.dtype(np.float64 if whole or values.dtype.itemsize == 8 else np.float32)
     written = _held(target).array
     direct = describe(written, "output").contiguous
-    place = written if direct else behind.library.empty(values.shape, target.dtype, behind.array)
-    launch("convert", (), number, behind.library, behind.array, place, saturate=cast == "saturate")
+    place = written if direct else handle.library.empty(values.shape, target.dtype, handle.array)
+    launch("convert", (), number, handle.library, handle.array, place, saturate=cast == "saturate")
     if not direct:
-        behind.library.copy(place, written)
+        handle.library.copy(place, written)
     return target
 
 
@@ -185,7 +185,7 @@ def generic(name: str, x: Array, arguments: dict[str, Any], keywords: dict[str, 
     ValueError
         The result is not of a real floating type, in which the sums are taken.
     """
-    behind = _held(x)
+    handle = _held(x)
     derivative = arguments.get("derivative", arguments.get("derivative2"))
     if not callable(derivative):
         raise TypeError(f"derivative, or derivative2, must be callable, got {derivative!r}")
@@ -196,31 +196,31 @@ def generic(name: str, x: Array, arguments: dict[str, Any], keywords: dict[str, 
     square = ("square",) * (name == "generic_gradient_magnitude")
     number = np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
     if not named:
-        return stored(behind, x, arguments["output"], dtype, "truncate")
-    total = behind.empty(x.shape, dtype)
+        return stored(handle, x, arguments["output"], dtype, "truncate")
+    total = handle.empty(x.shape, dtype)
     sums = _held(total).array
     for j, (axis, mode) in enumerate(
         zip(named, per_axis("mode", arguments["mode"], len(named)), strict=True)
     ):
         piece = derivative(
-            behind.array, axis, dtype, mode, arguments["cval"], *arguments["extra_arguments"],
+            handle.array, axis, dtype, mode, arguments["cval"], *arguments["extra_arguments"],
             **{**keywords, **(arguments["extra_keywords"] or {})},
         )  # fmt: skip
         view = describe(piece, "the result of derivative")
-        if view.shape != x.shape or view.dtype != dtype or library_of(piece) is not behind.library:
+        if view.shape != x.shape or view.dtype != dtype or library_of(piece) is not handle.library:
             raise ValueError(
-                f"derivative must return a {type(behind.array).__name__} of shape {x.shape} and dtype {dtype}, "
+                f"derivative must return a {type(handle.array).__name__} of shape {x.shape} and dtype {dtype}, "
                 f"got a {type(piece).__name__} of shape {view.shape} and dtype {view.dtype}"
             )
         root = ("root",) * (bool(square) and j == len(named) - 1)
         options = (*square, *("add",) * (j > 0), *root)
-        launch("add", options, number, behind.library, piece, sums, other=sums if j else None)
+        launch("add", options, number, handle.library, piece, sums, other=sums if j else None)
     if held(arguments["output"]) is None:
         return total
     return stored(_held(total), total, arguments["output"], dtype, "truncate")
 
 
-def on_gpu_like(values: Array, behind: Held) -> Array:
+def on_gpu_like(values: Array, handle: Held) -> Array:
     """Copy a host array to the device of the held array; return a placeholder of the copy."""
-    array = behind.library.from_host(values, behind.array)
-    return hold(array, values.shape, values.dtype, behind.library)
+    array = handle.library.from_host(values, handle.array)
+    return hold(array, values.shape, values.dtype, handle.library)

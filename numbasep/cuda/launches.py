@@ -14,7 +14,7 @@ from ..arguments.boundary import Boundary
 from ..arguments.problem import Window
 from ..planning.cuda_limits import MOST_STEP, tap_class
 from ..planning.operators import Factor, Term
-from .intrinsics.vocabulary import Storage
+from .intrinsics.vocabulary import ElementType
 from .kernels import columns as cuda_columns
 from .kernels import rows as cuda_lines
 from .kernels.columns import ColumnsVariant
@@ -120,7 +120,7 @@ class Launcher:
         line = [in_class(term[-1], fronts[0], klass, used=along is not None) for term in terms]
         column = [in_class(term[0], fronts[1], klass, used=down is not None) for term in terms]
         every = (1 << klass) - 1
-        ring = source.storage if holds_border(source, windows, self.code) else Storage(self.code)
+        ring = source.storage if holds_border(source, windows, self.code) else ElementType(self.code)
         repair = self.repair if target.slot == OUTPUT else None
         variant = PlaneVariant(
             taps=klass, terms=len(terms), along=along is not None, down=down is not None, step=step,

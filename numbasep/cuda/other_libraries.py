@@ -18,7 +18,7 @@ import numpy as np
 from . import dlpack, driver
 from .arrays import DeviceArray, Library, layout, located
 
-HOMES = {"jaxlib": "jax"}
+DISTRIBUTIONS = {"jaxlib": "jax"}
 """Package that defines the array type -> public package."""
 MODULES = ("", ".dlpack", ".numpy")
 """Submodules in which libraries define `from_dlpack`."""
@@ -146,7 +146,7 @@ def from_dlpack_of(array: Any) -> Callable[[Any], Any] | None:
     """Return the ``from_dlpack`` of an array's library, or None if it has none."""
     root = type(array).__module__.partition(".")[0]
     for suffix in MODULES:
-        module = sys.modules.get(HOMES.get(root, root) + suffix)
+        module = sys.modules.get(DISTRIBUTIONS.get(root, root) + suffix)
         found: Callable[[Any], Any] | None = getattr(module, "from_dlpack", None)
         if found is not None:
             return found

@@ -19,7 +19,7 @@ from ..arguments.problem import Problem, Window
 from ..planning.cuda_limits import MOST_STEP
 from ..planning.operators import Factor, Term, support_factor, window_factor
 from ..planning.routes_cuda import is_one_pass
-from .intrinsics.vocabulary import Storage
+from .intrinsics.vocabulary import ElementType
 from .launches import INPUT, OUTPUT, Launcher, Program
 from .tables import Operand, border_after, gain_of, grouped, merged, storage_of
 
@@ -62,7 +62,7 @@ def build_program(
         (*problem.out_shape, *parts),
         storage_of(problem.output_dtype, saturate=problem.cast == "saturate"),
     )
-    builder = _Builder(code, divisor, repair, multiprocessors, warps)
+    builder = _ProgramBuilder(code, divisor, repair, multiprocessors, warps)
     if isinstance(kernel, np.ndarray):
         sparse = problem.footprint == "support"
         builder.dense(kernel, source, target, problem.windows, sparse=sparse)
@@ -72,7 +72,7 @@ def build_program(
 
 
 @dataclass(slots=True, eq=False)
-class _Builder(Launcher):
+class _ProgramBuilder(Launcher):
     """Builder that decides on the passes of a program."""
 
     # ---------------------------------------------------------------------- which passes
@@ -163,7 +163,7 @@ class _Builder(Launcher):
         shape = list(sources[0].shape)
         for window in windows:
             shape[window.axis] = window.out_size
-        slot, storage, size = 2 + len(self.program.scratch), Storage(self.code), math.prod(shape)
+        slot, storage, size = 2 + len(self.program.scratch), ElementType(self.code), math.prod(shape)
         size = -(-size // ALIGNMENT) * ALIGNMENT
         self.program.scratch[slot] = size * len(sources) * storage.itemsize
         return [

@@ -38,7 +38,7 @@ CHANNELS = {"nn.depthwise_conv2d", "nn.separable_conv2d"}
 """Functions of `numbasep.nn` that run on the GPU."""
 GENERIC = {"generic_gradient_magnitude", "generic_laplace"}
 """Functions that pass the array itself to a function of the caller."""
-HANDED_ON = {"method": "auto", "rtol": None, "workers": None, "cast": "truncate"}
+FORWARDED = {"method": "auto", "rtol": None, "workers": None, "cast": "truncate"}
 """Keywords that are passed on to the caller's function unless they have these defaults."""
 
 
@@ -111,16 +111,16 @@ def _with_stand_ins(name: str, function: Any, keywords: dict[str, Any], first: s
     if keywords.get("mask") is not None:
         keywords["mask"] = _mask(keywords["mask"], view, array, library)
     result = _generic(name, keywords, first) if name in GENERIC else function(**keywords)
-    behind = placeholders.held(result)
-    if behind is None:
+    handle = placeholders.held(result)
+    if handle is None:
         raise ValueError(f"{name} with these arguments works on NumPy arrays only, got an array on the GPU")
-    return behind.array
+    return handle.array
 
 
 def _generic(name: str, keywords: dict[str, Any], first: str) -> Any:
     if keywords["mask"] is not None or keywords["nan_policy"] != "propagate":
         raise ValueError(f"nan_policy and mask of {name} work on NumPy arrays only, got an array on the GPU")
-    shared = {key: keywords[key] for key, default in HANDED_ON.items() if keywords[key] != default}
+    shared = {key: keywords[key] for key, default in FORWARDED.items() if keywords[key] != default}
     return generic(name, keywords[first], keywords, shared)
 
 
@@ -202,16 +202,16 @@ def _run_on_device(plan: PlannedFilter, array: Any) -> Any:
 def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
     """Run a plan on the GPU, on the array that `x` is a placeholder of, or on a copy of the host array `x`."""
     require()
-    behind = placeholders.held(x)
-    if behind is None:
+    handle = placeholders.held(x)
+    if handle is None:
         return _there_and_back(plan, x, output)
-    view, target = describe(behind.array, "input"), placeholders.held(output)
+    view, target = describe(handle.array, "input"), placeholders.held(output)
     if target is not None:
-        _on_device(plan, behind.array, view, target.array, behind.library)
+        _on_device(plan, handle.array, view, target.array, handle.library)
         return output
-    made = _on_device(plan, behind.array, view, None, behind.library)
-    gradients.record(plan, behind.array, made)
-    return placeholders.hold(made, plan.problem.out_shape, plan.problem.output_dtype, behind.library)
+    made = _on_device(plan, handle.array, view, None, handle.library)
+    gradients.record(plan, handle.array, made)
+    return placeholders.hold(made, plan.problem.out_shape, plan.problem.output_dtype, handle.library)
 
 
 # --------------------------------------------------------------------------- arrays on the host

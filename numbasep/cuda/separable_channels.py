@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..arguments.arrays import on_gpu
 from .elementwise import device_of
 from .host_arrays import run_program
-from .intrinsics.vocabulary import LANES, SIMULATED, Storage
+from .intrinsics.vocabulary import LANES, SIMULATED, ElementType
 from .kernels import depthwise as kernels
 from .launches import INPUT, OUTPUT, Launch, Program, Slot
 from .libraries import describe, library_of
@@ -36,7 +36,7 @@ _stand_ins: contextvars.ContextVar[dict[int, Any] | None] = contextvars.ContextV
 )
 
 
-def depthwise_launch(problem: Any, target: int, result: Storage) -> Launch:
+def depthwise_launch(problem: Any, target: int, result: ElementType) -> Launch:
     """Return the launch of the depthwise half of a `nn.problem.Convolution`; it writes `result` to slot `target`."""
     rows, columns = problem.rows, problem.columns
     if not (0 <= rows.before < 1 << 20 and 0 <= columns.before < 1 << 20):
@@ -60,7 +60,7 @@ def depthwise_launch(problem: Any, target: int, result: Storage) -> Launch:
 
 def product_launch(problem: Any) -> Launch:
     """Return the launch of the pointwise half, a product with the pointwise filter at every pixel."""
-    between = Storage(problem.compute.str[1:])
+    between = ElementType(problem.compute.str[1:])
     depth, columns = problem.channels * problem.multiplier, problem.out_channels
     pixels = problem.rows.out_size * problem.columns.out_size
     if problem.channels_last:
@@ -82,7 +82,7 @@ def program_of(problem: Any, *, pointwise: bool) -> Program:
     if not pointwise:
         program.launches.append(depthwise_launch(problem, OUTPUT, storage_of(problem.dtype)))
         return program
-    compute = Storage(problem.compute.str[1:])
+    compute = ElementType(problem.compute.str[1:])
     between = problem.pixels * problem.channels * problem.multiplier
     program.launches += [depthwise_launch(problem, BETWEEN, compute), product_launch(problem)]
     program.scratch[BETWEEN] = between * compute.itemsize
@@ -149,7 +149,7 @@ def run(problem: Any, x: Array, depthwise: Array, pointwise: Array | None, outpu
 def _prepared(problem: Any, device: Any, *, pointwise: bool, target: int) -> Any:
     program = program_of(problem, pointwise=pointwise)
     if target == BETWEEN:
-        program.launches = [depthwise_launch(problem, BETWEEN, Storage(problem.compute.str[1:]))]
+        program.launches = [depthwise_launch(problem, BETWEEN, ElementType(problem.compute.str[1:]))]
     return device.prepare(program, problem.compute.str[1:])
 
 
@@ -157,13 +157,13 @@ def _on_device(problem: Any, x: Any, depthwise: Any, pointwise: Any) -> Any:
     library = library_of(x)
     x, depthwise = (a if describe(a, "input").contiguous else library.contiguous(a) for a in (x, depthwise))
     arrays = {INPUT: x, FILTERS: depthwise}
-    theirs = pointwise is not None and library.has_product
-    if theirs:
+    uses_library_product = pointwise is not None and library.has_product
+    if uses_library_product:
         depth = problem.channels * problem.multiplier
         arrays[BETWEEN] = library.empty(_between_shape(problem, depth), problem.compute, x)
     else:
         arrays[OUTPUT] = library.empty(problem.out_shape, problem.dtype, x)
-    if pointwise is not None and not theirs:
+    if pointwise is not None and not uses_library_product:
         contiguous = describe(pointwise, "pointwise_filter").contiguous
         arrays[POINTWISE] = pointwise if contiguous else library.contiguous(pointwise)
         count = problem.pixels * problem.channels * problem.multiplier
@@ -171,10 +171,12 @@ def _on_device(problem: Any, x: Any, depthwise: Any, pointwise: Any) -> Any:
     if problem.pixels:
         views = {slot: describe(a, "input") for slot, a in arrays.items()}
         device = device_of(views[INPUT].address)
-        target = BETWEEN if theirs else OUTPUT
-        program = _prepared(problem, device, pointwise=pointwise is not None and not theirs, target=target)
+        target = BETWEEN if uses_library_product else OUTPUT
+        program = _prepared(
+            problem, device, pointwise=pointwise is not None and not uses_library_product, target=target
+        )
         program({slot: (v.address, v.nbytes) for slot, v in views.items()}, library.stream(x, views[INPUT]))
-    if not theirs:
+    if not uses_library_product:
         return arrays[OUTPUT]
     weights = library.as_type(pointwise, problem.compute).reshape(-1, problem.out_channels)
     product = arrays[BETWEEN] @ weights if problem.channels_last else weights.T @ arrays[BETWEEN]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..arguments.boundary import Boundary, source_index
 from ..arguments.problem import Window
 from ..planning.operators import Factor, Term
-from .intrinsics.vocabulary import OUTSIDE, Storage
+from .intrinsics.vocabulary import OUTSIDE, ElementType
 
 Array = npt.NDArray[Any]
 
@@ -30,8 +30,8 @@ class Operand:
     """Slot of the buffer."""
     shape: tuple[int, ...]
     """Shape, with complex numbers as a last axis of two."""
-    storage: Storage
-    """Storage type of the elements."""
+    storage: ElementType
+    """Type of the elements."""
     cval: float = 0.0
     """Value beyond a constant boundary."""
     base: int = 0
@@ -54,10 +54,10 @@ class RowAxis:
     """Stride of the output rows in elements."""
 
 
-def storage_of(dtype: np.dtype[Any], *, saturate: bool = False) -> Storage:
+def storage_of(dtype: np.dtype[Any], *, saturate: bool = False) -> ElementType:
     """Return the storage type of a dtype, for complex dtypes that of their parts."""
     real = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
-    return Storage(real.str[1:], saturate and real.kind in "biu")
+    return ElementType(real.str[1:], saturate and real.kind in "biu")
 
 
 # --------------------------------------------------------------------------- taps

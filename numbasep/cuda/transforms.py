@@ -15,13 +15,13 @@ import numpy.typing as npt
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem, Window
 from ..cpu.fft.spectra import reduced
-from ..planning.overlap_cuda import Blocks, blocks
+from ..planning.overlap_cuda import TransformBlocks, blocks
 from .arrays import Library
 from .tables import continued
 
 Array = npt.NDArray[Any]
 
-Place = tuple[slice | Any, int, int]
+AxisSamples = tuple[slice | Any, int, int]
 """Samples under a block along an axis: (slice, or positions on the device; samples before the array; after it)."""
 
 
@@ -33,11 +33,11 @@ class Transforms:
     """Library of the arrays."""
     problem: Problem
     """The filter's shapes, types, windows and boundaries."""
-    cut: Blocks
+    cut: TransformBlocks
     """Lengths and positions of the blocks."""
     spectrum: Any
     """Conjugate spectrum of the kernel, of length 1 along the axes that are not filtered."""
-    places: dict[tuple[int, int], Place]
+    ranges: dict[tuple[int, int], AxisSamples]
     """Cache: (axis, first output element of the block) -> samples under the block."""
 
     def __call__(self, x: Any, target: Any, *, integers: bool) -> None:
@@ -61,32 +61,32 @@ class Transforms:
 
     def _samples(self, x: Any, starts: tuple[int, ...]) -> Any:
         """Return the extended samples under a block, in the type of the sums."""
-        places = [self._place(x, axis, start) for axis, start in enumerate(starts)]
+        ranges = [self._range(x, axis, start) for axis, start in enumerate(starts)]
         everything = slice(None)
-        samples = x[tuple(p if isinstance(p, slice) else everything for p, _, _ in places)]
-        for axis, (positions, _, _) in enumerate(places):
+        samples = x[tuple(p if isinstance(p, slice) else everything for p, _, _ in ranges)]
+        for axis, (positions, _, _) in enumerate(ranges):
             if not isinstance(positions, slice):
                 samples = samples[(everything,) * axis + (positions,)]
         samples = self.library.as_type(samples, self.problem.compute_dtype)
-        for axis, (_, before, after) in enumerate(places):
+        for axis, (_, before, after) in enumerate(ranges):
             if before:
                 samples[(everything,) * axis + (slice(before),)] = self.problem.cval.real
             if after:
                 samples[(everything,) * axis + (slice(-after, None),)] = self.problem.cval.real
         return samples
 
-    def _place(self, x: Any, axis: int, start: int) -> Place:
-        if (axis, start) not in self.places:
+    def _range(self, x: Any, axis: int, start: int) -> AxisSamples:
+        if (axis, start) not in self.ranges:
             window = next((w for w in self.cut.windows if w.axis == axis), None)
             stop = min(start + self.cut.steps[axis], self.problem.out_shape[axis])
-            found: Place = slice(start, stop), 0, 0
+            found: AxisSamples = slice(start, stop), 0, 0
             if window is not None:
                 first, count = start + window.first, stop - start + window.taps - 1
                 found = self._under(x, window, first, count)
-            self.places[axis, start] = found
-        return self.places[axis, start]
+            self.ranges[axis, start] = found
+        return self.ranges[axis, start]
 
-    def _under(self, x: Any, window: Window, first: int, count: int) -> Place:
+    def _under(self, x: Any, window: Window, first: int, count: int) -> AxisSamples:
         """Return the place of `count` samples from position `first` on, which may extend beyond the array."""
         if first >= 0 and first + count <= window.size:
             return slice(first, first + count), 0, 0

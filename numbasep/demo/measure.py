@@ -87,7 +87,7 @@ def measure(subject: Subject, array: Array, *, repeat: int, peers: bool) -> Resu
         contestants["scipy.ndimage.convolve"] = lambda: scipy.ndimage.convolve(
             array, subject.kernel, reference
         )
-        contestants |= opencv_ways(subject.kernel, array, factors)
+        contestants |= opencv_calls(subject.kernel, array, factors)
     seconds = take_turns(contestants, repeat)
     routes = tuple(
         RouteTime(c.method, c.seconds if c.feasible else None, seconds.get(c.method), c.reason or "")
@@ -154,7 +154,7 @@ def _routes(kernel: Array, array: Array, plan: numbasep.Plan) -> dict[str, Calla
     return contestants
 
 
-def opencv_ways(
+def opencv_calls(
     kernel: Array, array: Array, factors: numbasep.SeparableKernel
 ) -> dict[str, Callable[[], object]]:
     """Return OpenCV's calls for the same result, if installed: `filter2D`, and `sepFilter2D` with our factors."""
@@ -165,23 +165,23 @@ def opencv_ways(
     output = np.empty_like(array)
     flipped = np.ascontiguousarray(kernel[::-1, ::-1], dtype=np.float32)
     border = cv2.BORDER_REFLECT
-    ways: dict[str, Callable[[], object]] = {
+    calls: dict[str, Callable[[], object]] = {
         "cv2.filter2D": lambda: cv2.filter2D(array, cv2.CV_32F, flipped, dst=output, borderType=border)
     }
     if factors.rank == 1:
         rows, columns = (np.ascontiguousarray(taps[::-1], dtype=np.float32) for taps in factors.terms[0])
-        ways["cv2.sepFilter2D"] = lambda: cv2.sepFilter2D(
+        calls["cv2.sepFilter2D"] = lambda: cv2.sepFilter2D(
             array, cv2.CV_32F, columns, rows, dst=output, borderType=border
         )
-    return ways
+    return calls
 
 
 def _peer_times(seconds: dict[str, float]) -> tuple[tuple[str, float], ...]:
     """Return the fastest function of each other library and its seconds."""
     peers = []
     for library in ("scipy", "cv2"):
-        ways = [(name, time) for name, time in seconds.items() if name.startswith(library)]
-        peers.extend([min(ways, key=lambda way: way[1])] if ways else [])
+        calls = [(name, time) for name, time in seconds.items() if name.startswith(library)]
+        peers.extend([min(calls, key=lambda call: call[1])] if calls else [])
     return tuple(peers)
 
 

@@ -23,10 +23,10 @@ PARALLEL_ELEMENTS = 1 << 17  # with fewer elements, threads cost more time than 
 
 def add(total: Array, part: Array) -> Array:
     """Return ``total + part`` in the memory of `total`; both have the same shape and dtype."""
-    if (behind := held(total)) is not None:
+    if (handle := held(total)) is not None:
         from ..cuda import elementwise
 
-        return elementwise.add(behind, total, part)
+        return elementwise.add(handle, total, part)
     return np.add(total, part, out=total)
 
 
@@ -46,10 +46,10 @@ def add_square(total: Array | None, part: Array, *, whole: bool, root: bool, wor
     workers : int or None
         Threads.
     """
-    if (behind := held(part)) is not None:
+    if (handle := held(part)) is not None:
         from ..cuda import elementwise
 
-        return elementwise.add_square(total, part, behind, whole=whole, root=root)
+        return elementwise.add_square(total, part, handle, whole=whole, root=root)
     target = part if total is None else total
     if part.dtype.kind == "c" or not _same_order(target, part):
         return _add_square_numpy(total, np.trunc(part) if whole else part, target, root=root)
@@ -92,14 +92,14 @@ def split_missing(
     workers : int or None
         Threads.
     """
-    if (behind := held(x)) is not None:
+    if (handle := held(x)) is not None:
         from ..cuda import elementwise
 
-        return elementwise.split_missing(behind, x, mask, number, omit=omit)
+        return elementwise.split_missing(handle, x, mask, number, omit=omit)
     real = np.dtype(np.float32 if number.char in "fF" else np.float64)
     if x.dtype.kind == "c":
-        gone = np.isnan(x) & omit if mask is None else (np.isnan(x) & omit) | mask
-        return np.where(gone, 0, x).astype(number), (~gone).astype(real), int(gone.sum())
+        missing = np.isnan(x) & omit if mask is None else (np.isnan(x) & omit) | mask
+        return np.where(missing, 0, x).astype(number), (~missing).astype(real), int(missing.sum())
     turned = x.flags.f_contiguous and not x.flags.c_contiguous
     source = np.ascontiguousarray(x.T if turned else x, x.dtype.newbyteorder("="))
     if source.dtype.char not in "fd":
@@ -111,11 +111,11 @@ def split_missing(
     arguments = (source.reshape(-1), marks, omit, filled.reshape(-1), present.reshape(-1))
     count = threads.thread_count(workers) if source.size >= PARALLEL_ELEMENTS else 1
     if count == 1:
-        gone = missing_samples.split_serial(*arguments)
+        missing = missing_samples.split_serial(*arguments)
     else:
         with threads.parallel_region(count):
-            gone = missing_samples.split_parallel(*arguments)
-    return (filled.T, present.T, int(gone)) if turned else (filled, present, int(gone))
+            missing = missing_samples.split_parallel(*arguments)
+    return (filled.T, present.T, int(missing)) if turned else (filled, present, int(missing))
 
 
 @contextlib.contextmanager
@@ -131,25 +131,25 @@ def missing_marked(
     marks = np.ascontiguousarray(mask.T if turned else mask).reshape(-1).view(np.uint8)
     count = threads.thread_count(workers) if source.size >= PARALLEL_ELEMENTS else 1
     tasks = -(-source.size // missing_samples.CHUNK) if count > 1 else 1
-    spoiled = np.zeros(tasks * VECTOR_BYTES // number.itemsize, number)
+    unmarked = np.zeros(tasks * VECTOR_BYTES // number.itemsize, number)
     with threads.borrow(source.size * number.itemsize) as buffer:
         marked = buffer[: source.size * number.itemsize].view(number)
-        arguments = (source.reshape(-1), marks, marked, spoiled)
+        arguments = (source.reshape(-1), marks, marked, unmarked)
         if count == 1:
             missing_samples.mark_serial(*arguments)
         else:
             with threads.parallel_region(count):
                 missing_samples.mark_parallel(*arguments)
         shaped = marked.reshape(source.shape)
-        yield None if spoiled.any() and not omit else shaped.T if turned else shaped
+        yield None if unmarked.any() and not omit else shaped.T if turned else shaped
 
 
 def normalise(total: Array, share: Array, weight: complex, least: float, *, workers: int | None) -> Array:
     """Return ``total / (share / weight)`` in the memory of `total`; NaN where ``share / weight`` is at most `least`."""
-    if (behind := held(total)) is not None:
+    if (handle := held(total)) is not None:
         from ..cuda import elementwise
 
-        return elementwise.normalise(behind, total, share, weight.real, least)
+        return elementwise.normalise(handle, total, share, weight.real, least)
     if total.dtype != share.dtype or total.dtype.kind == "c" or not _same_order(total, share):
         with np.errstate(divide="ignore", invalid="ignore"):
             part = share / (weight if share.dtype.kind == "c" else weight.real)
@@ -168,10 +168,10 @@ def normalise(total: Array, share: Array, weight: complex, least: float, *, work
 
 def stored(values: Array, output: Any, dtype: np.dtype[Any], like: Array, cast: str) -> Array:
     """Return values as `dtype`, in `output` if it is an array, else in a new array in the memory order of `like`."""
-    if (behind := held(values)) is not None:
+    if (handle := held(values)) is not None:
         from ..cuda import elementwise
 
-        return elementwise.stored(behind, values, output, dtype, cast)
+        return elementwise.stored(handle, values, output, dtype, cast)
     out = make_output(output, dtype, values.shape, like)
     if values.dtype == dtype:
         out[...] = values
@@ -182,8 +182,8 @@ def stored(values: Array, output: Any, dtype: np.dtype[Any], like: Array, cast: 
 
 def nan_count(x: Array) -> int:
     """Return the number of NaN samples; on a GPU, 1 if there are any."""
-    if (behind := held(x)) is not None:
+    if (handle := held(x)) is not None:
         from ..cuda import elementwise
 
-        return int(elementwise.has_nan(behind, x))
+        return int(elementwise.has_nan(handle, x))
     return int(np.isnan(x).sum()) if x.size and np.isnan(x.min()) else 0

@@ -34,6 +34,9 @@ Runner = Callable[..., None]
 
 # With at least this many elements, a call counts when calls of other Python threads choose their threads.
 OCCUPYING = 1 << 14
+COPIED = (
+    1 << 12
+)  # elements up to which an array that is not contiguous is copied, which takes less time than its strides
 
 
 def run_plan(plan: PlannedFilter, input: npt.ArrayLike, output: Any = None) -> Array:
@@ -73,6 +76,8 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any, normal: Normal = No
     With `normal`, NaN samples have weight zero (`cpu.run.correlate`); `can_leave_out` says for which plans.
     """
     problem, chosen = plan.problem, plan.choice.chosen
+    if x.size <= COPIED and not x.flags.carray and chosen.runner == "planes" and memory_order(x) is None:
+        x = x.copy()
     small = plan.kernel.small.get(chosen.form) if chosen.runner == "planes" and normal is None else None
     if small is not None and x.flags.carray:
         if chosen.needs_finite and applicable(plan, x, ignore_nan=False) is not chosen:
@@ -210,7 +215,7 @@ def _transforms(
 
 
 RUNNERS: dict[str, Runner] = {
-    "planes": _planes, "recursive": _recursive, "flat": _flat, "transforms": _transforms,
+    "planes": _planes, "recursive": _recursive, "flat": _flat, "transforms": _transforms, "lines": _transforms,
 }  # fmt: skip
 """Functions that compute a candidate, by `Candidate.runner`. They import their backends on first use."""
 

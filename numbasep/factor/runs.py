@@ -121,6 +121,12 @@ class Flat:
         return self.row_additions + len(self.doubles) + len(self.shifted) - 1 + scaled
 
     @property
+    def paired_operations(self) -> int:
+        """Additions and multiply-adds per output element if two output rows share the additions of common rows."""
+        rows = sum(len(one.rows) for one in self.sums)
+        return round(min(rows, (rows + self.row_loads) / 2)) + sum(map(len, self.columns))
+
+    @property
     def columns(self) -> list[list[tuple[int, float]]]:
         """(column, weight) pairs of each sum, with doubles written as sums."""
         reach = [[(i, 0)] for i in range(len(self.sums))]
@@ -190,13 +196,13 @@ def _take_apart(table: Array, divisor: float, error: float, *, exact: bool) -> F
     """Return the sums of ``table / divisor``, or None if it has too many different columns."""
     rows = table.reshape(-1, table.shape[-1])
     targets: dict[bytes, Array] = {}
-    places: list[tuple[bytes, int, float]] = []
+    entries: list[tuple[bytes, int, float]] = []
     for weight in np.unique(rows[rows != 0]).tolist():
         mask = rows == weight
         for column in np.flatnonzero(mask.any(axis=0)).tolist():
             support = mask[:, column]
             targets.setdefault(support.tobytes(), support)
-            places.append((support.tobytes(), column, weight))
+            entries.append((support.tobytes(), column, weight))
     if len(targets) > MOST_SUMS:
         return None
     supports = np.array(list(targets.values()))
@@ -209,7 +215,7 @@ def _take_apart(table: Array, divisor: float, error: float, *, exact: bool) -> F
         chain, index = None, index_of_shared
     number = {key: index[i] for i, key in enumerate(targets)}
     wanted: dict[tuple[int, float], list[int]] = {}
-    for key, column, weight in places:
+    for key, column, weight in entries:
         wanted.setdefault((number[key], weight), []).append(column)
     doubles, shifted = _along(wanted, len(sums))
     depth_of_doubles = int(math.log2(max((d.shift for d in doubles), default=0.5)) + 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from . import integer, tensor
+from . import integer, runs, tensor
 from .arguments import Array, ScaledKernel, as_kernel, check_max_rank, check_rtol, lossless_tolerance, scale
 from .form import NOTHING, Form, build, compose, stack
 from .lowrank import Spectrum, every_line, l1, low_rank, rank_one
@@ -112,6 +112,11 @@ class SeparableKernel:
             yield f"+ {self.rank - _SHOWN_TERMS} more"
         if self.form.divisor != 1.0:
             yield f"/ {self.form.divisor:.17g}"
+        flat = runs.find(as_kernel(self.todense())) if self.exact and len(self.shape) > 1 else None
+        counts = sorted({flat.operations, flat.paired_operations}) if flat is not None else [math.inf]
+        if counts[0] <= self.form.operations:
+            range_of = " to ".join(map(str, counts))
+            yield f"few different weights: sums of rows take {range_of} operations a pixel, by processor"
         if self.error > self.tolerance:
             yield f"above the tolerance of {self.tolerance:.1e}: max_rank allows no better"
         if self.hint:

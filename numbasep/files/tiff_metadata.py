@@ -41,7 +41,7 @@ _PER_CHANNEL = (
     "PinholeSizeUnit", "PockelCellSetting",
 )  # fmt: skip
 
-Said = tuple[Any, str | None, Any]
+AxisScale = tuple[Any, str | None, Any]
 """(Step, unit, start) of an axis as in the file, where they are not always numbers."""
 
 # -------------------------------------------------------------------------------------------- reading
@@ -73,11 +73,11 @@ def _resolution(tiff: Any) -> tuple[float | None, float | None, int]:
     return steps[0], steps[1], int(unit)
 
 
-def _with_steps(axes: Sequence[NamedAxis], said: Mapping[Any, Said]) -> tuple[NamedAxis, ...]:
+def _with_steps(axes: Sequence[NamedAxis], scales: Mapping[Any, AxisScale]) -> tuple[NamedAxis, ...]:
     """Set steps, units and starts of axes, given by name, where the step is a positive number."""
     found = []
     for axis in axes:
-        step, unit, start = said.get(axis.name, (None, None, 0))
+        step, unit, start = scales.get(axis.name, (None, None, 0))
         known = _number(step)
         if known is None or known <= 0:
             found.append(axis)
@@ -96,17 +96,19 @@ def _number(value: Any) -> float | None:
 
 def _imagej_axes(axes: Sequence[NamedAxis], tiff: Any) -> tuple[NamedAxis, ...]:
     """Read steps of an ImageJ file: columns and rows from tags, slices, frames and origins from the description."""
-    said = tiff.imagej_metadata
+    entries = tiff.imagej_metadata
     x, y, tag = _resolution(tiff)
     unit = (
-        unit_name(str(said["unit"])) if "unit" in said else {INCH: "inch", CENTIMETER: "centimeter"}.get(tag)
+        unit_name(str(entries["unit"]))
+        if "unit" in entries
+        else {INCH: "inch", CENTIMETER: "centimeter"}.get(tag)
     )
-    if unit is None and "spacing" not in said and (x, y) in ((1.0, 1.0), (None, None)):
+    if unit is None and "spacing" not in entries and (x, y) in ((1.0, 1.0), (None, None)):
         x = y = None  # not calibrated
-    steps: dict[Any, Said] = {"t": (said.get("finterval"), "second", 0)}
-    for name, step in (("x", x), ("y", y), ("z", said.get("spacing"))):
-        own = unit_name(str(said[f"{name}unit"])) if f"{name}unit" in said else unit
-        origin, distance = _number(said.get(f"{name}origin")), _number(step)
+    steps: dict[Any, AxisScale] = {"t": (entries.get("finterval"), "second", 0)}
+    for name, step in (("x", x), ("y", y), ("z", entries.get("spacing"))):
+        own = unit_name(str(entries[f"{name}unit"])) if f"{name}unit" in entries else unit
+        origin, distance = _number(entries.get(f"{name}origin")), _number(step)
         steps[name] = step, own, -origin * distance if origin and distance else 0
     return _with_steps(axes, steps)
 
@@ -114,16 +116,16 @@ def _imagej_axes(axes: Sequence[NamedAxis], tiff: Any) -> tuple[NamedAxis, ...]:
 def _tagged_axes(axes: Sequence[NamedAxis], tiff: Any) -> tuple[NamedAxis, ...]:
     """Read steps of a plain file: columns and rows from tags, the rest from where `plain_keywords` writes it."""
     x, y, tag = _resolution(tiff)
-    said: dict[str, Any] = (tiff.shaped_metadata or ({},))[0] if tiff.is_shaped else {}
-    unit = unit_name(str(said["unit"])) if "unit" in said else None
+    entries: dict[str, Any] = (tiff.shaped_metadata or ({},))[0] if tiff.is_shaped else {}
+    unit = unit_name(str(entries["unit"])) if "unit" in entries else None
     tagged = {INCH: "inch", CENTIMETER: "centimeter"}.get(tag)
-    if tagged is None and unit is None and (x, y) == (1.0, 1.0) and "spacing" not in said:
+    if tagged is None and unit is None and (x, y) == (1.0, 1.0) and "spacing" not in entries:
         x = y = None
     if unit is None:
         unit = tagged
     x, y = (None if step is None else convert(step, tagged, unit) or step for step in (x, y))
-    steps = {"x": (x, unit, 0), "y": (y, unit, 0), "z": (said.get("spacing"), unit, 0)}
-    return _with_steps(axes, steps | {"t": (said.get("finterval"), "second", 0)})
+    steps = {"x": (x, unit, 0), "y": (y, unit, 0), "z": (entries.get("spacing"), unit, 0)}
+    return _with_steps(axes, steps | {"t": (entries.get("finterval"), "second", 0)})
 
 
 def _parse_ome(text: str) -> tuple[Any, dict[str, Any]]:
@@ -163,7 +165,7 @@ def _columns(elements: Sequence[Any], names: Sequence[str]) -> dict[str, list[st
 
 
 def _ome_axes(axes: Sequence[NamedAxis], pixels: Any) -> tuple[NamedAxis, ...]:
-    said: dict[Any, Said] = {
+    entries: dict[Any, AxisScale] = {
         name: (
             pixels.get(f"PhysicalSize{name.upper()}"),
             unit_name(pixels.get(f"PhysicalSize{name.upper()}Unit", "µm")),
@@ -171,8 +173,8 @@ def _ome_axes(axes: Sequence[NamedAxis], pixels: Any) -> tuple[NamedAxis, ...]:
         )
         for name in "xyz"
     }
-    said["t"] = pixels.get("TimeIncrement"), unit_name(pixels.get("TimeIncrementUnit", "s")), 0
-    return _with_steps(axes, said)
+    entries["t"] = pixels.get("TimeIncrement"), unit_name(pixels.get("TimeIncrementUnit", "s")), 0
+    return _with_steps(axes, entries)
 
 
 # -------------------------------------------------------------------------------------------- writing
@@ -218,31 +220,35 @@ def fits_ome(letters: str | None, shape: Sequence[int], dtype: np.dtype[Any]) ->
 def imagej_keywords(letters: str, shape: Sequence[int], metadata: Metadata) -> dict[str, Any]:
     """Return the keywords of an ImageJ file."""
     skipped = ("images", "channels", "slices", "frames", "order", "axes")
-    said = {key: value for key, value in metadata.details.items() if key not in skipped}
+    entries = {key: value for key, value in metadata.details.items() if key not in skipped}
     axes = {axis.name: axis for axis in metadata.axes}
     planes = np.prod([n for n, letter in zip(shape, letters, strict=True) if letter in "TZC"], dtype=int)
     channels = shape[letters.index("C")] if "C" in letters else 1
     for key, count in (("Labels", planes), ("Ranges", 2 * channels), ("LUTs", channels)):
-        values = said.get(key)
+        values = entries.get(key)
         if values is not None and count != (len(values) if isinstance(values, (list, tuple)) else 1):
-            del said[key]  # the number of planes or channels has changed
-    if "Ranges" in said:
-        said["Ranges"] = np.array(said["Ranges"])  # an array is a single value to all releases of tifffile
+            del entries[key]  # the number of planes or channels has changed
+    if "Ranges" in entries:
+        entries["Ranges"] = np.array(
+            entries["Ranges"]
+        )  # an array is a single value to all releases of tifffile
     unit = next((axes[name].unit for name in "xyz" if name in axes and axes[name].unit), None)
-    if unit and unit != unit_name(str(said.get("unit", ""))):
-        said["unit"] = UNITS[unit].plain if unit in UNITS else unit
+    if unit and unit != unit_name(str(entries.get("unit", ""))):
+        entries["unit"] = UNITS[unit].plain if unit in UNITS else unit
     for name, key in (("z", "spacing"), ("t", "finterval")):
         if name in axes and (step := axes[name].step) is not None:
             common = unit if name == "z" else "second"
-            said[key] = convert(step, axes[name].unit or common, common) or step
-    if "finterval" in said:
-        said.pop("fps", None)
+            entries[key] = convert(step, axes[name].unit or common, common) or step
+    if "finterval" in entries:
+        entries.pop("fps", None)
     for name in "xyz":
         axis = axes.get(name, NamedAxis())
-        if said.pop(f"{name}origin", None) is not None or axis.start:
-            said[f"{name}origin"] = round(-axis.start / (axis.step or 1.0), 9)
-    texts = {key: _ascii(value) for key, value in said.items() if isinstance(value, str) and key != "Info"}
-    return {"imagej": True, "metadata": {"axes": letters, **said, **texts}} | _tags(axes, unit, plain=False)
+        if entries.pop(f"{name}origin", None) is not None or axis.start:
+            entries[f"{name}origin"] = round(-axis.start / (axis.step or 1.0), 9)
+    texts = {key: _ascii(value) for key, value in entries.items() if isinstance(value, str) and key != "Info"}
+    return {"imagej": True, "metadata": {"axes": letters, **entries, **texts}} | _tags(
+        axes, unit, plain=False
+    )
 
 
 def _ascii(text: str) -> str:
@@ -253,38 +259,38 @@ def _ascii(text: str) -> str:
 def ome_keywords(letters: str, shape: Sequence[int], metadata: Metadata) -> dict[str, Any]:
     """Return the keywords of an OME-TIFF."""
     axes = {axis.name: axis for axis in metadata.axes}
-    said = dict(metadata.details) if metadata.format == "ome" else {}
-    said.pop("photometric", None)
+    entries = dict(metadata.details) if metadata.format == "ome" else {}
+    entries.pop("photometric", None)
     planes = np.prod([n for n, letter in zip(shape, letters, strict=True) if letter in "TZC"], dtype=int)
     channels = shape[letters.index("C")] if "C" in letters else 1
     for key, count in (("Channel", channels), ("Plane", planes)):
-        if any(len(values) != count for values in said.get(key, {}).values()):
-            del said[key]
+        if any(len(values) != count for values in entries.get(key, {}).values()):
+            del entries[key]
     sizes = {name: (f"PhysicalSize{name.upper()}", "reference frame") for name in "xyz"}
     for name, (key, no_unit) in (sizes | {"t": ("TimeIncrement", "")}).items():
         axis = axes.get(name, NamedAxis())
         if axis.step is None or (name == "t" and axis.unit not in (None, *UNITS)):
             continue
-        said[key] = axis.step
+        entries[key] = axis.step
         symbol = UNITS[axis.unit].symbol if axis.unit in UNITS else no_unit
         if symbol:
-            said[f"{key}Unit"] = symbol
+            entries[f"{key}Unit"] = symbol
     unit = axes.get("x", NamedAxis()).unit
-    return {"ome": True, "metadata": {"axes": letters, **said}} | _tags(axes, unit, plain=True)
+    return {"ome": True, "metadata": {"axes": letters, **entries}} | _tags(axes, unit, plain=True)
 
 
 def plain_keywords(letters: str | None, metadata: Metadata) -> dict[str, Any]:
     """Return the keywords of a plain TIFF: tags, and a description for metadata without a tag."""
     axes = {axis.name: axis for axis in metadata.axes}
     unit = next((axes[name].unit for name in "xyz" if name in axes and axes[name].unit), None)
-    said: dict[str, Any] = {"axes": letters} if letters else {}
+    entries: dict[str, Any] = {"axes": letters} if letters else {}
     if "z" in axes and (step := axes["z"].step) is not None:
-        said["spacing"] = convert(step, axes["z"].unit, unit) or step
+        entries["spacing"] = convert(step, axes["z"].unit, unit) or step
     if "t" in axes and (step := axes["t"].step) is not None:
-        said["finterval"] = convert(step, axes["t"].unit, "second") or step
+        entries["finterval"] = convert(step, axes["t"].unit, "second") or step
     if unit:
-        said["unit"] = _ascii(unit)
-    return {"metadata": said} | _tags(axes, unit, plain=True)
+        entries["unit"] = _ascii(unit)
+    return {"metadata": entries} | _tags(axes, unit, plain=True)
 
 
 def _tags(axes: Mapping[str | None, NamedAxis], unit: str | None, *, plain: bool) -> dict[str, Any]:
@@ -305,11 +311,11 @@ def _tags(axes: Mapping[str | None, NamedAxis], unit: str | None, *, plain: bool
 
 def colour_keywords(letters: str | None, shape: Sequence[int], metadata: Metadata) -> dict[str, Any]:
     """Return the keywords for the colour interpretation of samples and for interleaved or planar colours."""
-    told = metadata.details.get("photometric")
+    photometric = metadata.details.get("photometric")
     if letters is None or "S" not in letters:
-        return {"photometric": "miniswhite" if told == "miniswhite" else "minisblack"}
+        return {"photometric": "miniswhite" if photometric == "miniswhite" else "minisblack"}
     samples = shape[letters.index("S")]
-    colours = told if told in ("separated", "cielab") else "rgb"
+    colours = photometric if photometric in ("separated", "cielab") else "rgb"
     return {
         "photometric": colours if samples in (3, 4) else "minisblack",
         "planarconfig": "contig" if letters.endswith("S") else "separate",

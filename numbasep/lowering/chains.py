@@ -20,7 +20,7 @@ from . import kernels, pieces, shapes, volumes
 from .counts import Blocking, is_shared, operations
 from .layout import Axis, Layout, Planes, arrange, array_axes, nested_strides
 from .shapes import are_in_turn, are_short, cut, cut_axes, find_rows, slot_count
-from .spec import PassSpec, Reads, in_order, in_piece, in_slabs, together
+from .spec import PassSpec, Reads, combined, in_order, in_piece, in_slabs
 from .steps import Steps
 from .target import STEP_ROWS, Target
 from .task import Part, Task, Terms, Weights, part_of, plane_count
@@ -75,7 +75,7 @@ class Lowering:
         """Return whether the columns of the input and of the output are not adjacent and should be copied."""
         problem = self.problem
         read = _Read(problem.shape, problem.shape, layout.input, 1, first=True)
-        if len(problem.windows) > self.together(problem.windows, read) or problem.pixels < STAGED:
+        if len(problem.windows) > self.axes_per_pass(problem.windows, read) or problem.pixels < STAGED:
             return False, False
         planes = self.planes(problem.windows, problem.shape, problem.out_shape, layout.input, layout.output)
         columns = planes.columns
@@ -167,13 +167,13 @@ class Lowering:
         A short last axis is filtered in a separate pass after the others.  Otherwise, the outermost axes come first,
         each in its own pass, until two axes are left, or one if there are many adjacent numbers per sample.
         """
-        behind = self.behind_others(terms, reads, windows, read, written, slabs)
-        if behind is not None:
-            return [behind]
+        short = self.short_last_axis(terms, reads, windows, read, written, slabs)
+        if short is not None:
+            return [short]
         problem, passes = self.problem, list[PassSpec]()
         present = [source for source, _ in reads]  # 0 for values, 1 for the validity of samples
         front, outside = None, slabs
-        while len(windows) > self.together(windows, read):
+        while len(windows) > self.axes_per_pass(windows, read):
             at = max(range(len(windows)), key=lambda j: abs(read.strides[windows[j].axis]))
             window, windows = windows[at], windows[:at] + windows[at + 1 :]
             axis = problem.windows.index(window)
@@ -181,8 +181,8 @@ class Lowering:
             number = {member: i for i, member in enumerate(members)}
             reads = [(number[s, terms.groups[t][axis]], t) for s, t in reads]
             after = _resized(read.shape, window, window.out_size)
-            thick = self.thickness(_resized(read.piece, window, window.out_size), window, len(members))
-            outside, slabs = slabs, slabs * -(-window.out_size // thick)
+            thickness = self.thickness(_resized(read.piece, window, window.out_size), window, len(members))
+            outside, slabs = slabs, slabs * -(-window.out_size // thickness)
             inside = nested_strides(after, read.strides)
             planes = self.planes([window], read.shape, after, read.strides, inside)
             for_one = self.task(planes, 1, first=read.first, last=False)
@@ -194,12 +194,12 @@ class Lowering:
                 )
                 for _, t in members
             ]  # fmt: skip
-            passes.append(together(specs, slabs, thick, tuple(members)))
+            passes.append(combined(specs, slabs, thickness, tuple(members)))
             front = replace(specs[0], members=tuple(members))
-            read = _Read(after, _resized(read.piece, window, thick), inside, len(members), first=False)
-            behind = self.behind_others(terms, reads, windows, read, written, slabs)
-            if behind is not None:
-                return [*passes, behind]
+            read = _Read(after, _resized(read.piece, window, thickness), inside, len(members), first=False)
+            short = self.short_last_axis(terms, reads, windows, read, written, slabs)
+            if short is not None:
+                return [*passes, short]
         last = self.last(terms, reads, present, windows, read, written)
         joined = volumes.join(front, last, self.target) if front is not None else None
         if joined is not None:
@@ -207,7 +207,7 @@ class Lowering:
         passes.append(replace(in_slabs(last, slabs), starts=slabs, final=written.final))
         return passes
 
-    def together(self, windows: Sequence[Window], read: _Read) -> int:
+    def axes_per_pass(self, windows: Sequence[Window], read: _Read) -> int:
         """Return the number of axes of the last pass: two, or one if there are many adjacent numbers per sample."""
         inner, filtered = self.parts, {window.axis for window in windows}
         for axis in sorted(range(len(read.shape)), key=lambda axis: abs(read.strides[axis])):
@@ -271,7 +271,7 @@ class Lowering:
         slots = sources * slot_count(window.size, window.taps, wraps=window.boundary == Boundary.WRAP)
         return slots if are_short(window.size, rows.inner, slots, self.item, rows.run) else 0
 
-    def behind_others(
+    def short_last_axis(
         self, terms: Terms, reads: Sequence[Reads], windows: Sequence[Window], read: _Read, written: _Written,
         slabs: int,
     ) -> PassSpec | None:  # fmt: skip
@@ -282,7 +282,7 @@ class Lowering:
         rest = [other for other in windows if other is not window]
         row = window.size * abs(read.strides[window.axis]) * self.parts
         three = len(self.problem.windows) > 2
-        longest = shapes.LONGEST_BEHIND if three else shapes.LONGEST_APART
+        longest = shapes.LONGEST_ROW_3D if three else shapes.LONGEST_ROW_2D
         if window.step != 1 or window.size != window.out_size or not 0 < row <= longest:
             return None
         at = self.problem.windows.index(window)
@@ -304,12 +304,12 @@ class Lowering:
             return None
         inside = nested_strides(written.shape, read.strides)
         target = _Written(written.shape, inside, final=False)
-        behind = tuple(
+        chains = tuple(
             tuple(self.chain(terms, group, rest, read, target, slabs)) for group in inputs.values()
         )
-        behind = (
-            behind[0],
-            *((replace(first, memory=0), *others) for first, *others in behind[1:]),
+        chains = (
+            chains[0],
+            *((replace(first, memory=0), *others) for first, *others in chains[1:]),
         )  # the caller's array is read once
         planes = arrange(
             array_axes(written.shape, written.shape, inside, written.strides, [window], self.parts)
@@ -322,20 +322,20 @@ class Lowering:
         if in_turn:
             spec = in_slabs(spec, slabs)
         else:
-            done = spec.operations + sum(one.operations for chain in behind for one in in_order(chain))
+            done = spec.operations + sum(one.operations for chain in chains for one in in_order(chain))
             shared = is_shared(task.numbers / slabs, done / task.numbers)
             spec = in_piece(spec, shared=shared)
-            behind = tuple(tuple(in_piece(one, shared=shared) for one in chain) for chain in behind)
+            chains = tuple(tuple(in_piece(one, shared=shared) for one in chain) for chain in chains)
         return replace(
-            spec, starts=slabs, thick=piece[axis], behind=behind, inputs=tuple(map(tuple, inputs.values())),
+            spec, starts=slabs, thickness=piece[axis], chains=chains, inputs=tuple(map(tuple, inputs.values())),
             slab_axis=axis, in_turn=in_turn, final=written.final, sums=(tuple(enumerate(inputs)),),
         )  # fmt: skip
 
     def thickness(self, shape: tuple[int, ...], window: Window, count: int) -> int:
         """Return the number of positions of an axis in a slab, for `count` intermediates of this shape."""
         numbers = math.prod(shape) // max(window.out_size, 1) * self.parts * count
-        thick = max(1, min(window.out_size, SLAB_BYTES // max(numbers * self.item, 1)))
-        return max(thick, min(window.out_size, window.taps))
+        thickness = max(1, min(window.out_size, SLAB_BYTES // max(numbers * self.item, 1)))
+        return max(thickness, min(window.out_size, window.taps))
 
     def grouped(
         self, terms: Terms, planes: Planes, reads: Iterable[Reads]

@@ -47,7 +47,7 @@ def lower(
     -------
     tuple of PassSpec
         The passes in the order in which a slab takes them, empty if there is nothing to filter.  Use `spec.in_order`
-        to also list the passes in `PassSpec.behind`.
+        to also list the passes in `PassSpec.chains`.
     """
     if not problem.windows or not problem.pixels or 0 in problem.shape:
         return ()

@@ -17,10 +17,10 @@ from .layout import LONG_INNER, Axis
 
 TABLE_BYTES = 22 << 10  # largest table of weights, which stays in a first-level cache
 LONGEST_ROW = 2048  # most bytes of a short row; longer rows fill vectors
-LONGEST_BEHIND = (
+LONGEST_ROW_3D = (
     80  # the same with three or more filtered axes: with longer rows, one pass for the last two is faster
 )
-LONGEST_APART = 63  # the same with two filtered axes: with longer rows, one pass for both is faster
+LONGEST_ROW_2D = 63  # the same with two filtered axes: with longer rows, one pass for both is faster
 LEAST_NUMBERS = 2048  # of a run of short rows; in shorter runs, the ends dominate
 BLOCK_BYTES = 256  # largest block of vectors
 FULL_ROWS = 8  # with this many rows, blocks of vertical sums are full, and rows are not cut

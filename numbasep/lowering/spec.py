@@ -36,7 +36,7 @@ class PassSpec:
     """Bytes read from and written to the caller's arrays, without intermediates, which stay in cache."""
     operations: float
     """Total number of multiply-adds or additions."""
-    thick: int = 0
+    thickness: int = 0
     """Thickness of a slab: positions of the axis that are filtered before the next passes run; 0 means all."""
     members: tuple[Reads, ...] = ()
     """Source and term of each intermediate that the pass computes; empty if it adds up terms."""
@@ -48,7 +48,7 @@ class PassSpec:
     """Whether the pass writes the output; else it writes an intermediate."""
     cut: Cut | None = None
     """Division of few long rows into many; None if they are not divided."""
-    behind: tuple[tuple[PassSpec, ...], ...] = ()
+    chains: tuple[tuple[PassSpec, ...], ...] = ()
     """For a pass over short rows after other axes: the chain of passes that computes each intermediate."""
     inputs: tuple[tuple[Reads, ...], ...] = ()
     """Terms that each of these chains adds up."""
@@ -57,7 +57,7 @@ class PassSpec:
     strip: int = 0
     """Number of rows of a piece."""
     slab_axis: int = -1
-    """Axis that is divided into slabs of `thick` positions for these chains and this pass."""
+    """Axis that is divided into slabs of `thickness` positions for these chains and this pass."""
 
     in_turn: bool = False
     """Whether all threads share each of these slabs; else each slab is filtered by one thread."""
@@ -69,8 +69,8 @@ class PassSpec:
 
     @property
     def in_order(self) -> tuple[PassSpec, ...]:
-        """The passes in `behind`, then this pass."""
-        return (*(one for chain in self.behind for one in in_order(chain)), self)
+        """The passes in `chains`, then this pass."""
+        return (*(one for chain in self.chains for one in in_order(chain)), self)
 
 
 def in_order(chain: Sequence[PassSpec]) -> tuple[PassSpec, ...]:
@@ -93,20 +93,21 @@ def in_slabs(spec: PassSpec, slabs: int) -> PassSpec:
 
 
 def in_piece(spec: PassSpec, *, shared: bool) -> PassSpec:
-    """Return the pass, and those behind it, if their intermediates are pieces that stay in a second-level cache.
+    """Return the pass, and those before it, if their intermediates are pieces that stay in a second-level cache.
 
     Threads share the pieces if `shared`.
     """
-    behind = tuple(tuple(in_piece(one, shared=shared) for one in chain) for chain in spec.behind)
+    chains = tuple(tuple(in_piece(one, shared=shared) for one in chain) for chain in spec.chains)
     blocking = replace(spec.blocking, shared=shared)
-    return replace(spec, steps=spec.steps._replace(far=0.0), blocking=blocking, behind=behind)
+    return replace(spec, steps=spec.steps._replace(far=0.0), blocking=blocking, chains=chains)
 
 
-def together(specs: Sequence[PassSpec], slabs: int, thick: int, members: tuple[Reads, ...]) -> PassSpec:
+def combined(specs: Sequence[PassSpec], slabs: int, thickness: int, members: tuple[Reads, ...]) -> PassSpec:
     """Combine the passes that compute intermediates along one axis; the caller's array is counted once."""
     count = len(specs)
     made = replace(
-        specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thick=thick, members=members,
+        specs[0], steps=total(*(spec.steps for spec in specs)), starts=slabs * count, thickness=thickness,
+        members=members,
         bytes=sum(spec.bytes for spec in specs), operations=sum(spec.operations for spec in specs),
     )  # fmt: skip
     return in_slabs(made, slabs)

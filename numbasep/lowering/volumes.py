@@ -38,10 +38,10 @@ def join(front: PassSpec, last: PassSpec, target: Target) -> PassSpec | None:
         return None
     if one.strided or other.strided or one.sources > 1 or other.sources > 1:
         return None
-    ahead, behind = row_access(one, target), row_access(other, target)
-    if not ahead.dense or ahead.packed or ahead.ends or ahead.beyond:
+    front_rows, last_rows = row_access(one, target), row_access(other, target)
+    if not front_rows.dense or front_rows.packed or front_rows.ends or front_rows.beyond:
         return None
-    if behind.packed or behind.single or behind.ends or last.cut is not None:
+    if last_rows.packed or last_rows.single or last_rows.ends or last.cut is not None:
         return None
     rows, columns = other.planes.rows, other.planes.columns
     width, plane = columns.size_in * other.inner, rows.size_in * columns.size_in * other.inner

@@ -12,10 +12,16 @@ from __future__ import annotations
 from .convolutions import conv2d, depthwise_conv2d, separable_conv2d
 from .factor import DepthwiseSeparable, factorize_conv2d
 from .gradients import conv2d_vjp, depthwise_conv2d_vjp, separable_conv2d_vjp
-from .planning import Candidate, ConvolutionPlan, plan_conv2d, plan_depthwise_conv2d, plan_separable_conv2d
+from .planning import (
+    ConvolutionCandidate,
+    ConvolutionPlan,
+    plan_conv2d,
+    plan_depthwise_conv2d,
+    plan_separable_conv2d,
+)
 
 __all__ = [
-    "Candidate",
+    "ConvolutionCandidate",
     "ConvolutionPlan",
     "DepthwiseSeparable",
     "conv2d",

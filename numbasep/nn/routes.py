@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..system.forks import lasting_lock
+from ..system.forks import fork_safe_lock
 from . import cost
 from .execute import Producer
 from .factor import DepthwiseSeparable, check_rtol, singular_bases, smallest
@@ -112,7 +112,7 @@ def profitable_multiplier(problem: Convolution, workers: int) -> int:
 
 _memory: OrderedDict[tuple[Any, ...], DepthwiseSeparable | None] = OrderedDict()
 _REMEMBERED = 32
-_lock = lasting_lock()
+_lock = fork_safe_lock()
 
 
 def _decomposed(filters: Array, tolerance: float, limit: int) -> DepthwiseSeparable | None:

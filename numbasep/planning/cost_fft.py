@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from ..arguments.problem import Problem
+from . import lines as rows
 from . import overlap
-from .cost import thread_count
+from .cost import bytes_per_pixel, thread_count
 from .machine import Machine
 
 LINE_NUMBERS = 16  # float32 numbers in a cache line
@@ -46,6 +47,24 @@ def fft_seconds(problem: Problem, machine: Machine, tiles: overlap.Tiling) -> fl
     if threads > 1:
         work = min(work, machine.fft_thread_seconds + machine.work_seconds(work, threads, share))
     return work
+
+
+def line_operations(problem: Problem, lines: rows.Lines) -> float:
+    """Return the multiply-adds per output element of transforms along rows."""
+    each = 5 * lines.points * math.log2(lines.points) / 2
+    product = 4 * lines.parts * lines.points
+    return ((lines.rows * lines.span + lines.total) * each + lines.total * product) / problem.pixels
+
+
+def line_seconds(problem: Problem, machine: Machine, lines: rows.Lines) -> float:
+    """Return the predicted time of transforms along rows."""
+    double = problem.real_dtype.itemsize == 8
+    work = rows.operations(lines, machine.lanes[double]) * machine.line_seconds[double]
+    threads = min(thread_count(problem, machine), lines.threads)
+    fixed = machine.line_call_seconds + (machine.thread_seconds if threads > 1 else 0.0)
+    moved = bytes_per_pixel(problem) * problem.pixels
+    share = -(-lines.tasks // threads) / lines.tasks
+    return fixed + machine.work_seconds(work, threads, share) + machine.copy_seconds(moved, threads)
 
 
 def _apart(problem: Problem, tiles: overlap.Tiling) -> float:

@@ -6,6 +6,7 @@ import math
 
 from ..arguments.problem import Problem
 from ..lowering.counts import is_shared
+from ..lowering.flat import FIRST_LEVEL_BYTES, ROWS_IN_REGISTERS, VECTORS, sums_bytes
 from ..lowering.lower import one_pass
 from ..lowering.steps import Steps
 from ..lowering.task import Task
@@ -15,33 +16,28 @@ from .machine import Machine, uncached_share
 
 FAR_ROW, MOVE = 0.6, 1.5  # costs, in additions of rows: loading one from the second-level cache, saving a sum
 FAR_SUM = 1.6  # cost of a shifted sum from the second-level cache, relative to one from the first-level cache
-ROWS = 4  # output rows that are computed together if sums stay in registers
-BLOCKS = (6, 6, 6, 6, 5)  # vectors of results per block, by the number of vectors by which sums are wider
 SMALL = 0.6  # relative time if bytes are summed as 16-bit integers
 PLANES = 2.0  # how often each plane of a volume is packed
-FIRST_LEVEL_BYTES = 32 << 10  # size of the first-level cache
 
 
-def in_registers(task: Task, machine: Machine) -> bool:
+def in_registers(problem: Problem, machine: Machine) -> bool:
     """Return whether sums of a flat kernel stay in registers: for vectors of 64 bytes and narrow windows."""
-    return machine.target.vector_bytes >= 64 and _extra(task, machine) < len(BLOCKS)
+    return machine.target.vector_bytes >= 64 and _extra(problem, _task(problem), machine) in VECTORS
 
 
-def _sum_bytes(task: Task) -> int:
+def _sum_bytes(problem: Problem, task: Task) -> int:
     """Return the size of an element of the sums in registers: 2 for sums of bytes."""
-    return 2 if task.inner == 1 and task.item == 4 and task.item_in == 1 else task.item
+    return 2 if task.inner == 1 and sums_bytes(problem) else task.item
 
 
-def _extra(task: Task, machine: Machine) -> int:
+def _extra(problem: Problem, task: Task, machine: Machine) -> int:
     """Return the number of vectors by which sums are wider than results."""
-    return -(-task.span * _sum_bytes(task) // machine.target.vector_bytes)
+    return -(-task.span * _sum_bytes(problem, task) // machine.target.vector_bytes)
 
 
 def flat_operations(problem: Problem, flat: FlatFacts, machine: Machine) -> int:
     """Return the additions and multiply-adds per output element."""
-    return (
-        round(_paired_rows(flat)) + flat.columns if in_registers(_task(problem), machine) else flat.operations
-    )
+    return flat.paired_operations if in_registers(problem, machine) else flat.operations
 
 
 def _paired_rows(flat: FlatFacts) -> float:
@@ -60,14 +56,15 @@ def flat_passes(problem: Problem, flat: FlatFacts, machine: Machine) -> tuple[Pl
     operations = flat_operations(problem, flat, machine)
     moved = bytes_per_pixel(problem) * problem.pixels
     shared = is_shared(problem.pixels, flat.operations)
-    work = Work(_steps(_task(problem), flat, machine), moved * uncached_share(moved), False, 1, shared)
+    work = Work(_steps(problem, flat, machine), moved * uncached_share(moved), False, 1, shared)
     axes = tuple(window.axis for window in problem.windows)
     seconds = work.seconds(problem, machine)
     return (PlannedPass("flat", axes, seconds, moved, operations * problem.pixels, work=work),)
 
 
-def _steps(task: Task, flat: FlatFacts, machine: Machine) -> Steps:
+def _steps(problem: Problem, flat: FlatFacts, machine: Machine) -> Steps:
     """Count the steps of the pass, from which its time follows."""
+    task = _task(problem)
     packed = task.count * task.rows * (PLANES if task.sources > 1 else 1.0)
     steps = Steps(
         packed=packed * task.width,
@@ -77,13 +74,14 @@ def _steps(task: Task, flat: FlatFacts, machine: Machine) -> Steps:
         rows=packed + task.count * task.rows,
         edges=packed * (task.along.taps - 1),
     )
-    if in_registers(task, machine):
-        item, extra = _sum_bytes(task), _extra(task, machine)
-        block = BLOCKS[extra] * machine.target.vector_bytes // item
-        wide = 1 + extra / BLOCKS[extra]
-        window = task.sources * (task.down.taps + ROWS - 1)
+    if in_registers(problem, machine):
+        item, extra = _sum_bytes(problem, task), _extra(problem, task, machine)
+        vectors = VECTORS[extra][0]
+        block = vectors * machine.target.vector_bytes // item
+        wide = 1 + extra / vectors
+        window = task.sources * (task.down.taps + ROWS_IN_REGISTERS - 1)
         cached = window * block * wide * item <= FIRST_LEVEL_BYTES
-        far = window / ROWS if cached else task.sources * (task.down.taps + 1) / 2 * wide
+        far = window / ROWS_IN_REGISTERS if cached else task.sources * (task.down.taps + 1) / 2 * wide
         numbers = task.count * task.rows * -(-task.width // block) * block
         down = (_paired_rows(flat) + MOVE * flat.moves) * wide + FAR_ROW * far
         share = SMALL if item == 2 else 1.0

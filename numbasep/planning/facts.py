@@ -128,6 +128,8 @@ class FlatFacts:
     """Vectors of sums loaded per vector of output, if sums go to row buffers."""
     operations: int
     """Additions and multiplications per output element."""
+    paired_operations: int
+    """The same if sums stay in registers, where two output rows share the additions of common rows."""
     roundings: int
     """Largest number of roundings on the way from a sample to the result."""
     divisor: float
@@ -238,8 +240,9 @@ def _flat_facts(flat: Flat) -> FlatFacts:
     return FlatFacts(
         rows=sum(len(one.rows) for one in flat.sums), moves=2 * len(flat.continued),
         columns=sum(map(len, flat.columns)), row_loads=flat.row_loads, sums=len(flat.sums) + doubles,
-        shifted=len(flat.shifted) + 2 * doubles, operations=flat.operations, roundings=flat.roundings,
-        divisor=flat.divisor, error=flat.error, exact=flat.exact, weighted=flat.weighted,
+        shifted=len(flat.shifted) + 2 * doubles, operations=flat.operations,
+        paired_operations=flat.paired_operations, roundings=flat.roundings, divisor=flat.divisor, error=flat.error,
+        exact=flat.exact, weighted=flat.weighted,
     )  # fmt: skip
 
 

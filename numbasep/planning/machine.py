@@ -35,7 +35,7 @@ CACHED = (
     2 << 20,
     20 << 20,
 )  # bytes of arrays: up to the first, all stay in caches; from the second on, none do
-FORMAT = 5  # version of the calibration file's format
+FORMAT = 6  # version of the calibration file's format
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,10 @@ class Machine:
     """Fixed time of a task: Python and two calls of `scipy.fft`."""
     fft_thread_seconds: float
     """Additional fixed time of transforms on several threads."""
+    line_seconds: tuple[float, float]
+    """Time of an operation on vectors in transforms along rows (`lines.operations`)."""
+    line_call_seconds: float
+    """Additional fixed time of a call that transforms along rows."""
 
     @property
     def target(self) -> Target:

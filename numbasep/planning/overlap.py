@@ -255,9 +255,9 @@ def _circular_length(window: Window, *, even: bool) -> int | None:
     if window.boundary is not Boundary.CONSTANT:
         return None
     before = max(-window.first, 0)
-    behind = max(window.first + window.reach - window.size, 0)
+    after = max(window.first + window.reach - window.size, 0)
     return smooth_length(
-        max(window.size + max(before, behind), (window.out_size - 1) * window.step + 1), even=even
+        max(window.size + max(before, after), (window.out_size - 1) * window.step + 1), even=even
     )
 
 

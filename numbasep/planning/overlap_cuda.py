@@ -22,7 +22,7 @@ LEAST_GROWTH = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Blocks:
+class TransformBlocks:
     """The blocks of overlap-save convolution, which cover an output array."""
 
     windows: tuple[Window, ...]
@@ -56,13 +56,13 @@ class Blocks:
         return itertools.product(*ranges)
 
 
-def blocks(problem: Problem) -> Blocks:
+def blocks(problem: Problem) -> TransformBlocks:
     """Return the blocks for a problem with strides of 1, at least one filtered axis and some output."""
     return _blocks(problem.windows, problem.out_shape, problem.cval == 0)
 
 
 @functools.lru_cache(maxsize=512)
-def _blocks(windows: tuple[Window, ...], out_shape: tuple[int, ...], zeros: bool) -> Blocks:
+def _blocks(windows: tuple[Window, ...], out_shape: tuple[int, ...], zeros: bool) -> TransformBlocks:
     windows = tuple(w for w in windows if not is_one_weight(w, zeros)) or windows[-1:]
     lengths = [_length(window.reach, window is windows[-1]) for window in windows]
     while math.prod(lengths) > MOST_POINTS:
@@ -83,7 +83,7 @@ def _blocks(windows: tuple[Window, ...], out_shape: tuple[int, ...], zeros: bool
         steps[axis] = min(steps[axis], left)
         left = max(left // steps[axis], 1)
     counts = tuple(-(-size // step) for size, step in zip(out_shape, steps, strict=True))
-    return Blocks(windows, tuple(lengths), tuple(steps), counts)
+    return TransformBlocks(windows, tuple(lengths), tuple(steps), counts)
 
 
 def _length(samples: int, last: bool) -> int:

@@ -142,6 +142,8 @@ CONSTANTS: dict[int, tuple[tuple[dict[str, float], ...], dict[str, Any]]] = {
             "fft_converted_seconds": 3.5e-09,
             "fft_call_seconds": 6e-05,
             "fft_thread_seconds": 0.0006,
+            "line_seconds": (2e-10, 2.2e-10),
+            "line_call_seconds": 1.3e-05,
         },
     ),
     32: (
@@ -278,6 +280,8 @@ CONSTANTS: dict[int, tuple[tuple[dict[str, float], ...], dict[str, Any]]] = {
             "fft_converted_seconds": 3.5e-09,
             "fft_call_seconds": 6e-05,
             "fft_thread_seconds": 0.0006,
+            "line_seconds": (1.4e-10, 1.6e-10),
+            "line_call_seconds": 1.3e-05,
         },
     ),
 }

@@ -69,7 +69,7 @@ ROUNDINGS_PER_LEVEL = 6.7
 """eta / u of theorem 24.2: ``mu + gamma_4 (sqrt(2) + mu)``, with twiddle factors accurate to mu = u."""
 
 
-def fft_bound(problem: Problem, facts: KernelFacts, points: int) -> float:
+def fft_bound(problem: Problem, facts: KernelFacts, points: int, parts: int = 1) -> float:
     """Return the bound for overlap-save with N points per tile: ``2 log2(N) eta + 4 u``, 3 instead of 2 in float64.
 
     Theorem 24.2 bounds the error of a transform, root mean square over the tile, by ``log2(N) eta`` times
@@ -78,17 +78,18 @@ def fft_bound(problem: Problem, facts: KernelFacts, points: int) -> float:
     it adds one rounding to float32 sums, and counts as a third transform of float64 sums.  The largest error in
     a tile exceeds the root mean square by a factor of about 5, but the actual rms is below the worst case by
     more than 20, and the tests look for counterexamples.  The error is spread over the whole tile: unlike that
-    of direct summation, it is not smaller where the data are small.
+    of direct summation, it is not smaller where the data are small.  Each further part of a kernel of several parts
+    adds a product and a sum.
     """
-    return transform_bound(problem, points) * (math.sqrt(2) if facts.complex else 1.0)
+    return transform_bound(problem, points, parts) * (math.sqrt(2) if facts.complex else 1.0)
 
 
-def transform_bound(problem: Problem, points: int) -> float:
+def transform_bound(problem: Problem, points: int, parts: int = 1) -> float:
     """Return `fft_bound` for real weights."""
     u = unit_roundoff(problem)
     levels = math.log2(max(points, 2))
     transforms = 2 if problem.real_dtype.itemsize == 4 else 3
-    return (transforms * levels * ROUNDINGS_PER_LEVEL + 4) * u
+    return (transforms * levels * ROUNDINGS_PER_LEVEL + 4 * parts) * u
 
 
 def fft_largest_sample(problem: Problem, facts: KernelFacts, points: int) -> float:
@@ -150,10 +151,11 @@ def direct_is_exact(problem: Problem, facts: KernelFacts) -> bool:
     return bool(scales) and _sums_are_exact(problem, facts, facts.l1 * min(scales))
 
 
-def fft_is_exact(problem: Problem, facts: KernelFacts, points: int) -> bool:
+def fft_is_exact(problem: Problem, facts: KernelFacts, points: int, parts: int = 1) -> bool:
     """Return whether rounding the result to integers gives the exact sum: integer data and weights, error below 1/2."""
     sample = largest_sample(problem)
     if sample is None or not facts.integer or facts.complex:
         return False
     total = facts.l1 * sample
-    return total <= INTEGERS[problem.real_dtype.itemsize] and fft_bound(problem, facts, points) * total < 0.5
+    error = fft_bound(problem, facts, points, parts) * total
+    return total <= INTEGERS[problem.real_dtype.itemsize] and error < 0.5

@@ -19,8 +19,9 @@ from ..lowering.lower import lower
 from ..lowering.spec import PassSpec, in_order
 from ..lowering.task import Terms, Weights
 from . import cost, overlap, rounding, workspace
+from . import lines as rows
 from .cost import PlannedPass, bytes_per_pixel, check_seconds, number_parts, thread_count
-from .cost_fft import fft_operations, fft_points, fft_seconds
+from .cost_fft import fft_operations, fft_points, fft_seconds, line_operations, line_seconds
 from .cost_flat import flat_operations, flat_passes
 from .facts import FlatFacts, KernelFacts, RecursionFacts
 from .machine import Machine
@@ -292,8 +293,7 @@ def _fft_infeasible(problem: Problem, facts: KernelFacts, _machine: Machine) -> 
         return "there is nothing to transform"
     if not math.isfinite(abs(problem.cval)):
         return "cval is not finite"
-    points = overlap.tiling(problem).points
-    if rounding.fft_is_exact(problem, facts, points):
+    if rounding.fft_is_exact(problem, facts, *rows.transform_size(problem)):
         return None
     if problem.output_dtype.kind in "biu":
         return "integer results, and rounding to the right integer is not proved"
@@ -309,21 +309,27 @@ def _has_simple_gaps(problem: Problem, facts: KernelFacts) -> bool:
 
 
 def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candidate, ...]:
-    tiles = overlap.tiling(problem)
-    exact = rounding.fft_is_exact(problem, facts, tiles.points)
-    threads = (
-        thread_count(problem, machine) if tiles.staged else min(thread_count(problem, machine), tiles.tasks)
-    )
-    overlap_ratio = fft_points(problem, tiles) / problem.pixels
-    operations = fft_operations(problem, tiles)
+    size = points, parts = rows.transform_size(problem)
+    exact = rounding.fft_is_exact(problem, facts, *size)
+    threads, lines = thread_count(problem, machine), rows.lines(problem)
+    if lines is not None:
+        ratio = lines.rows * lines.span * lines.step / problem.pixels
+        operations, work = line_operations(problem, lines), line_seconds(problem, machine, lines)
+        memory = workspace.line_bytes(problem, lines, threads)
+    else:
+        tiles = overlap.tiling(problem)
+        ratio = fft_points(problem, tiles) / problem.pixels
+        operations, work = fft_operations(problem, tiles), fft_seconds(problem, machine, tiles)
+        used = threads if tiles.staged else min(threads, tiles.tasks)
+        memory = workspace.transform_bytes(problem, tiles, used, complex_kernel=facts.complex)
     axes = tuple(window.axis for window in problem.windows)
-    moved = overlap_ratio * problem.input_dtype.itemsize + problem.output_dtype.itemsize
-    work = fft_seconds(problem, machine, tiles)
+    moved = ratio * problem.input_dtype.itemsize + problem.output_dtype.itemsize
     planned: tuple[PlannedPass, ...] = (
         PlannedPass("transform", axes, work, moved * problem.pixels, operations * problem.pixels),
     )
     if not problem.integer_data:
-        planned = (_check_pass(problem, check_seconds(problem, machine, 1)), *planned)
+        check = check_seconds(problem, machine, 1 if lines is None else threads)
+        planned = (_check_pass(problem, check), *planned)
     return (
         Candidate(
             "fft",
@@ -333,13 +339,13 @@ def _fft(problem: Problem, facts: KernelFacts, machine: Machine) -> tuple[Candid
             operations=operations,
             executed=operations,
             bytes=moved,
-            error_bound=0.0 if exact else rounding.fft_bound(problem, facts, tiles.points),
+            error_bound=0.0 if exact else rounding.fft_bound(problem, facts, *size),
             exact=exact,
             needs_finite=not problem.integer_data,
             marks_gaps=_has_simple_gaps(problem, facts),
-            largest_sample=rounding.fft_largest_sample(problem, facts, tiles.points),
-            workspace=workspace.transform_bytes(problem, tiles, threads, complex_kernel=facts.complex),
-            runner="transforms",
+            largest_sample=rounding.fft_largest_sample(problem, facts, 2 * points * parts),
+            workspace=memory,
+            runner="transforms" if lines is None else "lines",
         ),
     )
 

@@ -11,12 +11,14 @@ from ..arguments.problem import Problem
 from ..lowering.chains import SLAB_BYTES
 from ..lowering.pieces import LARGEST_PIECE, LONG_PIECE_BYTES
 from ..lowering.shapes import LONGEST_ROW, are_in_turn
+from .lines import Lines
 from .overlap import Tiling
 
 CACHE_BYTES = 768 << 10  # of packed rows of a task, which stay in a second-level cache
 STEP_ROWS = 16  # number of output rows that a task computes at a time
 PIECE_POINTS = 1 << 15  # points of a piece of rows, in a staged transform ...
 PIECE_BYTES = 1 << 19  # ... and bytes of a piece of columns
+WIDEST_BYTES = 64  # of a vector on any processor
 MOST_INNER = 512  # largest number of adjacent elements that form one column
 
 
@@ -28,8 +30,8 @@ def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
     rows, columns = ([1, *taps] if len(taps) == 1 else taps)[-2:]
     steps = [window.step for window in problem.windows[-2:]]
     down, along = ([1, *steps] if len(steps) == 1 else steps)[-2:]
-    behind = problem.windows[-1].axis + 1
-    inner = min(math.prod(problem.shape[behind:]) * _parts(problem), MOST_INNER)
+    first_inner = problem.windows[-1].axis + 1
+    inner = min(math.prod(problem.shape[first_inner:]) * _parts(problem), MOST_INNER)
     row_bytes = problem.real_dtype.itemsize * inner
     packed = (max(rows, columns) + (STEP_ROWS - 1) * max(down, along)) * sources + 2 * STEP_ROWS
     halo = packed * (6 * max(rows, columns) + 256 * max(down, along)) * row_bytes
@@ -44,8 +46,8 @@ def slab_bytes(problem: Problem, threads: int, rank: int) -> int:
     for window in problem.windows[:-together]:
         shape[window.axis] = 1
         position = math.prod(shape) * _parts(problem) * rank * problem.real_dtype.itemsize
-        thick = max(window.taps, SLAB_BYTES // max(position, 1), 1)
-        shape[window.axis] = min(thick, max(window.out_size, 1))
+        thickness = max(window.taps, SLAB_BYTES // max(position, 1), 1)
+        shape[window.axis] = min(thickness, max(window.out_size, 1))
         total += position * shape[window.axis] + 64
         rest = [w.axis for w in problem.windows if w.axis > window.axis]
         for later in problem.windows:  # mode "full" makes later axes longer
@@ -112,10 +114,19 @@ def transform_bytes(problem: Problem, tiles: Tiling, threads: int, *, complex_ke
     return rows + itemsize * 4 * inner * threads + 4 * PIECE_BYTES * threads + 40 * tiles.points + (64 << 10)
 
 
+def line_bytes(problem: Problem, lines: Lines, threads: int) -> int:
+    """Return the workspace of transforms along rows: tiles and spectra of each thread, and the kernel's spectrum."""
+    item, lanes = problem.real_dtype.itemsize, WIDEST_BYTES // problem.real_dtype.itemsize
+    tiles = 2 * lanes * (2 * lines.points + lanes)
+    spectra = 2 * lines.points * (lines.together + lines.parts + 2 * lanes) if lines.parts > 1 else 0
+    kernel = 64 * lines.parts * max(lines.points, lines.window.taps if lines.parts == 1 else 0)
+    return min(threads, lines.threads) * (tiles + spectra) * item + kernel + 32 * lines.rows + (64 << 10)
+
+
 def _inner(problem: Problem) -> int:
     """Return the number of adjacent reals per sample of the last filtered axis."""
-    behind = problem.windows[-1].axis + 1 if problem.windows else 0
-    return math.prod(problem.shape[behind:]) * _parts(problem)
+    first_inner = problem.windows[-1].axis + 1 if problem.windows else 0
+    return math.prod(problem.shape[first_inner:]) * _parts(problem)
 
 
 def _parts(problem: Problem) -> int:

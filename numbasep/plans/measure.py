@@ -24,7 +24,7 @@ from ..planning import machine as machines
 from ..planning.planner import PlannedFilter, adopt
 from ..planning.routes import Candidate
 from ..system import storage
-from ..system.forks import lasting_lock
+from ..system.forks import fork_safe_lock
 from .certificate import effective_error
 
 P = TypeVar("P", bound=PlannedFilter)
@@ -100,7 +100,7 @@ def _random(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 Wisdom = dict[str, dict[str, float]]
 
-_lock = lasting_lock()
+_lock = fork_safe_lock()
 _known: Wisdom | None = None
 
 

@@ -14,7 +14,7 @@ def in_children(call: Callable[[], Any]) -> None:
         os.register_at_fork(after_in_child=call)
 
 
-def lasting_lock() -> Any:
+def fork_safe_lock() -> Any:
     """Return a `threading.Lock` that is released in forked children, as in `logging` and `concurrent.futures`.
 
     It suits locks that guard single operations on a container.  If several operations belong together, the container

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from .forks import lasting_lock
+from .forks import fork_safe_lock
 
 PATIENCE = 1.0
 """Seconds of compilation after which a message is written."""
@@ -70,7 +70,7 @@ class Counts:
 
 
 counts, _stall, _thread, _bars = Counts(), _Stall(), _Thread(), [0]
-_lock = lasting_lock()
+_lock = fork_safe_lock()
 
 
 def _missed(dispatcher: Any) -> int:

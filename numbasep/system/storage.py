@@ -15,12 +15,12 @@ import time
 import warnings
 from pathlib import Path
 
-from .forks import lasting_lock
+from .forks import fork_safe_lock
 
 DIRECTORY_VARIABLE = "NUMBASEP_CACHE_DIR"
 PAUSES = (0.01, 0.05, 0.2, 0.0)  # seconds between attempts to replace a file that another process has open
 
-_lock = lasting_lock()
+_lock = fork_safe_lock()
 _warned = False
 
 

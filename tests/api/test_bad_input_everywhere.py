@@ -174,7 +174,7 @@ ALL_BUT_FACTORS = tuple(name for name in RIGHT if name != "factorize_conv2d")
 ARRAYS = tuple(name for name in ALL_BUT_FACTORS if "plan" not in name)
 PLANS = tuple(name for name in RIGHT if "plan" in name)
 GRADIENTS = tuple(name for name in RIGHT if "vjp" in name)
-RESULTS = ("Candidate", "ConvolutionPlan", "DepthwiseSeparable")
+RESULTS = ("ConvolutionCandidate", "ConvolutionPlan", "DepthwiseSeparable")
 
 WRONG: dict[str, tuple[tuple[str, ...], str, Any, str]] = {
     "input of three dimensions": (ARRAYS, "input", IMAGE[0], "input"),

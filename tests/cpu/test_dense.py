@@ -9,6 +9,7 @@ import numbasep
 from numbasep.api import build
 from numbasep.api.repeated_calls import shortcuts
 from numbasep.cpu import pass_request, prepare
+from numbasep.cpu.intrinsics.vectors import TARGET
 from numbasep.lowering import counts
 from numbasep.lowering import kernels as lowered
 from tests.support import oracle
@@ -50,18 +51,19 @@ def test_which_rows_are_read_from_the_array(monkeypatch):
     seen = []
     found = lowered.dense_reads_array
     monkeypatch.setattr(lowered, "dense_reads_array", lambda *args: seen.append(found(*args)) or seen[-1])
-    for x, kernel, direct in (
+    cases = [
         (np.ones((40, 50), np.float32), dense((3, 3)), True),
         (np.ones((40, 50), np.uint8), dense((3, 3)), False),  # converted once, not for every tap
-        (np.ones((40, 200), np.float32)[:, ::2], dense((3, 3)), False),
         (np.ones((40, 3), np.float32), dense((3, 3)), False),  # no whole vector
-        (
-            np.ones((64, 1024), np.float32),
-            dense((15, 15)),
-            False,
-        ),  # rows of 4096 bytes share a set of the cache
-        (np.ones((64, 1000), np.float32), dense((15, 15)), True),
-    ):
+    ]
+    if TARGET.vector_bytes >= 64:  # elsewhere other kernels compute these, or a copy of the array is filtered
+        cases += [
+            (np.ones((40, 200), np.float32)[:, ::2], dense((3, 3)), False),
+            (np.ones((64, 1024), np.float32), dense((15, 15)), False),  # rows of 4096 bytes share a cache set
+            (np.ones((64, 1000), np.float32), dense((15, 15)), True),
+        ]
+    for x, kernel, direct in cases:
+        seen.clear()
         forget_plans()
         numbasep.correlate(x, kernel, method="direct")
         assert seen[-1] == direct

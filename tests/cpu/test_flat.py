@@ -247,6 +247,10 @@ def test_it_is_chosen_and_explained():
     chosen = plan.choice.chosen
     assert (chosen.method, chosen.name, chosen.runner) == ("structured", "flat", "flat")
     assert chosen.operations <= 2 * 23
+    found = runs.find(as_kernel(kernel))
+    assert chosen.operations in (found.operations, found.paired_operations)
+    range_of = f"{found.paired_operations} to {found.operations} operations a pixel"
+    assert range_of in str(numbasep.factorize(kernel))
     assert "structured (flat)" in str(plan)
     assert plan.verify() <= plan.error_bound
     assert numbasep.plan(kernel, (4096, 4096), np.uint8, output=np.float32).exact

@@ -59,11 +59,14 @@ def sweeps(monkeypatch):
     shortcuts.clear()
 
 
-def both(sweeps, call):
-    """What a call gives with loops written out, and without: the same bits, those of zeros included."""
+def both(sweeps, call, taps=2):
+    """What a call gives with loops written out, and without: the same bits, those of zeros included.
+
+    Loops over more than `most_written_out` taps are never written out.
+    """
     asked = sweeps(written_out=True)
     one = call()
-    assert any(asked)
+    assert any(asked) == (taps <= TARGET.most_written_out)
     asked = sweeps(written_out=False)
     other = call()
     assert not any(asked)
@@ -111,7 +114,7 @@ def test_small_dense_images_word_by_word(sweeps, taps):
 
 
 @pytest.mark.parametrize("kind", ["even", "odd"])
-@pytest.mark.parametrize("taps", [3, TARGET.few_taps, TARGET.few_taps + 1, 15])
+@pytest.mark.parametrize("taps", [3, 7, 8, 15])
 def test_few_taps_are_not_folded(sweeps, taps, kind):
     """Written out they are faster than folded; where there are more it is the other way round."""
     x, weights = image((45, 150), np.float32), weights_of((taps, 7), kind)
@@ -135,7 +138,7 @@ def test_every_number_of_rows(sweeps, taps):
 @pytest.mark.parametrize("taps", [(3, 3), (7, 5), (9, 9)])
 def test_every_boundary_of_dense_kernels(sweeps, taps, shape, mode):
     x, weights = image(shape, np.float32), weights_of(taps, "any")
-    one = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, cval=2.5, method="direct"))
+    one = both(sweeps, lambda: numbasep.correlate(x, weights, mode=mode, cval=2.5, method="direct"), taps[0])
     assert_right(one, x, weights, mode=mode, cval=2.5)
 
 
@@ -204,6 +207,7 @@ def test_sparse_columns_are_left_to_the_loops(sweeps):
     assert_right(result, x, weights)
 
 
+@pytest.mark.skipif(not TARGET.few_taps, reason="all blocks of this processor have few rows")
 def test_few_taps_need_few_rows(sweeps):
     """Columns of few taps are filtered in blocks of their own height, whether or not their rows share cache sets."""
     assert TARGET.few_taps <= TARGET.most_written_out

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from numbasep.cuda import compiler
-from numbasep.cuda.intrinsics.vocabulary import SIMULATED, Storage
+from numbasep.cuda.intrinsics.vocabulary import SIMULATED, ElementType
 from numbasep.cuda.kernels.columns import ColumnsVariant
 from numbasep.cuda.kernels.depthwise import DepthwiseVariant, ProductVariant
 from numbasep.cuda.kernels.elementwise import ElementwiseVariant
@@ -29,7 +29,7 @@ FORBIDDEN = (*compiler.REPORT, "-Werror")  # a spill, or local memory, is an err
 
 
 def plane(taps: int, terms: int = 1, code: str = "f4", compute: str = "f4", **fields: Any) -> PlaneVariant:
-    storage = Storage(code)
+    storage = ElementType(code)
     settings: dict[str, Any] = {"along": True, "down": True, "step": 1, "ring": storage, "result": storage}
     settings |= fields
     return PlaneVariant(taps=taps, terms=terms, storage=storage, compute=compute, **settings)
@@ -46,10 +46,13 @@ OTHERS = {
     "masked, 9 taps": (plane(9, masked=True), 128),
     "masked, 33 taps, 3 terms": (plane(33, 3, masked=True, repaired=True), 255),
     "uint8, 9 taps": (plane(9, code="u1"), 232),
-    "uint8 saturating, 17 taps": (plane(17, code="u1", result=Storage("u1", saturate=True)), 216),
+    "uint8 saturating, 17 taps": (plane(17, code="u1", result=ElementType("u1", saturate=True)), 216),
     "uint16, 9 taps": (plane(9, code="u2"), 152),
     "float16, 9 taps": (plane(9, code="f2"), 152),
-    "uint8 to float32, cval 0.5": (plane(9, code="u1", ring=Storage("f4"), result=Storage("f4")), 128),
+    "uint8 to float32, cval 0.5": (
+        plane(9, code="u1", ring=ElementType("f4"), result=ElementType("f4")),
+        128,
+    ),
     "float64, 9 taps": (plane(9, code="f8", compute="f8"), 168),
     "float64, 33 taps, 3 terms": (plane(33, 3, "f8", "f8", repaired=True), 255),
     "int32, 5 taps": (plane(5, code="i4", compute="f8"), 128),
@@ -57,28 +60,36 @@ OTHERS = {
     "down columns, 17 taps": (plane(17, along=False), 168),
     "RGB, 9 taps": (plane(9, step=3), 128),
     "RGBA, uint8, 33 taps": (plane(33, step=4, code="u1"), 168),
-    "columns": (ColumnsVariant(Storage("f4"), Storage("f4"), "f4", False, False), 128),
-    "columns, constant boundary": (ColumnsVariant(Storage("f4"), Storage("f4"), "f4", True, True), 255),
-    "columns, uint8, shifted": (ColumnsVariant(Storage("u1"), Storage("u1"), "f4", True, False), 128),
-    "columns, float64": (ColumnsVariant(Storage("f8"), Storage("f8"), "f8", True, True), 255),
-    "lines": (LinesVariant(Storage("f4"), Storage("f4"), "f4"), 128),
-    "lines, uint16": (LinesVariant(Storage("u2"), Storage("u2"), "f4"), 128),
-    "depthwise, channels last": (DepthwiseVariant(Storage("f4"), Storage("f4"), "f4", True), 64),
-    "depthwise, channels first, float16": (DepthwiseVariant(Storage("f2"), Storage("f4"), "f4", False), 64),
-    "depthwise, float64": (DepthwiseVariant(Storage("f8"), Storage("f8"), "f8", True), 64),
-    "product": (ProductVariant(Storage("f4"), Storage("f4"), Storage("f4"), "f4"), 128),
-    "product, float64": (ProductVariant(Storage("f8"), Storage("f8"), Storage("f8"), "f8"), 128),
-    "magnitude": (ElementwiseVariant("add", *(Storage("f4"),) * 3, "f4", ("square", "add", "root")), 64),
+    "columns": (ColumnsVariant(ElementType("f4"), ElementType("f4"), "f4", False, False), 128),
+    "columns, constant boundary": (
+        ColumnsVariant(ElementType("f4"), ElementType("f4"), "f4", True, True),
+        255,
+    ),
+    "columns, uint8, shifted": (ColumnsVariant(ElementType("u1"), ElementType("u1"), "f4", True, False), 128),
+    "columns, float64": (ColumnsVariant(ElementType("f8"), ElementType("f8"), "f8", True, True), 255),
+    "lines": (LinesVariant(ElementType("f4"), ElementType("f4"), "f4"), 128),
+    "lines, uint16": (LinesVariant(ElementType("u2"), ElementType("u2"), "f4"), 128),
+    "depthwise, channels last": (DepthwiseVariant(ElementType("f4"), ElementType("f4"), "f4", True), 64),
+    "depthwise, channels first, float16": (
+        DepthwiseVariant(ElementType("f2"), ElementType("f4"), "f4", False),
+        64,
+    ),
+    "depthwise, float64": (DepthwiseVariant(ElementType("f8"), ElementType("f8"), "f8", True), 64),
+    "product": (ProductVariant(ElementType("f4"), ElementType("f4"), ElementType("f4"), "f4"), 128),
+    "product, float64": (ProductVariant(ElementType("f8"), ElementType("f8"), ElementType("f8"), "f8"), 128),
+    "magnitude": (ElementwiseVariant("add", *(ElementType("f4"),) * 3, "f4", ("square", "add", "root")), 64),
     "missing samples, float64": (
-        ElementwiseVariant("split", Storage("f8"), Storage("b1"), Storage("f8"), "f8", ("omit", "masked")),
+        ElementwiseVariant(
+            "split", ElementType("f8"), ElementType("b1"), ElementType("f8"), "f8", ("omit", "masked")
+        ),
         64,
     ),
-    "normalise": (ElementwiseVariant("normalise", *(Storage("f4"),) * 3, "f4"), 64),
+    "normalise": (ElementwiseVariant("normalise", *(ElementType("f4"),) * 3, "f4"), 64),
     "convert to float16": (
-        ElementwiseVariant("convert", Storage("f4"), Storage("f4"), Storage("f2"), "f4"),
+        ElementwiseVariant("convert", ElementType("f4"), ElementType("f4"), ElementType("f2"), "f4"),
         64,
     ),
-    "lines, float64": (LinesVariant(Storage("f8"), Storage("f8"), "f8"), 160),
+    "lines, float64": (LinesVariant(ElementType("f8"), ElementType("f8"), "f8"), 160),
 }
 
 

@@ -411,11 +411,11 @@ def test_a_kernel_is_launched_by_hand() -> None:
     """What a factory returns is a `cuda.jit` kernel: it takes arrays of the device, a grid and a block."""
     from numba import cuda
 
-    from numbasep.cuda.intrinsics.vocabulary import Storage
+    from numbasep.cuda.intrinsics.vocabulary import ElementType
     from numbasep.cuda.kernels.depthwise import ProductVariant, product_kernel
 
     left, right = samples((5, 7)), samples((7, 6))
-    number = Storage("f4")
+    number = ElementType("f4")
     product = cuda.to_device(np.zeros(30, np.float32))
     kernel = product_kernel(ProductVariant(number, number, number, "f4"))
     operands = [cuda.to_device(a.ravel()) for a in (left, right)]
@@ -428,11 +428,11 @@ def test_a_plane_is_filtered_by_hand(columns: int) -> None:
     """Five taps each way on one image: every argument of the plane kernel, without the backend."""
     from numba import cuda
 
-    from numbasep.cuda.intrinsics.vocabulary import Storage
+    from numbasep.cuda.intrinsics.vocabulary import ElementType
     from numbasep.cuda.kernels.plane import PlaneVariant, plane_kernel
 
     number, taps = (
-        Storage("f4"),
+        ElementType("f4"),
         (np.float32(0.1), np.float32(0.2), np.float32(0.4), np.float32(0.2), np.float32(0.1)),
     )
     variant = PlaneVariant(5, 1, True, True, 1, number, number, number, "f4")

@@ -21,7 +21,11 @@ FORMULAS = {
     "separable_conv2d": nn_oracle.separable,
     "conv2d": nn_oracle.ordinary,
 }
-ELSEWHERE = ("Candidate", "ConvolutionPlan", "DepthwiseSeparable")  # what plans and factorizations return
+ELSEWHERE = (
+    "ConvolutionCandidate",
+    "ConvolutionPlan",
+    "DepthwiseSeparable",
+)  # what plans and factorizations return
 FACTORS = ("factorize_conv2d",)
 
 

@@ -78,6 +78,11 @@ def main(vector_bytes: int) -> None:
     large = rng.random((1500, 1501), np.float32)  # stored without the caches
     for weights in (kernels()["short"], kernels()["dense"]):
         compare(large, weights)
+    whole = rng.random((1500, 1504), np.float32)  # rows of whole vectors, but not of whole cache lines
+    for offset in range(0, 16, 3):
+        output = np.empty(whole.size + 16, np.float32)[offset : offset + whole.size].reshape(whole.shape)
+        numbasep.correlate(whole, kernels()["down rows"], output)
+        np.testing.assert_allclose(output, oracle.correlate(whole, kernels()["down rows"]), rtol=1e-5)
     for taps in ((3, 4), (5, 5), (6, 3)):  # few taps, in unrolled loops
         compare(large[:300, :301].copy(), rng.standard_normal(taps))
     compare(large[:800, :700].copy(), np.full((47, 17), 1 / 799))  # as boxes

@@ -1,1 +1,1 @@
-"""Correlation by fast Fourier transforms of `scipy.fft`."""
+"""Correlation by fast Fourier transforms: those of `scipy.fft`, and along rows those of `cpu.kernels`."""

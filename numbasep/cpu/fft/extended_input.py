@@ -58,11 +58,11 @@ def _make(window: Window, start: int, stop: int) -> Reach:
             return Reach(slice(0, 0), slice(0, 0), count)
         return Reach(slice(low, high), slice(low - first, high - first), count)
     before = min(max(-first, 0), count)
-    behind = min(max(first + count - size, 0), count - before)
-    inside = np.arange(first + before, first + count - behind)
+    after = min(max(first + count - size, 0), count - before)
+    inside = np.arange(first + before, first + count - after)
     edges = [
         np.array(index_map(at, n, size, part.boundary), inside.dtype)
-        for at, n in ((first, before), (first + count - behind, behind))
+        for at, n in ((first, before), (first + count - after, after))
     ]
     positions = np.concatenate((edges[0], inside, edges[1]))
     low = int(positions.min())

@@ -20,7 +20,7 @@ from ...arguments.problem import Problem
 from ...planning.workspace import PIECE_BYTES, PIECE_POINTS
 from .. import threads
 from . import extended_input
-from .thread_pool import Crew
+from .thread_pool import ThreadTeam
 
 Array = NDArray[Any]
 
@@ -61,16 +61,16 @@ class Tile:
         first = self.reaches[0]
         return bool(self.problem.cval) and first.covered > first.target.stop - first.target.start
 
-    def filter(self, factors: Sequence[Array], target: Array, crew: Crew, integers: bool) -> None:
+    def filter(self, factors: Sequence[Array], target: Array, team: ThreadTeam, integers: bool) -> None:
         """Filter the tile and store its outputs in `target`."""
         width = math.prod(self._inner)
         number = np.result_type(self.compute, np.complex64)
         rows = self.reaches[0].source.stop - self.reaches[0].source.start
         shape = (min(len(factors), 2), max(rows + self._outside, len(target)), width)
         with threads.borrow(math.prod(shape) * number.itemsize) as buffer:
-            rooms = buffer[: math.prod(shape) * number.itemsize].view(number).reshape(shape)
-            seen, summed = rooms[0], rooms[-1]  # the same memory if there is a single spectrum
-            crew.share(lambda start: self._forward(seen, start), range(0, rows, self._rows))
+            arrays = buffer[: math.prod(shape) * number.itemsize].view(number).reshape(shape)
+            seen, summed = arrays[0], arrays[-1]  # the same memory if there is a single spectrum
+            team.share(lambda start: self._forward(seen, start), range(0, rows, self._rows))
             if self._outside:
                 self._boundary_row(seen[rows])
             parts = [target]
@@ -78,20 +78,27 @@ class Tile:
                 parts = [target.real, target.imag]
                 target.imag = 0
             for part, factor in zip(parts, factors, strict=False):
-                self._back(seen, summed, factor.reshape(self.lengths[0], width), part, crew, rows, integers)
+                self._back(seen, summed, factor.reshape(self.lengths[0], width), part, team, rows, integers)
 
     def _back(
-        self, seen: Array, summed: Array, factor: Array, part: Array, crew: Crew, rows: int, integers: bool
+        self,
+        seen: Array,
+        summed: Array,
+        factor: Array,
+        part: Array,
+        team: ThreadTeam,
+        rows: int,
+        integers: bool,
     ) -> None:
         columns = max(PIECE_BYTES // (self.lengths[0] * seen.itemsize) // COLUMNS, 1) * COLUMNS
         width = seen.shape[1]
-        crew.share(
+        team.share(
             lambda start: self._multiply(
                 seen, summed, factor, rows, slice(start, min(start + columns, width))
             ),
             range(0, width, columns),
         )
-        crew.share(
+        team.share(
             lambda start: self._backward(summed, part, start, integers), range(0, len(part), self._rows)
         )
 

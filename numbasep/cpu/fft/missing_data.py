@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 from ...arguments.problem import Problem, Window
 from ...lowering.layout import restrict
 from ...planning import rounding
+from ...planning.lines import transform_size
 from ...planning.operators import Operator
-from ...planning.overlap import tiling
 from .. import threads
 from . import extended_input, overlap_save
-from .thread_pool import Crew
+from .thread_pool import ThreadTeam
 
 Array = NDArray[Any]
 Box = tuple[slice, ...]
 
 PIECE_BYTES = 1 << 18  # part of the array that a thread copies at a time
+SHARED_BYTES = 16 << 20  # of arrays that are copied faster than Python starts threads
 
 
 def correlate(
@@ -42,10 +43,10 @@ def correlate(
         axes = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
         filled = buffer[:bytes_].view(problem.real_dtype).reshape([x.shape[axis] for axis in axes])
         filled = filled.transpose(np.argsort(axes))  # in the memory order of x
-        wild = np.empty_like(filled, bool)
-        if _filled(x, filled, wild, axes[0], workers) > largest_sample:
+        nonfinite = np.empty_like(filled, bool)
+        if _filled(x, filled, nonfinite, axes[0], workers) > largest_sample:
             return False
-        marks = _Marks(operator, problem, workers).of(x, wild)
+        marks = _Marks(operator, problem, workers).of(x, nonfinite)
         if not (marks.nan.size == problem.pixels and marks.nan.all()):
             overlap_save.correlate(filled, operator.weights, problem, out, workers)
     region = (out.real if out.dtype.kind == "c" else out)[marks.box]
@@ -57,8 +58,8 @@ def correlate(
     return True
 
 
-def _filled(x: Array, filled: Array, wild: Array, slowest: int, workers: int) -> float:
-    """Copy `x` with zeros for samples that are not finite, mark these in `wild`; return the largest magnitude."""
+def _filled(x: Array, filled: Array, nonfinite: Array, slowest: int, workers: int) -> float:
+    """Copy `x` with zeros for samples that are not finite, mark these in `nonfinite`; return the largest magnitude."""
     rows = x.shape[slowest]
     step = max(1, PIECE_BYTES * rows // max(filled.nbytes, 1))
     found = []
@@ -66,13 +67,13 @@ def _filled(x: Array, filled: Array, wild: Array, slowest: int, workers: int) ->
     def copy(start: int) -> None:
         piece = (slice(None),) * slowest + (slice(start, start + step),)
         np.copyto(filled[piece], x[piece], casting="unsafe")
-        np.isfinite(filled[piece], out=wild[piece])
-        np.logical_not(wild[piece], out=wild[piece])
-        np.copyto(filled[piece], 0, where=wild[piece])
+        np.isfinite(filled[piece], out=nonfinite[piece])
+        np.logical_not(nonfinite[piece], out=nonfinite[piece])
+        np.copyto(filled[piece], 0, where=nonfinite[piece])
         found.append(max(float(filled[piece].max()), -float(filled[piece].min())))
 
-    with np.errstate(all="ignore"), Crew(workers if filled.nbytes > 8 * PIECE_BYTES else 1) as crew:
-        crew.share(copy, range(0, rows, step))
+    with np.errstate(all="ignore"), ThreadTeam(workers if filled.nbytes > SHARED_BYTES else 1) as team:
+        team.share(copy, range(0, rows, step))
     return max(found)
 
 
@@ -100,14 +101,14 @@ class _Marks:
         self._full = self._window or bool(np.all(weights))
         self._one_sign = bool(np.all(weights > 0))
 
-    def of(self, x: Array, wild: Array) -> Marked:
-        """Return the outputs affected by the samples of `x` marked in `wild`, which are the non-finite ones."""
-        box, windows, inside = self._box(wild)
-        x, wild = x[inside], wild[inside]
+    def of(self, x: Array, nonfinite: Array) -> Marked:
+        """Return the outputs affected by the samples of `x` marked in `nonfinite`, which are the non-finite ones."""
+        box, windows, inside = self._box(nonfinite)
+        x, nonfinite = x[inside], nonfinite[inside]
         with np.errstate(invalid="ignore"):
-            above, below = wild & (x > 0), wild & (x < 0)
+            above, below = nonfinite & (x > 0), nonfinite & (x < 0)
         infinite = above | below
-        nan = self._reached(wild & ~infinite, windows)
+        nan = self._reached(nonfinite & ~infinite, windows)
         if not infinite.any():
             return Marked(box, nan)
         if self._one_sign:
@@ -121,13 +122,13 @@ class _Marks:
         nan |= positive & negative
         return Marked(box, nan, positive, negative)
 
-    def _box(self, wild: Array) -> tuple[Box, dict[int, Window], Box]:
+    def _box(self, nonfinite: Array) -> tuple[Box, dict[int, Window], Box]:
         """Return the part of the output that is affected, the windows of its axes, and the input that they read."""
         windows = {window.axis: window for window in self._problem.windows}
         box: list[slice] = []
         inside: list[slice] = []
-        for axis in range(wild.ndim):
-            line = np.asarray(wild.any(axis=tuple(i for i in range(wild.ndim) if i != axis)))
+        for axis in range(nonfinite.ndim):
+            line = np.asarray(nonfinite.any(axis=tuple(i for i in range(nonfinite.ndim) if i != axis)))
             everything = slice(0, line.size)
             if axis in windows:
                 inside.append(everything)
@@ -175,7 +176,7 @@ class _Marks:
             cval=0j,
         )
         double = replace(single, compute_dtype=np.dtype(np.float64))
-        bound = rounding.transform_bound(single, tiling(single).points)
+        bound = rounding.transform_bound(single, *transform_size(single))
         problem = single if bound * weights.size < 0.1 else double
         sums = np.empty(shape, np.float32)
         overlap_save.correlate(marks, weights, problem, sums, self._workers)

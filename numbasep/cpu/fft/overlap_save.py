@@ -4,6 +4,7 @@ Overlap-save (A. V. Oppenheim, R. W. Schafer, "Discrete-Time Signal Processing",
 correlation of ``L`` samples with ``taps`` weights equals the linear one at its first ``L - taps + 1``
 positions. The transforms are those of `scipy.fft`; the tiles come from `numbasep.planning.overlap`.  Small tiles are
 transformed in groups, each by one thread; threads share the work on large tiles, axis by axis (`large_transforms`).
+Real data along the last axis only take the compiled transforms of `long_lines` instead.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from ...planning.machine import REFERENCE
 from ...planning.overlap import Tiling, tile_seconds, tiling
 from ...planning.workspace import transform_bytes
 from .. import threads
-from . import extended_input, large_transforms
-from .spectra import Shape, spectra
-from .thread_pool import Crew
+from . import extended_input, large_transforms, long_lines
+from .spectra import Shape, reduced, spectra, transform
+from .thread_pool import ThreadTeam
 
 Array = NDArray[Any]
 
@@ -51,22 +52,31 @@ def correlate(
     integers : bool
         Whether the exact results are integers, to which results are then rounded.
     """
+    if long_lines.correlate(x, weights, problem, out, workers):
+        if integers:
+            np.rint(out, out=out)
+        return
     order = tuple(sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))) if x.ndim > 1 else (0,)
     work, count = _work(problem, order, workers)
     tiles = work.tiling
     _check_memory(problem, tiles, count)
-    factors = work.factors(spectra.get(weights, problem.windows, tiles, work.kernel))
+    found = spectra.get(
+        weights,
+        (problem.windows, work.kernel),
+        lambda: transform(reduced(weights, problem.windows, tiles.windows), work.kernel),
+    )
+    factors = work.factors(found)
     source, target = work.view(x), work.view(out)
-    with Crew(count) as crew:
+    with ThreadTeam(count) as team:
         if not tiles.staged:
-            crew.share(
+            team.share(
                 lambda tile: _filter_group(work, factors, source, target, tile, integers), work.tiles()
             )
             return
         for tile in work.tiles():
             starts, stops, _ = work.extent(target.shape, tile)
             region = work.alone(work.part(target, starts, stops))
-            work.staged(source, starts, stops).filter(factors, region, crew, integers)
+            work.staged(source, starts, stops).filter(factors, region, team, integers)
 
 
 def _threads(problem: Problem, tiles: Tiling, workers: int) -> int:

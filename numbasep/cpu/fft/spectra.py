@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ...arguments.boundary import Boundary
 from ...arguments.problem import Window
-from ...planning.overlap import Tiling
 from ...system import forks
 
 Array = NDArray[Any]
@@ -56,24 +55,22 @@ class Spectra:
     def __init__(self) -> None:
         self._kept: OrderedDict[Any, tuple[Any, tuple[Array, ...]]] = OrderedDict()
         self._bytes = 0
-        self._lock = forks.lasting_lock()
+        self._lock = forks.fork_safe_lock()
         forks.in_children(self._clear)
 
-    def get(
-        self, weights: Array, windows: tuple[Window, ...], tiles: Tiling, shape: Shape
-    ) -> tuple[Array, ...]:
+    def get(self, weights: Array, form: Hashable, make: Callable[[], tuple[Array, ...]]) -> tuple[Array, ...]:
         """Return the spectra by which transforms are multiplied to correlate with `weights`, which must not change.
 
         There is one spectrum, or two, of the real and imaginary parts, for complex weights on real samples.  They are
-        cached as long as the array of weights exists and there is room.
+        cached for each `form`, as long as the array of weights exists and there is room; `make` computes them.
         """
-        key = (id(weights), windows, shape)
+        key = (id(weights), form)
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None and kept[0]() is weights:
                 self._kept.move_to_end(key)
                 return kept[1]
-        spectra = transform(reduced(weights, windows, tiles.windows), shape)
+        spectra = make()
         size = _size(spectra)
         with self._lock:
             for gone in [k for k, (owner, _) in self._kept.items() if owner() is None or k == key]:

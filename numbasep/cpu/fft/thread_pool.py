@@ -9,14 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 
-class Crew:
+class ThreadTeam:
     """A team of the calling thread and other threads that share tasks."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._pool: ThreadPoolExecutor | None = None
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> ThreadTeam:
         """Return the team; its threads start on first use."""
         return self
 

@@ -41,10 +41,6 @@ from .vectors import (
 
 AVAILABLE = VECTOR_BYTES == 64
 
-VECTORS = {1: (6, 4), 2: (6, 4), 3: (6, 4), 4: (5, 4)}
-"""Vectors of results per block, by `extra`: the results and sums of two output rows leave two registers free.  The
-smaller block may waste less of a narrow array."""
-
 # A stroke (an instruction of the program) is 64 bits: a code, an amount, and three operands, which some codes have
 CODE_BITS, AMOUNT_BITS, OPERAND_BITS = 10, 6, 16
 FIRST, SECOND, THIRD = (CODE_BITS + AMOUNT_BITS + OPERAND_BITS * n for n in range(3))
@@ -64,7 +60,6 @@ SHIFT = DOUBLE + len(DOUBLES)
 BOTH, LATER, EARLIER = range(3)
 """Kinds of shifts, whose codes (`shift_code`) begin at SHIFT: add S and T to the results of the first and second output
 row; add T to those of the second row; add T to those of the first row."""
-MOST_BYTES = 65535 // 255  # number of bytes whose sum fits 16 bits
 
 
 def stroke_word(code: int, *operands: int, amount: int = 0) -> int:
@@ -178,11 +173,11 @@ class _Strokes:
     def _place(self, at: Any, kind: Any) -> Any:
         return pointer_to(self.context, self.builder, self.sig.args[0], self.args[0], at, kind)
 
-    def _row(self, field: int, behind: int = 0) -> list[Any]:
-        """Return pointers to the vectors of the row in an operand, or of that `behind` entries after it."""
+    def _row(self, field: int, further: int = 0) -> list[Any]:
+        """Return pointers to the vectors of the row in an operand, or of that `further` entries after it."""
         builder = self.builder
         here = builder.ashr(self.args[6], self.whole(1)) if self.small else self.args[6]
-        at = builder.add(self._field(field, OPERAND_BITS), builder.add(self.args[5], self.whole(behind)))
+        at = builder.add(self._field(field, OPERAND_BITS), builder.add(self.args[5], self.whole(further)))
         entry = self._number(1, at, self.whole)
         return self._vectors(builder.add(entry, here))
 
@@ -202,9 +197,9 @@ class _Strokes:
         """Emit the strokes that add rows."""
         builder, (s, t) = self.builder, self.sums
 
-        def add(field: int, source: list[Any], to: list[Any], behind: int = 0) -> Callable[[], None]:
+        def add(field: int, source: list[Any], to: list[Any], further: int = 0) -> Callable[[], None]:
             def body() -> None:
-                for pointer, before, after in zip(self._row(field, behind), source, to, strict=True):
+                for pointer, before, after in zip(self._row(field, further), source, to, strict=True):
                     row = builder.load(pointer, align=self.align)
                     builder.store(self._plus(builder.load(before), row), after)
 
@@ -292,8 +287,6 @@ class _Strokes:
 
     def _aligned(self, low: Any, high: Any, distance: int) -> Any:
         """Return the vector at element `distance` of two adjacent vectors."""
-        if self.small:
-            return self._moved(low, high, self.whole(distance))
         size = "d" if self.lanes == 16 else "q"
         kind = ir.FunctionType(low.type, [low.type] * 2)
         return self.builder.asm(kind, f"valign{size} $${distance}, $2, $1, $0", "=v,v,v", (high, low), False)

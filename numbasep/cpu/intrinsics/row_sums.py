@@ -210,8 +210,8 @@ def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) 
             builder.position_at_end(onward)
     if rows.step:
         rows.restart()
-    behind, fewer = builder.gep(weight_at, [index(DENSE_ROWS)]), builder.sub(left, index(DENSE_ROWS))
-    for phi, value in zip(phis, [*sums, *window, rows.pointer, behind, fewer], strict=True):
+    next_weight, fewer = builder.gep(weight_at, [index(DENSE_ROWS)]), builder.sub(left, index(DENSE_ROWS))
+    for phi, value in zip(phis, [*sums, *window, rows.pointer, next_weight, fewer], strict=True):
         phi.add_incoming(value, builder.block)
     builder.cbranch(last, done, loop)
 

@@ -312,6 +312,16 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), codegen
 
 
+@vector_intrinsic(lambda a, b, c: (c - a * b).astype(a.dtype))
+def fnma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return `c - a * b`, rounded once if the processor has FMA instructions."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return fused(builder, builder.fneg(args[0]), *args[1:])
+
+    return a(a, b, c), codegen
+
+
 @vector_intrinsic(lambda a, b: a + b)
 def add(typingctx: Any, a: Any, b: Any) -> Any:
     """Return `a + b`."""

@@ -46,9 +46,9 @@ def _sum_windows(builder: Any, kind: Any, load_row: Callable[[Any], Any], length
 
 def _windows_reference(rows: Callable[[int], np.ndarray], length: int, middle: np.ndarray) -> np.ndarray:
     before = np.stack([rows(row) for row in range(STEP_ROWS - 1)])
-    behind = np.stack([rows(length + row) for row in range(STEP_ROWS - 1)])
+    after = np.stack([rows(length + row) for row in range(STEP_ROWS - 1)])
     return np.stack(
-        [middle + before[row:].sum(axis=0) + behind[:row].sum(axis=0) for row in range(STEP_ROWS)]
+        [middle + before[row:].sum(axis=0) + after[:row].sum(axis=0) for row in range(STEP_ROWS)]
     ).astype(middle.dtype)
 
 
@@ -251,6 +251,6 @@ def box_square(
             sums = sum_spaced(work, turned + (first * inner + channel) * lanes, spacing, length, middle)
             write_spaced(work, turned + (j + channel) * lanes, spacing, sums)
         for column in range(j, min(j + group, count), lanes):
-            total = read_square(work, target + column, stride) if accumulate else zero_square(like)
-            sums = transpose(read_adjacent(work, turned + column * lanes))
-            write_square(work, target + column, stride, fma_square(weight, sums, total))
+            before = read_square(work, target + column, stride) if accumulate else zero_square(like)
+            square = transpose(read_adjacent(work, turned + column * lanes))
+            write_square(work, target + column, stride, fma_square(weight, square, before))

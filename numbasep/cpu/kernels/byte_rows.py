@@ -32,9 +32,9 @@ def pack_bytes(pack, x, plane, row, first, columns, geometry, constants, raw, wo
     Whole vectors inside the array are read directly; the rest is packed by the kernel `pack` and converted.
     """
     inside, step = index_of(row, geometry[ROWS_IN], geometry[ROW_BOUNDARY]), 2 * lanes_of(work)
-    behind, to = first + columns, 2 * target
-    low = min(max(first, 0), behind)
-    whole = max(min(behind, geometry[COLUMNS_IN]) - low, 0) // step * step
+    stop, to = first + columns, 2 * target
+    low = min(max(first, 0), stop)
+    whole = max(min(stop, geometry[COLUMNS_IN]) - low, 0) // step * step
     if plane == OUTSIDE_PLANE or inside < 0 or geometry[COLUMN_STRIDE_IN] != 1:
         low, whole = first, 0
     pack_by_numbers(pack, x, plane, row, first, low - first, geometry, constants, raw, work, scratch, to)
@@ -43,5 +43,5 @@ def pack_bytes(pack, x, plane, row, first, columns, geometry, constants, raw, wo
         widen_bytes(work, x, at + j, source + j)
     low += whole
     pack_by_numbers(
-        pack, x, plane, row, low, behind - low, geometry, constants, raw, work, scratch, to + low - first
+        pack, x, plane, row, low, stop - low, geometry, constants, raw, work, scratch, to + low - first
     )

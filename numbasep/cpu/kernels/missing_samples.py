@@ -8,7 +8,7 @@ from numba import prange
 from ..intrinsics.memory import Storage, load_as
 from ..intrinsics.vectors import VECTOR_BYTES, add, load, store
 from ..jit import inlined, parallel, serial
-from .nan_aware import hidden, spoilt
+from .nan_aware import is_unmarked_nan, nan_where
 
 CHUNK = 1 << 15  # elements per task
 BYTES = Storage("u1")
@@ -49,33 +49,33 @@ def split_parallel(x, mask, omit, filled, present):
 
 
 @inlined
-def mark_span(x, mask, first, last, marked, spoiled, found):
-    """Copy samples, with NaN where `mask` is not zero; the vector at `spoiled[found]` counts other NaN."""
+def mark_span(x, mask, first, last, marked, unmarked, found):
+    """Copy samples, with NaN where `mask` is not zero; the vector at `unmarked[found]` counts other NaN."""
     lanes = VECTOR_BYTES // x.itemsize
     whole = first + (last - first) // lanes * lanes
-    count = load(spoiled, found)
+    count = load(unmarked, found)
     for i in range(first, whole, lanes):
-        row, gone = load(x, i), load_as(mask, i, BYTES, x[0])
-        store(marked, i, hidden(row, gone))
-        count = add(count, spoilt(row, gone))
-    store(spoiled, found, count)
+        row, flags = load(x, i), load_as(mask, i, BYTES, x[0])
+        store(marked, i, nan_where(row, flags))
+        count = add(count, is_unmarked_nan(row, flags))
+    store(unmarked, found, count)
     for i in range(whole, last):
         marked[i] = np.nan if mask[i] else x[i]
-        spoiled[found] += x[i] != x[i] and not mask[i]
+        unmarked[found] += x[i] != x[i] and not mask[i]
 
 
 @serial
-def mark_serial(x, mask, marked, spoiled):
+def mark_serial(x, mask, marked, unmarked):
     """Call `mark_span` on the calling thread."""
-    mark_span(x, mask, 0, x.size, marked, spoiled, 0)
+    mark_span(x, mask, 0, x.size, marked, unmarked, 0)
 
 
 @parallel
-def mark_parallel(x, mask, marked, spoiled):
-    """Call `mark_span` on Numba's threads; `spoiled` has a vector for each task of CHUNK elements."""
+def mark_parallel(x, mask, marked, unmarked):
+    """Call `mark_span` on Numba's threads; `unmarked` has a vector for each task of CHUNK elements."""
     for task in prange((x.size + CHUNK - 1) // CHUNK):
         lanes = VECTOR_BYTES // x.itemsize
-        mark_span(x, mask, task * CHUNK, min((task + 1) * CHUNK, x.size), marked, spoiled, task * lanes)
+        mark_span(x, mask, task * CHUNK, min((task + 1) * CHUNK, x.size), marked, unmarked, task * lanes)
 
 
 @inlined

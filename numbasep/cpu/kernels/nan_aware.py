@@ -84,9 +84,9 @@ def presence_of(typingctx: Any, vector: Any) -> Any:
     return vector(vector), codegen
 
 
-@vector_intrinsic(lambda vector, gone: np.where(gone != 0, np.nan, vector).astype(vector.dtype))
-def hidden(typingctx: Any, vector: Any, gone: Any) -> Any:
-    """Replace elements by NaN where `gone` is not zero."""
+@vector_intrinsic(lambda vector, marked: np.where(marked != 0, np.nan, vector).astype(vector.dtype))
+def nan_where(typingctx: Any, vector: Any, marked: Any) -> Any:
+    """Replace elements by NaN where `marked` is not zero."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = args[0].type
@@ -94,12 +94,12 @@ def hidden(typingctx: Any, vector: Any, gone: Any) -> Any:
         kept = builder.fcmp_ordered("==", args[1], zero)
         return builder.select(kept, args[0], ir.Constant(kind, [float("nan")] * kind.count))
 
-    return vector(vector, gone), codegen
+    return vector(vector, marked), codegen
 
 
-@vector_intrinsic(lambda vector, gone: (np.isnan(vector) & (gone == 0)).astype(vector.dtype))
-def spoilt(typingctx: Any, vector: Any, gone: Any) -> Any:
-    """Return 1 where `vector` is NaN and `gone` is zero, 0 elsewhere."""
+@vector_intrinsic(lambda vector, marked: (np.isnan(vector) & (marked == 0)).astype(vector.dtype))
+def is_unmarked_nan(typingctx: Any, vector: Any, marked: Any) -> Any:
+    """Return 1 where `vector` is NaN and `marked` is zero, 0 elsewhere."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = args[0].type
@@ -108,7 +108,7 @@ def spoilt(typingctx: Any, vector: Any, gone: Any) -> Any:
         nan = builder.fcmp_unordered("uno", args[0], args[0])
         return builder.select(builder.and_(kept, nan), one, zero)
 
-    return vector(vector, gone), codegen
+    return vector(vector, marked), codegen
 
 
 @vector_intrinsic(normalised_reference)

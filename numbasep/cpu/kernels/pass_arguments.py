@@ -7,7 +7,7 @@ arrays alive.  Without the JIT, the block is the list of the arrays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,24 @@ def make_block(arrays: Sequence[np.ndarray]) -> Any:
     """Return the block of contiguous arrays of one or two dimensions."""
     if config.DISABLE_JIT:
         return list(arrays)
-    block = np.empty((len(arrays), ENTRY), np.int64)
-    for entry, array in zip(block, arrays, strict=True):
-        entry[:] = array.__array_interface__["data"][0], *(1, *array.shape)[-2:]
-    return block.reshape(-1)
+    return np.array([number for array in arrays for number in _entry(array)], np.int64)
+
+
+def _entry(array: np.ndarray) -> tuple[int, ...]:
+    """Return the address, rows and columns of an array."""
+    return array.__array_interface__["data"][0], *(1, *array.shape)[-2:]
+
+
+def with_tables(block: Any, tables: Mapping[int, np.ndarray]) -> Any:
+    """Return a copy of a block in which some entries are other arrays."""
+    changed = block.copy()
+    for entry, array in tables.items():
+        if config.DISABLE_JIT:
+            changed[entry] = array
+        else:
+            at = entry * ENTRY
+            changed[at : at + ENTRY] = _entry(array)
+    return changed
 
 
 def _table(

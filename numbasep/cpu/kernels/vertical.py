@@ -93,14 +93,14 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
 
             taps_at = pointer_to(context, builder, sig.args[6], weights_, first_, kind.element)
 
-            def add_row(k: Any, served: range, behind: Any) -> None:
-                """Add row `k` of the window to the sums r in `served`, times the weight of tap ``behind - r``.
+            def add_row(k: Any, served: range, tap: Any) -> None:
+                """Add row `k` of the window to the sums r in `served`, times the weight of tap ``tap - r``.
 
                 Weights are loaded again for each row: with 16 registers, keeping them would spill sums.
                 """
                 loaded, taps_now = load(k), taps_at if REGISTERS == 32 else opaque(builder, taps_at)
                 for r in served:
-                    w = builder.load(builder.gep(taps_now, [builder.sub(behind, _INT(r))]))
+                    w = builder.load(builder.gep(taps_now, [builder.sub(tap, _INT(r))]))
                     w = spread(builder, w, kind.count)
                     for c, vector in enumerate(loaded):
                         slot = slots[r * vectors + c]
@@ -119,8 +119,8 @@ def _weigh(rows: int, vectors: int, view: int) -> Callable[..., Any]:
                 with cgutils.for_range_slice(builder, _INT(rows - 1), taps_, _INT(1)) as (k, _):
                     add_row(k, range(rows), k)
                 for k in range(rows - 1):
-                    behind = builder.add(taps_, _INT(k))
-                    add_row(behind, range(k + 1, rows), behind)
+                    tap = builder.add(taps_, _INT(k))
+                    add_row(tap, range(k + 1, rows), tap)
 
             end = builder.append_basic_block("weighed")
             otherwise = builder.append_basic_block("many")
@@ -266,8 +266,8 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
             newest = 0
             for k in range(geometry[WINDOW] * geometry[SOURCES]):
                 newest = max(newest, table[k])
-            behind = geometry[COLUMNS_IN] * inner - geometry[LAST_BLOCK]
-            if (newest + first + count + behind) * read <= x.size:
+            after = geometry[COLUMNS_IN] * inner - geometry[LAST_BLOCK]
+            if (newest + first + count + after) * read <= x.size:
                 last = 1 << 62  # the array continues after these rows
         elif adjacent and count > width:  # begin at a cache line (`vertical_pass`)
             head = numbers_to_line(x, table[0] + first, read) % width
@@ -276,7 +276,7 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
         while j < count:
             at, part = j, min(width, count - j)
             if j < head:
-                part = head
+                part = min(head - j, width)  # a cache line is wider than a block of 16-byte vectors
             elif adjacent and part < width <= count and not (streamed and first + j <= last):
                 at = count - width  # the last block overlaps the previous one
             if below >= 0:
@@ -299,7 +299,7 @@ def dense_pass(storage: Storage, views: tuple[int, ...], target: Storage) -> Any
                         column = (at + e) // inner
                         there = to + q * pitch + column * stride + at + e - column * inner
                         copy_element(raw, q * width + skipped + e, y, there, target)
-            elif streamed and part < width and at == j:
+            elif streamed and (part < width or j < head) and at == j:
                 store_part(y, to + at, pitch, rows, part, int(j >= head), total)
             elif streamed and at == j:
                 stream_rows(y, to + at, pitch, rows, total)

@@ -27,7 +27,7 @@ def scalar_type(code):
 
 
 @dataclass(frozen=True)
-class Place:
+class Pointer:
     """A pointer into an array."""
 
     array: Any
@@ -43,8 +43,8 @@ class Place:
 
 def moved(x, count):
     """See `device.moved`."""
-    at = x if isinstance(x, Place) else Place(x, 0)
-    return Place(at.array, int(at.index + count))
+    at = x if isinstance(x, Pointer) else Pointer(x, 0)
+    return Pointer(at.array, int(at.index + count))
 
 
 def aligned(memory, offset):

@@ -23,11 +23,11 @@ if SIMULATED:
 else:
     from . import device as intrinsics
 
-__all__ = ["LANES", "OUTSIDE", "SIMULATED", "Storage", "intrinsics"]
+__all__ = ["LANES", "OUTSIDE", "SIMULATED", "ElementType", "intrinsics"]
 
 
 @dataclass(frozen=True, slots=True)
-class Storage:
+class ElementType:
     """Type of numbers in memory, and the conversion from sums to that type."""
 
     code: str

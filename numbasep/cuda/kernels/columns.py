@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import cuda
 
-from ..intrinsics.vocabulary import LANES, Storage, intrinsics
+from ..intrinsics.vocabulary import LANES, ElementType, intrinsics
 
 ROWS = 8
 COLUMNS = 4
@@ -30,9 +30,9 @@ SOURCE, SHIFT, ROW, LENGTH, WEIGHT, PIECE = range(6)
 class ColumnsVariant:
     """Compile-time parameters of a kernel of this family."""
 
-    storage: Storage
+    storage: ElementType
     """Type of the input."""
-    result: Storage
+    result: ElementType
     """Type of the output."""
     compute: str
     """Type of the sums, "f4" or "f8"."""

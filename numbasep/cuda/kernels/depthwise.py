@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import cuda
 
-from ..intrinsics.vocabulary import LANES, Storage, intrinsics
+from ..intrinsics.vocabulary import LANES, ElementType, intrinsics
 
 OUTPUTS = 4
 WARPS = 4
@@ -24,9 +24,9 @@ TILE_ROWS = 8  # rows of threads per tile: each thread sums TILE // TILE_ROWS ro
 class DepthwiseVariant:
     """Compile-time parameters of a depthwise kernel."""
 
-    storage: Storage
+    storage: ElementType
     """Type of the input and the filters."""
-    result: Storage
+    result: ElementType
     """Type of the output."""
     compute: str
     """Type of the sums, "f4" or "f8"."""
@@ -48,11 +48,11 @@ class DepthwiseVariant:
 class ProductVariant:
     """Compile-time parameters of a matrix product."""
 
-    storage: Storage
+    storage: ElementType
     """Type of the left matrices, which are intermediates."""
-    weights: Storage
+    weights: ElementType
     """Type of the right matrix."""
-    result: Storage
+    result: ElementType
     """Type of the output."""
     compute: str
     """Type of the sums, "f4" or "f8"."""

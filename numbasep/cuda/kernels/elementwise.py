@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import cuda
 
-from ..intrinsics.vocabulary import LANES, Storage, intrinsics
+from ..intrinsics.vocabulary import LANES, ElementType, intrinsics
 
 WARPS = 8
 PER_THREAD = 4
@@ -23,11 +23,11 @@ class ElementwiseVariant:
 
     operation: str
     """Operation, a key of `_MAKERS`."""
-    storage: Storage
+    storage: ElementType
     """Type of `x`."""
-    other: Storage
+    other: ElementType
     """Type of `other`."""
-    result: Storage
+    result: ElementType
     """Type of `y` and `second`."""
     compute: str
     """Type of the arithmetic, "f4" or "f8"."""

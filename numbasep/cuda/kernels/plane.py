@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import cuda
 
-from ..intrinsics.vocabulary import LANES, Storage, intrinsics
+from ..intrinsics.vocabulary import LANES, ElementType, intrinsics
 
 CHUNK = 16  # bytes of the largest asynchronous copy
 WORD = 4  # bytes of the smallest asynchronous copy
@@ -47,11 +47,11 @@ class PlaneVariant:
     """Whether there are vertical taps."""
     step: int
     """Elements from one horizontal tap to the next: the number of interleaved channels."""
-    storage: Storage
+    storage: ElementType
     """Type of the input."""
-    ring: Storage
+    ring: ElementType
     """Type of the rows in shared memory: that of the input or, if that cannot represent `cval`, that of the sums."""
-    result: Storage
+    result: ElementType
     """Type of the output."""
     compute: str
     """Type of the sums, "f4" or "f8"."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import cuda
 
-from ..intrinsics.vocabulary import LANES, Storage, intrinsics
+from ..intrinsics.vocabulary import LANES, ElementType, intrinsics
 
 ROWS = 4
 WIDTH = 4
@@ -31,9 +31,9 @@ WARPS = 4
 class LinesVariant:
     """Compile-time parameters of a kernel of this family."""
 
-    storage: Storage
+    storage: ElementType
     """Type of the input."""
-    result: Storage
+    result: ElementType
     """Type of the output."""
     compute: str
     """Type of the sums, "f4" or "f8"."""
@@ -85,7 +85,7 @@ def lines_kernel(variant: LinesVariant):
     number = np.dtype(variant.compute).type
     byte = np.uint8
     MEMORY, PER_WARP, SUMS = variant.warps * variant.ring_bytes + 16, ROWS * PITCH, ROWS * WIDTH
-    kept = Storage(variant.compute)
+    kept = ElementType(variant.compute)
     aligned, warp_barrier, source_place = intrinsics.aligned, intrinsics.warp_barrier, intrinsics.source_place
     ring = intrinsics.ring_words(variant.storage, kept, variant.compute, 2, PITCH)
     copy_one, put, commit, wait = ring.copy_one, ring.put, intrinsics.commit, ring.wait
