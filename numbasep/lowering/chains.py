@@ -2,7 +2,7 @@
 
 Up to two axes are filtered in one pass.  With more axes, the outermost axis is filtered first, slab by slab to scratch
 memory that stays in cache, and then the other axes of the slab.  Terms with the same taps along an axis share its pass.
-A short last axis is filtered in a separate pass after the others, and few long rows are divided into many.
+A short last axis is filtered in a separate pass after the others (`pieces`), and few long rows are divided into many.
 """
 
 from __future__ import annotations
