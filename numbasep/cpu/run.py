@@ -70,6 +70,7 @@ def _correlate_halves(
             len(launch.steps) == 1
             and not isinstance(first, staging.Move)
             and first.small
+            and y.dtype == problem.output_dtype
             and x.flags.c_contiguous
             and y.flags.c_contiguous
         ):
