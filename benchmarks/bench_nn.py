@@ -3,7 +3,8 @@
 Howard et al., "MobileNets", 2017, table 1: every depthwise separable layer, 3 x 3, float32, channels last.
 In the comparison all libraries read the same memory and take turns in blocks of calls, with a pause before each
 block so that waiting threads of one library do not slow down another.  Results are written to
-``benchmarks/results/nn.json`` and ``nn.md``.
+``benchmarks/results/nn.json`` and ``nn.md``.  ``--target haswell`` compiles numbasep for that processor and holds
+PyTorch to its instructions; results are written to ``nn_haswell.json`` and ``nn_haswell.md``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import argparse
 import importlib.metadata
 import json
 import math
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,6 +45,9 @@ NAMES = {
     for side, channels, outputs, stride in LAYERS
 }
 PADDING = ((0, 0), (1, 1), (1, 1), (0, 0))  # PyTorch's padding=1, which "SAME" is not for stride 2
+HELD = {
+    "haswell": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+}  # PyTorch's settings by processor
 Calls = dict[str, Callable[[], Any]]
 
 
@@ -187,14 +193,16 @@ def check(calls: Calls, what: str) -> None:
             raise AssertionError(f"{name} differs by {difference:.1e} on {what}")
 
 
-def compare(batches: Sequence[int], rounds: int, seconds: float) -> list[dict[str, Any]]:
+def compare(
+    libraries: Sequence[Callable[..., dict[str, Calls]]], batches: Sequence[int], rounds: int, seconds: float
+) -> list[dict[str, Any]]:
     """Measure every layer, with a block of each library in every round, so that other work affects all layers alike."""
     records: list[dict[str, Any]] = []
     measured: list[Calls] = []
     for batch in batches:
         for side, channels, outputs, stride in LAYERS:
             arrays = layer(batch, side, channels, outputs)
-            found = [make(*arrays, stride) for make in (numbasep_calls, torch_calls, tensorflow_calls)]
+            found = [make(*arrays, stride) for make in libraries]
             for operation in ("depthwise", "separable"):
                 calls = {name: call for calls in found for name, call in calls.get(operation, {}).items()}
                 check(calls, f"{operation} {side} {channels}")
@@ -217,10 +225,14 @@ def ratio(record: dict[str, Any]) -> float:
     return min(others) / record["milliseconds"]["numbasep"] if others else math.nan
 
 
-def table(records: Sequence[dict[str, Any]]) -> str:
-    """Return the records as Markdown, with geometric means."""
+def table(measured: dict[str, Any]) -> str:
+    """Return the machine and the records as Markdown, with geometric means."""
+    records, machine = measured["records"], measured["machine"]
     names = list(records[0]["milliseconds"])
     lines = [
+        f"{machine['cpu']}, {machine['cores']} cores; {machine['target']}; "
+        + ", ".join(f"{name} {version}" for name, version in measured["versions"].items()),
+        "",
         f"| operation | batch | layer | {' | '.join(f'{name}, ms' for name in names)} | best other / ours |",
         "|---|---|---|" + "---|" * (len(names) + 1),
     ]
@@ -251,7 +263,7 @@ def versions() -> dict[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the comparison."""
-    from .peers import RESULTS, machine
+    from .peers import RESULTS, TARGETS, machine
 
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.bench_nn", description=__doc__.splitlines()[0]
@@ -260,13 +272,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=0.02, help="of a block of calls")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to")
+    parser.add_argument("--target", choices=sorted(HELD), help="compare as on this processor")
     arguments = parser.parse_args(argv)
-    records = compare(arguments.batch, arguments.rounds, arguments.seconds)
+    target = arguments.target
+    if target and os.environ.get("NUMBA_CPU_NAME") != target:
+        os.environ |= {"NUMBA_CPU_NAME": target, "NUMBA_CPU_FEATURES": TARGETS[target], **HELD[target]}
+        given = sys.argv[1:] if argv is None else list(argv)
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.bench_nn", *given])
+    others = [torch_calls] if target else [torch_calls, tensorflow_calls]  # TensorFlow cannot be held
+    records = compare([numbasep_calls, *others], arguments.batch, arguments.rounds, arguments.seconds)
     arguments.results.mkdir(parents=True, exist_ok=True)
     measured = {"machine": machine(), "versions": versions(), "records": records}
-    (arguments.results / "nn.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
-    (arguments.results / "nn.md").write_text(table(records), encoding="utf-8")
-    print(table(records))
+    if target:
+        measured["machine"]["target"] += ", PyTorch held to its instructions"
+    stem = f"nn_{target}" if target else "nn"
+    (arguments.results / f"{stem}.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    (arguments.results / f"{stem}.md").write_text(table(measured), encoding="utf-8")
+    print(table(measured))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dask.array.utils import meta_from_array
 from dask.system import CPU_COUNT
 
 from .. import nn
-from ..nn.problem import Convolution, describe
+from ..nn.problem import Convolution, ConvolutionOptions, describe
 
 Array = npt.NDArray[Any]
 
@@ -50,11 +50,8 @@ def call(name: str, arguments: dict[str, Any]) -> Any:
 def _problem(operation: Any, given: Mapping[str, Any], x: Any, filters: Mapping[str, Array]) -> Convolution:
     """Validate the request on the whole array."""
     nn.convolutions.check_options(given.get("method", "auto"), given["workers"], given.get("device"))
-    shapes, dtypes = [f.shape for f in filters.values()], [f.dtype for f in filters.values()]
-    return describe(
-        operation, tuple(x.shape), tuple(shapes), (x.dtype, *dtypes), given["strides"], given["padding"],
-        given.get("rate"), given["dilations"], given["data_format"],
-    )  # fmt: skip
+    options = ConvolutionOptions(*(given.get(name) for name in ConvolutionOptions._fields))
+    return describe(operation, tuple(x.shape), x.dtype, tuple(filters.values()), options)
 
 
 def _shared(given: Mapping[str, Any], filters: Mapping[str, Array]) -> dict[str, Any]:

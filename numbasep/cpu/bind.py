@@ -21,8 +21,8 @@ from ..lowering.task import plane_count
 from ..lowering.terms import count_terms
 from ..planning.facts import kernel_facts
 from ..planning.operators import Factor, touched_taps, window_factor, without_subnormals
-from . import short_rows, staging, volumes
-from .buffers import INPUT, OUTPUT, Buffer, parts_of, resized
+from . import pieces, short_rows, staging, volumes
+from .buffers import INPUT, OUTPUT, Buffer, parts_of, resized, section
 from .intrinsics.vectors import TARGET
 from .kernels.nan_aware import AS_STORED, BOTH, PRESENCE, VALUES
 from .launch import BoundCall, Step
@@ -81,6 +81,7 @@ class _Binding:
     divisor: float
     workers: int
     normal: Normal | None
+    in_piece: bool = False
     launch: BoundCall = field(default_factory=BoundCall)
 
     def slabs(self, chain: Chain, source: Buffer, target: Buffer) -> None:
@@ -105,10 +106,6 @@ class _Binding:
     @property
     def _real(self) -> np.dtype[Any]:
         return self.problem.real_dtype
-
-    @property
-    def _result_bytes(self) -> int:
-        return self.problem.pixels * self.problem.output_dtype.itemsize
 
     def _reserve(self, number: int, nbytes: int) -> None:
         """Reserve scratch memory for a buffer, which all slabs reuse."""
@@ -190,7 +187,7 @@ class _Binding:
                     slab, origin=i * slab.stack, gains=(1.0,), stack=0, presence=slab.presence[i : i + 1]
                 )
                 self._intermediate(spec, number, source, stacked, factor, part, made)
-            self.chain(chain[1:], number + 1, slab, _part(target, window.axis, start, stop), rest)
+            self.chain(chain[1:], number + 1, slab, section(target, window.axis, start, stop), rest)
 
     def _volume(
         self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
@@ -215,31 +212,46 @@ class _Binding:
     def _short_last_axis(
         self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
     ) -> None:
-        """Bind a pass along a short last axis that follows the other axes, slab by slab."""
+        """Bind a pass along a short last axis that follows the other axes, piece by piece."""
+        if self.in_piece:
+            self._piece(spec, number, source, target, windows)
+            return
+        divided = pieces.divide(spec, source, target, windows)
+        if spec.in_turn:
+            for kind in divided:
+                for read, written in kind.arrays():
+                    self._piece(spec, number, read, written, kind.windows)
+            return
+        made, last = [self._alone(spec, number, kind) for kind in divided], number + len(spec.in_order) - 1
+        joined = pieces.join(made, (source.index, target.index), self.workers, shared=spec.blocking.shared)
+        self.launch.steps.append(Step(joined, source.index, target.index, last, number))
+
+    def _alone(self, spec: PassSpec, number: int, kind: pieces.Kind) -> pieces.Made:
+        """Bind the passes of a piece for one thread."""
+        launch = BoundCall()
+        one = replace(self, launch=launch, workers=1, in_piece=True)
+        one._piece(spec, number, kind.source, kind.target, kind.windows)
+        return [(step.run, step.source, step.target) for step in launch.steps], launch.scratch, kind
+
+    def _piece(
+        self, spec: PassSpec, number: int, source: Buffer, target: Buffer, windows: Sequence[Window]
+    ) -> None:
+        """Bind the passes of a piece: along the other axes, and then along the short last axis."""
         window = next(w for w in windows if w.axis == spec.axes[0])
         rest = [w for w in windows if w is not window]
-        at, axis, own = self._position(window), spec.slab_axis, number + len(spec.in_order) - 1
-        buffer, size = 2 + own, target.shape[axis]
+        at, own = self._position(window), number + len(spec.in_order) - 1
         dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
         gains = tuple(sum(source.gains[s] * self._gain(t, rest) for s, t in group) for group in spec.inputs)
         terms = [(i, self.kernel[t][at]) for i, t in spec.sums[0]]
-        thickness = min(spec.thickness, size)
-        for start in range(0, size, thickness):
-            stop = min(start + thickness, size)
-            piece = _part(target, axis, start, stop)
-            filtered = any(w.axis == axis for w in rest)
-            read = source if filtered else _part(source, axis, start, stop)
-            inside = [restrict(w, start, stop) if w.axis == axis else w for w in rest]
-            each = math.prod(piece.shape) * parts_of(source.dtype)
-            self._reserve(buffer, each * len(terms) * self._real.itemsize)
-            strides = nested_strides(piece.shape, source.strides)
-            slab = Buffer(buffer, piece.shape, strides, dtype, 0, gains, each, (False,) * len(terms))
-            first = number
-            for i, chain in enumerate(spec.chains):
-                made = replace(slab, origin=i * each, gains=gains[i : i + 1], presence=(False,), stack=0)
-                self.chain(chain, first, read, made, inside)
-                first += len(in_order(chain))
-            self._one_axis(spec, own, terms, slab, piece, window)
+        each = math.prod(target.shape) * parts_of(source.dtype)
+        self._reserve(2 + own, each * len(terms) * self._real.itemsize)
+        strides = nested_strides(target.shape, source.strides)
+        slab = Buffer(2 + own, target.shape, strides, dtype, 0, gains, each, (False,) * len(terms))
+        for i, chain in enumerate(spec.chains):
+            made = replace(slab, origin=i * each, gains=gains[i : i + 1], presence=(False,), stack=0)
+            self.chain(chain, number, source, made, rest)
+            number += len(in_order(chain))
+        self._one_axis(spec, own, terms, slab, target, window)
 
     def _gain(self, t: int, windows: Sequence[Window]) -> float:
         """Return the gain of a term for constant input along the axes of `windows`."""
@@ -253,17 +265,11 @@ class _Binding:
         if spec.kernel == SHORT_ROWS:
             constants = self._constants(source, len(source.gains), spec.final)
             factors = [(stacked, (factor,)) for stacked, factor in terms]
+            large = self.problem.pixels * self.problem.output_dtype.itemsize >= STREAM_BYTES
             step = short_rows.prepare(
-                self.problem,
-                source,
-                target,
-                window,
-                factors,
-                constants,
-                self.workers,
-                shared=spec.blocking.shared,
-                streamed=spec.final and self._result_bytes >= STREAM_BYTES,
-            )
+                self.problem, source, target, window, factors, constants, self.workers, shared=spec.blocking.shared,
+                streamed=spec.final and large,
+            )  # fmt: skip
             self.launch.steps.append(Step(step, source.index, target.index, number))
             return
         # rows of a slab may be divided differently than those of the whole array, or not at all
@@ -280,21 +286,15 @@ class _Binding:
         gains = tuple(source.gains[stacked] * float(factor.taps.sum()) for stacked, factor in members)
         dtype = self.problem.compute_dtype if source.dtype.kind == "c" else self._real
         presence = tuple(source.presence[stacked] for stacked, _ in members)
-        return Buffer(
-            number, shape, strides, dtype, 0, gains, math.prod(shape) * parts_of(source.dtype), presence
-        )
+        each = math.prod(shape) * parts_of(source.dtype)
+        return Buffer(number, shape, strides, dtype, 0, gains, each, presence)
 
     def _intermediate(
         self, spec: PassSpec, number: int, source: Buffer, stacked: int, factor: Factor, window: Window,
         target: Buffer,
     ) -> None:  # fmt: skip
-        one = replace(
-            source,
-            origin=source.origin + stacked * source.stack,
-            gains=source.gains[stacked : stacked + 1],
-            presence=source.presence[stacked : stacked + 1],
-            stack=0,
-        )
+        origin, own = source.origin + stacked * source.stack, slice(stacked, stacked + 1)
+        one = replace(source, origin=origin, gains=source.gains[own], presence=source.presence[own], stack=0)
         planes = arrange(_axes(one, target, [window]))
         rows = planes.rows.window is not None
         term = PlaneTerm(0, row=factor) if rows else PlaneTerm(0, column=factor)
@@ -374,7 +374,6 @@ class _Binding:
             origins=(source.origin, target.origin), dtype_in=source.dtype, dtype_out=target.dtype,
             compute=self._real, constants=self._constants(source, len(sources), final),
             cast=self.problem.cast, workers=self.workers, views=views, normal=self.normal or (),
-            read_next=not final,
         )  # fmt: skip
         self.launch.steps.append(Step(prepared, source.index, target.index, number))
 
@@ -398,9 +397,3 @@ def _axes(source: Buffer, target: Buffer, windows: Sequence[Window]) -> list[Axi
     return array_axes(
         source.shape, target.shape, source.strides, target.strides, windows, parts_of(source.dtype)
     )
-
-
-def _part(slot: Buffer, axis: int, start: int, stop: int) -> Buffer:
-    """Return the part of a buffer at positions [start, stop) of an axis."""
-    step = slot.strides[axis] * parts_of(slot.dtype)
-    return replace(slot, shape=resized(slot.shape, axis, stop - start), origin=slot.origin + start * step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,3 +42,11 @@ def parts_of(dtype: np.dtype[Any]) -> int:
 def resized(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
     """Return `shape` with another size along an axis."""
     return (*shape[:axis], size, *shape[axis + 1 :])
+
+
+def section(buffer: Buffer, axis: int, start: int, stop: int) -> Buffer:
+    """Return the part of a buffer at positions [start, stop) of an axis."""
+    step = buffer.strides[axis] * parts_of(buffer.dtype)
+    return replace(
+        buffer, shape=resized(buffer.shape, axis, stop - start), origin=buffer.origin + start * step
+    )

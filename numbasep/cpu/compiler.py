@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 from collections.abc import Iterator
+from types import BuiltinFunctionType
 from typing import Any, ClassVar
 
 from llvmlite import binding
@@ -12,8 +14,11 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 
-# passes that would find nothing: kernels contain no closures, no array expressions, and no inlined `overload`
-SKIPPED = {"InlineClosureLikes", "NopythonRewrites", "InlineOverloads"}
+from .intrinsics.builtins import INTRINSICS
+
+# passes that would find nothing, as kernels contain no closures, no array expressions, and no inlined `overload`, and
+# those to and from static single assignment, which LLVM repeats
+SKIPPED = {"InlineClosureLikes", "NopythonRewrites", "InlineOverloads", "ReconstructSSA", "PreLowerStripPhis"}
 
 
 class _DriverLibrary(JITCodeLibrary):
@@ -47,6 +52,36 @@ class _KernelLibrary(_DriverLibrary):
         self._optimize(3)
 
 
+class _TypingContext:
+    """Numba's typing context, with `INTRINSICS` and a cache, as type inference asks for each signature repeatedly."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._signatures: dict[Any, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def resolve_value_type(self, value: Any) -> Any:
+        """Return the type of a global variable."""
+        if isinstance(value, type | BuiltinFunctionType):
+            value = INTRINSICS.get(value, value)
+        return self._context.resolve_value_type(value)
+
+    def resolve_function_type(self, function: Any, args: Any, kws: Any) -> Any:
+        """Return the signature of a call."""
+        key = function, tuple(args), tuple(kws.items())
+        signature = self._signatures.get(key)
+        if signature is None:
+            signature = self._signatures[key] = self._context.resolve_function_type(function, args, kws)
+        return signature
+
+
+@functools.cache
+def _typing_context(context: Any) -> _TypingContext:
+    return _TypingContext(context)
+
+
 class KernelCompiler(Compiler):
     """Compiler of kernels, which contain loops over numbers, calls of intrinsics, and calls by address."""
 
@@ -55,6 +90,7 @@ class KernelCompiler(Compiler):
     def define_pipelines(self) -> list[Any]:
         """Return Numba's passes without those in `SKIPPED`."""
         state = self.state
+        state.typingctx = _typing_context(state.typingctx)
         state.library = self.library(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()  # as Numba does for libraries that it creates
         pipelines: list[Any] = super().define_pipelines()

@@ -196,7 +196,7 @@ def lay_out(blocking: SumBlocking, tile: int, sources: int, ring_rows: int) -> W
         segment = min(tile, max(SEGMENT_IN_REGISTERS // inner, 1))
         segment = segment if segment == tile or inner > 1 else segment // blocking.block * blocking.block
         stride = blocking.block * blocking.item // blocking.compute.itemsize + blocking.extra * lanes
-        pitch = skew(round_up(segment * inner, blocking.block) + lanes, lanes)
+        pitch = skew(round_up(tile * inner, blocking.block) + lanes, lanes)
         result = sums + len(blocking.flat.continued) * stride
         scratch = result + blocking.rows * pitch
         end = scratch + blocking.small * round_up(tile + blocking.halo + 4 * lanes, lanes)
@@ -208,14 +208,7 @@ def lay_out(blocking: SumBlocking, tile: int, sources: int, ring_rows: int) -> W
     wanted = SUMS_BYTES // (blocking.compute.itemsize * blocking.rows * buffers) - blocking.halo
     segment = min(tile, max(round_up(max(wanted, 2 * blocking.halo, 1), block) // inner, 1))
     stride = skew(round_up(segment * inner + blocking.halo + block, lanes), lanes)
-    pitch = buffers * stride
-    return WorkspaceLayout(
-        ring_stride,
-        sums,
-        stride,
-        pitch,
-        sums + pitch - stride,
-        0,
-        segment,
-        sums + blocking.rows * pitch + block,
-    )
+    result = (buffers - 1) * stride
+    pitch = result + skew(round_up(tile * inner + block, lanes), lanes)
+    end = sums + blocking.rows * pitch + block
+    return WorkspaceLayout(ring_stride, sums, stride, pitch, sums + result, 0, segment, end)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..lowering.spec import PassSpec
 from . import staging, threads
 from .buffers import INPUT, OUTPUT
+from .pieces import Pieces
 from .plane_pass import PlanePass
 from .short_rows import ShortRows
 
@@ -22,7 +23,7 @@ Array = npt.NDArray[Any]
 class Step:
     """A pass on one slab."""
 
-    run: PlanePass | ShortRows | staging.Move
+    run: PlanePass | ShortRows | Pieces | staging.Move
     """Prepared pass, called with the flat memory of its arrays."""
     source: int
     """Number of the buffer that it reads."""
@@ -30,6 +31,8 @@ class Step:
     """Number of the buffer that it writes."""
     number: int
     """Index of the pass in the plan."""
+    first: int | None = None
+    """Index of the first of several passes in one, the last of which is `number`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,4 +78,12 @@ class BoundCall:
         for step in self.steps:
             start = time.perf_counter()
             step.run(flat[step.source], flat[step.target])
-            self.clock[step.number] += time.perf_counter() - start
+            self._count(step, time.perf_counter() - start)
+
+    def _count(self, step: Step, seconds: float) -> None:
+        """Add the seconds of a step to `clock`; passes in one share them in proportion to their operations."""
+        assert self.clock is not None
+        first = step.number if step.first is None else step.first
+        done = [spec.operations for spec in self.specs[first : step.number + 1]]
+        for number, operations in enumerate(done, first):
+            self.clock[number] += seconds * operations / sum(done) if len(done) > 1 else seconds

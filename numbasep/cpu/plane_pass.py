@@ -101,7 +101,16 @@ class PlanePass:
     @property
     def workspace(self) -> int:
         """Bytes of scratch memory that a call uses."""
-        return self.threads * (self.work_bytes + 2 * self.table_bytes)
+        return self.work_space(self.threads)
+
+    def work_space(self, count: int) -> int:
+        """Return the bytes of scratch memory of `count` threads."""
+        return count * (self.work_bytes + 2 * self.table_bytes)
+
+    @property
+    def entries(self) -> int:
+        """Number of tables in the block that `divide` returns."""
+        return (1 if self.front is None else 2) * (len(self._tables) + 5)
 
     @property
     def _tables(self) -> list[Array]:
@@ -112,13 +121,13 @@ class PlanePass:
             program.shifts, program.lines, program.line_weights, self.edges, self.normal, self.outside,
         ]  # fmt: skip
 
-    def _divide(self, buffer: Array) -> tuple[Any, ...]:
-        """Return the block of all tables, with those of each thread in `buffer`, and the arrays that it points to."""
-        count, dtype = self.threads, self.constants.dtype
+    def divide(self, buffer: Array, count: int) -> tuple[Any, ...]:
+        """Return the block of all tables, with those of `count` threads in `buffer`, and the arrays it points to."""
+        dtype = self.constants.dtype
         rows = count * self.work_bytes
         work = buffer[:rows].view(dtype).reshape(count, -1)
         work.fill(0)  # whole vectors are computed, and garbage after a row could be slow subnormals
-        tables = buffer[rows : self.workspace].view(np.int64).reshape(2 * count, -1)
+        tables = buffer[rows : self.work_space(count)].view(np.int64).reshape(2 * count, -1)
         raw = [np.empty((count, size), np.uint8) for size in (self.raw_in, self.raw_out)]
         arrays: list[Array] = [*self._tables, work, tables[:count], tables[count:], *raw]
         if self.front is not None:
@@ -132,12 +141,12 @@ class PlanePass:
         """Run on the flat memory of both arrays (`flat_memory`)."""
         if self.workspace > SPARE_BYTES:
             with threads.borrow(self.workspace) as buffer:
-                self._run(x, y, self._divide(buffer))
+                self._run(x, y, self.divide(buffer, self.threads))
             return
         try:
             scratch = self.spare.pop()
         except IndexError:
-            scratch = self._divide(threads.aligned(self.workspace))
+            scratch = self.divide(threads.aligned(self.workspace), self.threads)
         self._run(x, y, scratch)
         self._keep(scratch)
 
@@ -146,7 +155,7 @@ class PlanePass:
         try:
             scratch = self.spare.pop()
         except IndexError:
-            scratch = self._divide(threads.aligned(self.workspace))
+            scratch = self.divide(threads.aligned(self.workspace), self.threads)
         flat_x, flat_y = x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8)
         drivers.run_serial(*self.kernels, flat_x, flat_y, 0, self.tasks, scratch[0], self.constants)
         self._keep(scratch)

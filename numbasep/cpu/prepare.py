@@ -49,7 +49,6 @@ def prepare_pass(
     workers: int | None,
     views: int = AS_STORED,
     normal: Sequence[float] = (),
-    read_next: bool = False,
 ) -> PlanePass:
     """Prepare a pass for a memory layout: tables, tiles, strips and threads.
 
@@ -79,8 +78,6 @@ def prepare_pass(
         Input mode: values, validity or both (`cpu.kernels.nan_aware`).
     normal : sequence of float, optional
         For NaN-aware convolutions: sum of the weights, least valid share of it, rounding of the share.
-    read_next : bool, optional
-        Whether the output is an intermediate that the next pass reads.
     """
     outer = task.planes.outer
     tables = [outer_table(axis) for axis in outer]
@@ -89,7 +86,7 @@ def prepare_pass(
     outer_taps = np.array([(*taps[: len(outer)], 0, *taps[len(outer) :]) for taps in sources], np.int64)
     request = PassRequest(
         task, blocking, program, storage_of(dtype_in), storage_of(dtype_out, cast), compute, views, tables,
-        outer_taps, constants, normal, workers, read_next,
+        outer_taps, constants, normal, workers,
     )  # fmt: skip
     return BINDERS[kernel](request if kernel == "box" else _with_divided_weights(request))
 

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from ..arguments.problem import Problem
 from ..planning.operators import Operator, split_terms
-from . import staging, threads
+from . import threads
 from .bind import Normal, bind
 from .buffers import INPUT, OUTPUT, Buffer
 from .launch import BoundCall
-from .plane_pass import flat_memory
+from .plane_pass import PlanePass, flat_memory
+from .short_rows import ShortRows
 
 Array = npt.NDArray[Any]
 
@@ -68,7 +69,7 @@ def _correlate_halves(
         first = launch.steps[0].run
         if (
             len(launch.steps) == 1
-            and not isinstance(first, staging.Move)
+            and isinstance(first, PlanePass | ShortRows)
             and first.small
             and y.dtype == problem.output_dtype
             and x.flags.c_contiguous

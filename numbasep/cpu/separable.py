@@ -11,7 +11,7 @@ import numpy.typing as npt
 from numba.core import config
 
 from ..arguments.boundary import source_index
-from ..lowering.access import BUFFER_BYTES, RowAccess, buffer_columns, row_access
+from ..lowering.access import STRIPE_BYTES, RowAccess, buffer_columns, row_access
 from ..lowering.target import LINE_VECTORS, STEP_ROWS, VECTORS
 from ..lowering.task import Task
 from .intrinsics.vectors import FUSES, TARGET, VECTOR_BYTES
@@ -136,14 +136,14 @@ def _height(task: Task, access: RowAccess, n_terms: int) -> int:
     if access.packed or access.dense or access.single or task.strided:
         return ROWS
     block = ROWS * (task.width + task.span) * n_terms * task.item
-    return ROWS * max(1, min(MOST_BLOCKS, BUFFER_BYTES // block, -(-task.rows // ROWS)))
+    return ROWS * max(1, min(MOST_BLOCKS, STRIPE_BYTES // block, -(-task.rows // ROWS)))
 
 
 def _adjoin(task: Task, height: int) -> bool:
     """Return whether the rows of an output stripe are adjacent in memory and of a size that is worth gathering."""
     row, most = (
         task.width * task.item,
-        MOST_GATHERED if task.width * task.item % VECTOR_BYTES else BUFFER_BYTES,
+        MOST_GATHERED if task.width * task.item % VECTOR_BYTES else STRIPE_BYTES,
     )
     together = LEAST_GATHERED <= min(height, task.rows) * row <= most
     return together and task.planes.rows.stride_out == task.width
@@ -217,6 +217,6 @@ def _edge_table(task: Task) -> Array:
 
 
 def _segment(tile: int, taps: int, inner: int, n_terms: int, item: int, step: int) -> int:
-    """Return the columns computed at a time: row buffers fill half the first-level cache and far exceed the halo."""
+    """Return the columns computed at a time: row buffers fit the second-level cache and far exceed the halo."""
     wanted = -(-buffer_columns(ROWS, n_terms, item, inner, taps) // step)
     return tile if tile <= wanted + wanted // 2 else round_up(wanted, 64)

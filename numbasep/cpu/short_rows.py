@@ -20,6 +20,7 @@ from .buffers import Buffer, parts_of
 from .intrinsics.vectors import VECTOR_BYTES
 from .kernels import plane_driver as drivers
 from .kernels import short_rows as kernels
+from .kernels.finished_rows import KEPT_BYTES
 from .kernels.pass_arguments import make_block
 from .plane_pass import storage_of
 from .tiles import round_up, skew
@@ -59,6 +60,11 @@ class ShortRows:
     """Whether the pass always runs in a single batch on the calling thread."""
     workspace: int = 0
     """Bytes of scratch memory that a call uses."""
+
+    @property
+    def entries(self) -> int:
+        """Number of tables in `block`."""
+        return len(self.tables)
 
     def __call__(self, x: Array, y: Array) -> None:
         """Run on the flat memory of both arrays."""
@@ -134,7 +140,8 @@ def prepare(
         table, divisor = table / divisor, 1.0
     item = target.dtype.itemsize // parts_of(target.dtype)
     most = min(
-        ALIGNED_BYTES // (len(table) * compute.itemsize) - width, kernels.KEPT_BYTES // (2 * kernels.GROUP * item)
+        ALIGNED_BYTES // (len(table) * compute.itemsize) - width,
+        KEPT_BYTES // (2 * kernels.GROUP * item),
     )
     period = _period(row, lanes, min(most, rows.run // (2 * kernels.GROUP)))
     grouped = period >= kernels.ACROSS * lanes
@@ -146,7 +153,7 @@ def prepare(
     sizes = np.array(
         [
             rows.run, piece, pieces, len(table), pitch, period, width % period, max(0, -min(reach)), max(reach),
-            grouped, pairs, item * streamed,
+            grouped, pairs, item * (streamed and kernels.GROUP * period * item <= KEPT_BYTES),
         ],
         np.int64,
     )  # fmt: skip
@@ -177,17 +184,13 @@ def _period(row: int, lanes: int, most: int) -> int:
 
 def _paired(slots: Slots, inner: int) -> tuple[Slots, int]:
     """Move pairs of slots that read adjacent elements to the front; return the slots and the number of pairs."""
-    order, keys = [], list(slots)
-    while keys:
-        key = keys.pop(0)
+    pairs, single = list[tuple[int, int, int]](), list(slots)
+    for key in slots:
         after = (key[0], key[1] + 1, key[2])
-        if inner == 1 and after in keys:
-            keys.remove(after)
-            order.insert(0, (key, after))
-        else:
-            order.append((key,))
-    pairs = sum(len(one) == 2 for one in order)
-    return {key: slots[key] for one in order for key in one}, pairs
+        if inner == 1 and key in single and after in single:
+            pairs += [key, after]
+            single = [other for other in single if other not in (key, after)]
+    return {key: slots[key] for key in (*pairs, *single)}, len(pairs) // 2
 
 
 def _aligned(table: Array, dtype: np.dtype[Any]) -> Array:

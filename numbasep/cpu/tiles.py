@@ -108,7 +108,7 @@ def strip_rows(rows: int, taps: int, count: int, other_tasks: int, step: int) ->
     """Return the rows per task: few enough to give all threads tasks, many enough to pack few rows twice.
 
     The number is a multiple of the driver's `step` rows.  Since each thread gets the same number of tasks in sequence,
-    the number of tasks should be a multiple of the number of threads.
+    the rows of the thread with the most tasks decide.
     """
     if count == 1:
         return max(rows, 1)
@@ -116,5 +116,5 @@ def strip_rows(rows: int, taps: int, count: int, other_tasks: int, step: int) ->
     half = round_up(-(-rows // count), step) or step
     strip = max(round_up(-(-rows // wanted), step), min(round_up(4 * taps, step), half))
     strips = max(1, -(-rows // strip))
-    even = next((n for n in range(strips, 0, -1) if n * other_tasks % count == 0), strips)
-    return round_up(-(-rows // even), step) or step
+    sizes = [round_up(-(-rows // n), step) or step for n in range(strips, 0, -1)]
+    return min(sizes, key=lambda size: -(-(-(-rows // size) * other_tasks) // count) * size)

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from .target import VECTORS, Target
 from .task import Task
 
-BUFFER_BYTES = 24 << 10  # of the row buffers of a separable pass: half of a first-level cache
+BUFFER_BYTES = (
+    96 << 10
+)  # of the row buffers of a separable pass: rows of images in one piece, which memory reads faster
+STRIPE_BYTES = 24 << 10  # of several blocks of short rows, which share a stripe: half of a first-level cache
 LEAST_ROW_BYTES = 4096  # shorter rows are packed as a whole, not only their ends
 CACHE_LINE, CACHE_SETS = 64, 64  # of a first-level cache
 MOST_WAYS = 8  # lines in a set of this cache: dense kernels pack rows if more lines map to one set
@@ -97,5 +100,5 @@ def rows_in_a_set(rows: int, pitch: int, span: int) -> int:
 
 
 def buffer_columns(rows: int, terms: int, item: int, inner: int, taps: int) -> int:
-    """Return the columns of a segment: row buffers fit half a first-level cache, but are far wider than the window."""
+    """Return the columns of a segment: row buffers fit the second-level cache, but are far wider than the window."""
     return max(BUFFER_BYTES // (rows * max(terms, 1) * item * inner), 4 * taps, 256 // inner)

@@ -16,20 +16,11 @@ import numpy as np
 
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem, Window
-from . import kernels, volumes
+from . import kernels, pieces, shapes, volumes
 from .counts import Blocking, is_shared, operations
 from .layout import Axis, Layout, Planes, arrange, array_axes, nested_strides
-from .shapes import (
-    LONGEST_ROW_2D,
-    LONGEST_ROW_3D,
-    are_in_turn,
-    are_short,
-    cut,
-    cut_axes,
-    find_rows,
-    slot_count,
-)
-from .spec import PassSpec, Reads, combined, in_slabs
+from .shapes import are_in_turn, are_short, cut, cut_axes, find_rows, slot_count
+from .spec import PassSpec, Reads, combined, in_order, in_piece, in_slabs
 from .steps import Steps
 from .target import STEP_ROWS, Target
 from .task import Part, Task, Terms, Weights, part_of, plane_count
@@ -38,7 +29,6 @@ SHORT_ROWS = "short rows"
 ANY = Target(64, 32, fma=True, float16=True)  # for tasks that no kernel is chosen for
 # Intermediates of a slab: large, as the halo of a slab is read again by the next, but small enough for the cache.
 SLAB_BYTES = 16 << 20
-PEELED_SLAB_BYTES = 4 << 20  # intermediates of a slab before the pass along a short axis
 COPIED = 1 << 16  # least number of elements for which threads share a copy
 STAGED = 1 << 15  # least output for which columns that are not adjacent are copied first
 
@@ -207,6 +197,9 @@ class Lowering:
             passes.append(combined(specs, slabs, thickness, tuple(members)))
             front = replace(specs[0], members=tuple(members))
             read = _Read(after, _resized(read.piece, window, thickness), inside, len(members), first=False)
+            short = self.short_last_axis(terms, reads, windows, read, written, slabs)
+            if short is not None:
+                return [*passes, short]
         last = self.last(terms, reads, present, windows, read, written)
         joined = volumes.join(front, last, self.target) if front is not None else None
         if joined is not None:
@@ -288,27 +281,27 @@ class Lowering:
         window = min(windows, key=lambda window: abs(read.strides[window.axis]))
         rest = [other for other in windows if other is not window]
         row = window.size * abs(read.strides[window.axis]) * self.parts
-        longest = LONGEST_ROW_3D if len(self.problem.windows) > 2 else LONGEST_ROW_2D
+        three = len(self.problem.windows) > 2
+        longest = shapes.LONGEST_ROW_3D if three else shapes.LONGEST_ROW_2D
         if window.step != 1 or window.size != window.out_size or not 0 < row <= longest:
             return None
         at = self.problem.windows.index(window)
         inputs: dict[int, list[Reads]] = {}
         for s, t in reads:
             inputs.setdefault(terms.groups[t][at], []).append((s, t))
-        axes = [i for i, n in enumerate(written.shape) if n > 1 and i != window.axis] or [rest[0].axis]
-        axis = max(axes, key=lambda i: abs(read.strides[i]))
-        whole = math.prod(written.shape) * self.parts * len(inputs) * self.item
-        thickness = max(
-            1, min(written.shape[axis], PEELED_SLAB_BYTES // max(whole // written.shape[axis], 1))
-        )
-        piece = (*written.shape[:axis], thickness, *written.shape[axis + 1 :])
+        number = self.parts * len(inputs) * self.item
+        found = pieces.divide(written.shape, read.strides, window, rest, number, self.target)
+        if found is None:
+            return None
+        piece, axis, in_turn = found.shape, found.axis, found.in_turn
+        if in_turn:
+            slabs *= -(-written.shape[axis] // piece[axis])
         slab = array_axes(
             piece, piece, nested_strides(piece, read.strides), written.strides, [window], self.parts
         )
         slots = self.slots(slab, window, len(inputs))
         if not slots:
             return None
-        slabs *= -(-written.shape[axis] // thickness)
         inside = nested_strides(written.shape, read.strides)
         target = _Written(written.shape, inside, final=False)
         chains = tuple(
@@ -326,10 +319,16 @@ class Lowering:
             groups=tuple((part_of(terms, t, None, at),) for t in inputs),
         )  # fmt: skip
         spec = self.spec(task, [window.axis], first=False, last=written.final)
+        if in_turn:
+            spec = in_slabs(spec, slabs)
+        else:
+            done = spec.operations + sum(one.operations for chain in chains for one in in_order(chain))
+            shared = is_shared(task.numbers / slabs, done / task.numbers)
+            spec = in_piece(spec, shared=shared)
+            chains = tuple(tuple(in_piece(one, shared=shared) for one in chain) for chain in chains)
         return replace(
-            in_slabs(spec, slabs), starts=slabs, thickness=thickness,
-            chains=chains, inputs=tuple(map(tuple, inputs.values())), slab_axis=axis, final=written.final,
-            sums=(tuple(enumerate(inputs)),),
+            spec, starts=slabs, thickness=piece[axis], chains=chains, inputs=tuple(map(tuple, inputs.values())),
+            slab_axis=axis, in_turn=in_turn, final=written.final, sums=(tuple(enumerate(inputs)),),
         )  # fmt: skip
 
     def thickness(self, shape: tuple[int, ...], window: Window, count: int) -> int:

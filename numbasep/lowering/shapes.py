@@ -15,8 +15,8 @@ from ..arguments.boundary import Boundary
 from ..arguments.problem import Window
 from .layout import LONG_INNER, Axis
 
-TABLE_BYTES = 20 << 10  # largest table of weights, which stays in a first-level cache
-LONGEST_ROW = 160  # most numbers of a short row; longer rows fill vectors
+TABLE_BYTES = 22 << 10  # largest table of weights, which stays in a first-level cache
+LONGEST_ROW = 2048  # most bytes of a short row; longer rows fill vectors
 LONGEST_ROW_3D = (
     80  # the same with three or more filtered axes: with longer rows, one pass for the last two is faster
 )
@@ -27,6 +27,7 @@ FULL_ROWS = 8  # with this many rows, blocks of vertical sums are full, and rows
 LEAST_CUT = 1 << 21  # rows with fewer products are not cut
 CUT_NUMBERS = 4096  # most numbers of the rows into which a long row is cut
 CUT_ROWS = 16  # number of these rows, at least about
+LANES = 16  # longest axis whose samples are adjacent numbers of the rows of an axis of one sample
 LINE_NUMBERS = 16  # float32 numbers in a cache line
 
 
@@ -59,10 +60,10 @@ def are_short(size: int, inner: int, slots: int, item: int, run: int) -> bool:
 
     Examples
     --------
-    >>> are_short(3, 1, 5, 4, 1 << 20), are_short(300, 1, 9, 4, 1 << 20)
+    >>> are_short(3, 1, 5, 4, 1 << 20), are_short(600, 1, 9, 4, 1 << 20)
     (True, False)
     """
-    fits = size * inner <= LONGEST_ROW and run >= LEAST_NUMBERS
+    fits = size * inner * item <= LONGEST_ROW and run >= LEAST_NUMBERS
     return fits and (slots + 1) * (size * inner * item + BLOCK_BYTES) <= TABLE_BYTES
 
 
@@ -125,9 +126,15 @@ def find_rows(axes: Sequence[Axis]) -> Rows | None:
     """Return the rows of a pair of arrays filtered along one axis, if they are contiguous in both, else None."""
     kept = [axis for axis in axes if axis.window or axis.size_in != 1]
     order = sorted(kept, key=lambda axis: -abs(axis.stride_in))
+    single = next((axis for axis in order if axis.window and axis.size_in == axis.size_out == 1), None)
     inner = 1
     while order and order[-1].window is None and order[-1].stride_in == order[-1].stride_out == inner:
+        if single is not None and order[-1].size_in > LANES:
+            break
         inner *= order.pop().size_in
+    if single is not None and single in order:  # the rows of an axis of one sample can be anything
+        order.remove(single)
+        order.append(single)
     if not order or order[-1].window is None or any(axis.window for axis in order[:-1]):
         return None
     axis = order.pop()

@@ -59,6 +59,9 @@ class PassSpec:
     slab_axis: int = -1
     """Axis that is divided into slabs of `thickness` positions for these chains and this pass."""
 
+    in_turn: bool = False
+    """Whether all threads share each of these slabs; else each slab is filtered by one thread."""
+
     @property
     def slabs(self) -> int:
         """Number of slabs."""
@@ -87,6 +90,16 @@ def in_slabs(spec: PassSpec, slabs: int) -> PassSpec:
     inside = spec.bytes - spec.memory
     far = spec.steps.far + far_bytes(inside, inside / slabs)
     return replace(spec, steps=spec.steps._replace(far=far), blocking=replace(spec.blocking, shared=shared))
+
+
+def in_piece(spec: PassSpec, *, shared: bool) -> PassSpec:
+    """Return the pass, and those before it, if their intermediates are pieces that stay in a second-level cache.
+
+    Threads share the pieces if `shared`.
+    """
+    chains = tuple(tuple(in_piece(one, shared=shared) for one in chain) for chain in spec.chains)
+    blocking = replace(spec.blocking, shared=shared)
+    return replace(spec, steps=spec.steps._replace(far=0.0), blocking=blocking, chains=chains)
 
 
 def combined(specs: Sequence[PassSpec], slabs: int, thickness: int, members: tuple[Reads, ...]) -> PassSpec:

@@ -11,7 +11,7 @@ from ..arguments.dispatch import dispatched
 from ..cpu import threads
 from . import execute
 from .bands import run_in_bands
-from .problem import Convolution, describe
+from .problem import Convolution, ConvolutionOptions, describe
 from .routes import ChannelRoute, check_method, depthwise_route, ordinary_route
 from .weights import aligned_empty
 
@@ -105,23 +105,11 @@ def separable_conv2d(
     """
     check_options(method, workers, None if device == "cuda" else device)
     x, depthwise, pointwise = np.asarray(input), np.asarray(depthwise_filter), np.asarray(pointwise_filter)
-    problem = describe(
-        "separable_conv2d",
-        x.shape,
-        (depthwise.shape, pointwise.shape),
-        (x.dtype, depthwise.dtype, pointwise.dtype),
-        strides,
-        padding,
-        rate,
-        dilations,
-        data_format,
-    )
+    options = ConvolutionOptions(strides, padding, rate, dilations, data_format)
+    problem = describe("separable_conv2d", x.shape, x.dtype, (depthwise, pointwise), options)
     if device == "cuda":
-        if output is not None:
-            check_output(problem, output)
         return on_gpu(problem, x, depthwise, pointwise, output)
-    route = depthwise_route(problem, depthwise, pointwise, method, threads.most())
-    return apply(route, x, output, workers)
+    return apply(depthwise_route(problem, depthwise, pointwise, method, threads.most()), x, output, workers)
 
 
 @dispatched
@@ -178,23 +166,11 @@ def depthwise_conv2d(
     """
     check_options(method, workers, None if device == "cuda" else device)
     x, filters = np.asarray(input), np.asarray(filter)
-    problem = describe(
-        "depthwise_conv2d",
-        x.shape,
-        (filters.shape,),
-        (x.dtype, filters.dtype),
-        strides,
-        padding,
-        rate,
-        dilations,
-        data_format,
-    )
+    options = ConvolutionOptions(strides, padding, rate, dilations, data_format)
+    problem = describe("depthwise_conv2d", x.shape, x.dtype, (filters,), options)
     if device == "cuda":
-        if output is not None:
-            check_output(problem, output)
         return on_gpu(problem, x, filters, None, output)
-    route = depthwise_route(problem, filters, None, method, threads.most())
-    return apply(route, x, output, workers)
+    return apply(depthwise_route(problem, filters, None, method, threads.most()), x, output, workers)
 
 
 @dispatched
@@ -270,17 +246,8 @@ def conv2d(
     """
     check_options(method, workers, device)
     x, given = np.asarray(input), np.asarray(filters)
-    problem = describe(
-        "conv2d",
-        x.shape,
-        (given.shape,),
-        (x.dtype, given.dtype),
-        strides,
-        padding,
-        None,
-        dilations,
-        data_format,
-    )
+    options = ConvolutionOptions(strides, padding, None, dilations, data_format)
+    problem = describe("conv2d", x.shape, x.dtype, (given,), options)
     return apply(ordinary_route(problem, given, method, rtol, threads.most()), x, output, workers)
 
 
@@ -290,6 +257,8 @@ def on_gpu(
     """Compute a convolution on the GPU; raise `CudaUnavailableError` if something is missing for that."""
     from ..cuda import separable_channels
 
+    if output is not None:
+        check_output(problem, output)
     result: Array = separable_channels.run(problem, x, depthwise, pointwise, output)
     return result
 

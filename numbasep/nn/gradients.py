@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ..arguments.dispatch import dispatched
 from . import execute
 from .convolutions import check_options
-from .problem import Convolution, Operation, SpatialAxis, describe
+from .problem import Convolution, ConvolutionOptions, Operation, SpatialAxis, describe
 
 Array = npt.NDArray[Any]
 
@@ -77,7 +77,7 @@ def separable_conv2d_vjp(
     (3.0, 12.0, 4.0)
     """
     given = _Arguments("separable_conv2d", gradient, input, (depthwise_filter, pointwise_filter))
-    problem = given.describe(strides, padding, rate, dilations, data_format, workers)
+    problem = given.describe(ConvolutionOptions(strides, padding, rate, dilations, data_format), workers)
     depthwise, matrix = given.filters[0], given.filters[1][0, 0]
     inner = replace(problem, operation="depthwise_conv2d", out_channels=matrix.shape[0], channels_last=True)
     between = np.empty(inner.out_shape, problem.compute)
@@ -137,7 +137,7 @@ def depthwise_conv2d_vjp(
            [2., 3.]])
     """
     given = _Arguments("depthwise_conv2d", gradient, input, (filter,))
-    problem = given.describe(strides, padding, rate, dilations, data_format, workers)
+    problem = given.describe(ConvolutionOptions(strides, padding, rate, dilations, data_format), workers)
     inner = replace(problem, channels_last=True)
     found = _depthwise_gradients(inner, given.g, given.x, given.filters[0], workers)
     to_input, to_filter = given.results(*found)
@@ -189,7 +189,7 @@ def conv2d_vjp(
            [1., 1.]])
     """
     given = _Arguments("conv2d", gradient, input, (filters,))
-    problem = given.describe(strides, padding, None, dilations, data_format, workers)
+    problem = given.describe(ConvolutionOptions(strides, padding, None, dilations, data_format), workers)
     kernel, g = given.filters[0], given.g
     to_kernel = np.empty(kernel.shape, problem.compute)
     flat = g.reshape(-1, g.shape[3])
@@ -218,23 +218,10 @@ class _Arguments:
         self.g, self.x = np.asarray(gradient), np.asarray(x)
         self.filters = tuple(np.asarray(item) for item in filters)
 
-    def describe(
-        self, strides: Any, padding: Any, rate: Any, dilations: Any, data_format: Any, workers: int | None
-    ) -> Convolution:
+    def describe(self, options: ConvolutionOptions, workers: int | None) -> Convolution:
         """Validate the arguments and convert the arrays to NHWC and the compute dtype."""
         check_options("auto", workers, None)
-        arrays = (self.x, *self.filters)
-        problem = describe(
-            self.operation,
-            self.x.shape,
-            tuple(item.shape for item in self.filters),
-            tuple(item.dtype for item in arrays),
-            strides,
-            padding,
-            rate,
-            dilations,
-            data_format,
-        )
+        problem = describe(self.operation, self.x.shape, self.x.dtype, self.filters, options)
         if self.g.shape != problem.out_shape:
             raise ValueError(
                 f"gradient must have the shape of the result, {problem.out_shape}, got {self.g.shape}"
@@ -319,12 +306,7 @@ def _transposed(problem: Convolution, operation: Operation, **sizes: int) -> Con
         SpatialAxis(_spread_size(axis), axis.taps, 1, axis.dilation, axis.reach - 1 - axis.before, axis.size)
         for axis in (problem.rows, problem.columns)
     )
+    dtype = problem.compute
     return replace(
-        problem,
-        operation=operation,
-        rows=rows,
-        columns=columns,
-        channels_last=True,
-        dtype=problem.compute,
-        **sizes,
+        problem, operation=operation, rows=rows, columns=columns, channels_last=True, dtype=dtype, **sizes
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from ..cpu import threads
 from . import cost
 from .convolutions import apply, check_options
-from .problem import DTYPES, Convolution, Operation, describe
+from .problem import DTYPES, Convolution, ConvolutionOptions, Operation, describe
 from .rounding import error_bound
 from .routes import ChannelRoute, depthwise_route, ordinary_route
 
@@ -175,9 +176,12 @@ def plan_separable_conv2d(
     ('direct', 53952)
     """
     filters = np.asarray(depthwise_filter), np.asarray(pointwise_filter)
-    problem = _describe("separable_conv2d", shape, filters, strides, padding, rate, dilations, data_format)
+    options = ConvolutionOptions(strides, padding, rate, dilations, data_format)
+    problem = _describe("separable_conv2d", shape, filters, options)
     check_options(method, workers, device)
-    return _depthwise_plan(problem, filters[0], filters[1], method, workers)
+    return _plan(
+        problem, lambda name: depthwise_route(problem, *filters, name, threads.most()), method, workers
+    )
 
 
 def plan_depthwise_conv2d(
@@ -230,9 +234,12 @@ def plan_depthwise_conv2d(
     [9, 6]
     """
     filters = np.asarray(filter)
-    problem = _describe("depthwise_conv2d", shape, (filters,), strides, padding, rate, dilations, data_format)
+    options = ConvolutionOptions(strides, padding, rate, dilations, data_format)
+    problem = _describe("depthwise_conv2d", shape, (filters,), options)
     check_options(method, workers, device)
-    return _depthwise_plan(problem, filters, None, method, workers)
+    return _plan(
+        problem, lambda name: depthwise_route(problem, filters, None, name, threads.most()), method, workers
+    )
 
 
 def plan_conv2d(
@@ -279,27 +286,20 @@ def plan_conv2d(
     'direct'
     """
     given = np.asarray(filters)
-    problem = _describe("conv2d", shape, (given,), strides, padding, None, dilations, data_format)
+    problem = _describe(
+        "conv2d", shape, (given,), ConvolutionOptions(strides, padding, None, dilations, data_format)
+    )
     check_options(method, workers, device)
-    count = threads.thread_count(workers)
-    route = ordinary_route(problem, given, method, rtol, threads.most())
-    found = [_candidate(route, count)]
-    if route.method == "separable":
-        found.append(_candidate(ordinary_route(problem, given, "direct", rtol, threads.most()), count))
-    else:
-        found.append(_other_ordinary(problem, given, rtol, count))
-    return ConvolutionPlan(problem, tuple(found), route, workers)
+    return _plan(
+        problem, lambda name: ordinary_route(problem, given, name, rtol, threads.most()), method, workers
+    )
 
 
 def _describe(
     operation: Operation,
     shape: Sequence[int],
     filters: tuple[Array, ...],
-    strides: Any,
-    padding: Any,
-    rate: Any,
-    dilations: Any,
-    data_format: Any,
+    options: ConvolutionOptions,
 ) -> Convolution:
     if not isinstance(shape, (tuple, list)) or not all(
         isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size >= 0 for size in shape
@@ -309,38 +309,21 @@ def _describe(
         raise ValueError(
             f"filter must be {', '.join(DTYPES[:2])} or {DTYPES[2]}, got dtype {filters[0].dtype}"
         )
-    dtypes = (filters[0].dtype, *(item.dtype for item in filters))
-    shapes = tuple(item.shape for item in filters)
-    sizes = tuple(int(size) for size in shape)
-    return describe(operation, sizes, shapes, dtypes, strides, padding, rate, dilations, data_format)
+    return describe(operation, tuple(int(size) for size in shape), filters[0].dtype, filters, options)
 
 
-def _depthwise_plan(
-    problem: Convolution, filters: Array, pointwise: Array | None, method: str, workers: int | None
+def _plan(
+    problem: Convolution, route_of: Callable[[str], ChannelRoute], method: str, workers: int | None
 ) -> ConvolutionPlan:
-    count = threads.thread_count(workers)
-    route = depthwise_route(problem, filters, pointwise, method, threads.most())
+    """Return the plan of the route for `method`, with the other method as its second candidate."""
+    count, route = threads.thread_count(workers), route_of(method)
     other = "direct" if route.method == "separable" else "separable"
     try:
-        second = _candidate(depthwise_route(problem, filters, pointwise, other, threads.most()), count)
+        second = _candidate(route_of(other), count)
     except ValueError as error:
-        second = _infeasible(other, str(error))
+        reason = str(error).removeprefix(f"method={other!r} ")
+        second = ConvolutionCandidate(other, False, reason, 0, math.inf, math.inf)
     return ConvolutionPlan(problem, (_candidate(route, count), second), route, workers)
-
-
-def _other_ordinary(
-    problem: Convolution, filters: Array, rtol: float | None, count: int
-) -> ConvolutionCandidate:
-    try:
-        return _candidate(ordinary_route(problem, filters, "separable", rtol, threads.most()), count)
-    except ValueError as error:
-        return _infeasible("separable", str(error))
-
-
-def _infeasible(method: str, message: str) -> ConvolutionCandidate:
-    return ConvolutionCandidate(
-        method, False, message.removeprefix(f"method={method!r} "), 0, float("inf"), float("inf")
-    )
 
 
 def _candidate(route: ChannelRoute, workers: int) -> ConvolutionCandidate:

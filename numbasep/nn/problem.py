@@ -17,13 +17,25 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+Array = npt.NDArray[Any]
 Operation = Literal["separable_conv2d", "depthwise_conv2d", "conv2d"]
 FORMATS = ("NHWC", "NCHW")
 DTYPES = ("float16", "float32", "float64")
+
+
+class ConvolutionOptions(NamedTuple):
+    """Arguments of a convolution besides its arrays."""
+
+    strides: Any
+    padding: Any
+    rate: Any
+    dilations: Any
+    data_format: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,28 +137,28 @@ def freeze(value: Any) -> Any:
 def describe(
     operation: Operation,
     shape: tuple[int, ...],
-    filters: tuple[tuple[int, ...], ...],
-    dtypes: tuple[np.dtype[Any], ...],
-    strides: Any,
-    padding: Any,
-    rate: Any,
-    dilations: Any,
-    data_format: Any,
+    dtype: np.dtype[Any],
+    filters: Sequence[Array],
+    options: ConvolutionOptions,
 ) -> Convolution:
-    """Validate a request; raise ValueError with argument, value and rule if it is invalid."""
-    spec: tuple[Any, ...] = strides, padding, rate, dilations
+    """Validate a request for an input of `shape` and `dtype`.
+
+    Raise ValueError with argument, value and rule if it is invalid.
+    """
+    frozen = options
     try:
-        hash(spec)
+        hash(options)
     except TypeError:
-        spec = tuple(map(freeze, spec))
+        frozen = ConvolutionOptions(*map(freeze, options))
     try:
-        hash((spec, data_format))
+        hash(frozen)
     except TypeError:
         raise ValueError(
             "strides, padding, rate, dilations and data_format must be numbers, strings or sequences, "
-            f"got {strides!r}, {padding!r}, {rate!r}, {dilations!r} and {data_format!r}"
+            "got {!r}, {!r}, {!r}, {!r} and {!r}".format(*options)
         ) from None
-    return _described(operation, shape, filters, dtypes, *spec, data_format)
+    shapes, dtypes = tuple(item.shape for item in filters), tuple(item.dtype for item in filters)
+    return _described(operation, shape, shapes, (dtype, *dtypes), frozen)
 
 
 @lru_cache(maxsize=512)
@@ -155,12 +167,9 @@ def _described(
     shape: tuple[int, ...],
     filters: tuple[tuple[int, ...], ...],
     dtypes: tuple[np.dtype[Any], ...],
-    strides: Any,
-    padding: Any,
-    rate: Any,
-    dilations: Any,
-    data_format: Any,
+    options: ConvolutionOptions,
 ) -> Convolution:
+    strides, padding, rate, dilations, data_format = options
     names = _filter_names(operation)
     dtype = _common_dtype(("input", *names), dtypes)
     channels_last = _channels_last(data_format)

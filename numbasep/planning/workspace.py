@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 
 from ..arguments.problem import Problem
-from ..lowering.chains import PEELED_SLAB_BYTES, SLAB_BYTES
+from ..lowering.chains import SLAB_BYTES
+from ..lowering.pieces import LARGEST_PIECE, LONG_PIECE_BYTES
 from ..lowering.shapes import LONGEST_ROW, are_in_turn
 from .lines import Lines
 from .overlap import Tiling
@@ -38,9 +39,9 @@ def pass_bytes(problem: Problem, threads: int, sources: int) -> int:
     return threads * (2 * CACHE_BYTES + halo + tables)
 
 
-def slab_bytes(problem: Problem, rank: int) -> int:
+def slab_bytes(problem: Problem, threads: int, rank: int) -> int:
     """Return the bytes of intermediates between the passes of `rank` terms along more than two axes."""
-    shape, total = list(problem.shape), _peeled_bytes(problem, rank)
+    shape, total = list(problem.shape), _peeled_bytes(problem, threads, rank)
     together = 1 if are_in_turn(_inner(problem)) else 2
     for window in problem.windows[:-together]:
         shape[window.axis] = 1
@@ -55,16 +56,16 @@ def slab_bytes(problem: Problem, rank: int) -> int:
     return total
 
 
-def _peeled_bytes(problem: Problem, rank: int) -> int:
+def _peeled_bytes(problem: Problem, threads: int, rank: int) -> int:
     """Return the bytes of intermediates between a short last axis and the others, if it may take its own pass."""
     if len(problem.windows) < 2:
         return 0
     window = problem.windows[-1]
-    if window.size * _inner(problem) > LONGEST_ROW:
+    if window.size * _inner(problem) * problem.real_dtype.itemsize > LONGEST_ROW:
         return 0
     each = _parts(problem) * rank * problem.real_dtype.itemsize
-    position = problem.pixels * each // max(problem.out_shape[0], 1)
-    return max(min(problem.pixels * each, PEELED_SLAB_BYTES), position) + 64
+    most = max(threads * LARGEST_PIECE, LONG_PIECE_BYTES)
+    return (len(problem.windows) - 1) * (min(threads * problem.pixels * each, most) + 64 * threads)
 
 
 def direct_bytes(problem: Problem, threads: int, *, complex_kernel: bool) -> int:
@@ -78,7 +79,7 @@ def terms_bytes(problem: Problem, threads: int, rank: int, *, complex_kernel: bo
     rank = rank * (2 ** len(problem.windows) if complex_kernel else 1)
     sources = rank if len(problem.windows) > 2 else 1
     single = pass_bytes(problem, threads, sources)
-    return single + slab_bytes(problem, rank) + _imaginary_bytes(problem, complex_kernel)
+    return single + slab_bytes(problem, threads, rank) + _imaginary_bytes(problem, complex_kernel)
 
 
 def flat_bytes(problem: Problem, threads: int, sums: int) -> int:

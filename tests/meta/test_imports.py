@@ -20,8 +20,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("system", "arguments", "_version"),
     ("lowering.target",),
-    ("cpu.compiler", "cpu.jit"),
     ("cpu.intrinsics", "cuda.intrinsics"),
+    ("cpu.compiler", "cpu.jit"),
     ("cpu.kernels", "cuda.kernels"),
     ("nn.kernels",),
     ("lowering",),

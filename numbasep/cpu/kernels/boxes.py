@@ -251,6 +251,6 @@ def box_square(
             sums = sum_spaced(work, turned + (first * inner + channel) * lanes, spacing, length, middle)
             write_spaced(work, turned + (j + channel) * lanes, spacing, sums)
         for column in range(j, min(j + group, count), lanes):
-            total = read_square(work, target + column, stride) if accumulate else zero_square(like)
-            sums = transpose(read_adjacent(work, turned + column * lanes))
-            write_square(work, target + column, stride, fma_square(weight, sums, total))
+            before = read_square(work, target + column, stride) if accumulate else zero_square(like)
+            square = transpose(read_adjacent(work, turned + column * lanes))
+            write_square(work, target + column, stride, fma_square(weight, square, before))

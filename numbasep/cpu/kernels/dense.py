@@ -22,7 +22,7 @@ from ..intrinsics.register_tiles import SLIDES
 from ..intrinsics.row_sums import DENSE_ROWS, add_folded_run, add_run, fetch_intrinsic, zero_dense
 from ..intrinsics.vectors import Line, call, lanes_of, load, peek, poke, store
 from ..jit import address, driver, inlined, kernel, named
-from .addressing import locate_source, locate_target
+from .addressing import locate_task
 from .dense_epilogue import ALIGNED_VECTORS, stripe_finisher
 from .dense_unrolled import dense_sweep
 from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
@@ -32,7 +32,6 @@ from .table_entries import (
     COLUMN_STRIDE_OUT,
     COLUMN_TAPS,
     COLUMNS_IN,
-    COLUMNS_OUT,
     DIRECT,
     EDGE_LAST,
     EDGES,
@@ -43,8 +42,6 @@ from .table_entries import (
     INNER,
     KEPT,
     KERNELS,
-    OUTER,
-    OUTER_SOURCES,
     OUTSIDE_PLANE,
     PACK,
     RAW_IN,
@@ -60,7 +57,6 @@ from .table_entries import (
     ROW_TABLES,
     ROW_TAPS,
     ROWS_IN,
-    ROWS_OUT,
     RUN_LENGTH,
     RUN_MIRROR,
     RUN_ROW,
@@ -73,13 +69,9 @@ from .table_entries import (
     SOURCES,
     STORE,
     STREAM,
-    STRIP,
     STRIPE,
     STRIPE_ROWS,
-    STRIPS,
     SWEEP,
-    TILE,
-    TILES,
     WEIGHTS,
     WORK,
 )
@@ -242,26 +234,14 @@ def move_rows(work, target, source, count, stride):
 @driver
 def filter_dense_tile(kernels, x, y, task, thread, block, constants):
     """Run a task: a strip of rows by a tile of columns of an output plane, as `plane_driver.filter_tile`."""
-    geometry, outer, outer_taps = (
-        integers(block, SIZES),
-        integers(block, OUTER),
-        integer_rows(block, OUTER_SOURCES),
-    )
+    geometry = integers(block, SIZES)
     runs, weights = integer_rows(block, RUNS), numbers(block, WEIGHTS, constants)
     edges, work = integers(block, EDGES), number_row(block, WORK, thread, constants)
     ends = number_bytes(block, WORK, thread, constants)
     table, sources = integer_row(block, ROW_TABLES, thread), integer_row(block, SOURCE_TABLES, thread)
     raw_in, raw_out = byte_row(block, RAW_IN, thread), byte_row(block, RAW_OUT, thread)
-    tiles, strips, inner = geometry[TILES], geometry[STRIPS], geometry[INNER]
-    column = (task % tiles) * geometry[TILE]
-    row = (task // tiles) % strips * geometry[STRIP]
-    plane = task // (tiles * strips)
-    columns = min(geometry[TILE], geometry[COLUMNS_OUT] - column)
-    last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
-    n_sources = geometry[SOURCES]
-    for source in range(n_sources):
-        sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
-    target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
+    n_sources, inner = geometry[SOURCES], geometry[INNER]
+    target, column, columns, row, last_row = locate_task(task, thread, block)
 
     needed = geometry[ROW_TAPS] + DENSE_ROWS - 1  # rows under the windows of a block of rows
     pitch = geometry[ROW_TAPS] + STEP_ROWS - 1  # entries of the table per source

@@ -26,9 +26,9 @@ from ..intrinsics.flat_sums import strokes_intrinsic
 from ..intrinsics.memory import Storage
 from ..intrinsics.register_blocks import BlockIntrinsics
 from ..intrinsics.row_sums import fetch_intrinsic
-from ..intrinsics.vectors import LINE_BYTES, REGISTERS, Line, call, lanes_of, peek
+from ..intrinsics.vectors import LINE_BYTES, Line, call, lanes_of, peek
 from ..jit import address, driver, inlined, kernel, named
-from .addressing import locate_source, locate_target
+from .addressing import locate_planes
 from .byte_rows import pack_bytes
 from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_row, numbers
 from .row_conversion import packer, storer
@@ -83,7 +83,7 @@ from .table_entries import (
     WORK,
 )
 
-VECTORS = 8 if REGISTERS == 32 else 4  # vectors per block in `sum_links`
+VECTORS = 8  # vectors per block in `sum_links`
 INTERVAL_VECTORS = 4  # vectors per block in `sum_intervals`: three blocks and a row fit the registers
 FEW_VECTORS = 2  # vectors per block after the last whole block
 
@@ -151,7 +151,7 @@ def _link_sums(vectors: int) -> Any:
     zero, read, write, add, fma = block.zero, block.read, block.write, block.add, block.fma
 
     @inlined
-    def sum_block(work, table, links, terms, weights, first, last, here, j, rows, pitch, scale):
+    def sum_block(work, table, links, terms, weights, first, last, here, j, rows, pitch, moved, scale):
         for q in range(rows):
             there = q * pitch + j
             total = zero(scale)
@@ -173,7 +173,7 @@ def _link_sums(vectors: int) -> Any:
                         total = add(total, read(work, peek(terms, term) + there, 0))
                 if peek(links, i + SCALED):
                     total = fma(scale, total, zero(scale))
-                write(work, peek(links, i + TARGET) + there, 0, total)
+                write(work, peek(links, i + TARGET) + moved + there, 0, total)
 
     return sum_block
 
@@ -201,17 +201,21 @@ def sum_intervals(work, table, intervals, first, last, column, count, rows, pitc
 
 
 @kernel
-def sum_links(work, table, links, terms, weights, first, last, column, count, rows, pitch, scale):
+def sum_links(work, table, links, terms, weights, first, last, column, count, rows, pitch, moved, scale):
     """Sum rows, from element `column` on, and other sums: `count` elements for each of `rows` output rows q.
 
-    The sum of a link goes to ``work[target + q * pitch]``.
+    The sum of a link goes to ``work[target + moved + q * pitch]``.
     """
     lanes, j = lanes_of(work), 0
     while j + VECTORS * lanes <= count:
-        links_of_many(work, table, links, terms, weights, first, last, column + j, j, rows, pitch, scale)
+        links_of_many(
+            work, table, links, terms, weights, first, last, column + j, j, rows, pitch, moved, scale
+        )
         j += VECTORS * lanes
     while j < count:
-        links_of_few(work, table, links, terms, weights, first, last, column + j, j, rows, pitch, scale)
+        links_of_few(
+            work, table, links, terms, weights, first, last, column + j, j, rows, pitch, moved, scale
+        )
         j += FEW_VECTORS * lanes
 
 
@@ -274,9 +278,9 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
     last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
     capacity, wide = geometry[RING_ROWS], columns + geometry[COLUMN_TAPS] - 1
     for plane in range(first_plane, last_plane):
-        for source in range(n_sources):
-            sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
-        target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
+        target = (
+            locate_planes(plane, geometry, outer, outer_taps, sources) + column * geometry[COLUMN_STRIDE_OUT]
+        )
         age = plane - first_plane
         oldest = n_sources - 1 if age else 0  # first input plane that is not packed yet
         packed = 0  # rows packed so far
@@ -315,8 +319,9 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
                     count = part * inner + phases[phase, EXTRA]
                     if phases[phase, KIND] == STROKES:
                         call(kernels[HORIZONTAL], (
-                            work, table, terms, weights, end, first * inner, count, step, geometry[RESULT], pitch, x,
-                            (fetched + first * inner) * item, geometry[ROW_STRIDE_IN] * item, item,
+                            work, table, terms, weights, end, first * inner, count, step,
+                            geometry[RESULT] + first * inner, pitch, x, (fetched + first * inner) * item,
+                            geometry[ROW_STRIDE_IN] * item, item,
                         ))  # fmt: skip
                     elif phases[phase, KIND] == INTERVALS:
                         call(kernels[VERTICAL], (
@@ -324,16 +329,17 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
                             weights[weights.size - 2],
                         ))  # fmt: skip
                     else:
+                        # results are stored when the row is complete, so that cache lines are written once
+                        moved = first * inner if phase == phases.shape[0] - 1 else 0
                         call(kernels[HORIZONTAL], (
-                            work, table, links, terms, weights, begin, end, first * inner, count, step, pitch,
+                            work, table, links, terms, weights, begin, end, first * inner, count, step, pitch, moved,
                             weights[weights.size - 1],
                         ))  # fmt: skip
-                at = target + i * geometry[ROW_STRIDE_OUT] + first * geometry[COLUMN_STRIDE_OUT]
-                for q in range(rows):
-                    call(kernels[STORE], (
-                        work, geometry[RESULT] + q * pitch, part, geometry, constants[0], raw_out, y,
-                        at + q * geometry[ROW_STRIDE_OUT],
-                    ))  # fmt: skip
+            for q in range(rows):
+                call(kernels[STORE], (
+                    work, geometry[RESULT] + q * pitch, columns, geometry, constants[0], raw_out, y,
+                    target + (i + q) * geometry[ROW_STRIDE_OUT],
+                ))  # fmt: skip
 
 
 @functools.cache
@@ -361,6 +367,6 @@ def kernel_addresses(
         )
     else:
         at[VERTICAL] = address(sum_intervals, (line, whole, whole, n, n, n, n, n, n, number))
-        at[HORIZONTAL] = address(sum_links, (line, whole, whole, whole, line, n, n, n, n, n, n, number))
+        at[HORIZONTAL] = address(sum_links, (line, whole, whole, whole, line, n, n, n, n, n, n, n, number))
     tile = address(filter_flat_tile, (whole, memory, memory, n, n, whole, constants))
     return tile, at if config.DISABLE_JIT else np.array(at, np.int64)

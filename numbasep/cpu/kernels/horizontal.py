@@ -2,8 +2,8 @@
 
     y[r, j] = sum over terms t, taps k of w[t, k] * s[t, r, j + k * inner]
 
-LINE_ROWS x LINE_VECTORS sums stay in registers.  Shifted vectors are unaligned loads from the first-level cache; on
-AVX-512, those of every second tap are shifted in registers.
+LINE_ROWS x LINE_VECTORS sums stay in registers.  Taps are added in groups of GROUP, and some of their shifted vectors
+are computed in registers, because unaligned loads that touch two cache lines take twice as long.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from ...lowering.target import LINE_VECTORS
+from ..intrinsics.adjacent import adjacent_vectors
 from ..intrinsics.memory import Storage, copy_element, misalignment
 from ..intrinsics.register_blocks import BlockIntrinsics, items_of, pack_items
 from ..intrinsics.row_sums import fetch_intrinsic
@@ -49,11 +50,13 @@ from .table_entries import (
     TERM_STRIDE,
 )
 
-LINE_ROWS = 4 if REGISTERS == 32 else 3
+LINE_ROWS = 4 if REGISTERS == 32 else 2 if VECTOR_BYTES == 32 else 3
 PAIRED = VECTOR_BYTES == 64  # one instruction shifts two adjacent vectors by one element
+GROUP = {64: 2, 32: 4, 16: 1}[VECTOR_BYTES]  # taps whose shifted vectors are computed together
 WRITTEN_OUT = 5  # largest number of taps whose loop is unrolled
 
-fetch_rows = fetch_intrinsic(LINE_ROWS)
+fetch_rows, fetch_written = fetch_intrinsic(LINE_ROWS), fetch_intrinsic(LINE_ROWS, written=True)
+WRITTEN_AHEAD = 512  # bytes from a converted output to the one whose cache line is prefetched
 zero_sums = BlockIntrinsics(LINE_ROWS, LINE_VECTORS).zero
 _INT = ir.IntType(64)
 
@@ -75,6 +78,25 @@ def _one_on(builder: Any, low: Any, high: Any) -> Any:
     letter = "d" if str(low.type.element) == "float" else "q"
     kind = ir.FunctionType(low.type, [low.type, low.type])
     return builder.asm(kind, f"valign{letter} $$1, $1, $2, $0", "=v,v,v", (low, high), False)
+
+
+def _shifts(builder: Any, first: Any, kind: Any, taps: int, column: int, adjacent: list[Any]) -> list[Any]:
+    """Return the vector that begins at `first` and those 1, 2 ... `taps` - 1 elements further.
+
+    They belong to the vector `column` of a row of sums.  On AVX-512, `adjacent` keeps the vectors of the row, which are
+    loaded with its first.
+    """
+
+    def load(ahead: int) -> Any:
+        there = builder.bitcast(builder.gep(first, [_INT(ahead)]), kind.as_pointer())
+        return builder.load(there, align=4 if kind.element == ir.FloatType() else 8)
+
+    if PAIRED:
+        adjacent += [load(c * kind.count) for c in range(0 if adjacent else LINE_VECTORS + 1)]
+        return [adjacent[column], _one_on(builder, *adjacent[column : column + 2])]
+    if column % LINE_VECTORS == LINE_VECTORS - 1:  # a few loads are hidden behind the shuffles
+        return [load(ahead) for ahead in range(taps)]
+    return adjacent_vectors(builder, load, taps)
 
 
 def _after_values(builder: Any, number: Any, vectors: Sequence[Any]) -> Any:
@@ -110,40 +132,44 @@ def _weigh_line(
                     shifted = builder.load(builder.gep(pointer, [_INT(c)]), align=work.dtype.bitwidth // 8)
                     builder.store(fused(builder, w, shifted, builder.load(slot)), slot)
 
-        def add_pair(k: Any) -> None:
-            """Add taps `k` and `k` + 1; vectors are shifted in registers, as most loads touch two cache lines."""
+        def add_group(k: Any, taps: int) -> None:
+            """Add `taps` adjacent taps from tap `k` on."""
             at_w = pointer_to(context, builder, sig.args[5], weights_, builder.add(first_, k), kind.element)
-            w = [spread(builder, builder.load(builder.gep(at_w, [_INT(i)])), kind.count) for i in range(2)]
+            w = [spread(builder, builder.load(builder.gep(at_w, [_INT(i)])), kind.count) for i in range(taps)]
             row = builder.add(at_, k)
             for r in range(LINE_ROWS):
-                pointer = pointer_to(context, builder, sig.args[1], work_, row, kind)
-                base = [
-                    builder.load(builder.gep(pointer, [_INT(c)]), align=work.dtype.bitwidth // 8)
-                    for c in range(LINE_VECTORS + 1)
-                ]
+                adjacent: list[Any] = []
                 for c in range(LINE_VECTORS):
+                    begin = pointer_to(context, builder, sig.args[1], work_, row, kind.element)
+                    begin = builder.gep(begin, [_INT(c * kind.count)])
                     slot = slots[r * LINE_VECTORS + c]
-                    total = fused(builder, w[0], base[c], builder.load(slot))
-                    builder.store(fused(builder, w[1], _one_on(builder, base[c], base[c + 1]), total), slot)
-                summed = [builder.load(slot) for slot in slots[r * LINE_VECTORS :][:LINE_VECTORS]]
-                row = builder.add(_after_values(builder, row, summed), stride_)
+                    total = builder.load(slot)
+                    for weight, vector in zip(
+                        w, _shifts(builder, begin, kind, taps, c, adjacent), strict=True
+                    ):
+                        total = fused(builder, weight, vector, total)
+                    builder.store(total, slot)
+                    row = _after_values(builder, row, [total])
+                row = builder.add(row, stride_)
 
         def add_few(n: int) -> None:
-            for k in range(0, n - 1, 2) if PAIRED else ():
-                add_pair(_INT(k))
-            for k in range(n - n % 2 if PAIRED else 0, n):
-                add(_INT(k))
+            for k in range(0, n, GROUP):
+                add_some(_INT(k), min(GROUP, n - k))
+
+        def add_some(k: Any, taps: int) -> None:
+            if taps > 1:
+                add_group(k, taps)
+            else:
+                add(k)
 
         def add_many() -> None:
-            if PAIRED:
-                whole = builder.and_(taps_, _INT(-2))
-                with cgutils.for_range_slice(builder, _INT(0), whole, _INT(2)) as (k, _):
-                    add_pair(k)
-                with builder.if_then(builder.icmp_signed("<", whole, taps_)):
-                    add(whole)
-            else:
-                with cgutils.for_range(builder, taps_) as loop:
-                    add(loop.index)
+            whole = builder.and_(taps_, _INT(-GROUP))
+            with cgutils.for_range_slice(builder, _INT(0), whole, _INT(GROUP)) as (k, _):
+                add_some(k, GROUP)
+            left = builder.sub(taps_, whole)
+            for n in range(1, GROUP):
+                with builder.if_then(builder.icmp_signed("==", left, _INT(n))):
+                    add_some(whole, n)
 
         end, apart = builder.append_basic_block("weighed"), builder.append_basic_block("apart")
         otherwise, adjacent = builder.append_basic_block("many"), builder.append_basic_block("adjacent")
@@ -204,6 +230,7 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
     """Return the kernel that writes rows of one storage type; with `share`, sums are normalized (`nan_aware`)."""
     item = storage.dtype.itemsize
     streams = storage.dtype.kind == "f" and item > 2 and not storage.swapped  # the others are converted
+    converts = storage.dtype.kind in "iu"
 
     @inlined
     def filter_blocks(
@@ -216,6 +243,8 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
             if below >= 0:
                 for line in range(0, width * fetched, LINE_BYTES):
                     fetch_rows(x, below + j * fetched + line, ahead)
+                if converts and j * item % LINE_BYTES < width * item:
+                    fetch_written(y, (target + j) * item + WRITTEN_AHEAD, pitch * item)
             total = weigh_only_line(zero_sums(work[0]), work, source + j, stride, step, weights, weight, taps)
             if divisor != 1:
                 total = divide(total, divisor)

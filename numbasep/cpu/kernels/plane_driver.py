@@ -19,7 +19,7 @@ from ...lowering.target import STEP_ROWS
 from ..intrinsics.memory import Storage
 from ..intrinsics.vectors import Line, call
 from ..jit import address, driver, parallel, serial
-from .addressing import locate_source, locate_target
+from .addressing import locate_task
 from .boxes import box_runs, box_square, sum_block
 from .nan_aware import AS_STORED, BOTH, PRESENCE, normalise_row, view_row
 from .packed_rows import compute_step, list_rows, sum_blocks
@@ -35,7 +35,6 @@ from .table_entries import (
     COLUMN_FIRST,
     COLUMN_STRIDE_OUT,
     COLUMN_TAPS,
-    COLUMNS_OUT,
     DOWN,
     INNER,
     KERNELS,
@@ -44,8 +43,6 @@ from .table_entries import (
     LIST,
     NORMAL,
     NORMALISE,
-    OUTER,
-    OUTER_SOURCES,
     PACK,
     RAW_IN,
     RAW_OUT,
@@ -57,7 +54,6 @@ from .table_entries import (
     ROW_STRIDE_OUT,
     ROW_TABLES,
     ROW_TAPS,
-    ROWS_OUT,
     RUNS,
     SEGMENT,
     SHARE,
@@ -69,11 +65,7 @@ from .table_entries import (
     SQUARE,
     STEP,
     STORE,
-    STRIP,
-    STRIPS,
     TERMS,
-    TILE,
-    TILES,
     VIEW,
     VIEWS,
     WEIGHTS,
@@ -84,11 +76,7 @@ from .table_entries import (
 @driver
 def filter_tile(kernels, x, y, task, thread, block, constants):
     """Run one task: pack, compute and store a strip of rows by a tile of columns of one output plane."""
-    geometry, outer, outer_taps = (
-        integers(block, SIZES),
-        integers(block, OUTER),
-        integer_rows(block, OUTER_SOURCES),
-    )
+    geometry = integers(block, SIZES)
     terms, runs, weights = (
         integer_rows(block, TERMS),
         integer_rows(block, RUNS),
@@ -100,16 +88,8 @@ def filter_tile(kernels, x, y, task, thread, block, constants):
     work = number_row(block, WORK, thread, constants)
     table, sources = integer_row(block, ROW_TABLES, thread), integer_row(block, SOURCE_TABLES, thread)
     raw_in, raw_out = byte_row(block, RAW_IN, thread), byte_row(block, RAW_OUT, thread)
-    tiles, strips = geometry[TILES], geometry[STRIPS]
-    column = (task % tiles) * geometry[TILE]
-    row = (task // tiles) % strips * geometry[STRIP]
-    plane = task // (tiles * strips)
-    columns = min(geometry[TILE], geometry[COLUMNS_OUT] - column)
-    last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
     n_sources = geometry[SOURCES]
-    for source in range(n_sources):
-        sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
-    target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
+    target, column, columns, row, last_row = locate_task(task, thread, block)
 
     window = geometry[ROW_TAPS] + STEP_ROWS - 1  # packed rows that one step needs
     first_column = column + geometry[COLUMN_FIRST]

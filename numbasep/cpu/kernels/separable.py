@@ -24,12 +24,12 @@ from numba.core import config
 from ..intrinsics.memory import Storage
 from ..intrinsics.vectors import Line, call, lanes_of
 from ..jit import address, driver, inlined
-from .addressing import locate_source, locate_target
+from .addressing import locate_task
 from .boundary_columns import fill_ends, other_end
 from .finished_rows import write_finished
 from .horizontal import horizontal_pass
 from .nan_aware import AS_STORED, BOTH, PRESENCE, VALUES, view_row
-from .pass_arguments import byte_row, integer_row, integer_rows, integers, number_bytes, number_row, numbers
+from .pass_arguments import byte_row, integer_rows, integers, number_bytes, number_row, numbers
 from .polyphase import split_columns
 from .row_conversion import packer
 from .row_ring import pack_window
@@ -40,7 +40,6 @@ from .table_entries import (
     COLUMN_STRIDE_OUT,
     COLUMN_TAPS,
     COLUMNS_IN,
-    COLUMNS_OUT,
     CONSTANT_ROWS,
     DENSE,
     DENSE_PACKED,
@@ -61,8 +60,6 @@ from .table_entries import (
     LINE_WEIGHTS,
     LINES_OF_TAPS,
     NORMAL,
-    OUTER,
-    OUTER_SOURCES,
     OUTSIDE_SUMS,
     PACK,
     PACK_WINDOW,
@@ -72,26 +69,20 @@ from .table_entries import (
     ROW_STRIDE_IN,
     ROW_STRIDE_OUT,
     ROW_TAPS,
-    ROWS_OUT,
     RUN_ROW,
     RUN_STOP,
     RUNS,
     SEGMENT_PASS,
     SHARE_TERM,
     SIZES,
-    SOURCE_TABLES,
     SOURCES,
     SPLIT,
     SPLIT_PACKED,
-    STRIP,
     STRIP_PASS,
-    STRIPS,
     SUMS,
     SUMS_STRIDE,
     TERM_STRIDE,
     TERMS,
-    TILE,
-    TILES,
     UNSPLIT,
     VERTICAL,
     VIEW,
@@ -150,7 +141,7 @@ def filter_dense_segment(
                 newest = table[geometry[ROW_TAPS] + ROWS - 2]
                 below = (newest + geometry[ROW_STRIDE_IN] + first) * geometry[FETCHED]
         else:
-            begin, end = max(high, low, column), stop
+            begin, end = max(max(high, low), column), stop
             first = (geometry[LEFT_ENDS] + begin - geometry[INSIDE_LAST]) * inner
         if begin < end:
             call(kernels[kind], (
@@ -249,21 +240,7 @@ def filter_segment(
 @driver
 def filter_separable_tile(kernels, x, y, task, thread, block, constants):
     """Compute one task: a strip of rows by a tile of columns of one output plane."""
-    geometry, outer, outer_taps = (
-        integers(block, SIZES),
-        integers(block, OUTER),
-        integer_rows(block, OUTER_SOURCES),
-    )
-    sources = integer_row(block, SOURCE_TABLES, thread)
-    tiles, strips = geometry[TILES], geometry[STRIPS]
-    column = (task % tiles) * geometry[TILE]
-    row = (task // tiles) % strips * geometry[STRIP]
-    plane = task // (tiles * strips)
-    columns = min(geometry[TILE], geometry[COLUMNS_OUT] - column)
-    last_row = min(row + geometry[STRIP], geometry[ROWS_OUT])
-    for source in range(geometry[SOURCES]):
-        sources[source] = locate_source(plane, source, geometry, outer, outer_taps)
-    target = locate_target(plane, geometry, outer) + column * geometry[COLUMN_STRIDE_OUT]
+    target, column, columns, row, last_row = locate_task(task, thread, block)
     call(
         kernels[STRIP_PASS],
         (kernels, x, y, row, last_row, column, columns, target, thread, block, constants),

@@ -134,7 +134,15 @@ def _add_slots(count: int) -> Any:
         return total
 
     def emit(
-        typingctx: Any, total: Any, x: Any, at: Any, apart: Any, storage: Any, weights: Any, w: Any, pitch: Any
+        typingctx: Any,
+        total: Any,
+        x: Any,
+        at: Any,
+        apart: Any,
+        storage: Any,
+        weights: Any,
+        w: Any,
+        pitch: Any,
     ) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             block, memory, at_, apart_, _, weights_, w_, pitch_ = args
@@ -312,9 +320,7 @@ def row_filter(storage_in: Storage, storage_out: Storage) -> Any:
                 if phase >= sizes[PERIOD]:
                     phase -= sizes[PERIOD]
             if item and ((shift + i + group) * item >= KEPT_BYTES or i >= last):
-                left = write_kept(
-                    written, skipped, (shift + i) * item, y, (target - shift) * item, i >= last
-                )
+                left = write_kept(written, skipped, (shift + i) * item, y, (target - shift) * item, i >= last)
                 skipped, shift = 0, left // item - i
 
     return filter_rows

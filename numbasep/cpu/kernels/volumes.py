@@ -15,7 +15,7 @@ from numba.core import config
 
 from ..intrinsics.vectors import Line, call
 from ..jit import address, driver
-from .addressing import locate_source, locate_target, locate_window
+from .addressing import locate_planes, locate_window
 from .pass_arguments import ENTRY, integer_row, integer_rows, integers, number_bytes
 from .row_conversion import index_of
 from .table_entries import (
@@ -74,7 +74,9 @@ def filter_volume_tile(kernels, x, y, task, thread, block, constants):
             at = index_of(first + j, size, geometry[ROW_BOUNDARY])
             low, high = min(low, at), max(high, at + 1)
 
-    sources[0] = locate_source(volume, 0, sizes, integers(front, OUTER), integer_rows(front, OUTER_SOURCES))
+    between_at = locate_planes(
+        volume, sizes, integers(front, OUTER), integer_rows(front, OUTER_SOURCES), sources
+    )
     locate_window(first_plane + sizes[ROW_FIRST], planes - 1 + sizes[ROW_TAPS], sources, 1, sizes, table)
     between, start = number_bytes(block, WORK, thread, constants), geometry[BETWEEN]
     column = (beside * size + low) * width
@@ -83,12 +85,12 @@ def filter_volume_tile(kernels, x, y, task, thread, block, constants):
         start,
     ))  # fmt: skip
 
-    read = integer_row(block, SOURCE_TABLES, thread)
-    at = locate_target(volume, sizes, integers(front, OUTER)) // (size * width) + beside
+    outer_taps, read = integer_rows(block, OUTER_SOURCES), integer_row(block, SOURCE_TABLES, thread)
+    at = between_at // (size * width) + beside
     for i in range(planes):
         plane = at + (first_plane + i) * sizes[PLANES]
+        target = locate_planes(plane, geometry, outer, outer_taps, read)
         read[0] = start + i * sizes[ROW_STRIDE_OUT] - low * width
-        target = locate_target(plane, geometry, outer)
         call(kernels[STRIP_PASS], (
             kernels, between, y, row, last_row, 0, geometry[COLUMNS_OUT], target, thread, block, constants,
         ))  # fmt: skip
