@@ -34,9 +34,8 @@ Runner = Callable[..., None]
 
 # With at least this many elements, a call counts when calls of other Python threads choose their threads.
 OCCUPYING = 1 << 14
-COPIED = (
-    1 << 12
-)  # elements up to which an array that is not contiguous is copied, which takes less time than its strides
+# Up to this many elements, a strided array is copied, which takes less time than binding its strides.
+COPIED = 1 << 12
 
 
 def run_plan(plan: PlannedFilter, input: npt.ArrayLike, output: Any = None) -> Array:

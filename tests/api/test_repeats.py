@@ -270,3 +270,27 @@ def test_a_promoted_output_is_told_every_time() -> None:
             assert nsp.gaussian_filter(z, 1, output=np.float32).dtype == np.complex64
         assert caught[0].filename == __file__
         assert nsp.gaussian_filter(X, 1, output=np.float64).dtype == np.float64
+
+
+@pytest.mark.parametrize("side", [16, 200])
+def test_an_output_in_the_other_byte_order_does_not_change_later_calls(side):
+    x, weights = np.random.default_rng(0).random((side, side), np.float32), np.arange(9.0).reshape(3, 3)
+    expected = nsp.convolve(x, weights, method="direct")
+    plan = nsp.plan(weights, x.shape, x.dtype)
+    for run in (lambda out: nsp.convolve(x, weights, out), lambda out: plan(x, out)):
+        for dtype in (">f4", "<f4", ">f4", "<f4"):
+            out = np.zeros(x.shape, dtype)
+            run(out)
+            np.testing.assert_allclose(out, expected, rtol=1e-5)
+
+
+def test_small_arrays_of_any_layout_have_the_values_of_contiguous_ones():
+    big, weights = np.random.default_rng(0).random((40, 40)), np.arange(9.0).reshape(3, 3)
+    plan = nsp.plan(weights, (20, 20), big.dtype)
+    fixed = big[:20, :20].copy()
+    fixed.flags.writeable = False
+    for x in (big[::2, 10:30], big[5:25, ::-2], big[:20, :20], np.broadcast_to(big[0, :20], (20, 20)), fixed):
+        np.testing.assert_array_equal(plan(x), plan(np.array(x, order="C")))
+    inside = big[3:23, 4:24]
+    expected = plan(inside.copy())
+    np.testing.assert_array_equal(plan(inside, inside), expected)
