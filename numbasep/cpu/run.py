@@ -71,7 +71,7 @@ def _correlate_halves(
             len(launch.steps) == 1
             and isinstance(first, PlanePass | ShortRows)
             and first.small
-            and y.dtype == problem.output_dtype
+            and y.dtype == problem.output_dtype  # bytes may be swapped
             and x.flags.c_contiguous
             and y.flags.c_contiguous
         ):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
+import numbasep as nsp
 from numbasep.cpu.intrinsics import memory, vectors
 from numbasep.cpu.intrinsics.memory import Storage, round_cast
 
@@ -46,3 +47,11 @@ def test_what_an_integer_cannot_hold(monkeypatch, dtype, compute, defined):
     expected = np.array([v % 2**bits for v in whole], np.uint64).astype(f"uint{bits}").view(dtype)
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(round_cast(numbers, np.dtype(dtype), saturate=False), expected)
+
+
+def test_a_swapped_output_does_not_decide_how_the_next_is_written() -> None:
+    """Plans keep a fast way to run small passes, which is for one byte order of the output."""
+    x, kernel = np.random.default_rng(0).random((60, 60), np.float32), np.random.default_rng(1).random((5, 5))
+    results = [nsp.convolve(x, kernel, np.empty(x.shape, dtype)) for dtype in (">f4", "<f4", ">f4")]
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
