@@ -171,7 +171,8 @@ class Lowering:
         if short is not None:
             return [short]
         problem, passes = self.problem, list[PassSpec]()
-        present = [source for source, _ in reads]  # 0 for values, 1 for the validity of samples
+        # 0 for values, 1 for the validity of samples; without these, sources may be intermediates of any number
+        present = [source if self.masked else 0 for source, _ in reads]
         front, outside = None, slabs
         while len(windows) > self.axes_per_pass(windows, read):
             at = max(range(len(windows)), key=lambda j: abs(read.strides[windows[j].axis]))

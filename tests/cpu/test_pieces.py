@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import numbasep
 from numbasep.api import build
@@ -78,3 +80,16 @@ def test_any_number_of_threads_gives_the_same_bits(joined: list[int]) -> None:
     results = [numbasep.gaussian_filter(x, 1.0, axes=(0, 1, 2), workers=n) for n in (1, 2)]
     assert len(joined) == 2
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4", "f8"])
+@pytest.mark.parametrize("shape", [(8, 627, 33), (5, 3, 300, 24)])
+def test_sums_of_terms_after_another_axis(shape: tuple[int, ...], dtype: str) -> None:
+    """Terms that read different intermediates are added, wherever they meet."""
+    x = (RNG.random(shape) * 200).astype(dtype)
+    wide, output = x.astype(np.float64), np.float32 if dtype == "u2" else dtype
+    np.testing.assert_allclose(numbasep.laplace(x, output), ndimage.laplace(wide), atol=1e-3)
+    terms = RNG.standard_normal((2, len(shape), 3))
+    kernel = sum(functools.reduce(np.multiply.outer, term) for term in terms)
+    got = numbasep.correlate(x, kernel, output, method="separable")
+    np.testing.assert_allclose(got, ndimage.correlate(wide, kernel), atol=1e-6 * 200 * np.abs(kernel).sum())
