@@ -153,6 +153,8 @@ def finish(
         geometry[name] = value
     tasks = p.task.count * parts.strips * parts.tiles
     work_bytes = round_up(work_elements * p.compute.itemsize, LINE_BYTES)
+    # a task alone that several threads could not share; with one thread, another call may have more
+    alone = not p.blocking.shared or (tasks == 1 and parts.threads > 1)
     batch = parts.threads * max(1, BATCH_WORK // (parts.strip * parts.tile * p.work))
     return PlanePass(
         kernels=kernels,
@@ -167,7 +169,7 @@ def finish(
         tasks=tasks,
         batch=batch,
         threads=min(parts.threads, tasks) or 1,
-        small=(tasks == 1 or not p.blocking.shared) and tasks <= batch and work_bytes <= SPARE_BYTES,
+        small=alone and tasks <= batch and work_bytes <= SPARE_BYTES,
         raw_in=gather * inner * p.storage_in.dtype.itemsize,
         raw_out=max(gather * inner, block) * p.storage_out.dtype.itemsize,
         work_bytes=work_bytes,

@@ -21,6 +21,7 @@ from ..arguments.arrays import (
     warn_of_mask,
 )
 from ..arguments.casting import store
+from ..arguments.placeholders import held
 from ..arguments.problem import Problem
 from ..planning.memory_order import copied_order, memory_order, reordered
 from ..planning.planner import PlannedFilter
@@ -76,7 +77,7 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any, normal: Normal = No
     """
     problem, chosen = plan.problem, plan.choice.chosen
     if x.size <= COPIED and not x.flags.carray and chosen.runner == "planes" and memory_order(x) is None:
-        x = x.copy()
+        x = x if held(x) else x.copy()
     small = plan.kernel.small.get(chosen.form) if chosen.runner == "planes" and normal is None else None
     if small is not None and x.flags.carray:
         if chosen.needs_finite and applicable(plan, x, ignore_nan=False) is not chosen:

@@ -58,7 +58,7 @@ def test_which_rows_are_read_from_the_array(monkeypatch):
     ]
     if TARGET.vector_bytes >= 64:  # elsewhere other kernels compute these, or a copy of the array is filtered
         cases += [
-            (np.ones((40, 200), np.float32)[:, ::2], dense((3, 3)), False),
+            (np.ones((80, 200), np.float32)[:, ::2], dense((3, 3)), False),
             (np.ones((64, 1024), np.float32), dense((15, 15)), False),  # rows of 4096 bytes share a cache set
             (np.ones((64, 1000), np.float32), dense((15, 15)), True),
         ]

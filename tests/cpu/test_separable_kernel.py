@@ -580,12 +580,12 @@ def test_strided_outputs(dtype, cut):
 def test_nothing_outside_the_array_is_read():
     memory = np.full((60, 210), np.nan, np.float32)
     memory[10:50, 16:193] = np.random.default_rng(1).random((40, 177))
-    view = memory[10:50, 16:193]
+    view, alone = memory[10:50, 16:193], np.nan_to_num(memory)[10:50, 16:193]
     for filtered in (
         lambda x: gaussian(x, 1.5),
         lambda x: numbasep.correlate1d(x, [1, 2, 1]),
     ):
-        np.testing.assert_array_equal(filtered(view), filtered(view.copy()))
+        np.testing.assert_array_equal(filtered(view), filtered(alone))
 
 
 def test_large_complex_results_of_real_images():

@@ -74,6 +74,8 @@ def test_bits_are_those_of_plain_writing(
         x = rng.random(shape).astype(dtype)
         method = "direct" if name == "dense" else "separable"
         aligned = name == "dense" or shape[1] * x.itemsize % VECTOR_BYTES == 0 or gathered
+        plans = numbasep.plan(weights, shape, x.dtype, operation="correlate", method=method)
+        short = [one.kernel for one in plans.passes] == ["short rows"]  # stores rows of its own
         for offset in (0, 1, 5):
             results = []
             for least in (1 << 60, 1):
@@ -82,7 +84,7 @@ def test_bits_are_those_of_plain_writing(
                 start = MARGIN + offset
                 target = memory[start : start + x.size].reshape(shape)
                 numbasep.correlate(x, weights, method=method, output=target)
-                assert set(seen) == {least == 1 and aligned}
+                assert set(seen) == (set() if short else {least == 1 and aligned})
                 results.append(target.copy())
                 assert (memory[:start] == UNTOUCHED).all()
                 assert (memory[start + x.size :] == UNTOUCHED).all()
