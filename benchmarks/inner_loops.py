@@ -86,6 +86,7 @@ def assembly(processor: Processor, which: str) -> str:
     code = re.sub(r'"(target-cpu|target-features)"="[^"]*"', "", code)
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
+    binding.initialize_native_asmparser()  # for inline assembly
     target = binding.Target.from_triple(triple)
     features = "" if processor.arm else processor.features
     machine = target.create_target_machine(cpu=processor.name, features=features, opt=3)
