@@ -81,6 +81,43 @@ def join_turned(ar, ai, br, bi, wr, wi):
     return add(ar, br), add(ai, bi), fnma(wr, di, mul(wi, dr)), fma(wi, di, mul(wr, dr))
 
 
+@inlined
+def split_loaded(work, i, j, m, n, wr, wi, vr, vi):
+    """Load the values at `i`, `j`, `m` and `n`, and split them twice."""
+    lanes = lanes_of(work)
+    ar, ai, cr, ci = split_pair(
+        load(work, i), load(work, i + lanes), load(work, m), load(work, m + lanes), wr, wi
+    )
+    br, bi, dr, di = split_pair(
+        load(work, j), load(work, j + lanes), load(work, n), load(work, n + lanes), wr, wi
+    )
+    ar, ai, br, bi = split_pair(ar, ai, br, bi, vr, vi)
+    cr, ci, dr, di = split_turned(cr, ci, dr, di, vr, vi)
+    return ar, ai, br, bi, cr, ci, dr, di
+
+
+@inlined
+def store_four(work, i, j, m, n, ar, ai, br, bi, cr, ci, dr, di):
+    """Store values at `i`, `j`, `m` and `n`."""
+    lanes = lanes_of(work)
+    store(work, i, ar)
+    store(work, i + lanes, ai)
+    store(work, j, br)
+    store(work, j + lanes, bi)
+    store(work, m, cr)
+    store(work, m + lanes, ci)
+    store(work, n, dr)
+    store(work, n + lanes, di)
+
+
+@inlined
+def join_stored(work, i, j, m, n, ar, ai, br, bi, cr, ci, dr, di, wr, wi):
+    """Join pairs of joined values once more, and store them at `i`, `j`, `m` and `n`."""
+    ar, ai, cr, ci = join_pair(ar, ai, cr, ci, wr, wi)
+    br, bi, dr, di = join_pair(br, bi, dr, di, wr, wi)
+    store_four(work, i, j, m, n, ar, ai, br, bi, cr, ci, dr, di)
+
+
 @kernel
 def split(work, at, size, least, node, twiddles):
     """Reduce polynomials modulo ``z^size - c`` to those modulo factors of degree `least`.
@@ -114,22 +151,8 @@ def split(work, at, size, least, node, twiddles):
             start = at + block * 4 * quarter
             for i in range(start, start + quarter, wide):
                 j, m, n = i + quarter, i + 2 * quarter, i + 3 * quarter
-                ar, ai, cr, ci = split_pair(
-                    load(work, i), load(work, i + lanes), load(work, m), load(work, m + lanes), wr, wi
-                )
-                br, bi, dr, di = split_pair(
-                    load(work, j), load(work, j + lanes), load(work, n), load(work, n + lanes), wr, wi
-                )
-                ar, ai, br, bi = split_pair(ar, ai, br, bi, vr, vi)
-                cr, ci, dr, di = split_turned(cr, ci, dr, di, vr, vi)
-                store(work, i, ar)
-                store(work, i + lanes, ai)
-                store(work, j, br)
-                store(work, j + lanes, bi)
-                store(work, m, cr)
-                store(work, m + lanes, ci)
-                store(work, n, dr)
-                store(work, n + lanes, di)
+                ar, ai, br, bi, cr, ci, dr, di = split_loaded(work, i, j, m, n, wr, wi, vr, vi)
+                store_four(work, i, j, m, n, ar, ai, br, bi, cr, ci, dr, di)
         size, count = size // 4, 4 * count
 
 
@@ -154,16 +177,7 @@ def join(work, at, size, least, node, twiddles):
                 cr, ci, dr, di = join_turned(
                     load(work, m), load(work, m + lanes), load(work, n), load(work, n + lanes), vr, vi
                 )
-                ar, ai, cr, ci = join_pair(ar, ai, cr, ci, wr, wi)
-                br, bi, dr, di = join_pair(br, bi, dr, di, wr, wi)
-                store(work, i, ar)
-                store(work, i + lanes, ai)
-                store(work, j, br)
-                store(work, j + lanes, bi)
-                store(work, m, cr)
-                store(work, m + lanes, ci)
-                store(work, n, dr)
-                store(work, n + lanes, di)
+                join_stored(work, i, j, m, n, ar, ai, br, bi, cr, ci, dr, di, wr, wi)
         step *= 4
     if step < size:
         half = size // 2 * wide
@@ -195,30 +209,14 @@ def multiply(work, at, count, node, twiddles, spectrum, leaf):
         wr, wi = splat(twiddles[k]), splat(twiddles[k + 1])
         vr, vi = splat(twiddles[2 * k]), splat(twiddles[2 * k + 1])
         j, m, n = i + 2 * lanes, i + 4 * lanes, i + 6 * lanes
-        ar, ai, cr, ci = split_pair(
-            load(work, i), load(work, i + lanes), load(work, m), load(work, m + lanes), wr, wi
-        )
-        br, bi, dr, di = split_pair(
-            load(work, j), load(work, j + lanes), load(work, n), load(work, n + lanes), wr, wi
-        )
-        ar, ai, br, bi = split_pair(ar, ai, br, bi, vr, vi)
-        cr, ci, dr, di = split_turned(cr, ci, dr, di, vr, vi)
+        ar, ai, br, bi, cr, ci, dr, di = split_loaded(work, i, j, m, n, wr, wi, vr, vi)
         ar, ai = scale(ar, ai, spectrum, value)
         br, bi = scale(br, bi, spectrum, value + 2)
         cr, ci = scale(cr, ci, spectrum, value + 4)
         dr, di = scale(dr, di, spectrum, value + 6)
         ar, ai, br, bi = join_pair(ar, ai, br, bi, vr, vi)
         cr, ci, dr, di = join_turned(cr, ci, dr, di, vr, vi)
-        ar, ai, cr, ci = join_pair(ar, ai, cr, ci, wr, wi)
-        br, bi, dr, di = join_pair(br, bi, dr, di, wr, wi)
-        store(work, i, ar)
-        store(work, i + lanes, ai)
-        store(work, j, br)
-        store(work, j + lanes, bi)
-        store(work, m, cr)
-        store(work, m + lanes, ci)
-        store(work, n, dr)
-        store(work, n + lanes, di)
+        join_stored(work, i, j, m, n, ar, ai, br, bi, cr, ci, dr, di, wr, wi)
 
 
 @kernel
