@@ -14,7 +14,6 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 from dask.array.utils import meta_from_array
 
 from ..api import generic
@@ -24,9 +23,8 @@ from ..api.by_name import make_call
 from ..api.calls import FilterCall
 from ..arguments.arrays import on_gpu, result_dtype
 from ..arguments.axes import normalize_axes, per_axis
+from ..system.types import Array
 from .dask_blocks import filter_array
-
-Array = npt.NDArray[Any]
 
 
 def call(name: str, arguments: dict[str, Any]) -> Any:

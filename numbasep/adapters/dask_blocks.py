@@ -19,7 +19,6 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 from dask.array.utils import meta_from_array
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
@@ -30,9 +29,8 @@ import numbasep
 from ..api.calls import FilterCall
 from ..arguments.arrays import on_gpu
 from ..cpu import threads
+from ..system.types import Array
 from .grid import Grid, Index, Slab, make_grid
-
-Array = npt.NDArray[Any]
 
 MERGED_BYTES = 64 << 20
 """Maximum bytes of a block to which thin chunks are merged."""

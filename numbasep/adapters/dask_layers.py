@@ -9,14 +9,12 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 from dask.array.utils import meta_from_array
 from dask.system import CPU_COUNT
 
 from .. import nn
 from ..nn.problem import Convolution, ConvolutionOptions, describe
-
-Array = npt.NDArray[Any]
+from ..system.types import Array
 
 FILTERS = {
     "separable_conv2d": ("depthwise_filter", "pointwise_filter"),

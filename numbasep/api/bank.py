@@ -12,12 +12,11 @@ import numpy.typing as npt
 from ..arguments import placeholders
 from ..arguments.arrays import OutputError, as_input, result_dtype
 from ..arguments.axes import KernelShapeError, normalize_axes
+from ..system.types import Array
 from .calls import FilterCall, Given, keep
 from .convolve import dense_call
 from .docstrings import documented
 from .repeated_calls import remembered
-
-Array = npt.NDArray[Any]
 
 OPERATIONS = ("convolve", "correlate")
 

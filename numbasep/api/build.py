@@ -30,8 +30,7 @@ from ..planning.operators import Factor, Operator, Term, dense_slices, identity_
 from ..planning.planner import choose
 from ..plans.plan import Plan
 from ..system.forks import fork_safe_lock
-
-Array = npt.NDArray[Any]
+from ..system.types import Array
 
 T = TypeVar("T")
 

@@ -11,13 +11,12 @@ import numpy.typing as npt
 
 from ..arguments.axes import KernelShapeError, dense_axes, normalize_axes, per_axis
 from ..arguments.problem import make_windows
+from ..system.types import Array
 from .axiswise import as_taps
 from .build import as_weights
 from .calls import FilterCall, Given, begin, run
 from .docstrings import documented
 from .repeated_calls import remembered
-
-Array = npt.NDArray[Any]
 
 
 def dense_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:

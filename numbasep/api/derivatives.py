@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.axes import integer, normalize_axes
+from ..system.types import Array
 from .axiswise import axis_sum, centred
 from .calls import FilterCall, Given, begin, run
 from .docstrings import documented
 from .repeated_calls import remembered
-
-Array = npt.NDArray[Any]
 
 SMOOTHING = {"sobel": [1.0, 2.0, 1.0], "prewitt": [1.0, 1.0, 1.0]}
 """Weights along all axes except that of the derivative."""

@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.axes import KernelShapeError, integer, normalize_axes, per_axis
+from ..system.types import Array
 from .axiswise import as_taps, by_axis, place_first
 from .build import Taps
 from .calls import FilterCall, Given, begin, run
 from .docstrings import documented
 from .repeated_calls import remembered
-
-Array = npt.NDArray[Any]
 
 
 def line_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:

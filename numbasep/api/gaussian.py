@@ -13,13 +13,11 @@ import numpy.typing as npt
 
 from ..arguments.axes import integer, normalize_axes, per_axis
 from ..arguments.problem import compute_type
+from ..system.types import Array
 from .axiswise import Term, by_axis, centred
 from .calls import FilterCall, Given, begin, run
 from .docstrings import documented
 from .repeated_calls import remembered
-
-Array = npt.NDArray[Any]
-
 
 NEGLIGIBLE_SIGMA = 1e-15
 """Standard deviation at or below which an axis is not filtered, as in SciPy."""

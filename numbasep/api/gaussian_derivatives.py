@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.axes import KernelShapeError, normalize_axes
+from ..system.types import Array
 from .calls import FilterCall, Given, begin, run
 from .docstrings import documented
 from .gaussian import gaussian_axes, gaussian_call, gaussian_term
 from .repeated_calls import remembered
-
-Array = npt.NDArray[Any]
 
 
 def taps_keywords(kwargs: dict[str, Any]) -> tuple[Any, Any]:

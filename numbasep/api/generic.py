@@ -12,11 +12,10 @@ import numpy.typing as npt
 from ..arguments.arrays import as_input, make_output, result_dtype
 from ..arguments.axes import normalize_axes, per_axis
 from ..arguments.dispatch import dispatched
+from ..system.types import Array
 from .axiswise import changed, copy_input
 from .calls import check_cval, make_options
 from .docstrings import documented
-
-Array = npt.NDArray[Any]
 
 DEFAULTS = {"method": "auto", "nan_policy": "propagate", "cast": "truncate"}
 SHARED = ("method", "rtol", "workers", "device", "nan_policy", "mask", "cast")

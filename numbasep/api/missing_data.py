@@ -13,13 +13,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.problem import NAN_POLICIES
 from ..execution import execute
 from ..plans.plan import Plan
-
-Array = npt.NDArray[Any]
+from ..system.types import Array
 
 PlanMaker = Callable[[np.dtype[Any], np.dtype[Any], complex], Plan]
 """Function of (input dtype, output dtype, cval) that returns a plan."""

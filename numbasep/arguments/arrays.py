@@ -11,9 +11,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from ..system.types import Array
 from .problem import check_dtype
-
-Array = npt.NDArray[Any]
 
 GATHERED_ROW = 64  # shorter rows of elements that are not adjacent are copied with the whole array
 

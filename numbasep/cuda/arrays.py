@@ -13,13 +13,11 @@ import sys
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.problem import check_dtype
+from ..system.types import Array
 from . import driver
 from .driver import LEGACY_STREAM
-
-Array = npt.NDArray[Any]
 
 
 class DeviceArray(NamedTuple):

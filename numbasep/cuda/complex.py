@@ -6,12 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.arrays import make_output, on_gpu, result_dtype
 from .libraries import describe, library_of
-
-Array = npt.NDArray[Any]
 
 SINGLE = {"convolve": 1j, "correlate": -1j, "convolve1d": 1j, "correlate1d": -1j}
 """Function -> factor of the result for the imaginary weights; correlation conjugates the weights."""

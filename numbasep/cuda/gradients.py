@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem, Window
@@ -26,7 +25,6 @@ from ..planning.planner import PlannedFilter
 from .intrinsics.vocabulary import OUTSIDE
 from .tables import continued
 
-Array = npt.NDArray[Any]
 Run = Callable[[PlannedFilter, Any], Any]
 """Function (plan, tensor) -> filtered tensor."""
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments import placeholders
 from ..arguments.arrays import make_output, on_gpu
@@ -21,6 +20,7 @@ from ..arguments.axes import is_strided
 from ..planning.planner import PlannedFilter
 from ..planning.routes import Candidate
 from ..planning.routes_cuda import NO_STRIDES
+from ..system.types import Array
 from . import complex, driver, gradients, separable_channels
 from .arrays import DeviceArray, Library
 from .elementwise import device_of, generic
@@ -31,8 +31,6 @@ from .libraries import describe, library_of, with_transforms
 from .passes import build_program
 from .simulator import simulated
 from .transforms import prepared_transforms
-
-Array = npt.NDArray[Any]
 
 CHANNELS = {"nn.depthwise_conv2d", "nn.separable_conv2d"}
 """Functions of `numbasep.nn` that run on the GPU."""

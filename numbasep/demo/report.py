@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from ..system.types import Array
 from .measure import Result
 
-Array = npt.NDArray[Any]
 RULE = "-" * 100
 
 

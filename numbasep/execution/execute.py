@@ -26,8 +26,8 @@ from ..arguments.problem import Problem
 from ..planning.memory_order import copied_order, memory_order, reordered
 from ..planning.planner import PlannedFilter
 from ..planning.routes import Candidate
+from ..system.types import Array
 
-Array = npt.NDArray[Any]
 Normal = tuple[float, float, float] | None
 Clock = list[float] | None
 """List to which the seconds of each pass are added, if they are measured."""

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ..system.types import Array
 from .libraries import library
 from .metadata import Metadata, named_axis, no_metadata
-from .stored import Array, InMemory, Mapped, Stored
+from .stored import InMemory, Mapped, Stored
 from .tiff import SUFFIXES as TIFF
 from .tiff import create_tiff, open_tiff
 from .zarr_arrays import SUFFIX as ZARR

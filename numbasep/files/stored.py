@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..system.types import Array
 from .metadata import Metadata, no_metadata
 
-Array = npt.NDArray[Any]
 Region = tuple[slice, ...]
 
 

@@ -18,11 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.dispatch import dispatched
+from ..system.types import Array
 from . import execute
 from .convolutions import check_options
 from .problem import Convolution, ConvolutionOptions, Operation, SpatialAxis, describe
-
-Array = npt.NDArray[Any]
 
 __all__ = ["conv2d_vjp", "depthwise_conv2d_vjp", "separable_conv2d_vjp"]
 

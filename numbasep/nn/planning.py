@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cpu import threads
+from ..system.types import Array
 from . import cost
 from .convolutions import apply, check_options
 from .problem import DTYPES, Convolution, ConvolutionOptions, Operation, describe
 from .rounding import error_bound
 from .routes import ChannelRoute, depthwise_route, ordinary_route
-
-Array = npt.NDArray[Any]
 
 __all__ = [
     "ConvolutionCandidate",

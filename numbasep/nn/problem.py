@@ -20,9 +20,9 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from ..system.types import Array
+
 Operation = Literal["separable_conv2d", "depthwise_conv2d", "conv2d"]
 FORMATS = ("NHWC", "NCHW")
 DTYPES = ("float16", "float32", "float64")

@@ -6,9 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from ..system.types import Array
 
 CACHE_LINE = 64  # bytes
 LOSSLESS = 16.0  # error, in epsilons of the dtype, up to which a factorization is within rounding

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.arrays import on_gpu
 from ..execution import execute
@@ -20,9 +19,9 @@ from ..planning.cost import PlannedPass
 from ..planning.memory_order import copied_order, copy_seconds, memory_order, reordered
 from ..planning.planner import PlannedFilter
 from ..planning.routes import CHECK
+from ..system.types import Array
 from .report import SECONDS, engineering, pass_title, plan_html
 
-Array = npt.NDArray[Any]
 PASS_COLUMNS = ("pass", "predicted", "measured", "pred/meas", "GB/s", "Gop/s")
 
 
