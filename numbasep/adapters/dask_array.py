@@ -4,8 +4,6 @@ The result is that of the whole array in every mode, for any chunks.  Integers a
 exact; floats agree within the rounding that `Plan.error_bound` allows, since blocks may take different routes.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import operator

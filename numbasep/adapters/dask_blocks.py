@@ -9,8 +9,6 @@ makes about ten tasks per block and its neighbours.  Here a graph has
 * for each block, a task that assembles the extended block and filters it.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping, Sequence

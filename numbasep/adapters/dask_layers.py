@@ -1,7 +1,5 @@
 """`numbasep.nn` on dask arrays, with a task per chunk of the batch and the other axes in a single chunk."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from typing import Any

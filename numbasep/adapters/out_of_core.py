@@ -4,8 +4,6 @@ Blocks are independent and are not kept, so the memory used is that of the block
 on threads; an array that fits the memory limit is a single block, which uses all threads and does not need dask.
 """
 
-from __future__ import annotations
-
 import ctypes
 import itertools
 import math

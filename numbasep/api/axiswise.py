@@ -1,7 +1,5 @@
 """Code shared by filters with one set of taps for each axis."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

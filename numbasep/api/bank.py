@@ -1,7 +1,5 @@
 """`filter_bank`: several kernels on one array."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any

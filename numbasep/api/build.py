@@ -3,8 +3,6 @@
 Plans are cached by everything they depend on, so that a second call with an equal kernel only takes a look-up.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections import OrderedDict

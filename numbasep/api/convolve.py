@@ -1,7 +1,5 @@
 """Convolution and correlation with any kernel, dense or given axis by axis."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any

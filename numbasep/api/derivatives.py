@@ -1,7 +1,5 @@
 """Derivatives with fixed small kernels, as in `scipy.ndimage`: Sobel, Prewitt, Laplace."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Paragraphs that the docstrings of several filters share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar
 

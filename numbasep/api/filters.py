@@ -4,8 +4,6 @@ Every call is one plan.  Sums between the axes stay in floating point, and resul
 dtype once, at the end.  SciPy converts after every axis; where that rounds, results here are more accurate.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Gaussian filters and their derivatives, as in `scipy.ndimage`."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Sequence

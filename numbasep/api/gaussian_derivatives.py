@@ -1,7 +1,5 @@
 """Laplacian and gradient magnitude by derivatives of Gaussians, as in `scipy.ndimage`."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable
 from dataclasses import replace

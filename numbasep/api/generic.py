@@ -1,7 +1,5 @@
 """`generic_laplace` and `generic_gradient_magnitude`, as in `scipy.ndimage`: the caller gives the derivative."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any

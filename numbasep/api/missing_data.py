@@ -6,8 +6,6 @@
 (`cpu.kernels.nan_aware`).  Complex data and FFT plans take two filters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any

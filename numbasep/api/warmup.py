@@ -1,7 +1,5 @@
 """`warmup`: compiles the kernels ahead of time, in several processes."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

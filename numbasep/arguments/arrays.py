@@ -1,7 +1,5 @@
 """Input and output arrays: which types are accepted, and where results are stored.  SciPy's rules."""
 
-from __future__ import annotations
-
 import functools
 import sys
 import warnings

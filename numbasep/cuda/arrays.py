@@ -4,8 +4,6 @@ Each library allocates its results and workspace from its own pool, in the order
 waits and no data leave the device.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import math

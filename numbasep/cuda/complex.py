@@ -1,7 +1,5 @@
 """Filters with complex weights on a GPU, as the sum of a call for the real and one for the imaginary parts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

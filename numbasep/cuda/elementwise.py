@@ -1,7 +1,5 @@
 """Elementwise arithmetic on the GPU arrays of placeholders: the counterpart of `execution.elementwise`."""
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Any

@@ -5,8 +5,6 @@ the flipped kernel with zeros beyond its edges, which gives the gradient of the 
 samples are then added to the samples that they copy.  Both passes are linear, so gradients of gradients follow.
 """
 
-from __future__ import annotations
-
 import contextlib
 import contextvars
 import functools

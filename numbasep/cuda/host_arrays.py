@@ -1,7 +1,5 @@
 """Launches on host arrays, which are copied to the device and back."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

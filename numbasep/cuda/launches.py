@@ -1,7 +1,5 @@
 """Launches of the CUDA kernels: variant, number of blocks, tables and scalars; `passes` decides on the passes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

@@ -5,8 +5,6 @@ axes, or more taps than fit the registers of a pass, intermediates in the type o
 and the last launch adds all terms.  Boundaries become tables of offsets (`arguments.boundary`): kernels have no modes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

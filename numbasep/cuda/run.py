@@ -5,8 +5,6 @@ public function runs on a placeholder, so that the code for NumPy arrays checks 
 the plan would run on the placeholder, it runs on the array.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 from collections.abc import Callable, Sequence

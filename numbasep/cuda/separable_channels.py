@@ -3,8 +3,6 @@
 PyTorch and CuPy compute the product of their own arrays.  Other arrays and host arrays use the kernel of this package.
 """
 
-from __future__ import annotations
-
 import contextvars
 import functools
 from collections.abc import Callable

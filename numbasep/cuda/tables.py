@@ -1,7 +1,5 @@
 """Tables of taps and boundaries that the CUDA kernels read; see `cuda.passes`."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ The algorithm is that of `cpu.fft`, with the blocks of `overlap_cuda`.  The libr
 stream.  The code uses only operations that NumPy, CuPy and PyTorch have in common.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The figure of the demo: each kernel with its result, singular values and times."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Timing for the demo; contestants take turns, so that a busy machine slows all of them equally."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The printed report of the demo."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..system.types import Array

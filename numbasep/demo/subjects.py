@@ -1,7 +1,5 @@
 """The photograph and the six kernels of the demo."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

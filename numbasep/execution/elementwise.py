@@ -1,7 +1,5 @@
 """Elementwise arithmetic on whole arrays, in place and on several threads."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from typing import Any

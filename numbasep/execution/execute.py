@@ -1,7 +1,5 @@
 """Runs a plan by its runner."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

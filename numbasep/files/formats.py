@@ -3,8 +3,6 @@
 A result is written to ``OUTPUT.partial``, which replaces OUTPUT when it is complete.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

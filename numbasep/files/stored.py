@@ -1,7 +1,5 @@
 """Arrays in files that are read and written in parts: in memory, mapped, or chunked."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

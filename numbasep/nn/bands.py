@@ -1,7 +1,5 @@
 """Compute convolutions of float16 arrays in float32, a band of rows at a time."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import replace

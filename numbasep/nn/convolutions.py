@@ -1,7 +1,5 @@
 """`separable_conv2d`, `depthwise_conv2d` and `conv2d`, with TensorFlow's signatures."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Run a planned convolution over channels."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterator

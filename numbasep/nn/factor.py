@@ -5,8 +5,6 @@ the matrix ``W[:, :, c, :]`` of shape (kh * kw, K) has rank at most M; truncated
 give the best D and P otherwise (Eckart and Young 1936, channel by channel).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

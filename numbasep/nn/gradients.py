@@ -9,8 +9,6 @@ The gradient with respect to the input of a correlation is a correlation, too:
 so the same kernels compute it.  The gradient with respect to tap k is the sum of ``g[i] x[s i + d k - before]``.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Plans of convolutions over channels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

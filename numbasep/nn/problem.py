@@ -11,8 +11,6 @@ of ``reach = (taps - 1) * dilation + 1`` input samples,
 At tap ``k``, output ``i`` reads input ``stride * i + dilation * k - before``: a correlation, without flipping.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass

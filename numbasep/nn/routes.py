@@ -5,8 +5,6 @@ filters are factored into columns and rows of taps (spatial separability).  Ordi
 into a depthwise and a pointwise stage, whose depthwise filters may in turn be spatially separable.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections import OrderedDict

@@ -1,7 +1,5 @@
 """Depthwise filters in the layout of the kernels, and their separation into columns and rows."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -5,8 +5,6 @@ the same plan everywhere.  `numbasep.calibrate()` measures the constants of the 
 stores them in a file, which `current` reads once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """Kernels ready to run: dense weights and separable terms, in correlation order."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 The fields are those of `numbasep.planning.machine.Machine`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 CONSTANTS: dict[int, tuple[tuple[dict[str, float], ...], dict[str, Any]]] = {

@@ -1,7 +1,5 @@
 """`Plan.analyze`: measured and predicted times of passes."""
 
-from __future__ import annotations
-
 import html
 import math
 import operator

@@ -5,8 +5,6 @@ processor, versions and number of threads.  `export_wisdom` and `import_wisdom` 
 same kind.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import math

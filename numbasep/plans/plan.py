@@ -1,7 +1,5 @@
 """`Plan`: a filter whose route is chosen, which can be printed and run."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Any

@@ -4,8 +4,6 @@ All loops are emitted unrolled: NVVM keeps local arrays in memory if longer loop
 code is straight-line with constant indices.
 """
 
-from __future__ import annotations
-
 import itertools
 
 from llvmlite import ir

@@ -1,7 +1,5 @@
 """Intrinsics of the CUDA kernels for memory, in LLVM and inline PTX; see `vocabulary`."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 from llvmlite import ir

@@ -1,7 +1,5 @@
 """Loads, stores and conversions in LLVM and inline PTX, shared by `device`, `arithmetic` and `results`."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

@@ -4,8 +4,6 @@ The simulator runs a Python thread per lane, and each intrinsic costs microsecon
 elements.  Pointers are one-dimensional arrays here, and an index out of bounds is an error.
 """
 
-from __future__ import annotations
-
 import threading
 from dataclasses import dataclass
 from types import SimpleNamespace

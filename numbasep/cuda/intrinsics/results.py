@@ -1,7 +1,5 @@
 """Intrinsics of the CUDA kernels that store sums: conversions, vector stores, stores to unaligned rows."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 from llvmlite import ir

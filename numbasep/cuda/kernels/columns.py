@@ -7,8 +7,6 @@ taps, it loads ``ROWS + n - 1`` samples per column once and adds each to all sum
 cache.  Zero weights can be left out of the pieces, so that they do not spread NaN.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@ them.  The lanes of a warp are along the contiguous axis: channels if these are 
 uses tiles in shared memory; it is for arrays whose library has no matrix product.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ All operations share the signature ``(x, y, other, second, count, a, b)`` and th
 and `other`, outputs `y` and `second`, `count` elements, two scalars.  Unused pointers must be valid.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

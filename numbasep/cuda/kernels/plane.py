@@ -15,8 +15,6 @@ Tiles of a warp follow A. Jangda, A. Guha, "Warp overlapped tiling" (2019); part
 al., "A versatile software systolic execution model for GPU memory-bound kernels" (SC 2019).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

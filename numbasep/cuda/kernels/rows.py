@@ -5,8 +5,6 @@ copies the samples under them to shared memory that only this warp reads.  It th
 a few adjacent taps each, by straight-line code from windows in registers.  A piece is loaded once for all rows.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
