@@ -1,7 +1,5 @@
 """Wrong arguments: the right error, a message that names the argument, and nothing written."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Masked arrays lose their mask, with one warning that says what to write; derivatives of arrays with gaps."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

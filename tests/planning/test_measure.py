@@ -1,7 +1,5 @@
 """Measured plans: the route that proves fastest, remembered as long as it holds."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -6,8 +6,6 @@
 tested.
 """
 
-from __future__ import annotations
-
 import builtins
 import os
 import signal
