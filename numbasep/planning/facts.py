@@ -155,9 +155,7 @@ class KernelFacts:
         return Weights(self.size, runs, math.prod(self.shape[:-2]), columns, folded)
 
 
-def kernel_facts(
-    weights: NDArray[Any], forms: Sequence[Form] = (), flat: Flat | None = None
-) -> KernelFacts:
+def kernel_facts(weights: NDArray[Any], forms: Sequence[Form] = (), flat: Flat | None = None) -> KernelFacts:
     """Return the facts of a kernel and of its forms.
 
     Parameters
