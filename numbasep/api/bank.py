@@ -46,8 +46,7 @@ def filter_bank(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     kernels : sequence of array_like, or ndarray
         Kernels, each with one axis for each filtered axis; their shapes may differ.  An array contains one kernel
         for each position along its first axis.

@@ -92,8 +92,7 @@ def convolve(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     weights : array_like
         Kernel with one axis for each filtered axis of `input`; finite.
     {shared}
@@ -101,10 +100,7 @@ def convolve(
     {keywords}
     {stride}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     Raises
     ------
@@ -162,8 +158,7 @@ def correlate(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     weights : array_like
         Kernel with one axis for each filtered axis of `input`; finite.
     {shared}
@@ -171,10 +166,7 @@ def correlate(
     {keywords}
     {stride}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     Raises
     ------
@@ -231,10 +223,7 @@ def separable_convolve(
     {keywords}
     {stride}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     Raises
     ------
@@ -291,10 +280,7 @@ def separable_correlate(
     {keywords}
     {stride}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     Raises
     ------

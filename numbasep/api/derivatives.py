@@ -59,8 +59,7 @@ def sobel(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     axis : int, optional
         Axis of the derivative.
     {output}
@@ -68,10 +67,7 @@ def sobel(
     {cval}
     {keywords}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
@@ -111,8 +107,7 @@ def prewitt(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     axis : int, optional
         Axis of the derivative.
     {output}
@@ -120,10 +115,7 @@ def prewitt(
     {cval}
     {keywords}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
@@ -163,18 +155,14 @@ def laplace(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     {output}
     {modes}
     {cval}
     {axes}
     {keywords}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 

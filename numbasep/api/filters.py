@@ -78,8 +78,7 @@ def correlate1d(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     weights : array_like
         1-D; finite.
     axis : int, optional
@@ -132,8 +131,7 @@ def convolve1d(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     weights : array_like
         1-D; finite.
     axis : int, optional
@@ -186,8 +184,7 @@ def uniform_filter1d(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     size : int
         Samples in the window, at least 1.
     axis : int, optional
@@ -200,10 +197,7 @@ def uniform_filter1d(
     {keywords}
     {stride_1d}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
@@ -246,8 +240,7 @@ def uniform_filter(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     size : int or sequence of int, optional
         Samples of the box along each filtered axis.  As in SciPy, fractions are dropped, and axes with less than 2
         samples are not filtered.
@@ -260,10 +253,7 @@ def uniform_filter(
     {keywords}
     {stride}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 

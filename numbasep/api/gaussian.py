@@ -205,8 +205,7 @@ def gaussian_filter1d(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     sigma : float
         Standard deviation in samples; 0 means no smoothing.
     axis : int, optional
@@ -224,10 +223,7 @@ def gaussian_filter1d(
     {spacing}
     {stride_1d}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
@@ -267,8 +263,7 @@ def gaussian_filter(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     sigma : float or sequence of float
         Standard deviation in samples, once or for each filtered axis; an axis with 0 is not filtered.
     order : int or sequence of int, optional
@@ -285,10 +280,7 @@ def gaussian_filter(
     {spacing}
     {stride}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}  Also for a negative `sigma`, which SciPy replaces by 0.
 

@@ -93,8 +93,7 @@ def gaussian_laplace(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     sigma : float or sequence of float
         Standard deviation in samples, once or for each filtered axis.
     {output}
@@ -106,10 +105,7 @@ def gaussian_laplace(
     **kwargs
         `truncate` and `radius`, as `gaussian_filter`.
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
@@ -152,8 +148,7 @@ def gaussian_gradient_magnitude(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     sigma : float or sequence of float
         Standard deviation in samples, once or for each filtered axis.
     {output}
@@ -165,10 +160,7 @@ def gaussian_gradient_magnitude(
     **kwargs
         `truncate` and `radius`, as `gaussian_filter`.
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 

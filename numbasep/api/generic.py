@@ -77,8 +77,7 @@ def generic_laplace(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     derivative2 : callable
         ``derivative2(input, axis, output, mode, cval, *extra_arguments, **extra_keywords)``; writes to
         `output` if that is an array, and returns a new array of that type if it is a dtype.
@@ -93,10 +92,7 @@ def generic_laplace(
     method, rtol, workers, device, nan_policy, mask, cast : optional
         Passed to `derivative2` as keywords if they are not the defaults (see `correlate1d`).
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
@@ -147,8 +143,7 @@ def generic_gradient_magnitude(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     derivative : callable
         ``derivative(input, axis, output, mode, cval, *extra_arguments, **extra_keywords)``; writes to
         `output` if that is an array, and returns a new array of that type, which is overwritten, if it is a
@@ -164,10 +159,7 @@ def generic_gradient_magnitude(
     method, rtol, workers, device, nan_policy, mask, cast : optional
         Passed to `derivative` as keywords if they are not the defaults (see `correlate1d`).
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
