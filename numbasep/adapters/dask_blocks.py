@@ -167,6 +167,7 @@ def gather(
 
 def filter_array(request: FilterCall, x: Any, mask: Any) -> Any:
     """Return the lazy result of a request."""
+    mask = None if mask is np.ma.nomask else mask
     if mask is not None:
         mask = like_input(mask, x)
     if 0 in x.shape:
@@ -270,6 +271,7 @@ def merge_thin(
 
 def like_input(mask: Any, x: Any) -> Any:
     """Convert the mask to a dask array with the chunks of the input."""
+    mask = mask if isinstance(mask, da.Array) else np.asarray(mask)
     if mask.shape != x.shape:
         raise ValueError(f"mask must have the shape of the input, {x.shape}, got {mask.shape}")
     if mask.dtype.kind not in "biu":

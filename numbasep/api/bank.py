@@ -97,6 +97,8 @@ def bank_calls(given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> li
     """Return a `FilterCall` for each kernel of `filter_bank`; their results have the same shape and dtype."""
     if given["operation"] not in OPERATIONS:
         raise ValueError(f"operation must be 'convolve' or 'correlate', got {given['operation']!r}")
+    if not np.iterable(given["kernels"]):
+        raise TypeError(f"kernels must be a sequence of arrays or an array, got {given['kernels']!r}")
     bank = [np.asarray(kernel) for kernel in given["kernels"]]
     if not bank:
         raise KernelShapeError("kernels must hold at least one kernel, got none")

@@ -45,10 +45,11 @@ def axiswise_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dty
         if axes is not None:
             raise ValueError("axes must be None if kernels maps axes to taps")
         axes, kernels = tuple(kernels), tuple(kernels.values())
-    elif isinstance(kernels, np.ndarray) and kernels.ndim == 1 and kernels.dtype.kind != "O":
-        raise TypeError(
-            "kernels must be a sequence of 1-D arrays or a mapping from axes to them, got one 1-D array"
-        )
+    elif not np.iterable(kernels) or (
+        isinstance(kernels, np.ndarray) and kernels.ndim == 1 and kernels.dtype.kind != "O"
+    ):
+        got = "one 1-D array" if np.iterable(kernels) else repr(kernels)
+        raise TypeError(f"kernels must be a sequence of 1-D arrays or a mapping from axes to them, got {got}")
     kernels, named = tuple(kernels), normalize_axes(axes, len(shape))
     if len(kernels) != len(named):
         raise KernelShapeError(

@@ -26,7 +26,7 @@ def check_missing(nan_policy: str, mask: Any, shape: tuple[int, ...]) -> Array |
     if nan_policy not in NAN_POLICIES:
         allowed = ", ".join(map(repr, NAN_POLICIES))
         raise ValueError(f"nan_policy must be one of {allowed}, got {nan_policy!r}")
-    if mask is None:
+    if mask is None or mask is np.ma.nomask:  # that of a masked array without masked samples
         return None
     array = np.asarray(mask)
     if array.dtype.kind not in "biu":

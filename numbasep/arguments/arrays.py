@@ -101,6 +101,8 @@ def result_dtype(output: Any, input_dtype: np.dtype[Any], *, complex_result: boo
         if complex_result and output.dtype.kind != "c":
             raise OutputError(f"output must have complex dtype, got an array of {output.dtype}")
         return check_dtype(_native(output.dtype), "output")
+    if hasattr(output, "__array__") and not isinstance(output, type):
+        raise TypeError(f"output must be an ndarray, a dtype or None, got a {type(output).__name__}")
     try:
         dtype = _native(np.dtype(output))
     except TypeError:

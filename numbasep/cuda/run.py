@@ -104,7 +104,7 @@ def _with_stand_ins(name: str, function: Any, keywords: dict[str, Any], first: s
             array = copied
         keywords["output"] = placeholders.hold(output, target.shape, target.dtype, library_of(output))
     keywords[first] = placeholders.hold(array, view.shape, view.dtype, library)
-    if keywords.get("mask") is not None:
+    if keywords.get("mask") is not None and keywords["mask"] is not np.ma.nomask:
         keywords["mask"] = _mask(keywords["mask"], view, array, library)
     result = _generic(name, keywords, first) if name in GENERIC else function(**keywords)
     handle = placeholders.held(result)

@@ -75,6 +75,8 @@ class DepthwiseSeparable:
             f"({before / after:.1f} times fewer)"
         )
 
+    __repr__ = __str__
+
 
 def factorize_conv2d(
     filters: npt.ArrayLike, *, rtol: Any = None, channel_multiplier: Any = None

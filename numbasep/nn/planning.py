@@ -124,6 +124,8 @@ class ConvolutionPlan:
             lines.append(f"{marker} {candidate.method:<11}{figures}  {candidate.reason}")
         return "\n".join(lines)
 
+    __repr__ = __str__
+
 
 def plan_separable_conv2d(
     shape: Sequence[int],

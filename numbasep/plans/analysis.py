@@ -60,6 +60,8 @@ class Analysis:
         """Return the table of the plan, followed by that of its passes."""
         return _text(self)
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         return _html(self)
 

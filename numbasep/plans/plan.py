@@ -202,5 +202,7 @@ class Plan(PlannedFilter):
         """Return the table of all routes, and the passes of the chosen one."""
         return report.plan_text(self)
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         return report.plan_html(self)
