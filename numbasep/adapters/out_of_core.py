@@ -122,8 +122,8 @@ def plan_blocks(
             inside = max(1, threads.thread_count(workers) // at_once)
             return Blocks(grid, strides, at_once, inside, unit == together)
     raise ValueError(
-        f"memory: {memory / 1e6:.3g} MB do not hold a block of {source.unit} samples, which are stored "
-        "together, with what the kernel needs around it"
+        f"memory: {memory / 1e6:.3g} MB is too little for a block of {source.unit} samples, which are stored "
+        "together, and the samples around it that the kernel needs"
     )
 
 
