@@ -135,7 +135,13 @@ def shipped(vector_bytes: int) -> Machine:
     return Machine(**made)
 
 
-REFERENCE = shipped(host_target().vector_bytes)
+def shipped_for(target: Target) -> Machine:
+    """Return the shipped constants for a target, with its own vectors and registers, by which passes are lowered."""
+    lanes = float(target.lanes(4)), float(target.lanes(8))
+    return dataclasses.replace(shipped(target.vector_bytes), lanes=lanes, registers=target.registers)
+
+
+REFERENCE = shipped_for(host_target())
 
 
 def interpolate(table: Table, x: float) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 
 import numbasep
 from numbasep.cpu.intrinsics import vectors
+from numbasep.planning import machine
 from tests.support import oracle
 
 TYPES = ("f4", "f8", "u1")
@@ -53,7 +54,9 @@ def halves() -> None:
 
 
 def main(vector_bytes: int) -> None:
-    assert vector_bytes == vectors.VECTOR_BYTES
+    planned = machine.current().target
+    assert vector_bytes == vectors.VECTOR_BYTES == planned.vector_bytes
+    assert planned.registers == vectors.REGISTERS
     halves()
     rng = np.random.default_rng(1)
     for dtype in TYPES:
