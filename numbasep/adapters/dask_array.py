@@ -63,7 +63,7 @@ def _join(request: FilterCall, *parts: Array) -> Array:
         return join(request, copies, parts[0], None)
     from ..cuda import run
 
-    joined: Array = run.on_stand_ins(lambda held: join(request, held, held[0], None), copies)
+    joined: Array = run.on_placeholders(lambda held: join(request, held, held[0], None), copies)
     return joined
 
 

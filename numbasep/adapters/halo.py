@@ -81,9 +81,9 @@ def make_span(window: Window, start: int, stop: int) -> Span:
     return Span(tuple(placed), high - low, within=True, cut=slice(None))
 
 
-def whole_span(start: int, stop: int, *, cut: slice = slice(None)) -> Span:
+def whole_span(start: int, stop: int) -> Span:
     """Return the span of samples [start, stop) without a halo, for axes not filtered or filtered in one block."""
-    return Span((Run(start, 1, 0, stop - start),), stop - start, within=False, cut=cut)
+    return Span((Run(start, 1, 0, stop - start),), stop - start, within=False, cut=slice(None))
 
 
 def _continued(window: Window, low: int, high: int) -> Iterator[tuple[int, int, int]]:

@@ -226,7 +226,7 @@ def filter_blocks(
         one(todo[0])
         return
     dask = _dask()
-    _give_back_at_once()
+    _return_freed_memory()
     tasks = [dask.delayed(one, pure=False)(block) for block in todo]
     with _pool(blocks.at_once) as pool, _bar(progress):
         dask.compute(*tasks, scheduler="threads", pool=pool, num_workers=blocks.at_once)
@@ -291,7 +291,7 @@ def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _give_back_at_once() -> None:
+def _return_freed_memory() -> None:
     """Make the GNU C library return large arrays to the system when they are freed.
 
     Otherwise it keeps them for reuse, separately in each thread, and in the end holds several times the memory in use.

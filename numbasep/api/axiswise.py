@@ -81,7 +81,7 @@ def copy_input(
     return out
 
 
-def every_sample(x: Array, mask: Any, nan_policy: str, strides: Mapping[int, int]) -> tuple[Array, Any]:
+def subsampled(x: Array, mask: Any, nan_policy: str, strides: Mapping[int, int]) -> tuple[Array, Any]:
     """Return every `strides`-th sample along axes that are not filtered, and the mask of these samples."""
     mask = check_missing(nan_policy, mask, x.shape)
     refuse_nan(x, nan_policy)

@@ -135,7 +135,7 @@ def dense_plan(
     eps = float(np.finfo(problem.real_dtype).eps)
     wanted = options.method in ("separable", "structured")
 
-    def take_apart() -> tuple[tuple[Form, ...], KernelFacts, runs.Flat | None]:
+    def factored() -> tuple[tuple[Form, ...], KernelFacts, runs.Flat | None]:
         typed = kernel.astype(np.complex64 if kernel.dtype.kind == "c" else np.float32) if single else kernel
         found = find_forms(typed, options.rtol, compute_eps=eps, thorough=wanted) if kernel.ndim else ()
         if (
@@ -148,7 +148,7 @@ def dense_plan(
         return found, kernel_facts(kernel, found, flat), flat
 
     key = (kernel.tobytes(), kernel.shape, kernel.dtype, single, options.rtol, eps, wanted)
-    found, facts, flat = kernels.get(key, take_apart)
+    found, facts, flat = kernels.get(key, factored)
     return finish(problem, Operator(found, None, kernel, flat=flat), facts)
 
 

@@ -20,7 +20,7 @@ from ..arguments.problem import DEFAULT_OPTIONS, NAN_POLICIES, Options, Window, 
 from ..execution import execute
 from ..plans.plan import Plan
 from ..system.types import Array
-from .axiswise import Term, by_axis, copy_input, every_sample
+from .axiswise import Term, by_axis, copy_input, subsampled
 from .build import dense_plan, enclosing_windows, plans, term_plan
 from .missing_data import PlanMaker, check_missing, filter_missing
 from .repeated_calls import Runner, shortcuts
@@ -193,7 +193,7 @@ class FilterCall:
         nan_policy = self.arguments["nan_policy"]
         mask = check_missing(nan_policy, mask, self.shape)
         if self.thinned:
-            x, mask = every_sample(x, mask, nan_policy, self.thinned)
+            x, mask = subsampled(x, mask, nan_policy, self.thinned)
         if self.is_copy:
             return copy_input(x, output, self.options.cast, nan_policy, mask)
         if self.join is not None:

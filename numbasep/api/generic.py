@@ -24,33 +24,32 @@ Derivative = Callable[..., Any]
 
 
 def _derivatives(
-    input: npt.ArrayLike, derivative: Derivative, output: Any, mode: Any, cval: Any, extra_arguments: Any,
-    extra_keywords: Mapping[str, Any] | None, axes: Any, shared: Mapping[str, Any],
-) -> tuple[Array, Array, list[Callable[[Any], Any]]]:  # fmt: skip
-    """Return the input, the output, and for each axis a function of an output array or dtype that filters the axis."""
+    derivative: Derivative, given: Mapping[str, Any]
+) -> tuple[Array, Array, list[Callable[[Any], Any]]]:
+    """Return the input, the output, and for each axis a function of an output array or dtype that filters the axis.
+
+    `given` maps the parameters of the public function to their values.
+    """
     if not callable(derivative):
         raise TypeError(f"derivative, or derivative2, must be callable, got {derivative!r}")
-    x = as_input(input)
-    make_options(*(shared[name] for name in ("method", "rtol", "workers", "device", "cast")))
-    dtype = result_dtype(output, x.dtype, complex_result=x.dtype.kind == "c")
+    x, cval = as_input(given["input"]), given["cval"]
+    make_options(*(given[name] for name in ("method", "rtol", "workers", "device", "cast")))
+    dtype = result_dtype(given["output"], x.dtype, complex_result=x.dtype.kind == "c")
     check_cval(cval, complex_data=x.dtype.kind == "c")
-    named = normalize_axes(axes, x.ndim)
-    modes = per_axis("mode", mode, len(named))
-    out = make_output(output, dtype, x.shape, x)
+    named = normalize_axes(given["axes"], x.ndim)
+    modes = per_axis("mode", given["mode"], len(named))
+    out = make_output(given["output"], dtype, x.shape, x)
     x = x.copy() if len(named) > 1 and np.may_share_memory(x, out) else x
-    keywords = {**changed(shared, DEFAULTS), **(extra_keywords or {})}
-    calls: list[Callable[[Any], Any]] = [
-        functools.partial(_call_derivative, derivative, x, axis, m, cval, tuple(extra_arguments), keywords)
-        for axis, m in zip(named, modes, strict=True)
-    ]
-    return x, out, calls
+    more = tuple(given["extra_arguments"])
+    keywords = {
+        **changed({name: given[name] for name in SHARED}, DEFAULTS),
+        **(given["extra_keywords"] or {}),
+    }
 
+    def filtered(axis: int, mode: Any, target: Any) -> Any:
+        return derivative(x, axis, target, mode, cval, *more, **keywords)
 
-def _call_derivative(
-    derivative: Derivative, x: Array, axis: int, mode: Any, cval: Any, arguments: tuple[Any, ...],
-    keywords: Mapping[str, Any], target: Any,
-) -> Any:  # fmt: skip
-    return derivative(x, axis, target, mode, cval, *arguments, **keywords)
+    return x, out, [functools.partial(filtered, axis, mode) for axis, mode in zip(named, modes, strict=True)]
 
 
 @dispatched
@@ -104,13 +103,7 @@ def generic_laplace(
     >>> numbasep.generic_laplace(np.arange(5.0) ** 2, second)
     array([ 1.,  2.,  2.,  2., -7.])
     """
-    shared = {
-        "method": method, "rtol": rtol, "workers": workers, "device": device, "nan_policy": nan_policy,
-        "mask": mask, "cast": cast,
-    }  # fmt: skip
-    x, out, calls = _derivatives(
-        input, derivative2, output, mode, cval, extra_arguments, extra_keywords, axes, shared
-    )
+    x, out, calls = _derivatives(derivative2, locals())
     if not calls:
         return copy_input(x, out, cast, nan_policy, mask)
     calls[0](out)
@@ -174,13 +167,7 @@ def generic_gradient_magnitude(
     >>> numbasep.generic_gradient_magnitude(ramp, numbasep.sobel)[1, 1]
     np.float64(40.0)
     """
-    shared = {
-        "method": method, "rtol": rtol, "workers": workers, "device": device, "nan_policy": nan_policy,
-        "mask": mask, "cast": cast,
-    }  # fmt: skip
-    x, out, calls = _derivatives(
-        input, derivative, output, mode, cval, extra_arguments, extra_keywords, axes, shared
-    )
+    x, out, calls = _derivatives(derivative, locals())
     if not calls:
         return copy_input(x, out, cast, nan_policy, mask)
     calls[0](out)

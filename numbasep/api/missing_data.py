@@ -127,9 +127,9 @@ def filter_missing(
         raise ValueError(_cannot_normalise(x, mask, omit=omit))
     total = execute.filter_array(make_plan(number, problem.compute_dtype, cval), filled, None)
     real_kernel = weight.imag == 0 and (problem.compute_dtype.kind != "c" or x.dtype.kind == "c")
-    share_dtype = problem.real_dtype if real_kernel else problem.compute_dtype
-    share = execute.filter_array(make_plan(problem.real_dtype, share_dtype, 1.0), present, None)
-    values = elementwise.normalise(total, share, complex(weight), least, workers=problem.workers)
+    sum_dtype = problem.real_dtype if real_kernel else problem.compute_dtype
+    weight_sums = execute.filter_array(make_plan(problem.real_dtype, sum_dtype, 1.0), present, None)
+    values = elementwise.normalise(total, weight_sums, complex(weight), least, workers=problem.workers)
     if output is None and values.dtype == dtype:
         return values
     return elementwise.stored(values, output, dtype, x, cast)

@@ -43,16 +43,16 @@ def on_gpu(array: Any) -> bool:
     return where is not None and int(where()[0]) in DLPACK_GPU
 
 
-def warn_of_mask(array: Any, *, remedy: str = "mask=x.mask", stacklevel: int = 3) -> None:
+def warn_of_mask(array: Any, *, remedy: str, stacklevel: int) -> None:
     """Warn, once per process, that the mask of a masked array is ignored.
 
     Parameters
     ----------
     array : object
         The input of a function; only a masked array with masked samples causes the warning.
-    remedy : str, optional
+    remedy : str
         What the message tells the user to write instead, for an array `x`.
-    stacklevel : int, optional
+    stacklevel : int
         As for `warnings.warn`, counted from this function.
     """
     lazy = isinstance(

@@ -59,15 +59,13 @@ class BoundaryModeError(ValueError, RuntimeError):
     """An unknown boundary mode: a ValueError, and a RuntimeError as SciPy raises."""
 
 
-def parse(mode: object, argument: str = "mode") -> Boundary:
+def parse(mode: object) -> Boundary:
     """Return the boundary mode for a SciPy mode name.
 
     Parameters
     ----------
     mode : str
         One of `NAMES`.
-    argument : str
-        Name of the caller's argument, for the message.
 
     Raises
     ------
@@ -89,9 +87,7 @@ def parse(mode: object, argument: str = "mode") -> Boundary:
     )
     sizes = "\n".join(f"  {name!r:28s} {text}" for name, text in SIZES.items())
     hint = f" Did you mean {_FOREIGN[mode]!r}?" if isinstance(mode, str) and mode in _FOREIGN else ""
-    raise BoundaryModeError(
-        f"boundary mode not supported: {argument}={mode!r}.{hint} Allowed:\n{known}\n{sizes}"
-    )
+    raise BoundaryModeError(f"boundary mode not supported: mode={mode!r}.{hint} Allowed:\n{known}\n{sizes}")
 
 
 def source_index(i: int, n: int, boundary: int) -> int:

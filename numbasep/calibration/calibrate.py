@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ..arguments.problem import DEVICES, Options, make_problem, make_windows
 from ..cpu import recursive
-from ..cpu.intrinsics.vectors import REGISTERS, VECTOR_BYTES
 from ..cpu.largest_magnitude import largest_magnitude
 from ..execution.execute import run_plan
 from ..factor import forms, recursion
@@ -160,8 +159,6 @@ def _measure(threads: int) -> Machine:
         REFERENCE,
         name=f"{cpu}, {threads} threads, calibrated {time.strftime('%Y-%m-%d')}",
         threads=threads,
-        registers=REGISTERS,
-        lanes=(VECTOR_BYTES / 4, VECTOR_BYTES / 8),
         call_seconds=call,
     )
     single, double = PRECISIONS

@@ -133,12 +133,12 @@ def plan_call(
         complex_kernel=False,
         integer_l1=None,
     )
-    operator, facts = _taken_apart(weights.tobytes(), weights.shape)
+    operator, facts = _operator_and_facts(weights.tobytes(), weights.shape)
     return PlannedFilter(problem, choose(problem, facts, REFERENCE), replace(operator), REFERENCE.name)
 
 
 @functools.lru_cache(maxsize=64)
-def _taken_apart(content: bytes, shape: tuple[int, ...]) -> tuple[Operator, KernelFacts]:
+def _operator_and_facts(content: bytes, shape: tuple[int, ...]) -> tuple[Operator, KernelFacts]:
     """Return a kernel with its forms and facts, cached as it is timed on several images."""
     weights = np.frombuffer(content).reshape(shape)
     found, flat = forms(weights, thorough=True), runs.find(as_kernel(weights))
@@ -148,7 +148,7 @@ def _taken_apart(content: bytes, shape: tuple[int, ...]) -> tuple[Operator, Kern
 def works_of(planned: PlannedFilter, machine: Machine) -> tuple[Work, ...]:
     """Return the work of the passes of a plan from `plan_call`."""
     chosen, weights = planned.choice.chosen, planned.kernel.weights
-    _, facts = _taken_apart(weights.tobytes(), weights.shape)
+    _, facts = _operator_and_facts(weights.tobytes(), weights.shape)
     same = (chosen.form, chosen.runner)
     found = ROUTES[chosen.method].estimates(planned.problem, facts, machine)
     (candidate,) = (one for one in found if (one.form, one.runner) == same)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arguments.arrays import result_dtype
 from ..arguments.axes import normalize_axes, per_axis
-from ..arguments.placeholders import Held, held, hold
+from ..arguments.placeholders import Held, held
 from ..system.types import Array
 from . import driver, gradients
 from .intrinsics.vocabulary import LANES, SIMULATED
@@ -119,11 +119,11 @@ def split_missing(
     return filled, present, -1
 
 
-def normalise(handle: Held, total: Array, share: Array, weight: float, least: float) -> Array:
+def normalise(handle: Held, total: Array, weight_sums: Array, weight: float, least: float) -> Array:
     """See `elementwise.normalise`."""
-    _real(total.dtype, share.dtype)
+    _real(total.dtype, weight_sums.dtype)
     launch(
-        "normalise", (), total.dtype, handle.library, handle.array, handle.array, other=_held(share).array,
+        "normalise", (), total.dtype, handle.library, handle.array, handle.array, other=_held(weight_sums).array,
         a=weight, b=least,
     )  # fmt: skip
     return total
@@ -164,8 +164,8 @@ def _check_shape(target: Array, shape: tuple[int, ...]) -> None:
         raise ValueError(f"output shape not correct: expected {shape}, got {target.shape}")
 
 
-def _held(stand_in: Array) -> Held:
-    found = held(stand_in)
+def _held(placeholder: Array) -> Held:
+    found = held(placeholder)
     assert found is not None
     return found
 
@@ -214,9 +214,3 @@ def generic(name: str, x: Array, arguments: dict[str, Any], keywords: dict[str, 
     if held(arguments["output"]) is None:
         return total
     return stored(_held(total), total, arguments["output"], dtype, "truncate")
-
-
-def on_gpu_like(values: Array, handle: Held) -> Array:
-    """Copy a host array to the device of the held array; return a placeholder of the copy."""
-    array = handle.library.from_host(values, handle.array)
-    return hold(array, values.shape, values.dtype, handle.library)

@@ -21,7 +21,7 @@ from ..factor import Form
 from ..planning.operators import Factor, Operator
 from ..planning.planner import PlannedFilter
 from .intrinsics.vocabulary import OUTSIDE
-from .tables import continued
+from .tables import extended_positions
 
 Run = Callable[[PlannedFilter, Any], Any]
 """Function (plan, tensor) -> filtered tensor."""
@@ -154,7 +154,7 @@ def _folded(extended: Any, problem: Problem) -> Any:
     torch = importlib.import_module("torch")
     for window in problem.windows:
         axis, first, count = window.axis, window.first, window.reach
-        positions = continued(first, count, window.size, window.boundary)
+        positions = extended_positions(first, count, window.size, window.boundary)
         start, stop = min(max(-first, 0), count), max(min(window.size - first, count), 0)
         inside = np.arange(start, max(start, stop))
         beyond = np.setdiff1d(np.flatnonzero(positions != OUTSIDE), inside)

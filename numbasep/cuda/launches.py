@@ -20,19 +20,19 @@ from .kernels.plane import PlaneVariant
 from .kernels.rows import LinesVariant
 from .tables import (
     Operand,
-    beyond_table,
+    boundary_table,
     column_table,
     dense_list,
     fits_int32,
     flat_table,
-    front_of,
     holds_border,
-    in_class,
     outer_tables,
+    padded_to_class,
     pieces_of,
     plane_table,
     row_axis,
     row_table,
+    taps_before,
 )
 
 INPUT, OUTPUT = 0, 1
@@ -112,9 +112,9 @@ class Launcher:
         columns_out = along.out_size * step if along else inner
         klass = tap_class(max(w.taps for w in windows))
         assert klass is not None
-        fronts = [front_of(window, klass) if window else 0 for window in (along, down)]
-        line = [in_class(term[-1], fronts[0], klass, used=along is not None) for term in terms]
-        column = [in_class(term[0], fronts[1], klass, used=down is not None) for term in terms]
+        fronts = [taps_before(window, klass) if window else 0 for window in (along, down)]
+        line = [padded_to_class(term[-1], fronts[0], klass, used=along is not None) for term in terms]
+        column = [padded_to_class(term[0], fronts[1], klass, used=down is not None) for term in terms]
         every = (1 << klass) - 1
         ring = source.storage if holds_border(source, windows, self.code) else ElementType(self.code)
         repair = self.repair if target.slot == OUTPUT else None
@@ -130,12 +130,12 @@ class Launcher:
         beyond_columns = beyond_rows = np.zeros(1, np.int64)
         if along:
             stop = shift + (tiles - 1) * variant.tile + variant.pitch
-            beyond_columns = beyond_table(along, shift, stop, step)
+            beyond_columns = boundary_table(along, shift, stop, step)
         row = row_axis(source, target, along, down)
         rows_in, row_shift = row.rows, 0
         if down:
             rows_in, row_shift = down.size, down.first - fronts[1]
-            beyond_rows = beyond_table(down, row_shift, row_shift + row.rows + klass - 1, 1)
+            beyond_rows = boundary_table(down, row_shift, row_shift + row.rows + klass - 1, 1)
         planes = plane_table(source, target, along, down)
         strip = self._strip(row.rows, tiles * len(planes), klass)
         strips = -(-row.rows // strip)
@@ -186,7 +186,7 @@ class Launcher:
         tiles = -(-window.out_size * step // cuda_lines.TILE)
         shift = window.first * step
         stop = shift + (tiles - 1) * cuda_lines.TILE + (max(count, 1) - 1) * size + cuda_lines.PITCH
-        beyond = beyond_table(window, shift, stop, step)
+        beyond = boundary_table(window, shift, stop, step)
         variant = LinesVariant(source.storage, target.storage, self.code)
         warps = self.warps or variant.warps
         tasks = tiles * -(-lines // cuda_lines.ROWS)

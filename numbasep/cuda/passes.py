@@ -18,7 +18,7 @@ from ..planning.routes_cuda import is_one_pass
 from ..system.types import Array
 from .intrinsics.vocabulary import ElementType
 from .launches import INPUT, OUTPUT, Launcher, Program
-from .tables import Operand, border_after, gain_of, grouped, merged, storage_of
+from .tables import Operand, filtered_cval, gain_of, grouped, merged, storage_of
 
 ALIGNMENT = 64  # elements, so that every intermediate starts at a cache line
 
@@ -162,6 +162,6 @@ class _ProgramBuilder(Launcher):
         size = -(-size // ALIGNMENT) * ALIGNMENT
         self.program.scratch[slot] = size * len(sources) * storage.itemsize
         return [
-            Operand(slot, tuple(shape), storage, border_after(source.cval, gain), i * size)
+            Operand(slot, tuple(shape), storage, filtered_cval(source.cval, gain), i * size)
             for i, (source, gain) in enumerate(zip(sources, gains, strict=True))
         ]

@@ -76,7 +76,7 @@ def _whole(name: str, **keywords: Any) -> Any:
     library = library_of(array)
     keywords[first], wanted = gradients.detached(array)
     with placeholders.session(), gradients.recording() as ran:
-        result = _with_stand_ins(name, function, keywords, first, library)
+        result = _with_placeholders(name, function, keywords, first, library)
     if wanted:
         return gradients.attach(array, ran, result, _run_on_device, name)
     return library.finished(result, array)
@@ -90,7 +90,9 @@ def _undispatched(name: str) -> Any:
     return getattr(function, "__wrapped__", function)
 
 
-def _with_stand_ins(name: str, function: Any, keywords: dict[str, Any], first: str, library: Library) -> Any:
+def _with_placeholders(
+    name: str, function: Any, keywords: dict[str, Any], first: str, library: Library
+) -> Any:
     """Call a function with placeholders for the arrays on the GPU; return the result as an array of the library."""
     array, output = keywords[first], keywords.get("output")
     view = describe(array, first)
@@ -146,7 +148,7 @@ def _on_host(value: Any) -> Any:
     return value
 
 
-def on_stand_ins(function: Callable[[list[Array]], Array], arrays: Sequence[Any]) -> Any:
+def on_placeholders(function: Callable[[list[Array]], Array], arrays: Sequence[Any]) -> Any:
     """Call a function with placeholders for arrays on the GPU; return the result as an array of their library."""
     library = library_of(arrays[0])
     with placeholders.session():
@@ -200,7 +202,7 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
     require()
     handle = placeholders.held(x)
     if handle is None:
-        return _there_and_back(plan, x, output)
+        return _on_host_array(plan, x, output)
     view, target = describe(handle.array, "input"), placeholders.held(output)
     if target is not None:
         _on_device(plan, handle.array, view, target.array, handle.library)
@@ -213,7 +215,7 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any) -> Any:
 # --------------------------------------------------------------------------- arrays on the host
 
 
-def _there_and_back(plan: PlannedFilter, x: Array, output: Any) -> Array:
+def _on_host_array(plan: PlannedFilter, x: Array, output: Any) -> Array:
     problem = plan.problem
     out = make_output(output, problem.output_dtype, problem.out_shape, x)
     if not problem.pixels:

@@ -27,7 +27,7 @@ FILTERS, POINTWISE, BETWEEN = 2, 3, 4
 FILTER_NAMES = ("depthwise_filter", "pointwise_filter", "filter")
 """Parameters other than the input that are arrays."""
 
-_stand_ins: contextvars.ContextVar[dict[int, Any] | None] = contextvars.ContextVar(
+_placeholders: contextvars.ContextVar[dict[int, Any] | None] = contextvars.ContextVar(
     "numbasep_nn", default=None
 )
 
@@ -102,7 +102,7 @@ def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     first = next(iter(arguments))
     if not on_gpu(arguments[first]):
         return function(**keywords)
-    stand_ins = {}
+    placeholders = {}
     for name in (first, *FILTER_NAMES):
         if name not in arguments:
             continue
@@ -110,20 +110,22 @@ def call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
             raise ValueError(f"{name} must be on the GPU, as input is, got {type(arguments[name]).__name__}")
         view = describe(arguments[name], name)
         keywords[name] = np.broadcast_to(np.zeros((), view.dtype), view.shape)
-        stand_ins[id(keywords[name])] = arguments[name]
+        placeholders[id(keywords[name])] = arguments[name]
     if arguments.get("output") is not None:
         raise ValueError("output must be None for arrays on the GPU")
-    token = _stand_ins.set(stand_ins)
+    token = _placeholders.set(placeholders)
     try:
         result = function(**keywords)
     finally:
-        _stand_ins.reset(token)
+        _placeholders.reset(token)
     return library_of(arguments[first]).finished(result, arguments[first])
 
 
-def run(problem: Any, x: Array, depthwise: Array, pointwise: Array | None, output: Array | None) -> Any:
+def run(
+    problem: Any, x: Array, depthwise: Array, pointwise: Array | None = None, *, output: Array | None
+) -> Any:
     """Compute a `nn.problem.Convolution` on the GPU, from host arrays or placeholders of arrays on the device."""
-    known = _stand_ins.get() or {}
+    known = _placeholders.get() or {}
     if id(x) in known:
         right = None if pointwise is None else known[id(pointwise)]
         return _on_device(problem, known[id(x)], known[id(depthwise)], right)

@@ -83,12 +83,12 @@ def gain_of(term: Term) -> float:
     return math.prod(float(f.taps[f.positions].sum()) for f in term)
 
 
-def border_after(cval: float, gain: float) -> float:
+def filtered_cval(cval: float, gain: float) -> float:
     """Return the boundary value of an intermediate; zero stays zero even if the gain is not finite."""
     return cval * gain if cval else 0.0
 
 
-def front_of(window: Window, klass: int) -> int:
+def taps_before(window: Window, klass: int) -> int:
     """Return the number of masked taps before the window's own.
 
     They centre the window in its tap class if that is possible, since rows of centred kernels are copied in chunks.
@@ -97,7 +97,7 @@ def front_of(window: Window, klass: int) -> int:
     return centred if 0 <= centred <= klass - window.taps else 0
 
 
-def in_class(factor: Factor, front: int, klass: int, *, used: bool) -> tuple[Array, int | None]:
+def padded_to_class(factor: Factor, front: int, klass: int, *, used: bool) -> tuple[Array, int | None]:
     """Return the taps padded to a tap class, and a bit mask of the taps used; None if the axis is not filtered."""
     taps = np.zeros(klass)
     if not used:
@@ -140,7 +140,7 @@ def pieces_of(positions: Array, lengths: Sequence[int], align: int = 1) -> list[
 # --------------------------------------------------------------------------- tables
 
 
-def continued(first: int, count: int, size: int, boundary: Boundary) -> Array:
+def extended_positions(first: int, count: int, size: int, boundary: Boundary) -> Array:
     """Return `source_index` for `count` positions from `first` on, evaluated only where it is not the identity."""
     table = np.arange(first, first + count, dtype=np.int64)
     before, after = min(count, max(0, -first)), min(count, max(0, size - first))
@@ -151,7 +151,7 @@ def continued(first: int, count: int, size: int, boundary: Boundary) -> Array:
 
 def row_table(window: Window, first: int, count: int, stride: int) -> Array:
     """Return the offset of each of `count` extended rows from `first` on, `stride` elements per row, or OUTSIDE."""
-    rows = continued(first, count, window.size, window.boundary)
+    rows = extended_positions(first, count, window.size, window.boundary)
     return np.where(rows == OUTSIDE, OUTSIDE, rows * stride)
 
 
@@ -161,14 +161,14 @@ def column_table(window: Window, first: int, count: int, step: int) -> Array:
     A position of the axis has `step` elements.
     """
     start = first // step
-    positions = continued(start, (first + count) // step - start + 1, window.size, window.boundary)
+    positions = extended_positions(start, (first + count) // step - start + 1, window.size, window.boundary)
     spread = np.where(positions == OUTSIDE, OUTSIDE, positions * step)[:, None] + np.arange(step)
     spread[positions == OUTSIDE] = OUTSIDE
     skipped = first - start * step
     return spread.ravel()[skipped : skipped + count]
 
 
-def beyond_table(window: Window, first: int, stop: int, step: int) -> Array:
+def boundary_table(window: Window, first: int, stop: int, step: int) -> Array:
     """Return `column_table` of the elements from `first` to `stop` that are before the axis, then of those after it.
 
     The table is never empty.  Its size depends on the kernel and the tile, not on the size of the axis.

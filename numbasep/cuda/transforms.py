@@ -15,7 +15,7 @@ from ..cpu.fft.spectra import reduced
 from ..planning.overlap_cuda import TransformBlocks, blocks
 from ..system.types import Array
 from .arrays import Library
-from .tables import continued
+from .tables import extended_positions
 
 AxisSamples = tuple[slice | Any, int, int]
 """Samples under a block along an axis: (slice, or positions on the device; samples before the array; after it)."""
@@ -86,7 +86,7 @@ class Transforms:
         """Return the place of `count` samples from position `first` on, which may extend beyond the array."""
         if first >= 0 and first + count <= window.size:
             return slice(first, first + count), 0, 0
-        positions = continued(first, count, window.size, window.boundary)
+        positions = extended_positions(first, count, window.size, window.boundary)
         before = after = 0
         if window.boundary == Boundary.CONSTANT:
             before, after = min(max(-first, 0), count), min(max(first + count - window.size, 0), count)

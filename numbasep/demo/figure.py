@@ -160,24 +160,24 @@ def _singular_values(axes: Any, result: Result, *, first: bool) -> None:
 
 def _times(axes: Any, result: Result, *, first: bool) -> None:
     labels: list[str] = []
-    for route in result.routes:
+    for candidate in result.plan.candidates:
         row = len(labels)
-        chosen = route.method == result.plan.method
+        chosen = candidate.method == result.plan.method
         colour = CHOSEN if chosen else ROUTE
-        labels.append(route.method)
-        if route.measured is None or route.predicted is None:
+        labels.append(candidate.method)
+        if not candidate.feasible:
             axes.text(0.03, row, "ruled out", va="center", color=FAINT, fontsize=8, transform=_row(axes))
             continue
-        measured = result.seconds if chosen else route.measured
-        axes.barh(row, 1e3 * route.predicted, color=colour, alpha=0.45, height=0.62)
+        measured = result.measured[candidate.method]
+        axes.barh(row, 1e3 * candidate.seconds, color=colour, alpha=0.45, height=0.62)
         axes.plot(1e3 * measured, row, "o", color=colour, markersize=6, zorder=3)
-        _label(axes, max(measured, route.predicted), row, milliseconds(measured), bold=chosen)
+        _label(axes, max(measured, candidate.seconds), row, milliseconds(measured), bold=chosen)
     for name, seconds in result.peers:
         axes.plot(1e3 * seconds, len(labels), "o", color=PEER, markersize=6, zorder=3)
         _label(axes, seconds, len(labels), _times_as_long(seconds / result.seconds), bold=False)
         labels.append({"scipy": "SciPy", "cv2": "OpenCV"}[name.partition(".")[0]])
-    times = [seconds for _, seconds in result.peers]
-    times += [time for route in result.routes for time in (route.predicted, route.measured) if time]
+    times = [*(seconds for _, seconds in result.peers), *result.measured.values()]
+    times += [candidate.seconds for candidate in result.plan.candidates if candidate.feasible]
     axes.set(xscale="log", xlim=(4e2 * min(times), 3e4 * max(times)), ylim=(len(labels) - 0.4, -0.6))
     axes.set_yticks(range(len(labels)), labels if first else [""] * len(labels))
     axes.set_xlabel("milliseconds")

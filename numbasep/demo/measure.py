@@ -4,7 +4,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.ndimage
@@ -19,20 +18,6 @@ PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class RouteTime:
-    """Predicted and measured time of a route."""
-
-    method: str
-    """Name of the route."""
-    predicted: float | None
-    """Seconds predicted by the planner's cost model; None if the route is not feasible."""
-    measured: float | None
-    """Measured seconds; None if the route is not feasible."""
-    reason: str
-    """Why the route is not feasible; otherwise empty."""
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     """Result and times of a kernel on the photograph."""
 
@@ -44,8 +29,8 @@ class Result:
     """The kernel as a sum of separable terms."""
     filtered: Array
     """The filtered array."""
-    routes: tuple[RouteTime, ...]
-    """Predicted and measured times of all routes."""
+    measured: dict[str, float]
+    """Measured seconds of each feasible route."""
     seconds: float
     """Measured seconds of the automatic choice."""
     peers: tuple[tuple[str, float], ...]
@@ -56,7 +41,7 @@ class Result:
     @property
     def regret(self) -> float:
         """Measured time of the choice over that of the fastest route."""
-        return self.seconds / min(route.measured for route in self.routes if route.measured is not None)
+        return self.seconds / min(self.measured.values())
 
 
 def measure(subject: Subject, array: Array, *, repeat: int, peers: bool) -> Result:
@@ -85,16 +70,13 @@ def measure(subject: Subject, array: Array, *, repeat: int, peers: bool) -> Resu
         )
         contestants |= opencv_calls(subject.kernel, array, factors)
     seconds = take_turns(contestants, repeat)
-    routes = tuple(
-        RouteTime(c.method, c.seconds if c.feasible else None, seconds.get(c.method), c.reason or "")
-        for c in _cheapest_by_method(plan)
-    )
+    measured = {c.method: seconds[c.method] for c in plan.candidates if c.feasible}
     return Result(
         subject,
         plan,
         factors,
         filtered,
-        routes,
+        measured,
         seconds[plan.method],
         _peer_times(seconds),
         None if reference is None else _difference(filtered, reference, subject.kernel, array),
@@ -128,22 +110,11 @@ def take_turns(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _cheapest_by_method(plan: numbasep.Plan) -> list[Any]:
-    """Return a candidate per method: the cheapest feasible one, or the first if none is feasible."""
-    best: dict[str, Any] = {}
-    for candidate in plan.candidates:
-        seen = best.get(candidate.method)
-        cost = candidate.seconds if candidate.feasible else np.inf
-        if seen is None or cost < (seen.seconds if seen.feasible else np.inf):
-            best[candidate.method] = candidate
-    return list(best.values())
-
-
 def _routes(kernel: Array, array: Array, plan: numbasep.Plan) -> dict[str, Callable[[], object]]:
     """Return a call for each feasible route, with `method` set."""
     output = np.empty_like(array)
     contestants: dict[str, Callable[[], object]] = {}
-    for candidate in _cheapest_by_method(plan):
+    for candidate in plan.candidates:
         if candidate.feasible:
             forced = numbasep.plan(kernel, array.shape, array.dtype, method=candidate.method)
             contestants[candidate.method] = lambda forced=forced: forced(array, output)  # type: ignore[misc]

@@ -28,11 +28,7 @@ def section(result: Result) -> str:
         "",
         f"measured: {milliseconds(result.seconds)} (predicted {milliseconds(result.plan.seconds)})",
     ]
-    others = [
-        f"{route.method} {milliseconds(route.measured)}"
-        for route in result.routes
-        if route.measured is not None
-    ]
+    others = [f"{method} {milliseconds(seconds)}" for method, seconds in result.measured.items()]
     lines.append(f"forced:   {', '.join(others)}")
     lines.extend(
         f"{name}: {milliseconds(seconds)}, {seconds / result.seconds:.1f} times as long"

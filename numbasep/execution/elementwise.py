@@ -140,19 +140,21 @@ def missing_marked(
         yield None if unmarked.any() and not omit else shaped.T if turned else shaped
 
 
-def normalise(total: Array, share: Array, weight: complex, least: float, *, workers: int | None) -> Array:
-    """Return ``total / (share / weight)`` in the memory of `total`; NaN where ``share / weight`` is at most `least`."""
+def normalise(
+    total: Array, weight_sums: Array, weight: complex, least: float, *, workers: int | None
+) -> Array:
+    """Return ``total / part`` in place, with ``part = weight_sums / weight``; NaN where `part` is at most `least`."""
     if (handle := held(total)) is not None:
         from ..cuda import elementwise
 
-        return elementwise.normalise(handle, total, share, weight.real, least)
-    if total.dtype != share.dtype or total.dtype.kind == "c" or not _same_order(total, share):
+        return elementwise.normalise(handle, total, weight_sums, weight.real, least)
+    if total.dtype != weight_sums.dtype or total.dtype.kind == "c" or not _same_order(total, weight_sums):
         with np.errstate(divide="ignore", invalid="ignore"):
-            part = share / (weight if share.dtype.kind == "c" else weight.real)
+            part = weight_sums / (weight if weight_sums.dtype.kind == "c" else weight.real)
             np.copyto(total, np.where(np.abs(part) > least, total / part, np.nan), casting="same_kind")
         return total
     number = total.dtype.type
-    arguments = (total.ravel(order="K"), share.ravel(order="K"), number(weight.real), number(least))
+    arguments = (total.ravel(order="K"), weight_sums.ravel(order="K"), number(weight.real), number(least))
     count = threads.thread_count(workers) if total.size >= PARALLEL_ELEMENTS else 1
     if count == 1:
         missing_samples.normalise_serial(*arguments)

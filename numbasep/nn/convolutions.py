@@ -6,12 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.dispatch import dispatched
-from ..cpu import threads
 from ..system.types import Array
 from . import execute
 from .bands import run_in_bands
-from .problem import Convolution, ConvolutionOptions, describe
-from .routes import ChannelRoute, check_method, depthwise_route, ordinary_route
+from .problem import Convolution, ConvolutionOptions, Operation, describe
+from .routes import ChannelRoute, check_method, route_of
 from .weights import aligned_empty
 
 __all__ = ["conv2d", "depthwise_conv2d", "separable_conv2d"]
@@ -100,13 +99,9 @@ def separable_conv2d(
     >>> out.shape, float(out[0, 0, 0, 0])
     ((1, 8, 8, 256), 75.0)
     """
-    check_options(method, workers, None if device == "cuda" else device)
-    x, depthwise, pointwise = np.asarray(input), np.asarray(depthwise_filter), np.asarray(pointwise_filter)
+    filters = np.asarray(depthwise_filter), np.asarray(pointwise_filter)
     options = ConvolutionOptions(strides, padding, rate, dilations, data_format)
-    problem = describe("separable_conv2d", x.shape, x.dtype, (depthwise, pointwise), options)
-    if device == "cuda":
-        return on_gpu(problem, x, depthwise, pointwise, output)
-    return apply(depthwise_route(problem, depthwise, pointwise, method, threads.most()), x, output, workers)
+    return _convolve("separable_conv2d", input, filters, options, output, method, workers, device)
 
 
 @dispatched
@@ -161,13 +156,10 @@ def depthwise_conv2d(
     >>> nn.depthwise_conv2d(image, np.ones((2, 2, 2, 1)), [1, 1, 1, 1], "VALID")
     array([[[[12., 16.]]]])
     """
-    check_options(method, workers, None if device == "cuda" else device)
-    x, filters = np.asarray(input), np.asarray(filter)
     options = ConvolutionOptions(strides, padding, rate, dilations, data_format)
-    problem = describe("depthwise_conv2d", x.shape, x.dtype, (filters,), options)
-    if device == "cuda":
-        return on_gpu(problem, x, filters, None, output)
-    return apply(depthwise_route(problem, filters, None, method, threads.most()), x, output, workers)
+    return _convolve(
+        "depthwise_conv2d", input, (np.asarray(filter),), options, output, method, workers, device
+    )
 
 
 @dispatched
@@ -241,23 +233,34 @@ def conv2d(
     array([[45., 54.],
            [81., 90.]])
     """
-    check_options(method, workers, device)
-    x, given = np.asarray(input), np.asarray(filters)
     options = ConvolutionOptions(strides, padding, None, dilations, data_format)
-    problem = describe("conv2d", x.shape, x.dtype, (given,), options)
-    return apply(ordinary_route(problem, given, method, rtol, threads.most()), x, output, workers)
+    return _convolve("conv2d", input, (np.asarray(filters),), options, output, method, workers, device, rtol)
 
 
-def on_gpu(
-    problem: Convolution, x: Array, depthwise: Array, pointwise: Array | None, output: Array | None
+def _convolve(
+    operation: Operation,
+    input: npt.ArrayLike,
+    filters: tuple[Array, ...],
+    options: ConvolutionOptions,
+    output: Array | None,
+    method: str,
+    workers: int | None,
+    device: str | None,
+    rtol: float | None = None,
 ) -> Array:
-    """Compute a convolution on the GPU; raise `CudaUnavailableError` if something is missing for that."""
-    from ..cuda import separable_channels
+    """Validate the arguments of a convolution, choose its route and run it; the whole body of each function."""
+    on_gpu = device == "cuda" and operation != "conv2d"
+    check_options(method, workers, None if on_gpu else device)
+    x = np.asarray(input)
+    problem = describe(operation, x.shape, x.dtype, filters, options)
+    if on_gpu:
+        from ..cuda import separable_channels
 
-    if output is not None:
-        check_output(problem, output)
-    result: Array = separable_channels.run(problem, x, depthwise, pointwise, output)
-    return result
+        if output is not None:
+            check_output(problem, output)
+        result: Array = separable_channels.run(problem, x, *filters, output=output)
+        return result
+    return apply(route_of(problem, filters, method, rtol), x, output, workers)
 
 
 def check_options(method: object, workers: object, device: object) -> None:

@@ -1,7 +1,7 @@
 """Plans of convolutions over channels."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from . import cost
 from .convolutions import apply, check_options
 from .problem import DTYPES, Convolution, ConvolutionOptions, Operation, describe
 from .rounding import error_bound
-from .routes import ChannelRoute, depthwise_route, ordinary_route
+from .routes import ChannelRoute, route_of
 
 __all__ = [
     "ConvolutionCandidate",
@@ -176,11 +176,7 @@ def plan_separable_conv2d(
     """
     filters = np.asarray(depthwise_filter), np.asarray(pointwise_filter)
     options = ConvolutionOptions(strides, padding, rate, dilations, data_format)
-    problem = _describe("separable_conv2d", shape, filters, options)
-    check_options(method, workers, device)
-    return _plan(
-        problem, lambda name: depthwise_route(problem, *filters, name, threads.most()), method, workers
-    )
+    return _plan("separable_conv2d", shape, filters, options, method, workers, device)
 
 
 def plan_depthwise_conv2d(
@@ -232,13 +228,8 @@ def plan_depthwise_conv2d(
     ... ]
     [9, 6]
     """
-    filters = np.asarray(filter)
     options = ConvolutionOptions(strides, padding, rate, dilations, data_format)
-    problem = _describe("depthwise_conv2d", shape, (filters,), options)
-    check_options(method, workers, device)
-    return _plan(
-        problem, lambda name: depthwise_route(problem, filters, None, name, threads.most()), method, workers
-    )
+    return _plan("depthwise_conv2d", shape, (np.asarray(filter),), options, method, workers, device)
 
 
 def plan_conv2d(
@@ -284,22 +275,21 @@ def plan_conv2d(
     >>> nn.plan_conv2d((1, 56, 56, 16), filters, 1, "SAME").method
     'direct'
     """
-    given = np.asarray(filters)
-    problem = _describe(
-        "conv2d", shape, (given,), ConvolutionOptions(strides, padding, None, dilations, data_format)
-    )
-    check_options(method, workers, device)
-    return _plan(
-        problem, lambda name: ordinary_route(problem, given, name, rtol, threads.most()), method, workers
-    )
+    options = ConvolutionOptions(strides, padding, None, dilations, data_format)
+    return _plan("conv2d", shape, (np.asarray(filters),), options, method, workers, device, rtol)
 
 
-def _describe(
+def _plan(
     operation: Operation,
     shape: Sequence[int],
     filters: tuple[Array, ...],
     options: ConvolutionOptions,
-) -> Convolution:
+    method: str,
+    workers: int | None,
+    device: str | None,
+    rtol: float | None = None,
+) -> ConvolutionPlan:
+    """Return the plan of the route for `method`, with the other method as its second candidate."""
     if not isinstance(shape, (tuple, list)) or not all(
         isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size >= 0 for size in shape
     ):
@@ -308,17 +298,12 @@ def _describe(
         raise ValueError(
             f"filter must be {', '.join(DTYPES[:2])} or {DTYPES[2]}, got dtype {filters[0].dtype}"
         )
-    return describe(operation, tuple(int(size) for size in shape), filters[0].dtype, filters, options)
-
-
-def _plan(
-    problem: Convolution, route_of: Callable[[str], ChannelRoute], method: str, workers: int | None
-) -> ConvolutionPlan:
-    """Return the plan of the route for `method`, with the other method as its second candidate."""
-    count, route = threads.thread_count(workers), route_of(method)
+    problem = describe(operation, tuple(int(size) for size in shape), filters[0].dtype, filters, options)
+    check_options(method, workers, device)
+    count, route = threads.thread_count(workers), route_of(problem, filters, method, rtol)
     other = "direct" if route.method == "separable" else "separable"
     try:
-        second = _candidate(route_of(other), count)
+        second = _candidate(route_of(problem, filters, other, rtol), count)
     except ValueError as error:
         reason = str(error).removeprefix(f"method={other!r} ")
         second = ConvolutionCandidate(other, False, reason, 0, math.inf, math.inf)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cpu import threads
 from ..system.forks import fork_safe_lock
 from ..system.types import Array
 from . import cost
@@ -50,6 +51,16 @@ def check_method(method: object) -> None:
     """Raise ValueError unless `method` is one of `METHODS`."""
     if method not in METHODS:
         raise ValueError(f"method must be 'auto', 'direct' or 'separable', got {method!r}")
+
+
+def route_of(
+    problem: Convolution, filters: tuple[Array, ...], method: str, rtol: float | None = None
+) -> ChannelRoute:
+    """Choose the route of a convolution; `rtol` is for ordinary ones, see `conv2d`."""
+    if problem.operation == "conv2d":
+        return ordinary_route(problem, filters[0], method, rtol, threads.most())
+    pointwise = filters[1] if len(filters) > 1 else None
+    return depthwise_route(problem, filters[0], pointwise, method, threads.most())
 
 
 def depthwise_route(

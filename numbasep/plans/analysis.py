@@ -74,7 +74,7 @@ def analyze(plan: PlannedFilter, input: Any = None, repeats: int = 3) -> Analysi
         raise ValueError(
             "analyze measures plans of the CPU; device is 'cuda' here: use the profiler of the GPU"
         )
-    x = _random(plan) if input is None else np.asarray(input)
+    x = random_input(plan) if input is None else np.asarray(input)
     out = np.empty(problem.out_shape, problem.output_dtype, order="F" if x.flags.fnc else "C")
     own = replace(plan, kernel=replace(plan.kernel))  # with its own prepared calls, which are timed
     execute.run_plan(own, x, out)  # compiles, and raises for another shape or dtype
@@ -154,7 +154,7 @@ def _positive(repeats: Any) -> int:
     return count
 
 
-def _random(plan: PlannedFilter) -> Array:
+def random_input(plan: PlannedFilter) -> Array:
     """Return random numbers with the shape, dtype and memory order of a plan."""
     problem = plan.problem
     values = np.random.default_rng(0).random(problem.shape, np.float32) * 100

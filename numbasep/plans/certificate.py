@@ -51,7 +51,7 @@ def effective_error(plan: PlannedFilter) -> float | None:
     found = np.empty(problem.taps, problem.compute_dtype)
     for offsets in itertools.product(*phases):
         places = tuple(slice(o, None, step) for o, step in zip(offsets, problem.steps, strict=True))
-        found[places] = _seen(plan, offsets)
+        found[places] = _impulse_response(plan, offsets)
     expected = plan.kernel.weights[(slice(None, None, -1),) * len(phases)]
     off = np.abs(found.astype(np.complex128) - expected)
     l1 = float(np.abs(expected).sum())
@@ -64,7 +64,7 @@ def effective_error(plan: PlannedFilter) -> float | None:
     return float(off.sum()) / l1 if l1 else 0.0
 
 
-def _seen(plan: PlannedFilter, offsets: tuple[int, ...]) -> NDArray[Any]:
+def _impulse_response(plan: PlannedFilter, offsets: tuple[int, ...]) -> NDArray[Any]:
     """Return the response of a plan to one sample: the reversed weights from `offsets` on, in steps of its strides."""
     problem = plan.problem
     windows = tuple(

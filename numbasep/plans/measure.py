@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..execution.execute import run_plan
 from ..planning import machine as machines
 from ..planning.planner import PlannedFilter, adopt
 from ..planning.routes import Candidate
 from ..system.forks import fork_safe_lock
+from .analysis import random_input
 from .certificate import effective_error
 
 P = TypeVar("P", bound=PlannedFilter)
@@ -28,15 +28,13 @@ PROMISING = 4.0  # largest ratio to the least predicted time for which a route i
 ROUNDS = 7  # interleaved, so that a busy moment affects all routes
 
 
-def fastest(plan: P, *, budget: float = BUDGET) -> P:
+def fastest(plan: P) -> P:
     """Return a plan with the route that is fastest on random data of its shape and dtype.
 
     Parameters
     ----------
     plan : PlannedFilter
         A plan chosen by predicted times.
-    budget : float, optional
-        Seconds for the measurements, after a first call of each route.
 
     Returns
     -------
@@ -51,7 +49,7 @@ def fastest(plan: P, *, budget: float = BUDGET) -> P:
     known = wisdom.get(key)
     usable = {candidate.method for candidate in plan.choice.candidates if candidate.feasible}
     if not known or not set(known) <= usable:  # wisdom from a file may name any route
-        known = _measure(plan, candidates, budget)
+        known = _measure(plan, candidates)
         _remember({key: known})
     adopted = replace(
         plan, choice=adopt(plan.choice, known), machine=f"{plan.machine}; measured where chosen"
@@ -67,8 +65,8 @@ def _promising(plan: PlannedFilter) -> list[Candidate]:
     return [c for c in feasible if c.seconds <= PROMISING * least and forced in ("auto", c.method)]
 
 
-def _measure(plan: PlannedFilter, candidates: list[Candidate], budget: float) -> dict[str, float]:
-    x = _random(plan.problem.shape, plan.problem.input_dtype)
+def _measure(plan: PlannedFilter, candidates: list[Candidate]) -> dict[str, float]:
+    x = random_input(plan)
     out = np.zeros(plan.problem.out_shape, plan.problem.output_dtype)
     alternatives = {c.method: replace(plan, choice=replace(plan.choice, chosen=c)) for c in candidates}
     for alternative in alternatives.values():
@@ -80,14 +78,9 @@ def _measure(plan: PlannedFilter, candidates: list[Candidate], budget: float) ->
             before = time.perf_counter()
             run_plan(alternative, x, out)
             seconds[method] = min(seconds[method], time.perf_counter() - before)
-        if time.perf_counter() - start > budget:
+        if time.perf_counter() - start > BUDGET:
             break
     return seconds
-
-
-def _random(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    values = np.random.default_rng(0).random(shape, np.float32)
-    return (values * 100).astype(dtype)
 
 
 # ------------------------------------------------------------------------------------------ wisdom

@@ -1,7 +1,6 @@
 """Arrays of other types at the door: which handler a call goes to, and what plain arrays pay for it."""
 
 import inspect
-import subprocess
 import sys
 import types
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 import numbasep as nsp
 from numbasep.arguments import dispatch
+from tests.support.processes import assert_succeeds
 
 FILTERS = sorted(
     name
@@ -140,5 +140,4 @@ def test_looking_at_types_imports_nothing() -> None:
         "numbasep.convolve([[1.0, 2.0]], [[1.0]], workers=1)\n"
         "print([n for n in ('dask', 'xarray', 'numba.cuda', 'numbasep.adapters') if n in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "[]", done.stderr
+    assert assert_succeeds(script).strip() == "[]"

@@ -1,8 +1,6 @@
 """Masked arrays lose their mask, with one warning that says what to write; derivatives of arrays with gaps."""
 
 import re
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +12,7 @@ from scipy import ndimage
 import numbasep as nsp
 from numbasep import nn
 from numbasep.arguments import arrays
+from tests.support.processes import run_program
 
 RNG = np.random.default_rng(4)
 X = RNG.random((12, 13))
@@ -109,8 +108,7 @@ def test_once_in_a_process_whatever_the_filters_of_warnings() -> None:
         "x = np.ma.masked_less(np.arange(9.0), 3); nsp.gaussian_filter(x, 1);"
         "nsp.uniform_filter(x); nsp.gaussian_filter(x, 1)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stderr.count("UserWarning") == 1, done.stderr
+    assert run_program(program).stderr.count("UserWarning") == 1
 
 
 def test_a_warning_that_is_an_error_comes_again() -> None:

@@ -1,8 +1,6 @@
 """Factorization: identities, exactness, structure kept, tolerance, N-D, arguments."""
 
 import math
-import subprocess
-import sys
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -13,6 +11,7 @@ from hypothesis import strategies as st
 from numbasep.factor import Form, SeparableKernel, factorize, forms, is_separable
 from numbasep.factor.operations import box_operations, form_operations, tap_operations
 from tests.support import kernel_zoo
+from tests.support.processes import assert_succeeds
 
 KERNELS = kernel_zoo.kernels()
 EPS = np.finfo(np.float64).eps
@@ -549,5 +548,4 @@ def test_numpy_is_all_that_is_needed():
         "import sys; sys.modules.update({'numba': None, 'scipy': None});"
         "from numbasep.factor import factorize; print(factorize([[1, 1], [1, 1]]).rank)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "1", done.stderr
+    assert assert_succeeds(code).strip() == "1"

@@ -1,14 +1,13 @@
 """Layers: what each module may import, by its source; and what ``import numbasep`` loads, by doing it."""
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 import numbasep
+from tests.support.processes import assert_succeeds
 
 PACKAGE = Path(numbasep.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -182,22 +181,16 @@ def test_no_modules_import_each_other() -> None:
         left = {own: used for own, used in left.items() if own not in free}
 
 
-def in_new_process(script: str) -> str:
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 def test_import_loads_no_optional_package_and_no_device() -> None:
     unwanted = sorted(OPTIONAL | {"numba.cuda", "numba_cuda"})
     script = f"import sys, numbasep; print([name for name in {unwanted} if name in sys.modules])"
-    assert in_new_process(script) == "[]"
+    assert assert_succeeds(script).strip() == "[]"
 
 
 def test_first_use_of_a_function_loads_no_optional_package() -> None:
     unwanted = sorted(OPTIONAL)
     script = f"import sys, numbasep; numbasep.convolve; print([n for n in {unwanted} if n in sys.modules])"
-    assert in_new_process(script) == "[]"
+    assert assert_succeeds(script).strip() == "[]"
 
 
 def test_planning_works_with_the_compiler_blocked() -> None:
@@ -207,7 +200,7 @@ def test_planning_works_with_the_compiler_blocked() -> None:
         "import numbasep.planning.planner, numbasep.planning.routes, numbasep.factor, numbasep.planning.machine\n"
         "print('planned')"
     )
-    assert in_new_process(script) == "planned"
+    assert assert_succeeds(script).strip() == "planned"
 
 
 def test_import_compiles_nothing(tmp_path: Path) -> None:
@@ -223,7 +216,7 @@ def test_import_compiles_nothing(tmp_path: Path) -> None:
         "numba.njit(lambda x: x)(1)\n"
         "print(len(compiled))"  # the counter counts
     )
-    assert in_new_process(script).split() == ["0", "1"]
+    assert assert_succeeds(script).split() == ["0", "1"]
 
 
 def test_the_public_names_are_there() -> None:

@@ -25,7 +25,7 @@ def gauss():
 def times(monkeypatch, **seconds):
     calls = []
 
-    def measured(plan, candidates, budget):
+    def measured(plan, candidates):
         calls.append([candidate.method for candidate in candidates])
         return dict(seconds)
 

@@ -41,7 +41,7 @@ def planned(shape, weights, stored, output, method, cval):
         options=Options(method=method, workers=1, rtol=1e-3), operation="correlate", complex_kernel=False,
         integer_l1=None,
     )  # fmt: skip
-    operator, facts = trials._taken_apart(weights.tobytes(), weights.shape)
+    operator, facts = trials._operator_and_facts(weights.tobytes(), weights.shape)
     return PlannedFilter(problem, choose(problem, facts, HERE), dataclasses.replace(operator), HERE.name)
 
 

@@ -1,13 +1,10 @@
 """Machine code that different processes put into one cache must not be mistaken for one another."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.processes import assert_succeeds
 
 # Kernels of one family differ in what they close over, not in name or signature, so Numba tells them apart by
 # a count that starts anew in every process.
@@ -34,11 +31,5 @@ for found in (packers, storers):
 @pytest.mark.slow
 def test_kernels_of_several_processes_are_told_apart(tmp_path: Path) -> None:
     """Each process compiles another packer and storer as its first; the last one loads them all."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBASEP_CACHE_DIR": str(tmp_path)}
-    environment.pop("NUMBASEP_CACHE", None)
     for codes in (["u1"], ["i2"], ["f4"], ["u1", "i2", "f4"]):
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *codes],
-            env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{codes}: {done.returncode}\n{done.stderr[-2000:]}"
+        assert_succeeds(PROGRAM, *codes, NUMBASEP_CACHE_DIR=str(tmp_path), NUMBASEP_CACHE="1")

@@ -1,8 +1,6 @@
 """What the first call of a process costs is paid once: machine code is found again, whoever compiled it."""
 
 import gc
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numbasep as nsp
 from numbasep.api import warmup
 from numbasep.cpu import jit
 from numbasep.cpu.compiler import KernelCompiler as Compiler
+from tests.support.processes import assert_succeeds
 
 COUNT = """
 import numba.core.event as event
@@ -44,12 +43,7 @@ def test_other_processes_find_what_one_compiled(tmp_path: Path, monkeypatch: pyt
     warmup._run_processes([("<f4", "on one thread"), ("<f4", "dense kernels")], 2)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
     assert kept
-    path = str(Path(nsp.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {path!r})\n{COUNT}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert_succeeds(COUNT)
     assert kept == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
 
 

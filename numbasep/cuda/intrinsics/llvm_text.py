@@ -200,12 +200,11 @@ def parts_of(builder, vector, lanes):
     return [builder.extract_element(vector, INT(lane)) for lane in range(lanes)]
 
 
-def load_global(builder, pointer, index, element, lanes=1, *, constant=False):
-    """Load `lanes` elements from global memory; if `constant`, nothing writes them while the kernel runs."""
-    kind = ir.VectorType(element, lanes) if lanes > 1 else element
-    place = builder.bitcast(builder.gep(pointer, [index]), kind.as_pointer())
-    loaded = builder.load(builder.addrspacecast(place, kind.as_pointer(1)))
-    loaded.align = lanes * element_bytes(element)
+def load_global(builder, pointer, index, element, *, constant):
+    """Load an element from global memory; if `constant`, nothing writes it while the kernel runs."""
+    place = builder.bitcast(builder.gep(pointer, [index]), element.as_pointer())
+    loaded = builder.load(builder.addrspacecast(place, element.as_pointer(1)))
+    loaded.align = element_bytes(element)
     if constant:
         loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
     return loaded

@@ -130,10 +130,10 @@ def _normalise(variant):
         first = np.int64(cuda.blockIdx.x) * cuda.blockDim.y + cuda.threadIdx.y
         first = first * (LANES * PER_THREAD) + cuda.threadIdx.x
         for i in range(first, min(first + LANES * PER_THREAD, count), LANES):
-            share = read_other(other, i) / a
+            part = read_other(other, i) / a
             value = NAN
-            if abs(share) > b:
-                value = read(x, i) / share
+            if abs(part) > b:
+                value = read(x, i) / part
             write(y, i, value)
 
     return normalise

@@ -14,7 +14,7 @@ from numba import types
 from ...cpu.intrinsics.vectors import VECTOR_BYTES, call
 from ...cpu.jit import address, inlined, kernel
 from .channels_first_bands import depthwise_band, spatial_band, unfold_band
-from .channels_last import copy_panel, share
+from .channels_last import copy_panel, part_bounds
 from .matrix_product import ADD, BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, PRODUCED, WRITE, multiply_panel
 from .table_entries import (
     BATCH,
@@ -70,8 +70,8 @@ def product_task(produce, multiply, x, w, right, g, image, band, part, scratch, 
     """Compute a band of rows and a range of output channels of a convolution that ends in a matrix product."""
     wide = BLOCK_COLUMNS * (VECTOR_BYTES // x.itemsize)
     row = g[FACTOR_ROW]
-    first, stop = share(band, g[TILES], g[OUT_HEIGHT])
-    low, high = share(part, g[SPLITS], (g[OUT_CHANNELS] + wide - 1) // wide)
+    first, stop = part_bounds(band, g[TILES], g[OUT_HEIGHT])
+    low, high = part_bounds(part, g[SPLITS], (g[OUT_CHANNELS] + wide - 1) // wide)
     low, high = low * wide, min(high * wide, g[OUT_CHANNELS])
     most = (g[OUT_HEIGHT] + g[TILES] - 1) // g[TILES] * g[OUT_WIDTH]
     tile = base + (DEPTH + BLOCK_ROWS + most) * wide
@@ -92,8 +92,8 @@ def depthwise_task(produce, x, w, g, image, band, part, scratch, base, y):
     """Compute a band of rows and a range of channels of a depthwise convolution."""
     lanes = VECTOR_BYTES // x.itemsize
     multiplier, plane = g[MULTIPLIER], g[OUT_HEIGHT] * g[OUT_WIDTH]
-    first, stop = share(band, g[TILES], g[OUT_HEIGHT])
-    low, high = share(part, g[SPLITS], (g[PLANES] + lanes - 1) // lanes)
+    first, stop = part_bounds(band, g[TILES], g[OUT_HEIGHT])
+    low, high = part_bounds(part, g[SPLITS], (g[PLANES] + lanes - 1) // lanes)
     low, high = low * lanes, min(high * lanes, g[PLANES])
     aside = base + g[SCRATCH] - g[SPARE]
     for channel in range(low, high, g[CHANNELS]):
@@ -115,7 +115,7 @@ def worker_first(produce, multiply, x, w, right, g, batch, worker, scratch, y):
     """Run a batch of a worker's tasks; an empty `right` means a depthwise convolution without a product."""
     base = worker * g[SCRATCH]
     share_of, shares = batch * g[WORKERS] + worker, g[BATCHES] * g[WORKERS]
-    from_task, to_task = share(share_of, shares, g[BATCH] * g[TILES] * g[SPLITS])
+    from_task, to_task = part_bounds(share_of, shares, g[BATCH] * g[TILES] * g[SPLITS])
     for task in range(from_task, to_task):
         part, tile = task % g[SPLITS], task // g[SPLITS]
         image, band = tile // g[TILES], tile % g[TILES]

@@ -56,7 +56,7 @@ def copy_panel(right, first, step, width, depth, column, count, scratch, panel):
 
 
 @inlined
-def share(part, parts, size):
+def part_bounds(part, parts, size):
     """Return the bounds of a part, one of `parts` nearly equal parts of `size` items."""
     return part * size // parts, (part + 1) * size // parts
 
@@ -90,8 +90,8 @@ def product_task(produce, multiply, x, w, right, g, task, scratch, base, y):
     """Compute a tile of a depthwise separable or ordinary convolution, which ends in a matrix product."""
     wide = BLOCK_COLUMNS * (VECTOR_BYTES // x.itemsize)
     width, row = g[OUT_CHANNELS], g[FACTOR_ROW]
-    first, stop = share(task // g[SPLITS], g[TILES], g[BATCH] * g[OUT_HEIGHT] * g[OUT_WIDTH])
-    low, high = share(task % g[SPLITS], g[SPLITS], (width + wide - 1) // wide)
+    first, stop = part_bounds(task // g[SPLITS], g[TILES], g[BATCH] * g[OUT_HEIGHT] * g[OUT_WIDTH])
+    low, high = part_bounds(task % g[SPLITS], g[SPLITS], (width + wide - 1) // wide)
     low, high = low * wide, min(high * wide, width)
     tile = base + (DEPTH + BLOCK_ROWS) * wide
     aside = base + g[SCRATCH] - g[SPARE]
@@ -109,8 +109,8 @@ def depthwise_task(produce, x, w, g, task, scratch, base, y):
     lanes = VECTOR_BYTES // x.itemsize
     multiplier, channels, row = g[MULTIPLIER], g[CHANNELS], g[FACTOR_ROW]
     aside = base + g[SCRATCH] - g[SPARE]
-    first, stop = share(task // g[SPLITS], g[TILES], g[BATCH] * g[OUT_HEIGHT] * g[OUT_WIDTH])
-    low, high = share(task % g[SPLITS], g[SPLITS], (channels + lanes - 1) // lanes)
+    first, stop = part_bounds(task // g[SPLITS], g[TILES], g[BATCH] * g[OUT_HEIGHT] * g[OUT_WIDTH])
+    low, high = part_bounds(task % g[SPLITS], g[SPLITS], (channels + lanes - 1) // lanes)
     low, high = low * lanes, min(high * lanes, channels)
     if multiplier == 1:
         call(
@@ -136,7 +136,7 @@ def depthwise_task(produce, x, w, g, task, scratch, base, y):
 def worker_last(produce, multiply, x, w, right, g, batch, worker, scratch, y):
     """Run a batch of a worker's tasks; an empty `right` means a depthwise convolution without a product."""
     base = worker * g[SCRATCH]
-    first, stop = share(batch * g[WORKERS] + worker, g[BATCHES] * g[WORKERS], g[TILES] * g[SPLITS])
+    first, stop = part_bounds(batch * g[WORKERS] + worker, g[BATCHES] * g[WORKERS], g[TILES] * g[SPLITS])
     for task in range(first, stop):
         if right.size > 0:
             product_task(produce, multiply, x, w, right, g, task, scratch, base, y)
