@@ -33,6 +33,9 @@ from .tiles import round_up
 
 Array = npt.NDArray[Any]
 
+STREAM_ROW = (
+    2048  # bytes of a row of a tile for non-temporal stores; shorter rows, as of volumes, are slower by them
+)
 LARGEST_SHIFT = 32  # largest exponent of a divisor whose reciprocal may be multiplied into the weights
 
 
@@ -101,7 +104,8 @@ def _prepare(
             compute, storage_in, storage_out, blocking.extra, blocking.vectors, blocking.small
         )
     stored = storage_out != storage_of(compute) or along.stride_out != inner
-    large = count * down.size_out * along.size_out * inner * item >= STREAM_BYTES
+    long = parts.tile * inner * item >= STREAM_ROW
+    large = long and count * down.size_out * along.size_out * inner * item >= STREAM_BYTES
     gather = max(1, 512 // inner)
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {

@@ -177,15 +177,15 @@ def filter_bytes_tile(kernels, x, y, task, thread, block, constants):
                     ))  # fmt: skip
                     call(kernels[VERTICAL], (work, 2 * at, geometry[LEVELS], geometry[LEVEL_STRIDE], wide))
                 packed += 1
-            for j in range(window):
-                # output rows of the step below the last row read the last packed row again
-                here = min(i + j - 1, needed - 1)
-                for source in range(n_sources):
-                    at = (
-                        geometry[RING]
-                        + ((source + age) % n_sources * capacity + here % capacity) * geometry[RING_STRIDE]
-                    )
-                    table[source * window + j] = 2 * (at if here >= 0 else zeros)
+            start = (i - 1) % capacity
+            for source in range(n_sources):
+                ring = geometry[RING] + (source + age) % n_sources * capacity * geometry[RING_STRIDE]
+                for j in range(window):
+                    # output rows of the step below the last row read the last packed row again
+                    here = start + min(j, needed - i)
+                    here -= capacity if here >= capacity else 0
+                    at = ring + here * geometry[RING_STRIDE]
+                    table[source * window + j] = 2 * (at if i + j > 0 else zeros)
             ahead = min(max(row + geometry[ROW_FIRST] + packed, 0), geometry[ROWS_IN] - 1)
             fetched = sources[n_sources - 1] + ahead * geometry[ROW_STRIDE_IN]
             fetched += max(column + geometry[COLUMN_FIRST], 0) * geometry[COLUMN_STRIDE_IN]
