@@ -119,6 +119,10 @@ def filter_missing(
                     / abs(weight)
                 )
                 return execute.filter_array(fused, marked, output, (weight.real, least, rounding))
+        if mask is None:
+            done = execute.filter_valid(plan, x, output, weight.real, least)
+            if done is not None:
+                return done
     number = np.promote_types(problem.real_dtype, np.complex64) if x.dtype.kind == "c" else problem.real_dtype
     filled, present, missing = elementwise.split_missing(x, mask, number, omit=omit, workers=problem.workers)
     if not missing:

@@ -227,6 +227,28 @@ def can_leave_out(plan: PlannedFilter) -> bool:
     return on_cpu and real and plain and bool(problem.windows) and 0 not in problem.shape
 
 
+def filter_valid(plan: PlannedFilter, x: Array, output: Any, weight: float, least: float) -> Array | None:
+    """Filter with NaN samples left out, as `filter_array` with `normal`, by transforms along rows.
+
+    Return None, without writing, if the plan, the arrays or the data do not allow it.
+    """
+    problem, chosen = plan.problem, plan.choice.chosen
+    if chosen.runner != "lines" or not chosen.marks_gaps or problem.device == "cuda" or not problem.pixels:
+        return None
+    from ..cpu import threads
+    from ..cpu.fft import row_gaps
+
+    out = make_output(output, problem.output_dtype, problem.out_shape, x)
+    if not is_direct_target(out, x) or not row_gaps.is_simple(problem, x, out):
+        return None
+    with threads.occupied():
+        workers = threads.thread_count(problem.workers)
+        done = row_gaps.correlate_valid(
+            plan.kernel, problem, x, out, workers, chosen.largest_sample, weight, least
+        )
+    return out if done else None
+
+
 def _scaled(x: Array, weight: Array, problem: Any) -> Array:
     if 0 in problem.shape:
         return np.full(problem.out_shape, problem.cval * weight.sum(), problem.compute_dtype)

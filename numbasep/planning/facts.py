@@ -95,6 +95,8 @@ class FlatFacts:
     """Additions and multiplications per output element."""
     paired_operations: int
     """The same if sums stay in registers, where two output rows share the additions of common rows."""
+    end_operations: int
+    """The same for bytes, by differences of output rows; 0 if columns have too many ends."""
     roundings: int
     """Largest number of roundings on the way from a sample to the result."""
     divisor: float
@@ -205,7 +207,7 @@ def _flat_facts(flat: Flat) -> FlatFacts:
         columns=sum(map(len, flat.columns)), row_loads=flat.row_loads, sums=len(flat.sums) + doubles,
         shifted=len(flat.shifted) + 2 * doubles, operations=flat.operations,
         paired_operations=flat.paired_operations, roundings=flat.roundings, divisor=flat.divisor, error=flat.error,
-        exact=flat.exact, weighted=flat.weighted,
+        exact=flat.exact, weighted=flat.weighted, end_operations=flat.ends.operations if flat.ends else 0,
     )  # fmt: skip
 
 
