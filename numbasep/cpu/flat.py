@@ -18,11 +18,13 @@ from ..lowering.task import Task, plane_count
 from ..planning.operators import Operator
 from . import threads
 from .buffers import INPUT, OUTPUT
+from .flat_bytes import byte_tables, divide_bytes, lay_out_bytes
 from .flat_programs import tables as make_tables
-from .flat_tables import blocking_of, divide, lay_out
+from .flat_tables import blocking_of, divide_sums, lay_out
 from .intrinsics.vectors import LINE_BYTES
 from .kernels import flat as kernels
 from .kernels import table_entries as g
+from .kernels.flat_bytes import byte_kernel_addresses
 from .launch import BoundCall, Step
 from .outer_axes import OuterAxis, outer_table, pack_outer
 from .pass_request import BATCH_WORK, STREAM_BYTES, sizes
@@ -31,6 +33,9 @@ from .tiles import round_up
 
 Array = npt.NDArray[Any]
 
+STREAM_ROW = (
+    2048  # bytes of a row of a tile for non-temporal stores; shorter rows, as of volumes, are slower by them
+)
 LARGEST_SHIFT = 32  # largest exponent of a divisor whose reciprocal may be multiplied into the weights
 
 
@@ -79,35 +84,40 @@ def _prepare(
     count, item, sources = plane_count(planes), compute.itemsize, len(outer_taps)
     down, along, inner = planes.rows, planes.columns, planes.inner
     task = Task(planes, count, sources, item, x.itemsize, plain_in=False, plain_out=False)
-    blocking = blocking_of(flat, task, compute, small=sums_bytes(problem))
-    work = inner * (flat.operations + 4)
     n = workers if is_shared(count * down.size_out * along.size_out * inner, flat.operations) else 1
     deep = tables[-1].offsets_out.size if sum(tap > 1 for tap in taps) == 1 and taps[-1] > 1 else 1
-    parts = divide(blocking, planes, sources, deep, count // deep, n)
-    tile, strip, tiles, strips, chunks = parts.tile, parts.strip, parts.tiles, parts.strips, parts.chunks
-    layout = lay_out(blocking, tile, sources, parts.ring_rows)
-    program, divisor = make_tables(
-        blocking, layout, divide=problem.integer_data and not _multiplies(flat.divisor)
-    )
-    storage_out = storage_of(y.dtype, problem.cast)
+    divides = problem.integer_data and not _multiplies(flat.divisor)
+    factor, divisor = (1.0, flat.divisor) if divides else (1 / flat.divisor, 1.0)
+    storage_in, storage_out = storage_of(x.dtype), storage_of(y.dtype, problem.cast)
+    blocking = blocking_of(flat, task, compute, small=sums_bytes(problem))
+    if flat.ends is not None and inner == 1 and sums_bytes(problem) and not blocking.small:
+        parts = divide_bytes(flat.ends, task, deep, count // deep, n)
+        places, elements = lay_out_bytes(flat.ends, task, parts)
+        program = byte_tables(flat.ends, task, places[g.LEVEL_STRIDE], factor)
+        addresses = byte_kernel_addresses(storage_in, storage_out)
+    else:
+        parts = divide_sums(blocking, task, deep, count // deep, n)
+        layout = lay_out(blocking, parts.tile, sources, parts.ring_rows)
+        places, elements = layout.places(blocking, parts, sources), layout.elements
+        program = make_tables(blocking, layout, factor)
+        addresses = kernels.kernel_addresses(
+            compute, storage_in, storage_out, blocking.extra, blocking.vectors, blocking.small
+        )
     stored = storage_out != storage_of(compute) or along.stride_out != inner
-    large = count * down.size_out * along.size_out * inner * item >= STREAM_BYTES
+    long = parts.tile * inner * item >= STREAM_ROW
+    large = long and count * down.size_out * along.size_out * inner * item >= STREAM_BYTES
     gather = max(1, 512 // inner)
     geometry = np.zeros(g.GEOMETRY, np.int64)
     for name, value in {
-        **sizes(task), g.SOURCES: sources, g.OUTER_AXES: len(tables), g.GATHER: gather, g.STRIP: strip,
-        g.STRIPS: strips, g.TILE: tile, g.TILES: tiles, g.STREAM: item * (large and not stored),
-        g.STRIPE_ROWS: blocking.rows, g.WINDOW: blocking.window, g.TABLES: blocking.window * sources, g.RING: 0,
-        g.RING_STRIDE: layout.ring_stride, g.SEGMENT: layout.segment, g.SUMS_STRIDE: layout.pitch,
-        g.RESULT: layout.result, g.SCRATCH: layout.scratch, g.RING_ROWS: parts.ring_rows,
+        **sizes(task), **places, g.SOURCES: sources, g.OUTER_AXES: len(tables), g.GATHER: gather, g.STRIP: parts.strip,
+        g.STRIPS: parts.strips, g.TILE: parts.tile, g.TILES: parts.tiles, g.STREAM: item * (large and not stored),
         g.PLANES: parts.planes, g.PLANES_OUT: deep, g.FETCHED: x.itemsize * (along.stride_in == inner),
     }.items():  # fmt: skip
         geometry[name] = value
-    tasks = count // deep * chunks * strips * tiles
+    tasks = count // deep * parts.chunks * parts.strips * parts.tiles
+    work = inner * (flat.operations + 4) * parts.planes * parts.strip * parts.tile
     return PlanePass(
-        kernels=kernels.kernel_addresses(
-            compute, storage_of(x.dtype), storage_out, blocking.extra, blocking.vectors, blocking.small
-        ),
+        kernels=addresses,
         program=program,
         geometry=geometry,
         outer=pack_outer(tables),
@@ -117,13 +127,13 @@ def _prepare(
         normal=np.zeros(0, compute),
         outside=np.zeros(0, compute),
         tasks=tasks,
-        batch=n * max(1, BATCH_WORK // (parts.planes * strip * tile * work)),
+        batch=n * max(1, BATCH_WORK // work),
         threads=min(n, tasks) or 1,
         small=False,
         raw_in=gather * inner * x.itemsize,
         raw_out=gather * inner * y.itemsize,
-        work_bytes=round_up(layout.elements * item, LINE_BYTES),
-        table_bytes=round_up(8 * blocking.window * sources, LINE_BYTES),
+        work_bytes=round_up(elements * item, LINE_BYTES),
+        table_bytes=round_up(8 * int(geometry[g.TABLES]), LINE_BYTES),
         spare=[],
     )
 

@@ -15,14 +15,12 @@ from .tap_tables import TapTables
 Array = npt.NDArray[Any]
 
 
-def tables(blocking: SumBlocking, layout: WorkspaceLayout, *, divide: bool) -> tuple[TapTables, float]:
-    """Return the tables and the divisor of the results; unless `divide`, it is 1 and the weights are divided."""
-    factor = 1.0 if divide else 1 / blocking.flat.divisor
-    divisor = blocking.flat.divisor if divide else 1.0
+def tables(blocking: SumBlocking, layout: WorkspaceLayout, factor: float) -> TapTables:
+    """Return the tables; results are multiplied by `factor`."""
     if not blocking.extra:
-        return _Buffered(blocking, layout).program(factor), divisor
+        return _Buffered(blocking, layout).program(factor)
     strokes, weights = Strokes(blocking, layout, factor).program()
-    return _program(blocking, strokes, weights, [[kernels.STROKES, 0, len(strokes), 0]]), divisor
+    return _program(blocking, strokes, weights, [[kernels.STROKES, 0, len(strokes), 0]])
 
 
 def _program(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +11,11 @@ import numpy as np
 
 from ..factor.runs import Flat
 from ..lowering.flat import FIRST_LEVEL_BYTES, MOST_BYTES, ROWS_IN_REGISTERS, VECTORS
-from ..lowering.layout import Planes
 from ..lowering.task import Task
 from .intrinsics import flat_sums
 from .intrinsics.vectors import VECTOR_BYTES
 from .kernels import flat as kernels
+from .kernels import table_entries as g
 from .pass_request import BATCH_WORK
 from .tiles import TASKS_PER_THREAD, round_up, skew, strip_rows, tile_columns
 
@@ -119,44 +120,49 @@ class Parts:
 
 
 def divide(
-    blocking: SumBlocking, planes: Planes, sources: int, deep: int, others: int, threads: int
-) -> Parts:
-    """Divide ``others * deep`` output planes into tasks; each output plane depends on `sources` input planes.
+    task: Task, deep: int, others: int, threads: int, *, step: int, window: int, ring_rows: int, item: int,
+    operations: int, row_bytes: Callable[[int], int], lead: int = 1,
+) -> Parts:  # fmt: skip
+    """Divide ``others * deep`` output planes into tasks; each output plane depends on the sources of the task.
 
     Along the `deep` planes of a volume, packed rows are kept from one plane to the next if they fit the cache.
+    `row_bytes` returns the size of a packed row for a tile; `item` is the size of an element, `window` the number of
+    rows that the cache holds.  Tasks compute `step` rows at a time; strips are `lead` times as long as otherwise.
     """
-    down, along, inner, item = planes.rows, planes.columns, planes.inner, blocking.item
-    work = inner * (blocking.flat.operations + 4)
-    tile = tile_columns(
-        along.size_out, blocking.halo // inner + 1, inner, item * sources * blocking.window, 1
-    )
-    strip = strip_rows(
-        down.size_out, blocking.row_taps, threads, others * deep * -(-along.size_out // tile), blocking.rows
-    )
-    thickness, ring_rows = 1, blocking.window
+    (rows_out, columns), taps = (task.planes.rows.size_out, task.planes.columns.size_out), task.down.taps
+    inner, sources = task.inner, task.sources
+    work = inner * (operations + 4)
+    tile = tile_columns(columns, task.along.taps, inner, item * sources * window, 1)
+    strip = strip_rows(rows_out, lead * taps, threads, others * deep * -(-columns // tile), step)
+    thickness = 1
     if deep > 1:
-        narrow = min(along.size_out, max(KEPT_COLUMNS // inner, 1))
-        rows = (
-            KEPT_BYTES // (sources * blocking.compute.itemsize * lay_out(blocking, narrow, 1, 1).ring_stride)
-            - blocking.row_taps
-            + 1
-        )
-        rows = min(rows // blocking.rows * blocking.rows, round_up(down.size_out, blocking.rows))
-        if rows >= 2 * blocking.row_taps or rows >= down.size_out:
-            tile, strip, ring_rows = narrow, rows, rows + blocking.row_taps - 1
-            tasks = others * -(-along.size_out // tile) * -(-down.size_out // strip)
+        narrow = min(columns, max(KEPT_COLUMNS // inner, 1))
+        rows = KEPT_BYTES // (sources * row_bytes(narrow)) - taps + 1
+        rows = min(rows // step * step, round_up(rows_out, step))
+        if rows >= 2 * taps or rows >= rows_out:
+            tile, strip, ring_rows = narrow, rows, rows + taps - 1
+            tasks = others * -(-columns // tile) * -(-rows_out // strip)
             thickness = -(-deep // -(-TASKS_PER_THREAD * threads // tasks)) if threads > 1 else deep
             thickness = min(max(thickness, 2 * sources), deep, BATCH_WORK // (tile * strip * work) + 1)
-    strip = min(strip, round_up(BATCH_WORK // (tile * work) + 1, blocking.rows))
+    strip = min(strip, round_up(BATCH_WORK // (tile * work) + 1, step))
     return Parts(
         tile,
-        -(-along.size_out // tile),
+        -(-columns // tile),
         strip,
-        -(-down.size_out // strip),
+        -(-rows_out // strip),
         thickness,
         -(-deep // thickness),
         ring_rows,
     )
+
+
+def divide_sums(blocking: SumBlocking, task: Task, deep: int, others: int, threads: int) -> Parts:
+    """Divide ``others * deep`` output planes into tasks of sums of rows."""
+    return divide(
+        task, deep, others, threads, step=blocking.rows, window=blocking.window, ring_rows=blocking.window,
+        item=blocking.item, operations=blocking.flat.operations,
+        row_bytes=lambda tile: blocking.compute.itemsize * lay_out(blocking, tile, 1, 1).ring_stride,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +185,14 @@ class WorkspaceLayout:
     """Columns that are computed at a time."""
     elements: int
     """Size of the workspace."""
+
+    def places(self, blocking: SumBlocking, parts: Parts, sources: int) -> dict[int, int]:
+        """Return the layout by the names in `table_entries`."""
+        return {
+            g.RING: 0, g.RING_STRIDE: self.ring_stride, g.RING_ROWS: parts.ring_rows, g.SEGMENT: self.segment,
+            g.SUMS_STRIDE: self.pitch, g.RESULT: self.result, g.SCRATCH: self.scratch, g.STRIPE_ROWS: blocking.rows,
+            g.WINDOW: blocking.window, g.TABLES: blocking.window * sources,
+        }  # fmt: skip
 
     def buffer(self, number: int) -> int:
         """Return the offset of row buffer `number` of the first output row."""

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .arguments import Array, ScaledKernel
+from .column_ends import ColumnEnds, column_ends
 from .form import relative_error
 from .integer import as_integers
 
@@ -90,6 +91,8 @@ class Flat:
     """Largest number of roundings on the way from a sample to the result."""
     shape: tuple[int, ...]
     """Shape of the window."""
+    ends: ColumnEnds | None
+    """The kernel by differences of output rows, for bytes; None if its columns have too many ends."""
 
     @property
     def weighted(self) -> bool:
@@ -222,7 +225,7 @@ def _take_apart(table: Array, divisor: float, error: float, *, exact: bool) -> F
     return Flat(
         sums=tuple(sums), doubles=tuple(doubles), shifted=tuple(shifted),
         intervals=tuple(chain) if chain is not None else None, divisor=divisor, exact=exact, error=error,
-        roundings=max(depth) + depth_of_doubles + len(shifted) + 2, shape=table.shape,
+        roundings=max(depth) + depth_of_doubles + len(shifted) + 2, shape=table.shape, ends=column_ends(table),
     )  # fmt: skip
 
 

@@ -113,10 +113,10 @@ class SeparableKernel:
         if self.form.divisor != 1.0:
             yield f"/ {self.form.divisor:.17g}"
         flat = runs.find(as_kernel(self.todense())) if self.exact and len(self.shape) > 1 else None
-        counts = sorted({flat.operations, flat.paired_operations}) if flat is not None else [math.inf]
-        if counts[0] <= self.form.operations:
-            range_of = " to ".join(map(str, counts))
-            yield f"few different weights: sums of rows take {range_of} operations a pixel, by processor"
+        if flat is not None and min(flat.operations, flat.paired_operations) <= self.form.operations:
+            range_of = " to ".join(map(str, sorted({flat.operations, flat.paired_operations})))
+            bytes_take = f"; differences of rows of bytes take {flat.ends.operations}" if flat.ends else ""
+            yield f"few different weights: sums of rows take {range_of} operations a pixel, by processor{bytes_take}"
         if self.error > self.tolerance:
             yield f"above the tolerance of {self.tolerance:.1e}: max_rank allows no better"
         if self.hint:

@@ -8,6 +8,7 @@ from ..arguments.problem import Problem
 ROWS_IN_REGISTERS = (
     4  # output rows that are computed together if sums stay in registers; even, as pairs share rows
 )
+BYTE_ROWS = 8  # output rows of bytes that are computed between packing steps
 FIRST_LEVEL_BYTES = 32 << 10  # size of the first-level cache, which the row buffers fit
 MOST_BYTES = 65535 // 255  # number of bytes whose sum fits 16 bits
 

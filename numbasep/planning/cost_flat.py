@@ -1,7 +1,5 @@
 """Predicted time of a flat kernel."""
 
-from __future__ import annotations
-
 import math
 
 from ..arguments.problem import Problem
@@ -17,6 +15,7 @@ from .machine import Machine, uncached_share
 FAR_ROW, MOVE = 0.6, 1.5  # costs, in additions of rows: loading one from the second-level cache, saving a sum
 FAR_SUM = 1.6  # cost of a shifted sum from the second-level cache, relative to one from the first-level cache
 SMALL = 0.6  # relative time if bytes are summed as 16-bit integers
+END = 0.35  # relative time of a shifted sum of bytes, of 16 bits
 PLANES = 2.0  # how often each plane of a volume is packed
 
 
@@ -35,8 +34,16 @@ def _extra(problem: Problem, task: Task, machine: Machine) -> int:
     return -(-task.span * _sum_bytes(problem, task) // machine.target.vector_bytes)
 
 
+def by_differences(problem: Problem, flat: FlatFacts, machine: Machine) -> bool:
+    """Return whether output rows are computed from the differences to those before them: bytes, not in registers."""
+    small = flat.end_operations and sums_bytes(problem) and _task(problem).inner == 1
+    return bool(small) and not in_registers(problem, machine)
+
+
 def flat_operations(problem: Problem, flat: FlatFacts, machine: Machine) -> int:
     """Return the additions and multiply-adds per output element."""
+    if by_differences(problem, flat, machine):
+        return flat.end_operations
     return flat.paired_operations if in_registers(problem, machine) else flat.operations
 
 
@@ -86,6 +93,11 @@ def _steps(problem: Problem, flat: FlatFacts, machine: Machine) -> Steps:
         down = (_paired_rows(flat) + MOVE * flat.moves) * wide + FAR_ROW * far
         share = SMALL if item == 2 else 1.0
         return steps._replace(flat_rows=share * numbers * down, flat_columns=share * numbers * flat.columns)
+    if by_differences(problem, flat, machine):
+        lead = 1 + 2 * task.down.taps / max(
+            task.rows, 1
+        )  # rows before each strip, whose results are not stored
+        return steps._replace(flat_shifted=END * lead * task.numbers * flat.end_operations)
     row = 2 * task.item * (flat.sums + 1)  # bytes per column of the row buffers of two output rows
     segment = max(FIRST_LEVEL_BYTES // row - task.span, 2 * task.span, 1)
     summed = task.numbers * (1 + task.span / min(segment, task.width))

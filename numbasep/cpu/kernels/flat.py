@@ -306,12 +306,14 @@ def filter_flat_tile(kernels, x, y, task, thread, block, constants):
             item = geometry[FETCHED]
             fetched = sources[n_sources - 1] + ahead * geometry[ROW_STRIDE_IN]
             fetched += max(column + geometry[COLUMN_FIRST], 0) * geometry[COLUMN_STRIDE_IN]
-            for j in range(window):
-                # output rows of the step below the last row read the last packed row again
-                here = min(done + j, needed - 1) % capacity
-                for source in range(n_sources):
-                    slot = (source + age) % n_sources * capacity + here
-                    table[source * window + j] = geometry[RING] + slot * geometry[RING_STRIDE]
+            start = done % capacity
+            for source in range(n_sources):
+                ring = geometry[RING] + (source + age) % n_sources * capacity * geometry[RING_STRIDE]
+                for j in range(window):
+                    # output rows of the step below the last row read the last packed row again
+                    here = start + min(j, needed - 1 - done)
+                    here -= capacity if here >= capacity else 0
+                    table[source * window + j] = ring + here * geometry[RING_STRIDE]
             for first in range(0, columns, geometry[SEGMENT]):
                 part = min(geometry[SEGMENT], columns - first)
                 for phase in range(phases.shape[0]):

@@ -77,8 +77,10 @@ All offsets and strides are in elements.
     BETWEEN,  # element of the workspace where planes stand between the passes along an outer axis and along rows
     FINISHED,  # element where rows of a stripe are gathered before whole lines of them are written; 0: they are not
     FINISHED_BYTES,  # of such an element
+    LEVELS,  # rows of sums of 2, 4, ... neighbours that are kept with each packed row (`flat_bytes`)
+    LEVEL_STRIDE,  # from each such row to the next
     GEOMETRY,  # number of entries
-) = range(71)
+) = range(73)
 
 # kernels[...]: addresses of the kernels that drivers call; 0 for those that a pass does not call
 (
