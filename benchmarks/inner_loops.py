@@ -1,8 +1,9 @@
 """Estimated cycles of the innermost loops of the separable kernel on several processors, by llvm-mca.
 
 ``python -m benchmarks.inner_loops`` compiles the kernels for each processor (those for ARM from the code for 16-byte
-vectors and 32 registers), passes the loops over taps to llvm-mca, and writes ``benchmarks/results/inner_loops.md``.
-llvm-mca assumes that every load hits the first-level cache, and that loads across two lines take no more time.
+vectors and 32 registers), passes the loops over taps, and those over columns for few taps, to llvm-mca, and writes
+``benchmarks/results/inner_loops.md``.  llvm-mca assumes that every load hits the first-level cache, and that loads
+across two lines take no more time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from llvmlite import binding
 
 RESULT = Path(__file__).parent / "results" / "inner_loops.md"
-HEAD = """# Loops over taps of the separable kernel, estimated
+HEAD = """# Loops over taps of the separable kernel, and over columns for few taps, estimated
 
 float32; llvm-mca {release}: loads hit the first-level cache, and none counts twice that touches two lines. The bound is
 the cycles of the multiply-adds alone, by the same model; LLVM 14 takes that of Cortex-A57 for Neoverse, too. Written by
@@ -51,6 +52,7 @@ PROCESSORS = (
     Processor("apple-a12", NARROW, 4, arm=True),
 )
 PASSES = ("vertical", "horizontal")
+LEAST = 12  # multiply-adds in a loop over taps; loops over blocks of columns for few taps have more
 
 
 def llvm_of(which: str) -> str:
@@ -113,10 +115,12 @@ def multiply_adds(block: list[str]) -> int:
     return sum(bool(re.match(r"vfmadd\w+ps|fmla", line)) for line in block)
 
 
-def alone(processor: Processor, count: int) -> list[str]:
-    """Return `count` independent multiply-adds of registers."""
+def alone(processor: Processor, block: list[str]) -> list[str]:
+    """Return as many independent multiply-adds of registers as a block has, on ARM in the same form."""
+    count = multiply_adds(block)
     if processor.arm:
-        return [f"fmla v{i % 24}.4s, v30.4s, v31.4s" for i in range(count)]
+        factor = "v31.s[0]" if any(line.startswith("fmla") and ".s[" in line for line in block) else "v31.4s"
+        return [f"fmla v{i % 24}.4s, v30.4s, {factor}" for i in range(count)]
     register = "zmm" if processor.lanes == 16 else "ymm"
     return [f"vfmadd231ps %{register}14, %{register}15, %{register}{i % 12}" for i in range(count)]
 
@@ -138,13 +142,15 @@ def table() -> str:
     ]
     for processor in PROCESSORS:
         for which in PASSES:
-            block = max(loops(assembly(processor, which)), key=multiply_adds)
-            count, taken = multiply_adds(block), cycles(processor, block)
-            bound = cycles(processor, alone(processor, count))
-            lines.append(
-                f"| {processor.name} | {which} | {count} x {processor.lanes} float32 | {taken:.1f} | {bound:.1f} | "
-                f"{taken / bound:.2f} |"
-            )
+            found = {multiply_adds(block): block for block in loops(assembly(processor, which))}
+            for count, block in sorted(found.items()):
+                if count < LEAST:
+                    continue
+                taken, bound = cycles(processor, block), cycles(processor, alone(processor, block))
+                lines.append(
+                    f"| {processor.name} | {which} | {count} x {processor.lanes} float32 | {taken:.1f} | {bound:.1f} "
+                    f"| {taken / bound:.2f} |"
+                )
     return "\n".join(lines)
 
 

@@ -23,6 +23,7 @@ from ..intrinsics.row_sums import emit_fetch
 from ..intrinsics.vectors import (
     LINE_BYTES,
     LLVM_TYPES,
+    REGISTERS,
     TARGET,
     VECTOR_BYTES,
     fused,
@@ -36,22 +37,17 @@ from ..jit import inlined
 from .epilogue import encode_vectors
 from .nan_aware import emit_view, view_reference
 
-ROW_TAPS, COLUMN_TAPS = (3, 5), (1, 3, 5)
+FEW_TAPS = (3, 5, 7, 9) if REGISTERS == 32 else (3, 5)
+MOST_TAPS = FEW_TAPS[-1]
 WRITTEN_AHEAD = 512  # bytes from a converted output to the one whose cache line is prefetched
 ROWS = TARGET.block_rows
 _INT = ir.IntType(64)
 
 
 @inlined
-def few_row_taps(taps):
-    """Return whether `few_rows` has a loop for this number of taps."""
-    return taps == 3 or taps == 5
-
-
-@inlined
-def few_column_taps(taps):
-    """Return whether `few_columns` has a loop for this number of taps."""
-    return taps == 1 or taps == 3 or taps == 5
+def few_taps(taps):
+    """Return whether there are loops for this number of taps."""
+    return taps % 2 == 1 and 3 <= taps <= MOST_TAPS
 
 
 def _weights(
@@ -63,11 +59,11 @@ def _weights(
     return [spread(builder, number, kind.count) for number in numbers]
 
 
-def _each_number(builder: Any, taps: Any, numbers: tuple[int, ...], emit: Callable[[int], None]) -> None:
-    """Emit code for each of these numbers of taps."""
+def _each_number(builder: Any, taps: Any, emit: Callable[[int], None]) -> None:
+    """Emit code for each number of taps."""
     end = builder.append_basic_block("few.end")
     switch = builder.switch(taps, end)
-    for n in numbers:
+    for n in FEW_TAPS:
         block = builder.append_basic_block(f"few.{n}")
         switch.add_case(_INT(n), block)
         builder.position_at_end(block)
@@ -131,7 +127,7 @@ def few_rows(view: int) -> Callable[..., Any]:
                                     total, builder.gep(there, [_INT(c)]), align=work.dtype.bitwidth // 8
                                 )
 
-            _each_number(builder, taps_, ROW_TAPS, emit_number)
+            _each_number(builder, taps_, emit_number)
             return context.get_dummy_value()
 
         n = types.int64
@@ -159,7 +155,9 @@ def _shifted(
     On AVX-512, `loaded` are the adjacent vectors of the block, of which `column` is the first.
     """
     if VECTOR_BYTES == 64:
-        return [from_element(builder, *loaded[column : column + 2], k) for k in range(taps)]
+        places = [divmod(k, loaded[0].type.count) for k in range(taps)]
+        pairs = [(loaded[column + v : column + v + 2], first) for v, first in places]
+        return [from_element(builder, pair[0], pair[-1], first) for pair, first in pairs]
     if VECTOR_BYTES == 16 or column == LINE_VECTORS - 1:  # a few loads are hidden behind the shuffles
         return [load(k) for k in range(taps)]
     even = [load(k) for k in range(0, taps, 2)]
@@ -269,7 +267,7 @@ def few_columns(streams: bool) -> Callable[..., Any]:
                     else:
                         store(j, totals, nontemporal=False)
 
-            _each_number(builder, taps_, COLUMN_TAPS, emit_number)
+            _each_number(builder, taps_, emit_number)
             return context.get_dummy_value()
 
         n = types.int64

@@ -34,7 +34,7 @@ from ..intrinsics.vectors import (
 )
 from ..jit import inlined, kernel, named
 from .epilogue import divide, normalise, store_part, store_rows, stream_rows
-from .few_taps import WRITTEN_AHEAD, few_column_taps, few_columns
+from .few_taps import WRITTEN_AHEAD, few_columns, few_taps
 from .nan_aware import CLOSE, LEAST, WEIGHT
 from .table_entries import (
     COLUMN_STRIDE_OUT,
@@ -198,7 +198,7 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
     ):  # fmt: skip
         """Filter whole blocks of columns with a single line of taps, without table look-ups between blocks."""
         width = LINE_VECTORS * lanes_of(work)
-        if few_column_taps(taps) and step == 1:
+        if few_taps(taps) and step == 1:
             for r in range(rows):
                 sum_few_columns(
                     work, source + first + r * stride, weights, weight, taps, storage, y, target + first + r * pitch,

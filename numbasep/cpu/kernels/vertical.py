@@ -42,7 +42,7 @@ from ..intrinsics.vectors import (
 )
 from ..jit import inlined, kernel, named
 from .epilogue import divide, normalise, store_part, store_rows, stream_rows
-from .few_taps import few_row_taps, few_rows
+from .few_taps import few_rows, few_taps
 from .nan_aware import CLOSE, LEAST, WEIGHT, emit_view, view_reference
 from .table_entries import (
     COLUMN_STRIDE_OUT,
@@ -188,7 +188,7 @@ def vertical_pass(storage: Storage, view: int, fetching: bool = False) -> Any:
         aligned = j = 0
         if start < stop:
             aligned = numbers_to_line(x, table[runs[start, RUN_ROW]] + first, item) % width
-        few = not fetching and stop == start + 1 and few_row_taps(runs[start, RUN_LENGTH])
+        few = not fetching and stop == start + 1 and few_taps(runs[start, RUN_LENGTH])
         while j < count:
             at = min(first + j, last)
             if few and j >= aligned:
