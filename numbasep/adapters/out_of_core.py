@@ -4,8 +4,6 @@ Blocks are independent and are not kept, so the memory used is that of the block
 on threads; an array that fits the memory limit is a single block, which uses all threads and does not need dask.
 """
 
-from __future__ import annotations
-
 import ctypes
 import itertools
 import math
@@ -18,16 +16,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 import numbasep
 
 from ..api.calls import FilterCall
 from ..cpu import threads
+from ..system.types import Array
 from . import halo
 from .grid import Grid, Index, make_grid
-
-Array = npt.NDArray[Any]
 
 COPIES = 4.0
 """Memory of a block in progress, as a multiple of the mean size of its extended input and result: buffers of reader,
@@ -126,8 +122,8 @@ def plan_blocks(
             inside = max(1, threads.thread_count(workers) // at_once)
             return Blocks(grid, strides, at_once, inside, unit == together)
     raise ValueError(
-        f"memory: {memory / 1e6:.3g} MB do not hold a block of {source.unit} samples, which are stored "
-        "together, with what the kernel needs around it"
+        f"memory: {memory / 1e6:.3g} MB is too little for a block of {source.unit} samples, which are stored "
+        "together, and the samples around it that the kernel needs"
     )
 
 

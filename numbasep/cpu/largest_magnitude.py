@@ -65,18 +65,43 @@ def largest_magnitude(x: NDArray[Any], workers: int = 1, *, ignore_nan: bool = F
 
 def _largest_of_dense(x: NDArray[Any], workers: int) -> float:
     """Return the largest magnitude of contiguous native floats or complex numbers by comparing bit patterns."""
+    return float(_largest_of_chunks(x, workers).max())
+
+
+def _largest_of_chunks(x: NDArray[Any], workers: int) -> NDArray[Any]:
+    """Return the largest magnitude of each chunk of `magnitude.CHUNK` contiguous native numbers, or NaN."""
     single = x.dtype.char in "fF"
     number, integer = (np.float32, np.uint32) if single else (np.float64, np.uint64)
     bits = x.ravel(order="K").view(integer)
     mask = integer(0x7FFFFFFF if single else 0x7FFFFFFFFFFFFFFF)
+    parts = np.empty(-(-bits.size // magnitude.CHUNK), integer)  # the bit patterns of NaN are the largest
     if workers == 1 or bits.nbytes < PARALLEL_BYTES:
-        found = integer(magnitude.largest_serial(bits, mask))
+        magnitude.largest_serial(bits, mask, parts)
     else:
-        parts = np.empty(-(-bits.size // magnitude.CHUNK), integer)
         with threads.parallel_region(workers):
             magnitude.largest_parallel(bits, mask, parts)
-        found = parts.max()
-    return float(np.asarray(found, integer).view(number))  # the bit patterns of NaN are the largest
+    return parts.view(number)
+
+
+def split_finite(x: NDArray[Any], workers: int = 1) -> tuple[float, NDArray[Any]]:
+    """Return the largest magnitude of the finite samples of a contiguous array, and the flat indices of the others.
+
+    Examples
+    --------
+    >>> split_finite(np.array([1.0, np.nan, -3.0, np.inf]))
+    (3.0, array([1, 3]))
+    """
+    parts, flat = _largest_of_chunks(x, workers), x.reshape(-1)
+    clean = np.isfinite(parts)
+    largest, found = float(parts[clean].max(initial=0)), [np.empty(0, np.int64)]
+    for chunk in np.flatnonzero(~clean).tolist():
+        first = chunk * magnitude.CHUNK
+        piece = np.abs(flat[first : first + magnitude.CHUNK])
+        bad = np.flatnonzero(~np.isfinite(piece))
+        piece[bad] = 0
+        found.append(first + bad)
+        largest = max(largest, float(piece.max()))
+    return largest, np.concatenate(found)
 
 
 def _chunks(x: NDArray[Any]) -> list[NDArray[Any]]:

@@ -1,7 +1,5 @@
 """Runs a plan by its runner."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -26,8 +24,8 @@ from ..arguments.problem import Problem
 from ..planning.memory_order import copied_order, memory_order, reordered
 from ..planning.planner import PlannedFilter
 from ..planning.routes import Candidate
+from ..system.types import Array
 
-Array = npt.NDArray[Any]
 Normal = tuple[float, float, float] | None
 Clock = list[float] | None
 """List to which the seconds of each pass are added, if they are measured."""
@@ -227,6 +225,28 @@ def can_leave_out(plan: PlannedFilter) -> bool:
     plain = all(c is None or c.runner == "planes" for c in (choice.chosen, choice.fallback))
     on_cpu = problem.device != "cuda"
     return on_cpu and real and plain and bool(problem.windows) and 0 not in problem.shape
+
+
+def filter_valid(plan: PlannedFilter, x: Array, output: Any, weight: float, least: float) -> Array | None:
+    """Filter with NaN samples left out, as `filter_array` with `normal`, by transforms along rows.
+
+    Return None, without writing, if the plan, the arrays or the data do not allow it.
+    """
+    problem, chosen = plan.problem, plan.choice.chosen
+    if chosen.runner != "lines" or not chosen.marks_gaps or problem.device == "cuda" or not problem.pixels:
+        return None
+    from ..cpu import threads
+    from ..cpu.fft import row_gaps
+
+    out = make_output(output, problem.output_dtype, problem.out_shape, x)
+    if not is_direct_target(out, x) or not row_gaps.is_simple(problem, x, out):
+        return None
+    with threads.occupied():
+        workers = threads.thread_count(problem.workers)
+        done = row_gaps.correlate_valid(
+            plan.kernel, problem, x, out, workers, chosen.largest_sample, weight, least
+        )
+    return out if done else None
 
 
 def _scaled(x: Array, weight: Array, problem: Any) -> Array:

@@ -3,19 +3,18 @@
 A result is written to ``OUTPUT.partial``, which replaces OUTPUT when it is complete.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from ..system.types import Array
 from .libraries import library
 from .metadata import Metadata, named_axis, no_metadata
-from .stored import Array, InMemory, Mapped, Stored
+from .stored import InMemory, Mapped, Stored
 from .tiff import SUFFIXES as TIFF
 from .tiff import create_tiff, open_tiff
 from .zarr_arrays import SUFFIX as ZARR
@@ -30,8 +29,7 @@ SUFFIXES = (".npy", ZARR, *TIFF, *IMAGES)
 def read_kernel(path: Path) -> Array:
     """Return the kernel in a file: ``.npy``, or rows of numbers as text (comma- or blank-separated)."""
     if path.suffix.lower() == ".npy":
-        kernel: Array = np.load(path, allow_pickle=False)
-        return kernel
+        return np.asarray(_load_npy(path))
     text = path.read_text(encoding="utf-8").replace(",", " ")
     try:
         rows = [[float(word) for word in line.split()] for line in text.splitlines() if line.strip()]
@@ -70,8 +68,16 @@ def _open(path: Path, opened: ExitStack) -> Stored:
     return InMemory(array, Metadata(tuple(map(named_axis, "yxs"[: array.ndim])), "image"))
 
 
+def _load_npy(path: Path, mmap_mode: Literal["r"] | None = None) -> Array:
+    try:
+        array: Array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a complete .npy file of numbers: {error}") from None
+    return array
+
+
 def _open_npy(path: Path) -> InMemory | Mapped:
-    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    mapped = _load_npy(path, "r")
     metadata = no_metadata(mapped.ndim)
     if not isinstance(mapped, np.memmap):  # no samples
         return InMemory(mapped, metadata)

@@ -1,7 +1,5 @@
 """``python -m numbasep filter``: files of all kinds, larger than memory, interrupted, and what it says then."""
 
-from __future__ import annotations
-
 import gc
 import signal
 import subprocess
@@ -212,7 +210,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
 def test_a_limit_that_nothing_fits_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path / "in.zarr", VOLUME)
     message = failure(capsys, source, tmp_path / "out.npy", "--gaussian", "2", "--memory", "4kB")
-    assert "0.004 MB do not hold a block of (8, 16, 16) samples" in message
+    assert "0.004 MB is too little for a block of (8, 16, 16) samples" in message
     assert not (tmp_path / "out.npy").exists()
 
 
@@ -358,6 +356,21 @@ def test_errors_name_what_is_wrong(
     write(Path("in.npy"), VOLUME)
     assert message in failure(capsys, *words)
     assert [path.name for path in tmp_path.iterdir()] == ["in.npy"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"no array", "cut", "objects"])
+def test_npy_files_without_a_whole_array(
+    content: bytes | str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "in.npy"
+    np.save(path, VOLUME.astype(object) if content == "objects" else VOLUME, allow_pickle=True)
+    path.write_bytes(
+        content if isinstance(content, bytes) else path.read_bytes()[: -100 * (content == "cut") or None]
+    )
+    message = "in.npy: not a complete .npy file of numbers"
+    assert message in failure(capsys, path, tmp_path / "out.npy", "--gaussian", "1")
+    if content != "objects":
+        assert message in failure(capsys, path, tmp_path / "out.npy", "--kernel", path)
 
 
 @pytest.mark.parametrize(

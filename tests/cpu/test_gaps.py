@@ -7,6 +7,7 @@ import pytest
 
 import numbasep as nsp
 from numbasep.cpu.fft import missing_data, overlap_save
+from tests.support.gaps import same
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
 rng = np.random.default_rng(0)
@@ -34,14 +35,6 @@ def places(shape: tuple[int, ...], kind: str, dtype: type) -> np.ndarray:
         for _ in range(7):
             x[tuple(rng.integers(0, n) for n in shape)] = rng.choice(values[kind])
     return x
-
-
-def same(found: np.ndarray, expected: np.ndarray, bound: float) -> None:
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
-    for sign in (np.inf, -np.inf):
-        np.testing.assert_array_equal(found == sign, expected == sign)
-    finite = np.isfinite(expected)
-    assert np.abs(found[finite] - expected[finite]).max(initial=0) <= bound
 
 
 @pytest.fixture

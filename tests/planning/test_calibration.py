@@ -1,7 +1,5 @@
 """Calibration: plausible constants, stored and used, on a machine that may be busy."""
 
-from __future__ import annotations
-
 import dataclasses
 import warnings
 
@@ -11,6 +9,7 @@ import pytest
 import numbasep
 from numbasep.api.repeated_calls import shortcuts
 from numbasep.calibration import calibrate, trials
+from numbasep.lowering.target import Target
 from numbasep.planning import machine as machines
 from numbasep.system import storage
 
@@ -92,3 +91,10 @@ def test_constants_that_ship_are_written_as_they_are_read(vector_bytes, tmp_path
     unchanged = written.source(machines.shipped(64), 64)
     assert "AVX-512" in unchanged
     assert written.middle([found] * 3).registers == found.registers
+
+
+@pytest.mark.parametrize(("vector_bytes", "registers"), [(64, 32), (32, 32), (32, 16), (16, 32), (16, 16)])
+def test_plans_are_lowered_for_the_processor_that_runs_them(vector_bytes, registers):
+    """Also for processors without constants of their own."""
+    found = machines.shipped_for(Target(vector_bytes, registers, fma=True, float16=True)).target
+    assert (found.vector_bytes, found.registers) == (vector_bytes, registers)

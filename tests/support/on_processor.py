@@ -1,13 +1,12 @@
 """A program that compares all kinds of filters with the oracle, for processors other than this one."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np
 
 import numbasep
 from numbasep.cpu.intrinsics import vectors
+from numbasep.planning import machine
 from tests.support import oracle
 
 TYPES = ("f4", "f8", "u1")
@@ -55,7 +54,9 @@ def halves() -> None:
 
 
 def main(vector_bytes: int) -> None:
-    assert vector_bytes == vectors.VECTOR_BYTES
+    planned = machine.current().target
+    assert vector_bytes == vectors.VECTOR_BYTES == planned.vector_bytes
+    assert planned.registers == vectors.REGISTERS
     halves()
     rng = np.random.default_rng(1)
     for dtype in TYPES:

@@ -1,31 +1,24 @@
 """FFT filters of data with NaN or infinities: replace these by zeros first, mark the outputs they affect afterwards.
 
-By direct summation, outputs whose windows contain a NaN, or infinite products of both signs, are NaN; those with
-infinite products of one sign are infinite.  So no sum needs to be recomputed.  The affected outputs are found by a
-dilation or, if the kernel has zeros or weights of both signs, by FFT correlations of zeros and ones.
+By direct summation, these outputs are NaN or infinite (`marks`).  So no sum needs to be recomputed.  Along contiguous
+rows, only what a few samples reach is looked at (`row_gaps`).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...arguments.problem import Problem, Window
-from ...lowering.layout import restrict
-from ...planning import rounding
-from ...planning.lines import transform_size
+from ...arguments.problem import Problem
 from ...planning.operators import Operator
 from .. import threads
-from . import extended_input, overlap_save
+from . import overlap_save, row_gaps
+from .marks import Marks
 from .thread_pool import ThreadTeam
 
 Array = NDArray[Any]
-Box = tuple[slice, ...]
 
 PIECE_BYTES = 1 << 18  # part of the array that a thread copies at a time
 SHARED_BYTES = 16 << 20  # of arrays that are copied faster than Python starts threads
@@ -38,6 +31,10 @@ def correlate(
 
     Return False, without writing, if the magnitude of a finite sample exceeds `largest_sample`.
     """
+    if row_gaps.is_simple(problem, x, out) and row_gaps.correlate(
+        operator, problem, x, out, workers, largest_sample
+    ):
+        return True
     bytes_ = x.size * problem.real_dtype.itemsize
     with threads.borrow(bytes_) as buffer:
         axes = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
@@ -46,15 +43,13 @@ def correlate(
         nonfinite = np.empty_like(filled, bool)
         if _filled(x, filled, nonfinite, axes[0], workers) > largest_sample:
             return False
-        marks = _Marks(operator, problem, workers).of(x, nonfinite)
+        marks = Marks(operator, problem, workers).of(x, nonfinite)
         if not (marks.nan.size == problem.pixels and marks.nan.all()):
             overlap_save.correlate(filled, operator.weights, problem, out, workers)
     region = (out.real if out.dtype.kind == "c" else out)[marks.box]
     if out.dtype.kind == "c":
         out[marks.box].imag = 0
-    for value, mask in ((math.inf, marks.positive), (-math.inf, marks.negative), (math.nan, marks.nan)):
-        if mask is not None:
-            np.copyto(region, value, where=mask)
+    marks.write(region)
     return True
 
 
@@ -75,127 +70,3 @@ def _filled(x: Array, filled: Array, nonfinite: Array, slowest: int, workers: in
     with np.errstate(all="ignore"), ThreadTeam(workers if filled.nbytes > SHARED_BYTES else 1) as team:
         team.share(copy, range(0, rows, step))
     return max(found)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Marked:
-    """The outputs that are affected by NaN and infinities."""
-
-    box: Box
-    """Part of the output that contains them; the arrays have its shape."""
-    nan: Array
-    """Whether each output is NaN."""
-    positive: Array | None = None
-    """Whether a product with an output's weights is +infinity; None without infinities."""
-    negative: Array | None = None
-    """Whether a product with an output's weights is -infinity; None without infinities."""
-
-
-class _Marks:
-    """Finds the outputs that are affected by given samples."""
-
-    def __init__(self, operator: Operator, problem: Problem, workers: int) -> None:
-        self._operator, self._problem, self._workers = operator, problem, workers
-        weights = operator.weights
-        self._window = problem.footprint == "window"
-        self._full = self._window or bool(np.all(weights))
-        self._one_sign = bool(np.all(weights > 0))
-
-    def of(self, x: Array, nonfinite: Array) -> Marked:
-        """Return the outputs affected by the samples of `x` marked in `nonfinite`, which are the non-finite ones."""
-        box, windows, inside = self._box(nonfinite)
-        x, nonfinite = x[inside], nonfinite[inside]
-        with np.errstate(invalid="ignore"):
-            above, below = nonfinite & (x > 0), nonfinite & (x < 0)
-        infinite = above | below
-        nan = self._reached(nonfinite & ~infinite, windows)
-        if not infinite.any():
-            return Marked(box, nan)
-        if self._one_sign:
-            positive, negative = self._reached(above, windows), self._reached(below, windows)
-        else:
-            positive, negative = self._signed(above, below, windows)
-            if self._window:  # an infinity times zero is NaN
-                nan |= self._reached(infinite, windows) & ~self._counted(
-                    infinite, self._operator.support, windows
-                )
-        nan |= positive & negative
-        return Marked(box, nan, positive, negative)
-
-    def _box(self, nonfinite: Array) -> tuple[Box, dict[int, Window], Box]:
-        """Return the part of the output that is affected, the windows of its axes, and the input that they read."""
-        windows = {window.axis: window for window in self._problem.windows}
-        box: list[slice] = []
-        inside: list[slice] = []
-        for axis in range(nonfinite.ndim):
-            line = np.asarray(nonfinite.any(axis=tuple(i for i in range(nonfinite.ndim) if i != axis)))
-            everything = slice(0, line.size)
-            if axis in windows:
-                inside.append(everything)
-                line = _dilated(line, 0, windows[axis])
-            reached = np.flatnonzero(line)
-            part = slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, 0)
-            box.append(part)
-            if axis in windows:
-                windows[axis] = restrict(windows[axis], part.start, part.stop)
-            else:
-                inside.append(part)
-        return tuple(box), windows, tuple(inside)
-
-    def _reached(self, marks: Array, windows: dict[int, Window]) -> Array:
-        """Return the outputs with a marked sample under a nonzero weight or, for footprint "window", any weight."""
-        shape = tuple(windows[axis].out_size if axis in windows else n for axis, n in enumerate(marks.shape))
-        if 0 in shape or not marks.any():
-            return np.zeros(shape, bool)
-        if not self._full:
-            return self._counted(marks, self._operator.support, windows)
-        for axis, window in windows.items():
-            marks = _dilated(marks, axis, window)
-        return marks
-
-    def _signed(self, above: Array, below: Array, windows: dict[int, Window]) -> tuple[Array, Array]:
-        """Return the outputs with a product of +infinity, and those with a product of -infinity."""
-        count = self._sums((above | below).astype(np.int8), self._operator.support, windows)
-        balance = self._sums(above.astype(np.int8) - below.astype(np.int8), self._operator.signs, windows)
-        return count + balance > 1, count - balance > 1  # twice the numbers of these products
-
-    def _counted(self, marks: Array, weights: Array, windows: dict[int, Window]) -> Array:
-        return self._sums(marks, weights, windows) > 0.5
-
-    def _sums(self, marks: Array, weights: Array, windows: dict[int, Window]) -> Array:
-        """Correlate small integers with weights of 0, 1 and -1, accurately enough to be rounded."""
-        shape = tuple(windows[axis].out_size if axis in windows else n for axis, n in enumerate(marks.shape))
-        single = replace(
-            self._problem,
-            shape=marks.shape,
-            out_shape=shape,
-            windows=tuple(windows.values()),
-            input_dtype=marks.dtype,
-            output_dtype=np.dtype(np.float32),
-            compute_dtype=np.dtype(np.float32),
-            cval=0j,
-        )
-        double = replace(single, compute_dtype=np.dtype(np.float64))
-        bound = rounding.transform_bound(single, *transform_size(single))
-        problem = single if bound * weights.size < 0.1 else double
-        sums = np.empty(shape, np.float32)
-        overlap_save.correlate(marks, weights, problem, sums, self._workers)
-        return sums
-
-
-def _dilated(marks: Array, axis: int, window: Window) -> Array:
-    """Return whether any sample of each window along an axis is marked, by doubling the length of runs."""
-    reach = extended_input.reach(window, 0, window.out_size)
-    shape = list(marks.shape)
-    shape[axis] = window.reach
-    reaches: Sequence[extended_input.Reach] = [
-        reach if i == axis else extended_input.plain(0, n) for i, n in enumerate(marks.shape)
-    ]
-    seen = extended_input.gather(marks, reaches, shape, np.dtype(bool), 0)
-    before = (slice(None),) * axis
-    run = 1
-    while run < window.taps:
-        shift = min(run, window.taps - run)
-        seen = seen[(*before, slice(None, -shift))] | seen[(*before, slice(shift, None))]
-        run += shift
-    return seen[(*before, slice(None, None, window.step))]

@@ -23,6 +23,7 @@ from numba.core import config
 from ..intrinsics.memory import Storage, load_as, load_first, store_as, store_first
 from ..intrinsics.vectors import Line, add, call, fma, fnma, lanes_of, load, mul, splat, store, sub
 from ..jit import address, driver, inlined, kernel, named
+from .nan_aware import finite_of
 from .packed_sums import read_square, transpose, write_square
 from .pass_arguments import integers, number_row, numbers
 from .row_conversion import index_of
@@ -239,7 +240,7 @@ def add_parts(work, points, spectra, wide, parts, spectrum):
 
 @functools.cache
 def row_reader(storage: Storage) -> Any:
-    """Return the kernel that copies a piece of a row, extended beyond its ends, to the workspace."""
+    """Return the kernel that copies a piece of a row, extended beyond its ends; NaN and infinities become 0."""
 
     @kernel
     @named(storage.suffix)
@@ -251,9 +252,11 @@ def row_reader(storage: Storage) -> Any:
         while at < stop:
             if 0 <= at < size:
                 if at + lanes <= size:
-                    store(work, to + at - start, load_as(x, origin + at, storage, like))
+                    store(work, to + at - start, finite_of(load_as(x, origin + at, storage, like)))
                 else:
-                    store(work, to + at - start, load_first(x, origin + at, size - at, storage, like))
+                    store(
+                        work, to + at - start, finite_of(load_first(x, origin + at, size - at, storage, like))
+                    )
                 at += min(lanes, size - at)
             else:
                 source = index_of(at, size, boundary)
@@ -261,7 +264,7 @@ def row_reader(storage: Storage) -> Any:
                     store(work, to + at - start, outside)
                     at += min(lanes, -at) if at < 0 else lanes
                 else:
-                    store(work, to + at - start, load_first(x, origin + source, 1, storage, like))
+                    store(work, to + at - start, finite_of(load_first(x, origin + source, 1, storage, like)))
                     at += 1
 
     return read_row

@@ -50,14 +50,16 @@ def largest_of(bits, mask):
 
 
 @serial
-def largest_serial(bits, mask):
-    """Return `largest_of` the array, on the calling thread; `bits` must not be empty."""
-    return largest_of(bits, mask)
+def largest_serial(bits, mask, found):
+    """Write the largest bit pattern of each chunk of CHUNK elements to `found`."""
+    for task in range(found.size):
+        first = task * CHUNK
+        found[task] = largest_of(bits[first : first + CHUNK], mask)
 
 
 @parallel
 def largest_parallel(bits, mask, found):
-    """Write the largest bit pattern of each chunk of CHUNK elements to `found`, on Numba's threads."""
+    """Call `largest_of` on chunks as `largest_serial`, on Numba's threads."""
     for task in prange(found.size):
         first = task * CHUNK
         found[task] = largest_of(bits[first : first + CHUNK], mask)

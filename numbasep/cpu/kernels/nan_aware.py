@@ -11,8 +11,18 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from ..intrinsics.vectors import call_intrinsic, lanes_of, load, spread, store, suffix, vector_intrinsic
-from ..jit import kernel
+from ..intrinsics.vectors import (
+    add,
+    call_intrinsic,
+    lanes_of,
+    load,
+    spread,
+    store,
+    sub,
+    suffix,
+    vector_intrinsic,
+)
+from ..jit import inlined, kernel
 
 # input modes; BOTH: values and presence are two sources
 AS_STORED, VALUES, PRESENCE, BOTH = range(4)
@@ -72,6 +82,12 @@ def values_of(typingctx: Any, vector: Any) -> Any:
         return emit_view(builder, args[0], VALUES)
 
     return vector(vector), codegen
+
+
+@inlined
+def finite_of(vector):
+    """Replace NaN and infinities, which minus themselves are NaN, by 0: transforms would spread them."""
+    return values_of(add(vector, sub(vector, vector)))
 
 
 @vector_intrinsic(lambda vector: view_reference(vector, PRESENCE))
