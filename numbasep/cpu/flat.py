@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..arguments.problem import Problem
 from ..factor.runs import Flat
 from ..lowering.counts import is_shared
-from ..lowering.flat import sums_bytes
+from ..lowering.flat import has_few_ends, sums_bytes
 from ..lowering.layout import arrange, array_axes
 from ..lowering.task import Task, plane_count
 from ..planning.operators import Operator
@@ -90,10 +90,15 @@ def _prepare(
     factor, divisor = (1.0, flat.divisor) if divides else (1 / flat.divisor, 1.0)
     storage_in, storage_out = storage_of(x.dtype), storage_of(y.dtype, problem.cast)
     blocking = blocking_of(flat, task, compute, small=sums_bytes(problem))
-    if flat.ends is not None and inner == 1 and sums_bytes(problem) and not blocking.small:
-        parts = divide_bytes(flat.ends, task, deep, count // deep, n)
-        places, elements = lay_out_bytes(flat.ends, task, parts)
-        program = byte_tables(flat.ends, task, places[g.LEVEL_STRIDE], factor)
+    small, ends = inner == 1 and sums_bytes(problem), flat.ends
+    if (
+        ends is not None
+        and small
+        and (not blocking.small or has_few_ends(ends.operations, flat.paired_operations))
+    ):
+        parts = divide_bytes(ends, task, deep, count // deep, n)
+        places, elements = lay_out_bytes(ends, task, parts)
+        program = byte_tables(ends, task, places[g.LEVEL_STRIDE], factor)
         addresses = byte_kernel_addresses(storage_in, storage_out)
     else:
         parts = divide_sums(blocking, task, deep, count // deep, n)

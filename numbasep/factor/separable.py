@@ -113,7 +113,7 @@ class SeparableKernel:
         if self.form.divisor != 1.0:
             yield f"/ {self.form.divisor:.17g}"
         flat = runs.find(as_kernel(self.todense())) if self.exact and len(self.shape) > 1 else None
-        if flat is not None and min(flat.operations, flat.paired_operations) <= self.form.operations:
+        if flat is not None and self.rank > 1:
             range_of = " to ".join(map(str, sorted({flat.operations, flat.paired_operations})))
             bytes_take = f"; differences of rows of bytes take {flat.ends.operations}" if flat.ends else ""
             yield f"few different weights: sums of rows take {range_of} operations a pixel, by processor{bytes_take}"

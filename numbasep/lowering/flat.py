@@ -25,3 +25,11 @@ def sums_bytes(problem: Problem) -> bool:
     cval = problem.cval
     fits = not outside or (cval.imag == 0 and 0 <= cval.real <= 255 and cval.real == int(cval.real))
     return fits and problem.real_dtype.itemsize == 4
+
+
+def has_few_ends(end_operations: int, paired_operations: int) -> bool:
+    """Return whether bytes are summed by differences of output rows even if other sums would stay in registers.
+
+    Then columns have few ends, as those of narrow rotated ellipses, whose rows have little in common.
+    """
+    return 0 < 2 * end_operations < paired_operations

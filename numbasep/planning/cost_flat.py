@@ -4,7 +4,7 @@ import math
 
 from ..arguments.problem import Problem
 from ..lowering.counts import is_shared
-from ..lowering.flat import FIRST_LEVEL_BYTES, ROWS_IN_REGISTERS, VECTORS, sums_bytes
+from ..lowering.flat import FIRST_LEVEL_BYTES, ROWS_IN_REGISTERS, VECTORS, has_few_ends, sums_bytes
 from ..lowering.lower import one_pass
 from ..lowering.steps import Steps
 from ..lowering.task import Task
@@ -16,6 +16,7 @@ FAR_ROW, MOVE = 0.6, 1.5  # costs, in additions of rows: loading one from the se
 FAR_SUM = 1.6  # cost of a shifted sum from the second-level cache, relative to one from the first-level cache
 SMALL = 0.6  # relative time if bytes are summed as 16-bit integers
 END = 0.35  # relative time of a shifted sum of bytes, of 16 bits
+MOVED = 8  # operations that packing and moving sums of bytes take
 PLANES = 2.0  # how often each plane of a volume is packed
 
 
@@ -35,9 +36,10 @@ def _extra(problem: Problem, task: Task, machine: Machine) -> int:
 
 
 def by_differences(problem: Problem, flat: FlatFacts, machine: Machine) -> bool:
-    """Return whether output rows are computed from the differences to those before them: bytes, not in registers."""
-    small = flat.end_operations and sums_bytes(problem) and _task(problem).inner == 1
-    return bool(small) and not in_registers(problem, machine)
+    """Return whether output rows of bytes are computed from the differences to those before them."""
+    if not (flat.end_operations and sums_bytes(problem) and _task(problem).inner == 1):
+        return False
+    return has_few_ends(flat.end_operations, flat.paired_operations) or not in_registers(problem, machine)
 
 
 def flat_operations(problem: Problem, flat: FlatFacts, machine: Machine) -> int:
@@ -81,6 +83,11 @@ def _steps(problem: Problem, flat: FlatFacts, machine: Machine) -> Steps:
         rows=packed + task.count * task.rows,
         edges=packed * (task.along.taps - 1),
     )
+    if by_differences(problem, flat, machine):
+        lead = 1 + 2 * task.down.taps / max(
+            task.rows, 1
+        )  # rows before each strip, whose results are not stored
+        return steps._replace(flat_shifted=END * lead * task.numbers * flat.end_operations)
     if in_registers(problem, machine):
         item, extra = _sum_bytes(problem, task), _extra(problem, task, machine)
         vectors = VECTORS[extra][0]
@@ -93,11 +100,6 @@ def _steps(problem: Problem, flat: FlatFacts, machine: Machine) -> Steps:
         down = (_paired_rows(flat) + MOVE * flat.moves) * wide + FAR_ROW * far
         share = SMALL if item == 2 else 1.0
         return steps._replace(flat_rows=share * numbers * down, flat_columns=share * numbers * flat.columns)
-    if by_differences(problem, flat, machine):
-        lead = 1 + 2 * task.down.taps / max(
-            task.rows, 1
-        )  # rows before each strip, whose results are not stored
-        return steps._replace(flat_shifted=END * lead * task.numbers * flat.end_operations)
     row = 2 * task.item * (flat.sums + 1)  # bytes per column of the row buffers of two output rows
     segment = max(FIRST_LEVEL_BYTES // row - task.span, 2 * task.span, 1)
     summed = task.numbers * (1 + task.span / min(segment, task.width))

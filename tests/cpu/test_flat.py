@@ -319,3 +319,23 @@ def test_irregular_kernels(kind: str, seed: int) -> None:
         found += 1
         np.testing.assert_array_equal(got, ndimage.correlate(x.astype(float), kernel, mode=mode))
     assert found
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        ellipsoid(16, 16)[:-1, 1:], ellipsoid(12, 15, shift=0.3), np.pad(ellipsoid(12, 12), ((3, 0), (0, 7))),
+        ellipsoid(9, 20) / 3, rotated(18, 8, 25), rotated(18, 8, 70)[:, :-1], ring(8, 13), ellipsoid(5, 5, 5),
+    ],
+    ids=["even", "off centre", "padded", "ellipse", "rotated", "rotated, even", "ring", "ball"],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_masks_of_any_shape_are_recognised(kernel, dtype):
+    shown = next(line for line in str(numbasep.factorize(kernel)).splitlines() if "few different" in line)
+    numbers = {int(word) for word in shown.replace(";", " ").split() if word.isdigit()}
+    plan = numbasep.plan(kernel, (300,) * kernel.ndim, dtype, output=np.float32, method="structured")
+    assert plan.choice.chosen.name == "flat"
+    assert plan.choice.chosen.operations in numbers
+    x = (np.random.default_rng(13).random((40, 50, 60)[3 - kernel.ndim :]) * 200).astype(dtype)
+    found = chosen_by_force(kernel, x, output=np.float32)(x)
+    np.testing.assert_allclose(found, oracle.convolve(x.astype(float), kernel), rtol=1e-5)
