@@ -40,17 +40,22 @@ PATIENCE = 0.5  # ... after this many seconds
 NAME = "reference ({kind}, {threads} cores)"
 HEAD = '''"""Shipped constants of machines, written by ``python -m benchmarks.reference``.
 
-The fields are those of `numbasep.planning.machine.Machine`.
+The fields are those of `numbasep.planning.machine.Machine`; each has an entry for each vector width.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
 '''
-
-
-TYPE = "CONSTANTS: dict[int, tuple[tuple[dict[str, float], ...], dict[str, Any]]]"
+TAIL = '''
+CONSTANTS: dict[int, tuple[tuple[dict[str, float], ...], dict[str, Any]]] = {
+    width: (
+        tuple({name: entries[n][double] for name, entries in STEPS.items()} for double in range(2)),
+        {name: entries[n] for name, entries in FIELDS.items()},
+    )
+    for n, width in enumerate(WIDTHS)
+}
+"""Vector width in bytes -> (seconds per step in float32 and in float64, other fields)."""
+'''
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -198,9 +203,20 @@ def source(found: Machine, vector_bytes: int) -> str:
         if field.name != "steps"
     }
     entry = (tuple(units._asdict() for units in _rounded(found.steps)), fields)
-    entries = sorted({**reference.CONSTANTS, vector_bytes: entry}.items(), reverse=True)
-    lines = "".join(f"    {width}: {made!r},\n" for width, made in entries)
-    return _formatted(f"{HEAD}{TYPE} = {{\n{lines}}}\n")
+    entries = dict(sorted({**reference.CONSTANTS, vector_bytes: entry}.items(), reverse=True))
+    steps = {
+        name: tuple(tuple(units[name] for units in both) for both, _ in entries.values())
+        for name in machine.Steps._fields
+    }
+    others = {name: tuple(made[name] for _, made in entries.values()) for name in fields}
+    tables = {
+        "STEPS": f"dict[str, tuple[tuple[float, float], ...]] = {steps}",
+        "FIELDS": f"dict[str, Any] = {others}",
+    }
+    described = "".join(f"{name}: {table}\n" for name, table in tables.items())
+    return _formatted(
+        f"{HEAD}WIDTHS = {tuple(entries)}  # bytes of a vector, in the order of all entries\n{described}{TAIL}"
+    )
 
 
 def _formatted(text: str) -> str:

@@ -13,77 +13,70 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__ as __version__
 
-_HOME = {
-    "convolve": "api.convolve",
-    "correlate": "api.convolve",
-    "separable_convolve": "api.convolve",
-    "separable_correlate": "api.convolve",
-    "convolve1d": "api.filters",
-    "correlate1d": "api.filters",
-    "uniform_filter1d": "api.filters",
-    "uniform_filter": "api.filters",
-    "sobel": "api.derivatives",
-    "prewitt": "api.derivatives",
-    "laplace": "api.derivatives",
-    "generic_laplace": "api.generic",
-    "generic_gradient_magnitude": "api.generic",
-    "gaussian_filter1d": "api.gaussian",
-    "gaussian_filter": "api.gaussian",
-    "gaussian_laplace": "api.gaussian_derivatives",
-    "gaussian_gradient_magnitude": "api.gaussian_derivatives",
-    "filter_bank": "api.bank",
-    "plan": "api.planning",
-    "show_config": "api.planning",
-    "warmup": "api.warmup",
-    "calibrate": "calibration.calibrate",
-    "factorize": "factor",
-    "is_separable": "factor",
-    "SeparableKernel": "factor",
-    "Plan": "plans.plan",
-    "set_num_threads": "cpu.threads",
-    "num_threads": "cpu.threads",
+_MODULES = {
+    "api.bank": ("filter_bank",),
+    "api.convolve": ("convolve", "correlate", "separable_convolve", "separable_correlate"),
+    "api.derivatives": ("laplace", "prewitt", "sobel"),
+    "api.filters": ("convolve1d", "correlate1d", "uniform_filter", "uniform_filter1d"),
+    "api.gaussian": ("gaussian_filter", "gaussian_filter1d"),
+    "api.gaussian_derivatives": ("gaussian_gradient_magnitude", "gaussian_laplace"),
+    "api.generic": ("generic_gradient_magnitude", "generic_laplace"),
+    "api.planning": ("plan", "show_config"),
+    "api.warmup": ("warmup",),
+    "calibration.calibrate": ("calibrate",),
+    "cpu.threads": ("num_threads", "set_num_threads"),
+    "factor": ("SeparableKernel", "factorize", "is_separable"),
+    "plans.plan": ("Plan",),
 }
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [*sorted(_HOME), "nn"]
+__all__ = [
+    "Plan",
+    "SeparableKernel",
+    "calibrate",
+    "convolve",
+    "convolve1d",
+    "correlate",
+    "correlate1d",
+    "factorize",
+    "filter_bank",
+    "gaussian_filter",
+    "gaussian_filter1d",
+    "gaussian_gradient_magnitude",
+    "gaussian_laplace",
+    "generic_gradient_magnitude",
+    "generic_laplace",
+    "is_separable",
+    "laplace",
+    "nn",
+    "num_threads",
+    "plan",
+    "prewitt",
+    "separable_convolve",
+    "separable_correlate",
+    "set_num_threads",
+    "show_config",
+    "sobel",
+    "uniform_filter",
+    "uniform_filter1d",
+    "warmup",
+]
 
 if TYPE_CHECKING:
-    from . import nn as nn
-    from .api.bank import filter_bank as filter_bank
-    from .api.convolve import (
-        convolve as convolve,
-    )
-    from .api.convolve import (
-        correlate as correlate,
-    )
-    from .api.convolve import (
-        separable_convolve as separable_convolve,
-    )
-    from .api.convolve import (
-        separable_correlate as separable_correlate,
-    )
-    from .api.derivatives import laplace as laplace
-    from .api.derivatives import prewitt as prewitt
-    from .api.derivatives import sobel as sobel
-    from .api.filters import convolve1d as convolve1d
-    from .api.filters import correlate1d as correlate1d
-    from .api.filters import uniform_filter as uniform_filter
-    from .api.filters import uniform_filter1d as uniform_filter1d
-    from .api.gaussian import gaussian_filter as gaussian_filter
-    from .api.gaussian import gaussian_filter1d as gaussian_filter1d
-    from .api.gaussian_derivatives import gaussian_gradient_magnitude as gaussian_gradient_magnitude
-    from .api.gaussian_derivatives import gaussian_laplace as gaussian_laplace
-    from .api.generic import generic_gradient_magnitude as generic_gradient_magnitude
-    from .api.generic import generic_laplace as generic_laplace
-    from .api.planning import plan as plan
-    from .api.planning import show_config as show_config
-    from .api.warmup import warmup as warmup
-    from .calibration.calibrate import calibrate as calibrate
-    from .cpu.threads import num_threads as num_threads
-    from .cpu.threads import set_num_threads as set_num_threads
-    from .factor import SeparableKernel as SeparableKernel
-    from .factor import factorize as factorize
-    from .factor import is_separable as is_separable
-    from .plans.plan import Plan as Plan
+    from . import nn
+    from .api.bank import filter_bank
+    from .api.convolve import convolve, correlate, separable_convolve, separable_correlate
+    from .api.derivatives import laplace, prewitt, sobel
+    from .api.filters import convolve1d, correlate1d, uniform_filter, uniform_filter1d
+    from .api.gaussian import gaussian_filter, gaussian_filter1d
+    from .api.gaussian_derivatives import gaussian_gradient_magnitude, gaussian_laplace
+    from .api.generic import generic_gradient_magnitude, generic_laplace
+    from .api.planning import plan, show_config
+    from .api.warmup import warmup
+    from .calibration.calibrate import calibrate
+    from .cpu.threads import num_threads, set_num_threads
+    from .factor import SeparableKernel, factorize, is_separable
+    from .plans.plan import Plan
 
 
 def __getattr__(name: str) -> Any:

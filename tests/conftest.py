@@ -1,7 +1,5 @@
 """Options, markers and hypothesis profiles of the whole suite."""
 
-from __future__ import annotations
-
 import collections
 import itertools
 import json

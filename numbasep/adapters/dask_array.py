@@ -4,8 +4,6 @@ The result is that of the whole array in every mode, for any chunks.  Integers a
 exact; floats agree within the rounding that `Plan.error_bound` allows, since blocks may take different routes.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import operator
@@ -14,7 +12,6 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 from dask.array.utils import meta_from_array
 
 from ..api import generic
@@ -24,9 +21,8 @@ from ..api.by_name import make_call
 from ..api.calls import FilterCall
 from ..arguments.arrays import on_gpu, result_dtype
 from ..arguments.axes import normalize_axes, per_axis
+from ..system.types import Array
 from .dask_blocks import filter_array
-
-Array = npt.NDArray[Any]
 
 
 def call(name: str, arguments: dict[str, Any]) -> Any:

@@ -9,8 +9,6 @@ makes about ten tasks per block and its neighbours.  Here a graph has
 * for each block, a task that assembles the extended block and filters it.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +17,6 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 from dask.array.utils import meta_from_array
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
@@ -30,9 +27,8 @@ import numbasep
 from ..api.calls import FilterCall
 from ..arguments.arrays import on_gpu
 from ..cpu import threads
+from ..system.types import Array
 from .grid import Grid, Index, Slab, make_grid
-
-Array = npt.NDArray[Any]
 
 MERGED_BYTES = 64 << 20
 """Maximum bytes of a block to which thin chunks are merged."""
@@ -171,6 +167,7 @@ def gather(
 
 def filter_array(request: FilterCall, x: Any, mask: Any) -> Any:
     """Return the lazy result of a request."""
+    mask = None if mask is np.ma.nomask else mask
     if mask is not None:
         mask = like_input(mask, x)
     if 0 in x.shape:
@@ -274,6 +271,7 @@ def merge_thin(
 
 def like_input(mask: Any, x: Any) -> Any:
     """Convert the mask to a dask array with the chunks of the input."""
+    mask = mask if isinstance(mask, da.Array) else np.asarray(mask)
     if mask.shape != x.shape:
         raise ValueError(f"mask must have the shape of the input, {x.shape}, got {mask.shape}")
     if mask.dtype.kind not in "biu":

@@ -1,7 +1,5 @@
 """`numbasep.nn` on dask arrays, with a task per chunk of the batch and the other axes in a single chunk."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +7,12 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 from dask.array.utils import meta_from_array
 from dask.system import CPU_COUNT
 
 from .. import nn
 from ..nn.problem import Convolution, ConvolutionOptions, describe
-
-Array = npt.NDArray[Any]
+from ..system.types import Array
 
 FILTERS = {
     "separable_conv2d": ("depthwise_filter", "pointwise_filter"),

@@ -4,8 +4,6 @@ The data may be NumPy, dask or CUDA arrays.  They are passed to the public funct
 arrays on a device stay there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,10 +1,8 @@
 """Blocks of a chunked result and the chunks that each block reads, in plain integers."""
 
-from __future__ import annotations
-
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..api.calls import FilterCall
@@ -71,7 +69,7 @@ class Grid:
     """Whether the filter takes a single mode for all axes."""
 
     @property
-    def blocks(self) -> itertools.product[Index]:
+    def blocks(self) -> Iterator[Index]:
         """Indices of all blocks."""
         return itertools.product(*(range(len(sizes)) for sizes in self.chunks))
 

@@ -4,8 +4,6 @@ Blocks are independent and are not kept, so the memory used is that of the block
 on threads; an array that fits the memory limit is a single block, which uses all threads and does not need dask.
 """
 
-from __future__ import annotations
-
 import ctypes
 import itertools
 import math
@@ -18,16 +16,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 import numbasep
 
 from ..api.calls import FilterCall
 from ..cpu import threads
+from ..system.types import Array
 from . import halo
 from .grid import Grid, Index, make_grid
-
-Array = npt.NDArray[Any]
 
 COPIES = 4.0
 """Memory of a block in progress, as a multiple of the mean size of its extended input and result: buffers of reader,

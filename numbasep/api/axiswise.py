@@ -1,7 +1,5 @@
 """Code shared by filters with one set of taps for each axis."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,10 +11,9 @@ from ..arguments.arrays import make_output, result_dtype
 from ..arguments.axes import KernelShapeError, integer
 from ..arguments.casting import store
 from ..arguments.problem import first_tap
+from ..system.types import Array
 from .build import Taps, as_weights
 from .missing_data import check_missing, refuse_nan
-
-Array = npt.NDArray[Any]
 
 Term = dict[int, Taps]
 """One separable term: the taps for each filtered axis."""

@@ -1,7 +1,5 @@
 """`filter_bank`: several kernels on one array."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +10,11 @@ import numpy.typing as npt
 from ..arguments import placeholders
 from ..arguments.arrays import OutputError, as_input, result_dtype
 from ..arguments.axes import KernelShapeError, normalize_axes
+from ..system.types import Array
 from .calls import FilterCall, Given, keep
 from .convolve import dense_call
 from .docstrings import documented
 from .repeated_calls import remembered
-
-Array = npt.NDArray[Any]
 
 OPERATIONS = ("convolve", "correlate")
 
@@ -49,8 +46,7 @@ def filter_bank(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     kernels : sequence of array_like, or ndarray
         Kernels, each with one axis for each filtered axis; their shapes may differ.  An array contains one kernel
         for each position along its first axis.
@@ -101,6 +97,8 @@ def bank_calls(given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> li
     """Return a `FilterCall` for each kernel of `filter_bank`; their results have the same shape and dtype."""
     if given["operation"] not in OPERATIONS:
         raise ValueError(f"operation must be 'convolve' or 'correlate', got {given['operation']!r}")
+    if not np.iterable(given["kernels"]):
+        raise TypeError(f"kernels must be a sequence of arrays or an array, got {given['kernels']!r}")
     bank = [np.asarray(kernel) for kernel in given["kernels"]]
     if not bank:
         raise KernelShapeError("kernels must hold at least one kernel, got none")

@@ -3,8 +3,6 @@
 Plans are cached by everything they depend on, so that a second call with an equal kernel only takes a look-up.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections import OrderedDict
@@ -30,8 +28,7 @@ from ..planning.operators import Factor, Operator, Term, dense_slices, identity_
 from ..planning.planner import choose
 from ..plans.plan import Plan
 from ..system.forks import fork_safe_lock
-
-Array = npt.NDArray[Any]
+from ..system.types import Array
 
 T = TypeVar("T")
 

@@ -1,7 +1,5 @@
 """Filter calls by the name of the filter, for adapters that filter an array part by part."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -13,19 +13,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.arrays import as_input, result_dtype
 from ..arguments.axes import axis_strides, per_axis
 from ..arguments.problem import DEFAULT_OPTIONS, NAN_POLICIES, Options, Window, check_dtype, make_window
 from ..execution import execute
 from ..plans.plan import Plan
+from ..system.types import Array
 from .axiswise import Term, by_axis, copy_input, every_sample
 from .build import dense_plan, enclosing_windows, plans, term_plan
 from .missing_data import PlanMaker, check_missing, filter_missing
 from .repeated_calls import Runner, shortcuts
 
-Array = npt.NDArray[Any]
 Given = Mapping[str, Any]
 """All arguments of a function by name, including defaults; further keywords are in "kwargs"."""
 Maker = Callable[[str, Given, tuple[int, ...], np.dtype[Any]], "FilterCall"]

@@ -1,7 +1,5 @@
 """Convolution and correlation with any kernel, dense or given axis by axis."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,13 +9,12 @@ import numpy.typing as npt
 
 from ..arguments.axes import KernelShapeError, dense_axes, normalize_axes, per_axis
 from ..arguments.problem import make_windows
+from ..system.types import Array
 from .axiswise import as_taps
 from .build import as_weights
 from .calls import FilterCall, Given, begin, run
 from .docstrings import documented
 from .repeated_calls import remembered
-
-Array = npt.NDArray[Any]
 
 
 def dense_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
@@ -48,10 +45,11 @@ def axiswise_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dty
         if axes is not None:
             raise ValueError("axes must be None if kernels maps axes to taps")
         axes, kernels = tuple(kernels), tuple(kernels.values())
-    elif isinstance(kernels, np.ndarray) and kernels.ndim == 1 and kernels.dtype.kind != "O":
-        raise TypeError(
-            "kernels must be a sequence of 1-D arrays or a mapping from axes to them, got one 1-D array"
-        )
+    elif not np.iterable(kernels) or (
+        isinstance(kernels, np.ndarray) and kernels.ndim == 1 and kernels.dtype.kind != "O"
+    ):
+        got = "one 1-D array" if np.iterable(kernels) else repr(kernels)
+        raise TypeError(f"kernels must be a sequence of 1-D arrays or a mapping from axes to them, got {got}")
     kernels, named = tuple(kernels), normalize_axes(axes, len(shape))
     if len(kernels) != len(named):
         raise KernelShapeError(
@@ -95,8 +93,7 @@ def convolve(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     weights : array_like
         Kernel with one axis for each filtered axis of `input`; finite.
     {shared}
@@ -104,10 +101,7 @@ def convolve(
     {keywords}
     {stride}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     Raises
     ------
@@ -165,8 +159,7 @@ def correlate(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     weights : array_like
         Kernel with one axis for each filtered axis of `input`; finite.
     {shared}
@@ -174,10 +167,7 @@ def correlate(
     {keywords}
     {stride}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     Raises
     ------
@@ -234,10 +224,7 @@ def separable_convolve(
     {keywords}
     {stride}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     Raises
     ------
@@ -294,10 +281,7 @@ def separable_correlate(
     {keywords}
     {stride}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     Raises
     ------

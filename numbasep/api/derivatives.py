@@ -1,19 +1,16 @@
 """Derivatives with fixed small kernels, as in `scipy.ndimage`: Sobel, Prewitt, Laplace."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arguments.axes import integer, normalize_axes
+from ..system.types import Array
 from .axiswise import axis_sum, centred
 from .calls import FilterCall, Given, begin, run
 from .docstrings import documented
 from .repeated_calls import remembered
-
-Array = npt.NDArray[Any]
 
 SMOOTHING = {"sobel": [1.0, 2.0, 1.0], "prewitt": [1.0, 1.0, 1.0]}
 """Weights along all axes except that of the derivative."""
@@ -62,8 +59,7 @@ def sobel(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     axis : int, optional
         Axis of the derivative.
     {output}
@@ -71,10 +67,7 @@ def sobel(
     {cval}
     {keywords}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
@@ -114,8 +107,7 @@ def prewitt(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     axis : int, optional
         Axis of the derivative.
     {output}
@@ -123,10 +115,7 @@ def prewitt(
     {cval}
     {keywords}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
@@ -166,18 +155,14 @@ def laplace(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     {output}
     {modes}
     {cval}
     {axes}
     {keywords}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 

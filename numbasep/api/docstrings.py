@@ -1,16 +1,17 @@
 """Paragraphs that the docstrings of several filters share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+INPUT = """input : array_like
+        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout."""
 OUTPUT = """output : ndarray or dtype, optional
         Array of the result's shape to write to (it may be `input` itself), or the dtype of a new one.
-        Default: the dtype of `input`.  For large arrays, an existing array avoids the allocation of new memory,
-        which takes two thirds of a call for 64 MB and a 3x3 kernel."""
+        Default: the dtype of `input`.
+        For large arrays, an existing array avoids the allocation of new memory, which takes two thirds of a call for
+        64 MB and a 3x3 kernel."""
 MODE = """mode : str, optional
         How the input is extended beyond its edges:
         "reflect" ``(d c b a | a b c d | d c b a)``, "mirror" ``(d c b | a b c d | c b a)``,
@@ -32,6 +33,10 @@ DENSE_AXES = """axes : int or tuple of int, optional
 SPACING = """spacing : float or sequence of float, optional
         Distance between samples, once or for each filtered axis; `sigma` is then in the same unit (it is divided
         by `spacing`), and derivatives are with respect to that unit."""
+RETURNS = """Returns
+    -------
+    ndarray
+        The result; `output` if that is an array."""
 RAISES = """Raises
     ------
     ValueError, TypeError
@@ -61,25 +66,15 @@ STRIDE = """stride : int or sequence of int, optional
 STRIDE_1D = """stride : int, optional
         Distance between results along the axis.  Only every `stride`-th result, ``[::stride]``, is computed and
         returned."""
-SHARED = """output : ndarray or dtype, optional
-        Array of the result's shape to write to (it may be `input` itself), or the dtype of a new one.
-        Default: the dtype of `input`, complex if the input or the kernel is.  For large arrays, an existing array
-        avoids the allocation of new memory, which takes two thirds of a call for 64 MB and a 3x3 kernel.
-    mode : str or sequence of str, optional
-        How the input is extended beyond its edges, once or for each filtered axis:
-        "reflect" ``(d c b a | a b c d | d c b a)``, "mirror" ``(d c b | a b c d | c b a)``,
-        "nearest" ``(a a a a | a b c d | d d d d)``, "wrap" ``(a b c d | a b c d | a b c d)``,
-        "constant" ``(k k k k | a b c d | k k k k)`` with k = `cval`.  "valid" returns only results whose window
-        is inside the input; "full" returns all results whose window overlaps the input, which is extended with
-        `cval`.
-    cval : scalar, optional
-        Value beyond the edges in modes "constant" and "full".
-    origin : int or sequence of int, optional
+ORIGIN = """origin : int or sequence of int, optional
         Shift of the kernel's centre, in `scipy.ndimage`'s sense, once or for each filtered axis."""
+SHARED = "\n    ".join(
+    (OUTPUT.replace("of `input`.", "of `input`, complex if the input or the kernel is."), MODES, CVAL, ORIGIN)
+)
 PARAGRAPHS = {
-    "output": OUTPUT, "mode": MODE, "modes": MODES, "cval": CVAL, "axes": AXES, "dense_axes": DENSE_AXES,
-    "spacing": SPACING, "stride": STRIDE, "stride_1d": STRIDE_1D,
-    "keywords": KEYWORDS, "raises": RAISES, "shared": SHARED,
+    "input": INPUT, "output": OUTPUT, "mode": MODE, "modes": MODES, "cval": CVAL, "axes": AXES,
+    "dense_axes": DENSE_AXES, "spacing": SPACING, "stride": STRIDE, "stride_1d": STRIDE_1D, "keywords": KEYWORDS,
+    "returns": RETURNS, "raises": RAISES, "shared": SHARED,
 }  # fmt: skip
 
 

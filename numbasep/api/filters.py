@@ -4,8 +4,6 @@ Every call is one plan.  Sums between the axes stay in floating point, and resul
 dtype once, at the end.  SciPy converts after every axis; where that rounds, results here are more accurate.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -13,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.axes import KernelShapeError, integer, normalize_axes, per_axis
+from ..system.types import Array
 from .axiswise import as_taps, by_axis, place_first
 from .build import Taps
 from .calls import FilterCall, Given, begin, run
 from .docstrings import documented
 from .repeated_calls import remembered
-
-Array = npt.NDArray[Any]
 
 
 def line_call(name: str, given: Given, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FilterCall:
@@ -81,8 +78,7 @@ def correlate1d(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     weights : array_like
         1-D; finite.
     axis : int, optional
@@ -135,8 +131,7 @@ def convolve1d(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     weights : array_like
         1-D; finite.
     axis : int, optional
@@ -189,8 +184,7 @@ def uniform_filter1d(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     size : int
         Samples in the window, at least 1.
     axis : int, optional
@@ -203,10 +197,7 @@ def uniform_filter1d(
     {keywords}
     {stride_1d}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
@@ -249,8 +240,7 @@ def uniform_filter(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     size : int or sequence of int, optional
         Samples of the box along each filtered axis.  As in SciPy, fractions are dropped, and axes with less than 2
         samples are not filtered.
@@ -263,10 +253,7 @@ def uniform_filter(
     {keywords}
     {stride}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 

@@ -1,7 +1,5 @@
 """Gaussian filters and their derivatives, as in `scipy.ndimage`."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Sequence
@@ -13,13 +11,11 @@ import numpy.typing as npt
 
 from ..arguments.axes import integer, normalize_axes, per_axis
 from ..arguments.problem import compute_type
+from ..system.types import Array
 from .axiswise import Term, by_axis, centred
 from .calls import FilterCall, Given, begin, run
 from .docstrings import documented
 from .repeated_calls import remembered
-
-Array = npt.NDArray[Any]
-
 
 NEGLIGIBLE_SIGMA = 1e-15
 """Standard deviation at or below which an axis is not filtered, as in SciPy."""
@@ -209,8 +205,7 @@ def gaussian_filter1d(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     sigma : float
         Standard deviation in samples; 0 means no smoothing.
     axis : int, optional
@@ -228,10 +223,7 @@ def gaussian_filter1d(
     {spacing}
     {stride_1d}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
@@ -271,8 +263,7 @@ def gaussian_filter(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     sigma : float or sequence of float
         Standard deviation in samples, once or for each filtered axis; an axis with 0 is not filtered.
     order : int or sequence of int, optional
@@ -289,10 +280,7 @@ def gaussian_filter(
     {spacing}
     {stride}
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}  Also for a negative `sigma`, which SciPy replaces by 0.
 

@@ -1,7 +1,5 @@
 """Laplacian and gradient magnitude by derivatives of Gaussians, as in `scipy.ndimage`."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.axes import KernelShapeError, normalize_axes
+from ..system.types import Array
 from .calls import FilterCall, Given, begin, run
 from .docstrings import documented
 from .gaussian import gaussian_axes, gaussian_call, gaussian_term
 from .repeated_calls import remembered
-
-Array = npt.NDArray[Any]
 
 
 def taps_keywords(kwargs: dict[str, Any]) -> tuple[Any, Any]:
@@ -96,8 +93,7 @@ def gaussian_laplace(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     sigma : float or sequence of float
         Standard deviation in samples, once or for each filtered axis.
     {output}
@@ -109,10 +105,7 @@ def gaussian_laplace(
     **kwargs
         `truncate` and `radius`, as `gaussian_filter`.
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
@@ -155,8 +148,7 @@ def gaussian_gradient_magnitude(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     sigma : float or sequence of float
         Standard deviation in samples, once or for each filtered axis.
     {output}
@@ -168,10 +160,7 @@ def gaussian_gradient_magnitude(
     **kwargs
         `truncate` and `radius`, as `gaussian_filter`.
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 

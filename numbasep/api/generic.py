@@ -1,7 +1,5 @@
 """`generic_laplace` and `generic_gradient_magnitude`, as in `scipy.ndimage`: the caller gives the derivative."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,11 +10,10 @@ import numpy.typing as npt
 from ..arguments.arrays import as_input, make_output, result_dtype
 from ..arguments.axes import normalize_axes, per_axis
 from ..arguments.dispatch import dispatched
+from ..system.types import Array
 from .axiswise import changed, copy_input
 from .calls import check_cval, make_options
 from .docstrings import documented
-
-Array = npt.NDArray[Any]
 
 DEFAULTS = {"method": "auto", "nan_policy": "propagate", "cast": "truncate"}
 SHARED = ("method", "rtol", "workers", "device", "nan_policy", "mask", "cast")
@@ -80,8 +77,7 @@ def generic_laplace(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     derivative2 : callable
         ``derivative2(input, axis, output, mode, cval, *extra_arguments, **extra_keywords)``; writes to
         `output` if that is an array, and returns a new array of that type if it is a dtype.
@@ -96,10 +92,7 @@ def generic_laplace(
     method, rtol, workers, device, nan_policy, mask, cast : optional
         Passed to `derivative2` as keywords if they are not the defaults (see `correlate1d`).
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 
@@ -150,8 +143,7 @@ def generic_gradient_magnitude(
 
     Parameters
     ----------
-    input : array_like
-        Any number of dimensions; bool, integer, float16 to float64, complex64 or complex128; any layout.
+    {input}
     derivative : callable
         ``derivative(input, axis, output, mode, cval, *extra_arguments, **extra_keywords)``; writes to
         `output` if that is an array, and returns a new array of that type, which is overwritten, if it is a
@@ -167,10 +159,7 @@ def generic_gradient_magnitude(
     method, rtol, workers, device, nan_policy, mask, cast : optional
         Passed to `derivative` as keywords if they are not the defaults (see `correlate1d`).
 
-    Returns
-    -------
-    ndarray
-        The result; `output` if that is an array.
+    {returns}
 
     {raises}
 

@@ -6,20 +6,16 @@
 (`cpu.kernels.nan_aware`).  Complex data and FFT plans take two filters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.problem import NAN_POLICIES
 from ..execution import execute
 from ..plans.plan import Plan
-
-Array = npt.NDArray[Any]
+from ..system.types import Array
 
 PlanMaker = Callable[[np.dtype[Any], np.dtype[Any], complex], Plan]
 """Function of (input dtype, output dtype, cval) that returns a plan."""
@@ -30,7 +26,7 @@ def check_missing(nan_policy: str, mask: Any, shape: tuple[int, ...]) -> Array |
     if nan_policy not in NAN_POLICIES:
         allowed = ", ".join(map(repr, NAN_POLICIES))
         raise ValueError(f"nan_policy must be one of {allowed}, got {nan_policy!r}")
-    if mask is None:
+    if mask is None or mask is np.ma.nomask:  # that of a masked array without masked samples
         return None
     array = np.asarray(mask)
     if array.dtype.kind not in "biu":

@@ -1,7 +1,5 @@
 """`plan` and `show_config`."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 import platform

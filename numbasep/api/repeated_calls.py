@@ -1,7 +1,5 @@
 """A memo of earlier calls: a call with the same arguments skips validation and planning."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import threading

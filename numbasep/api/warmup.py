@@ -1,7 +1,5 @@
 """`warmup`: compiles the kernels ahead of time, in several processes."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -11,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.axes import integer
 from ..arguments.problem import check_dtype
 from ..lowering.target import host_target
 from ..system import notice
+from ..system.types import Array
 from . import convolve, filters, gaussian, gaussian_derivatives
-
-Array = npt.NDArray[Any]
 
 SMALL, LARGE = (64, 64), (1024, 1024)  # below and above `counts.PARALLEL_WORK`: for one and several threads
 FEW = (256, 256)  # `lowering.kernels.WRITTEN_OUT` elements, from which loops over few taps are unrolled

@@ -1,7 +1,5 @@
 """Input and output arrays: which types are accepted, and where results are stored.  SciPy's rules."""
 
-from __future__ import annotations
-
 import functools
 import sys
 import warnings
@@ -11,9 +9,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from ..system.types import Array
 from .problem import check_dtype
-
-Array = npt.NDArray[Any]
 
 GATHERED_ROW = 64  # shorter rows of elements that are not adjacent are copied with the whole array
 
@@ -104,6 +101,8 @@ def result_dtype(output: Any, input_dtype: np.dtype[Any], *, complex_result: boo
         if complex_result and output.dtype.kind != "c":
             raise OutputError(f"output must have complex dtype, got an array of {output.dtype}")
         return check_dtype(_native(output.dtype), "output")
+    if hasattr(output, "__array__") and not isinstance(output, type):
+        raise TypeError(f"output must be an ndarray, a dtype or None, got a {type(output).__name__}")
     try:
         dtype = _native(np.dtype(output))
     except TypeError:

@@ -1,7 +1,5 @@
 """Arguments with one value for each filtered axis: checked and put in order."""
 
-from __future__ import annotations
-
 import operator
 from typing import Any
 

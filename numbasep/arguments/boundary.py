@@ -5,8 +5,6 @@ A boundary mode maps any integer position to a position inside the array, or to 
 compare it with SciPy.
 """
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 OUTSIDE = -1  # returned by `source_index` where the value is `cval`

@@ -1,7 +1,5 @@
 """Conversion of computed values to the output type, for every backend that stores by NumPy."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -17,8 +17,6 @@ function to its value, defaults included (further keywords under "kwargs").  A h
 The result has the type of the first argument.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import inspect

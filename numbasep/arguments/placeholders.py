@@ -4,8 +4,6 @@ A placeholder has the shape and dtype of the GPU array, so that the same code ch
 that reads or writes arrays calls `held` first to get the GPU array.  Placeholders exist only within a `session`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import contextvars
 import weakref
@@ -14,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from ..system.types import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,6 @@ modes ``"valid"`` and ``"full"`` only determine `first` and `out_size`, and `str
 only this form.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

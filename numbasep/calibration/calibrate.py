@@ -1,7 +1,5 @@
 """`calibrate`: measures the constants of `planning.machine`."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import itertools

@@ -1,7 +1,5 @@
 """Measures the constants of a GPU for predicted times, see `planning.accelerator`."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Fit of the constants of a machine to measured times of passes with known steps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

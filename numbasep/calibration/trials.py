@@ -1,7 +1,5 @@
 """The filters that a calibration times: kernels of all kinds."""
 
-from __future__ import annotations
-
 import functools
 import math
 import time

@@ -6,8 +6,6 @@ files.
 Exit status: 0 success; 1 failure, with a line on standard error that says why; 2 wrong usage; 130 interrupted.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

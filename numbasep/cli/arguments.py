@@ -1,7 +1,5 @@
 """Parsers of command-line values: each converts a string, or raises an error that says what is wrong."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
 from typing import Any

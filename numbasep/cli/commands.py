@@ -1,7 +1,5 @@
 """All commands except `filter`, each in a function of its name."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from typing import Any

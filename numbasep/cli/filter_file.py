@@ -1,7 +1,5 @@
 """The command `filter`, which applies a filter to a file."""
 
-from __future__ import annotations
-
 import argparse
 import inspect
 import os

@@ -4,8 +4,6 @@ Each library allocates its results and workspace from its own pool, in the order
 waits and no data leave the device.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import math
@@ -13,13 +11,11 @@ import sys
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.problem import check_dtype
+from ..system.types import Array
 from . import driver
 from .driver import LEGACY_STREAM
-
-Array = npt.NDArray[Any]
 
 
 class DeviceArray(NamedTuple):

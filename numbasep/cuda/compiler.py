@@ -4,8 +4,6 @@ Numba's own cache cannot store kernels made in factories and does not notice a n
 is therefore cached here, in the cache directory, under a hash of everything that it depends on.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib.metadata

@@ -1,17 +1,12 @@
 """Filters with complex weights on a GPU, as the sum of a call for the real and one for the imaginary parts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.arrays import make_output, on_gpu, result_dtype
 from .libraries import describe, library_of
-
-Array = npt.NDArray[Any]
 
 SINGLE = {"convolve": 1j, "correlate": -1j, "convolve1d": 1j, "correlate1d": -1j}
 """Function -> factor of the result for the imaginary weights; correlation conjugates the weights."""

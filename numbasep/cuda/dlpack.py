@@ -4,8 +4,6 @@ cuda.core reads capsules.  This module adds the export: a capsule for our own me
 that the library of the input can wrap the result.
 """
 
-from __future__ import annotations
-
 import atexit
 import ctypes
 from typing import Any

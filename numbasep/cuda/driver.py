@@ -17,14 +17,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..system.types import Array
 from . import compiler
 from .compiler import CudaUnavailableError
 from .intrinsics.vocabulary import LANES, SIMULATED
 from .launches import Launch, Program, Slot
-
-Array = npt.NDArray[Any]
 
 LEGACY_STREAM = 1
 """Default stream of all threads.  0 means this or a thread's own stream, depending on NVIDIA's bindings."""

@@ -1,17 +1,15 @@
 """Elementwise arithmetic on the GPU arrays of placeholders: the counterpart of `execution.elementwise`."""
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.arrays import result_dtype
 from ..arguments.axes import normalize_axes, per_axis
 from ..arguments.placeholders import Held, held, hold
+from ..system.types import Array
 from . import driver, gradients
 from .intrinsics.vocabulary import LANES, SIMULATED
 from .kernels.elementwise import PER_THREAD, WARPS, ElementwiseVariant
@@ -19,8 +17,6 @@ from .launches import INPUT, OUTPUT, Launch, Program, Slot
 from .libraries import describe, library_of
 from .simulator import simulated
 from .tables import storage_of
-
-Array = npt.NDArray[Any]
 
 OTHER, SECOND = 2, 3
 """Slots of the other operand and of the second result, after those of input and output."""

@@ -5,8 +5,6 @@ the flipped kernel with zeros beyond its edges, which gives the gradient of the 
 samples are then added to the samples that they copy.  Both passes are linear, so gradients of gradients follow.
 """
 
-from __future__ import annotations
-
 import contextlib
 import contextvars
 import functools
@@ -16,7 +14,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem, Window
@@ -26,7 +23,6 @@ from ..planning.planner import PlannedFilter
 from .intrinsics.vocabulary import OUTSIDE
 from .tables import continued
 
-Array = npt.NDArray[Any]
 Run = Callable[[PlannedFilter, Any], Any]
 """Function (plan, tensor) -> filtered tensor."""
 

@@ -1,18 +1,15 @@
 """Launches on host arrays, which are copied to the device and back."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..system.types import Array
 from . import driver
 from .intrinsics.vocabulary import SIMULATED
 from .launches import Program
 from .simulator import simulated
 
-Array = npt.NDArray[Any]
 Addresses = dict[int, tuple[int, int]]
 """Slot -> (address on the device, bytes)."""
 

@@ -1,19 +1,17 @@
 """Launches of the CUDA kernels: variant, number of blocks, tables and scalars; `passes` decides on the passes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Window
 from ..planning.cuda_limits import MOST_STEP, tap_class
 from ..planning.operators import Factor, Term
+from ..system.types import Array
 from .intrinsics.vocabulary import ElementType
 from .kernels import columns as cuda_columns
 from .kernels import rows as cuda_lines
@@ -36,8 +34,6 @@ from .tables import (
     row_axis,
     row_table,
 )
-
-Array = npt.NDArray[Any]
 
 INPUT, OUTPUT = 0, 1
 LONGEST_STRIP, SHORTEST_STRIP = 256, 16

@@ -1,7 +1,5 @@
 """Find the library of a GPU array."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 from typing import Any

@@ -5,25 +5,20 @@ axes, or more taps than fit the registers of a pass, intermediates in the type o
 and the last launch adds all terms.  Boundaries become tables of offsets (`arguments.boundary`): kernels have no modes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.problem import Problem, Window
 from ..planning.cuda_limits import MOST_STEP
 from ..planning.operators import Factor, Term, support_factor, window_factor
 from ..planning.routes_cuda import is_one_pass
+from ..system.types import Array
 from .intrinsics.vocabulary import ElementType
 from .launches import INPUT, OUTPUT, Launcher, Program
 from .tables import Operand, border_after, gain_of, grouped, merged, storage_of
-
-Array = npt.NDArray[Any]
 
 ALIGNMENT = 64  # elements, so that every intermediate starts at a cache line
 

@@ -5,15 +5,12 @@ public function runs on a placeholder, so that the code for NumPy arrays checks 
 the plan would run on the placeholder, it runs on the array.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments import placeholders
 from ..arguments.arrays import make_output, on_gpu
@@ -21,6 +18,7 @@ from ..arguments.axes import is_strided
 from ..planning.planner import PlannedFilter
 from ..planning.routes import Candidate
 from ..planning.routes_cuda import NO_STRIDES
+from ..system.types import Array
 from . import complex, driver, gradients, separable_channels
 from .arrays import DeviceArray, Library
 from .elementwise import device_of, generic
@@ -31,8 +29,6 @@ from .libraries import describe, library_of, with_transforms
 from .passes import build_program
 from .simulator import simulated
 from .transforms import prepared_transforms
-
-Array = npt.NDArray[Any]
 
 CHANNELS = {"nn.depthwise_conv2d", "nn.separable_conv2d"}
 """Functions of `numbasep.nn` that run on the GPU."""
@@ -108,7 +104,7 @@ def _with_stand_ins(name: str, function: Any, keywords: dict[str, Any], first: s
             array = copied
         keywords["output"] = placeholders.hold(output, target.shape, target.dtype, library_of(output))
     keywords[first] = placeholders.hold(array, view.shape, view.dtype, library)
-    if keywords.get("mask") is not None:
+    if keywords.get("mask") is not None and keywords["mask"] is not np.ma.nomask:
         keywords["mask"] = _mask(keywords["mask"], view, array, library)
     result = _generic(name, keywords, first) if name in GENERIC else function(**keywords)
     handle = placeholders.held(result)

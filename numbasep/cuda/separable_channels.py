@@ -3,17 +3,15 @@
 PyTorch and CuPy compute the product of their own arrays.  Other arrays and host arrays use the kernel of this package.
 """
 
-from __future__ import annotations
-
 import contextvars
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.arrays import on_gpu
+from ..system.types import Array
 from .elementwise import device_of
 from .host_arrays import run_program
 from .intrinsics.vocabulary import LANES, SIMULATED, ElementType
@@ -21,8 +19,6 @@ from .kernels import depthwise as kernels
 from .launches import INPUT, OUTPUT, Launch, Program, Slot
 from .libraries import describe, library_of
 from .tables import storage_of
-
-Array = npt.NDArray[Any]
 
 FILTERS, POINTWISE, BETWEEN = 2, 3, 4
 """Slots of the filters and of the intermediate between the two launches."""

@@ -11,12 +11,10 @@ import functools
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..system.types import Array
 from .compiler import FAMILIES
 from .launches import Program, Slot
-
-Array = npt.NDArray[Any]
 
 
 @functools.cache

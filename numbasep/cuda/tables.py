@@ -1,7 +1,5 @@
 """Tables of taps and boundaries that the CUDA kernels read; see `cuda.passes`."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -9,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.boundary import Boundary, source_index
 from ..arguments.problem import Window
 from ..planning.operators import Factor, Term
+from ..system.types import Array
 from .intrinsics.vocabulary import OUTSIDE, ElementType
-
-Array = npt.NDArray[Any]
 
 SMALL_INTEGERS = ("u1", "i1", "u2", "i2")
 FAR_OUTSIDE = -(1 << 60)  # stays negative when the offsets of other axes are added

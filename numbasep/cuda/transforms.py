@@ -4,22 +4,18 @@ The algorithm is that of `cpu.fft`, with the blocks of `overlap_cuda`.  The libr
 stream.  The code uses only operations that NumPy, CuPy and PyTorch have in common.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.boundary import Boundary
 from ..arguments.problem import Problem, Window
 from ..cpu.fft.spectra import reduced
 from ..planning.overlap_cuda import TransformBlocks, blocks
+from ..system.types import Array
 from .arrays import Library
 from .tables import continued
-
-Array = npt.NDArray[Any]
 
 AxisSamples = tuple[slice | Any, int, int]
 """Samples under a block along an axis: (slice, or positions on the device; samples before the array; after it)."""

@@ -1,7 +1,5 @@
 """``python -m numbasep demo``: filter a photograph with six kernels; print a report and draw a figure."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from .subjects import kernels, load_photograph, mirror_tile

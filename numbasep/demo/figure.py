@@ -1,19 +1,15 @@
 """The figure of the demo: each kernel with its result, singular values and times."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import numbasep
 
+from ..system.types import Array
 from .measure import Result
 from .report import milliseconds
-
-Array = npt.NDArray[Any]
 
 INK = "#1c2733"
 FAINT = "#8b98a5"

@@ -1,7 +1,5 @@
 """Timing for the demo; contestants take turns, so that a busy machine slows all of them equally."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable
@@ -9,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.ndimage
 
 import numbasep
 
+from ..system.types import Array
 from .subjects import Subject
-
-Array = npt.NDArray[Any]
 
 # A contestant that has run for this many seconds is left out of the remaining rounds.
 PATIENCE = 1.0

@@ -1,15 +1,10 @@
 """The printed report of the demo."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from ..system.types import Array
 from .measure import Result
 
-Array = npt.NDArray[Any]
 RULE = "-" * 100
 
 

@@ -1,15 +1,11 @@
 """The photograph and the six kernels of the demo."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from ..system.types import Array
 
 # Rec. 709 luma, for photographs in colour.
 LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)

@@ -1,13 +1,10 @@
 """Elementwise arithmetic on whole arrays, in place and on several threads."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.arrays import make_output
 from ..arguments.casting import store
@@ -15,8 +12,7 @@ from ..arguments.placeholders import held
 from ..cpu import threads
 from ..cpu.intrinsics.vectors import VECTOR_BYTES
 from ..cpu.kernels import magnitude, missing_samples
-
-Array = npt.NDArray[Any]
+from ..system.types import Array
 
 PARALLEL_ELEMENTS = 1 << 17  # with fewer elements, threads cost more time than they save
 

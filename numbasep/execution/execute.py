@@ -1,7 +1,5 @@
 """Runs a plan by its runner."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -26,8 +24,8 @@ from ..arguments.problem import Problem
 from ..planning.memory_order import copied_order, memory_order, reordered
 from ..planning.planner import PlannedFilter
 from ..planning.routes import Candidate
+from ..system.types import Array
 
-Array = npt.NDArray[Any]
 Normal = tuple[float, float, float] | None
 Clock = list[float] | None
 """List to which the seconds of each pass are added, if they are measured."""

@@ -3,8 +3,6 @@
 A result is written to ``OUTPUT.partial``, which replaces OUTPUT when it is complete.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..system.types import Array
 from .libraries import library
 from .metadata import Metadata, named_axis, no_metadata
-from .stored import Array, InMemory, Mapped, Stored
+from .stored import InMemory, Mapped, Stored
 from .tiff import SUFFIXES as TIFF
 from .tiff import create_tiff, open_tiff
 from .zarr_arrays import SUFFIX as ZARR

@@ -1,7 +1,5 @@
 """Optional libraries for file formats, imported on first use."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -3,8 +3,6 @@
 Versions 0.4 and 0.5 are read, version 0.5 (https://ngff.openmicroscopy.org/0.5/) is written.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,18 +1,15 @@
 """Arrays in files that are read and written in parts: in memory, mapped, or chunked."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..system.types import Array
 from .metadata import Metadata, no_metadata
 
-Array = npt.NDArray[Any]
 Region = tuple[slice, ...]
 
 

@@ -4,8 +4,6 @@ A result is in ImageJ's format if its source is and the format supports it, in O
 file asks for it, otherwise a plain TIFF. All three keep names of axes and distances of samples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace

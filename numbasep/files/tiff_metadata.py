@@ -3,8 +3,6 @@
 The library is `tifffile`. Metadata to be written are keywords of `tifffile.imwrite`, stored in the first page.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Open and create zarr arrays, with the OME-Zarr metadata of the groups that contain them."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -7,8 +7,6 @@ a row of taps, and an ordinary convolution may be depthwise separable (`factoriz
 and why; the functions that end in ``_vjp`` return gradients.
 """
 
-from __future__ import annotations
-
 from .convolutions import conv2d, depthwise_conv2d, separable_conv2d
 from .factor import DepthwiseSeparable, factorize_conv2d
 from .gradients import conv2d_vjp, depthwise_conv2d_vjp, separable_conv2d_vjp

@@ -1,21 +1,16 @@
 """Compute convolutions of float16 arrays in float32, a band of rows at a time."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..system.types import Array
 from . import execute
 from .problem import Convolution, SpatialAxis
 from .routes import ChannelRoute
 from .weights import aligned_empty
-
-Array = npt.NDArray[Any]
 
 BAND_BYTES = 2 << 20  # band and result in the compute type: they fit the cache and amortize a call
 

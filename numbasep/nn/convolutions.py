@@ -1,7 +1,5 @@
 """`separable_conv2d`, `depthwise_conv2d` and `conv2d`, with TensorFlow's signatures."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -9,13 +7,12 @@ import numpy.typing as npt
 
 from ..arguments.dispatch import dispatched
 from ..cpu import threads
+from ..system.types import Array
 from . import execute
 from .bands import run_in_bands
 from .problem import Convolution, ConvolutionOptions, describe
 from .routes import ChannelRoute, check_method, depthwise_route, ordinary_route
 from .weights import aligned_empty
-
-Array = npt.NDArray[Any]
 
 __all__ = ["conv2d", "depthwise_conv2d", "separable_conv2d"]
 

@@ -1,7 +1,5 @@
 """Predicted times of convolutions over channels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """Run a planned convolution over channels."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterator
@@ -10,17 +8,16 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from ..cpu import threads
 from ..cpu.intrinsics.vectors import VECTOR_BYTES, lanes
+from ..system.types import Array
 from .kernels import channels_first, channels_first_bands, channels_last, depthwise_gradient, table_entries
 from .kernels.matrix_product import BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, PRODUCED
 from .problem import Convolution
 from .tiling import TileSizes, tile
 from .weights import padded_channels, write_tap_major
 
-Array = npt.NDArray[Any]
 Producer = Literal["dense", "spatial", "unfold"]
 
 # Parts of the rows with separate sums; fixed, so that results do not depend on the number of threads.

@@ -5,17 +5,14 @@ the matrix ``W[:, :, c, :]`` of shape (kh * kw, K) has rank at most M; truncated
 give the best D and P otherwise (Eckart and Young 1936, channel by channel).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..system.types import Array
 from .weights import LOSSLESS
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +74,8 @@ class DepthwiseSeparable:
             f"multiplications per output pixel: {before:,} ordinary, {after:,} depthwise separable "
             f"({before / after:.1f} times fewer)"
         )
+
+    __repr__ = __str__
 
 
 def factorize_conv2d(

@@ -9,8 +9,6 @@ The gradient with respect to the input of a correlation is a correlation, too:
 so the same kernels compute it.  The gradient with respect to tap k is the sum of ``g[i] x[s i + d k - before]``.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments.dispatch import dispatched
+from ..system.types import Array
 from . import execute
 from .convolutions import check_options
 from .problem import Convolution, ConvolutionOptions, Operation, SpatialAxis, describe
-
-Array = npt.NDArray[Any]
 
 __all__ = ["conv2d_vjp", "depthwise_conv2d_vjp", "separable_conv2d_vjp"]
 

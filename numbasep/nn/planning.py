@@ -1,7 +1,5 @@
 """Plans of convolutions over channels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cpu import threads
+from ..system.types import Array
 from . import cost
 from .convolutions import apply, check_options
 from .problem import DTYPES, Convolution, ConvolutionOptions, Operation, describe
 from .rounding import error_bound
 from .routes import ChannelRoute, depthwise_route, ordinary_route
-
-Array = npt.NDArray[Any]
 
 __all__ = [
     "ConvolutionCandidate",
@@ -126,6 +123,8 @@ class ConvolutionPlan:
                 figures = f"{candidate.multiplications:>22,}{time:>12}{candidate.error_bound:>13.1e}"
             lines.append(f"{marker} {candidate.method:<11}{figures}  {candidate.reason}")
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 def plan_separable_conv2d(

@@ -11,8 +11,6 @@ of ``reach = (taps - 1) * dilation + 1`` input samples,
 At tap ``k``, output ``i`` reads input ``stride * i + dilation * k - before``: a correlation, without flipping.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +18,9 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from ..system.types import Array
+
 Operation = Literal["separable_conv2d", "depthwise_conv2d", "conv2d"]
 FORMATS = ("NHWC", "NCHW")
 DTYPES = ("float16", "float32", "float64")

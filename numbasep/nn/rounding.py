@@ -5,8 +5,6 @@ A sum of n products in any order differs from the exact sum by at most ``gamma_n
 Algorithms", 2002, section 3.1).  For successive stages, n is the sum of the stages' n.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .kernels.matrix_product import DEPTH

@@ -5,8 +5,6 @@ filters are factored into columns and rows of taps (spatial separability).  Ordi
 into a depthwise and a pointwise stage, whose depthwise filters may in turn be spatially separable.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections import OrderedDict
@@ -15,16 +13,15 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..system.forks import fork_safe_lock
+from ..system.types import Array
 from . import cost
 from .execute import Producer
 from .factor import DepthwiseSeparable, check_rtol, singular_bases, smallest
 from .problem import Convolution
 from .weights import spatial_factors
 
-Array = npt.NDArray[Any]
 WORTHWHILE = 0.8  # part of the direct time below which the other form is chosen: estimates have errors
 METHODS = ("auto", "direct", "separable")
 

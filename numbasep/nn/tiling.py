@@ -4,8 +4,6 @@ The left factor of a tile should fit the second-level cache, all workers should 
 repeated for each tile (copying weights) or split (computing the left factor) should be small.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,14 +1,11 @@
 """Depthwise filters in the layout of the kernels, and their separation into columns and rows."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from ..system.types import Array
 
 CACHE_LINE = 64  # bytes
 LOSSLESS = 16.0  # error, in epsilons of the dtype, up to which a factorization is within rounding

@@ -4,8 +4,6 @@ The counterpart of `machine` for GPUs.  `REFERENCE` follows from the data sheet 
 `numbasep.calibrate(device="cuda")` replaces it by measurements.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math

@@ -3,8 +3,6 @@
 The prediction is linear in the measured constants, so that these can be fitted to a few timed calls.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Predicted time of a filter by fast Fourier transforms."""
 
-from __future__ import annotations
-
 import math
 
 from ..arguments.problem import Problem

@@ -1,7 +1,5 @@
 """Predicted time of a flat kernel."""
 
-from __future__ import annotations
-
 import math
 
 from ..arguments.problem import Problem

@@ -1,7 +1,5 @@
 """Which filters one pass over a plane can take on a GPU: shared by the planner, which must not load Numba."""
 
-from __future__ import annotations
-
 TAP_CLASSES = tuple(range(3, 34, 2))
 """Numbers of taps for which kernels are compiled, on first use.  Other numbers use the next larger kernel with the
 extra tap masked out, which more than doubles the instructions."""

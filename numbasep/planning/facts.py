@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,48 +17,13 @@ from ..lowering.task import Weights
 from ..lowering.terms import factor_counts
 
 if TYPE_CHECKING:
+    from ..factor import Form
     from ..factor.runs import Flat
 
 GIVEN = "given"  # name of a form whose terms the caller gave
 # With at least this many columns, direct summation is faster if mirrored columns are added first.
 FOLDED_COLUMNS = 6
 NO_CANCELLATION = 1e-6  # amplification beyond 1 that can be rounding
-
-
-class FormLike(Protocol):
-    """The attributes of a `numbasep.factor.Form` that `kernel_facts` reads."""
-
-    @property
-    def name(self) -> str:
-        """Method that found the form."""
-
-    @property
-    def terms(self) -> tuple[tuple[NDArray[Any], ...], ...]:
-        """Terms, each with one vector of taps per axis."""
-
-    @property
-    def divisor(self) -> float:
-        """Divisor of the sum of the terms."""
-
-    @property
-    def error(self) -> float:
-        """``||K - sum||_1 / ||K||_1``."""
-
-    @property
-    def amplification(self) -> float:
-        """``sum_t prod_a ||f_ta||_1 / ||K||_1``, at least 1."""
-
-    @property
-    def operations(self) -> int:
-        """Multiply-adds per output element."""
-
-    @property
-    def exact(self) -> bool:
-        """Whether the terms are integers that give the weights exactly."""
-
-    @property
-    def same_support(self) -> bool:
-        """Whether the terms read exactly the samples under non-zero weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +155,7 @@ class KernelFacts:
         return Weights(self.size, runs, math.prod(self.shape[:-2]), columns, folded)
 
 
-def kernel_facts(
-    weights: NDArray[Any], forms: Sequence[FormLike] = (), flat: Flat | None = None
-) -> KernelFacts:
+def kernel_facts(weights: NDArray[Any], forms: Sequence[Form] = (), flat: Flat | None = None) -> KernelFacts:
     """Return the facts of a kernel and of its forms.
 
     Parameters
@@ -263,7 +226,7 @@ def term_facts(
     factors: Sequence[Sequence[NDArray[Any]]],
     slices: Iterable[NDArray[Any]],
     divisor: float,
-    forms: Sequence[FormLike],
+    forms: Sequence[Form],
     touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None,
 ) -> KernelFacts:
     """Return the facts of a kernel given as separable terms, without its dense weights if it is large.
@@ -347,7 +310,7 @@ def _count_runs(nonzero: NDArray[np.bool_]) -> int:
     return starts + int(np.count_nonzero(down[1:] & ~down[:-1]))
 
 
-def _form_facts(form: FormLike, touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None) -> FormFacts:
+def _form_facts(form: Form, touched: Sequence[Sequence[NDArray[np.bool_]]] | None = None) -> FormFacts:
     counts, runs, boxes, groups = factor_counts(form.terms, touched)
     return FormFacts(
         name=form.name,
@@ -366,7 +329,7 @@ def _form_facts(form: FormLike, touched: Sequence[Sequence[NDArray[np.bool_]]] |
     )
 
 
-def _is_coherent(form: FormLike) -> bool:
+def _is_coherent(form: Form) -> bool:
     """Return whether all terms weigh each sample with the same sign.
 
     If they do, nothing cancels and the amplification is 1, which decides most cases.

@@ -3,8 +3,6 @@
 They depend only on the problem, so that the same problem gives the same bits on every machine.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ the same plan everywhere.  `numbasep.calibrate()` measures the constants of the 
 stores them in a file, which `current` reads once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools
@@ -220,16 +218,11 @@ def stored_path(kind: str, key: dict[str, Any]) -> Path:
     return storage.root() / f"{kind}-{digest}.json"
 
 
-def encoded(key: dict[str, Any], content: Any) -> bytes:
-    """Return the bytes of a file with `content` and its key."""
-    return json.dumps({"key": key, "content": content}, indent=1).encode()
-
-
 def store(kind: str, key: dict[str, Any], content: Any) -> Path:
     """Write measurements to a file, atomically; return its path."""
     storage.folder()
     path = stored_path(kind, key)
-    storage.write(path, encoded(key, content))
+    storage.write(path, json.dumps({"key": key, "content": content}, indent=1).encode())
     return path
 
 

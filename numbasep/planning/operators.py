@@ -1,23 +1,19 @@
 """Kernels ready to run: dense weights and separable terms, in correlation order."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numpy.typing import NDArray
 
 from ..factor import Form
 from ..factor.recursion import Recursion
 from ..factor.runs import Flat
 from ..system.caching import cached_property
+from ..system.types import Array
 from .facts import RecursionFacts
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

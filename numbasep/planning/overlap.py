@@ -8,8 +8,6 @@ the problem, never on a calibration or on the number of threads, so that the sam
 every machine.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math

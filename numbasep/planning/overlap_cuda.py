@@ -4,8 +4,6 @@ A block reads ``step + taps - 1`` samples along a filtered axis, rounded up to a
 yields ``step`` outputs.  Plain integers only.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math

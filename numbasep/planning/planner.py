@@ -1,7 +1,5 @@
 """Choice of the fastest route that is accurate enough."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any

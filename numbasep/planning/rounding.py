@@ -4,8 +4,6 @@ Sources: N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed.
 (gamma_k), section 3.5 (complex arithmetic), theorem 24.2 (Fourier transforms).
 """
 
-from __future__ import annotations
-
 import math
 
 from ..arguments.problem import Problem

@@ -3,8 +3,6 @@
 A route is one entry of `ROUTES`.  This module needs no arrays and no backend.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Callable

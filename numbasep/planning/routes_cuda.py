@@ -5,8 +5,6 @@ summation needs no check of the data: its kernel recomputes results that are not
 which it must run in one pass.  Transforms are those of the array's library; if it has none, the plan's fallback runs.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

@@ -3,8 +3,6 @@
 They hold for contiguous arrays; a byte-swapped or overlapping output needs a copy in addition.
 """
 
-from __future__ import annotations
-
 import math
 
 from ..arguments.problem import Problem

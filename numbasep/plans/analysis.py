@@ -1,7 +1,5 @@
 """`Plan.analyze`: measured and predicted times of passes."""
 
-from __future__ import annotations
-
 import html
 import math
 import operator
@@ -11,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arguments.arrays import on_gpu
 from ..execution import execute
@@ -20,9 +17,9 @@ from ..planning.cost import PlannedPass
 from ..planning.memory_order import copied_order, copy_seconds, memory_order, reordered
 from ..planning.planner import PlannedFilter
 from ..planning.routes import CHECK
+from ..system.types import Array
 from .report import SECONDS, engineering, pass_title, plan_html
 
-Array = npt.NDArray[Any]
 PASS_COLUMNS = ("pass", "predicted", "measured", "pred/meas", "GB/s", "Gop/s")
 
 
@@ -62,6 +59,8 @@ class Analysis:
     def __str__(self) -> str:
         """Return the table of the plan, followed by that of its passes."""
         return _text(self)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return _html(self)

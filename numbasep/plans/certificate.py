@@ -7,8 +7,6 @@ tests do so for every route and dtype on all kernels found in practice.  Other p
 than planning.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import replace

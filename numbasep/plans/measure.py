@@ -1,19 +1,14 @@
 """``effort="measure"``: times the most promising routes and remembers the fastest.
 
 Measured times ("wisdom") are kept in the process and in the cache directory, where they are valid for the same
-processor, versions and number of threads.  `export_wisdom` and `import_wisdom` copy them to other machines of the
-same kind.
+processor, versions and number of threads.
 """
-
-from __future__ import annotations
 
 import contextlib
 import hashlib
 import math
 import time
-import warnings
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +18,6 @@ from ..execution.execute import run_plan
 from ..planning import machine as machines
 from ..planning.planner import PlannedFilter, adopt
 from ..planning.routes import Candidate
-from ..system import storage
 from ..system.forks import fork_safe_lock
 from .certificate import effective_error
 
@@ -147,51 +141,6 @@ def _remember(news: Wisdom) -> None:
         with contextlib.suppress(OSError):
             others = machines.recall("wisdom", key, _interpret) or {}
             machines.store("wisdom", key, others | _known)
-
-
-def export_wisdom(path: str | Path) -> None:
-    """Write the times measured with ``effort="measure"`` to a file.
-
-    Parameters
-    ----------
-    path : str or Path
-        Path of the JSON file.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as directory:
-    ...     export_wisdom(directory + "/wisdom.json")
-    ...     import_wisdom(directory + "/wisdom.json")
-    """
-    storage.write(Path(path), machines.encoded(_key(), _remembered()))
-
-
-def import_wisdom(path: str | Path) -> None:
-    """Read a file that `export_wisdom` wrote.
-
-    Parameters
-    ----------
-    path : str or Path
-        Path of the file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not a file of wisdom, or is for another processor, other versions or another number of threads.
-    """
-    source = Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(f"no file {source}")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        found = machines.read_stored(source, _key(), _interpret)
-    if found is None:
-        reason = str(caught[0].message) if caught else "it cannot be read"
-        raise ValueError(f"cannot import wisdom: {reason}")
-    _remember(found)
 
 
 def forget_wisdom() -> None:

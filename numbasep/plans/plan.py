@@ -1,7 +1,5 @@
 """`Plan`: a filter whose route is chosen, which can be printed and run."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -203,6 +201,8 @@ class Plan(PlannedFilter):
     def __str__(self) -> str:
         """Return the table of all routes, and the passes of the chosen one."""
         return report.plan_text(self)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return report.plan_html(self)

@@ -1,7 +1,5 @@
 """Plans as tables, for terminals and notebooks."""
 
-from __future__ import annotations
-
 import html
 import math
 from typing import Protocol

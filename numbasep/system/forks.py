@@ -1,7 +1,5 @@
 """Locks that remain usable in a forked child even if another thread held them."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Only this module decides where the directory is, creates it, checks its owner an
 with the name of the folder or file.  A lost cache costs time, but never changes results.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import stat

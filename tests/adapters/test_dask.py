@@ -1,7 +1,5 @@
 """dask arrays: the result of the whole array in every mode, for any chunks, on every scheduler."""
 
-from __future__ import annotations
-
 import pickle
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Arrays of other types at the door: which handler a call goes to, and what plain arrays pay for it."""
 
-from __future__ import annotations
-
 import inspect
 import subprocess
 import sys

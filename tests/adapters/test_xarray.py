@@ -1,7 +1,5 @@
 """xarray: the values are those of the plain array, and everything that is written on it is kept."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

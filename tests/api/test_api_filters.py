@@ -1,7 +1,5 @@
 """SciPy's filter family beyond SciPy's own tests: against float64, and where we promise more than SciPy."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -112,6 +112,14 @@ def test_the_text_explains() -> None:
     assert "<script" not in html
 
 
+def test_plans_show_their_table_at_a_prompt() -> None:
+    made = nsp.plan(np.ones((3, 3)), (20, 30))
+    filters = np.ones((3, 3, 2, 4), np.float32)
+    layer, factors = nsp.nn.plan_conv2d((1, 8, 8, 2), filters, 1, "SAME"), nsp.nn.factorize_conv2d(filters)
+    for shown in (made, made.analyze(), layer, factors):
+        assert repr(shown) == str(shown)
+
+
 def test_planning_is_deterministic_and_frozen() -> None:
     plans = []
     for _ in range(3):

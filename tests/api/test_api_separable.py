@@ -1,7 +1,5 @@
 """separable_convolve and separable_correlate: tap vectors handed over axis by axis."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -4,8 +4,6 @@ SciPy's rule: the axes of the weights are the filtered axes in ascending order. 
 where some axes are left alone; where all are filtered, SciPy takes it in ascending order.
 """
 
-from __future__ import annotations
-
 import itertools
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Wrong arguments: the right error, a message that names the argument, and nothing written."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -240,3 +238,18 @@ def test_a_method_that_cannot_do_it_says_why() -> None:
     reason = next(c.reason for c in plan.candidates if c.method == "separable")
     assert reason
     np.testing.assert_array_equal(out, 7.0)
+
+
+@pytest.mark.parametrize("output", [X.tolist(), pytest.param("xarray", marks=pytest.mark.peers)])
+def test_outputs_that_are_no_ndarray_are_refused(output: Any) -> None:
+    """The dtype of another array would be taken, and the array left unchanged."""
+    if output == "xarray":
+        output = pytest.importorskip("xarray").DataArray(X.copy())
+    with pytest.raises(TypeError, match=r"output must be an (ndarray|array), a dtype or None"):
+        nsp.uniform_filter(X, 3, output=output)
+
+
+@pytest.mark.parametrize("name", ["filter_bank", "separable_convolve"])
+def test_kernels_that_are_no_sequence(name: str) -> None:
+    with pytest.raises(TypeError, match=r"kernels must be a sequence of .*got 3"):
+        getattr(nsp, name)(X, 3)

@@ -1,7 +1,5 @@
 """Wrong arguments of every public filter: error type, a message that names the argument, output untouched."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

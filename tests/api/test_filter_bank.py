@@ -1,7 +1,5 @@
 """filter_bank: the same results as the calls one by one, stacked."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

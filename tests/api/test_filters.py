@@ -1,7 +1,5 @@
 """The SciPy filter family: against SciPy in double precision, and for what SciPy gets wrong against exact sums."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

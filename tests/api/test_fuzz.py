@@ -5,8 +5,6 @@ the suite; ``HYPOTHESIS_PROFILE=long python -m pytest tests/api/test_fuzz.py tes
 10,000 new calls of each, and ``python -m tests.support.fuzz`` writes down what came of it.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Sequence
 from typing import Any

@@ -3,8 +3,6 @@
 ``NUMBASEP_TEST_GIGABYTES=8 python -m pytest tests/api/test_huge.py``
 """
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Masked arrays lose their mask, with one warning that says what to write; derivatives of arrays with gaps."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
@@ -151,3 +149,16 @@ def test_a_derivative_with_gaps_is_refused_and_the_way_out_works(name: str, give
 def test_without_gaps_nothing_is_refused(name: str) -> None:
     got = DERIVATIVES[name](X, nan_policy="omit", mask=np.zeros(X.shape, bool))
     np.testing.assert_array_equal(got, DERIVATIVES[name](X))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_mask_of_an_array_without_masked_samples_is_none(name: str) -> None:
+    """`x.mask` is then `numpy.ma.nomask`, a scalar."""
+    x = np.ma.masked_array(X)
+    assert x.mask is np.ma.nomask
+    np.testing.assert_array_equal(CALLS[name](x, mask=x.mask), CALLS[name](X))
+    lazy = pytest.importorskip("dask.array").from_array(X, chunks=(5, 13))
+    np.testing.assert_allclose(CALLS[name](lazy, mask=x.mask), CALLS[name](X), rtol=1e-12)
+    np.testing.assert_allclose(
+        CALLS[name](lazy, mask=MASK.tolist()), CALLS[name](X, mask=MASK), rtol=1e-12, equal_nan=True
+    )

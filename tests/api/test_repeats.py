@@ -1,7 +1,5 @@
 """A repeated call skips checks and planning; it must still be the call that was made."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """SciPy's test_filters.py, as installed, on numbasep's functions: the referee of "drop-in"."""
 
-from __future__ import annotations
-
 import collections
 import inspect
 import json

@@ -1,7 +1,5 @@
 """Axes of one sample: the boundary or the window leaves one weight, and the results are those of the whole kernel."""
 
-from __future__ import annotations
-
 import functools
 import math
 from fractions import Fraction

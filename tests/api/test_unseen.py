@@ -1,7 +1,5 @@
 """Kernels that nothing was tuned on: factorized rightly, and every route of every plan keeps its bound."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Values that floating point handles badly: NaN, infinities, denormals, huge and tiny scales, signed zeros, spikes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

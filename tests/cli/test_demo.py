@@ -1,7 +1,5 @@
 """The demo, small: its parts, and one whole run that writes a picture."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

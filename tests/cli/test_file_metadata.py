@@ -1,7 +1,5 @@
 """What files say of themselves, through ``python -m numbasep filter``: axes, distances, colours, attributes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``python -m numbasep filter --pyramid``: OME-Zarr images of several levels, block by block."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """``python -m numbasep filter --stride``: every so many results of a file, block by block."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Any

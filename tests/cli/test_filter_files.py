@@ -1,7 +1,5 @@
 """``python -m numbasep filter``: files of all kinds, larger than memory, interrupted, and what it says then."""
 
-from __future__ import annotations
-
 import gc
 import signal
 import subprocess

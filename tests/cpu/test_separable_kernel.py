@@ -22,7 +22,7 @@ from numbasep.lowering.target import VECTORS
 from tests.support import oracle
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant", "valid", "full")
-TAPS = ((3, 3), (1, 5), (5, 1), (9, 9), (3, 17), (4, 2), (17, 4), (21, 33), (1, 40), (12, 18))
+TAPS = ((3, 3), (1, 5), (5, 1), (5, 5), (9, 9), (3, 17), (4, 2), (17, 4), (21, 33), (1, 40), (12, 18))
 SHAPES = ((40, 70), (3, 16), (33, 64), (9, 257), (17, 33), (1, 90), (5, 1), (1, 1), (2, 40))
 INTEGERS = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 BLOCK = VECTORS * VECTOR_BYTES // 4  # numbers of float32 from which rows are read from the array
@@ -702,3 +702,16 @@ def test_weights_that_are_all_zero(mode):
     x = np.random.default_rng(0).random((520, 1030), np.float32)
     for weights in (np.zeros((3, 3)), np.zeros((1, 3)), np.zeros((3, 1))):
         assert not numbasep.correlate(x, weights, mode=mode, cval=2.0).any()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "f4", "f8"])
+@pytest.mark.parametrize("taps", [(3, 3), (5, 5), (3, 1), (5, 3)])
+def test_loops_for_few_taps_give_the_same_bits(dtype, taps):
+    """Narrow images have no whole blocks, so that the loops for any number of taps compute them."""
+    rng = np.random.default_rng(3)
+    x, pair = rng.integers(0, 100, (40, 300)).astype(dtype), [rng.random(n) - 0.3 for n in taps]
+    wide, margin = correlate_pair(x, pair), 5
+    for first in range(0, 280, 7):
+        narrow = correlate_pair(np.ascontiguousarray(x[:, first : first + 15]), pair)
+        inside = slice(first + margin, first + 15 - margin)
+        np.testing.assert_array_equal(wide[:, inside], narrow[:, margin:-margin])

@@ -1,7 +1,5 @@
 """The CUDA backend where there is no GPU: programs as tables, plans, prices, packed launches, the errors."""
 
-from __future__ import annotations
-
 import ctypes
 import struct
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """The driver through NVIDIA's own bindings, with a driver that is made here: argument by argument as on a GPU."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

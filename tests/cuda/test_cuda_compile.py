@@ -3,8 +3,6 @@
 Needs numba-cuda and NVIDIA's compiler libraries (``pip install "numbasep[cuda]"``), no device and no driver.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 from pathlib import Path

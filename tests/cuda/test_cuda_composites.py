@@ -1,7 +1,5 @@
 """Functions of several launches on arrays of the device, in the simulator: banks, magnitudes, missing samples."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Dask arrays whose chunks are on the simulated GPU, as CuPy's would be."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,6 @@
 The same cases run on the simulator in `test_cuda_simulated`; here they are larger, and the machine code is real.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import shutil

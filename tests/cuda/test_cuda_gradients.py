@@ -1,7 +1,5 @@
 """Gradients through filters of PyTorch's tensors, on the simulated GPU."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

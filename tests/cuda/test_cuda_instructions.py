@@ -1,7 +1,5 @@
 """Machine instructions of the plane kernel, without a GPU: a budget for one row of a warp, and what is counted."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

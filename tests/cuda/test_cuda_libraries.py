@@ -1,7 +1,5 @@
 """Arrays of other libraries on an emulated GPU: on which stream, for how long, and what a fork or a capture forbids."""
 
-from __future__ import annotations
-
 import gc
 import shutil
 import subprocess

@@ -4,8 +4,6 @@ Beyond the simulator, which runs `cuda.intrinsics.reference`, this runs the intr
 packed parameters, and the tables in device memory; `ptx_machine` says what it complains about.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -4,8 +4,6 @@ The simulator is a process of its own (NUMBA_ENABLE_CUDASIM=1); `conftest` start
 It runs one Python thread a lane, so arrays are small: a plane kernel always works on 128 columns.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """PyTorch's tensors on the simulated GPU: subclasses, and what PyTorch leaves to be done later."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Factorization: identities, exactness, structure kept, tolerance, N-D, arguments."""
 
-from __future__ import annotations
-
 import math
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Seventy kernels from practice, in all precisions and scales: none wrong, none missed."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

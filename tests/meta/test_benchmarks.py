@@ -1,7 +1,5 @@
 """Every benchmark body runs once, at small sizes; the comparison and its tables too."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import inspect

@@ -1,7 +1,5 @@
 """CONTRIBUTING.md names files that exist, its table has every folder, and every module says what it is."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The docstring of every public name passes numpydoc's validation, and explains each argument."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Guards that are taken away are noticed: the quick ones; `python -m tests.support.guards` tries them all."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Layers: what each module may import, by its source; and what ``import numbasep`` loads, by doing it."""
 
-from __future__ import annotations
-
 import ast
 import subprocess
 import sys

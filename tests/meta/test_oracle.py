@@ -1,7 +1,5 @@
 """The oracle against SciPy: what the other tests trust must itself be checked."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Every Python block of the README runs, and its two commands are the ones promised."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 from pathlib import Path

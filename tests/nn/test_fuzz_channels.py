@@ -3,8 +3,6 @@
 Every sum of n products is within n + 4 units of roundoff of the sum of their magnitudes; nothing more is allowed.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The convolutions over channels against the formula in float64, in every option; and their refusals."""
 
-from __future__ import annotations
-
 import tracemalloc
 
 import numpy as np

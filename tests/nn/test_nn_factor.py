@@ -1,7 +1,5 @@
 """Ordinary convolutions as depthwise separable ones: exactness, certified errors, the choice of conv2d."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -4,8 +4,6 @@ The functions are linear in each argument alone, so a central difference along a
 to rounding.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

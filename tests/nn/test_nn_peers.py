@@ -1,7 +1,5 @@
 """The convolutions over channels against PyTorch and TensorFlow, where they are installed."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The convolutions over channels from several threads and after a fork; and what importing them loads."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Plans measured pass by pass, and the order of memory that they are made for."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Calibration: plausible constants, stored and used, on a machine that may be busy."""
 
-from __future__ import annotations
-
 import dataclasses
 import warnings
 

@@ -1,7 +1,5 @@
 """Every plan's effective kernel, read off a delta image, and its stated error on images that provoke it."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

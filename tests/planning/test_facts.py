@@ -1,7 +1,5 @@
 """What planning knows of a kernel given term by term is what its dense weights say."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 

@@ -1,7 +1,5 @@
 """Constants fitted to what passes took: those that times were made of come back, from calls and from records."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 

@@ -1,7 +1,5 @@
 """The choice between routes, and what a plan says about it."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import pickle

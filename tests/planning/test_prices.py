@@ -1,7 +1,5 @@
 """Prices follow the backend: the passes that are priced are those that are bound, step by step."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 

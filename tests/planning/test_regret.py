@@ -1,7 +1,5 @@
 """The programs that judge the planner: medians beside a probe, records in pieces, constants as a module."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 

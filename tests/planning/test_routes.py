@@ -1,7 +1,5 @@
 """What each route allows, certifies and costs: plain numbers in, plain numbers out."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """PyTorch tensors in host memory that claim to be on a GPU, for the simulator."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Comparison of a call with its exact result in float64, within the error bounds of the plans that it ran."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Helpers that run ``python -m numbasep filter`` in this process, and write and read its files."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

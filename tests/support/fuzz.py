@@ -5,8 +5,6 @@
 
 # ruff: noqa: T201 - a command line prints
 
-from __future__ import annotations
-
 import argparse
 import os
 import platform

@@ -7,8 +7,6 @@ sizes.
 
 # ruff: noqa: B023, T201 - every function made in a loop is called in the same round
 
-from __future__ import annotations
-
 import ctypes
 import dataclasses
 import itertools

@@ -10,8 +10,6 @@ runs the quick ones.
 
 # ruff: noqa: T201 - a command line prints
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

@@ -3,8 +3,6 @@
 ``kernels()`` returns them by name, like `kernel_zoo`.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

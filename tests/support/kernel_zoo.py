@@ -4,8 +4,6 @@
 ``RANK`` the number of separable terms where it follows from theory.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Reference implementation of the convolutions over channels: simple loops over taps in float64."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

@@ -1,7 +1,5 @@
 """A program that compares all kinds of filters with the oracle, for processors other than this one."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

@@ -5,8 +5,6 @@ weight, multiplied by it, and summed in float64, complex128, or Python integers.
 with SciPy; all other tests compare numbasep with this module.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Problems, facts and machines for the tests of the planner."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Programs that run in separate processes, as failures would end or hang the test run itself."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

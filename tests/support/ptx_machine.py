@@ -10,8 +10,6 @@ the Python source of a kernel; this runs the compiled code, with a memory that i
 Conversions follow the PTX ISA, "cvt": NaN becomes an integer 0 only from 32 bits and less to 32 bits and less.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Hypothesis strategies for filter calls, and arrays in many memory layouts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -6,8 +6,6 @@
 tested.
 """
 
-from __future__ import annotations
-
 import builtins
 import os
 import signal
@@ -275,10 +273,8 @@ def measurements(folder: Path) -> None:
     machine.forget()
     assert machine.current() == measured
     assert len(list(storage.root().glob("wisdom-*.json"))) == 1
-    measure.export_wisdom(folder / "wisdom.json")
     measure.forget_wisdom()
     assert not list(storage.root().glob("wisdom-*.json"))
-    measure.import_wisdom(folder / "wisdom.json")
 
 
 def kept(folder: Path) -> None:

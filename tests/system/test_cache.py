@@ -1,7 +1,5 @@
 """The cache of machine code on disks that are full, read-only, shared, damaged: at worst one warning."""
 
-from __future__ import annotations
-
 import ast
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Machine code that different processes put into one cache must not be mistaken for one another."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Attributes that are computed once, also by a child that was forked while another thread computed one."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

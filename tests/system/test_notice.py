@@ -1,7 +1,5 @@
 """The line about a stall to compile, and the bar: written for people who look, and for nobody else."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

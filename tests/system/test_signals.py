@@ -1,7 +1,5 @@
 """Ctrl-C in a long call: KeyboardInterrupt soon, and a process that computes right results afterwards."""
 
-from __future__ import annotations
-
 import os
 import signal
 from typing import Any

@@ -1,7 +1,5 @@
 """What the first call of a process costs is paid once: machine code is found again, whoever compiled it."""
 
-from __future__ import annotations
-
 import gc
 import subprocess
 import sys

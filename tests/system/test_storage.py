@@ -3,8 +3,6 @@
 Each state is tried in a process of its own, which counts what it compiles.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

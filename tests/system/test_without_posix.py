@@ -1,7 +1,5 @@
 """Everyday use where nothing of POSIX is left, as on Windows: see `without_posix`."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import binding, ir
 
 
-def _halves(builder: Any, low: Any, high: Any, picked: Sequence[int]) -> Any:
+def halves(builder: Any, low: Any, high: Any, picked: Sequence[int]) -> Any:
     """Return the elements `picked` of each half of two vectors of AVX2: the first ones of `low`, as many of `high`.
 
     These shuffles run beside two multiply-adds a cycle on AMD's processors, other ones do not.  LLVM would combine them
@@ -26,6 +26,19 @@ def _halves(builder: Any, low: Any, high: Any, picked: Sequence[int]) -> Any:
     return builder.asm(kind, f"vshufp{letter} $${control}, $2, $1, $0", "=x,x,x", (low, high), False)
 
 
+def from_element(builder: Any, low: Any, high: Any, first: int) -> Any:
+    """Return the vector of AVX-512 that begins at element `first` of `low` and ends with the first ones of `high`.
+
+    LLVM would use a permutation with a table that overwrites an operand, so that sums are spilled.
+    """
+    if first == 0:
+        return low
+    binding.initialize_native_asmparser()
+    letter = "d" if str(low.type.element) == "float" else "q"
+    kind = ir.FunctionType(low.type, [low.type, low.type])
+    return builder.asm(kind, f"valign{letter} $${first}, $1, $2, $0", "=v,v,v", (low, high), False)
+
+
 def adjacent_vectors(builder: Any, load: Callable[[int], Any], taps: int) -> list[Any]:
     """Return the vectors at elements 0, 1 ... `taps` - 1, at most 4, where ``load(k)`` loads the one at element k.
 
@@ -36,7 +49,7 @@ def adjacent_vectors(builder: Any, load: Callable[[int], Any], taps: int) -> lis
         return [low, high]
     if low.type.count == 4:
         between = high if taps == 3 else load(2)
-        return [low, _halves(builder, low, between, [1, 0]), between, high][:taps]
+        return [low, halves(builder, low, between, [1, 0]), between, high][:taps]
     if taps == 3:
-        return [low, _halves(builder, low, high, [1, 2, 1, 2]), high]
-    return [low, *(_halves(builder, low, high, picked) for picked in ([1, 2, 0, 1], [2, 3, 1, 2])), high]
+        return [low, halves(builder, low, high, [1, 2, 1, 2]), high]
+    return [low, *(halves(builder, low, high, picked) for picked in ([1, 2, 0, 1], [2, 3, 1, 2])), high]

@@ -223,6 +223,15 @@ def _emit_run(builder: Any, block: Any, rows: _Rows, weight_at: Any, left: Any) 
     return pack_items(builder, block.type, result)
 
 
+def emit_fetch(builder: Any, pointer: Any, *, written: bool = False) -> None:
+    """Emit the prefetch of a cache line to the second-level cache, or to the first level if it is `written` soon."""
+    numbers = [ir.Constant(ir.IntType(32), value) for value in ((1, 3, 1) if written else (0, 2, 1))]
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, *[n.type for n in numbers]])
+    builder.call(
+        cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0"), [pointer, *numbers]
+    )
+
+
 @functools.cache
 def fetch_intrinsic(height: int, *, written: bool = False) -> Callable[..., Any]:
     """Return the intrinsic ``(memory, at, stride)`` that prefetches `height` cache lines, `stride` bytes apart.
@@ -230,17 +239,13 @@ def fetch_intrinsic(height: int, *, written: bool = False) -> Callable[..., Any]
     Lines are fetched to the second-level cache, or to the first-level cache if they are `written` soon.  Addresses
     outside the array are harmless.
     """
-    hints = (1, 3, 1) if written else (0, 2, 1)
 
     def emit(typingctx: Any, memory: Any, at: Any, stride: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             pointer = pointer_to(context, builder, sig.args[0], args[0], args[1], ir.IntType(8))
-            numbers = [ir.Constant(ir.IntType(32), value) for value in hints]
-            kind = ir.FunctionType(ir.VoidType(), [pointer.type, *[n.type for n in numbers]])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
             for row in range(height):
                 step = builder.mul(args[2], ir.Constant(args[2].type, row))
-                builder.call(function, [builder.gep(pointer, [step]), *numbers])
+                emit_fetch(builder, builder.gep(pointer, [step]), written=written)
             return context.get_dummy_value()
 
         return types.void(memory, types.intp, types.intp), codegen

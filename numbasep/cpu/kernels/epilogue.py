@@ -18,9 +18,11 @@ from ..intrinsics.memory import (
     _mask,
     _masked_store,
     _memory,
+    _ordered,
     _store_as_reference,
     _stream_reference,
 )
+from ..intrinsics.narrowing import pack_vectors, packable
 from ..intrinsics.register_blocks import items_of, pack_items
 from ..intrinsics.vectors import VECTOR_BYTES, spread, vector_intrinsic
 from .nan_aware import emit_normalised, normalised_reference
@@ -63,6 +65,15 @@ def _joined(builder: Any, vectors: list[Any]) -> Any:
     return vectors[0]
 
 
+def encode_vectors(builder: Any, storage: Any, vectors: list[Any]) -> list[Any]:
+    """Convert adjacent vectors to the storage type, to as many vectors or fewer."""
+    if isinstance(storage.element, types.Integer) and not storage.half:
+        if packable(storage, vectors):
+            return [_ordered(builder, storage, vector) for vector in pack_vectors(builder, storage, vectors)]
+        vectors = [_joined(builder, vectors)]
+    return [_encode_vector(builder, storage, vector) for vector in vectors]
+
+
 def _each_row(
     context: Any, builder: Any, sig: Any, args: Any, write: Callable[[Any, list[Any]], None]
 ) -> Any:
@@ -99,11 +110,8 @@ def store_rows(
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         def write(at: Any, vectors: list[Any]) -> None:
-            if isinstance(storage.element, types.Integer) and not storage.half:
-                vectors = [_joined(builder, vectors)]
-            for i, vector in enumerate(vectors):
-                stored = _encode_vector(builder, storage, vector)
-                here = builder.add(at, ir.Constant(at.type, i * vector.type.count))
+            for i, stored in enumerate(encode_vectors(builder, storage, vectors)):
+                here = builder.add(at, ir.Constant(at.type, i * stored.type.count))
                 builder.store(
                     stored, _memory(context, builder, args[0], here, storage.element, stored.type), align=1
                 )

@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from ...lowering.target import LINE_VECTORS
-from ..intrinsics.adjacent import adjacent_vectors
+from ..intrinsics.adjacent import adjacent_vectors, from_element
 from ..intrinsics.memory import Storage, copy_element, misalignment
 from ..intrinsics.register_blocks import BlockIntrinsics, items_of, pack_items
 from ..intrinsics.row_sums import fetch_intrinsic
@@ -34,6 +34,7 @@ from ..intrinsics.vectors import (
 )
 from ..jit import inlined, kernel, named
 from .epilogue import divide, normalise, store_part, store_rows, stream_rows
+from .few_taps import WRITTEN_AHEAD, few_column_taps, few_columns
 from .nan_aware import CLOSE, LEAST, WEIGHT
 from .table_entries import (
     COLUMN_STRIDE_OUT,
@@ -53,10 +54,8 @@ from .table_entries import (
 LINE_ROWS = 4 if REGISTERS == 32 else 2 if VECTOR_BYTES == 32 else 3
 PAIRED = VECTOR_BYTES == 64  # one instruction shifts two adjacent vectors by one element
 GROUP = {64: 2, 32: 4, 16: 1}[VECTOR_BYTES]  # taps whose shifted vectors are computed together
-WRITTEN_OUT = 5  # largest number of taps whose loop is unrolled
 
 fetch_rows, fetch_written = fetch_intrinsic(LINE_ROWS), fetch_intrinsic(LINE_ROWS, written=True)
-WRITTEN_AHEAD = 512  # bytes from a converted output to the one whose cache line is prefetched
 zero_sums = BlockIntrinsics(LINE_ROWS, LINE_VECTORS).zero
 _INT = ir.IntType(64)
 
@@ -67,17 +66,6 @@ def _weigh_line_reference(sums, work, at, stride, step, weights, first, taps):
         for k in range(taps):
             total[r] += weights[first + k] * span(work, at + r * stride + k * step, total.shape[1])
     return total
-
-
-def _one_on(builder: Any, low: Any, high: Any) -> Any:
-    """Return the vector that begins at the second element of `low` and ends with the first element of `high`.
-
-    LLVM would use a permutation with a table that overwrites an operand, so that sums are spilled.
-    """
-    binding.initialize_native_asmparser()
-    letter = "d" if str(low.type.element) == "float" else "q"
-    kind = ir.FunctionType(low.type, [low.type, low.type])
-    return builder.asm(kind, f"valign{letter} $$1, $1, $2, $0", "=v,v,v", (low, high), False)
 
 
 def _shifts(builder: Any, first: Any, kind: Any, taps: int, column: int, adjacent: list[Any]) -> list[Any]:
@@ -93,7 +81,7 @@ def _shifts(builder: Any, first: Any, kind: Any, taps: int, column: int, adjacen
 
     if PAIRED:
         adjacent += [load(c * kind.count) for c in range(0 if adjacent else LINE_VECTORS + 1)]
-        return [adjacent[column], _one_on(builder, *adjacent[column : column + 2])]
+        return [adjacent[column], from_element(builder, *adjacent[column : column + 2], 1)]
     if column % LINE_VECTORS == LINE_VECTORS - 1:  # a few loads are hidden behind the shuffles
         return [load(ahead) for ahead in range(taps)]
     return adjacent_vectors(builder, load, taps)
@@ -110,10 +98,11 @@ def _after_values(builder: Any, number: Any, vectors: Sequence[Any]) -> Any:
     return builder.asm(kind, "", ",".join(["=r", "0", *["v"] * len(vectors)]), (number, *vectors), False)
 
 
-def _weigh_line(
-    written_out: int, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
+@vector_intrinsic(_weigh_line_reference)
+def weigh_line(
+    typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
 ) -> Any:  # fmt: skip
-    """Return an intrinsic for sums along a line, with unrolled loops over 1, 3 ... `written_out` adjacent taps."""
+    """Return ``sums[r, j] + sum over k of weights[first + k] * work[at + r * stride + j + k * step]``."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         block, work_, at_, stride_, step_, weights_, first_, taps_ = args
@@ -152,38 +141,23 @@ def _weigh_line(
                     row = _after_values(builder, row, [total])
                 row = builder.add(row, stride_)
 
-        def add_few(n: int) -> None:
-            for k in range(0, n, GROUP):
-                add_some(_INT(k), min(GROUP, n - k))
-
         def add_some(k: Any, taps: int) -> None:
             if taps > 1:
                 add_group(k, taps)
             else:
                 add(k)
 
-        def add_many() -> None:
-            whole = builder.and_(taps_, _INT(-GROUP))
-            with cgutils.for_range_slice(builder, _INT(0), whole, _INT(GROUP)) as (k, _):
-                add_some(k, GROUP)
-            left = builder.sub(taps_, whole)
-            for n in range(1, GROUP):
-                with builder.if_then(builder.icmp_signed("==", left, _INT(n))):
-                    add_some(whole, n)
-
         end, apart = builder.append_basic_block("weighed"), builder.append_basic_block("apart")
-        otherwise, adjacent = builder.append_basic_block("many"), builder.append_basic_block("adjacent")
+        adjacent = builder.append_basic_block("adjacent")
         builder.cbranch(builder.icmp_signed("==", step_, _INT(1)), adjacent, apart)
         builder.position_at_end(adjacent)
-        switch = builder.switch(taps_, otherwise)
-        for n in range(1, written_out + 1, 2):
-            written = builder.append_basic_block(f"taps_{n}")
-            switch.add_case(_INT(n), written)
-            builder.position_at_end(written)
-            add_few(n)
-            builder.branch(end)
-        builder.position_at_end(otherwise)
-        add_many()
+        whole = builder.and_(taps_, _INT(-GROUP))
+        with cgutils.for_range_slice(builder, _INT(0), whole, _INT(GROUP)) as (k, _):
+            add_some(k, GROUP)
+        left = builder.sub(taps_, whole)
+        for n in range(1, GROUP):
+            with builder.if_then(builder.icmp_signed("==", left, _INT(n))):
+                add_some(whole, n)
         builder.branch(end)
         builder.position_at_end(apart)
         with cgutils.for_range(builder, taps_) as loop:
@@ -194,22 +168,6 @@ def _weigh_line(
 
     n = types.int64
     return sums(sums, work, n, n, n, weights, n, n), codegen
-
-
-@vector_intrinsic(_weigh_line_reference)
-def weigh_line(
-    typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
-) -> Any:  # fmt: skip
-    """Return ``sums[r, j] + sum over k of weights[first + k] * work[at + r * stride + j + k * step]``."""
-    return _weigh_line(0, sums, work, at, stride, step, weights, first, taps)
-
-
-@vector_intrinsic(_weigh_line_reference)
-def weigh_only_line(
-    typingctx: Any, sums: Any, work: Any, at: Any, stride: Any, step: Any, weights: Any, first: Any, taps: Any
-) -> Any:  # fmt: skip
-    """Return the same as `weigh_line`, with unrolled loops over few taps."""
-    return _weigh_line(WRITTEN_OUT, sums, work, at, stride, step, weights, first, taps)
 
 
 @inlined
@@ -231,6 +189,7 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
     item = storage.dtype.itemsize
     streams = storage.dtype.kind == "f" and item > 2 and not storage.swapped  # the others are converted
     converts = storage.dtype.kind in "iu"
+    sum_few_columns = few_columns(streams)
 
     @inlined
     def filter_blocks(
@@ -239,13 +198,21 @@ def horizontal_pass(storage: Storage, *, share: bool) -> Any:
     ):  # fmt: skip
         """Filter whole blocks of columns with a single line of taps, without table look-ups between blocks."""
         width = LINE_VECTORS * lanes_of(work)
+        if few_column_taps(taps) and step == 1:
+            for r in range(rows):
+                sum_few_columns(
+                    work, source + first + r * stride, weights, weight, taps, storage, y, target + first + r * pitch,
+                    (last - first) // width, int(streamed), divisor, x, below + first * fetched + r * ahead,
+                    width * fetched,
+                )  # fmt: skip
+            return
         for j in range(first, last, width):
             if below >= 0:
                 for line in range(0, width * fetched, LINE_BYTES):
                     fetch_rows(x, below + j * fetched + line, ahead)
                 if converts and j * item % LINE_BYTES < width * item:
                     fetch_written(y, (target + j) * item + WRITTEN_AHEAD, pitch * item)
-            total = weigh_only_line(zero_sums(work[0]), work, source + j, stride, step, weights, weight, taps)
+            total = weigh_line(zero_sums(work[0]), work, source + j, stride, step, weights, weight, taps)
             if divisor != 1:
                 total = divide(total, divisor)
             if streams and streamed:

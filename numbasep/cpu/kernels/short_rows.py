@@ -20,6 +20,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import config
 
+from ..intrinsics.adjacent import from_element
 from ..intrinsics.memory import (
     Storage,
     _decode_vector,
@@ -53,7 +54,7 @@ from ..intrinsics.vectors import (
 from ..jit import address, inlined, kernel, named
 from .epilogue import divide, store_rows
 from .finished_rows import KEPT_BYTES, kept_bytes, write_kept
-from .horizontal import PAIRED, _one_on
+from .horizontal import PAIRED
 from .pass_arguments import integers, numbers
 
 VECTORS = 4  # vectors per block, whose sums are independent
@@ -168,7 +169,9 @@ def _add_slots(count: int) -> Any:
                     at_sum = r * ACROSS + c
                     sums[at_sum] = fused(builder, weight[0][c], loaded[c], sums[at_sum])
                     if count > 1:
-                        shifted = _one_on(builder, *loaded[c : c + 2]) if PAIRED else read(r, c * n + 1)
+                        shifted = (
+                            from_element(builder, *loaded[c : c + 2], 1) if PAIRED else read(r, c * n + 1)
+                        )
                         sums[at_sum] = fused(builder, weight[1][c], shifted, sums[at_sum])
             return pack_items(builder, block.type, sums)
 

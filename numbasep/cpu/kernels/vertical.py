@@ -42,6 +42,7 @@ from ..intrinsics.vectors import (
 )
 from ..jit import inlined, kernel, named
 from .epilogue import divide, normalise, store_part, store_rows, stream_rows
+from .few_taps import few_row_taps, few_rows
 from .nan_aware import CLOSE, LEAST, WEIGHT, emit_view, view_reference
 from .table_entries import (
     COLUMN_STRIDE_OUT,
@@ -171,7 +172,7 @@ def vertical_pass(storage: Storage, view: int, fetching: bool = False) -> Any:
     """
     block, item = BlockIntrinsics(ROWS, VECTORS), storage.dtype.itemsize
     zero_block, write_block = block.zero, block.write
-    weigh_rows = _weigh(ROWS, VECTORS, view)
+    weigh_rows, sum_few_rows = _weigh(ROWS, VECTORS, view), few_rows(view)
 
     @kernel
     @named(f"{storage.suffix}_{view}{'_fetching' * fetching}")
@@ -187,8 +188,18 @@ def vertical_pass(storage: Storage, view: int, fetching: bool = False) -> Any:
         aligned = j = 0
         if start < stop:
             aligned = numbers_to_line(x, table[runs[start, RUN_ROW]] + first, item) % width
+        few = not fetching and stop == start + 1 and few_row_taps(runs[start, RUN_LENGTH])
         while j < count:
             at = min(first + j, last)
+            if few and j >= aligned:
+                blocks = (min(count, last + width - first) - j) // width
+                if blocks > 0:
+                    sum_few_rows(
+                        x, table, runs[start, RUN_ROW], at + runs[start, RUN_SHIFT], blocks, storage, weights,
+                        runs[start, RUN_WEIGHTS], runs[start, RUN_LENGTH], work, target + j, stride,
+                    )  # fmt: skip
+                    j += blocks * width
+                    continue
             if fetching and j * item % LINE_BYTES < width * item:
                 for k in range(table.size // 2):  # the other half is for packed rows
                     for line in range(0, width * item, LINE_BYTES):

@@ -4,8 +4,6 @@ All loops are emitted unrolled: NVVM keeps local arrays in memory if longer loop
 code is straight-line with constant indices.
 """
 
-from __future__ import annotations
-
 import itertools
 
 from llvmlite import ir
@@ -17,8 +15,8 @@ from .llvm_text import (
     LONG,
     bit_of,
     element_of,
+    emitted,
     funnel,
-    intrinsic,
     load_global,
     load_shared,
     long_,
@@ -80,7 +78,7 @@ def window_of(builder, g, memory, at, displaced):
     return [packed_sum(builder, words[at // 4], at % 4, g.ring, g.compute) for at in places]
 
 
-def advance_word(g, *, displaced=False):
+def advance_intrinsic(g, *, displaced=False):
     """Return the intrinsic that filters one row of the ring by all terms, along the row, then down the columns.
 
     ``advance(memory, at, by, pending, line_taps, column_taps, line_masks, column_masks)`` returns the finished sums
@@ -130,32 +128,25 @@ def advance_word(g, *, displaced=False):
                     builder.store(total, place(k + 1, v))
         return finished
 
-    @intrinsic
-    def advance(typing_context, memory, at, by, pending, line_taps, column_taps, line_masks, column_masks):
-        def emit(context, builder, signature, arguments):
-            memory, at, by, pending, line_taps, column_taps, line_masks, column_masks = arguments
-            samples = window_of(builder, g, memory, at, by if displaced else None)
-            finished = [None] * g.width
-            for term in range(g.terms):
-                mask = [
-                    builder.extract_value(m, term) if g.masked else None for m in (line_masks, column_masks)
-                ]
-                sums = [samples[v] for v in range(g.width)]
-                if g.along:
-                    sums = along_row(builder, samples, line_taps, mask[0], term)
-                if g.down:
-                    finished = down_columns(builder, pending, sums, column_taps, mask[1], term, finished)
-                else:
-                    finished = sums
-            return context.make_tuple(builder, signature.return_type, finished)
-
-        given = (memory, types.int64, types.int64, pending, line_taps, column_taps, line_masks, column_masks)
-        return outputs(*given), emit
+    @emitted(outputs, None, types.int64, types.int64, None, None, None, None, None)
+    def advance(builder, memory, at, by, pending, line_taps, column_taps, line_masks, column_masks):
+        samples = window_of(builder, g, memory, at, by if displaced else None)
+        finished = [None] * g.width
+        for term in range(g.terms):
+            mask = [builder.extract_value(m, term) if g.masked else None for m in (line_masks, column_masks)]
+            sums = [samples[v] for v in range(g.width)]
+            if g.along:
+                sums = along_row(builder, samples, line_taps, mask[0], term)
+            if g.down:
+                finished = down_columns(builder, pending, sums, column_taps, mask[1], term, finished)
+            else:
+                finished = sums
+        return finished
 
     return advance
 
 
-def accumulate_word(storage, compute, length, rows, columns, *, outside):
+def accumulate_intrinsic(storage, compute, length, rows, columns, *, outside):
     """Return the intrinsic that adds `length` taps down the columns to a register block of `rows` x `columns` sums.
 
     ``accumulate(sums, x, places, offsets, t, weights, w, cval)`` reads rows t, t + 1, ... of the table `offsets`, at
@@ -165,27 +156,30 @@ def accumulate_word(storage, compute, length, rows, columns, *, outside):
     number = FLOATS[compute]
     element = element_of(storage)
 
-    @intrinsic
-    def accumulate(typing_context, sums, x, places, offsets, t, weights, w, cval):
-        def emit(context, builder, signature, arguments):
-            block, x, places, offsets, t, weights, w, cval = arguments
-            taps = [
-                load_global(builder, weights, builder.add(w, long_(k)), number, constant=True)
-                for k in range(length)
-            ]
-            across = [builder.extract_value(places, c) for c in range(columns)]
-            for j in range(length + rows - 1):
-                row = load_global(builder, offsets, builder.add(t, long_(j)), LONG, constant=True)
-                for c in range(columns):
-                    value = sample(builder, x, row, across[c], cval)
-                    for i in range(max(0, j - length + 1), min(rows, j + 1)):
-                        place = builder.gep(block, [long_(i * columns + c)])
-                        builder.store(builder.fma(taps[j - i], value, builder.load(place)), place)
-            return context.get_dummy_value()
-
-        places_type = types.UniTuple(types.int64, columns)
-        pointers = (types.CPointer(types.int64), types.int64, weights, types.int64)
-        return types.void(sums, x, places_type, *pointers, scalar_type(compute)), emit
+    @emitted(
+        types.void,
+        None,
+        None,
+        types.UniTuple(types.int64, columns),
+        types.CPointer(types.int64),
+        types.int64,
+        None,
+        types.int64,
+        scalar_type(compute),
+    )
+    def accumulate(builder, block, x, places, offsets, t, weights, w, cval):
+        taps = [
+            load_global(builder, weights, builder.add(w, long_(k)), number, constant=True)
+            for k in range(length)
+        ]
+        across = [builder.extract_value(places, c) for c in range(columns)]
+        for j in range(length + rows - 1):
+            row = load_global(builder, offsets, builder.add(t, long_(j)), LONG, constant=True)
+            for c in range(columns):
+                value = sample(builder, x, row, across[c], cval)
+                for i in range(max(0, j - length + 1), min(rows, j + 1)):
+                    place = builder.gep(block, [long_(i * columns + c)])
+                    builder.store(builder.fma(taps[j - i], value, builder.load(place)), place)
 
     def sample(builder, x, row, column, cval):
         index = builder.add(row, column)
@@ -200,7 +194,7 @@ def accumulate_word(storage, compute, length, rows, columns, *, outside):
     return accumulate
 
 
-def line_word(compute, length, rows, width, pitch):
+def line_intrinsic(compute, length, rows, width, pitch):
     """Return the intrinsic that adds `length` taps along `rows` rows of shared memory, for `width` columns per lane.
 
     ``accumulate(sums, memory, at, weights, w)``: the samples of the first row under tap 0 start at element `at`, and
@@ -211,29 +205,24 @@ def line_word(compute, length, rows, width, pitch):
     size = int(compute[1:])
     lanes = 1 if length == 1 else 16 // size
 
-    @intrinsic
-    def accumulate(typing_context, sums, memory, at, weights, w):
-        def emit(context, builder, signature, arguments):
-            block, memory, at, weights, w = arguments
-            taps = [
-                load_global(builder, weights, builder.add(w, long_(k)), element, constant=True)
-                for k in range(length)
-            ]
-            for r in range(rows):
-                samples = []
-                while len(samples) < length + width - 1:
-                    index = builder.add(at, long_(r * pitch + len(samples)))
-                    vector = builder.load(shared_place(builder, memory, element, index, lanes))
-                    vector.align = lanes * size
-                    samples += parts_of(builder, vector, lanes)
-                for v in range(width):
-                    place = builder.gep(block, [long_(r * width + v)])
-                    total = builder.load(place)
-                    for k in range(length):
-                        total = builder.fma(taps[k], samples[v + k], total)
-                    builder.store(total, place)
-            return context.get_dummy_value()
-
-        return types.void(sums, memory, types.int64, weights, types.int64), emit
+    @emitted(types.void, None, None, types.int64, None, types.int64)
+    def accumulate(builder, block, memory, at, weights, w):
+        taps = [
+            load_global(builder, weights, builder.add(w, long_(k)), element, constant=True)
+            for k in range(length)
+        ]
+        for r in range(rows):
+            samples = []
+            while len(samples) < length + width - 1:
+                index = builder.add(at, long_(r * pitch + len(samples)))
+                vector = builder.load(shared_place(builder, memory, element, index, lanes))
+                vector.align = lanes * size
+                samples += parts_of(builder, vector, lanes)
+            for v in range(width):
+                place = builder.gep(block, [long_(r * width + v)])
+                total = builder.load(place)
+                for k in range(length):
+                    total = builder.fma(taps[k], samples[v + k], total)
+                builder.store(total, place)
 
     return accumulate

@@ -1,12 +1,10 @@
 """Intrinsics of the CUDA kernels for memory, in LLVM and inline PTX; see `vocabulary`."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 from llvmlite import ir
 
-from .arithmetic import accumulate_word, advance_word, line_word
+from .arithmetic import accumulate_intrinsic, advance_intrinsic, line_intrinsic
 from .llvm_text import (
     BYTE,
     FLOATS,
@@ -16,8 +14,8 @@ from .llvm_text import (
     SHARED,
     assembly,
     element_of,
+    emitted,
     from_sum,
-    intrinsic,
     load_global,
     long_,
     pointer_to,
@@ -26,11 +24,12 @@ from .llvm_text import (
     to_sum,
     types,
 )
-from .results import result_words
+from .results import result_intrinsics
 
 __all__ = [
-    "accumulate_word", "advance_word", "aligned", "commit", "line_word", "math_words", "moved", "options", "pointer_to",
-    "read_word", "result_words", "ring_words", "scalar_type", "source_place", "types", "warp_barrier",
+    "accumulate_intrinsic", "advance_intrinsic", "aligned", "commit", "line_intrinsic", "math_intrinsics",
+    "moved", "options", "pointer_to", "read_intrinsic", "result_intrinsics", "ring_intrinsics",
+    "scalar_type", "source_place", "types", "warp_barrier",
 ]  # fmt: skip
 
 
@@ -45,77 +44,54 @@ def options(variant):
 # ------------------------------------------------------------------------------ a ring of rows in shared memory
 
 
-@intrinsic
-def aligned(typing_context, memory, offset):
+@emitted(types.CPointer(types.uint8), None, types.int64)
+def aligned(builder, memory, offset):
     """Return the start of a shared byte array, rounded up to sixteen bytes, plus `offset` bytes."""
-
-    def emit(context, builder, signature, arguments):
-        address = builder.ptrtoint(builder.addrspacecast(arguments[0], BYTE.as_pointer(SHARED)), INT)
-        rounded = builder.and_(builder.add(address, INT(15)), INT(-16))
-        moved = builder.add(rounded, builder.trunc(arguments[1], INT))
-        return builder.addrspacecast(builder.inttoptr(moved, BYTE.as_pointer(SHARED)), BYTE.as_pointer())
-
-    return types.CPointer(types.uint8)(memory, types.int64), emit
+    address = builder.ptrtoint(builder.addrspacecast(memory, BYTE.as_pointer(SHARED)), INT)
+    rounded = builder.and_(builder.add(address, INT(15)), INT(-16))
+    moved = builder.add(rounded, builder.trunc(offset, INT))
+    return builder.addrspacecast(builder.inttoptr(moved, BYTE.as_pointer(SHARED)), BYTE.as_pointer())
 
 
-@intrinsic
-def moved(typing_context, x, count):
+@emitted(lambda x, _: types.CPointer(x.dtype), None, types.int64)
+def moved(builder, x, count):
     """Return the pointer `x` advanced by `count` elements."""
-
-    def emit(context, builder, signature, arguments):
-        return builder.gep(arguments[0], [arguments[1]])
-
-    return types.CPointer(x.dtype)(x, types.int64), emit
+    return builder.gep(x, [count])
 
 
-@intrinsic
-def commit(typing_context):
+@emitted(types.void)
+def commit(builder):
     """Commit the asynchronous copies issued since the last call as a group."""
-
-    def emit(context, builder, signature, arguments):
-        assembly(builder, "cp.async.commit_group;", "~{memory}", ir.VoidType(), [], effects=True)
-        return context.get_dummy_value()
-
-    return types.void(), emit
+    assembly(builder, "cp.async.commit_group;", "~{memory}", ir.VoidType(), [], effects=True)
 
 
-@intrinsic
-def warp_barrier(typing_context):
+@emitted(types.void)
+def warp_barrier(builder):
     """Wait for all lanes of the warp; their writes to shared memory are visible afterwards."""
-
-    def emit(context, builder, signature, arguments):
-        assembly(builder, "bar.warp.sync 0xffffffff;", "~{memory}", ir.VoidType(), [], effects=True)
-        return context.get_dummy_value()
-
-    return types.void(), emit
+    assembly(builder, "bar.warp.sync 0xffffffff;", "~{memory}", ir.VoidType(), [], effects=True)
 
 
-@intrinsic
-def source_place(typing_context, table, position, first, size):
+@emitted(types.int64, None, types.int64, types.int64, types.int64)
+def source_place(builder, table, position, first, size):
     """Return the input sample at a position of an extended axis: the position itself, or a table entry beyond the ends.
 
     The table has an entry for each position from `first` to -1, then for those after the last sample.
     """
-
-    def emit(context, builder, signature, arguments):
-        table, position, first, size = arguments
-        before = builder.icmp_signed("<", position, long_(0))
-        outside = builder.or_(before, builder.icmp_signed(">=", position, size))
-        lead = builder.select(builder.icmp_signed("<", first, long_(0)), first, long_(0))
-        index = builder.sub(builder.sub(position, lead), builder.select(before, long_(0), size))
-        here = builder.basic_block
-        with builder.if_then(outside):
-            entry = load_global(builder, table, index, LONG, constant=True)
-            there = builder.basic_block
-        place = builder.phi(LONG)
-        place.add_incoming(position, here)
-        place.add_incoming(entry, there)
-        return place
-
-    return types.int64(table, types.int64, types.int64, types.int64), emit
+    before = builder.icmp_signed("<", position, long_(0))
+    outside = builder.or_(before, builder.icmp_signed(">=", position, size))
+    lead = builder.select(builder.icmp_signed("<", first, long_(0)), first, long_(0))
+    index = builder.sub(builder.sub(position, lead), builder.select(before, long_(0), size))
+    here = builder.basic_block
+    with builder.if_then(outside):
+        entry = load_global(builder, table, index, LONG, constant=True)
+        there = builder.basic_block
+    place = builder.phi(LONG)
+    place.add_incoming(position, here)
+    place.add_incoming(entry, there)
+    return place
 
 
-def ring_words(storage, ring, compute, depth, pitch):
+def ring_intrinsics(storage, ring, compute, depth, pitch):
     """Return the intrinsics that copy rows of `storage` to a ring of `depth` rows of `pitch` elements of `ring`.
 
     Returns
@@ -132,150 +108,109 @@ def ring_words(storage, ring, compute, depth, pitch):
     element, kept = element_of(storage), element_of(ring)
     asynchronous = storage == ring and storage.itemsize in (4, 8)
 
-    def copying(target, source, offset, nbytes):
-        """Return the emitter of an asynchronous copy from global to shared memory, both `offset` bytes further on."""
+    def copy_ahead(builder, target, source, offset, nbytes):
+        """Copy asynchronously from global to shared memory, both `offset` bytes further on."""
         cache = "cg" if nbytes == CHUNK else "ca"
         text = f"cp.async.{cache}.shared.global [$0+{offset}], [$1+{offset}], {nbytes};"
+        assembly(builder, text, "r,l,~{memory}", ir.VoidType(), [target, source], effects=True)
 
-        def emit(builder):
-            assembly(builder, text, "r,l,~{memory}", ir.VoidType(), [target, source], effects=True)
+    @emitted(types.void, None, types.int64, None, types.int64)
+    def copy_row(builder, memory, at, x, lane):
+        place = builder.trunc(lane, INT)
+        first = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
+        target = builder.add(first, builder.mul(place, INT(CHUNK)))
+        chunks = pitch * storage.itemsize // CHUNK
+        for number in range(0, chunks, LANES):
+            if number + LANES <= chunks:
+                copy_ahead(builder, target, x, number * CHUNK, CHUNK)
+            else:
+                with builder.if_then(builder.icmp_signed("<", place, INT(chunks - number))):
+                    copy_ahead(builder, target, x, number * CHUNK, CHUNK)
 
-        return emit
+    @emitted(types.int64, None, types.int64, None, types.int64, types.int64, types.int64, types.int64)
+    def copy_words(builder, memory, at, x, begin, end, every, lane):
+        size = max(storage.itemsize, 4)
+        per_word = size // storage.itemsize
+        count = pitch // per_word
+        address = builder.ptrtoint(x, LONG)
+        by = ir.Constant(INT, 0)
+        if per_word > 1:
+            by = builder.and_(builder.trunc(address, INT), INT(3))
+            address = builder.and_(address, long_(-4))
+        first = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
+        place = builder.trunc(lane, INT)
+        target = builder.add(first, builder.mul(place, INT(size)))
+        source = builder.add(address, builder.mul(lane, long_(size)))
+        low, high = (builder.udiv(builder.trunc(n, INT), INT(per_word)) for n in (begin, end))
 
-    @intrinsic
-    def copy_row(typing_context, memory, at, x, lane):
-        def emit(context, builder, signature, arguments):
-            memory, at, x, lane = arguments
-            place = builder.trunc(lane, INT)
-            first = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
-            target = builder.add(first, builder.mul(place, INT(CHUNK)))
-            chunks = pitch * storage.itemsize // CHUNK
-            for number in range(0, chunks, LANES):
-                one = copying(target, x, number * CHUNK, CHUNK)
-                if number + LANES <= chunks:
-                    one(builder)
-                else:
-                    with builder.if_then(builder.icmp_signed("<", place, INT(chunks - number))):
-                        one(builder)
-            return context.get_dummy_value()
+        def copy_word(number):
+            copy_ahead(builder, target, source, number * size, size)
 
-        return types.void(memory, types.int64, x, types.int64), emit
-
-    @intrinsic
-    def copy_words(typing_context, memory, at, x, begin, end, every, lane):
-        def emit(context, builder, signature, arguments):
-            memory, at, x, begin, end, every, lane = arguments
-            size = max(storage.itemsize, 4)
-            per_word = size // storage.itemsize
-            count = pitch // per_word
-            address = builder.ptrtoint(x, LONG)
-            by = ir.Constant(INT, 0)
-            if per_word > 1:
-                by = builder.and_(builder.trunc(address, INT), INT(3))
-                address = builder.and_(address, long_(-4))
-            first = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
-            place = builder.trunc(lane, INT)
-            target = builder.add(first, builder.mul(place, INT(size)))
-            source = builder.add(address, builder.mul(lane, long_(size)))
-            low, high = (builder.udiv(builder.trunc(n, INT), INT(per_word)) for n in (begin, end))
-
-            def copy_word(number):
-                copying(target, source, number * size, size)(builder)
-
-            with builder.if_else(builder.trunc(every, ir.IntType(1))) as (whole, part):
-                with whole:
-                    for number in range(0, count - LANES + 1, LANES):
+        with builder.if_else(builder.trunc(every, ir.IntType(1))) as (whole, part):
+            with whole:
+                for number in range(0, count - LANES + 1, LANES):
+                    copy_word(number)
+                if count % LANES:
+                    with builder.if_then(builder.icmp_signed("<", place, INT(count % LANES))):
+                        copy_word(count // LANES * LANES)
+            with part:
+                for number in range(0, count, LANES):
+                    word = builder.add(place, INT(number))
+                    chosen = builder.icmp_unsigned("<", builder.sub(word, low), builder.sub(high, low))
+                    with builder.if_then(chosen):
                         copy_word(number)
-                    if count % LANES:
-                        with builder.if_then(builder.icmp_signed("<", place, INT(count % LANES))):
-                            copy_word(count // LANES * LANES)
-                with part:
-                    for number in range(0, count, LANES):
-                        word = builder.add(place, INT(number))
-                        chosen = builder.icmp_unsigned("<", builder.sub(word, low), builder.sub(high, low))
-                        with builder.if_then(chosen):
-                            copy_word(number)
-            return builder.zext(builder.lshr(by, INT(storage.itemsize.bit_length() - 1)), LONG)
+        return builder.zext(builder.lshr(by, INT(storage.itemsize.bit_length() - 1)), LONG)
 
-        given = (memory, types.int64, x, types.int64, types.int64, types.int64, types.int64)
-        return types.int64(*given), emit
+    @emitted(types.void, None, types.int64, None, types.int64)
+    def copy_one(builder, memory, at, x, index):
+        if asynchronous:
+            target = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
+            copy_ahead(builder, target, builder.gep(x, [index]), 0, storage.itemsize)
+            return
+        value = load_global(builder, x, index, element, constant=True)
+        if storage != ring:
+            value = to_sum(builder, value, storage, compute)
+        builder.store(value, shared_place(builder, memory, kept, at))
 
-    @intrinsic
-    def copy_one(typing_context, memory, at, x, index):
-        def emit(context, builder, signature, arguments):
-            if asynchronous:
-                memory, at, x, index = arguments
-                target = builder.ptrtoint(shared_place(builder, memory, kept, at), INT)
-                copying(target, builder.gep(x, [index]), 0, storage.itemsize)(builder)
-                return context.get_dummy_value()
-            memory, at, x, index = arguments
-            value = load_global(builder, x, index, element, constant=True)
-            if storage != ring:
-                value = to_sum(builder, value, storage, compute)
-            builder.store(value, shared_place(builder, memory, kept, at))
-            return context.get_dummy_value()
+    @emitted(types.void, None, types.int64, scalar_type(compute))
+    def put(builder, memory, at, value):
+        stored = from_sum(builder, value, ring, compute)
+        builder.store(stored, shared_place(builder, memory, kept, at))
 
-        return types.void(memory, types.int64, x, types.int64), emit
-
-    @intrinsic
-    def put(typing_context, memory, at, value):
-        def emit(context, builder, signature, arguments):
-            memory, at, value = arguments
-            stored = from_sum(builder, value, ring, compute)
-            builder.store(stored, shared_place(builder, memory, kept, at))
-            return context.get_dummy_value()
-
-        return types.void(memory, types.int64, scalar_type(compute)), emit
-
-    @intrinsic
-    def wait(typing_context):
-        def emit(context, builder, signature, arguments):
-            text = f"cp.async.wait_group {depth - 2};"
-            assembly(builder, text, "~{memory}", ir.VoidType(), [], effects=True)
-            return context.get_dummy_value()
-
-        return types.void(), emit
+    @emitted(types.void)
+    def wait(builder):
+        text = f"cp.async.wait_group {depth - 2};"
+        assembly(builder, text, "~{memory}", ir.VoidType(), [], effects=True)
 
     return SimpleNamespace(copy_row=copy_row, copy_words=copy_words, copy_one=copy_one, put=put, wait=wait)
 
 
-def math_words(compute):
+def math_intrinsics(compute):
     """Return the intrinsics ``truncated(value)``, rounding towards zero, and ``root(value)``, rounded once."""
     number, letter = scalar_type(compute), {"f4": "f", "f8": "d"}[compute]
     kind = f"f{8 * int(compute[1:])}"
 
-    @intrinsic
-    def truncated(typing_context, value):
-        def emit(context, builder, signature, arguments):
-            text = f"cvt.rzi.{kind}.{kind} $0, $1;"
-            return assembly(builder, text, f"={letter},{letter}", FLOATS[compute], arguments)
+    @emitted(number, number)
+    def truncated(builder, value):
+        text = f"cvt.rzi.{kind}.{kind} $0, $1;"
+        return assembly(builder, text, f"={letter},{letter}", FLOATS[compute], [value])
 
-        return number(number), emit
-
-    @intrinsic
-    def root(typing_context, value):
-        def emit(context, builder, signature, arguments):
-            return assembly(
-                builder, f"sqrt.rn.{kind} $0, $1;", f"={letter},{letter}", FLOATS[compute], arguments
-            )
-
-        return number(number), emit
+    @emitted(number, number)
+    def root(builder, value):
+        return assembly(builder, f"sqrt.rn.{kind} $0, $1;", f"={letter},{letter}", FLOATS[compute], [value])
 
     return truncated, root
 
 
-def read_word(storage, compute, *, constant=True):
+def read_intrinsic(storage, compute, *, constant=True):
     """Return the intrinsic ``read(x, index)``, which loads an element and converts it to the type of the sums.
 
     If `constant`, no thread may write to the array while the kernel runs.
     """
 
-    @intrinsic
-    def read(typing_context, x, index):
-        def emit(context, builder, signature, arguments):
-            raw = load_global(builder, *arguments, element_of(storage), constant=constant)
-            return to_sum(builder, raw, storage, compute)
-
-        return scalar_type(compute)(x, types.int64), emit
+    @emitted(scalar_type(compute), None, types.int64)
+    def read(builder, x, index):
+        raw = load_global(builder, x, index, element_of(storage), constant=constant)
+        return to_sum(builder, raw, storage, compute)
 
     return read

@@ -1,7 +1,5 @@
 """Loads, stores and conversions in LLVM and inline PTX, shared by `device`, `arithmetic` and `results`."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np
@@ -23,26 +21,40 @@ FLOATS = {"f4": ir.FloatType(), "f8": ir.DoubleType()}
 SHARED = 3  # number of the address space in LLVM
 
 
-def intrinsic(define):
-    """Decorate as Numba's `intrinsic`, but pass arrays as pointers to their first element: kernels take either."""
+def emitted(result, *kinds):
+    """Return a decorator that makes an intrinsic of an emitter ``emit(builder, *arguments)``.
 
-    @numba_intrinsic
-    @functools.wraps(define)
-    def defined(typing_context, *arguments):
-        signature, emit = define(typing_context, *arguments)
+    Parameters
+    ----------
+    result : Numba type, or function of the types of the arguments that returns one
+        Type of the result; the emitter returns a list for a tuple, and None for nothing.
+    *kinds : Numba type or None
+        Types to which the arguments are converted; None for any type.  Arrays are passed as pointers to their first
+        element: kernels take either.
+    """
+
+    def decorate(emit):
+        @numba_intrinsic
+        @functools.wraps(emit)
+        def defined(typing_context, *given):
+            signature = result if isinstance(result, types.Type) else result(*given)
+            return signature(*(kind or own for kind, own in zip(kinds, given, strict=True))), emit_on_pointers
 
         def emit_on_pointers(context, builder, signature, arguments):
-            given = [
+            pointers = [
                 context.make_array(kind)(context, builder, value).data
                 if isinstance(kind, types.Array)
                 else value
                 for kind, value in zip(signature.args, arguments, strict=True)
             ]
-            return emit(context, builder, signature, given)
+            made = emit(builder, *pointers)
+            if isinstance(made, list):
+                return context.make_tuple(builder, signature.return_type, made)
+            return context.get_dummy_value() if made is None else made
 
-        return signature, emit_on_pointers
+        return defined
 
-    return defined
+    return decorate
 
 
 def scalar_type(code):

@@ -4,8 +4,6 @@ The simulator runs a Python thread per lane, and each intrinsic costs microsecon
 elements.  Pointers are one-dimensional arrays here, and an index out of bounds is an error.
 """
 
-from __future__ import annotations
-
 import threading
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -105,8 +103,8 @@ def source_place(table, position, first, size):
     return table[position - min(first, 0) - (size if position > 0 else 0)]
 
 
-def ring_words(storage, ring, compute, depth, pitch):
-    """See `device.ring_words`."""
+def ring_intrinsics(storage, ring, compute, depth, pitch):
+    """See `device.ring_intrinsics`."""
     kept = ring.raw
 
     def converted(raw):
@@ -140,8 +138,8 @@ def ring_words(storage, ring, compute, depth, pitch):
     return SimpleNamespace(copy_row=copy_row, copy_words=copy_words, copy_one=copy_one, put=put, wait=wait)
 
 
-def advance_word(g, *, displaced=False):
-    """See `arithmetic.advance_word`."""
+def advance_intrinsic(g, *, displaced=False):
+    """See `arithmetic.advance_intrinsic`."""
     bits = np.arange(g.taps)
 
     def chosen(masks, term):
@@ -174,8 +172,8 @@ def advance_word(g, *, displaced=False):
     return advance
 
 
-def result_words(result, compute, width):
-    """See `results.result_words`."""
+def result_intrinsics(result, compute, width):
+    """See `results.result_intrinsics`."""
 
     def divided(sums, divisor):
         with np.errstate(all="ignore"):
@@ -206,8 +204,8 @@ def result_words(result, compute, width):
     return SimpleNamespace(divided=divided, finite=finite, store=store, stage=stage, flush=flush, write=write)
 
 
-def math_words(compute):
-    """See `device.math_words`."""
+def math_intrinsics(compute):
+    """See `device.math_intrinsics`."""
 
     def root(value):
         with np.errstate(invalid="ignore"):
@@ -216,8 +214,8 @@ def math_words(compute):
     return np.trunc, root
 
 
-def read_word(storage, compute, *, constant=True):
-    """See `device.read_word`."""
+def read_intrinsic(storage, compute, *, constant=True):
+    """See `device.read_intrinsic`."""
 
     def read(x, index):
         return to_sums(x[index : index + 1], storage, compute)[0]
@@ -225,8 +223,8 @@ def read_word(storage, compute, *, constant=True):
     return read
 
 
-def accumulate_word(storage, compute, length, rows, columns, *, outside):
-    """See `arithmetic.accumulate_word`."""
+def accumulate_intrinsic(storage, compute, length, rows, columns, *, outside):
+    """See `arithmetic.accumulate_intrinsic`."""
 
     def accumulate(sums, x, places, offsets, t, weights, w, cval):
         block = sums.reshape(rows, columns)
@@ -244,8 +242,8 @@ def accumulate_word(storage, compute, length, rows, columns, *, outside):
     return accumulate
 
 
-def line_word(compute, length, rows, width, pitch):
-    """See `arithmetic.line_word`."""
+def line_intrinsic(compute, length, rows, width, pitch):
+    """See `arithmetic.line_intrinsic`."""
 
     def accumulate(sums, memory, at, weights, w):
         assert length == 1 or at % width == 0

@@ -1,7 +1,5 @@
 """Intrinsics of the CUDA kernels that store sums: conversions, vector stores, stores to unaligned rows."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 from llvmlite import ir
@@ -11,9 +9,9 @@ from .llvm_text import (
     INT,
     LANES,
     LONG,
+    emitted,
     from_sum,
     funnel,
-    intrinsic,
     load_shared,
     long_,
     magnitude,
@@ -27,7 +25,7 @@ from .llvm_text import (
 )
 
 
-def result_words(result, compute, width):
+def result_intrinsics(result, compute, width):
     """Return the intrinsics that convert and store `width` sums per lane.
 
     Returns
@@ -46,69 +44,42 @@ def result_words(result, compute, width):
     def unpacked(builder, values):
         return [builder.extract_value(values, v) for v in range(width)]
 
-    @intrinsic
-    def divided(typing_context, sums, divisor):
-        def emit(context, builder, signature, arguments):
-            quotients = [builder.fdiv(value, arguments[1]) for value in unpacked(builder, arguments[0])]
-            return context.make_tuple(builder, signature.return_type, quotients)
+    @emitted(tuples, tuples, number)
+    def divided(builder, sums, divisor):
+        return [builder.fdiv(value, divisor) for value in unpacked(builder, sums)]
 
-        return tuples(tuples, number), emit
+    @emitted(types.boolean, tuples, types.int64)
+    def finite(builder, sums, count):
+        infinity, good = ir.Constant(FLOATS[compute], float("inf")), ir.Constant(ir.IntType(1), 1)
+        for v, value in enumerate(unpacked(builder, sums)):
+            one = builder.fcmp_ordered("<", magnitude(builder, value), infinity)
+            beyond = builder.icmp_signed(">=", long_(v), count)
+            good = builder.and_(good, builder.or_(one, beyond))
+        return good
 
-    @intrinsic
-    def finite(typing_context, sums, count):
-        def emit(context, builder, signature, arguments):
-            infinity, good = ir.Constant(FLOATS[compute], float("inf")), ir.Constant(ir.IntType(1), 1)
-            for v, value in enumerate(unpacked(builder, arguments[0])):
-                one = builder.fcmp_ordered("<", magnitude(builder, value), infinity)
-                beyond = builder.icmp_signed(">=", long_(v), arguments[1])
-                good = builder.and_(good, builder.or_(one, beyond))
-            return good
+    @emitted(types.void, None, types.int64, tuples)
+    def store(builder, y, index, values):
+        store_global(builder, y, index, stored(builder, unpacked(builder, values), result, compute))
 
-        return types.boolean(tuples, types.int64), emit
+    @emitted(types.void, None, types.int64, types.int64, tuples)
+    def stage(builder, memory, start, at, values):
+        parts = stored(builder, unpacked(builder, values), result, compute)
+        place = shared_bytes(builder, memory, start, at, result.itemsize)
+        store_shared(builder, place, parts, width * result.itemsize)
 
-    @intrinsic
-    def store(typing_context, y, index, sums):
-        def emit(context, builder, signature, arguments):
-            y, index, values = arguments
-            store_global(builder, y, index, stored(builder, unpacked(builder, values), result, compute))
-            return context.get_dummy_value()
+    @emitted(types.void, None, None, types.int64, types.int64, types.int64, types.int64)
+    def flush(builder, y, memory, start, count, every, lane):
+        emit_flush(builder, result.itemsize, width, y, memory, start, count, every, lane)
 
-        return types.void(y, types.int64, tuples), emit
-
-    @intrinsic
-    def stage(typing_context, memory, start, at, sums):
-        def emit(context, builder, signature, arguments):
-            memory, start, at, values = arguments
-            parts = stored(builder, unpacked(builder, values), result, compute)
-            place = shared_bytes(builder, memory, start, at, result.itemsize)
-            store_shared(builder, place, parts, width * result.itemsize)
-            return context.get_dummy_value()
-
-        return types.void(memory, types.int64, types.int64, tuples), emit
-
-    @intrinsic
-    def flush(typing_context, y, memory, start, count, every, lane):
-        def emit(context, builder, signature, arguments):
-            emit_flush(builder, result.itemsize, width, arguments)
-            return context.get_dummy_value()
-
-        return types.void(y, memory, types.int64, types.int64, types.int64, types.int64), emit
-
-    @intrinsic
-    def write(typing_context, y, index, value):
-        def emit(context, builder, signature, arguments):
-            y, index, value = arguments
-            store_global(builder, y, index, [from_sum(builder, value, result, compute)])
-            return context.get_dummy_value()
-
-        return types.void(y, types.int64, number), emit
+    @emitted(types.void, None, types.int64, number)
+    def write(builder, y, index, value):
+        store_global(builder, y, index, [from_sum(builder, value, result, compute)])
 
     return SimpleNamespace(divided=divided, finite=finite, store=store, stage=stage, flush=flush, write=write)
 
 
-def emit_flush(builder, size, width, arguments):
-    """Emit `flush` of `result_words`: copy staged bytes to an output row of any alignment in aligned 32-bit words."""
-    y, memory, start, count, every, lane = arguments
+def emit_flush(builder, size, width, y, memory, start, count, every, lane):
+    """Emit `flush`: copy staged bytes to an output row of any alignment in aligned 32-bit words."""
     address, every = builder.ptrtoint(y, LONG), builder.trunc(every, ir.IntType(1))
     offset, nbytes = (builder.mul(builder.trunc(n, INT), INT(s)) for n, s in ((lane, 4), (count, size)))
     base = builder.ptrtoint(shared_bytes(builder, memory, start, long_(0), 1), INT)

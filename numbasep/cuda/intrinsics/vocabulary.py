@@ -7,8 +7,6 @@ over registers, conversions between storage types.  `device`, `arithmetic` and `
 Pointers are typed addresses on a device, and one-dimensional arrays in the simulator.  Indices count elements.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

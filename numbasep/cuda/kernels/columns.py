@@ -7,8 +7,6 @@ taps, it loads ``ROWS + n - 1`` samples per column once and adds each to all sum
 cache.  Zero weights can be left out of the pieces, so that they do not spread NaN.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,10 +77,10 @@ def columns_kernel(variant: ColumnsVariant):
     number = np.dtype(variant.compute).type
     storage, compute = variant.storage, variant.compute
     eight, four, two, one = (
-        intrinsics.accumulate_word(storage, compute, n, ROWS, COLUMNS, outside=variant.outside)
+        intrinsics.accumulate_intrinsic(storage, compute, n, ROWS, COLUMNS, outside=variant.outside)
         for n in LENGTHS
     )
-    write = intrinsics.result_words(variant.result, compute, 1).write
+    write = intrinsics.result_intrinsics(variant.result, compute, 1).write
 
     @cuda.jit(**intrinsics.options(variant))
     def plane(

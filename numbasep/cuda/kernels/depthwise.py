@@ -5,8 +5,6 @@ them.  The lanes of a warp are along the contiguous axis: channels if these are 
 uses tiles in shared memory; it is for arrays whose library has no matrix product.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,8 +85,8 @@ def depthwise_kernel(variant: DepthwiseVariant):
     """
     CHANNELS_LAST = variant.channels_last
     number = np.dtype(variant.compute).type
-    read = intrinsics.read_word(variant.storage, variant.compute)
-    write = intrinsics.result_words(variant.result, variant.compute, 1).write
+    read = intrinsics.read_intrinsic(variant.storage, variant.compute)
+    write = intrinsics.result_intrinsics(variant.result, variant.compute, 1).write
     SPAN = 1 if CHANNELS_LAST else LANES  # columns from one output element of a thread to the next
 
     @cuda.jit(**intrinsics.options(variant))
@@ -180,8 +178,10 @@ def product_kernel(variant: ProductVariant):
     y_matrix, y_row, y_column : the same for `y`
     """
     number = np.dtype(variant.compute).type
-    read, read_weight = (intrinsics.read_word(s, variant.compute) for s in (variant.storage, variant.weights))
-    write = intrinsics.result_words(variant.result, variant.compute, 1).write
+    read, read_weight = (
+        intrinsics.read_intrinsic(s, variant.compute) for s in (variant.storage, variant.weights)
+    )
+    write = intrinsics.result_intrinsics(variant.result, variant.compute, 1).write
     CELLS = TILE * (TILE + 1)  # rows are padded by one element to avoid bank conflicts
 
     @cuda.jit(**intrinsics.options(variant))

@@ -4,8 +4,6 @@ All operations share the signature ``(x, y, other, second, count, a, b)`` and th
 and `other`, outputs `y` and `second`, `count` elements, two scalars.  Unused pointers must be valid.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,15 +58,17 @@ def elementwise_kernel(variant: ElementwiseVariant):
 
 
 def _accessors(variant):
-    read, read_other = (intrinsics.read_word(s, variant.compute) for s in (variant.storage, variant.other))
-    return read, read_other, intrinsics.result_words(variant.result, variant.compute, 1).write
+    read, read_other = (
+        intrinsics.read_intrinsic(s, variant.compute) for s in (variant.storage, variant.other)
+    )
+    return read, read_other, intrinsics.result_intrinsics(variant.result, variant.compute, 1).write
 
 
 def _add(variant):
     """Make the kernel ``y = sqrt(other + trunc(x) ** 2)``, in which each operation is optional."""
     WHOLE, SQUARE, ADD, ROOT = (option in variant.options for option in ("whole", "square", "add", "root"))
     read, read_other, write = _accessors(variant)
-    truncated, root = intrinsics.math_words(variant.compute)
+    truncated, root = intrinsics.math_intrinsics(variant.compute)
 
     @cuda.jit(**intrinsics.options(variant))
     def add(x, y, other, second, count, a, b):

@@ -3,8 +3,8 @@
 A warp computes a strip of a plane, `WIDTH` adjacent columns per lane and a few hundred rows, from top to bottom.  Rows
 are copied ahead of use to a ring in shared memory that only this warp reads, asynchronously and without a barrier of
 the block.  Each row is filtered horizontally from a window in registers.  Its sums then pass through the vertical taps,
-with ``taps - 1`` partial sums per column in registers (`arithmetic.advance_word`).  Samples are read from memory once
-and results written once for any number of taps and terms, except that strips overlap by the kernel.
+with ``taps - 1`` partial sums per column in registers (`arithmetic.advance_intrinsic`).  Samples are read from memory
+once and results written once for any number of taps and terms, except that strips overlap by the kernel.
 
 Two loops without bounds checks compute the rows whose input is inside the array.  If all rows are aligned, the first
 copies chunks of sixteen bytes and stores vectors.  Otherwise the second copies words of four bytes, and orders results
@@ -14,8 +14,6 @@ in registers.  A third loop computes the rows near edges.
 Tiles of a warp follow A. Jangda, A. Guha, "Warp overlapped tiling" (2019); partial sums in registers follow P. Chen et
 al., "A versatile software systolic execution model for GPU memory-bound kernels" (SC 2019).
 """
-
-from __future__ import annotations
 
 import math
 from dataclasses import dataclass
@@ -188,7 +186,9 @@ def plane_kernel(variant: PlaneVariant):
     byte, small = np.uint8, np.int32
     aligned, commit, warp_barrier = intrinsics.aligned, intrinsics.commit, intrinsics.warp_barrier
     source_place, moved = intrinsics.source_place, intrinsics.moved
-    ring = intrinsics.ring_words(variant.storage, variant.ring, variant.compute, variant.depth, variant.pitch)
+    ring = intrinsics.ring_intrinsics(
+        variant.storage, variant.ring, variant.compute, variant.depth, variant.pitch
+    )
     copy_row, copy_words, copy_one, put, wait = (
         ring.copy_row,
         ring.copy_words,
@@ -197,13 +197,17 @@ def plane_kernel(variant: PlaneVariant):
         ring.wait,
     )
     advance, advance_displaced = (
-        intrinsics.advance_word(variant),
-        intrinsics.advance_word(variant, displaced=SMALL),
+        intrinsics.advance_intrinsic(variant),
+        intrinsics.advance_intrinsic(variant, displaced=SMALL),
     )
-    results = intrinsics.result_words(variant.result, variant.compute, WIDTH)
+    results = intrinsics.result_intrinsics(variant.result, variant.compute, WIDTH)
     divided, finite, store, stage = results.divided, results.finite, results.store, results.stage
-    flush, write, read = results.flush, results.write, intrinsics.read_word(variant.storage, variant.compute)
-    read_result = intrinsics.read_word(variant.result, variant.compute, constant=False)
+    flush, write, read = (
+        results.flush,
+        results.write,
+        intrinsics.read_intrinsic(variant.storage, variant.compute),
+    )
+    read_result = intrinsics.read_intrinsic(variant.result, variant.compute, constant=False)
 
     @cuda.jit(**intrinsics.options(variant))
     def plane(

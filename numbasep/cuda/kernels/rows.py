@@ -5,8 +5,6 @@ copies the samples under them to shared memory that only this warp reads.  It th
 a few adjacent taps each, by straight-line code from windows in registers.  A piece is loaded once for all rows.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,10 +85,10 @@ def lines_kernel(variant: LinesVariant):
     MEMORY, PER_WARP, SUMS = variant.warps * variant.ring_bytes + 16, ROWS * PITCH, ROWS * WIDTH
     kept = ElementType(variant.compute)
     aligned, warp_barrier, source_place = intrinsics.aligned, intrinsics.warp_barrier, intrinsics.source_place
-    ring = intrinsics.ring_words(variant.storage, kept, variant.compute, 2, PITCH)
+    ring = intrinsics.ring_intrinsics(variant.storage, kept, variant.compute, 2, PITCH)
     copy_one, put, commit, wait = ring.copy_one, ring.put, intrinsics.commit, ring.wait
-    sixteen, four, one = (intrinsics.line_word(variant.compute, n, ROWS, WIDTH, PITCH) for n in LENGTHS)
-    results = intrinsics.result_words(variant.result, variant.compute, 1)
+    sixteen, four, one = (intrinsics.line_intrinsic(variant.compute, n, ROWS, WIDTH, PITCH) for n in LENGTHS)
+    results = intrinsics.result_intrinsics(variant.result, variant.compute, 1)
     write = results.write
 
     @cuda.jit(**intrinsics.options(variant))

@@ -5,8 +5,6 @@ matrix product with channels last.  The sums of a panel of the product, or of a 
 the output.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

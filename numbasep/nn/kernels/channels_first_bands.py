@@ -4,8 +4,6 @@ The input rows of a band are transposed to scratch memory, GROUP channels at a t
 channels last, so vectors hold channels and the width of the image does not matter.
 """
 
-from __future__ import annotations
-
 from ...cpu.jit import inlined, kernel
 from .depthwise import depthwise_run, spatial_run
 from .im2col import unfold_columns

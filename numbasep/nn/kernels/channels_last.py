@@ -6,8 +6,6 @@ The right factor is copied there panel by panel, DEPTH rows at a time, and the p
 The left factor of a whole image is never stored.  Producers and products are called by address (see `jit.address`).
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -5,8 +5,6 @@ outside. Taps outside the image are skipped instead of multiplied by zero, so th
 adjacent output pixels are computed at a time if all their taps are inside the image, otherwise one.
 """
 
-from __future__ import annotations
-
 from ...cpu.intrinsics.vectors import VECTOR_BYTES
 from ...cpu.jit import inlined, kernel
 from .intrinsics import (

@@ -4,8 +4,6 @@
 zero outside.  Since the sum has as many terms as pixels, sums of PARTIAL products are added in float64.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import prange
 

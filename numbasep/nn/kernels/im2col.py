@@ -4,8 +4,6 @@ Column (di, dj, c) of the matrix is `x[s1 * i + d1 * di - top, s2 * j + d2 * dj 
 image. Only the columns of a chunk of the matrix product are written at a time, so that they stay in cache.
 """
 
-from __future__ import annotations
-
 from ...cpu.intrinsics.vectors import VECTOR_BYTES
 from ...cpu.jit import inlined, kernel
 from .depthwise import taps_inside

@@ -5,8 +5,6 @@ integers only (a closure over compiled functions would miss the disk cache in ev
 `rows` x `columns` vectors of sums in registers.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -5,8 +5,6 @@
 cache. Long sums are thus sums of short ones that start from zero, which keeps the rounding error small.
 """
 
-from __future__ import annotations
-
 from ...cpu.intrinsics.vectors import REGISTERS, VECTOR_BYTES
 from ...cpu.jit import inlined, kernel
 from .intrinsics import block_add, block_prefetch, block_read, block_stream, block_write, block_zeros, outer

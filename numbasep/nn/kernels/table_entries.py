@@ -4,8 +4,6 @@
 elements. BEFORE is the padding before an axis, DILATION the distance of adjacent taps in samples.
 """
 
-from __future__ import annotations
-
 (
     BATCH,
     PLANES,  # input channels

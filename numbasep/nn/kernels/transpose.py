@@ -1,7 +1,5 @@
 """Transposition between channels first and channels last, in registers."""
 
-from __future__ import annotations
-
 from ...cpu.intrinsics.register_blocks import BlockIntrinsics
 from ...cpu.intrinsics.vectors import VECTOR_BYTES
 from ...cpu.jit import inlined

@@ -5,8 +5,6 @@ functions, counts the calls of each, and notes every SciPy C filter that runs in
 goes, as JSON, to the file named by NUMBASEP_SCIPY_REPORT.
 """
 
-from __future__ import annotations
-
 import collections
 import functools
 import inspect
