@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -66,16 +67,13 @@ def _correlate_halves(
         return
     if imaginary is None:
         launch = _launch(operator, problem, (form, "real"), real, divisor, x, y)
-        first = launch.steps[0].run
-        if (
-            len(launch.steps) == 1
-            and isinstance(first, PlanePass | ShortRows)
-            and first.small
-            and y.dtype == problem.output_dtype  # bytes may be swapped
-            and x.flags.c_contiguous
-            and y.flags.c_contiguous
-        ):
-            operator.small[form] = first.run_small
+        plain = x.flags.c_contiguous and y.flags.c_contiguous
+        if plain and y.dtype == problem.output_dtype:  # bytes may be swapped
+            first = launch.steps[0].run
+            if len(launch.steps) == 1 and isinstance(first, PlanePass | ShortRows) and first.small:
+                operator.again[form] = first.run_small
+            else:
+                operator.again[form] = _repeated(launch, problem)
         return
     # the four real sums are taken in the compute type before two of them are subtracted
     turned = np.empty_like(y, dtype=problem.compute_dtype)
@@ -84,6 +82,20 @@ def _correlate_halves(
     _launch(operator, problem, (form, "imag"), imaginary, divisor, x, turned)
     np.subtract(total.real, turned.imag, out=y.real, casting="same_kind")
     np.add(total.imag, turned.real, out=y.imag, casting="same_kind")
+
+
+def _repeated(launch: BoundCall, problem: Problem) -> Callable[[Array, Array], bool]:
+    """Return a function that runs a launch on other contiguous arrays, unless a call now has other threads."""
+    count = threads.thread_count(problem.workers)
+
+    def again(x: Array, y: Array) -> bool:
+        with threads.occupied():
+            if threads.thread_count(problem.workers) != count:
+                return False
+            launch(x.reshape(-1).view(np.uint8), y.reshape(-1).view(np.uint8))
+        return True
+
+    return again
 
 
 def _launch(

@@ -94,35 +94,55 @@ def _functions() -> tuple[Callable[[], int], Callable[[int], Any]]:
         return numba.get_num_threads, numba.set_num_threads
 
 
-@contextlib.contextmanager
-def occupied() -> Iterator[None]:
-    """Mark this Python thread as filtering, so that others use fewer threads; enter before `thread_count`."""
-    caller = threading.get_ident()
-    if caller in _busy:
-        yield
-        return
-    try:
-        _busy.add(caller)
-        yield
-    finally:
-        _busy.discard(caller)
+class occupied:  # noqa: N801 - reads as a function: with occupied(): ...
+    """Context that marks this Python thread as filtering, so that others use fewer threads."""
+
+    __slots__ = ("_caller", "_outer")
+
+    def __enter__(self) -> None:
+        """Enter before `thread_count`."""
+        self._caller = threading.get_ident()
+        self._outer = self._caller in _busy
+        _busy.add(self._caller)
+
+    def __exit__(self, *exc: object) -> None:
+        """Remove the mark, unless an outer context set it."""
+        if not self._outer:
+            _busy.discard(self._caller)
 
 
-@contextlib.contextmanager
-def parallel_region(threads: int) -> Iterator[None]:
-    """Run parallel kernels on `threads` threads within the context; restore the caller's setting afterwards."""
-    get, set_ = _functions()
-    guard: Any = contextlib.nullcontext() if numba.threading_layer() in ("omp", "tbb") else _lock
-    with occupied(), guard:
-        before = get()
-        if before == threads:
-            yield
-            return
+class parallel_region(occupied):  # noqa: N801
+    """Context in which parallel kernels run on `threads` threads; the caller's setting is restored afterwards."""
+
+    __slots__ = ("_before", "_locked", "_threads")
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+
+    def __enter__(self) -> None:
+        """Set the number of threads; wait for other callers on a layer that is not thread-safe."""
+        get, set_ = _functions()
+        self._locked = numba.threading_layer() not in ("omp", "tbb")
+        super().__enter__()
+        if self._locked:
+            try:
+                _lock.acquire()
+            except BaseException:
+                super().__exit__()
+                raise
+        self._before = get()
+        if self._before != self._threads:
+            set_(self._threads)
+
+    def __exit__(self, *exc: object) -> None:
+        """Restore the setting."""
         try:
-            set_(threads)
-            yield
+            if self._before != self._threads:
+                _functions()[1](self._before)
         finally:
-            set_(before)
+            if self._locked:
+                _lock.release()
+            super().__exit__()
 
 
 def set_num_threads(n: int) -> None:

@@ -76,18 +76,17 @@ def filter_array(plan: PlannedFilter, x: Array, output: Any, normal: Normal = No
     problem, chosen = plan.problem, plan.choice.chosen
     if x.size <= COPIED and not x.flags.carray and chosen.runner == "planes" and memory_order(x) is None:
         x = x if held(x) else x.copy()
-    small = plan.kernel.small.get(chosen.form) if chosen.runner == "planes" and normal is None else None
-    if small is not None and x.flags.carray:
+    again = plan.kernel.again.get(chosen.form) if chosen.runner == "planes" and normal is None else None
+    if again is not None and x.flags.carray:
         if chosen.needs_finite and applicable(plan, x, ignore_nan=False) is not chosen:
-            small = None
+            again = None
         if output is None:
             out = np.empty(problem.out_shape, problem.output_dtype)
         elif _is_plain_target(output, problem, x):
             out = output
         else:
-            small = None
-        if small is not None:
-            small(x, out)
+            again = None
+        if again is not None and again(x, out) is not False:
             return out
     if problem.device == "cuda":
         filtered: Array = _gpu_backend().filter_array(plan, x, output)

@@ -138,8 +138,11 @@ class Operator:
         return {}
 
     @cached_property
-    def small(self) -> dict[int | None, Any]:
-        """Calls on contiguous arrays that are one pass on one thread; by form, or None for the dense weights."""
+    def again(self) -> dict[int | None, Any]:
+        """Functions that filter a contiguous array into another; by form, or None for the dense weights.
+
+        They return False, without writing, if the call must be prepared anew.
+        """
         return {}
 
     @cached_property

@@ -1,14 +1,18 @@
 """A repeated call skips checks and planning; it must still be the call that was made."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.ndimage
 
 import numbasep as nsp
 from numbasep.api.repeated_calls import remembered, shortcuts
 from numbasep.cpu import plane_pass
+from numbasep.cpu import run as cpu_run
+from numbasep.cpu.threads import most
 from numbasep.execution import execute
 from tests.support import oracle
 from tests.support.strategies import samples
@@ -292,3 +296,33 @@ def test_small_arrays_of_any_layout_have_the_values_of_contiguous_ones():
     inside = big[3:23, 4:24]
     expected = plan(inside.copy())
     np.testing.assert_array_equal(plan(inside, inside), expected)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(400, 300), (40, 30, 50), (20, 9, 30, 40)])
+def test_large_arrays_filtered_again(shape, order, monkeypatch):
+    random, done = np.random.default_rng(0), []
+    launches = cpu_run._repeated
+
+    def counted(*args: Any) -> Callable[..., bool]:
+        again = launches(*args)
+        return lambda x, y: done.append(again(x, y)) or done[-1]
+
+    monkeypatch.setattr(cpu_run, "_repeated", counted)
+    for threads in (None, None, 1, 1, None):
+        x = np.asarray(random.random(shape, np.float32), order=order)
+        with nsp.num_threads(threads) if threads else contextlib.nullcontext():
+            found = nsp.gaussian_filter(x, 1.7)
+            outputs = [
+                np.empty_like(x),
+                np.empty(x.shape, ">f4", order),
+                np.empty(x.shape, "f4", "F"),
+                x.copy(),
+            ]
+            for out in outputs:
+                nsp.gaussian_filter(x if out is not outputs[-1] else out, 1.7, output=out)
+        for out in (found, *outputs):
+            np.testing.assert_allclose(out, scipy.ndimage.gaussian_filter(x, 1.7), rtol=1e-5)
+        np.testing.assert_array_equal(outputs[0], found)
+    assert True in done
+    assert most() == 1 or False in done
