@@ -163,6 +163,11 @@ class SingleSample:
     missing: bool
     """Whether missing samples are left out; those beyond a constant boundary are not, so their weights count."""
 
+    @property
+    def integers(self) -> bool:
+        """Whether samples are integers, and so finite."""
+        return self.input_dtype.kind in "biu"
+
     def taps(self, window: Window, lines: Array, first: int) -> slice | None:
         """Return the taps whose sum is the weight of the sample, in every row of `lines`; None if no sum is.
 
@@ -174,8 +179,9 @@ class SingleSample:
         if window.boundary is Boundary.CONSTANT:
             zero = not (self.cval or self.missing)
             return slice(-first, 1 - first) if zero and 0 <= -first < lines.shape[1] else None
-        finite = self.input_dtype.kind in "biu"
-        if lines.dtype.kind == "c" or not (finite or ((lines >= 0).all(1) | (lines <= 0).all(1)).all()):
+        if lines.dtype.kind == "c" or not (
+            self.integers or ((lines >= 0).all(1) | (lines <= 0).all(1)).all()
+        ):
             return None
         return slice(None)
 
@@ -183,8 +189,11 @@ class SingleSample:
 def _without_single_samples(
     windows: tuple[Window, ...], kernel: Array, rule: SingleSample
 ) -> tuple[tuple[Window, ...], Array]:
-    """Replace the weights along axes of one sample by the weight of the sample, which is rounded once."""
-    kept, summed = list(windows), list[int]()
+    """Replace the weights along axes of one sample by the weight of the sample, which is rounded once.
+
+    Nothing is replaced if samples are integers and sums are rounded to integers, as these are taken to be exact.
+    """
+    kept, summed, unchanged = list(windows), list[int](), kernel
     for axis, window in enumerate(windows):
         repeats = window.boundary is not Boundary.CONSTANT
         taps = rule.taps(window, _lines(kernel, [*summed, axis] if repeats else [axis]), window.first)
@@ -197,7 +206,12 @@ def _without_single_samples(
             kernel = kernel[(slice(None),) * axis + (taps,)]
     if summed:
         shape = [1 if axis in summed else n for axis, n in enumerate(kernel.shape)]
-        kernel = np.reshape([math.fsum(line) for line in _lines(kernel, summed)], shape)
+        lines = _lines(kernel, summed)
+        sums = np.array([math.fsum(line) for line in lines])
+        integral = rule.integers and (sums == np.rint(sums)).all()
+        if integral and any(map(math.fsum, np.column_stack([lines, -sums]))):
+            return windows, unchanged
+        kernel = sums.reshape(shape)
     return tuple(kept), kernel
 
 
@@ -277,12 +291,12 @@ def _without_axes_of_one_sample(
 ) -> tuple[Sequence[Mapping[int, Taps]], tuple[Window, ...]]:
     """Drop axes of one sample; in each term, the weight of the sample scales the taps along another axis."""
     one = Taps(np.ones(1), 0)
-    kept, scales = windows, [Fraction(1)] * len(terms)
+    kept, scales, unchanged = windows, [Fraction(1)] * len(terms), (terms, windows)
     for window in windows:
         factors = [term.get(window.axis, one) for term in terms]
         found = [rule.taps(window, factor.weights[None], factor.first) for factor in factors]
         # an axis with zero taps is kept unless samples are integers: 0 * infinity is NaN
-        usable = all(f.weights.all() or rule.input_dtype.kind in "biu" for f in factors)
+        usable = all(f.weights.all() or rule.integers for f in factors)
         if len(kept) > 1 and usable and None not in found:
             kept = tuple(w for w in kept if w is not window)
             sums = (sum(map(Fraction, f.weights[taps])) for f, taps in zip(factors, found, strict=True))
@@ -290,12 +304,14 @@ def _without_axes_of_one_sample(
     if len(kept) < len(windows):
         axis = kept[0].axis
         scaled = [term.get(axis, one) for term in terms]
+        exact = [[Fraction(w) * n for w in taps.weights] for taps, n in zip(scaled, scales, strict=True)]
+        rounded = [list(map(float, weights)) for weights in exact]
+        integral = rule.integers and all(weight.is_integer() for weights in rounded for weight in weights)
+        if integral and rounded != exact:
+            return unchanged  # integer weights are taken to be exact
         terms = [
-            {
-                **term,
-                axis: replace(taps, weights=np.array([float(Fraction(w) * scale) for w in taps.weights])),
-            }
-            for term, taps, scale in zip(terms, scaled, scales, strict=True)
+            {**term, axis: replace(taps, weights=np.array(weights))}
+            for term, taps, weights in zip(terms, scaled, rounded, strict=True)
         ]
     return terms, kept
 

@@ -263,7 +263,7 @@ class _TapTableBuilder:
         return TapTables(
             integers(self.terms, g.TERM),
             integers(self.runs, g.RUN),
-            np.array(self.weights, dtype),
+            np.array(self.weights or [0.0], dtype),  # kernels read the first for its type
             np.array(self.shifts, np.int64),
             integers(self.lines, g.RUN),
             np.array(self.line_weights, dtype),

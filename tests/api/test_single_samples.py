@@ -10,8 +10,9 @@ import pytest
 from scipy import ndimage
 
 import numbasep as nsp
+from numbasep.api import build
 from numbasep.api.calls import FilterCall
-from tests.support import oracle
+from tests.support import oracle, referee
 
 MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
 SHAPES = ((1, 40), (40, 1), (1, 1), (1,), (6, 1, 9), (1, 12, 13), (12, 13, 1), (1, 1, 30), (2, 1, 7, 1))
@@ -139,6 +140,28 @@ def test_weights_are_rounded_once_and_may_be_huge() -> None:
     huge = np.full((3, 2), 1e308)
     with np.errstate(over="ignore"):
         assert np.isinf(nsp.correlate(x[0, 0], huge)).all()
+
+
+@pytest.mark.jitoff
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 1, 1)])
+def test_sums_rounded_to_an_integer_are_not_taken_to_be_exact(shape: tuple[int, ...]) -> None:
+    """The sum of six weights of 1/6 is less than 1, though the nearest float64 is 1."""
+    x = np.full(shape, 95, np.uint8)
+    for kernel in (np.full((2, 3, 1)[: len(shape)], 1 / 6), np.full((3, 3, 3)[: len(shape)], 1 / 6)):
+        call = referee.Call("correlate", x, kernel, "nearest", 0.0, 0, None)
+        referee.judge(call, referee.run(call), referee.plan_of(call).error_bound)
+    terms = [{0: build.Taps(np.full(6, 1 / 6), 0), 1: build.Taps(np.array([1.0, 2.0, 1.0]), 0)}]
+    windows = build.enclosing_windows(terms, (1, 1), dict.fromkeys(range(2), "nearest"))
+    rule = build.SingleSample(np.dtype(np.uint8), 0.0, missing=False)
+    same, kept = build._without_axes_of_one_sample(terms, windows, rule)
+    assert same is terms
+    assert kept == windows
+
+
+@pytest.mark.jitoff
+def test_a_weight_of_zero() -> None:
+    for mode in ("valid", "full", "nearest"):
+        np.testing.assert_array_equal(nsp.convolve(np.array([95], np.uint8), [0.0], mode=mode), [0])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
