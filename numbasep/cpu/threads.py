@@ -124,15 +124,17 @@ class parallel_region(occupied):  # noqa: N801
         get, set_ = _functions()
         self._locked = numba.threading_layer() not in ("omp", "tbb")
         super().__enter__()
-        if self._locked:
-            try:
-                _lock.acquire()
-            except BaseException:
-                super().__exit__()
-                raise
-        self._before = get()
-        if self._before != self._threads:
-            set_(self._threads)
+        held = False
+        try:
+            held = self._locked and _lock.acquire()
+            self._before = get()
+            if self._before != self._threads:
+                set_(self._threads)
+        except BaseException:
+            if held:
+                _lock.release()
+            super().__exit__()
+            raise
 
     def __exit__(self, *exc: object) -> None:
         """Restore the setting."""

@@ -17,7 +17,7 @@ from numbasep.cuda.compiler import CudaUnavailableError
 from numbasep.cuda.intrinsics.vocabulary import SIMULATED
 from numbasep.cuda.launches import Launch, Slot
 from numbasep.cuda.passes import build_program
-from numbasep.cuda.tables import column_table, continued, pieces_of
+from numbasep.cuda.tables import column_table, extended_positions, pieces_of
 from numbasep.planning import accelerator, overlap_cuda, planner, routes_cuda
 from numbasep.planning.cuda_limits import TAP_CLASSES
 from numbasep.planning.operators import support_factor
@@ -34,7 +34,7 @@ gpu_is_there = not SIMULATED and driver.missing() is None
 )  # fmt: skip
 def test_index_tables(first: int, count: int, size: int, boundary: Boundary, step: int) -> None:
     expected = oracle.source_indices(first, count, size, boundary.name.lower())
-    np.testing.assert_array_equal(continued(first, count, size, boundary), expected)
+    np.testing.assert_array_equal(extended_positions(first, count, size, boundary), expected)
     window = SimpleNamespace(size=size, boundary=boundary)
     wide = oracle.source_indices(first, count, size, boundary.name.lower()).repeat(step)
     channels = np.tile(np.arange(step), count)

@@ -52,13 +52,13 @@ class Guard:
 
 GUARDS = (
     Guard("threads: two at once abort in the layer workqueue", "cpu/threads.py",
-          'if numba.threading_layer() in ("omp", "tbb") else _lock', "if True else _lock",
+          'self._locked = numba.threading_layer() not in ("omp", "tbb")', "self._locked = False",
           "tests/cpu/test_threads.py::test_four_threads_of_500_calls[workqueue]"),
     Guard("threads: callers side by side take all cores each", "cpu/threads.py",
           "return max(1, setting // (others + 1)) if others > 0 else setting", "return setting",
           "tests/cpu/test_threads.py -k share_the_cores", quick=True),
     Guard("threads: the caller's setting is lost", "cpu/threads.py",
-          "        finally:\n            set_(before)", "        finally:\n            pass",
+          "if self._before != self._threads:\n                _functions()[1](self._before)", "pass",
           "tests/cpu/test_threads.py -k restored or left_alone", quick=True),
     Guard("fork: GNU OpenMP ends or hangs a child", "cpu/threads.py",
           "_serial = _serial or (_launched() and not _survives_fork())", "_serial = False",
