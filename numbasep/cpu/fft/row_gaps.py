@@ -21,8 +21,9 @@ from ..largest_magnitude import split_finite
 from . import long_lines
 from .marks import Array, Marks
 
-MOST_SPANS = 1 << 9  # intervals of outputs, and runs of adjacent NaN, that are looked at one by one
+MOST_SPANS = 1 << 9  # intervals of outputs that are looked at one by one
 MOST_MARKED = 32  # the same for kernels with zeros or weights of both signs, and for infinities
+SAMPLES_PER_RUN = 20_000  # a run of NaN that is left out takes as long as two transforms of so many samples
 
 
 class Interval(NamedTuple):
@@ -81,7 +82,7 @@ def correlate_valid(
     """
     window = problem.windows[0]
     found = _spans(window, x, workers, largest_sample)
-    if found is None or np.count_nonzero(np.diff(found[0]) > 1) > MOST_SPANS:
+    if found is None or np.count_nonzero(np.diff(found[0]) > 1) > 2 + x.size // SAMPLES_PER_RUN:
         return False
     if np.isinf(x.reshape(-1)[found[0]]).any():
         return False
