@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,17 @@ SIDE = int(os.environ.get("NUMBASEP_BENCH_SIDE", "4096"))
 """Rows and columns of the large images."""
 CUBE = int(os.environ.get("NUMBASEP_BENCH_CUBE", "256"))
 """Edge of the volumes."""
+
+
+TARGETS = {"haswell": "+sse4.2,+popcnt,+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe"}
+"""Features of processors for which numbasep can be compiled on another one."""
+
+
+def compile_for(target: str, module: str, argv: Sequence[str] | None) -> None:
+    """Start `module` again, with numbasep compiled for the processor `target`, unless this process is such a one."""
+    if target and os.environ.get("NUMBA_CPU_NAME") != target:
+        os.environ |= {"NUMBA_CPU_NAME": target, "NUMBA_CPU_FEATURES": TARGETS[target]}
+        os.execv(sys.executable, [sys.executable, "-m", module, *(sys.argv[1:] if argv is None else argv)])
 
 
 def image(*shape: int, dtype: npt.DTypeLike = np.float32, seed: int = 0) -> Array:

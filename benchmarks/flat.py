@@ -1,7 +1,6 @@
 """Flat kernels compared with OpenCV, and balls with SciPy, in alternating calls.
 
-The library is compiled for another processor if ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` name one; OpenCV and
-SciPy always use the one they find.
+``--target haswell`` compiles the library for that processor; OpenCV and SciPy always use the one they find.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from scipy import ndimage
 import numbasep
 from numbasep.planning import machine
 
+from . import common
 from .bench_flat import KERNELS, ball
 
 RESULTS = Path(__file__).parent / "results"
@@ -31,10 +31,11 @@ Call = Callable[[], object]
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flat", description=__doc__.splitlines()[0])
-    parser.add_argument("--target", default="", help="name of the processor in the name of the file")
+    parser.add_argument("--target", default="", choices=sorted(common.TARGETS), help="compile for it")
     parser.add_argument("--repeats", type=int, default=7, help="calls of each library")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
+    common.compile_for(arguments.target, "benchmarks.flat", argv)
     header = f"# Flat kernels: {machine.cpu_name()}, {machine.available_processors()} cores"
     lines = [
         f"{header}, compiled for {arguments.target}" if arguments.target else header, "",

@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import platform
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,10 @@ from numbasep.lowering.target import host_target
 from numbasep.planning.machine import cpu_name
 
 from . import common, libraries, plots, tables
-from .common import Array
+from .common import TARGETS, Array
 from .libraries import Task
 
 RESULTS = Path(__file__).parent / "results"
-TARGETS = {
-    "haswell": "+sse4.2,+popcnt,+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe"
-}  # features by processor
 Record = dict[str, Any]
 
 TYPES = ("float32", "uint8", "uint16", "float64")
@@ -67,15 +63,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--readme", action="store_true", help="write the stored results into README.md; run nothing"
     )
-    parser.add_argument("--target", choices=sorted(TARGETS), help="compile numbasep as for this processor")
+    parser.add_argument(
+        "--target", default="", choices=sorted(TARGETS), help="compile numbasep as for this processor"
+    )
     arguments = parser.parse_args(argv)
     if arguments.readme:
         tables.update_readme(stored(arguments.results), targets=stored_for_targets(arguments.results))
         return
-    if arguments.target and os.environ.get("NUMBA_CPU_NAME") != arguments.target:
-        os.environ |= {"NUMBA_CPU_NAME": arguments.target, "NUMBA_CPU_FEATURES": TARGETS[arguments.target]}
-        given = sys.argv[1:] if argv is None else list(argv)
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.peers", *given])
+    common.compile_for(arguments.target, "benchmarks.peers", argv)
     stem = f"peers_{arguments.target}" if arguments.target else "peers"
     measured = run(arguments.side, arguments.cube, arguments.repeat, arguments.groups, arguments.taps)
     if arguments.append:

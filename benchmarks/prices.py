@@ -14,7 +14,7 @@ other half, on other shapes, is the sample that is judged.
     python -m benchmarks.prices --budget 0 --resume --calibrate  # ... or by those of this machine
     python -m benchmarks.prices --sample fitted --records fitted.jsonl
     python -m benchmarks.prices --examples                       # five kernels, three layouts, pass by pass
-    NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=... python -m benchmarks.prices --target haswell
+    python -m benchmarks.prices --target haswell                 # compiled for another processor
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prices", description=__doc__.splitlines()[0])
     parser.add_argument("--budget", type=float, default=120.0, help="seconds")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--target", default="", help="name of the processor in the files of results")
+    parser.add_argument("--target", default="", choices=sorted(common.TARGETS), help="compile for it")
     parser.add_argument("--sample", choices=tuple(SHAPES), default="judged")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--records", type=Path, help="file of measurements, by default in the results")
@@ -104,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
+    common.compile_for(arguments.target, "benchmarks.prices", argv)
     ending = f"_{arguments.target}" if arguments.target else ""
     if arguments.calibrate:
         found = numbasep.calibrate(store=False)

@@ -37,10 +37,11 @@ COLUMNS = ("all", "first", "last", "last 2", "first 2")
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shapes", description=__doc__.splitlines()[0])
-    parser.add_argument("--target", default="", help="name of the processor in the name of the file")
+    parser.add_argument("--target", default="", choices=sorted(common.TARGETS), help="compile for it")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
+    common.compile_for(arguments.target, "benchmarks.shapes", argv)
     lines = [
         f"# Shapes and memory orders: {machine.cpu_name()}, {machine.available_processors()} cores", "",
         "Nanoseconds a sample; in brackets, how many times as long SciPy takes.", "",

@@ -23,6 +23,8 @@ import scipy.signal
 import numbasep
 from numbasep.planning import machine
 
+from . import common
+
 RESULTS = Path(__file__).parent / "results"
 CASES: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     *(((n,), (taps,)) for n in (10_000, 100_000, 1_000_000) for taps in (25, 101, 501, 5001)),
@@ -40,10 +42,11 @@ Call = Callable[[], object]
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.signals", description=__doc__.splitlines()[0])
-    parser.add_argument("--target", default="", help="name of the processor in the name of the file")
+    parser.add_argument("--target", default="", choices=sorted(common.TARGETS), help="compile for it")
     parser.add_argument("--seconds", type=float, default=0.5, help="time for each case")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
+    common.compile_for(arguments.target, "benchmarks.signals", argv)
     lines = [
         f"# Long kernels: {machine.cpu_name()}, {machine.available_processors()} cores", "",
         "Milliseconds; in brackets, how many times as long the fastest of NumPy and SciPy takes.", "",
