@@ -87,6 +87,28 @@ class Gaps:
         numbasep.convolve(self.array, self.weights, self.output, method="fft", rtol=1e-3, nan_policy=policy)
 
 
+class SignalGaps:
+    """One signal and 501 taps: finite, with one NaN, with a run of 1 % NaN, and with 20 single NaN."""
+
+    params = (["none", "one", "run", "few"], ["propagate", "omit"], ["float32", "float64"])
+    param_names = ("gaps", "nan_policy", "dtype")
+
+    def setup(self, gaps, policy, dtype):
+        samples = common.SIDE * 1_000_000 // 4096
+        middle = samples // 2
+        self.array = common.image(samples, dtype=dtype)
+        nan = {
+            "none": [], "one": [middle], "run": np.arange(middle, middle + samples // 100),
+            "few": np.random.default_rng(0).integers(0, samples, 20),
+        }  # fmt: skip
+        self.array[np.asarray(nan[gaps], np.int64)] = np.nan
+        self.weights, self.output = np.hanning(503)[1:-1], np.empty_like(self.array)
+        self.time_filter(gaps, policy, dtype)
+
+    def time_filter(self, gaps, policy, dtype):
+        numbasep.convolve1d(self.array, self.weights, output=self.output, nan_policy=policy)
+
+
 class ByteOrder:
     """A Gaussian on arrays as in FITS files: input, output or both in the other byte order."""
 
